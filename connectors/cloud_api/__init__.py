@@ -1,0 +1,1 @@
+"""Meta's Cloud API: wire format (pure) and Graph client."""

@@ -1,0 +1,1 @@
+"""Meta on loopback, for the demo, the tests and the benchmarks."""

@@ -1,0 +1,1 @@
+"""Meta's callbacks: received, stored before they are answered, processed later."""

@@ -1,0 +1,120 @@
+"""The words of messaging: what happened, independent of any platform's wire format.
+
+Values hold identities in the clear and live in memory only; storage digests or seals every one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Direction(StrEnum):
+    """Who spoke: a person (``INBOUND``) or the business (``OUTBOUND``)."""
+
+    INBOUND = "INBOUND"
+    OUTBOUND = "OUTBOUND"
+
+
+class Source(StrEnum):
+    """How we learned of a message. History never overwrites what was seen live."""
+
+    LIVE = "LIVE"
+    ECHO = "ECHO"
+    HISTORY = "HISTORY"
+    API = "API"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A WhatsApp user by any identity we were told: digits of the phone, BSUID, parent BSUID.
+
+    Each may be ``None``; username users may have no phone at all.
+    """
+
+    phone: str | None = None
+    user_id: str | None = None
+    parent_user_id: str | None = None
+    name: str | None = None
+    username: str | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether at least one identity is present."""
+        return bool(self.phone or self.user_id or self.parent_user_id)
+
+
+@dataclass(frozen=True, slots=True)
+class MediaItem:
+    """Metadata of a media file; the bytes stay with the platform until somebody asks for them."""
+
+    platform_media_id: str
+    mime_type: str | None = None
+    sha256: str | None = None
+    filename: str | None = None
+    voice: bool = False
+    animated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEvent:
+    """One message, sent or received.
+
+    ``platform_message_id`` is Meta's wamid in the clear (or ``sha256:<hex>`` of the canonical update
+    when Meta sent none). ``reply_to`` is the wamid that this message answers, reacts to, edits or
+    revokes. ``contact`` is the person at the other end; ``sender`` the one who spoke. ``content`` holds
+    the structured rest and never a phone number. ``status`` is set by history imports only.
+    """
+
+    phone_number_id: str
+    platform_message_id: str
+    direction: Direction
+    source: Source
+    type: str
+    timestamp: datetime
+    sender: Person
+    contact: Person
+    text: str | None = None
+    content: dict[str, object] = field(default_factory=dict)
+    media: MediaItem | None = None
+    reply_to: str | None = None
+    group_id: str | None = None
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusUpdate:
+    """Where an outbound message got to: ``sent``, ``delivered``, ``read``, ``played``, ``failed`` …
+
+    ``participant`` distinguishes the receipts of a group message, which share one wamid (empty
+    outside groups; ``payment:<timestamp>`` for payment statuses, several of which may be equal).
+    """
+
+    phone_number_id: str
+    platform_message_id: str
+    status: str
+    timestamp: datetime
+    participant: str = ""
+    recipient: Person = Person()
+    errors: tuple[dict[str, object], ...] = ()
+    pricing: dict[str, object] | None = None
+    callback_data: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityChange:
+    """A user's phone number or BSUID changed; both sides are the same person."""
+
+    phone_number_id: str
+    before: Person
+    after: Person
+    timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unhandled:
+    """An update we keep (sealed, in Raw) and count, but do not model: ``field`` and ``kind`` say which."""
+
+    field: str
+    kind: str

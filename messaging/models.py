@@ -1,0 +1,190 @@
+"""Contacts, messages, statuses and media, without a phone number in the clear anywhere.
+
+Integrity lives in named constraints. Foreign keys of the bulk-written tables are not enforced by the
+database: each would cost a trigger call per row, and rows are only ever removed by tenant erasure.
+"""
+
+from __future__ import annotations
+
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+from django.db.models.functions import Now
+
+from messaging.events import Direction, Source
+from workspaces.ids import uuid7
+from workspaces.models import Platform, Workspace
+
+
+class Contact(models.Model):
+    """A person a tenant talks with."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    tenant_id = models.UUIDField()
+    display_name = models.TextField(blank=True, default="", db_default="")
+    username = models.TextField(blank=True, default="", db_default="")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
+
+    class Meta:
+        db_table = "contacts"
+        indexes = (models.Index(fields=("tenant_id",), name="contacts_tenant"),)
+
+    def __str__(self) -> str:
+        return self.display_name or str(self.id)
+
+
+class IdentityKind(models.TextChoices):
+    """What a digest was made of: a phone number, a BSUID, or a parent BSUID."""
+
+    PHONE = "PHONE"
+    USER = "USER"
+    PARENT = "PARENT"
+
+
+class ContactIdentity(models.Model):
+    """A keyed digest under which a contact is known; one digest leads to one contact."""
+
+    tenant_id = models.UUIDField()
+    digest = models.CharField(max_length=64)
+    kind = models.CharField(max_length=8, choices=IdentityKind)
+    contact = models.ForeignKey(
+        Contact, on_delete=models.CASCADE, related_name="identities", db_constraint=False
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "contact_identities"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant_id", "digest"), name="contact_identities_one_contact"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.digest[:8]}…"
+
+
+class Message(models.Model):
+    """One message; ``platform_message_id`` and ``sender`` are keyed digests, ``sealed_id`` the wamid.
+
+    ``delivery_id`` and ``delivery_day`` point at the Raw callback it came from, while that is kept.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    tenant_id = models.UUIDField()
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.CASCADE, related_name="messages", db_constraint=False,
+        db_index=False,
+    )  # fmt: skip
+    contact = models.ForeignKey(
+        Contact, on_delete=models.SET_NULL, null=True, related_name="messages",
+        db_constraint=False, db_index=False,
+    )  # fmt: skip
+    platform = models.PositiveSmallIntegerField(
+        choices=Platform, default=Platform.WHATS_APP, db_default=Platform.WHATS_APP
+    )
+    platform_message_id = models.CharField(max_length=64)
+    direction = models.CharField(max_length=8, choices=[(d, d.title()) for d in Direction])
+    source = models.CharField(max_length=8, choices=[(s, s.title()) for s in Source])
+    type = models.CharField(max_length=64)
+    sender = models.CharField(max_length=64, db_default="")
+    text = models.TextField(null=True)  # noqa: DJ001 - NULL: this kind of message has no text
+    content = models.JSONField(default=dict, db_default={})
+    reply_to = models.CharField(max_length=64, null=True)  # noqa: DJ001
+    group_id = models.CharField(max_length=64, null=True)  # noqa: DJ001
+    timestamp_utc = models.DateTimeField()
+    status = models.CharField(max_length=32, null=True)  # noqa: DJ001 - NULL: nothing heard yet
+    delivery = models.JSONField(default=dict, db_default={})
+    sealed_id = models.BinaryField(null=True)
+    delivery_id = models.BigIntegerField(null=True)
+    delivery_day = models.DateField(null=True)
+    edited_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "messages"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("workspace", "platform_message_id"), name="messages_one_per_platform_id"
+            ),
+        )
+        indexes = (
+            models.Index(
+                models.F("workspace_id"), models.F("timestamp_utc").desc(), models.F("id").desc(),
+                name="messages_newest_first",
+            ),
+            models.Index(
+                fields=("workspace", "reply_to"), name="messages_amendments",
+                condition=models.Q(type__in=("edit", "revoke")),
+            ),
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+
+class MessageStatus(models.Model):
+    """One receipt as Meta reported it; ``messages.status`` is a projection of these."""
+
+    tenant_id = models.UUIDField()
+    workspace_id = models.UUIDField()
+    platform_message_id = models.CharField(max_length=64)
+    status = models.CharField(max_length=32)
+    participant = models.CharField(max_length=80, default="", db_default="")
+    timestamp_utc = models.DateTimeField()
+    recipient = models.CharField(max_length=64, null=True)  # noqa: DJ001
+    errors = models.JSONField(null=True)
+    pricing = models.JSONField(null=True)
+    callback_data = models.TextField(null=True)  # noqa: DJ001
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "message_statuses"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("workspace_id", "platform_message_id", "status", "participant"),
+                name="message_statuses_one_per_receipt",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.status
+
+
+class MediaState(models.TextChoices):
+    """Whether Meta can still be asked for the file (seven days for files from webhooks)."""
+
+    AVAILABLE = "AVAILABLE"
+    GONE = "GONE"
+
+
+class Media(models.Model):
+    """Metadata of a message's file; the bytes are fetched from Meta when somebody asks."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    tenant_id = models.UUIDField()
+    workspace_id = models.UUIDField()
+    message = models.OneToOneField(
+        Message, on_delete=models.CASCADE, related_name="media", db_constraint=False
+    )
+    platform_media_id = models.CharField(max_length=256)
+    mime_type = models.CharField(max_length=256, blank=True, default="", db_default="")
+    sha256 = models.CharField(max_length=128, blank=True, default="", db_default="")
+    filename = models.TextField(blank=True, default="", db_default="")
+    size_bytes = models.BigIntegerField(null=True)
+    voice = models.BooleanField(default=False, db_default=False)
+    animated = models.BooleanField(default=False, db_default=False)
+    state = models.CharField(
+        max_length=16, choices=MediaState, default=MediaState.AVAILABLE,
+        db_default=MediaState.AVAILABLE,
+    )  # fmt: skip
+    expires_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "media"
+        verbose_name_plural = "media"
+
+    def __str__(self) -> str:
+        return f"{self.mime_type} {self.id}"

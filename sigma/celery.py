@@ -1,0 +1,28 @@
+"""The Celery application: a doorbell and a clock. Work owed is a row; tasks carry no payload."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+from celery import Celery
+from celery.signals import worker_process_init
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sigma.settings")
+
+PR_SET_PDEATHSIG = 1
+
+app = Celery("sigma")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+# Celery's Django fixup reconnects to the database around every task unless told to reuse.
+app.conf["CELERY_DB_REUSE_MAX"] = 1000
+app.autodiscover_tasks(["connectors.webhooks"])
+
+
+@worker_process_init.connect
+def die_with_the_parent(**_: object) -> None:
+    """Ask the kernel to end this pool process when its parent is killed, so that none is orphaned."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,66 @@
+"""Log lines: one shape for people, one for machines, and a last net against personal data."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from datetime import UTC, datetime
+
+# What a record carries anyway; everything else was passed as ``extra`` and belongs in the line.
+STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "data", "taskName"}
+PHONE = re.compile(r"(?<![\w.:-])\+?\d(?:[ ().-]{0,2}\d){8,14}(?![\w:-])")
+WAMID = re.compile(r"wamid\.[A-Za-z0-9+/=_-]+")
+BEARER = re.compile(r"(?i)(bearer\s+|access_token=|verify_token=)[^\s&'\"]+")
+
+
+def redact(text: str) -> str:
+    """Mask what looks like a phone number, a wamid or a token."""
+    text = BEARER.sub(r"\1•••", WAMID.sub("wamid.•••", text))
+    return PHONE.sub("•••", text)
+
+
+class Redact(logging.Filter):
+    """Mask personal data that reached a log call in spite of the rule that none may."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record's message in place; always let it pass."""
+        message = record.getMessage()
+        masked = redact(message)
+        if masked != message:
+            record.msg, record.args = masked, ()
+        return True
+
+
+def _extras(record: logging.LogRecord) -> dict[str, object]:
+    return {k: v for k, v in vars(record).items() if k not in STANDARD and not k.startswith("_")}
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-11-21T10:00:00.000Z WARNING logger message key=value``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render one line (plus a traceback where there is one)."""
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        extras = "".join(f" {key}={value}" for key, value in _extras(record).items())
+        line = f"{moment[:-6]}Z {record.levelname:<7} {record.name} {record.getMessage()}{extras}"
+        if record.exc_info:
+            line += "\n" + redact(self.formatException(record.exc_info))
+        return line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render one object; ``extra`` values become keys of their own."""
+        document = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_extras(record),
+        }
+        if record.exc_info:
+            document["exception"] = redact(self.formatException(record.exc_info))
+        return json.dumps(document, default=str, ensure_ascii=False)

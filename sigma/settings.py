@@ -1,0 +1,193 @@
+"""Django settings, top to bottom: identity, apps, database, cache, Celery, security, product.
+
+Every value that differs between installations is read from the environment (``docs/configuration.md``).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+from sigma import appsettings, databases, engines, masterkey
+from sigma.env import Env, InvalidSetting
+from sigma.secretkey import load_secret_key
+
+env = Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+try:
+    # Where the embedded engines, generated keys and the demo's facts live.
+    SIGMA_HOME = Path(env.text("SIGMA_HOME", str(BASE_DIR / ".sigma"))).absolute()
+    # Verbose errors and no HTTPS demands; never on a public address.
+    DEBUG = env.boolean("SIGMA_DEBUG")
+    # Engines: outside ones by URL, embedded ones otherwise.
+    ENGINES = engines.resolve(os.environ)
+    EMBEDDED = not env.text("DATABASE_URL") or env.boolean("SIGMA_EMBEDDED")
+    # Signs sessions and download links; generated for the embedded default.
+    SECRET_KEY = load_secret_key(env, home=SIGMA_HOME, may_create=EMBEDDED)
+    # Wrap every tenant's keys; several at once for rotation, the first wraps.
+    SIGMA_MASTER_KEYS = masterkey.load(env, home=SIGMA_HOME, may_create=EMBEDDED)
+    # Host names the admin and the API answer to.
+    ALLOWED_HOSTS = env.items("SIGMA_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+    # The address Meta and browsers reach us at; shown in callback URLs and download links.
+    SIGMA_PUBLIC_URL = env.text("SIGMA_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+    DATABASES = {"default": databases.parse(ENGINES.database_url)}
+    # Secrets in the shape of appsettings.json; the environment wins over the file.
+    SIGMA_APPSETTINGS = Path(env.text("SIGMA_APPSETTINGS", str(BASE_DIR / "appsettings.json")))
+    SIGMA_WHATSAPP = appsettings.load(SIGMA_APPSETTINGS, os.environ)
+    # Meta's Graph API, with its version.
+    SIGMA_GRAPH_URL = env.text("SIGMA_GRAPH_URL", "https://graph.facebook.com/v26.0").rstrip("/")
+    # Largest callback body in bytes; Meta's limit is 3 MB.
+    SIGMA_MAX_BODY_BYTES = env.integer("SIGMA_MAX_BODY_BYTES", 3_200_000, low=3_000_001)
+    # Callbacks that may wait for a commit in one web process before others get 503.
+    SIGMA_INBOX_MAX_WAITING = env.integer("SIGMA_INBOX_MAX_WAITING", 5_000, low=1)
+    # The same bound in bytes of bodies.
+    SIGMA_INBOX_MAX_BYTES = env.integer("SIGMA_INBOX_MAX_BYTES", 128_000_000, low=4_000_000)
+    # Callbacks in one commit.
+    SIGMA_INBOX_MAX_BATCH = env.integer("SIGMA_INBOX_MAX_BATCH", 1_000, low=1)
+    # Milliseconds a commit may take before its callbacks get 503.
+    SIGMA_INBOX_TIMEOUT_MS = env.integer("SIGMA_INBOX_TIMEOUT_MS", 1_500, low=50, high=10_000)
+    # Threads that serve Django (GraphQL, REST, admin) in each web process.
+    SIGMA_WEB_THREADS = env.integer("SIGMA_WEB_THREADS", 8, low=1, high=128)
+    # Callbacks claimed and stored in one transaction.
+    SIGMA_INGEST_BATCH = env.integer("SIGMA_INGEST_BATCH", 500, low=1, high=10_000)
+    # Drain loops that may run at once over all workers.
+    SIGMA_INGEST_DRAINS = env.integer("SIGMA_INGEST_DRAINS", 2, low=1, high=64)
+    # Largest first/last of a GraphQL connection, deepest query, and most objects one may ask for.
+    SIGMA_GRAPHQL_MAX_PAGE = env.integer("SIGMA_GRAPHQL_MAX_PAGE", 100, low=1, high=1_000)
+    SIGMA_GRAPHQL_MAX_DEPTH = env.integer("SIGMA_GRAPHQL_MAX_DEPTH", 10, low=3, high=50)
+    SIGMA_GRAPHQL_MAX_COST = env.integer("SIGMA_GRAPHQL_MAX_COST", 2_000, low=10)
+    # Log level, and text (coloured on a terminal) or json.
+    SIGMA_LOG_LEVEL = env.choice("SIGMA_LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
+    SIGMA_LOG_FORMAT = env.choice("SIGMA_LOG_FORMAT", "text", ("text", "json"))
+except InvalidSetting as error:
+    raise ImproperlyConfigured(str(error)) from error
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "graphene_django",
+    "rest_framework",
+    "workspaces",
+    "templates_wa",
+    "messaging",
+    "connectors",
+    "sigma",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "sigma.urls"
+WSGI_APPLICATION = "sigma.wsgi.application"
+
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "sigma" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": ENGINES.redis_url,
+        "KEY_PREFIX": "sigma",
+    }
+}
+REDIS_URL = ENGINES.redis_url
+
+CELERY_BROKER_URL = ENGINES.redis_url
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "ingest"
+CELERY_TASK_ROUTES = {"maintenance.*": {"queue": "maintenance"}, "ingest.*": {"queue": "ingest"}}
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# Nobody waits for the broker: a bell that cannot be rung is a log line, and the sweep finds the work.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 3600,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 1,
+}
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULE_FILENAME = str(SIGMA_HOME / "beat-schedule")
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "ingest.sweep", "schedule": 2.0, "options": {"expires": 2}},
+    "partitions": {"task": "maintenance.partitions", "schedule": 3600.0},
+    "purge": {"task": "maintenance.purge", "schedule": 900.0, "options": {"expires": 900}},
+}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+HTTPS = SIGMA_PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+CSRF_TRUSTED_ORIGINS = [SIGMA_PUBLIC_URL]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = SIGMA_MAX_BODY_BYTES
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"redact": {"()": "sigma.logs.Redact"}},
+    "formatters": {
+        "text": {"()": "sigma.logs.TextFormatter"},
+        "json": {"()": "sigma.logs.JsonFormatter"},
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": SIGMA_LOG_FORMAT,
+            "filters": ["redact"],
+        }
+    },
+    "root": {"handlers": ["stderr"], "level": SIGMA_LOG_LEVEL.upper()},
+    "loggers": {
+        # One line per scheduled or received task would drown everything else.
+        "celery.beat": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+    },
+}
+
+GRAPHENE = {"SCHEMA": "sigma.schema.schema"}
+REST_FRAMEWORK = {"DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"]}
+UNFOLD = {"SITE_TITLE": "SIGMA", "SITE_HEADER": "SIGMA", "SITE_SYMBOL": "hub"}

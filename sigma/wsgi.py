@@ -1,0 +1,10 @@
+"""Django's WSGI application: the API and the admin, without the webhook receiver."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sigma.settings")
+application = get_wsgi_application()

@@ -1,0 +1,1 @@
+"""Who is who, and with which keys: tenants, workspaces, secrets, encryption, access."""

@@ -1,0 +1,104 @@
+"""Who is asking, for which tenant, and what they may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import Q
+
+from workspaces.models import ApiKey, Membership, Role, Tenant, TenantStatus
+from workspaces.provisioning import KEY_PREFIX, digest_api_key
+from workspaces.scopes import ALL_SCOPES, Scope
+
+VIEWER_SCOPES = frozenset({Scope.MESSAGES_READ, Scope.MEDIA_READ, Scope.WORKSPACES_READ})
+# Writing the time of every request would make each read a write.
+LAST_USED_PRECISION = timedelta(minutes=1)
+
+
+class NotAuthenticated(Exception):
+    """Send an API key (Authorization: Bearer …) or sign in."""
+
+
+class NotAllowed(Exception):
+    """The caller lacks a permission; the message names it."""
+
+
+class TenantRequired(Exception):
+    """The signed-in user belongs to several tenants; name one in the X-Sigma-Tenant header."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The caller of one request, bound to one tenant."""
+
+    tenant_id: UUID
+    scopes: frozenset[str]
+    label: str
+
+    def require(self, scope: Scope) -> None:
+        """Insist on a permission.
+
+        Raises:
+            NotAllowed: the caller lacks it.
+        """
+        if scope not in self.scopes:
+            raise NotAllowed(f"This needs the permission {scope.value}.")
+
+
+def by_api_key(clear: str, *, now: datetime) -> Actor:
+    """Return the actor of an API key.
+
+    Raises:
+        NotAuthenticated: unknown, expired or revoked, or its tenant is not active.
+    """
+    if not clear.startswith(KEY_PREFIX):
+        raise NotAuthenticated("The API key is not valid.")
+    row = (
+        ApiKey.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
+        .filter(digest=digest_api_key(clear), tenant__status=TenantStatus.ACTIVE)
+        .first()
+    )
+    if row is None:
+        raise NotAuthenticated("The API key is not valid.")
+    if row.last_used_at is None or now - row.last_used_at > LAST_USED_PRECISION:
+        ApiKey.objects.filter(pk=row.pk).update(last_used_at=now)
+    return Actor(row.tenant_id, frozenset(row.scopes), f"API key {row.prefix}…")
+
+
+def by_session(user: AbstractBaseUser | AnonymousUser, *, tenant: str = "") -> Actor:
+    """Return the actor of a signed-in user; ``tenant`` (slug or UUID) chooses among several.
+
+    A superuser may act for any tenant.
+
+    Raises:
+        NotAuthenticated: nobody is signed in, or the user does not belong to that tenant.
+        TenantRequired: the user belongs to several tenants and named none.
+    """
+    if not user.is_authenticated or not user.is_active:
+        raise NotAuthenticated("Send an API key (Authorization: Bearer …) or sign in.")
+    choices = _choices(user)
+    if tenant:
+        wanted = tenant.lower()
+        choices = [c for c in choices if wanted in (c[0], str(c[1]))]
+    if not choices:
+        raise NotAuthenticated("You do not belong to this tenant.")
+    if len(choices) > 1:
+        raise TenantRequired("Name a tenant in the X-Sigma-Tenant header (slug or id).")
+    _, tenant_id, role = choices[0]
+    scopes = ALL_SCOPES if role == Role.MANAGER else VIEWER_SCOPES
+    return Actor(tenant_id, frozenset(scopes), f"user {user.pk}")
+
+
+def _choices(user: AbstractBaseUser | AnonymousUser) -> list[tuple[str, UUID, str]]:
+    if getattr(user, "is_superuser", False):
+        return _every_tenant()
+    rows = Membership.objects.filter(user_id=user.pk, tenant__status=TenantStatus.ACTIVE)
+    return list(rows.values_list("tenant__slug", "tenant_id", "role"))
+
+
+def _every_tenant() -> list[tuple[str, UUID, str]]:
+    rows = Tenant.objects.filter(status=TenantStatus.ACTIVE).values_list("slug", "id")
+    return [(slug, tenant_id, Role.MANAGER) for slug, tenant_id in rows]

@@ -1,0 +1,158 @@
+"""Every tenant's data keys: made, unwrapped, cached for seconds, destroyed.
+
+Deleting a wrapped key is erasure: what it sealed is unreadable in every copy, backups included.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from datetime import date
+from uuid import UUID
+
+from django.db import transaction
+
+from workspaces import master
+from workspaces.envelope import CannotOpen, Cipher, KeyDestroyed, key_id_of
+from workspaces.models import KeyPurpose, RawKey, Tenant, TenantKey
+from workspaces.ttl import TtlCache
+
+KEY_BYTES = 32
+# How long a process may go on using a key after somebody destroyed it.
+CACHE_SECONDS = 30.0
+
+_tenant_keys: TtlCache[tuple[UUID, str], tuple[int, bytes]] = TtlCache(
+    seconds=CACHE_SECONDS, size=10_000
+)
+_field_ciphers: TtlCache[UUID, Cipher] = TtlCache(seconds=CACHE_SECONDS, size=10_000)
+_day_ciphers: TtlCache[tuple[UUID, date], Cipher] = TtlCache(seconds=CACHE_SECONDS, size=20_000)
+_raw_ciphers: TtlCache[int, Cipher] = TtlCache(seconds=CACHE_SECONDS, size=20_000)
+
+
+class TenantHasNoKeys(Exception):
+    """The tenant does not exist or was erased."""
+
+
+def create_tenant_keys(tenant: Tenant) -> None:
+    """Make the salt and the field key of a new tenant."""
+    for purpose in KeyPurpose:
+        wrapped = master.wrap(secrets.token_bytes(KEY_BYTES), _tenant_place(tenant.id, purpose))
+        TenantKey.objects.create(tenant=tenant, purpose=purpose, wrapped=wrapped)
+
+
+def salt(tenant_id: UUID) -> bytes:
+    """Return the 32 bytes under which the tenant's identities are digested.
+
+    Raises:
+        TenantHasNoKeys: unknown or erased tenant.
+    """
+    return _tenant_key(tenant_id, KeyPurpose.SALT)[1]
+
+
+def field_cipher(tenant_id: UUID) -> Cipher:
+    """Return the cipher of the tenant's values that belong to no day.
+
+    Raises:
+        TenantHasNoKeys: unknown or erased tenant.
+    """
+    return _field_ciphers.get_or_load(
+        tenant_id, lambda: Cipher(*_tenant_key(tenant_id, KeyPurpose.FIELD))
+    )
+
+
+def day_cipher(tenant_id: UUID, day: date) -> Cipher:
+    """Return the cipher of a tenant's Raw of one UTC day, making its key on first use."""
+    return _day_ciphers.get_or_load(
+        (tenant_id, day), lambda: _raw_cipher(_get_or_create_raw_key(tenant_id, day))
+    )
+
+
+def cipher_of(sealed: bytes) -> Cipher:
+    """Return the cipher that opens a Raw value, found by the key id it carries.
+
+    Raises:
+        KeyDestroyed: its key is gone.
+        CannotOpen: not a sealed value of ours.
+    """
+    key_id = key_id_of(sealed)
+    cached = _raw_ciphers.get(key_id)
+    if cached is not None:
+        return cached
+    row = RawKey.objects.filter(pk=key_id).first()
+    if row is None:
+        raise KeyDestroyed("The key of this value was destroyed; it is gone for good.")
+    return _raw_cipher(row)
+
+
+def preload(sealed: Iterable[bytes]) -> None:
+    """Load the keys of many Raw values with one query."""
+    wanted = set()
+    for value in sealed:
+        try:
+            wanted.add(key_id_of(value))
+        except CannotOpen:
+            continue  # whoever opens this one hears about it
+    missing = [key_id for key_id in wanted if _raw_ciphers.get(key_id) is None]
+    for row in RawKey.objects.filter(pk__in=missing) if missing else ():
+        _raw_cipher(row)
+
+
+def destroy_day_keys(*, tenant_id: UUID, before: date) -> int:
+    """Destroy the tenant's keys of all days before ``before``; return how many there were."""
+    count, _ = RawKey.objects.filter(tenant_id=tenant_id, day__lt=before).delete()
+    forget()
+    return count
+
+
+def destroy_all(tenant_id: UUID) -> dict[str, int]:
+    """Destroy every key of a tenant in one transaction; return how many of each kind."""
+    with transaction.atomic():
+        raw, _ = RawKey.objects.filter(tenant_id=tenant_id).delete()
+        own, _ = TenantKey.objects.filter(tenant_id=tenant_id).delete()
+    forget()
+    return {"raw_keys": raw, "tenant_keys": own}
+
+
+def forget() -> None:
+    """Drop every key this process holds in memory."""
+    for cache in (_tenant_keys, _field_ciphers, _day_ciphers, _raw_ciphers):
+        cache.clear()
+
+
+def _tenant_key(tenant_id: UUID, purpose: KeyPurpose) -> tuple[int, bytes]:
+    return _tenant_keys.get_or_load(
+        (tenant_id, purpose), lambda: _load_tenant_key(tenant_id, purpose)
+    )
+
+
+def _load_tenant_key(tenant_id: UUID, purpose: KeyPurpose) -> tuple[int, bytes]:
+    rows = TenantKey.objects.filter(tenant_id=tenant_id, purpose=purpose)
+    row = rows.order_by("-version").first()
+    if row is None:
+        raise TenantHasNoKeys(f"Tenant {tenant_id} does not exist or was erased.")
+    return row.pk, master.unwrap(bytes(row.wrapped), _tenant_place(tenant_id, purpose))
+
+
+def _get_or_create_raw_key(tenant_id: UUID, day: date) -> RawKey:
+    existing = RawKey.objects.filter(tenant_id=tenant_id, day=day).first()
+    if existing is not None:
+        return existing
+    wrapped = master.wrap(secrets.token_bytes(KEY_BYTES), _raw_place(tenant_id, day))
+    # Another process may be first; whoever wins, all use the row that stands.
+    RawKey.objects.bulk_create(
+        [RawKey(tenant_id=tenant_id, day=day, wrapped=wrapped)], ignore_conflicts=True
+    )
+    return RawKey.objects.get(tenant_id=tenant_id, day=day)
+
+
+def _raw_cipher(row: RawKey) -> Cipher:
+    key = master.unwrap(bytes(row.wrapped), _raw_place(row.tenant_id, row.day))
+    return _raw_ciphers.put(row.pk, Cipher(row.pk, key))
+
+
+def _tenant_place(tenant_id: UUID, purpose: str) -> bytes:
+    return f"{tenant_id}|tenant_keys|{purpose}".encode()
+
+
+def _raw_place(tenant_id: UUID, day: date) -> bytes:
+    return f"{tenant_id}|raw_keys|{day.isoformat()}".encode()

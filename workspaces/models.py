@@ -1,0 +1,219 @@
+"""Tenants, their workspaces, and the keys and secrets that belong to them."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+from django.db.models.functions import Now
+
+from workspaces.ids import uuid7
+
+# Callbacks of an app that several tenants share belong to no tenant until they are processed.
+INSTALLATION_ID = "00000000-0000-0000-0000-000000000000"
+
+
+class Platform(models.IntegerChoices):
+    """The messaging platforms; the numbers are part of the SQL contract."""
+
+    WHATS_APP = 5, "WhatsApp"
+
+
+class TenantStatus(models.TextChoices):
+    """What a tenant may do: ``SUSPENDED`` still receives, ``ERASING`` is on its way out."""
+
+    ACTIVE = "ACTIVE"
+    SUSPENDED = "SUSPENDED"
+    ERASING = "ERASING"
+
+
+class Tenant(models.Model):
+    """A customer of the platform, isolated from every other."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    slug = models.SlugField(max_length=63, unique=True)
+    name = models.CharField(max_length=200)
+    retention_days = models.PositiveSmallIntegerField(default=30, db_default=30)
+    status = models.CharField(
+        max_length=16,
+        choices=TenantStatus,
+        default=TenantStatus.ACTIVE,
+        db_default=TenantStatus.ACTIVE,
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
+
+    class Meta:
+        db_table = "tenants"
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(retention_days__gte=1, retention_days__lte=3650),
+                name="tenants_retention_between_1_and_3650_days",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class KeyPurpose(models.TextChoices):
+    """``SALT`` digests identities; ``FIELD`` seals values that are not tied to a day."""
+
+    SALT = "SALT"
+    FIELD = "FIELD"
+
+
+class TenantKey(models.Model):
+    """A tenant's data key, wrapped by a master key. Deleting the rows of a tenant erases it."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="keys")
+    purpose = models.CharField(max_length=8, choices=KeyPurpose)
+    version = models.PositiveSmallIntegerField(default=1, db_default=1)
+    wrapped = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "tenant_keys"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant", "purpose", "version"), name="tenant_keys_one_per_version"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.purpose} v{self.version}"
+
+
+class RawKey(models.Model):
+    """The key of one tenant's Raw of one UTC day; without the row that day is unreadable."""
+
+    tenant_id = models.UUIDField()
+    day = models.DateField()
+    wrapped = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "raw_keys"
+        constraints = (
+            models.UniqueConstraint(fields=("tenant_id", "day"), name="raw_keys_one_per_day"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.day}"
+
+
+class SecretKind(models.TextChoices):
+    """What a stored secret is for."""
+
+    APP_SECRET = "APP_SECRET", "App secret"
+    VERIFY_TOKEN = "VERIFY_TOKEN", "Verify token"
+    ACCESS_TOKEN = "ACCESS_TOKEN", "Access token"
+
+
+class TenantSecret(models.Model):
+    """A sealed secret. Several of one kind may be live, so that rotation needs no downtime."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="secrets")
+    kind = models.CharField(max_length=16, choices=SecretKind)
+    label = models.CharField(max_length=100, blank=True, default="", db_default="")
+    sealed = models.BinaryField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "tenant_secrets"
+
+    def __str__(self) -> str:
+        return self.label or self.get_kind_display()
+
+
+class Workspace(models.Model):
+    """One business phone number of a tenant; ``external_id`` is Meta's phone number id."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="workspaces")
+    name = models.CharField(max_length=200)
+    platform = models.PositiveSmallIntegerField(choices=Platform, default=Platform.WHATS_APP)
+    external_id = models.CharField("phone number ID", max_length=64)
+    waba_id = models.CharField("WABA ID", max_length=64, blank=True, default="", db_default="")
+    transport = models.CharField(max_length=32, default="CLOUD_API", db_default="CLOUD_API")
+    is_active = models.BooleanField(default=True, db_default=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
+
+    class Meta:
+        db_table = "workspaces"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant", "platform", "external_id"),
+                name="workspaces_one_per_phone_number",
+            ),
+        )
+        indexes = (
+            models.Index(fields=("external_id",), name="workspaces_external_id"),
+            models.Index(fields=("waba_id",), name="workspaces_waba_id"),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ApiKey(models.Model):
+    """A tenant's key to the API: only a digest is kept, the key itself is shown once."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=16)
+    digest = models.BinaryField(max_length=32, unique=True)
+    scopes = ArrayField(models.CharField(max_length=32), default=list)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "api_keys"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+
+class Role(models.TextChoices):
+    """What a member of a tenant may do: ``VIEWER`` reads, ``MANAGER`` also changes and reads Raw."""
+
+    VIEWER = "VIEWER"
+    MANAGER = "MANAGER"
+
+
+class Membership(models.Model):
+    """A Django user's place in a tenant."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships"
+    )
+    role = models.CharField(max_length=16, choices=Role, default=Role.VIEWER)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "memberships"
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "user"), name="memberships_one_per_tenant"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.tenant}"
+
+
+class DirectoryVersion(models.Model):
+    """One row that triggers bump whenever a tenant, key or secret changes; web processes poll it."""
+
+    version = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "directory_version"
+
+    def __str__(self) -> str:
+        return str(self.version)

@@ -1,0 +1,41 @@
+"""Row-level security for migrations: what binds ``sigma_tenant`` to the rows of one tenant."""
+
+from __future__ import annotations
+
+from django.db.migrations import RunSQL
+
+from workspaces.scope import TENANT_ROLE
+
+# Roles belong to the whole cluster, and two databases may be migrated at once.
+CREATE_ROLE = f"""
+DO $$ BEGIN
+    CREATE ROLE {TENANT_ROLE} NOLOGIN NOBYPASSRLS;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+END $$;
+DO $$ BEGIN
+    IF NOT pg_has_role(current_user, '{TENANT_ROLE}', 'MEMBER') THEN
+        EXECUTE format('GRANT {TENANT_ROLE} TO %I', current_user);
+    END IF;
+END $$;
+"""
+
+
+def protect(table: str, *, column: str = "tenant_id", grant: str = "SELECT") -> RunSQL:
+    """Return the migration step that shows ``sigma_tenant`` only rows of the tenant in ``sigma.tenant_id``.
+
+    ``grant`` lists the statements the role may use. The sub-select makes PostgreSQL read the setting
+    once per statement; without a tenant set it is NULL, and no row matches.
+    """
+    mine = f"{column} = (SELECT nullif(current_setting('sigma.tenant_id', true), '')::uuid)"
+    return RunSQL(
+        sql=f"""
+            ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;
+            CREATE POLICY tenant_rows ON {table} TO {TENANT_ROLE} USING ({mine}) WITH CHECK ({mine});
+            GRANT {grant} ON {table} TO {TENANT_ROLE};
+        """,
+        reverse_sql=f"""
+            REVOKE ALL ON {table} FROM {TENANT_ROLE};
+            DROP POLICY tenant_rows ON {table};
+            ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;
+        """,
+    )
