@@ -11,6 +11,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
 
 from workspaces import keys
 from workspaces.models import ApiKey, Platform, Tenant, TenantStatus, Workspace
@@ -125,6 +126,11 @@ def issue_api_key(
         digest=digest_api_key(clear), scopes=list(scopes), expires_at=expires_at,
     )  # fmt: skip
     return row, clear
+
+
+def usable_api_keys(now: datetime) -> QuerySet[ApiKey]:
+    """Return the API keys that are neither revoked nor expired at ``now``."""
+    return ApiKey.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
 
 
 def digest_api_key(clear: str) -> bytes:

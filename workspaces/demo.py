@@ -1,0 +1,169 @@
+"""A tenant to try things with: made once, kept as it is, repaired where something is missing.
+
+What the facts file knows and the database still accepts is kept; all else is renewed, and said.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets as random
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+
+from workspaces import addresses, demo_facts, provisioning, secrets
+from workspaces.demo_facts import DemoFacts
+from workspaces.models import (
+    ApiKey,
+    SecretKind,
+    Tenant,
+    TenantSecret,
+    TenantStatus,
+    Workspace,
+)
+from workspaces.scopes import ALL_SCOPES
+
+SLUG = "demo"
+LABEL = "demo"
+ADMIN = "admin"
+
+
+class DemoIsBeingErased(Exception):
+    """The demo tenant is being erased; run this again when it is gone."""
+
+
+@dataclass(slots=True)
+class Demo:
+    """What was made; ``notes`` are sentences for the operator about everything that was renewed."""
+
+    facts: DemoFacts
+    path: Path
+    notes: list[str]
+
+
+@dataclass(slots=True)
+class _Visit:
+    """One run: what the file said, when it is, and what there is to tell."""
+
+    known: DemoFacts | None
+    now: datetime
+    notes: list[str] = field(default_factory=list)
+
+
+def ensure(*, home: Path, base_url: str, sender_url: str, now: datetime) -> Demo:
+    """Create or complete the demo tenant and write its facts into ``home``.
+
+    Raises:
+        DemoIsBeingErased: its erasure has begun.
+    """
+    visit = _Visit(demo_facts.read(home), now)
+    base_url = base_url.rstrip("/")
+    with transaction.atomic():
+        tenant = _tenant(visit)
+        workspace = _workspace(tenant, visit)
+        facts = DemoFacts(
+            base_url=base_url,
+            callback_url=addresses.callback_url(tenant.slug, base_url=base_url),
+            tenant_id=str(tenant.id),
+            tenant_slug=tenant.slug,
+            workspace_id=str(workspace.id),
+            phone_number_id=workspace.external_id,
+            waba_id=workspace.waba_id,
+            app_secret=_app_secret(tenant, visit),
+            verify_token=_verify_token(tenant, visit),
+            api_key=_api_key(tenant, visit),
+            admin_url=f"{base_url}/admin/",
+            admin_user=ADMIN,
+            admin_password=_admin_password(visit),
+            sender_url=sender_url.rstrip("/"),
+        )
+    return Demo(facts, demo_facts.write(home, facts), visit.notes)
+
+
+def _tenant(visit: _Visit) -> Tenant:
+    tenant = Tenant.objects.select_for_update().filter(slug=SLUG).first()
+    if tenant is None:
+        visit.known = None  # facts about another database
+        return provisioning.create_tenant(slug=SLUG, name="Demo")
+    if tenant.status == TenantStatus.ERASING:
+        raise DemoIsBeingErased("The demo tenant is being erased; run this again when it is gone.")
+    if visit.known is None:
+        visit.notes.append(f"{demo_facts.FILE_NAME} was lost: its secrets were made anew.")
+    return tenant
+
+
+def _workspace(tenant: Tenant, visit: _Visit) -> Workspace:
+    workspaces = tenant.workspaces.order_by("created_at", "id")
+    known = visit.known.phone_number_id if visit.known else ""
+    found = workspaces.filter(external_id=known).first() or workspaces.first()
+    return found or provisioning.create_workspace(
+        tenant_id=tenant.id, name="Demo", external_id=_meta_id(), waba_id=_meta_id()
+    )
+
+
+def _meta_id() -> str:
+    return str(random.randbelow(9 * 10**14) + 10**14)  # 15 digits, as Meta's ids have
+
+
+def _app_secret(tenant: Tenant, visit: _Visit) -> str:
+    known = visit.known.app_secret if visit.known else ""
+    return _still_valid(tenant, SecretKind.APP_SECRET, known, visit) or _new_secret(
+        tenant, SecretKind.APP_SECRET, random.token_hex(16)
+    )
+
+
+def _verify_token(tenant: Tenant, visit: _Visit) -> str:
+    known = visit.known.verify_token if visit.known else ""
+    return _still_valid(tenant, SecretKind.VERIFY_TOKEN, known, visit) or _new_secret(
+        tenant, SecretKind.VERIFY_TOKEN, random.token_urlsafe(32)
+    )
+
+
+def _still_valid(tenant: Tenant, kind: SecretKind, known: str, visit: _Visit) -> str:
+    live = secrets.live(visit.now).filter(tenant=tenant, kind=kind)
+    if any(hmac.compare_digest(secrets.reveal(row).encode(), known.encode()) for row in live):
+        return known
+    if known:
+        visit.notes.append(f"The {kind.label.lower()} was no longer valid and was made anew.")
+    return ""
+
+
+def _new_secret(tenant: Tenant, kind: SecretKind, value: str) -> str:
+    TenantSecret.objects.filter(tenant=tenant, kind=kind, label=LABEL).delete()
+    secrets.add(tenant=tenant, kind=kind, value=value, label=LABEL)
+    return value
+
+
+def _api_key(tenant: Tenant, visit: _Visit) -> str:
+    known = visit.known.api_key if visit.known else ""
+    if provisioning.usable_api_keys(visit.now).filter(
+        tenant=tenant, digest=provisioning.digest_api_key(known)
+    ):
+        return known
+    if known:
+        visit.notes.append("The API key was no longer valid and was made anew.")
+    ApiKey.objects.filter(tenant=tenant, name=LABEL, revoked_at=None).update(revoked_at=visit.now)
+    _, clear = provisioning.issue_api_key(tenant=tenant, name=LABEL, scopes=sorted(ALL_SCOPES))
+    return clear
+
+
+def _admin_password(visit: _Visit) -> str:
+    users = get_user_model()
+    admin = users.objects.filter(username=ADMIN).first()
+    known = visit.known.admin_password if visit.known else ""
+    if admin is not None and known:
+        if not admin.check_password(known):
+            # Whoever changed it meant it: putting the old one back would undo a precaution.
+            visit.notes.append(f"The password of {ADMIN!r} was changed since and is left alone.")
+        return known
+    password = random.token_urlsafe(18)
+    if admin is None:
+        users.objects.create_superuser(username=ADMIN, password=password)
+        return password
+    admin.set_password(password)
+    admin.save(update_fields=("password",))
+    visit.notes.append(f"The user {ADMIN!r} existed already and has a new password.")
+    return password

@@ -1,0 +1,54 @@
+"""The file that tells scripts and newcomers everything about the demo tenant."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+FILE_NAME = "demo.json"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoFacts:
+    """The content of ``demo.json``; every secret in it was generated on this installation."""
+
+    base_url: str
+    callback_url: str
+    tenant_id: str
+    tenant_slug: str
+    workspace_id: str
+    phone_number_id: str
+    waba_id: str
+    app_secret: str = field(repr=False)
+    verify_token: str = field(repr=False)
+    api_key: str = field(repr=False)
+    admin_url: str
+    admin_user: str
+    admin_password: str = field(repr=False)
+    sender_url: str
+
+
+def read(home: Path) -> DemoFacts | None:
+    """Return the facts kept in ``home``, or ``None`` where they are lost or damaged."""
+    try:
+        document = json.loads((home / FILE_NAME).read_text(encoding="utf-8"))
+        return DemoFacts(**{name.name: str(document[name.name]) for name in fields(DemoFacts)})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write(home: Path, facts: DemoFacts) -> Path:
+    """Store the facts, mode 0600; a reader finds the old file or the new one, never half of one."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = home / FILE_NAME
+    scratch = path.with_name(f"{FILE_NAME}.{os.getpid()}")
+    scratch.unlink(missing_ok=True)
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(facts), indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+    return path
