@@ -1,0 +1,73 @@
+"""Put the receiver together: one per web process, alive from ASGI's start-up to its shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from django.conf import settings
+from django.db import close_old_connections, connection
+from psycopg.conninfo import make_conninfo
+
+from connectors.webhooks.doorbell import AsyncDoorbell
+from connectors.webhooks.inbox import Inbox
+from connectors.webhooks.receiver import Receiver
+from connectors.webhooks.routes import Routes
+from connectors.webhooks.store import PostgresStore
+
+T = TypeVar("T")
+
+
+class Webhooks:
+    """The receiver with everything it needs."""
+
+    def __init__(self) -> None:
+        # Tenants and keys are read through Django in one thread, away from the event loop.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="directory")
+        self._doorbell = AsyncDoorbell()
+        self._routes = Routes(run_sync=self._run_sync)
+        self._inbox = Inbox(
+            PostgresStore(conninfo=_conninfo(), run_sync=self._run_sync),
+            on_commit=self._doorbell.press,
+            max_waiting=settings.SIGMA_INBOX_MAX_WAITING,
+            max_bytes=settings.SIGMA_INBOX_MAX_BYTES,
+            max_batch=settings.SIGMA_INBOX_MAX_BATCH,
+            timeout=settings.SIGMA_INBOX_TIMEOUT_MS / 1000,
+        )
+        self.receiver = Receiver(
+            routes=self._routes, inbox=self._inbox, max_body=settings.SIGMA_MAX_BODY_BYTES
+        )
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to follow changes of tenants and secrets."""
+        self._watcher = asyncio.create_task(self._routes.watch())
+        self._doorbell.warm_up()
+
+    async def stop(self) -> None:
+        """Finish what was accepted, then let go of everything."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        await self._inbox.close()
+        self._doorbell.close()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _run_sync(self, function: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, _with_fresh_connection, function)
+
+
+def _with_fresh_connection(function: Callable[[], T]) -> T:
+    close_old_connections()
+    return function()
+
+
+def _conninfo() -> str:
+    parameters = connection.get_connection_params()
+    wanted = ("dbname", "user", "password", "host", "port", "sslmode", "options")
+    return make_conninfo(
+        **{name: parameters[name] for name in wanted if parameters.get(name)},
+        application_name="sigma-receiver",
+    )

@@ -1,0 +1,121 @@
+"""The hot path: an ASGI application that answers Meta's callbacks in front of Django.
+
+A POST is verified over its raw bytes, sealed, committed and only then answered with 200. Nothing of the
+body is parsed before that. Bad signatures and unknown tenants get one and the same answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import parse_qsl
+
+from connectors.cloud_api import signature
+from connectors.webhooks.inbox import Inbox, InboxFull, InboxUnavailable, Received
+from connectors.webhooks.requests import (
+    Answer,
+    BodyIncomplete,
+    BodyTooLarge,
+    Receive,
+    Scope,
+    Send,
+    header,
+    read_body,
+)
+from connectors.webhooks.routes import Routes
+from workspaces.directory import Route
+
+logger = logging.getLogger("sigma.whatsapp.webhooks")
+
+PATH = "/webhooks/whatsapp"
+RETRY_AFTER = (("retry-after", "2"),)
+# Meta's challenge is a short number or word; what is echoed must not be somebody's page.
+MAX_CHALLENGE = 256
+
+OK = Answer(200)
+FORBIDDEN = Answer(403, b"Forbidden\n")
+UNAUTHORIZED = Answer(401, b"Unauthorized\n")
+BAD_REQUEST = Answer(400, b"The body ended too early.\n")
+NOT_FOUND = Answer(404, b"Not Found\n")
+METHOD_NOT_ALLOWED = Answer(405, b"Method Not Allowed\n", (("allow", "GET, POST"),))
+TOO_LARGE = Answer(413, b"The body is larger than a callback may be.\n", (("connection", "close"),))
+ENCODED = Answer(415, b"Send the body without Content-Encoding.\n", (("connection", "close"),))
+FULL = Answer(503, b"Too many callbacks are waiting; try again.\n", RETRY_AFTER)
+UNAVAILABLE = Answer(503, b"The callback could not be stored; try again.\n", RETRY_AFTER)
+
+
+class Receiver:
+    """Answer ``/webhooks/whatsapp`` (shared apps) and ``/webhooks/whatsapp/<slug or UUID>``."""
+
+    def __init__(self, *, routes: Routes, inbox: Inbox, max_body: int) -> None:
+        self._routes, self._inbox, self._max_body = routes, inbox, max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one HTTP request (ASGI)."""
+        segment = scope["path"][len(PATH) :].strip("/")
+        if "/" in segment:
+            answer = NOT_FOUND
+        elif scope["method"] == "POST":
+            answer = await self._take(segment, scope, receive)
+        elif scope["method"] == "GET":
+            answer = await self._shake_hands(segment, scope)
+        else:
+            answer = METHOD_NOT_ALLOWED
+        await answer.send(send)
+
+    async def _shake_hands(self, segment: str, scope: Scope) -> Answer:
+        """Echo the challenge to whoever knows the verify token (Meta: "Create a webhook endpoint")."""
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        token = query.get("hub.verify_token", "").encode("utf-8", "replace")
+        challenge = query.get("hub.challenge", "")
+        wanted = query.get("hub.mode") == "subscribe" and _is_echoable(challenge)
+        route = await self._routes.find(segment, lambda r: r.accepts_verify_token(token))
+        if route is None or not wanted:
+            logger.warning("whatsapp webhook verification refused", extra={"tenant": _shown(segment)})
+            return FORBIDDEN
+        logger.info("whatsapp webhook verified", extra={"tenant": route.slug or "(shared app)"})
+        return Answer(200, challenge.encode(), (("x-content-type-options", "nosniff"),))
+
+    async def _take(self, segment: str, scope: Scope, receive: Receive) -> Answer:
+        if header(scope, b"content-encoding") not in (None, b"identity"):
+            return ENCODED
+        try:
+            body = await read_body(scope, receive, limit=self._max_body)
+        except BodyTooLarge:
+            logger.warning("whatsapp callback too large", extra={"tenant": _shown(segment)})
+            return TOO_LARGE
+        except BodyIncomplete:
+            return BAD_REQUEST
+        signed = header(scope, b"x-hub-signature-256")
+        route = await self._routes.find(segment, lambda r: _is_signed(body, signed, r))
+        if route is None or signed is None:
+            logger.warning(
+                "WhatsApp webhook signature validation failed", extra={"tenant": _shown(segment)}
+            )
+            return UNAUTHORIZED
+        return await self._store(Received(route.tenant_id, body, bytes.fromhex(signed[7:].decode())))
+
+    async def _store(self, received: Received) -> Answer:
+        try:
+            await self._inbox.store(received)
+        except InboxFull:
+            return FULL
+        except InboxUnavailable:
+            return UNAVAILABLE
+        return OK
+
+
+def _is_signed(body: bytes, signed: bytes | None, route: Route) -> bool:
+    try:
+        signature.verify(body, signed, route.app_secrets)
+    except signature.InvalidSignature:
+        return False
+    return True
+
+
+def _is_echoable(challenge: str) -> bool:
+    return 0 < len(challenge) <= MAX_CHALLENGE and challenge.isascii() and challenge.isprintable()
+
+
+def _shown(segment: str) -> str:
+    """Return the tenant as it stood in the URL, fit for a log line."""
+    return "".join(c if c.isalnum() or c in "-_" else "?" for c in segment[:64]) or "(shared app)"

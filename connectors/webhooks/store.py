@@ -1,0 +1,99 @@
+"""The receiver's own database connection: one statement per group commit, no ORM."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from datetime import date, datetime
+from uuid import UUID
+
+import psycopg
+from psycopg import AsyncConnection
+
+from connectors.webhooks.inbox import Row
+from workspaces import keys
+from workspaces.envelope import Cipher
+
+BLOCK = 1000  # ids per step of the sequence, as the migration made it
+# Array parameters go in binary: as text they are 2.6 times slower.
+COMMIT = """
+WITH stored AS (
+    INSERT INTO webhook_deliveries (id, received_at, tenant_id, size, digest, body)
+    SELECT r.id, %(received_at)b::timestamptz, (%(tenants)b::uuid[])[r.tenant], r.size, r.digest, r.body
+    FROM unnest(%(ids)b::int8[], %(owners)b::int4[], %(sizes)b::int4[], %(digests)b::bytea[],
+                %(bodies)b::bytea[]) AS r (id, tenant, size, digest, body)
+    RETURNING id, received_at, tenant_id
+)
+INSERT INTO webhook_pending (delivery_id, received_at, tenant_id)
+SELECT id, received_at, tenant_id FROM stored
+"""
+
+RunSync = Callable[[Callable[[], object]], Awaitable[object]]
+
+
+class PostgresStore:
+    """Commit batches over one connection, made when needed and dropped on any doubt."""
+
+    def __init__(self, *, conninfo: str, run_sync: RunSync) -> None:
+        self._conninfo, self._run_sync = conninfo, run_sync
+        self._connection: AsyncConnection | None = None
+        self._ids: deque[int] = deque()
+        self._ciphers: dict[tuple[UUID, date], tuple[float, Cipher]] = {}
+
+    async def take_ids(self, count: int) -> list[int]:
+        """Return ``count`` ids, fetching blocks of 1,000 from the sequence where needed."""
+        while len(self._ids) < count:
+            connection = await self._connected()
+            cursor = await connection.execute("SELECT nextval('webhook_delivery_blocks')")
+            (start,) = await cursor.fetchone() or (0,)
+            self._ids.extend(range(start, start + BLOCK))
+        return [self._ids.popleft() for _ in range(count)]
+
+    async def ciphers(self, wanted: set[tuple[UUID, date]]) -> dict[tuple[UUID, date], Cipher]:
+        """Return the ciphers, from memory for up to ``keys.CACHE_SECONDS``."""
+        now = asyncio.get_running_loop().time()
+        known = self._ciphers
+        stale = [pair for pair in wanted if pair not in known or known[pair][0] < now]
+        if stale:
+            await self._run_sync(lambda: self._load(stale, now + keys.CACHE_SECONDS))
+        return {pair: known[pair][1] for pair in wanted}
+
+    async def commit(self, received_at: datetime, rows: list[Row]) -> None:
+        """Insert the rows and their pointers in one statement, which is its own transaction."""
+        tenants = list({row.tenant_id for row in rows})
+        position = {tenant_id: index for index, tenant_id in enumerate(tenants, start=1)}
+        connection = await self._connected()
+        await connection.execute(
+            COMMIT,
+            {
+                "received_at": received_at,
+                "tenants": tenants,
+                "ids": [row.id for row in rows],
+                "owners": [position[row.tenant_id] for row in rows],
+                "sizes": [row.size for row in rows],
+                "digests": [row.digest for row in rows],
+                "bodies": [row.sealed for row in rows],
+            },
+            prepare=True,
+        )
+
+    async def reset(self) -> None:
+        """Close the connection; the next commit opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # close() would first wait for a statement that may never end.
+            connection.pgconn.finish()
+
+    async def _connected(self) -> AsyncConnection:
+        if self._connection is None or self._connection.closed:
+            self._connection = await psycopg.AsyncConnection.connect(
+                self._conninfo, autocommit=True, connect_timeout=2
+            )
+        return self._connection
+
+    def _load(self, wanted: list[tuple[UUID, date]], until: float) -> None:
+        if len(self._ciphers) > 20_000:
+            self._ciphers.clear()
+        for tenant_id, day in wanted:
+            self._ciphers[tenant_id, day] = (until, keys.day_cipher(tenant_id, day))

@@ -1,0 +1,61 @@
+"""The web process: the webhook receiver in front, Django's WSGI application behind it in threads.
+
+Django's own ASGI handler runs synchronous views one at a time; in threads behind a2wsgi they run
+side by side (``docs/adr/0004``). The receiver shares the process but neither its middleware nor
+its threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+
+from a2wsgi import WSGIMiddleware
+from django.conf import settings
+
+from connectors.webhooks.requests import Receive, Scope, Send
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sigma.settings")
+
+from sigma.wsgi import application as django_application  # noqa: E402 - sets Django up first
+
+from connectors.webhooks.app import Webhooks  # noqa: E402, I001 - needs Django's apps
+from connectors.webhooks.receiver import PATH  # noqa: E402
+
+ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Application:
+    """Dispatch by path, and tie the receiver's life to the server's."""
+
+    def __init__(self) -> None:
+        self._webhooks = Webhooks()
+        self._receiver = self._webhooks.receiver
+        self._django: ASGI = WSGIMiddleware(  # type: ignore[assignment]
+            django_application, workers=settings.SIGMA_WEB_THREADS
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        path = scope["path"]
+        if path.startswith(PATH) and path[len(PATH) : len(PATH) + 1] in ("", "/"):
+            await self._receiver(scope, receive, send)
+            return
+        await self._django(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self._webhooks.start()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self._webhooks.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+application = Application()
