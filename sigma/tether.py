@@ -1,7 +1,8 @@
-"""Become another program that ends when its starter ends; PostgreSQL, started by root, also drops root.
+"""Become another program that ends when its starter ends, and that drops root where asked to.
 
-A script of its own rather than a ``preexec_fn``: the starter may have threads, and this way it may be killed
-with -9 and leaves nothing behind. Standard library only, started with ``-I -S``, so that it costs 15 ms.
+A script of its own rather than a ``preexec_fn``: the starter may have threads, and this way it may
+be killed with -9 and leaves nothing behind. Standard library only, started with ``-I -S``, so that
+it costs 15 ms.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class Identity(enum.StrEnum):
     """As whom the program runs."""
 
     SAME = "same"
-    # Root outside, ``nobody`` inside a user namespace: files stay root's, nothing is created or chmodded.
+    # Root outside, ``nobody`` inside a user namespace: files stay root's, nothing is created or
+    # chmodded.
     NAMESPACE = "namespace"
     # Really ``nobody``, for hosts that forbid user namespaces.
     NOBODY = "nobody"
@@ -38,8 +40,8 @@ def tethered(
 ) -> tuple[str, ...]:
     """Return the command line that runs ``argv`` and sends it ``stop_signal`` when the caller dies.
 
-    The tie is to the calling *thread* (prctl(2), PR_SET_PDEATHSIG): call it from one that lives as long as
-    the process. On systems without prctl the program runs untied.
+    The tie is to the calling *thread* (prctl(2), PR_SET_PDEATHSIG): call it from one that lives as
+    long as the process. On systems without prctl the program runs untied.
     """
     tie = (str(os.getpid()), str(int(stop_signal)), identity.value)
     return (sys.executable, "-I", "-S", __file__, *tie, *argv)
@@ -80,7 +82,7 @@ def main() -> None:
             _become_nobody()
         # Last, because a change of credentials clears it.
         _tie_to(libc, int(parent), int(stop_signal))
-    os.execv(argv[0], argv)
+    os.execv(argv[0], argv)  # noqa: S606 (no shell is the point)
 
 
 if __name__ == "__main__":

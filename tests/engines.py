@@ -1,6 +1,7 @@
 """Engines for the tests: those of the environment, else throw-away ones started once per session.
 
-A plugin (see addopts in pyproject.toml) and not part of conftest.py, because pytest-django reads the settings first.
+A plugin (see addopts in pyproject.toml) and not part of conftest.py, because pytest-django reads
+the settings first.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def _start(engine: Engine, variable: str, processes: list[subprocess.Popen[bytes]]) -> None:
     log = Path(os.environ["SIGMA_TESTS_HOME"]) / f"{engine.name}.log"
     with log.open("wb") as file:
-        processes.append(subprocess.Popen(engine.argv, stdout=file, stderr=file))
+        processes.append(subprocess.Popen(engine.command(), stdout=file, stderr=file))
     deadline = time.monotonic() + 30
     while not engine.answers():
         if time.monotonic() > deadline or processes[-1].poll() is not None:

@@ -1,6 +1,6 @@
-"""Real PostgreSQL and Valkey from wheels, for a machine that has neither; never imported in production.
+"""Real PostgreSQL and Valkey from wheels, for a machine that has neither.
 
-``resolve`` is what the settings ask; ``postgres.prepare`` and ``valkey.prepare`` are what starts them.
+The settings ask ``resolve``; who starts engines calls ``postgres.prepare`` and ``valkey.prepare``.
 """
 
 from sigma.engines.state import Urls, resolve

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -20,13 +19,6 @@ USER = DATABASE = "sigma"
 # The same sort order everywhere, without ICU; docker-compose.yml passes the same to its PostgreSQL.
 LOCALE = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
 LONGEST_SHUTDOWN_SECONDS = 20.0
-
-
-def confined(name: str, *arguments: str, stop_signal: int = signal.SIGTERM) -> tuple[str, ...]:
-    """Return the command line of a PostgreSQL program that runs tied to us and not as root."""
-    program = str(wheels.postgres_program(name))
-    identity = confinement.identity()
-    return tethered([program, *arguments], stop_signal=stop_signal, identity=identity)
 
 
 def create(data: Path, password: str) -> None:
@@ -52,7 +44,8 @@ def change_password(data: Path, password: str) -> None:
 def wait_until_unused(data: Path) -> None:
     """Let the server of an earlier start finish, and discard a lock that nobody holds.
 
-    PostgreSQL takes any living process with the noted id for the holder, and after a reboot the id is soon someone else's.
+    PostgreSQL takes any living process with the noted id for the holder, and after a reboot the id
+    is soon someone else's.
 
     Raises:
         EngineFailed: another server keeps running on these files.
@@ -100,8 +93,8 @@ def _single_user(data: Path, sql: str) -> None:
 
 
 def _run(name: str, *arguments: str, stdin: str = "") -> None:
-    done = subprocess.run(
-        confined(name, *arguments), input=stdin, capture_output=True, text=True, check=False
-    )
+    argv = [str(wheels.postgres_program(name)), *arguments]
+    command = tethered(argv, identity=confinement.identity())
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode or "ERROR:" in done.stderr:
         raise EngineFailed(f"{name} failed: {done.stderr.strip()[-500:]}")

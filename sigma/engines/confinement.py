@@ -1,4 +1,4 @@
-"""Decide as whom PostgreSQL may run here: it refuses root, and containers often are nothing else."""
+"""Decide as whom PostgreSQL may run here: it refuses root, and containers often have no other."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def identity() -> Identity:
         if _works(candidate):
             return candidate
     raise EngineFailed(
-        "PostgreSQL refuses to run as root, and this host allows neither user namespaces nor "
-        f"'nobody' to read {wheels.postgres_program('postgres')}. Run as an ordinary user, or set DATABASE_URL."
+        "PostgreSQL refuses to run as root, this host forbids user namespaces, and 'nobody' cannot "
+        f"read {wheels.postgres_program('postgres')}. Run as an ordinary user, or set DATABASE_URL."
     )
 
 
@@ -41,7 +41,8 @@ def _works(candidate: Identity) -> bool:
 def data_folder(home: Path) -> Path:
     """Return an existing folder for the cluster that PostgreSQL's identity may write to.
 
-    That is ``home``, or where PostgreSQL runs as ``nobody`` one in ``/var/tmp``: ``nobody`` cannot enter ``/root``.
+    That is ``home``, or where PostgreSQL runs as ``nobody`` one in ``/var/tmp``: ``nobody`` cannot
+    enter ``/root``.
     """
     if identity() is not Identity.NOBODY:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)

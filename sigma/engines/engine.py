@@ -6,14 +6,20 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sigma.tether import Identity, tethered
 
-class EngineFailed(Exception):
+
+class UnableToStart(Exception):
+    """The system cannot be started on this machine; the message says why, in one line."""
+
+
+class EngineFailed(UnableToStart):
     """An embedded engine could not be prepared or did not start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A server that is ready to be started; ``argv`` runs in the foreground."""
+    """A server that is ready to be started; ``argv`` runs in the foreground, as ``identity``."""
 
     name: str
     title: str
@@ -21,3 +27,8 @@ class Engine:
     argv: tuple[str, ...]
     stop_signal: signal.Signals
     answers: Callable[[], bool]
+    identity: Identity = Identity.SAME
+
+    def command(self) -> tuple[str, ...]:
+        """Return the command line that starts it tied to the calling thread."""
+        return tethered(self.argv, stop_signal=self.stop_signal, identity=self.identity)

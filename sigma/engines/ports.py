@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 import socket
 
-# Above the registered services, below the range from which the kernel lends ports to outgoing connections
-# (ip_local_port_range, 32768 and up): a port from there could be taken between two starts.
+from sigma.engines.engine import UnableToStart
+
+# Above the registered services, below the range from which the kernel lends ports to outgoing
+# connections (ip_local_port_range, 32768 and up): a port from there could be taken between two
+# starts.
 PORTS = range(20_000, 32_768)
 
 
-class NoPortFree(Exception):
+class NoPortFree(UnableToStart):
     """No free TCP port between 20000 and 32767 on 127.0.0.1."""
 
 

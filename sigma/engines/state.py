@@ -1,4 +1,4 @@
-"""Where the embedded engines listen, kept between starts, and which engines this process has to use."""
+"""Where the embedded engines listen, kept between starts, and which engines to use here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Urls:
     redis_url: str = ""
 
 
-# Reserved by RFC 2606: it resolves nowhere, so the first connection fails with this name in its message.
+# Reserved by RFC 2606: it resolves nowhere, so the first connection fails with this name in its
+# message.
 NOWHERE = Urls(
     "postgresql://sigma@set-database_url-or-run-make-up.invalid/sigma",
     "redis://set-redis_url-or-run-make-up.invalid/0",
@@ -27,7 +28,7 @@ NOWHERE = Urls(
 
 
 def home(env: Mapping[str, str]) -> Path:
-    """Return the folder of the embedded engines' data: ``SIGMA_HOME``, by default ``.sigma`` here."""
+    """Return the folder of generated data: ``SIGMA_HOME``, by default ``.sigma`` here."""
     return Path(env.get("SIGMA_HOME", "").strip() or REPOSITORY / ".sigma").absolute()
 
 
@@ -39,8 +40,9 @@ def outside(env: Mapping[str, str]) -> Urls:
 def resolve(env: Mapping[str, str]) -> Urls:
     """Return the engines to use: the environment's, else the embedded ones of the last ``make up``.
 
-    Where there is neither, the URL leads to a host that does not exist and whose name is the advice. So commands
-    that need no engine (``check``, ``makemigrations``) work, and all others fail with that one line.
+    Where there is neither, the URL leads to a host that does not exist and whose name is the
+    advice. So commands that need no engine (``check``, ``makemigrations``) work, and all others
+    fail with that one line.
     """
     given, kept = outside(env), read(home(env))
     return Urls(

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 from sigma.engines import ports, wheels
 from sigma.engines.engine import Engine
 from sigma.engines.state import write_private
-from sigma.tether import tethered
 
 
 def prepare(home: Path, *, kept_url: str = "", durable: bool = True) -> Engine:
     """Write the configuration and return the engine that runs with it.
 
-    ``kept_url`` is the URL of the last start: its password is kept, and its port where that is free.
+    ``kept_url`` is the URL of the last start: its password is kept, and its port where that is
+    free.
 
     Raises:
         EngineNotInstalled: the wheel is absent.
@@ -32,7 +32,7 @@ def prepare(home: Path, *, kept_url: str = "", durable: bool = True) -> Engine:
         name="valkey",
         title="Valkey",
         url=f"redis://:{password}@127.0.0.1:{port}/0",
-        argv=tethered([str(wheels.valkey_server()), str(folder / "valkey.conf")]),
+        argv=(str(wheels.valkey_server()), str(folder / "valkey.conf")),
         stop_signal=signal.SIGTERM,
         answers=lambda: _answers(port, password),
     )

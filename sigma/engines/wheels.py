@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from sigma.engines.engine import UnableToStart
 
-class EngineNotInstalled(Exception):
+
+class EngineNotInstalled(UnableToStart):
     """The embedded engine is not installed, and no outside one is configured."""
 
 

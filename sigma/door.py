@@ -1,0 +1,81 @@
+"""One installation, one port: whether we may start here, and whether callers get through."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sigma.engines.engine import UnableToStart
+
+WEB_SECONDS = 60.0
+
+
+class PortTaken(UnableToStart):
+    """The port is in use by another program."""
+
+
+class AlreadyRunning(UnableToStart):
+    """Another ``make up`` runs on the same data."""
+
+
+class NotHealthy(UnableToStart):
+    """The web server started but does not say that it is healthy."""
+
+
+async def until_healthy(port: int) -> None:
+    """Wait until ``/healthz`` answers 200.
+
+    Raises:
+        NotHealthy: it never did.
+    """
+    try:
+        async with asyncio.timeout(WEB_SECONDS):
+            while not await _health(port):
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise NotHealthy(
+            f"The web server is not healthy after {WEB_SECONDS:.0f} s; the lines above say why."
+        ) from None
+
+
+async def _health(port: int) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        status = await reader.readline()
+        writer.close()
+    except OSError:
+        return False
+    return b" 200 " in status
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold the lock on this data folder; the kernel drops it however we end."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / "up.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(f"'make up' already runs on {folder}; stop it first.") from None
+        yield
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Listen from the start: the port is ours before anything else is done, and stays so."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise PortTaken(
+                f"Port {port} on {host}: {error.strerror}. Choose another: make up PORT={port + 1}"
+            ) from None
+        listener.listen(2048)
+        yield listener

@@ -1,0 +1,52 @@
+"""The processes of an installation, as ``make up`` runs them; docker-compose.yml has the same."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from sigma.engines import state
+from sigma.supervisor import Program
+
+UVICORN = ("-m", "uvicorn", "sigma.asgi:application", "--log-level", "warning", "--no-access-log")
+# Gossip, mingle and heartbeats are chatter between workers that nobody reads here.
+CELERY = ("-m", "celery", "--quiet", "-A", "sigma.celery:app")
+SOLITARY = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO")
+
+
+def manage(name: str, env: Mapping[str, str], *arguments: str) -> Program:
+    """Return a management command to run to its end."""
+    manage_py = str(state.REPOSITORY / "manage.py")
+    return Program(name=name, argv=(sys.executable, manage_py, *arguments), env=env)
+
+
+def workers(env: Mapping[str, str]) -> list[Program]:
+    """Return the Celery workers; SIGTERM lets them finish what they hold."""
+    return [
+        _celery("worker", env, "worker", "-Q", "ingest", "-c", "2", "-n", "worker@%h", *SOLITARY),
+        _celery(
+            "maintenance", env, "worker", "-Q", "maintenance", "-c", "1", "-n", "maintenance@%h",
+            *SOLITARY,
+        ),
+    ]  # fmt: skip
+
+
+def beat(env: Mapping[str, str]) -> Program:
+    """Return the scheduler."""
+    return _celery("beat", env, "beat", "--loglevel", "WARNING")
+
+
+def web(env: Mapping[str, str], listener: int) -> Program:
+    """Return the web server on a socket that is already listening.
+
+    While a dead server is being replaced, the kernel keeps new connections waiting instead of
+    refusing them.
+    """
+    count = env.get("SIGMA_WEB_PROCESSES", "").strip() or "1"
+    options = ("--fd", str(listener), "--workers", count, "--timeout-graceful-shutdown", "5")
+    argv = (sys.executable, *UVICORN, *options)
+    return Program(name="web", argv=argv, env=env, pass_fds=(listener,))
+
+
+def _celery(name: str, env: Mapping[str, str], *arguments: str) -> Program:
+    return Program(name=name, argv=(sys.executable, *CELERY, *arguments), env=env)

@@ -1,0 +1,172 @@
+"""``make up``: everything on this machine with one command, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from sigma import door, programs, welcome
+from sigma.console import Terminal
+from sigma.engines import postgres, state, valkey
+from sigma.engines.engine import Engine, EngineFailed, UnableToStart
+from sigma.supervisor import Child, Program, Supervisor
+
+ENGINE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where to listen, and which address to tell the demo tenant for the sender service."""
+
+    host: str
+    port: int
+    sender_port: int
+
+    @property
+    def base_url(self) -> str:
+        """Return the address to open on this machine."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def sender_url(self) -> str:
+        """Return the address of the sender service."""
+        return f"http://127.0.0.1:{self.sender_port}"
+
+
+def main() -> int:
+    """Run until a signal comes; return the exit code."""
+    options, terminal = _options(), Terminal()
+    folder = state.home(os.environ)
+    try:
+        with door.only_one(folder), door.listening(options.host, options.port) as listener:
+            supervisor = Supervisor(terminal, folder / "pids.json")
+            asyncio.run(_until_stopped(options, terminal, supervisor, listener))
+    except UnableToStart as error:
+        terminal.problem(str(error))
+        return 1
+    return 0
+
+
+async def _until_stopped(
+    options: Options, terminal: Terminal, supervisor: Supervisor, listener: socket.socket
+) -> None:
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None  # noqa: S101 (this is a coroutine, so there is one)
+
+    def on_signal() -> None:
+        # The second one is from somebody who does not want to wait.
+        if task.cancelling():
+            supervisor.kill()
+        else:
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        await _start(options, terminal, supervisor, listener)
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        terminal.note("\nStopping …")
+    finally:
+        # Closed first: whoever calls now is refused at once instead of waiting for nobody.
+        listener.close()
+        await supervisor.stop()
+    terminal.note("Stopped.")
+
+
+async def _start(
+    options: Options, terminal: Terminal, supervisor: Supervisor, listener: socket.socket
+) -> None:
+    began, folder = time.monotonic(), state.home(os.environ)
+    urls = await _engines(folder, terminal, supervisor)
+    env = _environment(options, folder, urls)
+    with terminal.step("Database migrated"):
+        await supervisor.run(programs.manage("migrate", env, "migrate", "--no-input"))
+    with terminal.step("Demo tenant ready"):
+        addresses = ("--base-url", options.base_url, "--sender-url", options.sender_url)
+        await supervisor.run(programs.manage("create_demo", env, "create_demo", *addresses))
+    with terminal.step("Web, workers and beat started"):
+        supervisor.start(*programs.workers(env))
+        supervisor.start(programs.beat(env))
+        supervisor.start(programs.web(env, listener.fileno()))
+        await door.until_healthy(options.port)
+    welcome.show(terminal, folder=folder, base_url=options.base_url)
+    terminal.note(f"Started in {time.monotonic() - began:.1f} s.\n")
+
+
+async def _engines(folder: Path, terminal: Terminal, supervisor: Supervisor) -> state.Urls:
+    """Start the engines that the environment does not name, and return the URLs of both."""
+    given, kept = state.outside(os.environ), state.read(folder)
+    engines = []
+    with terminal.step("Engines prepared"):
+        if not given.database_url:
+            engines.append(
+                await asyncio.to_thread(postgres.prepare, folder, kept_url=kept.database_url)
+            )
+        if not given.redis_url:
+            engines.append(await asyncio.to_thread(valkey.prepare, folder, kept_url=kept.redis_url))
+    wave = supervisor.start(*(_as_program(engine, folder) for engine in engines))
+    for engine, child in zip(engines, wave, strict=True):
+        with terminal.step(f"{engine.title} ready"):
+            await _answering(engine, child)
+    urls = {engine.name: engine.url for engine in engines}
+    state.remember(folder, database_url=urls.get("postgres", ""), redis_url=urls.get("valkey", ""))
+    return state.resolve(os.environ)
+
+
+def _as_program(engine: Engine, folder: Path) -> Program:
+    return Program(
+        name=engine.name,
+        argv=engine.argv,
+        env=os.environ,
+        identity=engine.identity,
+        stop_signal=engine.stop_signal,
+        log=folder / f"{engine.name}.log",
+    )
+
+
+async def _answering(engine: Engine, child: Child) -> None:
+    deadline = time.monotonic() + ENGINE_SECONDS
+    while not await asyncio.to_thread(engine.answers):
+        # A restart or two is normal after a crash: what the old server left may still be ending.
+        if child.starts > 3 or time.monotonic() > deadline:
+            raise EngineFailed(f"{engine.title} does not start: {child.last_line}")
+        await asyncio.sleep(0.02)
+
+
+def _environment(options: Options, folder: Path, urls: state.Urls) -> dict[str, str]:
+    """Return what the children are told; what the user set himself wins."""
+    defaults = {
+        # The keys may be generated here: this is the command for one machine.
+        "SIGMA_EMBEDDED": "true",
+        "SIGMA_PUBLIC_URL": options.base_url,
+        "PYTHONUNBUFFERED": "1",
+        # Celery's advice against root; containers and this launcher mean it.
+        "PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges",
+    }
+    ours = {
+        "SIGMA_HOME": str(folder),
+        "DATABASE_URL": urls.database_url,
+        "REDIS_URL": urls.redis_url,
+    }
+    return {**defaults, **os.environ, **ours}
+
+
+def _options() -> Options:
+    parser = argparse.ArgumentParser(prog="make up", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8000, help="port of the web server")
+    parser.add_argument("--sender-port", type=int, default=8081, help="port of the sender service")
+    chosen = parser.parse_args()
+    return Options(host=chosen.host, port=chosen.port, sender_port=chosen.sender_port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""What a newcomer needs after the start: addresses, credentials, and two commands to paste."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from sigma.console import Terminal
+from sigma.engines.state import write_private
+
+QUERY = (
+    'query { messages(workspaceId: "%s" platform: WHATS_APP first: 10 orderBy: { timestamp: DESC })'
+    " { nodes { id text sender { displayName platformUserId } timestampUtc } } }"
+)
+SIGN = """\
+import hmac,json;secret=json.load(open({demo!r}))["app_secret"].encode();\
+print(hmac.new(secret,open({sample!r},"rb").read(),"sha256").hexdigest())"""
+
+
+def show(terminal: Terminal, *, folder: Path, base_url: str) -> None:
+    """Print the demo's facts and the first message's two commands; write the body that they send."""
+    demo = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
+    sample = folder / "sample.json"
+    write_private(sample, json.dumps(_callback(demo), indent=2) + "\n")
+    terminal.facts(
+        "SIGMA is up",
+        {
+            "GraphQL": f"{base_url}/graphql",
+            "API key": demo["api_key"],
+            "Admin": demo["admin_url"],
+            "User": f"{demo['admin_user']}  (password: {demo['admin_password']})",
+            "Callback URL": demo["callback_url"],
+            "Verify token": demo["verify_token"],
+            "All of it": str(folder / "demo.json"),
+        },
+    )
+    terminal.paste("Send a correctly signed callback:", _send(demo, folder, sample))
+    terminal.paste("Read it back:", _read_back(demo, base_url))
+    terminal.note("\nCtrl-C stops everything; the data stay.\n")
+
+
+def _callback(demo: Mapping[str, str]) -> dict[str, object]:
+    """Return a text message as Meta sends it (Cloud API, Webhooks, messages: Text)."""
+    sender = "15550100001"
+    wamid = base64.b64encode(sender.encode() + secrets.token_bytes(16)).decode()
+    message = {
+        "from": sender,
+        "id": f"wamid.{wamid}",
+        "timestamp": str(int(time.time())),
+        "type": "text",
+        "text": {"body": "Hello, is my order on its way?"},
+    }
+    value = {
+        "messaging_product": "whatsapp",
+        "metadata": {
+            "display_phone_number": "15550199999",
+            "phone_number_id": demo["phone_number_id"],
+        },
+        "contacts": [{"profile": {"name": "Thandi Nkosi"}, "wa_id": sender}],
+        "messages": [message],
+    }
+    changes = [{"field": "messages", "value": value}]
+    return {
+        "object": "whatsapp_business_account",
+        "entry": [{"id": demo["waba_id"], "changes": changes}],
+    }
+
+
+def _send(demo: Mapping[str, str], folder: Path, sample: Path) -> str:
+    sign = SIGN.format(demo=str(folder / "demo.json"), sample=str(sample))
+    signature = f'"X-Hub-Signature-256: sha256=$({shlex.join([sys.executable, "-c", sign])})"'
+    return " \\\n  ".join(
+        [
+            f"curl -sS -i {shlex.quote(demo['callback_url'])}",
+            "-H 'Content-Type: application/json'",
+            f"-H {signature}",
+            f"--data-binary {shlex.quote(f'@{sample}')}",
+        ]
+    )
+
+
+def _read_back(demo: Mapping[str, str], base_url: str) -> str:
+    body = json.dumps({"query": QUERY % demo["workspace_id"]})
+    return " \\\n  ".join(
+        [
+            f"curl -sS {base_url}/graphql",
+            f"-H 'Authorization: Bearer {demo['api_key']}'",
+            "-H 'Content-Type: application/json'",
+            f"-d {shlex.quote(body)}",
+        ]
+    )
