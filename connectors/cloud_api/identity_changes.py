@@ -1,0 +1,54 @@
+"""System messages that say that a person has another number or another BSUID now."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from connectors.cloud_api.frames import Frame
+from connectors.cloud_api.message_payloads import Message, System
+from connectors.cloud_api.people import bsuid, phone_digits
+from messaging.events import IdentityChange, Person
+
+_TYPES = frozenset(("user_changed_number", "user_changed_user_id", "customer_changed_number"))
+_FROM_TO = re.compile(r"changed from (\+?\d[\d\s().\-]+\d) to (\+?\d[\d\s().\-]+\d)")
+
+
+def identity_change(frame: Frame, message: Message, timestamp: datetime) -> IdentityChange | None:
+    """Return the change that a system message announces, or ``None`` if it announces none.
+
+    Meta, "system messages webhook": ``from`` is the old number, ``wa_id`` the new one
+    (``new_wa_id`` in old versions); any of them may be absent, so the sentence in ``body`` is the
+    last resort.
+    """
+    system = message.system
+    if system is None or system.type not in _TYPES:
+        return None
+    before, after = _before(message, system), _after(system)
+    if not (before.is_known and after.is_known) or before == after:
+        return None
+    return IdentityChange(frame.phone_number_id or "", before, after, timestamp)
+
+
+def _before(message: Message, system: System) -> Person:
+    told = message.from_user_id
+    return Person(
+        phone_digits(message.from_) or _in_body(system, 1),
+        system.previous_user_id
+        or (told if told != system.user_id else None)
+        or bsuid(message.from_),
+        system.previous_parent_user_id,
+    )
+
+
+def _after(system: System) -> Person:
+    return Person(
+        phone_digits(system.wa_id) or phone_digits(system.new_wa_id) or _in_body(system, 2),
+        system.user_id or bsuid(system.wa_id),
+        system.parent_user_id,
+    )
+
+
+def _in_body(system: System, side: int) -> str | None:
+    found = _FROM_TO.search(system.body or "")
+    return phone_digits(found[side]) if found else None

@@ -1,0 +1,164 @@
+"""Cut single updates out of a callback: for quarantine, for the dead, and to show one message."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any
+
+from connectors.cloud_api.decoding import NotAnEnvelope, decode, fingerprint, load, load_raw
+from connectors.cloud_api.frames import Frame, Source
+from connectors.cloud_api.parties import contact_position
+from connectors.cloud_api.payloads import Envelope
+from connectors.cloud_api.updates import WHOLE, Path
+from connectors.cloud_api.walking import SECTIONS
+
+_WITH_POSITIONS = frozenset(("messages", "message_echoes", "statuses"))
+_ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def isolate(body: bytes, paths: Sequence[Path]) -> bytes:
+    """Return an envelope that holds the updates at ``paths`` alone, with metadata and contacts.
+
+    Parsing it gives the same events, in the order of ``paths``, which is that of the body.
+
+    Raises:
+        NotAnEnvelope: the body is not a JSON object, or nested too deeply.
+    """
+    if any(path.entry == WHOLE for path in paths):
+        return body
+    tree, envelope = load_raw(body), decode(body)
+    entries = [
+        _entry(tree["entry"][position], list(group), envelope)
+        for position, group in groupby(paths, lambda path: path.entry)
+    ]
+    try:
+        return json.dumps({**tree, "entry": entries}, separators=(",", ":")).encode()
+    except RecursionError:
+        raise NotAnEnvelope("nested too deeply") from None
+
+
+def message_json(body: bytes, wamid: str) -> dict[str, Any] | None:
+    """Return the JSON object of the message, echo or history item whose id is ``wamid``.
+
+    A message without an id goes by its ``sha256:…`` substitute.
+
+    Raises:
+        NotAnEnvelope: the body is not a JSON object, or nested too deeply.
+    """
+    by_content = wamid.startswith("sha256:")
+    for message in _messages(load(body)):
+        if message.get("id") == wamid:
+            return message
+        if by_content and not message.get("id") and fingerprint(message) == wamid:
+            return message
+    return None
+
+
+def _entry(entry: Any, paths: list[Path], envelope: Envelope) -> Any:
+    if paths[0].section in ("entry", "changes"):
+        return entry
+    changes = []
+    for (index, section), group in groupby(paths, lambda path: (path.change, path.section)):
+        change = entry["changes"][index]
+        if section in ("change", "value"):
+            changes.append(change)
+        else:
+            value = _value(change["value"], list(group), envelope)
+            changes.append({**change, "value": value})
+    return {**entry, "changes": changes}
+
+
+def _value(value: dict[str, Any], paths: list[Path], envelope: Envelope) -> dict[str, Any]:
+    section = paths[0].section
+    kept = {key: item for key, item in value.items() if key not in SECTIONS}
+    name, _, inner = section.partition(".")
+    if paths[0].index == WHOLE and not inner:
+        kept[name] = value[name]
+    elif name == "standby":
+        kept[name] = {inner: _picked(value[name][inner], paths)}
+    elif name == "history":
+        kept[name] = _chunks(value[name], paths)
+    else:
+        kept[name] = _picked(value[name], paths)
+    if section in _WITH_POSITIONS and isinstance(value.get("contacts"), list):
+        kept["contacts"] = _contacts(value["contacts"], paths, envelope)
+    return kept
+
+
+def _picked(items: Any, paths: list[Path]) -> Any:
+    return items if paths[0].index == WHOLE else [items[path.index] for path in paths]
+
+
+def _contacts(contacts: list[Any], paths: list[Path], envelope: Envelope) -> list[Any]:
+    """Return a contact for each update, in its position; an empty one where there is none."""
+    frame = _frame(envelope, paths[0])
+    chosen = []
+    for path in paths:
+        siblings = getattr(frame.value, path.section) or ()
+        item = siblings[path.index] if path.index != WHOLE and siblings else None
+        position = contact_position(frame, item, path) if item is not None else None
+        chosen.append(contacts[position] if position is not None else {})
+    return chosen
+
+
+def _frame(envelope: Envelope, path: Path) -> Frame:
+    entry = (envelope.entry or [])[path.entry]
+    change = (entry.changes or [])[path.change] if entry is not None else None
+    if entry is None or change is None or change.value is None:
+        raise NotAnEnvelope("no such update")
+    return Frame(Source(b"", _ANY_TIME, ""), entry, change, change.value)
+
+
+def _chunks(chunks: list[Any], paths: list[Path]) -> list[Any]:
+    return [
+        _chunk(chunks[index], list(group))
+        for index, group in groupby(paths, lambda path: path.index)
+    ]
+
+
+def _chunk(chunk: Any, paths: list[Path]) -> Any:
+    if not paths[0].sub:
+        return chunk
+    part, other = "threads", "errors"
+    if paths[0].section == "history.errors":
+        part, other = other, part
+    kept = {key: item for key, item in chunk.items() if key != other}
+    if paths[0].sub == (WHOLE,):
+        return kept
+    if part == "errors":
+        return {**kept, part: [chunk[part][path.sub[0]] for path in paths]}
+    return {**kept, part: _threads(chunk[part], paths)}
+
+
+def _threads(threads: list[Any], paths: list[Path]) -> list[Any]:
+    kept = []
+    for index, group in groupby(paths, lambda path: path.sub[0]):
+        subs = [path.sub for path in group]
+        if len(subs[0]) == 1 or subs[0][1] == WHOLE:
+            kept.append(threads[index])
+        else:
+            messages = [threads[index]["messages"][sub[1]] for sub in subs]
+            kept.append({**threads[index], "messages": messages})
+    return kept
+
+
+def _messages(tree: Any) -> Iterator[dict[str, Any]]:
+    for value in _objects(tree, "entry", "changes", "value"):
+        yield from _objects(value, "messages")
+        yield from _objects(value, "message_echoes")
+        yield from _objects(value, "history", "threads", "messages")
+
+
+def _objects(tree: Any, *keys: str) -> Iterator[dict[str, Any]]:
+    """Yield every object at the end of ``keys``, through lists on the way."""
+    if isinstance(tree, list):
+        for item in tree:
+            yield from _objects(item, *keys)
+    elif isinstance(tree, dict):
+        if keys:
+            yield from _objects(tree.get(keys[0]), *keys[1:])
+        else:
+            yield tree

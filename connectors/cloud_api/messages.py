@@ -1,0 +1,154 @@
+"""From one wire message to events: live, echoed from the Business app, or imported history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from connectors.cloud_api.contents import (
+    TYPES_WITH_A_BODY,
+    Json,
+    Said,
+    compact,
+    error_facts,
+    present_type,
+    said_in,
+)
+from connectors.cloud_api.frames import Frame
+from connectors.cloud_api.identity_changes import identity_change
+from connectors.cloud_api.masking import conceal_tree, word
+from connectors.cloud_api.message_payloads import Content, Context, Message
+from connectors.cloud_api.parties import Parties, parties_of
+from connectors.cloud_api.payloads import Thread
+from connectors.cloud_api.updates import Event, Path, moment
+from messaging.events import MessageEvent, Unhandled
+
+KNOWN_TYPES = frozenset(
+    (
+        *TYPES_WITH_A_BODY,
+        "unknown",
+        "ephemeral",
+        "request_welcome",
+        "hsm",
+        "media_placeholder",
+        "errors",
+    )
+)
+_INTERACTIVE = frozenset(("button_reply", "list_reply", "nfm_reply", "call_permission_reply"))
+_REFERRAL = (
+    "source_url",
+    "source_id",
+    "source_type",
+    "headline",
+    "body",
+    "media_type",
+    "ctwa_clid",
+)
+
+
+def read_message(
+    frame: Frame, message: Message, path: Path, thread: Thread | None = None
+) -> tuple[Event, ...]:
+    """Return what ``message`` means: itself, and what else follows from it.
+
+    ``thread`` is the chat of a history item. A type that we do not know is kept without its content
+    and reported as `Unhandled` as well.
+    """
+    parties = parties_of(frame, message, path, thread)
+    kind = _type_of(message)
+    event = _message_event(frame, message, path, parties, kind)
+    if kind == "system":
+        return _with_identity_change(frame, message, event)
+    if kind not in KNOWN_TYPES:
+        return (event, Unhandled(frame.field, kind))
+    if kind == "interactive" and event.content.get("interactive") not in _INTERACTIVE:
+        return (
+            event,
+            Unhandled(frame.field, f"interactive:{event.content.get('interactive', '')}"),
+        )
+    return (event,)
+
+
+def _message_event(
+    frame: Frame, message: Message, path: Path, parties: Parties, kind: str
+) -> MessageEvent:
+    own = parties.contact.phone
+    said = _edited(message, own) if kind == "edit" else said_in(kind, message, own)
+    return MessageEvent(
+        phone_number_id=frame.phone_number_id or "",
+        platform_message_id=message.id or frame.source.fingerprint(path),
+        direction=parties.direction,
+        source=parties.source,
+        type=kind,
+        timestamp=moment(message.timestamp, frame.received_at),
+        sender=parties.sender,
+        contact=parties.contact,
+        text=said.text,
+        content=_content(message, said.content, own),
+        media=said.media,
+        reply_to=said.reply_to or _target(message),
+        group_id=message.group_id or None,
+        status=_status(message),
+    )
+
+
+def _with_identity_change(frame: Frame, message: Message, event: MessageEvent) -> tuple[Event, ...]:
+    change = identity_change(frame, message, event.timestamp)
+    if change is None:
+        return (event,)
+    if not event.contact.is_known:
+        event = replace(event, sender=change.before, contact=change.before)
+    return (change, event)
+
+
+def _type_of(message: Content) -> str:
+    if message.type in KNOWN_TYPES:
+        return message.type
+    if not message.type:
+        return present_type(message) or "unknown"
+    return word(message.type) or "unknown"
+
+
+def _status(message: Message) -> str | None:
+    history = message.history_context
+    return (word(history.status) or None) if history is not None else None
+
+
+def _target(message: Message) -> str | None:
+    if message.edit is not None and message.edit.original_message_id:
+        return message.edit.original_message_id
+    if message.revoke is not None and message.revoke.original_message_id:
+        return message.revoke.original_message_id
+    return (message.context.id or None) if message.context is not None else None
+
+
+def _edited(message: Message, own: str | None) -> Said:
+    inner = message.edit.message if message.edit is not None else None
+    if inner is None:
+        return Said()
+    kind = _type_of(inner)
+    said = said_in(kind, inner, own)
+    return said._replace(content={**said.content, "edited_type": kind}, reply_to=None)
+
+
+def _content(message: Message, said: Mapping[str, object], own: str | None) -> Json:
+    content = dict(said)
+    if message.errors:
+        content["errors"] = list(error_facts(message.errors))
+    if message.context is not None:
+        content |= _context_facts(message.context)
+    if message.referral is not None:
+        content["referral"] = compact(
+            **{name: getattr(message.referral, name) for name in _REFERRAL}
+        )
+    return conceal_tree(content, own) if content else content
+
+
+def _context_facts(context: Context) -> Json:
+    product = context.referred_product
+    return compact(
+        forwarded=context.forwarded or None,
+        frequently_forwarded=context.frequently_forwarded or None,
+        referred_product=product
+        and compact(catalog_id=product.catalog_id, product_retailer_id=product.product_retailer_id),
+    )

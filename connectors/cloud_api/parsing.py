@@ -1,0 +1,134 @@
+"""From the body of a callback to updates: every entry, every change, every list of it.
+
+Nothing here decides what an update means; that is `messages`, `receipts`, `template_changes` and
+`unhandled`. Here it is made sure that each is read by itself, and that none is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from connectors.cloud_api.decoding import NotAnEnvelope, decode
+from connectors.cloud_api.frames import Frame, Source, field_of, waba_of
+from connectors.cloud_api.isolation import isolate, message_json
+from connectors.cloud_api.masking import word
+from connectors.cloud_api.messages import read_message
+from connectors.cloud_api.payloads import Change, Entry, Value
+from connectors.cloud_api.receipts import read_status
+from connectors.cloud_api.template_changes import read_template_change
+from connectors.cloud_api.unhandled import read_malformed, read_unhandled, read_unhandled_value
+from connectors.cloud_api.updates import WHOLE, Event, Path, Update
+from connectors.cloud_api.walking import SECTIONS, Found, elements
+from messaging.events import Unhandled
+
+__all__ = ["NotAnEnvelope", "Path", "Update", "isolate", "message_json", "parse"]
+
+OURS = "whatsapp_business_account"
+
+Reader = Callable[[Frame, Any, Path], tuple[Event, ...]]
+
+
+def parse(body: bytes, received_at: datetime) -> list[Update]:
+    """Return every update of ``body`` in order, each with its events or the problem it has.
+
+    ``received_at`` (aware) stands in for timestamps that are absent or bad. A body without any
+    update counts as one, unhandled.
+
+    Raises:
+        NotAnEnvelope: the body is not a JSON object, or nested too deeply.
+    """
+    envelope = decode(body)
+    if "entry" in envelope.dropped:
+        return [_problem(Path(WHOLE, WHOLE, "entry", WHOLE))]
+    source = Source(body, received_at, envelope.object or OURS)
+    updates: list[Update] = []
+    for index, entry in enumerate(envelope.entry or ()):
+        if entry is None:
+            updates.append(_problem(Path(index, WHOLE, "entry", WHOLE)))
+        else:
+            _read_entry(source, entry, index, updates)
+    return updates or [_empty_envelope()]
+
+
+def _read_entry(source: Source, entry: Entry, position: int, updates: list[Update]) -> None:
+    if "changes" in entry.dropped:
+        updates.append(_problem(Path(position, WHOLE, "changes", WHOLE), entry))
+    for index, change in enumerate(entry.changes or ()):
+        whole = Path(position, index, "value", WHOLE)
+        if change is None:
+            updates.append(_problem(whole._replace(section="change"), entry))
+        elif "value" in change.dropped:
+            updates.append(_problem(whole, entry, change))
+        else:
+            frame = Frame(source, entry, change, change.value or _NO_VALUE)
+            _read_change(frame, whole, updates)
+
+
+def _read_change(frame: Frame, whole: Path, updates: list[Update]) -> None:
+    before = len(updates)
+    if frame.field not in _WITHOUT_LISTS and frame.source.object == OURS:
+        for found in elements(frame.value, whole.entry, whole.change):
+            updates.append(_read(frame, found))
+    if len(updates) == before:
+        updates.append(_update(frame, whole, _read_value, frame.value))
+
+
+def _read(frame: Frame, found: Found) -> Update:
+    path, element, thread = found
+    if element is None:
+        return Update(path, frame.field, frame.waba_id, frame.phone_number_id, (), MALFORMED)
+    if thread is not None:
+        return _update(frame, path, lambda f, m, p: read_message(f, m, p, thread), element)
+    reader = _READERS.get((frame.field, path.section), read_unhandled)
+    return _update(frame, path, reader, element)
+
+
+def _update(frame: Frame, path: Path, reader: Reader, element: Any) -> Update:
+    """Read one update; whatever goes wrong is its own problem and stays out of its neighbours."""
+    events: tuple[Event, ...] = ()
+    problem: str | None = None
+    try:
+        events = reader(frame, element, path)
+        if frame.dropped or element.dropped:
+            events += _left_out(frame, element.dropped)
+    except Exception as error:
+        problem = f"{type(error).__name__}: the update could not be read"
+    return Update(path, frame.field, frame.waba_id, frame.phone_number_id, events, problem)
+
+
+def _read_value(frame: Frame, value: Value, _path: Path) -> tuple[Event, ...]:
+    if frame.source.object != OURS:
+        return (Unhandled(frame.field, f"object:{word(frame.source.object)}"),)
+    template = read_template_change(frame)
+    return (template,) if template is not None else read_unhandled_value(frame, value)
+
+
+def _left_out(frame: Frame, dropped: tuple[str, ...]) -> tuple[Event, ...]:
+    beside = tuple(key for key in frame.dropped if key not in SECTIONS)
+    return read_malformed(frame, beside + dropped)
+
+
+def _problem(path: Path, entry: Entry | None = None, change: Change | None = None) -> Update:
+    waba_id = waba_of(entry) if entry is not None else ""
+    field = field_of(entry, change) if entry is not None else ""
+    return Update(path, field, waba_id, None, (), MALFORMED)
+
+
+def _empty_envelope() -> Update:
+    path = Path(WHOLE, WHOLE, "envelope", WHOLE)
+    return Update(path, "", "", None, (Unhandled("", "empty"),))
+
+
+MALFORMED = "Malformed: something else stands where the update should be"
+
+_NO_VALUE = Value()
+# Their value is one event, whatever lists it holds.
+_WITHOUT_LISTS = frozenset(("flows", "account_update"))
+_ECHOES = ("smb_message_echoes", "message_echoes")
+_READERS: dict[tuple[str, str], Reader] = {
+    **{(field, "messages"): read_message for field in ("messages", "history", "")},
+    **{(field, "message_echoes"): read_message for field in ("messages", "history", "", *_ECHOES)},
+    **{(field, "statuses"): read_status for field in ("messages", "history", "", *_ECHOES)},
+}

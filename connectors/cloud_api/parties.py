@@ -1,0 +1,116 @@
+"""Who talks to whom in a message: the sender, the person at the other end, the direction.
+
+Three kinds of callback carry messages: live ones, echoes of what the business wrote in its app, and
+history imported when a number is shared with that app.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from connectors.cloud_api.frames import Frame
+from connectors.cloud_api.payloads import Message, Status, Thread
+from connectors.cloud_api.people import identify, phone_digits
+from connectors.cloud_api.updates import Path
+from messaging.events import Direction, Person, Source
+
+
+class Parties(NamedTuple):
+    """Who talks to whom, and how we learned of it."""
+
+    direction: Direction
+    source: Source
+    sender: Person
+    contact: Person
+
+
+def parties_of(frame: Frame, message: Message, path: Path, thread: Thread | None) -> Parties:
+    """Return the parties of ``message``; ``thread`` is its chat if it is a history item."""
+    outbound = is_outbound(frame, message, path, thread)
+    source = _source(frame, path)
+    if thread is None:
+        person = _named(message, outbound)
+        position = contact_position(frame, message, path)
+    else:
+        person = _of_thread(thread)
+        if not person.is_known:
+            person = _named(message, outbound)
+        position = frame.contacts.find(person, 0)
+    person = frame.contacts.join(person, position)
+    if not outbound:
+        return Parties(Direction.INBOUND, source, person, person)
+    business = Person(phone_digits(message.from_) or frame.business_phone)
+    return Parties(Direction.OUTBOUND, source, business, person)
+
+
+def is_outbound(frame: Frame, message: Message, path: Path, thread: Thread | None) -> bool:
+    """Return whether the business sent ``message``.
+
+    In history that is so if ``from`` is the business's own number, or if there is a recipient:
+    Meta, "history webhook", only messages of the business have one.
+    """
+    if path.section == "message_echoes":
+        return True
+    if frame.field != "history":
+        return False
+    sender = phone_digits(message.from_)
+    if sender is not None:
+        if sender == frame.business_phone:
+            return True
+        if thread is not None and sender == phone_digits(thread.id):
+            return False
+    return not message.from_user_id and bool(message.to or message.to_user_id)
+
+
+def contact_position(frame: Frame, item: Message | Status, path: Path) -> int | None:
+    """Return where in ``contacts`` the other end of an element of a list in ``value`` stands."""
+    if isinstance(item, Status):
+        return frame.contacts.find(recipient_of(item), path.index)
+    person = _named(item, is_outbound(frame, item, path, None))
+    position = frame.contacts.find(person, path.index)
+    if position is not None:
+        return position
+    siblings = getattr(frame.value, path.section) or ()
+    return frame.contacts.place(person, path.index, len(siblings))
+
+
+def recipient_of(status: Status) -> Person:
+    """Return whom a receipt is about; in a group that is the participant, not the group."""
+    participant = status.recipient_participant_id or status.participant_recipient_id
+    if participant or status.recipient_participant_user_id or status.recipient_type == "group":
+        return identify(
+            participant,
+            status.recipient_participant_user_id,
+            status.recipient_participant_parent_user_id,
+        )
+    return identify(
+        status.recipient_id,
+        status.recipient_user_id,
+        status.recipient_parent_user_id or status.parent_recipient_user_id or status.parent_user_id,
+    )
+
+
+def _source(frame: Frame, path: Path) -> Source:
+    if frame.field == "history":
+        return Source.HISTORY
+    return Source.ECHO if path.section == "message_echoes" else Source.LIVE
+
+
+def _named(message: Message, outbound: bool) -> Person:
+    if outbound:
+        return identify(message.to, message.to_user_id, message.to_parent_user_id)
+    return identify(message.from_, message.from_user_id, message.from_parent_user_id)
+
+
+def _of_thread(thread: Thread) -> Person:
+    chat = identify(thread.id, None, None)
+    context = thread.context
+    if context is None:
+        return chat
+    told = identify(context.wa_id, context.user_id, context.parent_user_id)
+    return Person(
+        chat.phone or told.phone,
+        told.user_id or chat.user_id,
+        told.parent_user_id or chat.parent_user_id,
+        username=context.username.lstrip("@") or None if context.username else None,
+    )

@@ -1,0 +1,136 @@
+"""Who is meant: phone numbers, BSUIDs, and which of the contacts beside the messages is whose.
+
+Meta, "Business-scoped user IDs": no identity is always there, and a BSUID may stand where a number
+used to be.
+"""
+
+from __future__ import annotations
+
+import re
+
+from connectors.cloud_api.masking import person_name
+from connectors.cloud_api.payloads import Contact, Scalar
+from messaging.events import Person
+
+NOBODY = Person()
+_BSUID = re.compile(r"u?[A-Za-z]{2}\.(ENT\.)?[A-Za-z0-9_-]{1,128}")
+_PHONE = re.compile(r"\+?[\d\s().\-]{5,40}(?:@[a-z.]+)?")
+_NOT_A_DIGIT = re.compile(r"[^0-9]+")
+_LONGEST_PHONE = 20
+
+# Brazil, Mexico and Argentina: `wa_id` may differ from `from` in a digit behind the country code.
+_COMMON_TAIL = 8
+
+
+def phone_digits(value: Scalar) -> str | None:
+    """Return the digits of a phone number in any notation, or ``None`` for anything else."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else str(value)
+    if not (text.isascii() and text.isdecimal()):
+        if _PHONE.fullmatch(text) is None:
+            return None
+        text = _NOT_A_DIGIT.sub("", text)
+    return text if 5 <= len(text) <= _LONGEST_PHONE else None
+
+
+def bsuid(value: Scalar) -> str | None:
+    """Return ``value`` if it is a business-scoped user id (``CC.…``), else ``None``."""
+    if isinstance(value, str) and _BSUID.fullmatch(value) is not None:
+        return value
+    return None
+
+
+def identify(key: Scalar, user_id: str | None, parent_user_id: str | None) -> Person:
+    """Return the person of a phone-or-BSUID ``key`` (may be empty) and the two explicit ids."""
+    phone = phone_digits(key)
+    if phone is None and not user_id:
+        user_id = bsuid(key)
+        if user_id is not None and ".ENT." in user_id:
+            user_id, parent_user_id = None, parent_user_id or user_id
+    return Person(phone, user_id or None, parent_user_id or None)
+
+
+class ContactBook:
+    """The ``contacts`` of one change, searched by number, by BSUID, then by position."""
+
+    __slots__ = ("_by_key", "_contacts")
+
+    def __init__(self, contacts: list[Contact | None] | None) -> None:
+        self._contacts = contacts or []
+        self._by_key: dict[str, int] | None = None
+
+    def find(self, person: Person, index: int) -> int | None:
+        """Return the position of the contact that shares an identity with ``person``.
+
+        ``index``, the position of the update, is tried first; the answer does not depend on it
+        unless two contacts share one identity.
+        """
+        if not self._contacts:
+            return None
+        for field, key in (("wa_id", person.phone), ("user_id", person.user_id)):
+            if key and (found := self._find(field, key, index)) is not None:
+                return found
+        return None
+
+    def place(self, person: Person, index: int, count: int) -> int | None:
+        """Return ``index`` if the contact there may be ``person``, for want of a shared identity.
+
+        Only when there are as many contacts as updates (``count``), and nothing contradicts.
+        """
+        if len(self._contacts) != count or index >= count:
+            return None
+        contact = self._contacts[index]
+        if contact is None or contradicts(person, contact):
+            return None
+        return index
+
+    def join(self, person: Person, position: int | None) -> Person:
+        """Return ``person`` with what the contact at ``position`` adds: ids, name, username."""
+        contact = self._contacts[position] if position is not None else None
+        if contact is None:
+            return person
+        phone = person.phone or phone_digits(contact.wa_id)
+        profile = contact.profile
+        username = (profile.username if profile else None) or contact.username
+        return Person(
+            phone,
+            person.user_id or contact.user_id or bsuid(contact.wa_id),
+            person.parent_user_id or contact.parent_user_id or None,
+            person_name(profile.name, phone) if profile else None,
+            person_name(username.lstrip("@"), phone) if username else None,
+        )
+
+    def _find(self, field: str, key: str, index: int) -> int | None:
+        if index < len(self._contacts):
+            contact = self._contacts[index]
+            if contact is not None and _key(contact, field) == key:
+                return index
+        if self._by_key is None:
+            self._by_key = self._indexed()
+        return self._by_key.get(f"{field}:{key}")
+
+    def _indexed(self) -> dict[str, int]:
+        positions: dict[str, int] = {}
+        for position, contact in enumerate(self._contacts):
+            if contact is not None:
+                for field in ("wa_id", "user_id"):
+                    if key := _key(contact, field):
+                        positions.setdefault(f"{field}:{key}", position)
+        return positions
+
+
+def contradicts(person: Person, contact: Contact) -> bool:
+    """Return whether ``contact`` is certainly somebody else than ``person``."""
+    if person.user_id and contact.user_id and person.user_id != contact.user_id:
+        return True
+    theirs = phone_digits(contact.wa_id)
+    if person.phone is None or theirs is None:
+        return False
+    return person.phone[-_COMMON_TAIL:] != theirs[-_COMMON_TAIL:]
+
+
+def _key(contact: Contact, field: str) -> str | None:
+    if field == "user_id":
+        return contact.user_id or bsuid(contact.wa_id)
+    return phone_digits(contact.wa_id)

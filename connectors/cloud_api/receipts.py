@@ -1,0 +1,64 @@
+"""From one wire status to an event: where a message of the business got to."""
+
+from __future__ import annotations
+
+from connectors.cloud_api.contents import Json, compact, error_facts
+from connectors.cloud_api.frames import Frame
+from connectors.cloud_api.masking import word
+from connectors.cloud_api.parties import contact_position, recipient_of
+from connectors.cloud_api.payloads import Status
+from connectors.cloud_api.updates import Event, Path, moment
+from messaging.events import StatusUpdate, Unhandled
+
+KNOWN_STATUSES = frozenset(("sent", "delivered", "read", "played", "failed", "deleted", "warning"))
+
+
+def read_status(frame: Frame, status: Status, path: Path) -> tuple[Event, ...]:
+    """Return what ``status`` means; one without message or word, or of a call, is only counted."""
+    name = status.status if status.status in KNOWN_STATUSES else word(status.status)
+    if not status.id or not name or status.type == "call":
+        return (Unhandled(frame.field, f"{word(status.type) or 'status'}:{name}"),)
+    person = recipient_of(status)
+    update = StatusUpdate(
+        phone_number_id=frame.phone_number_id or "",
+        platform_message_id=status.id,
+        status=name,
+        timestamp=moment(status.timestamp, frame.received_at),
+        participant=_participant(status),
+        recipient=frame.contacts.join(person, contact_position(frame, status, path)),
+        errors=error_facts(status.errors) if status.errors else (),
+        pricing=_pricing(status),
+        callback_data=status.biz_opaque_callback_data,
+    )
+    if name in KNOWN_STATUSES or status.type == "payment":
+        return (update,)
+    return (update, Unhandled(frame.field, f"status:{name}"))
+
+
+def _participant(status: Status) -> str:
+    """Return what tells apart the statuses that share an id: group receipts, payments."""
+    if status.type == "payment":
+        return f"payment:{status.timestamp if status.timestamp is not None else ''}"
+    participant = (
+        status.recipient_participant_id
+        or status.participant_recipient_id
+        or status.recipient_participant_user_id
+    )
+    return str(participant) if participant else ""
+
+
+def _pricing(status: Status) -> Json | None:
+    """Return the price facts; a call for ``type`` and ``category``, as ``billable`` is to go."""
+    conversation = status.conversation
+    pricing = status.pricing or (conversation and conversation.pricing)
+    origin = conversation.origin if conversation is not None else None
+    if not pricing and origin is None:
+        return None
+    facts = compact(
+        billable=pricing and pricing.billable,
+        pricing_model=pricing and pricing.pricing_model,
+        type=pricing and pricing.type,
+        category=pricing and pricing.category,
+        origin=origin and origin.type,
+    )
+    return facts or None

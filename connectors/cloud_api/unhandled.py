@@ -1,0 +1,41 @@
+"""What we keep and count but do not model: find the word that says which kind it is."""
+
+from __future__ import annotations
+
+from connectors.cloud_api.frames import Frame
+from connectors.cloud_api.masking import word
+from connectors.cloud_api.payloads import Element, Value
+from connectors.cloud_api.updates import Event, Path
+from messaging.events import Unhandled
+
+_KEYS = ("event", "event_name", "action_type", "action", "type", "status", "value")
+
+
+def read_unhandled(frame: Frame, item: Element, path: Path) -> tuple[Event, ...]:
+    """Return the count of ``item``: its kind is a word of Meta's, or the list it stands in."""
+    if path.section in ("errors", "history.errors"):
+        return (Unhandled(frame.field, f"error:{word(getattr(item, 'code', None))}"),)
+    kind = _first_word(item, _KEYS)
+    if path.section.startswith("standby."):
+        kind = f"{path.section.removeprefix('standby.')}:{kind}"
+    return (Unhandled(frame.field, kind or path.section),)
+
+
+def read_unhandled_value(frame: Frame, value: Value) -> tuple[Event, ...]:
+    """Return the count of a change without lists; ``empty`` if we know none of its keys."""
+    kind = _first_word(value, ("event", "decision", "type", "status", "alert_type"))
+    if not kind and value.alert_info is not None:
+        kind = word(value.alert_info.alert_type)
+    return (Unhandled(frame.field, kind or "empty"),)
+
+
+def read_malformed(frame: Frame, dropped: tuple[str, ...]) -> tuple[Event, ...]:
+    """Return one count for each key that held a value of the wrong type and was left out."""
+    return tuple(Unhandled(frame.field, f"malformed:{word(key)}") for key in dropped)
+
+
+def _first_word(item: Element, keys: tuple[str, ...]) -> str:
+    for key in keys:
+        if found := word(getattr(item, key, None)):
+            return found
+    return ""

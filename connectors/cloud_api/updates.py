@@ -1,0 +1,69 @@
+"""What parsing hands out: one `Update` per element of a list, and where in the body it stood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from connectors.cloud_api.payloads import Scalar
+from messaging.events import IdentityChange, MessageEvent, StatusUpdate, Unhandled
+from templates_wa.events import TemplateEvent
+
+Event = MessageEvent | StatusUpdate | IdentityChange | TemplateEvent | Unhandled
+
+# Stands for "the thing as a whole" where an element's position is expected.
+WHOLE = -1
+_END_OF_TIME = 253_402_300_800
+
+
+class Path(NamedTuple):
+    """The place of an update in its body.
+
+    ``section`` is the list it stands in (``messages``, ``history``, ``standby.messages`` …), or
+    ``value``, ``change``, ``changes``, ``entry``, ``envelope`` for an update that is all of it.
+    In ``history``, ``index`` is the chunk and ``sub`` the thread and the message.
+    """
+
+    entry: int
+    change: int
+    section: str
+    index: int  # type: ignore[assignment]  # shadows tuple.index, which nobody needs here
+    sub: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One update of a callback and what it means; ``problem`` says why it could not be read.
+
+    ``waba_id`` and ``phone_number_id`` are what Meta says, for routing; never trusted by itself.
+    """
+
+    path: Path
+    field: str
+    waba_id: str
+    phone_number_id: str | None
+    events: tuple[Event, ...]
+    problem: str | None = None
+
+
+def moment(value: Scalar, otherwise: datetime) -> datetime:
+    """Return Unix seconds (text or number) in UTC; ``otherwise`` if absent, bad or out of range."""
+    if value is None or value == "":
+        return otherwise
+    try:
+        seconds = int(value)
+        if 0 < seconds < _END_OF_TIME:
+            return datetime.fromtimestamp(seconds, UTC)
+    except ValueError:
+        pass
+    return otherwise
+
+
+def locate(tree: Any, path: Path) -> Any:
+    """Return the JSON object of the message at ``path`` of an untyped body."""
+    element = tree["entry"][path.entry]["changes"][path.change]["value"][path.section][path.index]
+    if path.sub:
+        thread, message = path.sub
+        return element["threads"][thread]["messages"][message]
+    return element
