@@ -23,14 +23,24 @@ NAME_WIDTH = max(map(len, COLOURS))
 LEVEL = re.compile(r"\b(?:(CRITICAL|ERROR|FATAL|PANIC|Traceback)|(WARNING))\b")
 
 
+class Patient(Console):
+    """A console whose reader may leave (``| head``) without ending what runs here."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing from now on; rich would end the process."""
+        self.quiet = True
+
+
 class Terminal:
     """One writer for everything, so that lines of many processes never mix."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False)
+        self._console = console or Patient(highlight=False)
 
     def log(self, name: str, line: str) -> None:
-        """Show one line of a process behind its name."""
+        """Show one line of a process behind its name; empty ones only cost room."""
+        if not line:
+            return
         found = LEVEL.search(line[:80])
         style = "" if not found else "red" if found[1] else "yellow"
         self._show(self._prefix(name), Text(line, style))

@@ -148,8 +148,9 @@ def _environment(options: Options, folder: Path, urls: state.Urls) -> dict[str, 
         "SIGMA_EMBEDDED": "true",
         "SIGMA_PUBLIC_URL": options.base_url,
         "PYTHONUNBUFFERED": "1",
-        # Celery's advice against root; containers and this launcher mean it.
-        "PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges",
+        # Celery's advice against root, which containers run as, and Whitenoise's on files that are
+        # served from where they lie.
+        "PYTHONWARNINGS": "ignore:You're running the worker with superuser,ignore:No directory at",
     }
     ours = {
         "SIGMA_HOME": str(folder),

@@ -15,12 +15,14 @@ from sigma.console import Terminal
 from sigma.engines.state import write_private
 
 QUERY = (
-    'query { messages(workspaceId: "%s" platform: WHATS_APP first: 10 orderBy: { timestamp: DESC })'
-    " { nodes { id text sender { displayName platformUserId } timestampUtc } } }"
+    'query { messages(workspaceId: "%s" platform: WHATS_APP first: 10 '
+    "orderBy: { timestamp: DESC }) "
+    "{ nodes { id text sender { displayName platformUserId } timestampUtc } } }"
 )
-SIGN = """\
-import hmac,json;secret=json.load(open({demo!r}))["app_secret"].encode();\
-print(hmac.new(secret,open({sample!r},"rb").read(),"sha256").hexdigest())"""
+SIGN = (
+    'import hmac,json;secret=json.load(open({demo}))["app_secret"].encode();'
+    'print(hmac.new(secret,open({sample},"rb").read(),"sha256").hexdigest())'
+)
 
 
 def show(terminal: Terminal, *, folder: Path, base_url: str) -> None:
@@ -73,7 +75,8 @@ def _callback(demo: Mapping[str, str]) -> dict[str, object]:
 
 
 def _send(demo: Mapping[str, str], folder: Path, sample: Path) -> str:
-    sign = SIGN.format(demo=str(folder / "demo.json"), sample=str(sample))
+    # JSON's quotes, so that the shell's own need no escaping.
+    sign = SIGN.format(demo=json.dumps(str(folder / "demo.json")), sample=json.dumps(str(sample)))
     signature = f'"X-Hub-Signature-256: sha256=$({shlex.join([sys.executable, "-c", sign])})"'
     return " \\\n  ".join(
         [

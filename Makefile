@@ -1,0 +1,67 @@
+# Everything runs in .venv, which the first target that needs it makes; nothing has to be installed before.
+
+PORT ?= 8000
+SENDER_PORT ?= 8081
+HOST ?= 127.0.0.1
+UV ?= uv
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url
+SHELL := /bin/sh
+BIN := .venv/bin
+MANAGE := $(BIN)/python manage.py
+
+.DEFAULT_GOAL := help
+.PHONY: help up test check lint format lock migrations schema shell bench chaos clean env env-dev
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36mmake %-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: env ## Start everything here until Ctrl-C (PORT=8000 SENDER_PORT=8081)
+	@$(BIN)/python -m sigma.up --host $(HOST) --port $(PORT) --sender-port $(SENDER_PORT)
+
+test: env-dev ## Run the tests (ARGS="-k name" for some of them)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: lint test ## Run everything that has to pass before a commit
+
+lint: env-dev ## Check format, style, types, migrations and the committed schema
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@SIGMA_EMBEDDED=true $(MANAGE) check --fail-level WARNING
+	@SIGMA_EMBEDDED=true $(MANAGE) makemigrations --check --dry-run
+	@SIGMA_EMBEDDED=true $(MANAGE) graphql_schema --schema sigma.schema.schema --out -.graphql | diff -u schema.graphql -
+
+format: env-dev ## Format the code and sort its imports
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+lock: env-dev ## Pin requirements/*.in to requirements*.txt, with hashes (needs uv)
+	@$(UV) pip compile $(LOCK) requirements/core.in -o requirements.txt
+	@$(UV) pip compile $(LOCK) requirements/embedded.in -c requirements.txt -o requirements-embedded.txt
+	@$(UV) pip compile $(LOCK) requirements/dev.in -c requirements.txt -c requirements-embedded.txt -o requirements-dev.txt
+
+migrations: env-dev ## Make the migrations for changed models
+	@SIGMA_EMBEDDED=true $(MANAGE) makemigrations
+
+schema: env-dev ## Write schema.graphql
+	@SIGMA_EMBEDDED=true $(MANAGE) graphql_schema --schema sigma.schema.schema --out schema.graphql
+
+shell: env ## Open Django's shell beside a running 'make up'
+	@SIGMA_EMBEDDED=true $(MANAGE) shell
+
+bench: env-dev ## Measure accepting, storing and reading, as ratios of one run
+	@$(BIN)/python -m benchmarks
+
+chaos: env-dev ## Kill everything in turn under 20,000 callbacks; nothing may be lost or doubled
+	@$(BIN)/python -m benchmarks.chaos
+
+clean: ## Remove the environment and caches; the data in .sigma stay
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache htmlcov .coverage
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+env:
+	@sh requirements/environment.sh requirements.txt requirements-embedded.txt
+
+env-dev:
+	@sh requirements/environment.sh requirements-dev.txt
