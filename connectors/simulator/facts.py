@@ -1,0 +1,59 @@
+"""Whom to write to: the demo tenant of ``make up``, or any tenant of this installation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from connectors.simulator.updates import Business
+from workspaces import directory
+from workspaces.models import Workspace
+
+
+class NobodyToWriteTo(Exception):
+    """There is no such tenant here, or it lacks an app secret or a workspace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A callback URL, the app secret that signs for it, and the number that is written to."""
+
+    callback_url: str
+    app_secret: bytes = field(repr=False)
+    business: Business
+
+
+def of_demo(home: Path) -> Facts:
+    """Return the facts that ``make up`` wrote to ``<home>/demo.json``.
+
+    Raises:
+        NobodyToWriteTo: no such file, or one that lacks a fact.
+    """
+    path = home / "demo.json"
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        business = Business(known["waba_id"], known["phone_number_id"])
+        return Facts(known["callback_url"], known["app_secret"].encode(), business)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NobodyToWriteTo(
+            f"{path} is missing or incomplete. Start the demo with: make up"
+        ) from error
+
+
+def of_tenant(tenant: str, *, base_url: str, now: datetime) -> Facts:
+    """Return the facts of a tenant (slug or UUID) from the database.
+
+    Raises:
+        NobodyToWriteTo: unknown tenant, or one without app secret or active workspace.
+    """
+    route = directory.load(now).find(tenant)
+    if route is None or not route.app_secrets:
+        raise NobodyToWriteTo(f"There is no tenant {tenant!r}, or it has no app secret.")
+    workspace = Workspace.objects.filter(tenant_id=route.tenant_id, is_active=True).first()
+    if workspace is None:
+        raise NobodyToWriteTo(f"The tenant {tenant!r} has no active workspace.")
+    business = Business(workspace.waba_id or "102290129340398", workspace.external_id)
+    url = f"{base_url.rstrip('/')}/webhooks/whatsapp/{route.slug}"
+    return Facts(url, route.app_secrets[0], business)
