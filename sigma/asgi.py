@@ -17,10 +17,9 @@ from connectors.webhooks.requests import Receive, Scope, Send
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sigma.settings")
 
-from sigma.wsgi import application as django_application  # noqa: E402 - sets Django up first
-
-from connectors.webhooks.app import Webhooks  # noqa: E402, I001 - needs Django's apps
-from connectors.webhooks.receiver import PATH  # noqa: E402
+from connectors.webhooks.app import Webhooks
+from connectors.webhooks.receiver import PATH
+from sigma.wsgi import application as django_application
 
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 

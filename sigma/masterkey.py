@@ -18,7 +18,8 @@ def load(env: Env, *, home: Path, may_create: bool) -> tuple[tuple[str, bytes], 
     """Return the master keys as ``(id, 32 bytes)``, the one that wraps new keys first.
 
     The text form is ``id:base64[,id:base64…]`` in ``SIGMA_MASTER_KEYS`` or the file that
-    ``SIGMA_MASTER_KEYS_FILE`` names. With ``may_create`` a missing key is made in ``<home>/master.key``.
+    ``SIGMA_MASTER_KEYS_FILE`` names. With ``may_create`` a missing key is made in
+    ``<home>/master.key``.
 
     Raises:
         InvalidSetting: no key, or one that is not 32 bytes of base64.

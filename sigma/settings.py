@@ -1,6 +1,7 @@
 """Django settings, top to bottom: identity, apps, database, cache, Celery, security, product.
 
-Every value that differs between installations is read from the environment (``docs/configuration.md``).
+Every value that differs between installations is read from the environment
+(``docs/configuration.md``).
 """
 
 from __future__ import annotations
@@ -127,7 +128,8 @@ CELERY_TASK_ROUTES = {"maintenance.*": {"queue": "maintenance"}, "ingest.*": {"q
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-# Nobody waits for the broker: a bell that cannot be rung is a log line, and the sweep finds the work.
+# Nobody waits for the broker: a bell that cannot be rung is a log line, and the sweep finds the
+# work.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 3600,
     "socket_timeout": 5,
@@ -137,6 +139,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(SIGMA_HOME / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "ingest.sweep", "schedule": 2.0, "options": {"expires": 2}},
+    "release": {"task": "ingest.release", "schedule": 10.0, "options": {"expires": 10}},
     "partitions": {"task": "maintenance.partitions", "schedule": 3600.0},
     "purge": {"task": "maintenance.purge", "schedule": 900.0, "options": {"expires": 900}},
 }

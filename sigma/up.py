@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sigma import door, programs, welcome
+from sigma import caller, door, programs, welcome
 from sigma.console import Terminal
 from sigma.engines import postgres, state, valkey
 from sigma.engines.engine import Engine, EngineFailed, UnableToStart
@@ -71,7 +71,8 @@ async def _until_stopped(
         loop.add_signal_handler(number, on_signal)
     try:
         await _start(options, terminal, supervisor, listener)
-        await asyncio.Event().wait()
+        await caller.until_make_stops()
+        terminal.note("\nmake was stopped; stopping …")
     except asyncio.CancelledError:
         terminal.note("\nStopping …")
     finally:

@@ -26,7 +26,7 @@ SIGN = (
 
 
 def show(terminal: Terminal, *, folder: Path, base_url: str) -> None:
-    """Print the demo's facts and the first message's two commands; write the body that they send."""
+    """Print the demo's facts and two commands to paste; write the body that the first one sends."""
     demo = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
     sample = folder / "sample.json"
     write_private(sample, json.dumps(_callback(demo), indent=2) + "\n")

@@ -70,7 +70,7 @@ def create_workspace(
     Raises:
         UnableToCreateWorkspace: unknown tenant, duplicate number, malformed id or name.
     """
-    _check_workspace(name, external_id, platform, waba_id)
+    check_workspace(name=name, external_id=external_id, platform=platform, waba_id=waba_id)
     tenant = Tenant.objects.filter(pk=tenant_id, status=TenantStatus.ACTIVE).first()
     if tenant is None:
         raise UnableToCreateWorkspace(
@@ -90,7 +90,12 @@ def create_workspace(
         ) from None
 
 
-def _check_workspace(name: str, external_id: str, platform: int, waba_id: str) -> None:
+def check_workspace(*, name: str, external_id: str, platform: int, waba_id: str) -> None:
+    """Refuse what can be refused without looking at other workspaces.
+
+    Raises:
+        UnableToCreateWorkspace: malformed id or name, unknown platform.
+    """
     if platform not in Platform.values:
         raise UnableToCreateWorkspace(
             WorkspaceErrorCode.UNSUPPORTED_PLATFORM, "platform", "This platform is not supported."

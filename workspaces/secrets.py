@@ -23,15 +23,25 @@ def add(
     Raises:
         workspaces.tokens.UnusableToken: too short, or an example from the documentation.
     """
-    value = value.strip()
-    if kind == SecretKind.VERIFY_TOKEN:
-        check_verify_token(value)
-    elif kind == SecretKind.APP_SECRET:
-        check_app_secret(value)
+    value = check(kind=kind, value=value)
     sealed = keys.field_cipher(tenant.id).seal(value.encode(), _associated(tenant.id, kind))
     return TenantSecret.objects.create(
         tenant=tenant, kind=kind, label=label, sealed=sealed, expires_at=expires_at
     )
+
+
+def check(*, kind: str, value: str) -> str:
+    """Return ``value`` as it would be stored.
+
+    Raises:
+        workspaces.tokens.UnusableToken: too short, or an example from the documentation.
+    """
+    value = value.strip()
+    if kind == SecretKind.VERIFY_TOKEN:
+        return check_verify_token(value)
+    if kind == SecretKind.APP_SECRET:
+        return check_app_secret(value)
+    return value
 
 
 def reveal(secret: TenantSecret) -> str:

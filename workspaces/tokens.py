@@ -52,4 +52,6 @@ def check_app_secret(value: str, *, name: str = "The app secret", tenant: str = 
 
 def _refuse_example(value: str, name: str) -> None:
     if value.strip().lower() in EXAMPLES:
-        raise UnusableToken(f"{name} is an example from the documentation; set a value of your own.")
+        raise UnusableToken(
+            f"{name} is an example from the documentation; set a value of your own."
+        )

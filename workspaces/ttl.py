@@ -10,7 +10,7 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-class TtlCache(Generic[Key, Value]):  # noqa: UP046 - the short form needs Python 3.12
+class TtlCache(Generic[Key, Value]):
     """Map keys to values for ``seconds``; at most ``size`` entries, the oldest go first.
 
     Safe between threads: each step is one operation on a dict, and a lost race only loads twice.

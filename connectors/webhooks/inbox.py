@@ -125,7 +125,7 @@ class Inbox:
         try:
             async with asyncio.timeout(self._timeout):
                 await self._seal_and_commit([received for received, _ in batch])
-        except Exception as error:  # noqa: BLE001 - nobody was answered yet: refuse, let Meta retry
+        except Exception as error:  # nobody was answered yet: refuse, let Meta retry
             await self._refuse(batch, error)
             return
         for _, done in batch:

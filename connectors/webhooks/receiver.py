@@ -70,7 +70,9 @@ class Receiver:
         wanted = query.get("hub.mode") == "subscribe" and _is_echoable(challenge)
         route = await self._routes.find(segment, lambda r: r.accepts_verify_token(token))
         if route is None or not wanted:
-            logger.warning("whatsapp webhook verification refused", extra={"tenant": _shown(segment)})
+            logger.warning(
+                "whatsapp webhook verification refused", extra={"tenant": _shown(segment)}
+            )
             return FORBIDDEN
         logger.info("whatsapp webhook verified", extra={"tenant": route.slug or "(shared app)"})
         return Answer(200, challenge.encode(), (("x-content-type-options", "nosniff"),))
@@ -92,7 +94,9 @@ class Receiver:
                 "WhatsApp webhook signature validation failed", extra={"tenant": _shown(segment)}
             )
             return UNAUTHORIZED
-        return await self._store(Received(route.tenant_id, body, bytes.fromhex(signed[7:].decode())))
+        return await self._store(
+            Received(route.tenant_id, body, bytes.fromhex(signed[7:].decode()))
+        )
 
     async def _store(self, received: Received) -> Answer:
         try:

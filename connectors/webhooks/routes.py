@@ -55,7 +55,7 @@ class Routes:
         while True:
             try:
                 await self.refresh()
-            except Exception as error:  # noqa: BLE001 - whatever it was, the next round tries again
+            except Exception as error:  # whatever it was, the next round tries again
                 logger.warning(
                     "whatsapp tenant directory not refreshed", extra={"error": type(error).__name__}
                 )
@@ -76,7 +76,7 @@ class Routes:
             return False
         try:
             return await self.refresh()
-        except Exception:  # noqa: BLE001 - the watcher logs it; the answer here is a refusal
+        except Exception:  # the watcher logs it; the answer here is a refusal
             return False
 
     def _load_if_changed(self) -> bool:

@@ -1,0 +1,61 @@
+"""Take turns: a batch of owed callbacks, shared fairly between the tenants who are waiting.
+
+The pointers are deleted in the caller's transaction: if it rolls back, or its process is killed, they are
+owed again at once. Workers never wait for one another (SKIP LOCKED).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from messaging import bulk
+
+# A loose index scan finds the waiting tenants; each gets an equal share of the batch. Where there are
+# more tenants than places, chance decides, so that none is always last. LATERAL … LIMIT 1 keeps the
+# join a look-up per row, whatever the planner believes about today's partition.
+CLAIM = """
+WITH RECURSIVE turn AS (
+    (SELECT tenant_id FROM webhook_pending ORDER BY tenant_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT p.tenant_id FROM webhook_pending p WHERE p.tenant_id > turn.tenant_id
+            ORDER BY p.tenant_id LIMIT 1)
+    FROM turn WHERE turn.tenant_id IS NOT NULL
+), waiting AS (
+    SELECT tenant_id FROM turn WHERE tenant_id IS NOT NULL ORDER BY random() LIMIT %(limit)s
+), claimed AS (
+    SELECT mine.delivery_id FROM waiting CROSS JOIN LATERAL (
+        SELECT p.delivery_id FROM webhook_pending p WHERE p.tenant_id = waiting.tenant_id
+        ORDER BY p.delivery_id
+        LIMIT (SELECT greatest(1, %(limit)s / greatest(1, count(*))) FROM waiting)
+        FOR UPDATE SKIP LOCKED
+    ) mine
+), taken AS (
+    DELETE FROM webhook_pending p USING claimed c WHERE p.delivery_id = c.delivery_id
+    RETURNING p.delivery_id, p.received_at, p.tenant_id
+)
+SELECT taken.delivery_id, taken.received_at, taken.tenant_id, raw.body
+FROM taken LEFT JOIN LATERAL (
+    SELECT d.body FROM webhook_deliveries d
+    WHERE d.id = taken.delivery_id AND d.received_at = taken.received_at LIMIT 1
+) raw ON true
+ORDER BY taken.delivery_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An owed callback, still sealed; ``body`` is ``None`` if its Raw was purged before its turn."""
+
+    delivery_id: int
+    received_at: datetime
+    tenant_id: UUID
+    body: bytes | None
+
+
+def claim(limit: int) -> list[Claimed]:
+    """Claim up to about ``limit`` callbacks inside the caller's transaction."""
+    with bulk.cursor() as cursor:
+        cursor.execute(CLAIM, {"limit": limit})
+        return [Claimed(*row) for row in cursor]

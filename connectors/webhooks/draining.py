@@ -1,0 +1,87 @@
+"""Empty the work list: batch after batch while there is work, then a moment of patience, then leave."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+from redis.exceptions import RedisError
+
+from connectors.models import WebhookPending
+from connectors.webhooks import doorbell
+from connectors.webhooks.processing import process_batch
+
+logger = logging.getLogger("sigma.whatsapp.processing")
+
+# A drain that stays for a moment saves the next callback the way through the broker.
+LINGER_SECONDS = 1.0
+POLL_SECONDS = 0.02
+# A drain gives its place back now and then, so that its worker can be stopped or restarted.
+TURN_SECONDS = 5.0
+# Work older than this without a drain has lost its bell.
+OVERDUE_SECONDS = 1.0
+
+
+def drain(slot: int) -> int:
+    """Process until nothing is owed or the turn is over; return how many callbacks were processed."""
+    total, started = 0, time.monotonic()
+    idle_since = started
+    while time.monotonic() - started < TURN_SECONDS:
+        count = _attempt(slot)
+        if count is None:
+            return total
+        now = time.monotonic()
+        if count:
+            total, idle_since = total + count, now
+            continue
+        if slot > 0 or now - idle_since > LINGER_SECONDS:
+            return total + _leave(slot)
+        time.sleep(POLL_SECONDS)
+    _release(slot)
+    doorbell.ring(slot)
+    return total
+
+
+def sweep() -> bool:
+    """Ring for work whose bell was lost; return whether a drain was called."""
+    overdue = "received_at < clock_timestamp() - make_interval(secs => %s)"
+    waiting = WebhookPending.objects.extra(where=[overdue], params=[OVERDUE_SECONDS])  # noqa: S610
+    return waiting.exists() and doorbell.ring()
+
+
+def _attempt(slot: int) -> int | None:
+    """Process one batch; ``None`` if the database is away: the work stays owed, the sweep comes back."""
+    try:
+        count = process_batch(settings.SIGMA_INGEST_BATCH)
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("whatsapp batch put back", extra={"error": type(error).__name__})
+        connection.close()
+        _release(slot)
+        return None
+    if count:
+        _stay(slot)
+        if count >= settings.SIGMA_INGEST_BATCH // 2 and slot + 1 < settings.SIGMA_INGEST_DRAINS:
+            doorbell.ring(slot + 1)
+    return count
+
+
+def _leave(slot: int) -> int:
+    """Remove the key first, then look once more: who commits after that look rings again."""
+    _release(slot)
+    return _attempt(slot) or 0
+
+
+def _stay(slot: int) -> None:
+    try:
+        doorbell.broker().set(doorbell.key(slot), "1", ex=doorbell.KEY_SECONDS)
+    except RedisError:
+        pass  # without a key another drain may come; both take what the other leaves
+
+
+def _release(slot: int) -> None:
+    try:
+        doorbell.broker().delete(doorbell.key(slot))
+    except RedisError:
+        pass  # the key expires by itself

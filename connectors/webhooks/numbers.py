@@ -1,0 +1,69 @@
+"""Whose phone number is it? The URL's tenant is a claim; the numbers inside the callback are checked.
+
+The signature proves "Meta, for this app"; where tenants share an app it says nothing about the tenant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from connectors.cloud_api.parsing import Update
+from messaging.events import IdentityChange, MessageEvent, StatusUpdate
+from templates_wa.events import TemplateEvent
+from workspaces.models import Workspace
+
+NEEDS_NUMBER = (MessageEvent, StatusUpdate, IdentityChange)
+
+
+class Numbers:
+    """The workspaces that a batch of updates speaks of."""
+
+    def __init__(self, workspaces: Iterable[Workspace]) -> None:
+        self._by_number: dict[tuple[UUID, str], Workspace] = {}
+        self._wabas: set[tuple[UUID, str]] = set()
+        self._learned: dict[UUID, str] = {}
+        for workspace in workspaces:
+            self._by_number[workspace.tenant_id, workspace.external_id] = workspace
+            if workspace.waba_id:
+                self._wabas.add((workspace.tenant_id, workspace.waba_id))
+
+    @classmethod
+    def of(cls, updates: Iterable[tuple[UUID, Update]]) -> Numbers:
+        """Load the workspaces of the given tenants and updates with one query; learn WABAs on the way."""
+        pairs = list(updates)
+        tenants = {tenant_id for tenant_id, _ in pairs}
+        fields = ("id", "tenant_id", "external_id", "waba_id")
+        numbers = cls(Workspace.objects.filter(tenant_id__in=tenants).only(*fields))
+        for tenant_id, update in pairs:
+            numbers._notice(tenant_id, update)
+        return numbers
+
+    def workspace(self, tenant_id: UUID, phone_number_id: str) -> UUID:
+        """Return the workspace of a number that :meth:`refusal` let pass."""
+        return self._by_number[tenant_id, phone_number_id].pk
+
+    def refusal(self, tenant_id: UUID, update: Update) -> str | None:
+        """Return why an update is not the tenant's, or ``None`` if it is."""
+        if update.phone_number_id:
+            if (tenant_id, update.phone_number_id) not in self._by_number:
+                return "No workspace of this tenant has this phone number id."
+        elif any(isinstance(event, NEEDS_NUMBER) for event in update.events):
+            return "The update names no phone number id."
+        for event in update.events:
+            if isinstance(event, TemplateEvent) and (tenant_id, event.waba_id) not in self._wabas:
+                return "No workspace of this tenant belongs to this WhatsApp Business Account."
+        return None
+
+    def learn(self) -> None:
+        """Remember the WABA of workspaces that had none (Meta names it beside the number)."""
+        for workspace_id, waba_id in sorted(self._learned.items()):
+            Workspace.objects.filter(pk=workspace_id, waba_id="").update(waba_id=waba_id)
+        self._learned.clear()
+
+    def _notice(self, tenant_id: UUID, update: Update) -> None:
+        workspace = self._by_number.get((tenant_id, update.phone_number_id or ""))
+        waba_id = update.waba_id
+        if workspace is not None and not workspace.waba_id and waba_id.isdigit() and waba_id != "0":
+            workspace.waba_id = self._learned[workspace.pk] = waba_id[:64]
+            self._wabas.add((tenant_id, waba_id))

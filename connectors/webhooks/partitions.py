@@ -1,0 +1,75 @@
+"""Raw's daily partitions: made ahead, dropped whole once nothing in them may be kept."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date, timedelta
+
+from django.db import OperationalError, connection, transaction
+from psycopg import sql
+
+logger = logging.getLogger("sigma.whatsapp.retention")
+
+DAYS_AHEAD = 7
+PREFIX = "webhook_deliveries_"
+LIST = """
+SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'webhook_deliveries'::regclass ORDER BY c.relname
+"""
+
+
+def name_of(day: date) -> str:
+    """Return the name of the partition of a UTC day."""
+    return f"{PREFIX}{day:%Y%m%d}"
+
+
+def existing() -> list[date]:
+    """Return the days that have a partition of their own."""
+    with connection.cursor() as cursor:
+        cursor.execute(LIST)
+        suffixes = [name.removeprefix(PREFIX) for (name,) in cursor.fetchall()]
+    return [date.fromisoformat(suffix) for suffix in suffixes if suffix.isdigit()]
+
+
+def ensure(today: date) -> list[date]:
+    """Make the partitions of today and the coming days; return the days that were missing.
+
+    A day whose callbacks already went to the default partition is skipped with a warning: its rows are
+    as safe there, they are only purged row by row.
+    """
+    wanted = [today + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)]
+    present = set(existing())
+    return [day for day in wanted if day not in present and _create(day)]
+
+
+def drop(day: date) -> bool:
+    """Drop a day's partition; return false where readers or writers keep it busy (the next run tries again)."""
+    statement = sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(name_of(day)))
+    return _alter(statement, "whatsapp raw partition is busy, not dropped", day)
+
+
+def _create(day: date) -> bool:
+    statement = sql.SQL(
+        "CREATE TABLE IF NOT EXISTS {} PARTITION OF webhook_deliveries FOR VALUES FROM ({}) TO ({})"
+    ).format(
+        sql.Identifier(name_of(day)),
+        sql.Literal(f"{day} 00:00:00+00"),
+        sql.Literal(f"{day + timedelta(days=1)} 00:00:00+00"),
+    )
+    return _alter(statement, "whatsapp raw partition not made", day)
+
+
+def _alter(statement: sql.Composed, complaint: str, day: date) -> bool:
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            # Never queue behind a long transaction: everybody else would queue behind us.
+            cursor.execute("SET LOCAL lock_timeout = '500ms'")
+            cursor.execute(statement.as_string(connection.connection))
+    except (OperationalError, *_refusals()) as error:
+        logger.warning(complaint, extra={"day": day, "error": type(error).__name__})
+        return False
+    return True
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    return (connection.Database.IntegrityError, connection.Database.ProgrammingError)

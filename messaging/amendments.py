@@ -1,0 +1,55 @@
+"""Edits and revocations: change the message they mean, whichever of the two arrives first.
+
+Only the sender of a message can edit or revoke it. A revoked message loses its text for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from messaging import bulk
+from messaging.receipts import MessageKey
+
+COLUMNS = ("workspace_id uuid", "platform_message_id text")
+# Amendments of the given targets, the latest of each kind. Served by the index messages_amendments.
+LATEST = """
+    SELECT DISTINCT ON (a.workspace_id, a.reply_to) a.workspace_id, a.reply_to, a.sender, a.text,
+           a.content, a.timestamp_utc
+    FROM {{rows}} JOIN messages a
+      ON a.workspace_id = r.workspace_id AND a.reply_to = r.platform_message_id
+    WHERE a.type = '{kind}' ORDER BY a.workspace_id, a.reply_to, a.timestamp_utc DESC
+"""
+EDIT = f"""
+UPDATE messages m SET text = a.text, edited_at = a.timestamp_utc
+FROM ({LATEST.format(kind="edit")}) a
+WHERE m.workspace_id = a.workspace_id AND m.platform_message_id = a.reply_to AND m.sender = a.sender
+  AND m.revoked_at IS NULL AND (m.edited_at IS NULL OR m.edited_at < a.timestamp_utc)
+"""
+REVOKE = f"""
+WITH revoked AS (
+    UPDATE messages m SET text = NULL, content = '{{}}', revoked_at = a.timestamp_utc
+    FROM ({LATEST.format(kind="revoke")}) a
+    WHERE m.workspace_id = a.workspace_id AND m.platform_message_id = a.reply_to
+      AND m.sender = a.sender AND m.revoked_at IS NULL
+    RETURNING m.id, m.workspace_id, m.platform_message_id
+), forgotten AS (
+    UPDATE media SET state = 'GONE' FROM revoked WHERE media.message_id = revoked.id
+)
+UPDATE messages e SET text = NULL, content = '{{}}' FROM revoked
+WHERE e.workspace_id = revoked.workspace_id AND e.reply_to = revoked.platform_message_id
+  AND e.type = 'edit'
+"""
+ANY = """
+SELECT EXISTS (SELECT FROM {rows} JOIN messages a
+  ON a.workspace_id = r.workspace_id AND a.reply_to = r.platform_message_id
+  WHERE a.type IN ('edit', 'revoke'))
+"""
+
+
+def apply(added: Iterable[MessageKey], targets: Iterable[MessageKey]) -> None:
+    """Amend messages stored just now (``added``) and those that new amendments mean (``targets``)."""
+    rows = sorted({*added, *targets})
+    if not rows or not bulk.run(ANY, COLUMNS, rows)[0][0]:
+        return
+    bulk.run(EDIT, COLUMNS, rows)
+    bulk.run(REVOKE, COLUMNS, rows)

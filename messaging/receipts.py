@@ -1,0 +1,149 @@
+"""Store receipts and carry the messages they belong to forward.
+
+A receipt may come before its message (an echo, an import, another system's send): it is kept, and applied
+when the message is stored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from messaging import bulk
+from messaging.events import StatusUpdate
+from messaging.identities import People
+from messaging.incoming import Incoming
+from messaging.statuses import Progress, Receipt, advance
+
+
+class MessageKey(NamedTuple):
+    """How a message is found: its workspace and the digest of its wamid."""
+
+    workspace_id: UUID
+    platform_message_id: str
+
+
+COLUMNS = (
+    "tenant_id uuid", "workspace_id uuid", "platform_message_id text", "status text",
+    "participant text", "timestamp_utc timestamptz", "recipient text", "errors jsonb",
+    "pricing jsonb", "callback_data text",
+)  # fmt: skip
+NAMES = ", ".join(column.split(" ", 1)[0] for column in COLUMNS)
+INSERT = f"""
+INSERT INTO message_statuses ({NAMES}) SELECT {NAMES} FROM {{rows}}
+ON CONFLICT (workspace_id, platform_message_id, status, participant) DO NOTHING
+RETURNING workspace_id, platform_message_id, status, participant
+"""
+KEY_COLUMNS = ("workspace_id uuid", "platform_message_id text")
+STORED = """
+SELECT s.workspace_id, s.platform_message_id, s.status, s.timestamp_utc, s.errors, s.pricing
+FROM {rows} JOIN message_statuses s
+  ON s.workspace_id = r.workspace_id AND s.platform_message_id = r.platform_message_id
+WHERE s.participant NOT LIKE 'payment:%%'
+"""
+MESSAGES = """
+SELECT m.id, m.workspace_id, m.platform_message_id, m.status, m.delivery
+FROM {rows} JOIN messages m
+  ON m.workspace_id = r.workspace_id AND m.platform_message_id = r.platform_message_id
+ORDER BY m.id FOR UPDATE OF m
+"""
+ADVANCE = """
+UPDATE messages m SET status = r.status, delivery = r.delivery FROM {rows} WHERE m.id = r.id
+"""
+PAYMENT = "payment:"
+
+
+class _Row(NamedTuple):
+    """One row of ``message_statuses``, in the order of its columns."""
+
+    tenant_id: UUID
+    workspace_id: UUID
+    platform_message_id: str
+    status: str
+    participant: str
+    timestamp_utc: datetime
+    recipient: str | None
+    errors: str | None
+    pricing: str | None
+    callback_data: str | None
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What makes a receipt one and the same (the unique key of the table)."""
+        return self[1:5]
+
+    @property
+    def message(self) -> MessageKey:
+        """The message it is about."""
+        return MessageKey(self.workspace_id, self.platform_message_id)
+
+
+def store(
+    statuses: Sequence[tuple[int, Incoming]], people: People, added: Sequence[MessageKey]
+) -> set[int]:
+    """Store receipts (with their positions in the batch) and advance their messages.
+
+    ``added`` names messages of the business stored just now, which earlier receipts may be waiting for.
+    Returns the positions of receipts that were there already.
+    """
+    rows: dict[tuple[object, ...], tuple[int, _Row, StatusUpdate]] = {}
+    duplicates = set()
+    for position, incoming in statuses:
+        event = incoming.event
+        assert isinstance(event, StatusUpdate)
+        row = _row(incoming, event, people)
+        if row.identity in rows:
+            duplicates.add(position)  # twice in one batch
+        else:
+            rows[row.identity] = (position, row, event)
+    ordered = [rows[identity][1] for identity in sorted(rows)]  # type: ignore[type-var]
+    fresh = {tuple(result) for result in bulk.run(INSERT, COLUMNS, ordered)}
+    pending: dict[MessageKey, list[Receipt]] = {key: [] for key in added}
+    for identity, (position, row, event) in rows.items():
+        if identity not in fresh:
+            duplicates.add(position)
+        elif not row.participant.startswith(PAYMENT):
+            pending.setdefault(row.message, []).append(_receipt(event))
+    _project(pending, added)
+    return duplicates
+
+
+def _row(incoming: Incoming, event: StatusUpdate, people: People) -> _Row:
+    digest = people.digester(incoming.tenant_id)
+    participant = event.participant
+    if participant and not participant.startswith(PAYMENT):
+        participant = digest.phone(participant)
+    return _Row(
+        incoming.tenant_id,
+        incoming.workspace_id,
+        digest.wamid(event.platform_message_id),
+        event.status,
+        participant,
+        event.timestamp,
+        people.primary(incoming.tenant_id, event.recipient),
+        json.dumps(event.errors) if event.errors else None,
+        json.dumps(event.pricing) if event.pricing else None,
+        event.callback_data,
+    )
+
+
+def _receipt(event: StatusUpdate) -> Receipt:
+    errors = list(event.errors) or None
+    return Receipt(event.status, event.timestamp, errors, event.pricing)
+
+
+def _project(pending: dict[MessageKey, list[Receipt]], added: Sequence[MessageKey]) -> None:
+    for row in bulk.run(STORED, KEY_COLUMNS, sorted(added)):
+        pending[MessageKey(row[0], row[1])].append(Receipt(*row[2:]))
+    changed = []
+    for message_id, workspace_id, platform_id, status, delivery in bulk.run(
+        MESSAGES, KEY_COLUMNS, sorted(pending)
+    ):
+        before = Progress(status, delivery)
+        after = advance(before, pending[MessageKey(workspace_id, platform_id)])
+        if after != before:
+            changed.append((message_id, after.status, json.dumps(after.delivery)))
+    bulk.run(ADVANCE, ("id uuid", "status text", "delivery jsonb"), changed)

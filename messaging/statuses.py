@@ -1,0 +1,68 @@
+"""Where a message got to: a projection of its receipts that only moves forward.
+
+Receipts arrive late, twice and in any order. ``failed`` ends a message that was not delivered yet; what
+arrives after it is kept as evidence (its time) and changes nothing. Rule: webhooks reference, "Order".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+# "accepted" comes from the send call; the others are Meta's words on status webhooks.
+RANK = {"accepted": 1, "sent": 2, "delivered": 3, "read": 4, "played": 5}
+FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One status as reported; ``timestamp`` is Meta's."""
+
+    status: str
+    timestamp: datetime
+    errors: list[dict[str, Any]] | None = None
+    pricing: dict[str, Any] | None = None
+
+    @property
+    def order(self) -> tuple[datetime, int]:
+        """Sort by time, then by how far it goes: Meta gives whole seconds."""
+        return self.timestamp, RANK.get(self.status, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A message's status and what is known of its delivery (first time of each status, errors, pricing)."""
+
+    status: str | None
+    delivery: dict[str, Any]
+
+
+def advance(progress: Progress, receipts: Iterable[Receipt]) -> Progress:
+    """Return the progress after ``receipts``, in their order of time."""
+    for receipt in sorted(receipts, key=lambda receipt: receipt.order):
+        progress = _after(progress, receipt)
+    return progress
+
+
+def _after(progress: Progress, receipt: Receipt) -> Progress:
+    if receipt.status != FAILED and receipt.status not in RANK:
+        return progress  # a word we do not know is kept in message_statuses and moves nothing
+    delivery = dict(progress.delivery)
+    delivery.setdefault(f"{receipt.status}_at", receipt.timestamp.isoformat())
+    if receipt.errors:
+        delivery.setdefault("errors", receipt.errors)
+    if receipt.pricing:
+        delivery.setdefault("pricing", receipt.pricing)
+    moves = _moves(progress.status, receipt.status)
+    return Progress(receipt.status if moves else progress.status, delivery)
+
+
+def _moves(current: str | None, reported: str) -> bool:
+    if current == FAILED:
+        return False
+    rank = RANK.get(current or "", 0)
+    if reported == FAILED:
+        return rank < RANK["delivered"]
+    return RANK[reported] > rank
