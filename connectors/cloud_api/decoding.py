@@ -30,7 +30,7 @@ def decode(body: bytes) -> Envelope:
         NotAnEnvelope: invalid JSON, nested too deeply, or not an object.
     """
     # The typed decoder lets NUL pass, which PostgreSQL cannot store as text.
-    if b"\\u0000" not in body:
+    if b"\\" not in body or b"\\u0000" not in body:
         try:
             return ENVELOPE_DECODER.decode(body)
         except (ValueError, RecursionError):

@@ -7,7 +7,7 @@ from typing import Any
 
 from connectors.cloud_api.decoding import fingerprint, load
 from connectors.cloud_api.masking import word
-from connectors.cloud_api.payloads import Change, Entry, Metadata, Scalar, Value
+from connectors.cloud_api.payloads import Change, Entry, Value
 from connectors.cloud_api.people import ContactBook, phone_digits
 from connectors.cloud_api.updates import Path, locate
 
@@ -34,7 +34,6 @@ class Frame:
     """One change: its field, accounts and contacts, and when and in what body it arrived."""
 
     __slots__ = (
-        "business_phone",
         "contacts",
         "dropped",
         "entry_time",
@@ -47,55 +46,45 @@ class Frame:
     )
 
     def __init__(self, source: Source, entry: Entry, change: Change, value: Value) -> None:
-        metadata = value.metadata or _NO_METADATA
         self.source = source
         self.received_at = source.received_at
         self.value = value
         self.field = field_of(entry, change)
         self.waba_id = waba_of(entry, value)
-        self.phone_number_id = _text(metadata.phone_number_id) or _number_elsewhere(value)
-        self.business_phone = phone_digits(metadata.display_phone_number)
+        self.phone_number_id = _number_of(value)
         self.contacts = ContactBook(value.contacts)
         self.entry_time = entry.time
         self.dropped = entry.dropped + change.dropped + value.dropped
+
+    def business_phone(self) -> str | None:
+        """Return the digits of the business's own number, as far as the metadata says."""
+        metadata = self.value.metadata
+        return phone_digits(metadata.display_phone_number) if metadata is not None else None
 
 
 def field_of(entry: Entry, change: Change | None) -> str:
     """Return the field of a change, also where Meta's samples misplace it; may be empty."""
     field = change.field if change is not None else None
+    if field in _USUAL_FIELDS:
+        return field
     if field is None and change is not None and change.value is not None:
         field = change.value.field
-    return KNOWN_FIELDS.get(field or entry.field or "") or word(field or entry.field)
+    return word(field or entry.field)
 
 
 def waba_of(entry: Entry, value: Value | None = None) -> str:
     """Return the WhatsApp Business Account, or ``""``; partner events have it in ``waba_info``."""
     if value is not None and value.waba_info is not None and value.waba_info.waba_id:
         return str(value.waba_info.waba_id)
-    return _text(entry.id) or ""
+    return str(entry.id) if entry.id is not None else ""
 
 
-def _number_elsewhere(value: Value) -> str | None:
-    for place in (value.recipient, value.phone_number_settings):
+def _number_of(value: Value) -> str | None:
+    for place in (value.metadata, value.recipient, value.phone_number_settings):
         if place is not None and place.phone_number_id:
             return str(place.phone_number_id)
     return None
 
 
-def _text(value: Scalar) -> str | None:
-    return value if isinstance(value, str) else (None if value is None else str(value))
-
-
-_NO_METADATA = Metadata()
-
-# Saves cleaning the usual ones; any other field goes through `word`.
-KNOWN_FIELDS = {
-    field: field
-    for field in (
-        "messages",
-        "message_echoes",
-        "smb_message_echoes",
-        "history",
-        "message_template_status_update",
-    )
-}
+# Known to be words already.
+_USUAL_FIELDS = frozenset(("messages", "smb_message_echoes", "history"))

@@ -13,6 +13,7 @@ _PHONE_LIKE = re.compile(r"\+?\(?\d(?:[\s().\-\u2010-\u2015/]{0,3}\d){6,}")
 _INTERNATIONAL = re.compile(r"\+\(?\d(?:[\s().\-\u2010-\u2015/]{0,3}\d){6,}")
 _WAMID = re.compile(r"\b(?:wamid|wacid)\.[\w+/=\-]+")
 _ISO_DATE = re.compile(r"(?:19|20)\d\d-(?:0\d|1[0-2])-(?:[0-2]\d|3[01])(?:\s\d\d?)?")
+_DIGIT = re.compile(r"\d")
 _NOT_A_DIGIT = re.compile(r"\D+")
 _NOT_A_WORD = re.compile(r"[^a-z0-9_.:-]+")
 
@@ -78,7 +79,7 @@ def person_name(name: str | None, own: str | None) -> str | None:
     """Return a profile name or username, or ``None`` if it is blank or gives a number away."""
     if name is None or not (name := name.strip()):
         return None
-    if name.isalpha():
+    if _DIGIT.search(name) is None:
         return name
     return name if mask(conceal(name, own)) == name else None
 

@@ -6,8 +6,9 @@ Nothing here decides what an update means; that is `messages`, `receipts`, `temp
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from connectors.cloud_api.decoding import NotAnEnvelope, decode
@@ -20,7 +21,7 @@ from connectors.cloud_api.receipts import read_status
 from connectors.cloud_api.template_changes import read_template_change
 from connectors.cloud_api.unhandled import read_malformed, read_unhandled, read_unhandled_value
 from connectors.cloud_api.updates import WHOLE, Event, Path, Update
-from connectors.cloud_api.walking import SECTIONS, Found, elements
+from connectors.cloud_api.walking import SECTIONS, lists, nested
 from messaging.events import Unhandled
 
 __all__ = ["NotAnEnvelope", "Path", "Update", "isolate", "message_json", "parse"]
@@ -68,33 +69,38 @@ def _read_entry(source: Source, entry: Entry, position: int, updates: list[Updat
 
 def _read_change(frame: Frame, whole: Path, updates: list[Update]) -> None:
     before = len(updates)
+    value = frame.value
     if frame.field not in _WITHOUT_LISTS and frame.source.object == OURS:
-        for found in elements(frame.value, whole.entry, whole.change):
-            updates.append(_read(frame, found))
+        for section, items in lists(value):
+            reader = _READERS.get((frame.field, section), read_unhandled)
+            for index, item in enumerate(items):
+                path = Path(whole.entry, whole.change, section, index)
+                updates.append(_update(frame, path, reader, item))
+        if value.history or value.standby is not None or value.dropped:
+            updates.extend(_read_nested(frame, whole))
     if len(updates) == before:
-        updates.append(_update(frame, whole, _read_value, frame.value))
+        updates.append(_update(frame, whole, _read_value, value))
 
 
-def _read(frame: Frame, found: Found) -> Update:
-    path, element, thread = found
-    if element is None:
-        return Update(path, frame.field, frame.waba_id, frame.phone_number_id, (), MALFORMED)
-    if thread is not None:
-        return _update(frame, path, lambda f, m, p: read_message(f, m, p, thread), element)
-    reader = _READERS.get((frame.field, path.section), read_unhandled)
-    return _update(frame, path, reader, element)
+def _read_nested(frame: Frame, whole: Path) -> Iterator[Update]:
+    for path, element, thread in nested(frame.value, whole.entry, whole.change):
+        if thread is not None:
+            yield _update(frame, path, partial(read_message, thread=thread), element)
+        else:
+            yield _update(frame, path, read_unhandled, element)
 
 
 def _update(frame: Frame, path: Path, reader: Reader, element: Any) -> Update:
     """Read one update; whatever goes wrong is its own problem and stays out of its neighbours."""
     events: tuple[Event, ...] = ()
-    problem: str | None = None
-    try:
-        events = reader(frame, element, path)
-        if frame.dropped or element.dropped:
-            events += _left_out(frame, element.dropped)
-    except Exception as error:
-        problem = f"{type(error).__name__}: the update could not be read"
+    problem = None if element is not None else MALFORMED
+    if element is not None:
+        try:
+            events = reader(frame, element, path)
+            if frame.dropped or element.dropped:
+                events += _left_out(frame, element.dropped)
+        except Exception as error:
+            problem = f"{type(error).__name__}: the update could not be read"
     return Update(path, frame.field, frame.waba_id, frame.phone_number_id, events, problem)
 
 

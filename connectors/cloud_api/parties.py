@@ -30,7 +30,7 @@ def parties_of(frame: Frame, message: Message, path: Path, thread: Thread | None
     source = _source(frame, path)
     if thread is None:
         person = _named(message, outbound)
-        position = contact_position(frame, message, path)
+        position = _position(frame, person, path)
     else:
         person = _of_thread(thread)
         if not person.is_known:
@@ -39,7 +39,7 @@ def parties_of(frame: Frame, message: Message, path: Path, thread: Thread | None
     person = frame.contacts.join(person, position)
     if not outbound:
         return Parties(Direction.INBOUND, source, person, person)
-    business = Person(phone_digits(message.from_) or frame.business_phone)
+    business = Person(phone_digits(message.from_) or frame.business_phone())
     return Parties(Direction.OUTBOUND, source, business, person)
 
 
@@ -55,7 +55,7 @@ def is_outbound(frame: Frame, message: Message, path: Path, thread: Thread | Non
         return False
     sender = phone_digits(message.from_)
     if sender is not None:
-        if sender == frame.business_phone:
+        if sender == frame.business_phone():
             return True
         if thread is not None and sender == phone_digits(thread.id):
             return False
@@ -66,12 +66,7 @@ def contact_position(frame: Frame, item: Message | Status, path: Path) -> int | 
     """Return where in ``contacts`` the other end of an element of a list in ``value`` stands."""
     if isinstance(item, Status):
         return frame.contacts.find(recipient_of(item), path.index)
-    person = _named(item, is_outbound(frame, item, path, None))
-    position = frame.contacts.find(person, path.index)
-    if position is not None:
-        return position
-    siblings = getattr(frame.value, path.section) or ()
-    return frame.contacts.place(person, path.index, len(siblings))
+    return _position(frame, _named(item, is_outbound(frame, item, path, None)), path)
 
 
 def recipient_of(status: Status) -> Person:
@@ -88,6 +83,14 @@ def recipient_of(status: Status) -> Person:
         status.recipient_user_id,
         status.recipient_parent_user_id or status.parent_recipient_user_id or status.parent_user_id,
     )
+
+
+def _position(frame: Frame, person: Person, path: Path) -> int | None:
+    position = frame.contacts.find(person, path.index)
+    if position is not None or frame.value.contacts is None:
+        return position
+    siblings = getattr(frame.value, path.section) or ()
+    return frame.contacts.place(person, path.index, len(siblings))
 
 
 def _source(frame: Frame, path: Path) -> Source:

@@ -27,7 +27,7 @@ def phone_digits(value: Scalar) -> str | None:
     if value is None:
         return None
     text = value if isinstance(value, str) else str(value)
-    if not (text.isascii() and text.isdecimal()):
+    if not (text.isdecimal() and text.isascii()):
         if _PHONE.fullmatch(text) is None:
             return None
         text = _NOT_A_DIGIT.sub("", text)
@@ -68,10 +68,10 @@ class ContactBook:
         """
         if not self._contacts:
             return None
-        for field, key in (("wa_id", person.phone), ("user_id", person.user_id)):
-            if key and (found := self._find(field, key, index)) is not None:
-                return found
-        return None
+        found = self._find("wa_id", person.phone, index) if person.phone else None
+        if found is None and person.user_id:
+            found = self._find("user_id", person.user_id, index)
+        return found
 
     def place(self, person: Person, index: int, count: int) -> int | None:
         """Return ``index`` if the contact there may be ``person``, for want of a shared identity.

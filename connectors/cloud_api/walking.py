@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import NamedTuple
 
 from connectors.cloud_api.payloads import Chunk, Element, Message, Standby, Thread, Value
@@ -34,18 +35,13 @@ class Found(NamedTuple):
     thread: Thread | None = None
 
 
-def elements(value: Value, entry: int, change: int) -> Iterator[Found]:
-    """Yield every element of ``value``, the value of the change at ``entry`` and ``change``."""
-    for section in LISTS:
-        items = getattr(value, section)
-        if items:
-            for index, item in enumerate(items):
-                yield Found(Path(entry, change, section, index), item)
-    if value.history or value.standby is not None or value.dropped:
-        yield from _nested(value, entry, change)
+def lists(value: Value) -> list[tuple[str, list[Element | Message | None]]]:
+    """Return the plain lists of ``value`` that hold something, each with its name."""
+    return [(name, items) for name, items in zip(LISTS, _lists_of(value), strict=True) if items]
 
 
-def _nested(value: Value, entry: int, change: int) -> Iterator[Found]:
+def nested(value: Value, entry: int, change: int) -> Iterator[Found]:
+    """Yield what stands deeper than in a plain list, and each section that is no list at all."""
     for index, chunk in enumerate(value.history or ()):
         yield from _of_chunk(chunk, Path(entry, change, "history", index))
     if value.standby is not None:
@@ -87,3 +83,6 @@ def _of_thread(thread: Thread | None, path: Path) -> Iterator[Found]:
         yield Found(path._replace(sub=(*path.sub, index)), message, thread)
     if "messages" in thread.dropped:
         yield Found(path._replace(sub=(*path.sub, WHOLE)), None)
+
+
+_lists_of = attrgetter(*LISTS)
