@@ -12,15 +12,20 @@ from typing import Any
 
 import psycopg
 from django.db import connection
+from psycopg.pq import Format
 
 Rows = Sequence[Sequence[object]]
 
 
 @contextmanager
 def cursor() -> Iterator[psycopg.Cursor[Any]]:
-    """Open a cursor of the driver itself, with binary results, on Django's connection."""
+    """Open a cursor of the driver itself, with binary results, on Django's connection.
+
+    Inside, the driver's errors become Django's, as everywhere else.
+    """
     connection.ensure_connection()
-    with connection.connection.cursor(binary=True) as own:
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as own:
+        own.format = Format.BINARY
         yield own
 
 

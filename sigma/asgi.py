@@ -7,19 +7,18 @@ its threads.
 
 from __future__ import annotations
 
-import os
+# First, because it sets Django up; what follows needs Django's apps.
+from sigma.wsgi import application as django_application
+
+# isort: split
 from collections.abc import Awaitable, Callable
 
 from a2wsgi import WSGIMiddleware
 from django.conf import settings
 
-from connectors.webhooks.requests import Receive, Scope, Send
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sigma.settings")
-
 from connectors.webhooks.app import Webhooks
 from connectors.webhooks.receiver import PATH
-from sigma.wsgi import application as django_application
+from connectors.webhooks.requests import Receive, Scope, Send
 
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 

@@ -1,0 +1,74 @@
+"""The cast: two tenants who must never see one another, and the doors to the product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+
+from connectors.webhooks import doorbell
+from workspaces import keys, provisioning, secrets
+from workspaces.models import SecretKind, Tenant, Workspace
+from workspaces.scopes import Scope
+
+
+@dataclass(frozen=True)
+class Cast:
+    """A tenant with one phone number, its secrets in the clear, and an API key that may do everything."""
+
+    tenant: Tenant
+    workspace: Workspace
+    app_secret: str = field(repr=False)
+    verify_token: str = field(repr=False)
+    api_key: str = field(repr=False)
+
+    @property
+    def path(self) -> str:
+        """The tenant's callback path."""
+        return f"/webhooks/whatsapp/{self.tenant.slug}"
+
+
+def _cast(slug: str, number: str) -> Cast:
+    tenant = provisioning.create_tenant(slug=slug, name=slug.title())
+    app_secret, verify_token = f"{slug}-app-secret-0123456789", f"{slug}-verify-token-0123456789"
+    secrets.add(tenant=tenant, kind=SecretKind.APP_SECRET, value=app_secret)
+    secrets.add(tenant=tenant, kind=SecretKind.VERIFY_TOKEN, value=verify_token)
+    workspace = provisioning.create_workspace(
+        tenant_id=tenant.id, name=f"{slug} support", external_id=number, waba_id="9" + number[1:]
+    )
+    _, api_key = provisioning.issue_api_key(tenant=tenant, name="test", scopes=list(Scope))
+    return Cast(tenant, workspace, app_secret, verify_token, api_key)
+
+
+@pytest.fixture
+def acme(db: None) -> Cast:
+    """The tenant most tests are about."""
+    return _cast("acme", "100000000000001")
+
+
+@pytest.fixture
+def globex(db: None) -> Cast:
+    """The other tenant: what is acme's must not exist for it."""
+    return _cast("globex", "200000000000002")
+
+
+@pytest.fixture(autouse=True)
+def _forget_keys() -> None:
+    """No test finds keys of another's tenants in memory, nor its drain in the broker."""
+    keys.forget()
+
+
+@pytest.fixture
+def now() -> datetime:
+    """One moment for the whole test."""
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def silent_doorbell(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Keep tests that run no worker from filling the broker; returns how often it was rung."""
+    rung: list[int] = []
+    monkeypatch.setattr(doorbell, "ring", lambda slot=0: bool(rung.append(slot)) or True)
+    return lambda: len(rung)
