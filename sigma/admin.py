@@ -1,4 +1,4 @@
-"""Users in the admin. What staff may do comes from memberships, so groups and permissions are left out."""
+"""Users in the admin; what staff may do comes from memberships, so groups are left out."""
 
 from __future__ import annotations
 

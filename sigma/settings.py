@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from sigma import appsettings, databases, engines, masterkey
+from sigma import adminsite, appsettings, databases, engines, masterkey
 from sigma.env import Env, InvalidSetting
 from sigma.secretkey import load_secret_key
 
@@ -68,11 +68,13 @@ except InvalidSetting as error:
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.humanize",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "graphene_django",
@@ -193,4 +195,4 @@ LOGGING = {
 
 GRAPHENE = {"SCHEMA": "sigma.schema.schema"}
 REST_FRAMEWORK = {"DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"]}
-UNFOLD = {"SITE_TITLE": "SIGMA", "SITE_HEADER": "SIGMA", "SITE_SYMBOL": "hub"}
+UNFOLD = adminsite.UNFOLD

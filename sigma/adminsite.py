@@ -1,0 +1,68 @@
+"""The admin's look and menu (django-unfold).
+
+Callables are named by path, because settings load before models.
+"""
+
+from __future__ import annotations
+
+from django.urls import reverse_lazy
+
+MEMBER = "sigma.dashboard.is_member"
+SUPERUSER = "sigma.dashboard.is_superuser"
+
+
+def _item(title: str, icon: str, model: str, permission: str = MEMBER) -> dict[str, object]:
+    link = reverse_lazy(f"admin:{model}_changelist")
+    return {"title": title, "icon": icon, "link": link, "permission": permission}
+
+
+def _group(title: str, *items: dict[str, object]) -> dict[str, object]:
+    return {"title": title, "separator": True, "items": list(items)}
+
+
+UNFOLD: dict[str, object] = {
+    "SITE_TITLE": "SIGMA",
+    "SITE_HEADER": "SIGMA",
+    "SITE_SUBHEADER": "WhatsApp connector",
+    "SITE_SYMBOL": "hub",
+    "SITE_URL": None,
+    "DASHBOARD_CALLBACK": "sigma.dashboard.add_context",
+    "SIDEBAR": {
+        "show_search": False,
+        "navigation": [
+            {
+                "items": [
+                    {
+                        "title": "Overview",
+                        "icon": "dashboard",
+                        "link": reverse_lazy("admin:index"),
+                    },
+                    {"title": "GraphQL", "icon": "data_object", "link": "/graphql"},
+                ],
+            },
+            _group(
+                "Who",
+                _item("Tenants", "apartment", "workspaces_tenant"),
+                _item("Workspaces", "smartphone", "workspaces_workspace"),
+                _item("API keys", "key", "workspaces_apikey"),
+                _item("Memberships", "group", "workspaces_membership", SUPERUSER),
+                _item("Users", "person", "auth_user", SUPERUSER),
+            ),
+            _group(
+                "Messages",
+                _item("Messages", "chat", "messaging_message"),
+                _item("Contacts", "contacts", "messaging_contact"),
+                _item("Receipts", "done_all", "messaging_messagestatus"),
+                _item("Media", "attach_file", "messaging_media"),
+                _item("Template events", "description", "templates_wa_templateeventrow"),
+            ),
+            _group(
+                "Callbacks",
+                _item("Pending", "hourglass_empty", "connectors_webhookpending"),
+                _item("Dead and quarantined", "report", "connectors_webhookdead"),
+                _item("Ledger", "balance", "connectors_webhookledger"),
+                _item("Unhandled", "help", "connectors_webhookunhandled"),
+            ),
+        ],
+    },
+}

@@ -1,0 +1,144 @@
+"""The admin's forms: what the domain refuses becomes a form error, and secrets only go in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from workspaces import provisioning, secrets
+from workspaces.models import ApiKey, Tenant, TenantSecret, TenantStatus, Workspace
+from workspaces.provisioning import UnableToCreateWorkspace
+from workspaces.scopes import Scope
+from workspaces.tokens import UnusableToken
+
+if TYPE_CHECKING:
+    CheckboxList = forms.CheckboxSelectMultiple
+    SecretInput = forms.PasswordInput
+    TenantModelForm = forms.ModelForm[Tenant]
+    SecretModelForm = forms.ModelForm[TenantSecret]
+    WorkspaceModelForm = forms.ModelForm[Workspace]
+    ApiKeyModelForm = forms.ModelForm[ApiKey]
+else:
+    from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget as CheckboxList
+    from unfold.widgets import UnfoldAdminPasswordWidget as SecretInput
+
+    TenantModelForm = SecretModelForm = WorkspaceModelForm = ApiKeyModelForm = forms.ModelForm
+
+WORKSPACE_FIELDS = {"externalId": "external_id", "wabaId": "waba_id", "name": "name"}
+
+
+class TenantForm(TenantModelForm):
+    """A tenant. Erasing is not a status to choose: the erasure command sets it."""
+
+    class Meta:
+        model = Tenant
+        fields = ("name", "slug", "status", "retention_days")
+        help_texts = {  # noqa: RUF012
+            "slug": "Lower-case letters, digits, hyphens. It stays, as part of the callback URL.",
+            "retention_days": "Days for which Raw is kept; after that its keys are destroyed.",
+            "status": "A suspended tenant still receives, but its API keys are refused.",
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        status = self.fields.get("status")
+        if isinstance(status, forms.ChoiceField):
+            chosen = (TenantStatus.ACTIVE, TenantStatus.SUSPENDED)
+            status.choices = [(value.value, value.label) for value in chosen]
+
+    def clean_slug(self) -> str:
+        """Refuse what the callback URL could not hold."""
+        slug = str(self.cleaned_data["slug"])
+        if not provisioning.SLUG.fullmatch(slug):
+            raise ValidationError("Use lower-case letters, digits and hyphens only.")
+        return slug
+
+
+class SecretForm(SecretModelForm):
+    """A secret: its value is entered once and never shown again."""
+
+    value = forms.CharField(
+        widget=SecretInput({"autocomplete": "off", "spellcheck": "false"}), max_length=4096
+    )
+
+    class Meta:
+        model = TenantSecret
+        fields = ("kind", "value", "label", "expires_at")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.instance._state.adding:
+            self.fields["kind"].disabled = True
+            value = self.fields["value"]
+            value.disabled, value.required = True, False
+            value.widget.attrs["placeholder"] = "stored, not shown"
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse examples and values too short to be secret."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        kind, value = cleaned.get("kind"), cleaned.get("value")
+        if self.instance._state.adding and kind and value:
+            try:
+                cleaned["value"] = secrets.check(kind=kind, value=value)
+            except UnusableToken as error:
+                self.add_error("value", str(error))
+        return cleaned
+
+    def save(self, commit: bool = True) -> TenantSecret:
+        """Seal a new value; of a stored one only label and expiry can change."""
+        if not self.instance._state.adding:
+            return super().save(commit)
+        self.instance = secrets.add(
+            tenant=self.instance.tenant,
+            kind=self.cleaned_data["kind"],
+            value=self.cleaned_data["value"],
+            label=self.cleaned_data["label"],
+            expires_at=self.cleaned_data["expires_at"],
+        )
+        return self.instance
+
+
+class WorkspaceForm(WorkspaceModelForm):
+    """A workspace, under the rules of ``provisioning``."""
+
+    class Meta:
+        model = Workspace
+        fields = ("tenant", "name", "external_id", "waba_id", "is_active")
+        help_texts = {  # noqa: RUF012
+            "external_id": "The digits Meta shows as “Phone number ID”, not the phone number.",
+            "waba_id": "The WhatsApp Business Account ID; template events are assigned by it.",
+            "is_active": "Updates for an inactive workspace go to quarantine.",
+        }
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse malformed ids."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.errors:
+            return cleaned
+        try:
+            provisioning.check_workspace(
+                name=cleaned["name"],
+                external_id=cleaned["external_id"],
+                platform=self.instance.platform,
+                waba_id=cleaned["waba_id"],
+            )
+        except UnableToCreateWorkspace as error:
+            self.add_error(WORKSPACE_FIELDS.get(error.field), error.message)
+        return cleaned
+
+
+class ApiKeyForm(ApiKeyModelForm):
+    """A key to issue; what it may do is ticked, reading messages by default."""
+
+    scopes = forms.MultipleChoiceField(
+        choices=[(scope.value, scope.value) for scope in Scope],
+        initial=[Scope.MESSAGES_READ, Scope.MEDIA_READ, Scope.WORKSPACES_READ],
+        widget=CheckboxList,
+    )
+
+    class Meta:
+        model = ApiKey
+        fields = ("tenant", "name", "scopes", "expires_at")
+        help_texts = {"name": "Who uses it, for example “CRM”."}  # noqa: RUF012

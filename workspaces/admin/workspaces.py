@@ -1,0 +1,80 @@
+"""Workspaces and memberships."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from workspaces import provisioning, staff
+from workspaces.admin.base import ScopedAdmin, adopt
+from workspaces.admin.filters import TenantFilter
+from workspaces.admin.forms import WorkspaceForm
+from workspaces.models import Membership, Workspace
+
+
+@admin.register(Workspace)
+class WorkspaceAdmin(ScopedAdmin):
+    """Business phone numbers. One that is no longer used is made inactive; its messages stay."""
+
+    form = WorkspaceForm
+    list_display = ("name", "tenant", "external_id", "waba_id", "is_active", "created_at")
+    list_filter = (TenantFilter, "is_active")
+    list_select_related = ("tenant",)
+    search_fields = ("name", "external_id", "waba_id")
+    ordering = ("tenant__slug", "name", "id")
+    autocomplete_fields = ("tenant",)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Show the id once there is one: GraphQL and SQL ask for it."""
+        fields = ("tenant", "name", "external_id", "waba_id", "is_active")
+        return ("id", *fields) if obj else fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Keep the tenant: messages do not move between tenants."""
+        return ("id", "tenant") if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Create through the domain, as the API does."""
+        if change:
+            obj.save()
+            return
+        active = obj.is_active
+        made = provisioning.create_workspace(
+            tenant_id=obj.tenant_id,
+            name=obj.name,
+            external_id=obj.external_id,
+            waba_id=obj.waba_id,
+        )
+        adopt(obj, made)
+        if not active:
+            obj.is_active = False
+            obj.save(update_fields=("is_active", "updated_at"))
+
+
+@admin.register(Membership)
+class MembershipAdmin(ScopedAdmin):
+    """Who belongs to which tenant; only superusers see and change it."""
+
+    list_display = ("user", "tenant", "role", "created_at")
+    list_filter = (TenantFilter, "role")
+    list_select_related = ("tenant", "user")
+    search_fields = ("user__username", "tenant__slug")
+    ordering = ("tenant__slug", "user__username")
+    autocomplete_fields = ("tenant", "user")
+    fields = ("user", "tenant", "role")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Superusers only: a member could otherwise promote himself."""
+        return staff.is_superuser(request.user)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Superusers only."""
+        return staff.is_superuser(request.user)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Superusers only."""
+        return staff.is_superuser(request.user)
+
+    has_change_permission = has_delete_permission = has_view_permission

@@ -1,0 +1,57 @@
+"""Gather what the set-up check looks at."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.conf import settings
+
+from workspaces import provisioning, setup_check
+from workspaces.models import KeyPurpose, Tenant, TenantSecret, Workspace
+from workspaces.setup_check import Finding, SecretFacts, SetUp, WorkspaceFacts
+
+GENERATED_KEY_ID = "local"
+
+
+def findings_of(tenant: Tenant, *, now: datetime) -> list[Finding]:
+    """Return what is missing in a tenant's set-up, errors first."""
+    return setup_check.check(gather(tenant, now=now), now=now)
+
+
+def gather(tenant: Tenant, *, now: datetime) -> SetUp:
+    """Read the facts of one tenant."""
+    configured = settings.SIGMA_WHATSAPP
+    named = {tenant.slug.lower(), str(tenant.id)} & set(configured.app_secrets)
+    workspaces = list(tenant.workspaces.order_by("name", "id"))
+    return SetUp(
+        status=tenant.status,
+        has_keys=tenant.keys.values("purpose").distinct().count() == len(KeyPurpose),
+        secrets=tuple(_secret(row) for row in tenant.secrets.defer("sealed").order_by("id")),
+        configured_app_secret=bool(named or configured.default_app_secret),
+        configured_verify_token=bool(configured.verify_token),
+        workspaces=tuple(WorkspaceFacts(w.name, w.waba_id, w.is_active) for w in workspaces),
+        numbers_shared_with_others=_shared(tenant, workspaces),
+        public_url=settings.SIGMA_PUBLIC_URL,
+        master_key_is_generated=master_key_is_generated(),
+        has_readers=_has_readers(tenant, now),
+    )
+
+
+def master_key_is_generated() -> bool:
+    """Whether new keys are wrapped by the key that the embedded default makes for itself."""
+    return bool(settings.SIGMA_MASTER_KEYS[0][0] == GENERATED_KEY_ID)
+
+
+def _secret(row: TenantSecret) -> SecretFacts:
+    return SecretFacts(row.kind, row.label, row.expires_at)
+
+
+def _shared(tenant: Tenant, workspaces: list[Workspace]) -> bool:
+    numbers = [workspace.external_id for workspace in workspaces if workspace.is_active]
+    others = Workspace.objects.filter(external_id__in=numbers, is_active=True)
+    return others.exclude(tenant=tenant).exists()
+
+
+def _has_readers(tenant: Tenant, now: datetime) -> bool:
+    keys = provisioning.usable_api_keys(now).filter(tenant=tenant)
+    return keys.exists() or tenant.memberships.exists()
