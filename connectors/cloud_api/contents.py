@@ -6,18 +6,18 @@ and errors are masked here, and the caller conceals what is left. ``own`` is the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
 from connectors.cloud_api.decoding import NotAnEnvelope, load_embedded
+from connectors.cloud_api.facts import Json, compact
 from connectors.cloud_api.masking import conceal, mask, mask_tree, person_name, word
 from connectors.cloud_api.message_payloads import (
     CallPermission,
     Card,
     Content,
-    Error,
     File,
     FormReply,
     OrderItem,
@@ -27,7 +27,6 @@ from connectors.cloud_api.message_payloads import (
 from connectors.cloud_api.updates import moment
 from messaging.events import MediaItem
 
-Json = dict[str, object]
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
@@ -52,25 +51,6 @@ def present_type(message: Content) -> str | None:
         if getattr(message, kind, None) is not None:
             return kind
     return None
-
-
-def error_facts(errors: Iterable[Error | None] | None) -> tuple[Json, ...]:
-    """Return the errors of a message or status, masked; Meta advises to decide by ``code``."""
-    return tuple(
-        compact(
-            code=error.code,
-            title=_masked(error.title),
-            message=_masked(error.message),
-            details=_masked((error.error_data and error.error_data.details) or error.details),
-        )
-        for error in errors or ()
-        if error is not None
-    )
-
-
-def compact(**facts: object) -> Json:
-    """Return the facts that are there."""
-    return {name: fact for name, fact in facts.items() if fact is not None}
 
 
 def _text(message: Content, _own: str | None) -> Said:

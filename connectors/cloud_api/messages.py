@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from connectors.cloud_api.contents import (
-    TYPES_WITH_A_BODY,
-    Json,
-    Said,
-    compact,
-    error_facts,
-    present_type,
-    said_in,
-)
+from connectors.cloud_api.contents import TYPES_WITH_A_BODY, Said, present_type, said_in
+from connectors.cloud_api.facts import Json, compact, error_facts
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.identity_changes import identity_change
 from connectors.cloud_api.masking import conceal_tree, word
@@ -62,10 +55,8 @@ def read_message(
     if kind not in KNOWN_TYPES:
         return (event, Unhandled(frame.field, kind))
     if kind == "interactive" and event.content.get("interactive") not in _INTERACTIVE:
-        return (
-            event,
-            Unhandled(frame.field, f"interactive:{event.content.get('interactive', '')}"),
-        )
+        answer = event.content.get("interactive") or "empty"
+        return (event, Unhandled(frame.field, f"interactive:{answer}"))
     return (event,)
 
 

@@ -6,6 +6,8 @@ list may hold ``None``, so that one bad element never costs its neighbours.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from connectors.cloud_api.message_payloads import Element, Error, Message, Product, Scalar, Wire
@@ -70,16 +72,16 @@ class Status(Element):
 
 
 class Item(Element):
-    """An element that we only count; these keys name its kind."""
+    """An element that we only count: keys that name its kind, whatever their type."""
 
-    type: str | None = None
-    event: str | None = None
-    event_name: str | None = None
-    action_type: str | None = None
-    action: str | None = None
-    status: str | None = None
-    value: str | None = None
-    code: Scalar = None
+    type: Any = None
+    event: Any = None
+    event_name: Any = None
+    action_type: Any = None
+    action: Any = None
+    status: Any = None
+    value: Any = None
+    code: Any = None
 
 
 class Standby(Element):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from connectors.cloud_api.contents import Json, compact, error_facts
+from connectors.cloud_api.facts import Json, compact, error_facts
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.masking import word
 from connectors.cloud_api.parties import contact_position, recipient_of

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from connectors.cloud_api.contents import Json, compact
+from connectors.cloud_api.facts import Json, compact
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.masking import conceal_tree, mask, word
-from connectors.cloud_api.payloads import Value
+from connectors.cloud_api.payloads import Scalar, Value
 from connectors.cloud_api.updates import moment
 from templates_wa.events import TemplateEvent
 
@@ -84,13 +84,12 @@ def _quality(value: Value) -> Json:
 
 def _categories(value: Value) -> Json:
     """Return the categories; in a warning ``new_category`` is still the one in force."""
-    at = moment(value.category_update_timestamp, _NEVER)
     return compact(
         previous_category=value.previous_category,
         new_category=value.new_category,
         correct_category=value.correct_category,
         category=value.category,
-        effective_at=None if at is _NEVER else at.isoformat(),
+        effective_at=_when(value.category_update_timestamp),
     )
 
 
@@ -117,9 +116,17 @@ def _status(value: Value) -> Json:
     disabled, other, rejected = value.disable_info, value.other_info, value.rejection_info
     return compact(
         category=value.message_template_category,
-        disable_date=str(disabled.disable_date) if disabled and disabled.disable_date else None,
+        disable_date=_when(disabled.disable_date) if disabled else None,
         note_title=other.title if other else None,
         note=other.description if other else None,
         rejection_reason=rejected.reason if rejected else None,
         recommendation=rejected.recommendation if rejected else None,
     )
+
+
+def _when(value: Scalar) -> str | None:
+    """Return Unix seconds as ISO text, and the text that some samples have as it is."""
+    at = moment(value, _NEVER)
+    if at is not _NEVER:
+        return at.isoformat()
+    return value if isinstance(value, str) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from connectors.cloud_api.facts import error_code
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.masking import word
 from connectors.cloud_api.payloads import Element, Value
@@ -14,7 +15,7 @@ _KEYS = ("event", "event_name", "action_type", "action", "type", "status", "valu
 def read_unhandled(frame: Frame, item: Element, path: Path) -> tuple[Event, ...]:
     """Return the count of ``item``: its kind is a word of Meta's, or the list it stands in."""
     if path.section in ("errors", "history.errors"):
-        return (Unhandled(frame.field, f"error:{word(getattr(item, 'code', None))}"),)
+        return (Unhandled(frame.field, f"error:{error_code(getattr(item, 'code', None))}"),)
     kind = _first_word(item, _KEYS)
     if path.section.startswith("standby."):
         kind = f"{path.section.removeprefix('standby.')}:{kind}"

@@ -1,0 +1,43 @@
+"""Small JSON objects out of wire structs: what is there, and errors without personal data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from connectors.cloud_api.masking import mask, word
+from connectors.cloud_api.message_payloads import Error
+
+Json = dict[str, object]
+_CODES_END = 10_000_000
+
+
+def compact(**facts: object) -> Json:
+    """Return the facts that are there."""
+    return {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def error_facts(errors: Iterable[Error | None] | None) -> tuple[Json, ...]:
+    """Return the errors of a message or status, masked; Meta advises to decide by ``code``."""
+    return tuple(
+        compact(
+            code=error_code(error.code),
+            title=_masked(error.title),
+            message=_masked(error.message),
+            details=_masked((error.error_data and error.error_data.details) or error.details),
+        )
+        for error in errors or ()
+        if error is not None
+    )
+
+
+def error_code(code: object) -> int | str | None:
+    """Return Meta's error code, a number of at most 7 digits; anything else is masked."""
+    if isinstance(code, int) and 0 <= code < _CODES_END:
+        return code
+    if isinstance(code, str) and code.isdecimal() and len(code) <= 7:
+        return int(code)
+    return word(code) or None
+
+
+def _masked(text: str | None) -> str | None:
+    return mask(text) if text is not None else None
