@@ -51,7 +51,16 @@ def _install(wanted: dict[str, str], installed: dict[str, str]) -> int:
     sys.stderr.write(f"Preparing .venv (Python {version}); once, about half a minute …\n")
     files = [part for name in wanted for part in ("-r", str(ROOT / name))]
     # The files are complete (uv pip compile), so nothing is left to resolve.
-    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    pip = [
+        PYTHON,
+        "-m",
+        "pip",
+        "install",
+        "-qq",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-compile",
+    ]
     if not (_run(_make_venv()) and _run([*pip, "--require-hashes", *files])):
         return 1
     STAMP.write_text(json.dumps({**installed, **wanted}, indent=2) + "\n")

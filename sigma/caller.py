@@ -18,14 +18,12 @@ async def until_make_stops() -> None:
     shows is that it no longer catches SIGINT (``fatal_error_signal`` in its ``commands.c``).
     """
     parent = os.getppid()
-    if not _is_make(parent):
+    if _read(parent, "comm").strip() not in {"make", "gmake"}:
         await asyncio.Event().wait()
-    while os.getppid() == parent and _catches_interrupts(parent):
+    # Started in the background by a script, make may ignore the signal from the beginning.
+    caught = _catches_interrupts(parent)
+    while os.getppid() == parent and _catches_interrupts(parent) == caught:
         await asyncio.sleep(LOOK_EVERY_SECONDS)
-
-
-def _is_make(pid: int) -> bool:
-    return _read(pid, "comm").strip() in {"make", "gmake"} and _catches_interrupts(pid)
 
 
 def _catches_interrupts(pid: int) -> bool:
