@@ -1,0 +1,27 @@
+# The production image: the product's locked packages and nothing else; PostgreSQL and Valkey are outside.
+FROM python:3.13-slim-bookworm AS packages
+COPY requirements.txt /tmp/requirements.txt
+RUN python -m venv /opt/venv \
+ && /opt/venv/bin/pip install --no-cache-dir --require-hashes --no-deps -r /tmp/requirements.txt
+
+FROM python:3.13-slim-bookworm
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 SIGMA_HOME=/var/lib/sigma
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin sigma \
+ && install -d -o sigma -g sigma -m 0700 /var/lib/sigma
+WORKDIR /srv/sigma
+COPY --from=packages /opt/venv /opt/venv
+COPY manage.py ./
+COPY sigma sigma
+COPY connectors connectors
+COPY messaging messaging
+COPY templates_wa templates_wa
+COPY workspaces workspaces
+# collectstatic reads the settings; these values serve this one step and stay in no layer.
+RUN SIGMA_EMBEDDED=true SIGMA_HOME=/tmp/build DATABASE_URL=postgresql://build/build \
+    REDIS_URL=redis://build/0 python manage.py collectstatic --no-input && rm -rf /tmp/build
+USER 10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+CMD ["uvicorn", "sigma.asgi:application", "--host", "0.0.0.0", "--port", "8000", \
+     "--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "10"]
