@@ -1,1 +1,20 @@
 """The GraphQL schema: the apps' queries and mutations, composed."""
+
+from __future__ import annotations
+
+import graphene
+
+from connectors import schema as connectors
+from messaging import schema as messaging
+from workspaces import schema as workspaces
+
+
+class Query(messaging.Query, workspaces.Query, connectors.Query):
+    """What you may read; everything belongs to the tenant you act for."""
+
+
+class Mutation(workspaces.Mutation):
+    """What you may change. Refusals are data (``errors`` of the payload)."""
+
+
+schema = graphene.Schema(query=Query, mutation=Mutation)

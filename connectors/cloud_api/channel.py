@@ -1,4 +1,7 @@
-"""The Cloud API behind the Channel port: one HTTP client per process, no retries, no secrets in errors."""
+"""The Cloud API behind the Channel port: one HTTP client per process, no retries.
+
+No error of it holds a token or an address with one.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ class CloudApiChannel:
                 raise Unavailable("Meta named no address for the file.")
             token = self._credentials.access_token
             return download(_client(), url, graph_url=self._graph_url, token=token)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unavailable(f"Meta cannot be reached ({type(error).__name__}).") from None
 
     def health(self) -> Health:

@@ -9,10 +9,10 @@ import json
 
 from workspaces.channels import ChannelError, MediaGone, Rejected, Throttled, Unavailable
 
-# Rate limits of the app (4), the user (17), the page (32), the account (80007), custom ones (613), and
-# the Cloud API's own throughput (130429).
+# Rate limits of the app (4), the user (17), the page (32), the account (80007), custom ones (613),
+# and the Cloud API's own throughput (130429).
 THROTTLED = frozenset({4, 17, 32, 613, 80007, 130429})
-# "API unknown", "API service", and the Cloud API's own "something went wrong" and "service unavailable".
+# "API unknown", "API service", and the Cloud API's own "something went wrong" and "unavailable".
 UNAVAILABLE = frozenset({1, 2, 131000, 131016})
 GENERIC = 100
 NO_SUCH_OBJECT = 33

@@ -1,6 +1,7 @@
 """Fetch a file from Meta: ask for its address, then stream it from there.
 
-https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media (Retrieve Media URL, Download Media)
+https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media
+(Retrieve Media URL, Download Media)
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import httpx
 from connectors.cloud_api.errors import error_of
 from workspaces.channels import Unavailable
 
-# Where Meta keeps files. Anything else in an answer is not followed: it could be inside our network.
+# Where Meta keeps files. Anything else in an answer is not followed: it could be in our network.
 MEDIA_DOMAINS = ("fbsbx.com", "facebook.com", "fbcdn.net", "whatsapp.net")
 MAX_BYTES = 100 * 1024 * 1024  # Meta's own limit for documents
 MAX_REDIRECTS = 3
@@ -33,10 +34,13 @@ def check_address(url: str, graph_url: str) -> str:
     """Return ``url`` if the access token and our network may be exposed to it.
 
     Raises:
-        UntrustedAddress: not HTTPS on one of Meta's domains, nor on the host of the Graph API itself.
+        UntrustedAddress: not HTTPS on one of Meta's domains, nor on the Graph API's own host.
     """
-    parts, graph = urlsplit(url), urlsplit(graph_url)
-    if _origin(parts) == _origin(graph):
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise UntrustedAddress(UntrustedAddress.__doc__) from None
+    if _origin(parts) == _origin(urlsplit(graph_url)):
         return url
     host = parts.hostname or ""
     known = any(host == domain or host.endswith("." + domain) for domain in MEDIA_DOMAINS)

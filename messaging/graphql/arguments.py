@@ -1,0 +1,124 @@
+"""GraphQL arguments of ``messages`` turned into what ``queries`` understands, or refused."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TypedDict
+from uuid import UUID
+
+from django.conf import settings
+
+from messaging import cursors
+from messaging.events import Direction
+from messaging.graphql.connection import Direction as SortDirection
+from messaging.queries import MessageFilter, Window
+from workspaces.graphql import BadInput
+from workspaces.identity import NotAPhoneNumber, digester, digits_of
+from workspaces.models import Platform
+
+DEFAULT_PAGE = 20
+DIGEST = re.compile(r"[0-9a-f]{64}")
+WORD = re.compile(r"[A-Za-z0-9_]{1,64}")
+
+
+class Order(TypedDict):
+    """The ``orderBy`` argument."""
+
+    timestamp: SortDirection
+
+
+class MessageArguments(TypedDict, total=False):
+    """The arguments of ``messages`` besides the workspace; each may be absent or null."""
+
+    platform: Platform | None
+    first: int | None
+    after: str | None
+    last: int | None
+    before: str | None
+    order_by: Order | None
+    direction: Direction | None
+    type: str | None
+    status: str | None
+    sender: str | None
+    sender_phone: str | None
+    since: datetime | None
+    until: datetime | None
+
+
+def filter_of(arguments: MessageArguments, tenant_id: UUID) -> MessageFilter:
+    """Return the filter that the arguments spell.
+
+    Raises:
+        BadInput: one of them cannot be used.
+    """
+    return MessageFilter(
+        platform=arguments.get("platform"),
+        direction=arguments.get("direction"),
+        type=_word(arguments.get("type"), "type"),
+        status=_word(arguments.get("status"), "status"),
+        sender=_sender(arguments, tenant_id),
+        since=_utc(arguments.get("since")),
+        until=_utc(arguments.get("until")),
+    )
+
+
+def window_of(arguments: MessageArguments) -> Window:
+    """Return the part of the list that the arguments ask for.
+
+    Raises:
+        BadInput: forward and backward are mixed, or one of them cannot be used.
+    """
+    backwards = arguments.get("last") is not None or arguments.get("before") is not None
+    if backwards and (arguments.get("first") is not None or arguments.get("after") is not None):
+        raise BadInput("Use first with after, or last with before, but not both.")
+    order = arguments.get("order_by")
+    return Window(
+        limit=_limit(arguments.get("last") if backwards else arguments.get("first")),
+        cursor=_cursor(arguments.get("before") if backwards else arguments.get("after")),
+        backwards=backwards,
+        newest_first=order is None or order["timestamp"] == SortDirection.DESC,
+    )
+
+
+def _limit(value: int | None) -> int:
+    if value is None:
+        return DEFAULT_PAGE
+    if not 0 <= value <= settings.SIGMA_GRAPHQL_MAX_PAGE:
+        raise BadInput(f"A page may have 0 to {settings.SIGMA_GRAPHQL_MAX_PAGE} messages.")
+    return value
+
+
+def _cursor(value: str | None) -> cursors.Cursor | None:
+    try:
+        return None if value is None else cursors.decode(value)
+    except cursors.InvalidCursor as error:
+        raise BadInput(str(error)) from None
+
+
+def _word(value: str | None, name: str) -> str | None:
+    if value is not None and not WORD.fullmatch(value):
+        raise BadInput(f"{name} must be one of the platform's words, such as text or delivered.")
+    return value
+
+
+def _sender(arguments: MessageArguments, tenant_id: UUID) -> str | None:
+    digest, phone = arguments.get("sender"), arguments.get("sender_phone")
+    if phone is not None:
+        if digest is not None:
+            raise BadInput("Use sender or senderPhone, not both.")
+        return _digest_of(phone, tenant_id)
+    if digest is not None and not DIGEST.fullmatch(digest):
+        raise BadInput("sender must be a platformUserId: 64 hexadecimal digits.")
+    return digest
+
+
+def _digest_of(phone: str, tenant_id: UUID) -> str:
+    try:
+        return digester(tenant_id).phone(digits_of(phone))
+    except NotAPhoneNumber as error:
+        raise BadInput(f"senderPhone: {error}") from None
+
+
+def _utc(value: datetime | None) -> datetime | None:
+    return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value

@@ -1,0 +1,121 @@
+"""GraphQL: a page of messages, its order, and the way to its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import graphene
+from graphql import GraphQLResolveInfo
+
+from messaging import cursors
+from messaging.graphql.messages import Item, Message
+from messaging.models import Message as MessageRow
+from messaging.queries import Page, Window
+from messaging.related import Related
+
+
+class Direction(StrEnum):
+    """Which end of an ordered list comes first."""
+
+    ASC = "ASC"
+    DESC = "DESC"
+
+
+ORDERS = {"ASC": "Smallest first: the oldest.", "DESC": "Largest first: the newest."}
+
+
+def _describe_direction(value: Direction | None) -> str:
+    return "Which end of an ordered list comes first." if value is None else ORDERS[value]
+
+
+SortDirection = graphene.Enum.from_enum(
+    Direction, name="SortDirection", description=_describe_direction
+)
+
+
+class MessageOrder(graphene.InputObjectType):
+    """How messages are ordered; ties go by id."""
+
+    timestamp = graphene.Field(
+        SortDirection, required=True, description="By the time they were sent."
+    )
+
+
+class PageInfo(graphene.ObjectType):
+    """Where a page ends, and whether there is more."""
+
+    has_next_page = graphene.Boolean(
+        required=True, description="Whether there is more after this page; true with before."
+    )
+    has_previous_page = graphene.Boolean(
+        required=True, description="Whether there is more before this page; true with after."
+    )
+    start_cursor = graphene.String(description="Cursor of the first message; use it with before.")
+    end_cursor = graphene.String(description="Cursor of the last message; use it with after.")
+
+
+class MessageEdge(graphene.ObjectType):
+    """A message and its place in the list."""
+
+    cursor = graphene.String(required=True, description="Its place; use it with after or before.")
+    node = graphene.Field(Message, required=True, description="The message.")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A page on its way out."""
+
+    page: Page
+    window: Window
+    related: Related
+    count: Callable[[], int]
+
+
+class MessageConnection(graphene.ObjectType):
+    """One page of messages."""
+
+    nodes = graphene.List(graphene.NonNull(Message), required=True, description="The messages.")
+    edges = graphene.List(
+        graphene.NonNull(MessageEdge), required=True, description="The messages with their cursors."
+    )
+    page_info = graphene.Field(PageInfo, required=True, description="Whether there is more.")
+    total_count = graphene.Int(
+        required=True,
+        description="How many messages pass the filters. Counted only if selected; slow if many.",
+    )
+
+    @staticmethod
+    def resolve_nodes(root: Listing, info: GraphQLResolveInfo) -> list[Item]:
+        """Return the messages."""
+        return [Item(message, root.related) for message in root.page.messages]
+
+    @staticmethod
+    def resolve_edges(root: Listing, info: GraphQLResolveInfo) -> list[dict[str, object]]:
+        """Return the messages with their cursors."""
+        return [
+            {"cursor": _cursor_of(message), "node": Item(message, root.related)}
+            for message in root.page.messages
+        ]
+
+    @staticmethod
+    def resolve_page_info(root: Listing, info: GraphQLResolveInfo) -> dict[str, object]:
+        """Tell whether there is more; behind a cursor there always is what it came from."""
+        messages, window = root.page.messages, root.window
+        came_from = window.cursor is not None
+        return {
+            "has_next_page": came_from if window.backwards else root.page.has_more,
+            "has_previous_page": root.page.has_more if window.backwards else came_from,
+            "start_cursor": _cursor_of(messages[0]) if messages else None,
+            "end_cursor": _cursor_of(messages[-1]) if messages else None,
+        }
+
+    @staticmethod
+    def resolve_total_count(root: Listing, info: GraphQLResolveInfo) -> int:
+        """Count them."""
+        return root.count()
+
+
+def _cursor_of(message: MessageRow) -> str:
+    return cursors.encode(cursors.Cursor(message.timestamp_utc, message.id))

@@ -1,0 +1,175 @@
+"""GraphQL: what a message looks like to callers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import graphene
+from graphql import GraphQLResolveInfo
+
+from messaging import events, models
+from messaging.graphql.files import Media
+from messaging.graphql.receipts import Delivery, MessageStatus
+from messaging.related import Related
+from workspaces import models as workspaces
+from workspaces.graphql import JSON
+from workspaces.schema import Platform, Workspace
+from workspaces.scopes import Scope
+
+DIRECTIONS = {
+    "INBOUND": "A person wrote to the business.",
+    "OUTBOUND": "The business wrote to a person.",
+}
+SOURCES = {
+    "LIVE": "A callback at the time it happened.",
+    "ECHO": "Sent by the business with WhatsApp's own app, and echoed to us.",
+    "HISTORY": "Imported from the number's history.",
+    "API": "Sent through this API.",
+}
+
+
+def _describe_direction(value: events.Direction | None) -> str:
+    return "Who spoke." if value is None else DIRECTIONS[value]
+
+
+def _describe_source(value: events.Source | None) -> str:
+    return "How we learned of a message." if value is None else SOURCES[value]
+
+
+MessageDirection = graphene.Enum.from_enum(
+    events.Direction, name="MessageDirection", description=_describe_direction
+)
+MessageSource = graphene.Enum.from_enum(
+    events.Source, name="MessageSource", description=_describe_source
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A message on its page."""
+
+    message: models.Message
+    related: Related
+
+
+def _column(name: str, _: object, root: Item, info: GraphQLResolveInfo) -> object:
+    return getattr(root.message, name)
+
+
+class Sender(graphene.ObjectType):
+    """Who spoke."""
+
+    display_name = graphene.String(
+        description="The person's profile name, or the workspace's name where the business spoke."
+    )
+    platform_user_id = graphene.String(
+        description="Digest of the phone number or user id under the tenant's salt."
+    )
+
+
+class Contact(graphene.ObjectType):
+    """A person the tenant talks with."""
+
+    id = graphene.ID(required=True, description="The contact's UUID.")
+    display_name = graphene.String(required=True, description="The profile name; may be empty.")
+    username = graphene.String(required=True, description="The WhatsApp username; may be empty.")
+
+
+class Message(graphene.ObjectType):
+    """One message, received or sent."""
+
+    class Meta:
+        default_resolver = _column
+
+    id = graphene.ID(required=True, description="The message's UUID; later ones sort higher.")
+    workspace = graphene.Field(Workspace, required=True, description="The number it belongs to.")
+    platform = graphene.Field(Platform, required=True, description="The messaging platform.")
+    platform_message_id = graphene.String(
+        required=True,
+        description="Digest of the platform's message id: that id itself spells the phone number.",
+    )
+    wamid = graphene.String(
+        description="The platform's message id in the clear; needs raw:read. Null once purged."
+    )
+    direction = graphene.Field(MessageDirection, required=True, description="Who spoke.")
+    source = graphene.Field(MessageSource, required=True, description="How we learned of it.")
+    type = graphene.String(
+        required=True, description="The platform's word: text, image, interactive, reaction …"
+    )
+    text = graphene.String(description="Text, caption or label, where this type has one.")
+    content = graphene.Field(
+        JSON, required=True, description="The structured rest, by type; never a phone number."
+    )
+    timestamp_utc = graphene.DateTime(required=True, description="When it was sent.")
+    sender = graphene.Field(Sender, required=True, description="Who spoke.")
+    contact = graphene.Field(Contact, description="The person at the other end, where known.")
+    reply_to = graphene.String(
+        description="platformMessageId of what this answers, reacts to, edits or revokes."
+    )
+    status = graphene.String(
+        description="How far an outbound message got, in the platform's words; never goes back."
+    )
+    statuses = graphene.List(
+        graphene.NonNull(MessageStatus), required=True, description="All receipts, oldest first."
+    )
+    delivery = graphene.Field(
+        Delivery, required=True, description="Times, errors and pricing of an outbound message."
+    )
+    media = graphene.Field(Media, description="The file it carries, where there is one.")
+    edited_at = graphene.DateTime(description="When its text was last edited.")
+    revoked_at = graphene.DateTime(description="When the sender deleted it for everyone.")
+    raw = graphene.Field(
+        JSON,
+        description="The platform's original JSON object, phone number included; needs raw:read. "
+        "Null once purged.",
+    )
+
+    @staticmethod
+    def resolve_workspace(root: Item, info: GraphQLResolveInfo) -> workspaces.Workspace:
+        """Return the workspace."""
+        return root.related.workspaces[root.message.workspace_id]
+
+    @staticmethod
+    def resolve_sender(root: Item, info: GraphQLResolveInfo) -> Sender:
+        """Name whoever spoke."""
+        return Sender(display_name=_name_of(root), platform_user_id=root.message.sender or None)
+
+    @staticmethod
+    def resolve_contact(root: Item, info: GraphQLResolveInfo) -> models.Contact | None:
+        """Return the person at the other end."""
+        return _contact_of(root)
+
+    @staticmethod
+    def resolve_statuses(root: Item, info: GraphQLResolveInfo) -> list[models.MessageStatus]:
+        """Return the receipts."""
+        message = root.message
+        return root.related.statuses.get((message.workspace_id, message.platform_message_id), [])
+
+    @staticmethod
+    def resolve_media(root: Item, info: GraphQLResolveInfo) -> models.Media | None:
+        """Return the file."""
+        return root.related.media.get(root.message.id)
+
+    @staticmethod
+    def resolve_wamid(root: Item, info: GraphQLResolveInfo) -> str | None:
+        """Open the platform's message id."""
+        info.context.actor.require(Scope.RAW_READ)
+        return root.related.clear_ids.get(root.message.id)
+
+    @staticmethod
+    def resolve_raw(root: Item, info: GraphQLResolveInfo) -> object:
+        """Open the original."""
+        info.context.actor.require(Scope.RAW_READ)
+        return root.related.raw.get(root.message.id)
+
+
+def _contact_of(root: Item) -> models.Contact | None:
+    contact_id = root.message.contact_id
+    return root.related.contacts.get(contact_id) if contact_id else None
+
+
+def _name_of(root: Item) -> str | None:
+    if root.message.direction == events.Direction.OUTBOUND:
+        return root.related.workspaces[root.message.workspace_id].name
+    contact = _contact_of(root)
+    return (contact.display_name or None) if contact else None

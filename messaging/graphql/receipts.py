@@ -1,0 +1,58 @@
+"""GraphQL: where an outbound message got to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import graphene
+from graphql import GraphQLResolveInfo
+
+from messaging import models
+from workspaces.graphql import JSON
+
+
+def _reported(name: str, _: object, root: Mapping[str, object], info: GraphQLResolveInfo) -> object:
+    value = root.get(name)
+    return (
+        datetime.fromisoformat(value) if name.endswith("_at") and isinstance(value, str) else value
+    )
+
+
+class MessageStatus(graphene.ObjectType):
+    """One receipt as the platform reported it."""
+
+    status = graphene.String(
+        required=True, description="The platform's word: sent, delivered, read, played, failed …"
+    )
+    timestamp_utc = graphene.DateTime(required=True, description="When it happened.")
+    participant = graphene.String(
+        description="Digest of the group member it is about; null outside groups."
+    )
+    errors = graphene.List(
+        graphene.NonNull(JSON), description="The platform's errors, where there are any."
+    )
+    pricing = graphene.Field(JSON, description="The platform's pricing facts, where given.")
+
+    @staticmethod
+    def resolve_participant(root: models.MessageStatus, info: GraphQLResolveInfo) -> str | None:
+        """Return nothing where the database has an empty text."""
+        return root.participant or None
+
+
+class Delivery(graphene.ObjectType):
+    """How far an outbound message got."""
+
+    class Meta:
+        default_resolver = _reported
+
+    accepted_at = graphene.DateTime(description="When the platform took it from us.")
+    sent_at = graphene.DateTime(description="When the platform had sent it.")
+    delivered_at = graphene.DateTime(description="When it reached the person's device.")
+    read_at = graphene.DateTime(description="When the person had read it.")
+    played_at = graphene.DateTime(description="When the person had played it (voice notes).")
+    failed_at = graphene.DateTime(description="When the platform gave up.")
+    errors = graphene.List(
+        graphene.NonNull(JSON), description="The platform's errors of a failure."
+    )
+    pricing = graphene.Field(JSON, description="What the platform charges it as.")

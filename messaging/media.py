@@ -1,0 +1,93 @@
+"""Files of messages: links that expire, and the bytes fetched from the platform on demand."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
+
+from messaging.models import Media, MediaState
+from workspaces.channels import MediaGone, MediaStream, channel_for
+from workspaces.models import Workspace
+
+LINK_LIFETIME = timedelta(minutes=15)
+LINK_SALT = "messaging.media"
+
+
+class InvalidLink(Exception):
+    """This download link was altered, or belongs to another file."""
+
+
+class ExpiredLink(Exception):
+    """This download link has expired; ask GraphQL for a new one."""
+
+
+class NoSuchMedia(Exception):
+    """There is no such file."""
+
+
+def download_url(media: Media) -> str:
+    """Return a link that serves the file to whoever holds it, for 15 minutes."""
+    token = _signer().sign(f"{media.tenant_id.hex}{media.id.hex}")
+    return f"{settings.SIGMA_PUBLIC_URL}/media/{media.id}?token={token}"
+
+
+def tenant_of_link(token: str, media_id: UUID) -> UUID:
+    """Return the tenant for which the link was signed.
+
+    Raises:
+        InvalidLink: altered, or another file's.
+        ExpiredLink: older than 15 minutes.
+    """
+    try:
+        signed = _signer().unsign(token, max_age=LINK_LIFETIME)
+    except SignatureExpired:
+        raise ExpiredLink(ExpiredLink.__doc__) from None
+    except BadSignature:
+        raise InvalidLink(InvalidLink.__doc__) from None
+    if signed[32:] != media_id.hex:
+        raise InvalidLink(InvalidLink.__doc__)
+    return UUID(signed[:32])
+
+
+def find(*, tenant_id: UUID, media_id: UUID) -> tuple[Media, Workspace]:
+    """Return a tenant's file and the workspace through which it can be fetched.
+
+    Raises:
+        NoSuchMedia: not there, or another tenant's.
+    """
+    try:
+        media = Media.objects.get(tenant_id=tenant_id, pk=media_id)
+        return media, Workspace.objects.get(tenant_id=tenant_id, pk=media.workspace_id)
+    except (Media.DoesNotExist, Workspace.DoesNotExist):
+        raise NoSuchMedia(NoSuchMedia.__doc__) from None
+
+
+def open_file(media: Media, workspace: Workspace, *, now: datetime) -> MediaStream:
+    """Open the file at the platform, which is asked each time: nothing is kept here.
+
+    The platform's word that it is gone is recorded, and taken back should it change its mind (Meta
+    gives the same answer when the access token may not see the file).
+
+    Raises:
+        workspaces.channels.ChannelError: see ``Channel.open_media`` and ``channel_for``.
+    """
+    channel = channel_for(workspace, now=now)
+    try:
+        stream = channel.open_media(media.platform_media_id)
+    except MediaGone:
+        _record(media, MediaState.GONE)
+        raise
+    _record(media, MediaState.AVAILABLE)
+    return stream
+
+
+def _record(media: Media, state: MediaState) -> None:
+    if media.state != state:
+        Media.objects.filter(tenant_id=media.tenant_id, pk=media.pk).update(state=state)
+
+
+def _signer() -> TimestampSigner:
+    return TimestampSigner(salt=LINK_SALT)

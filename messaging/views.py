@@ -1,0 +1,110 @@
+"""HTTP: files of messages, for API keys, signed-in users and holders of a download link."""
+
+from __future__ import annotations
+
+import math
+import mimetypes
+import re
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.utils import timezone
+from django.utils.http import content_disposition_header
+from django.views.decorators.http import require_GET
+
+from messaging import media as files
+from messaging.models import Media
+from workspaces import channels
+from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
+from workspaces.channels import MediaStream
+from workspaces.requests import actor_of
+from workspaces.scope import tenant_scope
+from workspaces.scopes import Scope
+
+PLAIN_TYPE = re.compile(
+    r"[a-z0-9.+-]+/[a-z0-9.+-]+(?:; ?codecs=\"?[a-z0-9.,-]+\"?)?", re.IGNORECASE
+)
+# Browsers run these, were they ever tricked into showing them.
+ACTIVE = re.compile(r"html|xml|svg|javascript|ecmascript|x-shockwave", re.IGNORECASE)
+UNKNOWN_TYPE = "application/octet-stream"
+RETRY_SECONDS = 30
+
+# What each refusal means over HTTP: status, and a code for programs.
+REFUSALS: dict[type[Exception], tuple[int, str]] = {
+    NotAuthenticated: (401, "UNAUTHENTICATED"),
+    files.InvalidLink: (403, "INVALID_LINK"),
+    files.ExpiredLink: (403, "EXPIRED_LINK"),
+    NotAllowed: (403, "FORBIDDEN"),
+    TenantRequired: (400, "TENANT_REQUIRED"),
+    files.NoSuchMedia: (404, "NOT_FOUND"),
+    channels.NotConfigured: (409, "NOT_CONFIGURED"),
+    channels.MediaGone: (410, "MEDIA_GONE"),
+    channels.Rejected: (502, "PLATFORM_REJECTED"),
+    channels.Throttled: (503, "PLATFORM_THROTTLED"),
+    channels.Unavailable: (503, "PLATFORM_UNAVAILABLE"),
+}
+
+
+@require_GET
+def media(request: HttpRequest, media_id: UUID) -> HttpResponseBase:
+    """Stream one file from the platform; the database is left before the platform is asked."""
+    now = timezone.now()
+    try:
+        tenant_id = _tenant_of(request, media_id)
+        with tenant_scope(tenant_id):
+            row, workspace = files.find(tenant_id=tenant_id, media_id=media_id)
+        stream = files.open_file(row, workspace, now=now)
+    except tuple(REFUSALS) as refusal:
+        return _refuse(refusal)
+    return _respond(row, stream)
+
+
+def _tenant_of(request: HttpRequest, media_id: UUID) -> UUID:
+    token = request.GET.get("token")
+    if token:
+        return files.tenant_of_link(token, media_id)
+    actor = actor_of(request, now=timezone.now())
+    actor.require(Scope.MEDIA_READ)
+    return actor.tenant_id
+
+
+def _respond(row: Media, stream: MediaStream) -> StreamingHttpResponse:
+    kind = _safe_type(row.mime_type or stream.mime_type)
+    headers = {
+        "Content-Type": kind,
+        "Content-Disposition": content_disposition_header(True, _filename(row, kind))
+        or "attachment",
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Resource-Policy": "same-site",
+        "Cache-Control": "private, no-store",
+    }
+    if stream.size is not None:
+        headers["Content-Length"] = str(stream.size)
+    return StreamingHttpResponse(stream, headers=headers)
+
+
+def _safe_type(given: str) -> str:
+    safe = PLAIN_TYPE.fullmatch(given.strip()) and not ACTIVE.search(given)
+    return given.strip() if safe else UNKNOWN_TYPE
+
+
+def _filename(row: Media, kind: str) -> str:
+    """Return the sender's file name without anything that means something to a file system."""
+    last = row.filename.replace("\\", "/").rsplit("/", 1)[-1]
+    name = "".join(character for character in last if character.isprintable()).strip(" .")
+    if name:
+        return name[-150:]
+    return f"{row.id}{mimetypes.guess_extension(kind.split(';')[0]) or ''}"
+
+
+def _refuse(refusal: Exception) -> JsonResponse:
+    status, code = REFUSALS[type(refusal)]
+    response = JsonResponse({"error": {"code": code, "message": str(refusal)}}, status=status)
+    response["Cache-Control"] = "no-store"
+    if status == 401:
+        response["WWW-Authenticate"] = "Bearer"
+    if status == 503:
+        wait = getattr(refusal, "retry_after", RETRY_SECONDS)
+        response["Retry-After"] = str(math.ceil(wait))
+    return response

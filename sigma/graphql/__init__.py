@@ -1,0 +1,1 @@
+"""The GraphQL door: HTTP, documents, limits, failures."""

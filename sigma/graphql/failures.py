@@ -1,0 +1,74 @@
+"""What goes wrong, in GraphQL's words: each error has a code, and bugs leave details to the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from enum import StrEnum
+from uuid import uuid4
+
+from graphql import GraphQLError
+
+from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
+from workspaces.graphql import BadInput, NotFound
+
+logger = logging.getLogger("sigma.whatsapp.graphql")
+
+
+class Code(StrEnum):
+    """The values of ``extensions.code``."""
+
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    FORBIDDEN = "FORBIDDEN"
+    NOT_FOUND = "NOT_FOUND"
+    BAD_REQUEST = "BAD_REQUEST"
+    BAD_USER_INPUT = "BAD_USER_INPUT"
+    GRAPHQL_PARSE_FAILED = "GRAPHQL_PARSE_FAILED"
+    GRAPHQL_VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
+    LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
+    UNAVAILABLE = "UNAVAILABLE"
+    INTERNAL = "INTERNAL"
+
+
+ANTICIPATED: dict[type[Exception], Code] = {
+    NotAuthenticated: Code.UNAUTHENTICATED,
+    NotAllowed: Code.FORBIDDEN,
+    TenantRequired: Code.BAD_USER_INPUT,
+    BadInput: Code.BAD_USER_INPUT,
+    NotFound: Code.NOT_FOUND,
+}
+
+
+def with_code(error: GraphQLError, code: Code) -> dict[str, object]:
+    """Return an error's JSON form under ``code``."""
+    formatted: dict[str, object] = {**error.formatted}
+    formatted["extensions"] = {"code": code.value}
+    return formatted
+
+
+def plain(message: str, code: Code) -> dict[str, object]:
+    """Return the JSON form of an error that belongs to no place in a document."""
+    return with_code(GraphQLError(message), code)
+
+
+def of_execution(errors: Iterable[GraphQLError]) -> list[dict[str, object]]:
+    """Return the JSON forms of what went wrong while a document was executed."""
+    return [_of_execution(error) for error in errors]
+
+
+def is_internal(error: dict[str, object]) -> bool:
+    """Tell whether an error is a bug of ours."""
+    return error["extensions"] == {"code": Code.INTERNAL.value}
+
+
+def _of_execution(error: GraphQLError) -> dict[str, object]:
+    cause = error.original_error
+    if cause is None:  # graphql-core's own: a variable that does not fit its type
+        return with_code(error, Code.BAD_USER_INPUT)
+    code = ANTICIPATED.get(type(cause))
+    if code is not None:
+        return with_code(error, code)
+    incident = uuid4().hex[:12]
+    logger.error("GraphQL resolver failed, incident %s", incident, exc_info=cause)
+    hidden = f"Something went wrong on our side; the log has it as {incident}."
+    return {**with_code(error, Code.INTERNAL), "message": hidden}

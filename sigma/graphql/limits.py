@@ -1,0 +1,131 @@
+"""What one document may ask for: how deep, and how many objects (page sizes multiply)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    IntValueNode,
+    OperationDefinitionNode,
+    SelectionNode,
+    VariableNode,
+)
+
+# A page without first or last has this many; messaging/graphql/arguments.py is where that is so.
+DEFAULT_PAGE = 20
+PAGED = frozenset({"messages"})
+# Fields that cost more than the object they return: counting a workspace, opening a callback.
+WEIGHTS = {"totalCount": 100, "messages": 10, "ledger": 100, "raw": 4, "wamid": 1}
+# Introspection is bounded in depth by a validation rule; this bounds how often it is asked for.
+INTROSPECTION = {"__schema": 500, "__type": 50}
+
+
+class LimitExceeded(Exception):
+    """The document asks for too much; the message says how much is too much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How deep a selection goes, and how many objects it asks for."""
+
+    depth: int = 0
+    cost: int = 0
+
+    def __or__(self, other: Size) -> Size:
+        return Size(max(self.depth, other.depth), self.cost + other.cost)
+
+
+@dataclass(slots=True)
+class _Measure:
+    """One walk over an operation. Fragments are measured once: spreads of spreads would double."""
+
+    fragments: Mapping[str, FragmentDefinitionNode]
+    variables: Mapping[str, object]
+    known: dict[str, Size] = field(default_factory=dict)
+
+    def of(self, selections: tuple[SelectionNode, ...]) -> Size:
+        size = Size()
+        for selection in selections:
+            size |= self._of_one(selection)
+        return size
+
+    def _of_one(self, selection: SelectionNode) -> Size:
+        if isinstance(selection, FieldNode):
+            return self._of_field(selection)
+        if isinstance(selection, FragmentSpreadNode):
+            return self._of_fragment(selection.name.value)
+        return self.of(cast(InlineFragmentNode, selection).selection_set.selections)
+
+    def _of_fragment(self, name: str) -> Size:
+        if name not in self.known:
+            self.known[name] = self.of(self.fragments[name].selection_set.selections)
+        return self.known[name]
+
+    def _of_field(self, node: FieldNode) -> Size:
+        name = node.name.value
+        if name in INTROSPECTION:
+            return Size(1, INTROSPECTION[name])
+        weight = WEIGHTS.get(name, 0)
+        if node.selection_set is None:
+            return Size(1, weight)
+        inside = self.of(node.selection_set.selections)
+        times = self._page_of(node) if name in PAGED else 1
+        return Size(1 + inside.depth, 1 + weight + times * inside.cost)
+
+    def _page_of(self, node: FieldNode) -> int:
+        for argument in node.arguments:
+            if argument.name.value in ("first", "last"):
+                value: object = argument.value
+                if isinstance(value, VariableNode):
+                    value = self.variables.get(value.name.value, DEFAULT_PAGE)
+                if isinstance(value, IntValueNode):
+                    value = int(value.value)
+                if isinstance(value, int | float):  # 10.0 is a valid Int
+                    return max(1, int(value))
+        return DEFAULT_PAGE
+
+
+def measure(
+    document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, object]
+) -> Size:
+    """Return the size of one operation of a valid document.
+
+    Raises:
+        LimitExceeded: it cannot even be measured.
+    """
+    fragments = {
+        node.name.value: node
+        for node in document.definitions
+        if isinstance(node, FragmentDefinitionNode)
+    }
+    defaults = {
+        definition.variable.name.value: int(definition.default_value.value)
+        for definition in operation.variable_definitions
+        if isinstance(definition.default_value, IntValueNode)
+    }
+    try:
+        return _Measure(fragments, {**defaults, **variables}).of(operation.selection_set.selections)
+    except RecursionError:
+        raise LimitExceeded("The document's fragments are nested too deeply.") from None
+
+
+def check(size: Size, *, max_depth: int, max_cost: int) -> None:
+    """Refuse what is too large.
+
+    Raises:
+        LimitExceeded: too deep, or too many objects.
+    """
+    if size.depth > max_depth:
+        raise LimitExceeded(f"The document is {size.depth} levels deep; {max_depth} are allowed.")
+    if size.cost > max_cost:
+        raise LimitExceeded(
+            f"The document asks for about {size.cost} objects; {max_cost} are allowed. "
+            "Ask for smaller pages or fewer fields."
+        )

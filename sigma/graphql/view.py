@@ -1,0 +1,122 @@
+"""``/graphql``: authenticate, prepare, measure, execute as the tenant, answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, transaction
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+from graphql import DocumentNode, OperationType, execute_sync, get_operation_ast
+
+from connectors.webhooks.originals import read_originals
+from messaging.models import Message
+from sigma.graphql import failures, limits
+from sigma.graphql.documents import Documents
+from sigma.graphql.failures import Code
+from sigma.graphql.page import page
+from sigma.graphql.requests import GraphQLRequest, UnusableRequest, read
+from sigma.schema import schema
+from workspaces.access import Actor, NotAllowed, NotAuthenticated, TenantRequired
+from workspaces.requests import actor_of
+from workspaces.scope import tenant_scope
+
+documents = Documents(schema.graphql_schema)
+
+Errors = Sequence[Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What resolvers may ask of the request (``info.context``)."""
+
+    actor: Actor
+    now: datetime
+    read_raw: Callable[[Sequence[Message]], Mapping[UUID, dict[str, object]]] = read_originals
+
+
+# What ends a request before or around its execution: the HTTP status, and a code for programs.
+FAILURES: dict[type[Exception], tuple[int, Code]] = {
+    NotAuthenticated: (401, Code.UNAUTHENTICATED),
+    NotAllowed: (403, Code.FORBIDDEN),
+    TenantRequired: (400, Code.BAD_USER_INPUT),
+    limits.LimitExceeded: (400, Code.LIMIT_EXCEEDED),
+}
+
+
+# An API key needs no CSRF token; a session does, and actor_of insists on it.
+@csrf_exempt
+def graphql(request: HttpRequest) -> HttpResponse:
+    """Answer a POST with JSON, and a browser's GET with GraphiQL."""
+    if request.method == "GET" and request.accepts("text/html"):
+        return page(request)
+    try:
+        return _answer(request, timezone.now())
+    except tuple(FAILURES) as error:
+        status, code = FAILURES[type(error)]
+        return _refuse(status, str(error), code)
+    except UnusableRequest as error:
+        return _refuse(error.status, str(error), Code.BAD_REQUEST)
+    except (OperationalError, InterfaceError):
+        return _refuse(503, "The database cannot be reached; try again.", Code.UNAVAILABLE)
+
+
+def _answer(request: HttpRequest, now: datetime) -> HttpResponse:
+    if request.method != "POST":
+        raise UnusableRequest("Send a POST with JSON.", status=405)
+    # Before anything is parsed: a stranger may cost us one look-up and nothing else.
+    actor = actor_of(request, now=now)
+    asked = read(request)
+    prepared = documents.prepare(asked.query)
+    if prepared.document is None:
+        errors = [failures.with_code(error, prepared.code) for error in prepared.errors]
+        return _respond(400, {"errors": errors})
+    return _execute(Context(actor, now), prepared.document, asked)
+
+
+def _execute(context: Context, document: DocumentNode, asked: GraphQLRequest) -> HttpResponse:
+    operation = get_operation_ast(document, asked.operation_name)
+    if operation is None:
+        raise UnusableRequest("operationName must name one of the document's operations.")
+    limits.check(
+        limits.measure(document, operation, asked.variables or {}),
+        max_depth=settings.SIGMA_GRAPHQL_MAX_DEPTH,
+        max_cost=settings.SIGMA_GRAPHQL_MAX_COST,
+    )
+    with tenant_scope(context.actor.tenant_id):
+        result = execute_sync(
+            schema.graphql_schema,
+            document,
+            context_value=context,
+            variable_values=asked.variables,
+            operation_name=asked.operation_name,
+        )
+        errors = failures.of_execution(result.errors or ())
+        broken = any(map(failures.is_internal, errors))
+        if broken:
+            transaction.set_rollback(True)
+    data = None if broken and operation.operation == OperationType.MUTATION else result.data
+    return _respond(200, {"data": data, **({"errors": errors} if errors else {})})
+
+
+def _refuse(status: int, message: str, code: Code) -> HttpResponse:
+    response = _respond(status, {"errors": [failures.plain(message, code)]})
+    if status == 401:
+        response["WWW-Authenticate"] = "Bearer"
+    if status == 405:
+        response["Allow"] = "GET, POST"
+    return response
+
+
+def _respond(status: int, body: Mapping[str, object]) -> HttpResponse:
+    # ASCII throughout: an original message may hold half a surrogate pair, which UTF-8 cannot.
+    text = json.dumps(body, separators=(",", ":"))
+    return HttpResponse(
+        text, status=status, content_type="application/json", headers={"Cache-Control": "no-store"}
+    )

@@ -1,0 +1,40 @@
+"use strict";
+
+// Signed in to the admin: nothing to enter. With an API key: put {"Authorization": "Bearer sigma_…"} into
+// the Headers tab. The key stays in the tab; it is not kept in the browser's storage.
+
+const EXAMPLE = `# Ctrl-Enter runs this. Without a session, add {"Authorization": "Bearer sigma_…"} under Headers.
+{
+  tenant { slug name }
+  workspaces { id name externalId }
+}
+`;
+
+function csrfToken() {
+  const match = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/);
+  return match ? decodeURIComponent(match[1]) : "";
+}
+
+async function fetcher(body, options) {
+  const headers = {
+    "Content-Type": "application/json",
+    "X-CSRFToken": csrfToken(),
+    ...(options && options.headers),
+  };
+  const response = await fetch(window.location.pathname, {
+    method: "POST",
+    credentials: "same-origin",
+    headers,
+    body: JSON.stringify(body),
+  });
+  return response.json();
+}
+
+ReactDOM.createRoot(document.getElementById("graphiql")).render(
+  React.createElement(GraphiQL, {
+    fetcher,
+    defaultQuery: EXAMPLE,
+    defaultEditorToolsVisibility: "headers",
+    shouldPersistHeaders: false,
+  })
+);

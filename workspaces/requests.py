@@ -1,0 +1,47 @@
+"""Who sends an HTTP request: an API key or a signed-in user. All doors but webhooks ask here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.http import HttpRequest
+from rest_framework.authentication import CSRFCheck
+
+from workspaces.access import Actor, NotAllowed, by_api_key, by_session
+
+BEARER = "bearer "
+UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+def actor_of(request: HttpRequest, *, now: datetime) -> Actor:
+    """Return the caller of a request: ``Authorization: Bearer``, ``X-API-Key``, else the session.
+
+    A request that carries a key is judged by the key alone. Browsers attach the session cookie to
+    other sites' requests too, so a change made with it must carry Django's CSRF token.
+
+    Raises:
+        workspaces.access.NotAuthenticated: nobody, or not a valid key.
+        workspaces.access.NotAllowed: the CSRF token is missing or wrong.
+        workspaces.access.TenantRequired: the user must name one of several tenants.
+    """
+    key = _api_key(request)
+    if key:
+        return by_api_key(key, now=now)
+    actor = by_session(request.user, tenant=request.headers.get("X-Sigma-Tenant", ""))
+    if request.method in UNSAFE_METHODS:
+        _check_csrf(request)
+    return actor
+
+
+def _api_key(request: HttpRequest) -> str:
+    header = request.headers.get("Authorization", "")
+    if header[: len(BEARER)].lower() == BEARER:
+        return header[len(BEARER) :].strip()
+    return request.headers.get("X-API-Key", "").strip()
+
+
+def _check_csrf(request: HttpRequest) -> None:
+    check = CSRFCheck(lambda _: None)
+    check.process_request(request)
+    if check.process_view(request, None, (), {}):
+        raise NotAllowed("Send the CSRF token of your session in the X-CSRFToken header.")

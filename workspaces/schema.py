@@ -1,0 +1,185 @@
+"""GraphQL: the caller's tenant and its workspaces."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import graphene
+from django.db.models import QuerySet
+from graphql import GraphQLResolveInfo
+
+from workspaces import models, provisioning
+from workspaces.access import Actor
+from workspaces.graphql import parse_id
+from workspaces.provisioning import UnableToCreateWorkspace
+from workspaces.scopes import Scope
+
+CODE_DESCRIPTIONS = {
+    "TENANT_NOT_FOUND": "There is no such tenant, or you may not act for it.",
+    "DUPLICATE": "The tenant has a workspace with this phone number id already.",
+    "INVALID_ID": "The id is not one of Meta's: 5 to 32 digits.",
+    "INVALID_NAME": "A name has 1 to 200 characters.",
+    "UNSUPPORTED_PLATFORM": "This platform has no connector.",
+}
+
+
+def _describe_platform(value: models.Platform | None) -> str:
+    return "A messaging platform." if value is None else value.label
+
+
+def _describe_code(value: provisioning.WorkspaceErrorCode | None) -> str:
+    return "Why a workspace was not created." if value is None else CODE_DESCRIPTIONS[value]
+
+
+Platform = graphene.Enum.from_enum(models.Platform, description=_describe_platform)
+WorkspaceErrorCode = graphene.Enum.from_enum(
+    provisioning.WorkspaceErrorCode, description=_describe_code
+)
+
+
+class Tenant(graphene.ObjectType):
+    """A customer of the platform, isolated from every other."""
+
+    id = graphene.ID(required=True, description="The tenant's UUID.")
+    slug = graphene.String(required=True, description="Its short name in callback URLs.")
+    name = graphene.String(required=True, description="Its name for people.")
+    retention_days = graphene.Int(
+        required=True, description="Days after which original callbacks (Raw) become unreadable."
+    )
+
+
+class Workspace(graphene.ObjectType):
+    """One business phone number of a tenant."""
+
+    id = graphene.ID(required=True, description="The workspace's UUID.")
+    name = graphene.String(required=True, description="Its name for people.")
+    platform = graphene.Field(Platform, required=True, description="The messaging platform.")
+    external_id = graphene.String(
+        required=True, description="The platform's id of the number: Meta's phone number id."
+    )
+    waba_id = graphene.String(
+        description="Meta's id of the WhatsApp Business Account, where known."
+    )
+    is_active = graphene.Boolean(required=True, description="Whether it may be used.")
+    created_at = graphene.DateTime(required=True, description="When it was created.")
+
+    @staticmethod
+    def resolve_waba_id(root: models.Workspace, info: GraphQLResolveInfo) -> str | None:
+        """Return nothing where the database has an empty text."""
+        return root.waba_id or None
+
+
+class Query(graphene.ObjectType):
+    """What can be read about the caller's tenant."""
+
+    # Nullable: a refusal of one field leaves the others of the same document standing.
+    tenant = graphene.Field(Tenant, description="The tenant you act for.")
+    workspaces = graphene.List(
+        graphene.NonNull(Workspace), description="Your tenant's workspaces, by name."
+    )
+    workspace = graphene.Field(
+        Workspace,
+        id=graphene.ID(required=True, description="The workspace's UUID."),
+        description="One workspace of your tenant; null where there is none with this id.",
+    )
+
+    @staticmethod
+    def resolve_tenant(root: None, info: GraphQLResolveInfo) -> models.Tenant:
+        """Return the caller's tenant."""
+        actor = _reader(info)
+        return models.Tenant.objects.get(pk=actor.tenant_id)
+
+    @staticmethod
+    def resolve_workspaces(root: None, info: GraphQLResolveInfo) -> QuerySet[models.Workspace]:
+        """Return the workspaces of the caller's tenant."""
+        return _workspaces(_reader(info)).order_by("name", "id")
+
+    @staticmethod
+    def resolve_workspace(root: None, info: GraphQLResolveInfo, id: str) -> models.Workspace | None:
+        """Return one workspace of the caller's tenant."""
+        return _workspaces(_reader(info)).filter(pk=parse_id(id, "id")).first()
+
+
+class CreateWorkspaceInput(graphene.InputObjectType):
+    """The workspace to create."""
+
+    tenant_id = graphene.ID(required=True, description="Your tenant's UUID.")
+    name = graphene.String(required=True, description="A name for people, 1 to 200 characters.")
+    platform = graphene.Field(Platform, required=True, description="The messaging platform.")
+    external_id = graphene.String(
+        required=True, description="Meta's phone number id (digits; not the phone number)."
+    )
+    waba_id = graphene.String(
+        description="Meta's id of the WhatsApp Business Account; account-level events need it."
+    )
+
+
+class WorkspaceError(graphene.ObjectType):
+    """A reason why the workspace was not created."""
+
+    code = graphene.Field(
+        WorkspaceErrorCode, required=True, description="The reason, for programs."
+    )
+    field = graphene.String(description="The input field at fault.")
+    message = graphene.String(required=True, description="The reason, for people.")
+
+
+class CreateWorkspace(graphene.Mutation):
+    """Whether the workspace was created, and if not, why."""
+
+    class Meta:
+        name = "CreateWorkspacePayload"
+
+    class Arguments:
+        input = CreateWorkspaceInput(required=True, description="The workspace to create.")
+
+    success = graphene.Boolean(required=True, description="Whether it was created.")
+    workspace = graphene.Field(Workspace, description="The new workspace, on success.")
+    errors = graphene.List(
+        graphene.NonNull(WorkspaceError), required=True, description="Why not, otherwise."
+    )
+
+    @staticmethod
+    def mutate(
+        root: None, info: GraphQLResolveInfo, input: CreateWorkspaceInput
+    ) -> CreateWorkspace:
+        """Create it, or say why not: a refusal is data."""
+        actor: Actor = info.context.actor
+        actor.require(Scope.WORKSPACES_WRITE)
+        try:
+            workspace = provisioning.create_workspace(
+                tenant_id=_own_tenant(actor, input.tenant_id), name=input.name,
+                platform=input.platform.value, external_id=input.external_id,
+                waba_id=input.get("waba_id") or "",
+            )  # fmt: skip
+        except UnableToCreateWorkspace as refusal:
+            return CreateWorkspace(success=False, errors=[refusal])
+        return CreateWorkspace(success=True, workspace=workspace, errors=[])
+
+
+class Mutation(graphene.ObjectType):
+    """What can be changed about the caller's tenant."""
+
+    create_workspace = CreateWorkspace.Field(
+        required=True, description="Create the workspace of one phone number."
+    )
+
+
+def _reader(info: GraphQLResolveInfo) -> Actor:
+    actor: Actor = info.context.actor
+    actor.require(Scope.WORKSPACES_READ)
+    return actor
+
+
+def _workspaces(actor: Actor) -> QuerySet[models.Workspace]:
+    return models.Workspace.objects.filter(tenant_id=actor.tenant_id)
+
+
+def _own_tenant(actor: Actor, given: str) -> UUID:
+    if given.lower() != str(actor.tenant_id):
+        raise UnableToCreateWorkspace(
+            provisioning.WorkspaceErrorCode.TENANT_NOT_FOUND,
+            "tenantId",
+            "There is no such tenant, or you may not act for it.",
+        )
+    return actor.tenant_id
