@@ -110,5 +110,5 @@ class UnhandledAdmin(ReadOnlyAdmin):
 
     list_display = ("tenant", "field", "kind", "count", "first_seen_at", "last_seen_at")
     list_filter = (TenantFilter,)
-    ordering = ("-count", "pk")
+    ordering = ("-count",)
     fields = ("tenant", "field", "kind", "count", "first_seen_at", "last_seen_at")

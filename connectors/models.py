@@ -103,6 +103,7 @@ class WebhookLedger(models.Model):
 
     class Meta:
         db_table = "webhook_ledger"
+        verbose_name = "ledger"
 
     def __str__(self) -> str:
         return str(self.tenant_id)

@@ -141,6 +141,7 @@ class MessageStatus(models.Model):
 
     class Meta:
         db_table = "message_statuses"
+        verbose_name = "receipt"
         constraints = (
             models.UniqueConstraint(
                 fields=("workspace_id", "platform_message_id", "status", "participant"),

@@ -12,13 +12,11 @@ from django.http import HttpRequest
 from workspaces import staff
 
 if TYPE_CHECKING:
-    from django.contrib.auth.forms import (
-        AdminPasswordChangeForm,
-        AdminUserCreationForm,
-        UserChangeForm,
-    )
+    from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
+    from django.contrib.auth.forms import UserChangeForm as DjangoUserChangeForm
 
     UnfoldUserAdmin = DjangoUserAdmin[User]
+    UserChangeForm = DjangoUserChangeForm[User]
 else:
     from unfold.admin import ModelAdmin
     from unfold.forms import AdminPasswordChangeForm, UserChangeForm
@@ -28,6 +26,7 @@ else:
         """Django's user pages in unfold's dress."""
 
 
+admin.site.index_title = "Overview"
 admin.site.unregister(User)
 admin.site.unregister(Group)
 

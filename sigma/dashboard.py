@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -86,7 +86,11 @@ def _waiting(tenants: QuerySet[Tenant], everything: bool) -> Waiting:
 
 def _rows(tenants: QuerySet[Tenant], now: datetime) -> list[TenantRow]:
     last = WebhookLedger.objects.filter(tenant_id=OuterRef("pk")).values("updated_at")
-    shown = list(tenants.annotate(last=Subquery(last)).order_by("-last", "slug")[:MOST_TENANTS])
+    shown = list(
+        tenants.annotate(last=Subquery(last)).order_by(F("last").desc(nulls_last=True), "slug")[
+            :MOST_TENANTS
+        ]
+    )
     ids = [tenant.pk for tenant in shown]
     ledgers = WebhookLedger.objects.in_bulk(ids)
     pending = _count(WebhookPending.objects.filter(tenant_id__in=ids))

@@ -162,6 +162,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = SIGMA_MAX_BODY_BYTES
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = ["sigma.formats"]
 USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
@@ -193,6 +194,8 @@ LOGGING = {
     },
 }
 
+# How each transport of a workspace is reached; a platform more is a line more.
+SIGMA_CHANNELS = {"CLOUD_API": "connectors.cloud_api.channel.CloudApiChannel"}
 GRAPHENE = {"SCHEMA": "sigma.schema.schema"}
 REST_FRAMEWORK = {"DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"]}
 UNFOLD = adminsite.UNFOLD

@@ -123,6 +123,7 @@ class TenantSecret(models.Model):
 
     class Meta:
         db_table = "tenant_secrets"
+        verbose_name = "secret"
 
     def __str__(self) -> str:
         return self.label or self.get_kind_display()
@@ -175,6 +176,7 @@ class ApiKey(models.Model):
 
     class Meta:
         db_table = "api_keys"
+        verbose_name = "API key"
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"

@@ -21,14 +21,14 @@ def tenants_seen_by(user: User) -> QuerySet[Tenant]:
     """Return the tenants a user may look at: all for a superuser, else those of his memberships."""
     if is_superuser(user):
         return Tenant.objects.all()
-    return Tenant.objects.filter(memberships__user_id=user.pk)
+    return Tenant.objects.filter(memberships__user=user.pk)
 
 
 def tenants_managed_by(user: User) -> QuerySet[Tenant]:
     """Return the tenants whose workspaces, secrets and keys a user may change (``MANAGER``)."""
     if is_superuser(user):
         return Tenant.objects.all()
-    return Tenant.objects.filter(memberships__user_id=user.pk, memberships__role=Role.MANAGER)
+    return Tenant.objects.filter(memberships__user=user.pk, memberships__role=Role.MANAGER)
 
 
 def sees(user: User, tenant_id: UUID | None = None) -> bool:

@@ -43,6 +43,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'webhook_ledger',
+                'verbose_name': 'ledger',
             },
         ),
         migrations.CreateModel(

@@ -104,6 +104,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'message_statuses',
+                'verbose_name': 'receipt',
                 'constraints': [models.UniqueConstraint(fields=('workspace_id', 'platform_message_id', 'status', 'participant'), name='message_statuses_one_per_receipt')],
             },
         ),

@@ -48,6 +48,13 @@ class ApiKeyAdmin(ScopedAdmin):
         """Managers revoke."""
         return staff.manages(request.user)
 
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Leave one button: after it comes the page with the key."""
+        context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().render_change_form(request, context, *args, **kwargs)
+
     @admin.display(description="allowed")
     def allowed(self, obj: ApiKey) -> str:
         """Return the scopes."""

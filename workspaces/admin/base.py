@@ -37,7 +37,7 @@ class BoundedPaginator(AnyPaginator):
     def count(self) -> int:
         """Return the number of rows, at most 10,000."""
         rows: Any = self.object_list
-        return rows.values("pk")[:MOST_ROWS].count()
+        return int(rows.values("pk")[:MOST_ROWS].count())
 
 
 class ScopedAdmin(UnfoldAdmin):
@@ -99,16 +99,15 @@ class ReadOnlyAdmin(ScopedAdmin):
     """Rows that the software writes and people read; ``deferred`` columns are not fetched."""
 
     paginator = BoundedPaginator
-    list_display_links: ClassVar[Any] = None
-    ordering: ClassVar[Any] = ("-pk",)
+    ordering = ("-pk",)
     deferred: ClassVar[tuple[str, ...]] = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows without their heavy columns, each with its tenant's slug."""
         slug = Tenant.objects.filter(pk=OuterRef("tenant_id")).values("slug")
-        return (
-            super().get_queryset(request).defer(*self.deferred).annotate(tenant_slug=Subquery(slug))
-        )
+        rows: QuerySet[Any] = super().get_queryset(request).defer(*self.deferred)
+        annotated: QuerySet[Any] = rows.annotate(tenant_slug=Subquery(slug))
+        return annotated
 
     @admin.display(description="tenant")
     def tenant(self, obj: Any) -> str:

@@ -40,7 +40,7 @@ class TenantFilter(DropdownFilter):
         """Keep the rows of the chosen tenant."""
         if not self.value():
             return queryset
-        chosen = Tenant.objects.filter(pk=_uuid(self.value()))
+        chosen = Tenant.objects.filter(pk__in=_uuids(self.value()))
         rows: QuerySet[Any] = self._belonging_to(queryset, chosen)
         return rows
 
@@ -61,7 +61,7 @@ class WorkspaceFilter(DropdownFilter):
         """Keep the rows of the chosen workspace."""
         if not self.value():
             return queryset
-        return queryset.filter(workspace_id=_uuid(self.value()))
+        return queryset.filter(workspace_id__in=_uuids(self.value()))
 
 
 class ArrivedFilter(admin.SimpleListFilter):
@@ -106,9 +106,9 @@ class ReceivedFilter(RecordedFilter):
     field = "received_at"
 
 
-def _uuid(text: str | None) -> UUID | None:
-    """Return the id, or ``None``, which no row has: a made-up address shows nothing."""
+def _uuids(text: str | None) -> list[UUID]:
+    """Return the id, or none of that form: a made-up address shows nothing."""
     try:
-        return UUID(text or "")
+        return [UUID(text or "")]
     except ValueError:
-        return None
+        return []

@@ -37,11 +37,11 @@ class SecretInline(UnfoldTabularInline):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Managers handle secrets; others do not even see how many there are."""
-        return obj is not None and staff.manages(request.user, obj.pk)
+        return staff.manages(request.user, obj and obj.pk)
 
     has_change_permission = has_delete_permission = has_view_permission
 
-    def has_add_permission(self, request: HttpRequest, obj: Any) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Managers add."""
         return self.has_view_permission(request, obj)
 

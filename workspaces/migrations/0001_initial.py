@@ -74,6 +74,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'api_keys',
+                'verbose_name': 'API key',
             },
         ),
         migrations.CreateModel(
@@ -89,6 +90,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'tenant_secrets',
+                'verbose_name': 'secret',
             },
         ),
         migrations.CreateModel(
