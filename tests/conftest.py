@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -72,3 +73,16 @@ def silent_doorbell(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     rung: list[int] = []
     monkeypatch.setattr(doorbell, "ring", lambda slot=0: bool(rung.append(slot)) or True)
     return lambda: len(rung)
+
+
+@pytest.fixture
+def wait_for() -> Callable[..., None]:
+    """Poll a condition until it holds; fail after ``seconds``."""
+
+    def wait(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.02)
+
+    return wait

@@ -52,7 +52,7 @@ class Directory:
 
 def current_version() -> int:
     """Return the number that database triggers raise with every change of tenants, keys or secrets."""
-    return DirectoryVersion.objects.values_list("version", flat=True).get()
+    return DirectoryVersion.objects.values_list("version", flat=True).first() or 0
 
 
 def load(now: datetime) -> Directory:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from django.conf import settings
-from django.db import close_old_connections, connection
+from django.db import close_old_connections, connection, connections
 from psycopg.conninfo import make_conninfo
 
 from connectors.webhooks.doorbell import AsyncDoorbell
@@ -52,6 +52,7 @@ class Webhooks:
             self._watcher.cancel()
         await self._inbox.close()
         self._doorbell.close()
+        await asyncio.get_running_loop().run_in_executor(self._thread, connections.close_all)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _run_sync(self, function: Callable[[], T]) -> T:

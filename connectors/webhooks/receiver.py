@@ -21,7 +21,7 @@ from connectors.webhooks.requests import (
     header,
     read_body,
 )
-from connectors.webhooks.routes import Routes
+from connectors.webhooks.routes import DirectoryUnavailable, Routes
 from workspaces.directory import Route
 
 logger = logging.getLogger("sigma.whatsapp.webhooks")
@@ -54,13 +54,19 @@ class Receiver:
         segment = scope["path"][len(PATH) :].strip("/")
         if "/" in segment:
             answer = NOT_FOUND
-        elif scope["method"] == "POST":
-            answer = await self._take(segment, scope, receive)
-        elif scope["method"] == "GET":
-            answer = await self._shake_hands(segment, scope)
-        else:
+        elif scope["method"] not in ("GET", "POST"):
             answer = METHOD_NOT_ALLOWED
+        else:
+            try:
+                answer = await self._answer(segment, scope, receive)
+            except DirectoryUnavailable:
+                answer = UNAVAILABLE
         await answer.send(send)
+
+    async def _answer(self, segment: str, scope: Scope, receive: Receive) -> Answer:
+        if scope["method"] == "POST":
+            return await self._take(segment, scope, receive)
+        return await self._shake_hands(segment, scope)
 
     async def _shake_hands(self, segment: str, scope: Scope) -> Answer:
         """Echo the challenge to whoever knows the verify token (Meta: "Create a webhook endpoint")."""

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
@@ -27,6 +28,10 @@ T = TypeVar("T")
 RunSync = Callable[[Callable[[], T]], Awaitable[T]]
 
 
+class DirectoryUnavailable(Exception):
+    """The tenants are not known yet: the database has been away since the process started."""
+
+
 class Routes:
     """Keep the directory current; ``run_sync`` runs a function that may use the database in a thread."""
 
@@ -41,11 +46,18 @@ class Routes:
 
         Before refusing, look once more whether the directory has changed: a secret that was rotated
         a moment ago counts.
+
+        Raises:
+            DirectoryUnavailable: nothing is known, so nothing can be judged.
         """
+        seen = self._directory
         route = self._lookup(segment)
         if accepts(route):
             return route
-        if not await self._recheck():
+        await self._recheck()
+        if self._directory is None:
+            raise DirectoryUnavailable
+        if self._directory is seen:
             return None
         route = self._lookup(segment)
         return route if accepts(route) else None
@@ -61,28 +73,24 @@ class Routes:
                 )
             await asyncio.sleep(POLL_SECONDS)
 
-    async def refresh(self) -> bool:
-        """Load the directory again if it has changed; return whether it had."""
+    async def refresh(self) -> None:
+        """Load the directory again if it has changed."""
         async with self._lock:
-            changed = await self._run_sync(self._load_if_changed)
+            await self._run_sync(self._load_if_changed)
             self._checked_at = time.monotonic()
-            return bool(changed)
 
     def _lookup(self, segment: str) -> Route:
         return (self._directory and self._directory.find(segment)) or DECOY
 
-    async def _recheck(self) -> bool:
+    async def _recheck(self) -> None:
         if time.monotonic() - self._checked_at < RECHECK_SECONDS:
-            return False
-        try:
-            return await self.refresh()
-        except Exception:  # the watcher logs it; the answer here is a refusal
-            return False
+            return
+        with suppress(Exception):  # the watcher logs it; the answer here is a refusal
+            await self.refresh()
 
-    def _load_if_changed(self) -> bool:
+    def _load_if_changed(self) -> None:
         now, known = datetime.now(UTC), self._directory
         expired = known is not None and known.next_expiry is not None and known.next_expiry <= now
         if known is not None and not expired and directory.current_version() == known.version:
-            return False
+            return
         self._directory = directory.load(now)
-        return True

@@ -7,10 +7,10 @@ from workspaces.rls import CREATE_ROLE, protect
 WATCHED = ("tenants", "tenant_keys", "tenant_secrets")
 
 DIRECTORY = """
-INSERT INTO directory_version (id, version) VALUES (1, 0);
 CREATE FUNCTION bump_directory_version() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-    UPDATE directory_version SET version = version + 1;
+    INSERT INTO directory_version AS d (id, version) VALUES (1, 1)
+    ON CONFLICT (id) DO UPDATE SET version = d.version + 1;
     RETURN NULL;
 END $$;
 """ + "".join(
@@ -20,7 +20,7 @@ END $$;
 )
 DIRECTORY_REVERSE = (
     "".join(f"DROP TRIGGER directory_changed ON {table};" for table in WATCHED)
-    + "DROP FUNCTION bump_directory_version(); DELETE FROM directory_version;"
+    + "DROP FUNCTION bump_directory_version();"
 )
 
 
