@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 MASK = "•••"
-_PHONE_LIKE = re.compile(r"\+?\(?\d(?:[\s().\-\u2010-\u2015/]{0,3}\d){6,}")
-_INTERNATIONAL = re.compile(r"\+\(?\d(?:[\s().\-\u2010-\u2015/]{0,3}\d){6,}")
+_PHONE_LIKE = re.compile(r"\+?\(?\d(?:[\s().\-\u2010-\u2015/_]{0,3}\d){6,}")
+_INTERNATIONAL = re.compile(r"\+\(?\d(?:[\s().\-\u2010-\u2015/_]{0,3}\d){6,}")
 _WAMID = re.compile(r"\b(?:wamid|wacid)\.[\w+/=\-]+")
 _ISO_DATE = re.compile(r"(?:19|20)\d\d-(?:0\d|1[0-2])-(?:[0-2]\d|3[01])(?:\s\d\d?)?")
 _DIGIT = re.compile(r"\d")
@@ -88,7 +88,7 @@ def word(text: object) -> str:
     """Return a content-free lower-case word (at most 64 characters) for counters and types."""
     if not isinstance(text, str | int):
         return ""
-    return mask(_NOT_A_WORD.sub("_", str(text)[:64].lower())).strip("_")
+    return _NOT_A_WORD.sub("_", mask(str(text)[:64]).lower()).strip("_")
 
 
 def _unless_date(run: re.Match[str]) -> str:

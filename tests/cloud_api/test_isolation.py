@@ -1,0 +1,74 @@
+import json
+
+import pytest
+
+from connectors.cloud_api.parsing import NotAnEnvelope, isolate, message_json, parse
+from tests.cloud_api.reading import NAMES, RECEIVED_AT, payload, tree, value_of
+
+THREAD_MESSAGE = "wamid.HBULMjcwMDAwMDAxMDEVAgASGBQzQTAwMDAwMDAwMDAwMDAwMDAwQw=="
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_isolates_each_update_with_all_that_it_needs(name: str) -> None:
+    body = payload(name)
+    for update in parse(body, RECEIVED_AT):
+        (alone,) = parse(isolate(body, [update.path]), RECEIVED_AT)
+        assert (alone.events, alone.field) == (update.events, update.field)
+        assert (alone.waba_id, alone.phone_number_id) == (update.waba_id, update.phone_number_id)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_isolates_all_updates_at_once(name: str) -> None:
+    body = payload(name)
+    updates = parse(body, RECEIVED_AT)
+    again = parse(isolate(body, [update.path for update in updates]), RECEIVED_AT)
+    assert [update.events for update in again] == [update.events for update in updates]
+
+
+def test_it_leaves_out_the_neighbours_and_their_contacts() -> None:
+    body = payload("batch_of_two_entries")
+    alone = isolate(body, [parse(body, RECEIVED_AT)[1].path])
+    assert b"From Sipho" in alone
+    assert b"27000000101" not in alone
+    assert b"Thandi" not in alone
+
+
+def test_it_finds_the_json_of_a_message() -> None:
+    body = payload("batch_of_two_entries")
+    message = value_of(tree("batch_of_two_entries"))["messages"][1]
+    assert message_json(body, message["id"]) == message
+    assert message_json(body, "wamid.other") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "wamid", "type_"),
+    [
+        ("history_threads", THREAD_MESSAGE, "text"),
+        ("echo_text", THREAD_MESSAGE.replace("wQw==", "wMQ=="), "text"),
+        (
+            "request_welcome_without_id",
+            "sha256:ba0da03b37c345d5e3d0ec9530195a509c859987a04a7fc0c91c8d4486eb7a12",
+            "request_welcome",
+        ),
+    ],
+)
+def test_it_finds_echoes_history_and_messages_without_id(name: str, wamid: str, type_: str) -> None:
+    message = message_json(payload(name), wamid)
+    assert message is not None
+    assert message["type"] == type_
+
+
+def test_it_finds_nothing_in_a_body_of_other_shape() -> None:
+    for body in (b"{}", b'{"entry": 5}', b'{"entry": [5, {"changes": [[]]}]}'):
+        assert message_json(body, "wamid.A") is None
+
+
+def test_it_isolates_nothing_from_what_is_no_json() -> None:
+    with pytest.raises(NotAnEnvelope):
+        message_json(b"{", "wamid.A")
+
+
+def test_it_answers_with_valid_json() -> None:
+    body = payload("text_nul_and_lone_surrogate")
+    alone = isolate(body, [parse(body, RECEIVED_AT)[0].path])
+    assert json.loads(alone)["object"] == "whatsapp_business_account"

@@ -1,0 +1,57 @@
+import pytest
+
+from connectors.cloud_api.parsing import parse
+from messaging.events import Unhandled
+from tests.cloud_api.reading import NUMBER, RECEIVED_AT, WABA, events, payload
+
+PARTNERS_WABA = "777000888999000"
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "kinds"),
+    [
+        ("calls", "calls", ["error:138023", "connect", "terminate"]),
+        ("history_declined", "history", ["error:2593109"]),
+        ("history_progress_only", "history", ["empty"]),
+        ("state_sync", "smb_app_state_sync", ["add", "remove"]),
+        ("user_preferences", "user_preferences", ["stop"]),
+        ("groups_created", "group_lifecycle_update", ["group_create"]),
+        ("user_actions", "messages", ["marketing_messages_link_click"]),
+        ("standby", "standby", ["messages:text", "statuses:sent"]),
+        ("messaging_handovers", "messaging_handovers", ["control_passed"]),
+        ("automatic_events", "automatic_events", ["leadsubmitted"]),
+        ("user_id_update", "user_id_update", ["user_id_update"]),
+        ("account_update_partner_added", "account_update", ["partner_added"]),
+        ("account_update_misplaced_field", "account_update", ["partner_app_installed"]),
+        ("account_review_update", "account_review_update", ["approved"]),
+        ("account_settings_update", "account_settings_update", ["phone_number_settings"]),
+        ("account_alerts", "account_alerts", ["oba_approved"]),
+        ("phone_number_quality_update", "phone_number_quality_update", ["throughput_upgrade"]),
+        ("flows", "flows", ["client_error_rate"]),
+        ("future_field", "quantum_updates", ["empty"]),
+        ("messages_metadata_only", "messages", ["empty"]),
+        ("errors_only", "messages", ["error:131035"]),
+        ("empty_entry", "", ["empty"]),
+        ("another_object", "comments", ["object:instagram"]),
+    ],
+)
+def test_it_counts_what_it_does_not_model(name: str, field: str, kinds: list[str]) -> None:
+    assert events(name) == [Unhandled(field, kind) for kind in kinds]
+
+
+@pytest.mark.parametrize(
+    ("name", "waba_id", "phone_number_id"),
+    [
+        ("calls", WABA, NUMBER),
+        ("messaging_handovers", WABA, NUMBER),
+        ("account_settings_update", WABA, NUMBER),
+        ("account_review_update", WABA, None),
+        ("account_update_partner_added", PARTNERS_WABA, None),
+        ("empty_entry", "", None),
+    ],
+)
+def test_it_says_to_whom_an_update_belongs(
+    name: str, waba_id: str, phone_number_id: str | None
+) -> None:
+    update = parse(payload(name), RECEIVED_AT)[0]
+    assert (update.waba_id, update.phone_number_id) == (waba_id, phone_number_id)
