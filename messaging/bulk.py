@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import psycopg
-from django.db import connection
+from django.db import connection, transaction
+from psycopg import sql
 from psycopg.pq import Format
 
 Rows = Sequence[Sequence[object]]
@@ -41,3 +43,28 @@ def run(sql: str, columns: Sequence[str], rows: Rows) -> list[tuple[Any, ...]]:
     with cursor() as own:
         own.execute(sql.replace("{rows}", source), [list(c) for c in zip(*rows, strict=True)])
         return own.fetchall() if own.description else []
+
+
+def delete(table: str, *, tenant_id: UUID, batch: int) -> int:
+    """Delete a tenant's rows of ``table``, ``batch`` at a time, each batch its own transaction."""
+    statement = sql.SQL(
+        "DELETE FROM {table} WHERE ctid = ANY(ARRAY("
+        "SELECT ctid FROM {table} WHERE tenant_id = %s LIMIT %s))"
+    ).format(table=sql.Identifier(table))
+    total = 0
+    while True:
+        with transaction.atomic(), cursor() as own:
+            own.execute(statement, [tenant_id, batch])
+            count = own.rowcount
+        total += count
+        if count < batch:
+            return total
+
+
+def count(table: str, *, tenant_id: UUID) -> int:
+    """Return how many rows of ``table`` are the tenant's."""
+    statement = sql.SQL("SELECT count(*) FROM {} WHERE tenant_id = %s")
+    with cursor() as own:
+        own.execute(statement.format(sql.Identifier(table)), [tenant_id])
+        (rows,) = own.fetchone() or (0,)
+    return int(rows)

@@ -7,6 +7,7 @@ Every value that differs between installations is read from the environment
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -166,6 +167,8 @@ FORMAT_MODULE_PATH = ["sigma.formats"]
 USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
+with suppress(OSError):  # a read-only image has collected its files already
+    STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

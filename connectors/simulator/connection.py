@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from connectors.simulator.wire import status_of
 
@@ -34,8 +35,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport to write to."""
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
+        # A cast: uvloop's transports behave like asyncio's but do not derive from them.
+        self._transport = cast(asyncio.Transport, transport)
 
     def send(self, shot: Shot, now: float) -> None:
         """Send one request; the previous one must have been answered."""

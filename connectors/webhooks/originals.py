@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, time, timedelta
 from uuid import UUID
 
@@ -13,19 +13,21 @@ from connectors.models import WebhookDelivery
 from connectors.webhooks.raw import open_body, read_wamid
 from messaging.models import Message
 from workspaces import keys
-from workspaces.envelope import CannotOpen
+from workspaces.envelope import CannotOpen, key_id_of
+
+# The tenant and the number of a callback.
+Place = tuple[UUID, int]
 
 
 def read_originals(messages: Sequence[Message]) -> dict[UUID, dict[str, object]]:
     """Return the JSON object of each message by message id, without those whose Raw was purged."""
     kept = [message for message in messages if message.sealed_id and message.delivery_day]
+    alive = keys.preload(bytes(message.sealed_id or b"") for message in kept)
+    # Where the key of a day is gone, nothing of that day opens: spare the database the question.
+    kept = [message for message in kept if key_id_of(bytes(message.sealed_id or b"")) in alive]
     if not kept:
         return {}
-    deliveries = list(_deliveries(kept))
-    keys.preload(
-        [bytes(row.body) for row in deliveries] + [bytes(m.sealed_id) for m in kept if m.sealed_id]
-    )
-    bodies = dict(_bodies(deliveries))
+    bodies = dict(_bodies(_deliveries(kept)))
     found = {message.id: _original(message, bodies) for message in kept}
     return {message_id: original for message_id, original in found.items() if original is not None}
 
@@ -41,16 +43,22 @@ def _deliveries(messages: Sequence[Message]) -> QuerySet[WebhookDelivery]:
     )
 
 
-def _bodies(deliveries: Iterable[WebhookDelivery]) -> Iterable[tuple[tuple[UUID, int], bytes]]:
-    for row in deliveries:
+def _bodies(deliveries: Iterable[WebhookDelivery]) -> Iterator[tuple[Place, bytes]]:
+    rows = list(deliveries)
+    alive = keys.preload(bytes(row.body) for row in rows)
+    for row in rows:
+        sealed = bytes(row.body)
         try:
-            body = open_body(bytes(row.body), tenant_id=row.tenant_id, delivery_id=row.id)
+            if key_id_of(sealed) in alive:
+                yield (
+                    (row.tenant_id, row.id),
+                    open_body(sealed, tenant_id=row.tenant_id, delivery_id=row.id),
+                )
         except CannotOpen:
             continue
-        yield (row.tenant_id, row.id), body
 
 
-def _original(message: Message, bodies: dict[tuple[UUID, int], bytes]) -> dict[str, object] | None:
+def _original(message: Message, bodies: dict[Place, bytes]) -> dict[str, object] | None:
     body = bodies.get((message.tenant_id, message.delivery_id or 0))
     wamid = read_wamid(message) if body is not None else None
     if body is None or wamid is None:

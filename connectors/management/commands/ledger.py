@@ -1,0 +1,55 @@
+"""``manage.py ledger``: where every accepted update ended, per tenant."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.table import Table
+
+from connectors.webhooks import ledger
+from workspaces.models import INSTALLATION_ID, Tenant
+
+COLUMNS = ("accepted", "processed", "quarantined", "dead", "pending", "duplicates", "unhandled")
+
+
+class Command(BaseCommand):
+    """Print the outcome ledger."""
+
+    help = (
+        "Print the outcome ledger: accepted updates = processed + quarantined + dead + pending. "
+        "Exits 1 if it does not balance."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take an optional tenant."""
+        parser.add_argument("tenant", nargs="?", help="slug; all tenants if absent")
+        parser.add_argument("--verify", action="store_true", help="also count Raw itself (slower)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Print one line per tenant, then the kinds that are kept but not modelled."""
+        table = Table("tenant", *COLUMNS, "balanced")
+        wrong, kinds = [], []
+        for slug, tenant_id in self._tenants(options["tenant"]):
+            entry = ledger.read(tenant_id, verify=options["verify"])
+            counts = (f"{getattr(entry, column):,}" for column in COLUMNS)
+            table.add_row(slug, *counts, "yes" if entry.balanced else "NO")
+            wrong += [] if entry.balanced else [slug]
+            kinds += [(slug, kind) for kind in entry.unhandled_kinds]
+        console = Console(file=self.stdout)
+        console.print(table)
+        for slug, kind in kinds:
+            console.print(f"{slug}: unhandled {kind.field}/{kind.kind}: {kind.count:,}", style="dim")
+        if wrong:
+            raise CommandError(f"The ledger does not balance for {', '.join(wrong)}.")
+
+    def _tenants(self, slug: str | None) -> list[tuple[str, UUID]]:
+        rows = list(Tenant.objects.order_by("slug").values_list("slug", "id"))
+        if slug is None:
+            return [*rows, ("(shared apps)", UUID(INSTALLATION_ID))]
+        if found := [row for row in rows if row[0] == slug]:
+            return found
+        raise CommandError(f"There is no tenant {slug!r}.")

@@ -1,0 +1,49 @@
+"""``manage.py purge-tenant``: remove a tenant and everything of it."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Q
+
+from connectors.webhooks import erasure
+from workspaces.ids import parse_uuid
+from workspaces.models import Tenant
+
+
+class Command(BaseCommand):
+    """Erase a tenant."""
+
+    help = "Remove a tenant: its keys first, then everything else. It cannot be undone."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Ask which tenant, and whether that is meant."""
+        parser.add_argument("tenant", help="slug or UUID")
+        parser.add_argument("--dry-run", action="store_true", help="say what would go")
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Report every table and how many rows went."""
+        tenant = self._find(options["tenant"])
+        if options["dry_run"]:
+            steps = erasure.plan(tenant)
+        elif options["yes"] or self._is_confirmed(tenant):
+            steps = erasure.erase(tenant)
+        else:
+            raise CommandError("Nothing was removed.")
+        for step in steps:
+            self.stdout.write(f"{step.count:>12,}  {step.what}")
+        verb = "would be removed" if options["dry_run"] else "is removed"
+        self.stdout.write(f"Tenant {tenant.slug} ({tenant.id}) {verb}.")
+
+    def _find(self, name: str) -> Tenant:
+        tenant = Tenant.objects.filter(Q(slug=name) | Q(pk=parse_uuid(name))).first()
+        if tenant is None:
+            raise CommandError(f"There is no tenant {name!r}.")
+        return tenant
+
+    def _is_confirmed(self, tenant: Tenant) -> bool:
+        self.stdout.write(f"This removes {tenant.name} and all of its messages for good.")
+        return input(f"Type {tenant.slug} to go on: ").strip() == tenant.slug

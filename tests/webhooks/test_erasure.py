@@ -1,0 +1,90 @@
+"""A tenant's purge leaves nothing of it, and nothing less of its neighbour."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from django.apps import apps
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from connectors.webhooks import erasure
+from connectors.webhooks.processing import process_batch
+from messaging.models import Message
+from tests.conftest import Cast
+from tests.webhooks.deliveries import callback, contact, deliver, status, text
+from workspaces.models import Tenant
+
+pytestmark = pytest.mark.django_db
+
+TENANTLESS = {"directory_version"}
+
+
+def fill(cast: Cast) -> None:
+    image = {**text("wamid.B"), "type": "image", "image": {"id": "55", "mime_type": "image/png"}}
+    number = cast.workspace.external_id
+    body = callback(
+        number, messages=[text("wamid.A"), image], contacts=[contact()],
+        statuses=[status("wamid.C", "sent")],
+    )  # fmt: skip
+    deliver(cast.tenant.id, body)
+    deliver(cast.tenant.id, b"not json")
+    deliver(cast.tenant.id, callback("999999", messages=[text("wamid.D")]))
+    deliver(cast.tenant.id, callback(number, field="calls", calls=[{"id": "wacid.1"}]))
+    process_batch(10)
+    deliver(cast.tenant.id, body)  # still pending
+
+
+def rows_of(cast: Cast) -> dict[str, int]:
+    """Count the tenant's rows in every table that has tenants, by looking, not by a list."""
+    counts = {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT table_name FROM information_schema.columns "
+            "WHERE column_name = 'tenant_id' AND table_schema = 'public'"
+        )
+        for (table,) in cursor.fetchall():
+            cursor.execute(f"SELECT count(*) FROM {table} WHERE tenant_id = %s", [cast.tenant.id])  # noqa: S608
+            counts[table] = cursor.fetchone()[0]
+    return counts
+
+
+def test_it_removes_every_row_of_the_tenant_and_none_of_the_other(
+    acme: Cast, globex: Cast
+) -> None:
+    fill(acme)
+    fill(globex)
+    neighbour = rows_of(globex)
+    assert all(rows_of(acme)[table] for table in ("messages", "media", "webhook_dead", "raw_keys"))
+
+    list(erasure.erase(acme.tenant, sleep=lambda _: None))
+
+    assert {table: count for table, count in rows_of(acme).items() if count} == {}
+    assert rows_of(globex) == neighbour
+    assert list(Tenant.objects.all()) == [globex.tenant]
+
+
+def test_it_reports_what_would_go(acme: Cast) -> None:
+    fill(acme)
+    out = StringIO()
+
+    call_command("purge-tenant", "acme", "--dry-run", stdout=out)
+
+    assert "messages" in out.getvalue()
+    assert Message.objects.count() == 2
+
+
+def test_it_knows_every_model_that_has_tenants(acme: Cast) -> None:
+    reported = {step.what for step in erasure.plan(acme.tenant)} | {"webhook_ledger"}
+    tables = {
+        model._meta.db_table
+        for model in apps.get_models()
+        if any(field.attname == "tenant_id" for field in model._meta.fields)
+    }
+    assert tables <= reported
+
+
+def test_it_refuses_an_unknown_tenant() -> None:
+    with pytest.raises(CommandError, match="no tenant"):
+        call_command("purge-tenant", "nobody")
