@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core.checks import Tags, register
+
+from workspaces import checks
 
 
 class WorkspacesConfig(AppConfig):
@@ -11,3 +14,8 @@ class WorkspacesConfig(AppConfig):
     name = "workspaces"
     verbose_name = "Tenants and workspaces"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        register(checks.check_settings, Tags.security)
+        register(checks.check_deployment, Tags.security, deploy=True)

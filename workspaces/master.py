@@ -14,6 +14,8 @@ from django.conf import settings
 
 VERSION = 1
 NONCE = 12
+# The id of the key that the embedded default makes for itself.
+GENERATED_KEY_ID = "local"
 
 
 class UnknownMasterKey(Exception):
@@ -23,6 +25,11 @@ class UnknownMasterKey(Exception):
 @cache
 def _ciphers(keys: tuple[tuple[str, bytes], ...]) -> dict[str, AESGCM]:
     return {key_id: AESGCM(key) for key_id, key in keys}
+
+
+def key_is_generated() -> bool:
+    """Whether new keys are wrapped by the key that the embedded default made beside the data."""
+    return bool(settings.SIGMA_MASTER_KEYS[0][0] == GENERATED_KEY_ID)
 
 
 def wrap(key: bytes, associated: bytes) -> bytes:

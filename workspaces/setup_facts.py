@@ -6,11 +6,9 @@ from datetime import datetime
 
 from django.conf import settings
 
-from workspaces import provisioning, setup_check
+from workspaces import master, provisioning, setup_check
 from workspaces.models import KeyPurpose, Tenant, TenantSecret, Workspace
 from workspaces.setup_check import Finding, SecretFacts, SetUp, WorkspaceFacts
-
-GENERATED_KEY_ID = "local"
 
 
 def findings_of(tenant: Tenant, *, now: datetime) -> list[Finding]:
@@ -32,14 +30,9 @@ def gather(tenant: Tenant, *, now: datetime) -> SetUp:
         workspaces=tuple(WorkspaceFacts(w.name, w.waba_id, w.is_active) for w in workspaces),
         numbers_shared_with_others=_shared(tenant, workspaces),
         public_url=settings.SIGMA_PUBLIC_URL,
-        master_key_is_generated=master_key_is_generated(),
+        master_key_is_generated=master.key_is_generated(),
         has_readers=_has_readers(tenant, now),
     )
-
-
-def master_key_is_generated() -> bool:
-    """Whether new keys are wrapped by the key that the embedded default makes for itself."""
-    return bool(settings.SIGMA_MASTER_KEYS[0][0] == GENERATED_KEY_ID)
 
 
 def _secret(row: TenantSecret) -> SecretFacts:

@@ -99,6 +99,7 @@ class ReadOnlyAdmin(ScopedAdmin):
     """Rows that the software writes and people read; ``deferred`` columns are not fetched."""
 
     paginator = BoundedPaginator
+    list_fullwidth = True
     ordering = ("-pk",)
     deferred: ClassVar[tuple[str, ...]] = ()
 

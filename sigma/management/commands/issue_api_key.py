@@ -1,0 +1,48 @@
+"""Issue an API key from a shell."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from datetime import timedelta
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from workspaces import provisioning
+from workspaces.lookup import NoSuchTenant, find_tenant
+from workspaces.scopes import Scope
+
+
+class Command(BaseCommand):
+    """``manage.py issue_api_key acme --name CRM --scope messages:read``."""
+
+    help = "Issue an API key. The key alone goes to standard output, once; all else to the error."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take whose key it is and what it may do."""
+        scopes = [scope.value for scope in Scope]
+        parser.add_argument("tenant", help="slug or UUID")
+        parser.add_argument("--name", required=True, help="who uses it")
+        parser.add_argument(
+            "--scope", action="append", choices=scopes, help="may be repeated; default: all"
+        )
+        parser.add_argument("--days", type=int, help="days until it expires; default: never")
+
+    def handle(
+        self, *, tenant: str, name: str, scope: list[str] | None, days: int | None, **_: object
+    ) -> None:
+        """Print the key."""
+        if days is not None and days < 1:
+            raise CommandError("--days must be at least 1.")
+        try:
+            owner = find_tenant(tenant)
+        except NoSuchTenant as error:
+            raise CommandError(str(error)) from error
+        row, clear = provisioning.issue_api_key(
+            tenant=owner,
+            name=name,
+            scopes=scope or sorted(Scope),
+            expires_at=timezone.now() + timedelta(days=days) if days else None,
+        )
+        self.stderr.write(f"Key of {owner.slug}, shown this once; it may: {', '.join(row.scopes)}")
+        self.stdout.write(clear)

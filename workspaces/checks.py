@@ -1,0 +1,105 @@
+"""System checks: settings that cannot work together, found at every start and by ``check``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning
+from django.http.request import validate_host
+
+from workspaces import master
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def check_settings(
+    *, app_configs: Sequence[AppConfig] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """Return what would not work anywhere."""
+    public = urlsplit(settings.SIGMA_PUBLIC_URL)
+    found = [*_public_url(public), *_allowed_hosts(public), *_graph_url()]
+    if settings.DEBUG and public.scheme == "https":
+        found.append(
+            Error(
+                "SIGMA_DEBUG is on while SIGMA_PUBLIC_URL is an https address.",
+                hint="Debug pages show settings and data to everybody: unset SIGMA_DEBUG.",
+                id="sigma.E001",
+            )
+        )
+    return found
+
+
+def check_deployment(
+    *, app_configs: Sequence[AppConfig] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """Return what is fine for trying things and not for production (``check --deploy``)."""
+    found: list[CheckMessage] = []
+    if urlsplit(settings.SIGMA_PUBLIC_URL).scheme != "https":
+        found.append(
+            Warning(
+                "SIGMA_PUBLIC_URL is not an https address; Meta calls no other.",
+                hint="Set it to the address under which Meta reaches this installation.",
+                id="sigma.W001",
+            )
+        )
+    if master.key_is_generated():
+        found.append(
+            Warning(
+                "The master key is the one that was generated beside the data.",
+                hint="Set SIGMA_MASTER_KEYS or SIGMA_MASTER_KEYS_FILE, and keep the old key in it.",
+                id="sigma.W002",
+            )
+        )
+    if "*" in settings.ALLOWED_HOSTS:
+        found.append(
+            Warning(
+                "SIGMA_ALLOWED_HOSTS accepts every host name.",
+                hint="Name the hosts under which the admin and the API are reached.",
+                id="sigma.W003",
+            )
+        )
+    return found
+
+
+def _public_url(public: SplitResult) -> list[CheckMessage]:
+    whole = public.scheme in ("http", "https") and public.hostname
+    if whole and not (public.path or public.query or public.fragment or public.username):
+        return []
+    return [
+        Error(
+            f"SIGMA_PUBLIC_URL is {settings.SIGMA_PUBLIC_URL!r}.",
+            hint="It must be scheme and host only, for example https://sigma.example.org.",
+            id="sigma.E002",
+        )
+    ]
+
+
+def _allowed_hosts(public: SplitResult) -> list[CheckMessage]:
+    host = public.hostname or ""
+    bracketed = f"[{host}]" if ":" in host else host
+    if not host or validate_host(bracketed, settings.ALLOWED_HOSTS):
+        return []
+    return [
+        Error(
+            f"SIGMA_ALLOWED_HOSTS does not contain {host!r}, the host of SIGMA_PUBLIC_URL.",
+            hint="The admin and the API would answer 400 there: add it.",
+            id="sigma.E003",
+        )
+    ]
+
+
+def _graph_url() -> list[CheckMessage]:
+    graph = urlsplit(settings.SIGMA_GRAPH_URL)
+    if graph.scheme == "https" or (graph.scheme == "http" and graph.hostname in LOOPBACK):
+        return []
+    return [
+        Error(
+            f"SIGMA_GRAPH_URL is {settings.SIGMA_GRAPH_URL!r}: tokens would travel in the clear.",
+            hint="Use https; http is for a simulator on this machine only.",
+            id="sigma.E004",
+        )
+    ]
