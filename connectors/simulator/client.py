@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
+from time import monotonic
 
 from connectors.simulator.connection import Connection, Shot
 from connectors.simulator.wire import Target
@@ -93,14 +94,14 @@ class Load:
         """
         self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
         await self._connect_all()
-        watch, started = asyncio.create_task(self._watch()), self._loop.time()
+        watch, started = asyncio.create_task(self._watch()), monotonic()
         if self._plan.rate:
             await self._keep_time(self._plan.rate)
         else:
             self._fill()
         self._check_done()
         await self._done.wait()
-        self.report.seconds = self._loop.time() - started
+        self.report.seconds = monotonic() - started
         for task in (watch, *self._connecting):
             task.cancel()
         for connection in tuple(self._open):
@@ -131,13 +132,13 @@ class Load:
         return True
 
     async def _keep_time(self, rate: float) -> None:
-        started, made = self._loop.time(), 0
+        started, made = monotonic(), 0
         while not self._is_exhausted:
-            until = int((self._loop.time() - started) * rate) + 1
+            until = int((monotonic() - started) * rate) + 1
             while made < until and self._take(started + made / rate):
                 made += 1
             self._fill()
-            await asyncio.sleep(max(TICK, started + made / rate - self._loop.time()))
+            await asyncio.sleep(max(TICK, started + made / rate - monotonic()))
 
     def _take(self, due: float) -> bool:
         index, request = next(self._requests, (-1, b""))
@@ -150,7 +151,7 @@ class Load:
         return True
 
     def _fill(self) -> None:
-        now = self._loop.time()
+        now = monotonic()
         while self._idle:
             if not self._waiting and (self._plan.rate or not self._take(now)):
                 return
@@ -182,7 +183,7 @@ class Load:
 
     def _refuse_one(self) -> None:
         """Count a refused connection as an answer that never came, so that a run always ends."""
-        if not self._plan.retry and (self._waiting or self._take(self._loop.time())):
+        if not self._plan.retry and (self._waiting or self._take(monotonic())):
             self.report.sent += 1
             self._settle(self._waiting.popleft(), NO_ANSWER)
         self._check_done()
@@ -191,7 +192,7 @@ class Load:
         self.report.codes[status] += 1
         self._on_answer(shot.index, status)
         if status == 200:
-            self.report.latencies.append(self._loop.time() - shot.due)
+            self.report.latencies.append(monotonic() - shot.due)
         elif self._plan.retry and shot.attempt + 1 < self._plan.attempts:
             self._send_again(shot)
             return
@@ -203,7 +204,7 @@ class Load:
     def _send_again(self, shot: Shot) -> None:
         longest = min(self._plan.longest_delay, 0.1 * 2**shot.attempt)
         delay = longest * (0.5 + self._rng.random() / 2)
-        shot.attempt, shot.due = shot.attempt + 1, self._loop.time() + delay
+        shot.attempt, shot.due = shot.attempt + 1, monotonic() + delay
         self.report.retried += 1
         self._loop.call_later(delay, self._requeue, shot)
 
@@ -219,4 +220,4 @@ class Load:
         while True:
             await asyncio.sleep(1)
             for connection in tuple(self._open):
-                connection.abort_if_older(self._loop.time() - ANSWER_TIMEOUT)
+                connection.abort_if_older(monotonic() - ANSWER_TIMEOUT)

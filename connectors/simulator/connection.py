@@ -12,7 +12,7 @@ from connectors.simulator.wire import status_of
 
 @dataclass(slots=True)
 class Shot:
-    """One request: its number, when it was due (loop time), and how often it was sent before."""
+    """One request: its number, when it was due (monotonic time), and how often it was sent before."""
 
     index: int
     request: bytes
@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
         self._on_lost(self, shot)
 
     def abort_if_older(self, limit: float) -> None:
-        """Give up on a request that was sent before ``limit`` (loop time)."""
+        """Give up on a request that was sent before ``limit`` (monotonic time)."""
         if self._shot is not None and self._since < limit:
             self.abort()
 
