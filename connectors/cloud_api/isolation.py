@@ -11,7 +11,6 @@ from typing import Any
 from connectors.cloud_api.decoding import NotAnEnvelope, decode, fingerprint, load, load_raw
 from connectors.cloud_api.frames import Frame, Source
 from connectors.cloud_api.parties import contact_position
-from connectors.cloud_api.payloads import Envelope
 from connectors.cloud_api.updates import WHOLE, Path
 from connectors.cloud_api.walking import SECTIONS
 
@@ -22,22 +21,85 @@ _ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 def isolate(body: bytes, paths: Sequence[Path]) -> bytes:
     """Return an envelope that holds the updates at ``paths`` alone, with metadata and contacts.
 
-    Parsing it gives the same events, in the order of ``paths``, which is that of the body.
+    Parsing it gives the same events, in the order of ``paths``, which is that of the body. To cut
+    many envelopes out of one body, use one `Isolator`.
 
     Raises:
         NotAnEnvelope: the body is not a JSON object, or nested too deeply.
     """
-    if any(path.entry == WHOLE for path in paths):
-        return body
-    tree, envelope = load_raw(body), decode(body)
-    entries = [
-        _entry(tree["entry"][position], list(group), envelope)
-        for position, group in groupby(paths, lambda path: path.entry)
-    ]
-    try:
-        return json.dumps({**tree, "entry": entries}, separators=(",", ":")).encode()
-    except RecursionError:
-        raise NotAnEnvelope("nested too deeply") from None
+    return Isolator(body).isolate(paths)
+
+
+class Isolator:
+    """A body, decoded once, out of which any number of envelopes may be cut.
+
+    Raises:
+        NotAnEnvelope: the body is not a JSON object, or nested too deeply.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._tree = load_raw(body)
+        self._envelope = decode(body)
+        self._frames: dict[tuple[int, int], Frame] = {}
+
+    def isolate(self, paths: Sequence[Path]) -> bytes:
+        """Return an envelope of the updates at ``paths``, see the function `isolate`.
+
+        Raises:
+            NotAnEnvelope: an update is nested too deeply.
+        """
+        if any(path.entry == WHOLE for path in paths):
+            return self._body
+        entries = [
+            self._entry(self._tree["entry"][position], list(group))
+            for position, group in groupby(paths, lambda path: path.entry)
+        ]
+        try:
+            return json.dumps({**self._tree, "entry": entries}, separators=(",", ":")).encode()
+        except RecursionError:
+            raise NotAnEnvelope("nested too deeply") from None
+
+    def _entry(self, entry: Any, paths: list[Path]) -> Any:
+        if paths[0].section in ("entry", "changes"):
+            return entry
+        changes = []
+        for (index, section), group in groupby(paths, lambda path: (path.change, path.section)):
+            change = entry["changes"][index]
+            if section not in ("change", "value"):
+                change = {**change, "value": self._value(change["value"], list(group))}
+            changes.append(change)
+        return {**entry, "changes": changes}
+
+    def _value(self, value: dict[str, Any], paths: list[Path]) -> dict[str, Any]:
+        section = paths[0].section
+        kept = {key: item for key, item in value.items() if key not in SECTIONS}
+        kept |= _section(value, paths)
+        if section in _WITH_POSITIONS and isinstance(value.get("contacts"), list):
+            kept["contacts"] = self._contacts(value["contacts"], paths)
+        return kept
+
+    def _contacts(self, contacts: list[Any], paths: list[Path]) -> list[Any]:
+        """Return a contact for each update, in its position; an empty one where there is none."""
+        frame = self._frame(paths[0])
+        chosen = []
+        for path in paths:
+            siblings = getattr(frame.value, path.section) or ()
+            item = siblings[path.index] if path.index != WHOLE and siblings else None
+            position = contact_position(frame, item, path) if item is not None else None
+            chosen.append(contacts[position] if position is not None else {})
+        return chosen
+
+    def _frame(self, path: Path) -> Frame:
+        key = (path.entry, path.change)
+        if key not in self._frames:
+            entry = (self._envelope.entry or [])[path.entry]
+            change = (entry.changes or [])[path.change] if entry is not None else None
+            if entry is None or change is None or change.value is None:
+                raise NotAnEnvelope("no such update")
+            source = Source(self._body, _ANY_TIME, "")
+            self._frames[key] = Frame(source, entry, change, change.value)
+        return self._frames[key]
 
 
 def message_json(body: bytes, wamid: str) -> dict[str, Any] | None:
@@ -57,59 +119,19 @@ def message_json(body: bytes, wamid: str) -> dict[str, Any] | None:
     return None
 
 
-def _entry(entry: Any, paths: list[Path], envelope: Envelope) -> Any:
-    if paths[0].section in ("entry", "changes"):
-        return entry
-    changes = []
-    for (index, section), group in groupby(paths, lambda path: (path.change, path.section)):
-        change = entry["changes"][index]
-        if section in ("change", "value"):
-            changes.append(change)
-        else:
-            value = _value(change["value"], list(group), envelope)
-            changes.append({**change, "value": value})
-    return {**entry, "changes": changes}
-
-
-def _value(value: dict[str, Any], paths: list[Path], envelope: Envelope) -> dict[str, Any]:
-    section = paths[0].section
-    kept = {key: item for key, item in value.items() if key not in SECTIONS}
-    name, _, inner = section.partition(".")
+def _section(value: dict[str, Any], paths: list[Path]) -> dict[str, Any]:
+    name, _, inner = paths[0].section.partition(".")
     if paths[0].index == WHOLE and not inner:
-        kept[name] = value[name]
-    elif name == "standby":
-        kept[name] = {inner: _picked(value[name][inner], paths)}
-    elif name == "history":
-        kept[name] = _chunks(value[name], paths)
-    else:
-        kept[name] = _picked(value[name], paths)
-    if section in _WITH_POSITIONS and isinstance(value.get("contacts"), list):
-        kept["contacts"] = _contacts(value["contacts"], paths, envelope)
-    return kept
+        return {name: value[name]}
+    if name == "standby":
+        return {name: {inner: _picked(value[name][inner], paths)}}
+    if name == "history":
+        return {name: _chunks(value[name], paths)}
+    return {name: _picked(value[name], paths)}
 
 
 def _picked(items: Any, paths: list[Path]) -> Any:
     return items if paths[0].index == WHOLE else [items[path.index] for path in paths]
-
-
-def _contacts(contacts: list[Any], paths: list[Path], envelope: Envelope) -> list[Any]:
-    """Return a contact for each update, in its position; an empty one where there is none."""
-    frame = _frame(envelope, paths[0])
-    chosen = []
-    for path in paths:
-        siblings = getattr(frame.value, path.section) or ()
-        item = siblings[path.index] if path.index != WHOLE and siblings else None
-        position = contact_position(frame, item, path) if item is not None else None
-        chosen.append(contacts[position] if position is not None else {})
-    return chosen
-
-
-def _frame(envelope: Envelope, path: Path) -> Frame:
-    entry = (envelope.entry or [])[path.entry]
-    change = (entry.changes or [])[path.change] if entry is not None else None
-    if entry is None or change is None or change.value is None:
-        raise NotAnEnvelope("no such update")
-    return Frame(Source(b"", _ANY_TIME, ""), entry, change, change.value)
 
 
 def _chunks(chunks: list[Any], paths: list[Path]) -> list[Any]:

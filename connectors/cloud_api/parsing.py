@@ -13,7 +13,7 @@ from typing import Any
 
 from connectors.cloud_api.decoding import NotAnEnvelope, decode
 from connectors.cloud_api.frames import Frame, Source, field_of, waba_of
-from connectors.cloud_api.isolation import isolate, message_json
+from connectors.cloud_api.isolation import Isolator, isolate, message_json
 from connectors.cloud_api.masking import word
 from connectors.cloud_api.messages import read_message
 from connectors.cloud_api.payloads import Change, Entry, Value
@@ -24,7 +24,7 @@ from connectors.cloud_api.updates import WHOLE, Event, Path, Update
 from connectors.cloud_api.walking import SECTIONS, lists, nested
 from messaging.events import Unhandled
 
-__all__ = ["NotAnEnvelope", "Path", "Update", "isolate", "message_json", "parse"]
+__all__ = ["Isolator", "NotAnEnvelope", "Path", "Update", "isolate", "message_json", "parse"]
 
 OURS = "whatsapp_business_account"
 

@@ -1,8 +1,9 @@
 import json
+from typing import Any
 
 import pytest
 
-from connectors.cloud_api.parsing import NotAnEnvelope, isolate, message_json, parse
+from connectors.cloud_api.parsing import Isolator, NotAnEnvelope, isolate, message_json, parse
 from tests.cloud_api.reading import NAMES, RECEIVED_AT, payload, tree, value_of
 
 THREAD_MESSAGE = "wamid.HBULMjcwMDAwMDAxMDEVAgASGBQzQTAwMDAwMDAwMDAwMDAwMDAwQw=="
@@ -72,3 +73,41 @@ def test_it_answers_with_valid_json() -> None:
     body = payload("text_nul_and_lone_surrogate")
     alone = isolate(body, [parse(body, RECEIVED_AT)[0].path])
     assert json.loads(alone)["object"] == "whatsapp_business_account"
+
+
+def test_it_cuts_a_full_batch_into_single_updates_without_reading_it_each_time() -> None:
+    body = tree("text")
+    value = value_of(body)
+    value["messages"] = [{**value["messages"][0], "id": f"wamid.{n}"} for n in range(1000)]
+    whole = json.dumps(body).encode()
+    isolator = Isolator(whole)
+    for update in parse(whole, RECEIVED_AT):
+        (alone,) = parse(isolator.isolate([update.path]), RECEIVED_AT)
+        assert alone.events == update.events
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [{"threads": 5, "errors": [{"code": 1}]}, {"threads": [], "errors": 5}],
+        [{"threads": [5, {"messages": 5}, {"id": "27000000101", "messages": [{}, 5]}]}],
+        [5, {"threads": [{"messages": [{"id": "wamid.A"}]}]}],
+    ],
+)
+def test_it_isolates_each_part_of_a_broken_import(history: list[Any]) -> None:
+    body = tree("history_declined")
+    value_of(body)["history"] = history
+    sent = json.dumps(body).encode()
+    for update in parse(sent, RECEIVED_AT):
+        (alone,) = parse(isolate(sent, [update.path]), RECEIVED_AT)
+        assert (alone.events, alone.problem) == (update.events, update.problem)
+
+
+@pytest.mark.parametrize("standby", [5, {"messages": 5}, {"messages": [5, {"type": "text"}]}])
+def test_it_isolates_each_part_of_a_broken_standby(standby: object) -> None:
+    body = tree("standby")
+    value_of(body)["standby"] = standby
+    sent = json.dumps(body).encode()
+    for update in parse(sent, RECEIVED_AT):
+        (alone,) = parse(isolate(sent, [update.path]), RECEIVED_AT)
+        assert (alone.events, alone.problem) == (update.events, update.problem)

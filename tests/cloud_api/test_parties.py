@@ -121,3 +121,14 @@ def test_it_knows_a_historic_message_of_the_business_without_recipient() -> None
     message["from"], message["to"] = "+1 555-010-0001", None
     event = read(body)[1].events[0]
     assert (event.direction, event.contact) == (Direction.OUTBOUND, Person(THANDI))
+
+
+def test_it_takes_a_parent_bsuid_in_the_place_of_a_number_for_what_it_is() -> None:
+    assert senders([], {"from": "ZA.ENT.506847293015824"}) == [
+        Person(None, None, "ZA.ENT.506847293015824")
+    ]
+
+
+@pytest.mark.parametrize("key", ["", "PN", "abc", "12", "9" * 30, True, [], None])
+def test_it_takes_nothing_else_for_a_person(key: object) -> None:
+    assert senders([], {"from": key}) == [Person()]
