@@ -12,7 +12,7 @@ from connectors.simulator.wire import status_of
 
 @dataclass(slots=True)
 class Shot:
-    """One request: its number, when it was due (monotonic time), and how often it was sent before."""
+    """One request: its number, when it was due (monotonic clock), how often it was sent before."""
 
     index: int
     request: bytes
