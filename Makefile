@@ -11,7 +11,7 @@ BIN := .venv/bin
 MANAGE := $(BIN)/python manage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check lint format lock migrations schema shell bench chaos clean env env-dev
+.PHONY: help up test check lint style types consistency format lock migrations schema shell bench chaos clean env env-dev
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36mmake %-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,10 +24,16 @@ test: env-dev ## Run the tests (ARGS="-k name" for some of them)
 
 check: lint test ## Run everything that has to pass before a commit
 
-lint: env-dev ## Check format, style, types, migrations and the committed schema
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
+lint: style types consistency ## Check format, style, types, migrations and the committed schema
+
+style: env-dev
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --output-format concise .
+
+types: env-dev
 	@$(BIN)/mypy
+
+consistency: env-dev
 	@SIGMA_EMBEDDED=true $(MANAGE) check --fail-level WARNING
 	@SIGMA_EMBEDDED=true $(MANAGE) makemigrations --check --dry-run
 	@SIGMA_EMBEDDED=true $(MANAGE) graphql_schema --schema sigma.schema.schema --out -.graphql | diff -u schema.graphql -
