@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 MASK = "•••"
+WORD_LENGTH = 64
 _PHONE_LIKE = re.compile(r"\+?\(?\d(?:[\s().\-\u2010-\u2015/_]{0,3}\d){6,}")
 _INTERNATIONAL = re.compile(r"\+\(?\d(?:[\s().\-\u2010-\u2015/_]{0,3}\d){6,}")
 _WAMID = re.compile(r"\b(?:wamid|wacid)\.[\w+/=\-]+")
@@ -85,10 +86,11 @@ def person_name(name: str | None, own: str | None) -> str | None:
 
 
 def word(text: object) -> str:
-    """Return a content-free lower-case word (at most 64 characters) for counters and types."""
+    """Return a content-free lower-case word (at most `WORD_LENGTH`) for counters and types."""
     if not isinstance(text, str | int):
         return ""
-    return _NOT_A_WORD.sub("_", mask(str(text)[:64]).lower()).strip("_")
+    masked = mask(str(text)[:WORD_LENGTH]).lower()
+    return _NOT_A_WORD.sub("_", masked)[:WORD_LENGTH].strip("_")
 
 
 def _unless_date(run: re.Match[str]) -> str:

@@ -13,8 +13,8 @@ from connectors.cloud_api.masking import conceal_tree, word
 from connectors.cloud_api.message_payloads import Content, Context, Message
 from connectors.cloud_api.parties import Parties, parties_of
 from connectors.cloud_api.payloads import Thread
-from connectors.cloud_api.updates import Event, Path, moment
-from messaging.events import MessageEvent, Unhandled
+from connectors.cloud_api.updates import Event, Path, counted, moment
+from messaging.events import MessageEvent
 
 KNOWN_TYPES = frozenset(
     (
@@ -45,7 +45,7 @@ def read_message(
     """Return what ``message`` means: itself, and what else follows from it.
 
     ``thread`` is the chat of a history item. A type that we do not know is kept without its content
-    and reported as `Unhandled` as well.
+    and counted as unhandled as well.
     """
     parties = parties_of(frame, message, path, thread)
     kind = _type_of(message)
@@ -53,10 +53,10 @@ def read_message(
     if kind == "system":
         return _with_identity_change(frame, message, event)
     if kind not in KNOWN_TYPES:
-        return (event, Unhandled(frame.field, kind))
+        return (event, counted(frame.field, kind))
     if kind == "interactive" and event.content.get("interactive") not in _INTERACTIVE:
         answer = event.content.get("interactive") or "empty"
-        return (event, Unhandled(frame.field, f"interactive:{answer}"))
+        return (event, counted(frame.field, f"interactive:{answer}"))
     return (event,)
 
 

@@ -20,9 +20,8 @@ from connectors.cloud_api.payloads import Change, Entry, Value
 from connectors.cloud_api.receipts import read_status
 from connectors.cloud_api.template_changes import read_template_change
 from connectors.cloud_api.unhandled import read_malformed, read_unhandled, read_unhandled_value
-from connectors.cloud_api.updates import WHOLE, Event, Path, Update
+from connectors.cloud_api.updates import WHOLE, Event, Path, Update, counted
 from connectors.cloud_api.walking import SECTIONS, lists, nested
-from messaging.events import Unhandled
 
 __all__ = ["Isolator", "NotAnEnvelope", "Path", "Update", "isolate", "message_json", "parse"]
 
@@ -106,7 +105,7 @@ def _update(frame: Frame, path: Path, reader: Reader, element: Any) -> Update:
 
 def _read_value(frame: Frame, value: Value, _path: Path) -> tuple[Event, ...]:
     if frame.source.object != OURS:
-        return (Unhandled(frame.field, f"object:{word(frame.source.object)}"),)
+        return (counted(frame.field, f"object:{word(frame.source.object)}"),)
     template = read_template_change(frame)
     return (template,) if template is not None else read_unhandled_value(frame, value)
 
@@ -124,7 +123,7 @@ def _problem(path: Path, entry: Entry | None = None, change: Change | None = Non
 
 def _empty_envelope() -> Update:
     path = Path(WHOLE, WHOLE, "envelope", WHOLE)
-    return Update(path, "", "", None, (Unhandled("", "empty"),))
+    return Update(path, "", "", None, (counted("", "empty"),))
 
 
 MALFORMED = "Malformed: something else stands where the update should be"

@@ -7,8 +7,8 @@ from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.masking import word
 from connectors.cloud_api.parties import contact_position, recipient_of
 from connectors.cloud_api.payloads import Status
-from connectors.cloud_api.updates import Event, Path, moment
-from messaging.events import StatusUpdate, Unhandled
+from connectors.cloud_api.updates import Event, Path, counted, moment
+from messaging.events import StatusUpdate
 
 KNOWN_STATUSES = frozenset(("sent", "delivered", "read", "played", "failed", "deleted", "warning"))
 
@@ -17,7 +17,7 @@ def read_status(frame: Frame, status: Status, path: Path) -> tuple[Event, ...]:
     """Return what ``status`` means; one without message or word, or of a call, is only counted."""
     name = status.status if status.status in KNOWN_STATUSES else word(status.status)
     if not status.id or not name or status.type == "call":
-        return (Unhandled(frame.field, f"{word(status.type) or 'status'}:{name}"),)
+        return (counted(frame.field, f"{word(status.type) or 'status'}:{name}"),)
     person = recipient_of(status)
     update = StatusUpdate(
         phone_number_id=frame.phone_number_id or "",
@@ -32,7 +32,7 @@ def read_status(frame: Frame, status: Status, path: Path) -> tuple[Event, ...]:
     )
     if name in KNOWN_STATUSES or status.type == "payment":
         return (update,)
-    return (update, Unhandled(frame.field, f"status:{name}"))
+    return (update, counted(frame.field, f"status:{name}"))
 
 
 def _participant(status: Status) -> str:

@@ -6,8 +6,7 @@ from connectors.cloud_api.facts import error_code
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.masking import word
 from connectors.cloud_api.payloads import Element, Value
-from connectors.cloud_api.updates import Event, Path
-from messaging.events import Unhandled
+from connectors.cloud_api.updates import Event, Path, counted
 
 _KEYS = ("event", "event_name", "action_type", "action", "type", "status", "value")
 
@@ -15,11 +14,11 @@ _KEYS = ("event", "event_name", "action_type", "action", "type", "status", "valu
 def read_unhandled(frame: Frame, item: Element, path: Path) -> tuple[Event, ...]:
     """Return the count of ``item``: its kind is a word of Meta's, or the list it stands in."""
     if path.section in ("errors", "history.errors"):
-        return (Unhandled(frame.field, f"error:{error_code(getattr(item, 'code', None))}"),)
+        return (counted(frame.field, f"error:{error_code(getattr(item, 'code', None))}"),)
     kind = _first_word(item, _KEYS)
     if path.section.startswith("standby."):
         kind = f"{path.section.removeprefix('standby.')}:{kind}"
-    return (Unhandled(frame.field, kind or path.section),)
+    return (counted(frame.field, kind or path.section),)
 
 
 def read_unhandled_value(frame: Frame, value: Value) -> tuple[Event, ...]:
@@ -27,12 +26,12 @@ def read_unhandled_value(frame: Frame, value: Value) -> tuple[Event, ...]:
     kind = _first_word(value, ("event", "decision", "type", "status", "alert_type"))
     if not kind and value.alert_info is not None:
         kind = word(value.alert_info.alert_type)
-    return (Unhandled(frame.field, kind or "empty"),)
+    return (counted(frame.field, kind or "empty"),)
 
 
 def read_malformed(frame: Frame, dropped: tuple[str, ...]) -> tuple[Event, ...]:
     """Return one count for each key that held a value of the wrong type and was left out."""
-    return tuple(Unhandled(frame.field, f"malformed:{word(key)}") for key in dropped)
+    return tuple(counted(frame.field, f"malformed:{word(key)}") for key in dropped)
 
 
 def _first_word(item: Element, keys: tuple[str, ...]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from connectors.cloud_api.masking import WORD_LENGTH
 from connectors.cloud_api.payloads import Scalar
 from messaging.events import IdentityChange, MessageEvent, StatusUpdate, Unhandled
 from templates_wa.events import TemplateEvent
@@ -45,6 +46,11 @@ class Update:
     phone_number_id: str | None
     events: tuple[Event, ...]
     problem: str | None = None
+
+
+def counted(field: str, kind: str) -> Unhandled:
+    """Return the count of an update of ``kind``, cut to the length of a word."""
+    return Unhandled(field, kind[:WORD_LENGTH])
 
 
 def moment(value: Scalar, otherwise: datetime) -> datetime:

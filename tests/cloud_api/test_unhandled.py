@@ -2,7 +2,7 @@ import pytest
 
 from connectors.cloud_api.parsing import parse
 from messaging.events import Unhandled
-from tests.cloud_api.reading import NUMBER, RECEIVED_AT, WABA, events, payload
+from tests.cloud_api.reading import NUMBER, RECEIVED_AT, WABA, events, payload, read, tree
 
 PARTNERS_WABA = "777000888999000"
 
@@ -55,3 +55,17 @@ def test_it_says_to_whom_an_update_belongs(
 ) -> None:
     update = parse(payload(name), RECEIVED_AT)[0]
     assert (update.waba_id, update.phone_number_id) == (waba_id, phone_number_id)
+
+
+@pytest.mark.parametrize("name", ["unknown_type", "status_unknown_word", "future_field"])
+def test_it_keeps_field_and_kind_short_whatever_meta_sends(name: str) -> None:
+    body = tree(name)
+    long = "İ" * 200
+    change = body["entry"][0]["changes"][0]
+    change["value"].update(event=long, type=long)
+    for item in change["value"].get("messages", []) + change["value"].get("statuses", []):
+        item.update(type=long, status="x" * 200)
+    change["field"] = long if name == "future_field" else "messages"
+    for event in read(body)[0].events:
+        words = [getattr(event, slot, "") for slot in ("field", "kind", "type", "status")]
+        assert all(len(word or "") <= 64 for word in words)
