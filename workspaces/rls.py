@@ -6,14 +6,22 @@ from django.db.migrations import RunSQL
 
 from workspaces.scope import TENANT_ROLE
 
-# Roles belong to the whole cluster, and two databases may be migrated at once.
+# Roles belong to the whole cluster, and two databases may be migrated at once. An administrator may
+# have made the role beforehand, for an owner who may make none. Since PostgreSQL 16 who makes a
+# role is a member of it without the right to SET ROLE; that has to be granted.
 CREATE_ROLE = f"""
 DO $$ BEGIN
-    CREATE ROLE {TENANT_ROLE} NOLOGIN NOBYPASSRLS;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{TENANT_ROLE}') THEN
+        CREATE ROLE {TENANT_ROLE} NOLOGIN NOBYPASSRLS;
+    END IF;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
 END $$;
-DO $$ BEGIN
-    IF NOT pg_has_role(current_user, '{TENANT_ROLE}', 'MEMBER') THEN
+DO $$
+DECLARE
+    needed text := CASE WHEN current_setting('server_version_num')::int >= 160000
+                   THEN 'SET' ELSE 'MEMBER' END;
+BEGIN
+    IF NOT pg_has_role(current_user, '{TENANT_ROLE}', needed) THEN
         EXECUTE format('GRANT {TENANT_ROLE} TO %I', current_user);
     END IF;
 END $$;
@@ -21,10 +29,11 @@ END $$;
 
 
 def protect(table: str, *, column: str = "tenant_id", grant: str = "SELECT") -> RunSQL:
-    """Return the migration step that shows ``sigma_tenant`` only rows of the tenant in ``sigma.tenant_id``.
+    """Return the migration step that shows ``sigma_tenant`` only rows of the tenant in
+    ``sigma.tenant_id``.
 
-    ``grant`` lists the statements the role may use. The sub-select makes PostgreSQL read the setting
-    once per statement; without a tenant set it is NULL, and no row matches.
+    ``grant`` lists the statements the role may use. The sub-select makes PostgreSQL read the
+    setting once per statement; without a tenant set it is NULL, and no row matches.
     """
     mine = f"{column} = (SELECT nullif(current_setting('sigma.tenant_id', true), '')::uuid)"
     return RunSQL(
