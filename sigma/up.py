@@ -19,6 +19,13 @@ from sigma.engines.engine import Engine, EngineFailed, UnableToStart
 from sigma.supervisor import Child, Program, Supervisor
 
 ENGINE_SECONDS = 60.0
+UNWANTED_ADVICE = (
+    # Celery's on users that containers have: root, and numbers without a name.
+    "You're running the worker with superuser",
+    "An entry for the specified gid",
+    # Whitenoise's before collectstatic; here it serves the files from where they lie.
+    "No directory at",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +156,7 @@ def _environment(options: Options, folder: Path, urls: state.Urls) -> dict[str, 
         "SIGMA_EMBEDDED": "true",
         "SIGMA_PUBLIC_URL": options.base_url,
         "PYTHONUNBUFFERED": "1",
-        # Celery's advice against root, which containers run as, and Whitenoise's on files that are
-        # served from where they lie.
-        "PYTHONWARNINGS": "ignore:You're running the worker with superuser,ignore:No directory at",
+        "PYTHONWARNINGS": ",".join(f"ignore:{start}" for start in UNWANTED_ADVICE),
     }
     ours = {
         "SIGMA_HOME": str(folder),

@@ -20,17 +20,26 @@ def identity() -> Identity:
     """Return how to start PostgreSQL: as ourselves, in a user namespace, or as ``nobody``.
 
     Raises:
-        EngineFailed: we are root, and the host allows neither way out.
+        EngineFailed: we are root or have no name, and the host allows no way out.
     """
-    if os.geteuid() != 0 or sys.platform != "linux":
+    if _is_ordinary(os.geteuid()) or sys.platform != "linux":
         return Identity.SAME
     for candidate in (Identity.NAMESPACE, Identity.NOBODY):
         if _works(candidate):
             return candidate
     raise EngineFailed(
-        "PostgreSQL refuses to run as root, this host forbids user namespaces, and 'nobody' cannot "
-        f"read {wheels.postgres_program('postgres')}. Run as an ordinary user, or set DATABASE_URL."
+        "PostgreSQL refuses to run as root or as a user without a name, this host forbids user "
+        f"namespaces, and 'nobody' cannot run {wheels.postgres_program('postgres')}. "
+        "Run as an ordinary user, or set DATABASE_URL."
     )
+
+
+def _is_ordinary(uid: int) -> bool:
+    """Tell root, and the bare numbers of ``docker run --user``, from users with a name."""
+    try:
+        return uid != 0 and bool(pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        return False
 
 
 def _works(candidate: Identity) -> bool:

@@ -77,5 +77,12 @@ def prepare(home: Path, *, kept_url: str = "", durable: bool = True) -> Engine:
 
 def _answers(port: int) -> bool:
     program = str(wheels.postgres_program("pg_isready"))
-    probe = [program, "--quiet", "--host=127.0.0.1", f"--port={port}", "--timeout=1"]
+    probe = [
+        program,
+        "--quiet",
+        "--username=sigma",
+        "--host=127.0.0.1",
+        f"--port={port}",
+        "--timeout=1",
+    ]
     return subprocess.run(probe, check=False).returncode == 0
