@@ -113,7 +113,7 @@ class WorkspaceForm(WorkspaceModelForm):
         }
 
     def clean(self) -> dict[str, Any]:
-        """Refuse malformed ids."""
+        """Refuse malformed ids, and a number that the tenant has already."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if self.errors:
             return cleaned
@@ -126,7 +126,18 @@ class WorkspaceForm(WorkspaceModelForm):
             )
         except UnableToCreateWorkspace as error:
             self.add_error(WORKSPACE_FIELDS.get(error.field), error.message)
+        else:
+            self._refuse_duplicate(cleaned)
         return cleaned
+
+    def _refuse_duplicate(self, cleaned: dict[str, Any]) -> None:
+        # Django skips the constraint itself, because the platform is no field of this form.
+        tenant = cleaned.get("tenant") or self.instance.tenant
+        same = Workspace.objects.filter(
+            tenant=tenant, platform=self.instance.platform, external_id=cleaned["external_id"]
+        )
+        if same.exclude(pk=self.instance.pk).exists():
+            self.add_error("external_id", "This tenant has a workspace with this ID already.")
 
 
 class ApiKeyForm(ApiKeyModelForm):

@@ -1,0 +1,229 @@
+"""Every page of the admin: whose rows it shows, what it hides, and what it asks of the database."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from connectors.models import DeadKind, DeadState, WebhookDead
+from connectors.webhooks import ledger
+from connectors.webhooks.processing import process_batch
+from messaging.models import Message
+from tests import rows
+from tests.conftest import Cast
+from tests.people import LISTS, list_of, member, page_of, superuser
+from tests.webhooks.deliveries import callback, deliver, text
+from workspaces.models import Role, TenantSecret, Workspace
+
+READ_ONLY = [model for model in LISTS if model.startswith(("messaging", "templates", "connectors"))]
+SUPERUSERS_ONLY = ("workspaces_membership", "auth_user")
+
+
+def html(client: Client, url: str) -> str:
+    response = client.get(url)
+    assert response.status_code == 200, url
+    return str(response.content.decode())
+
+
+@pytest.mark.parametrize("model", LISTS)
+def test_a_superuser_sees_every_list_and_page(
+    acme: Cast, globex: Cast, now: datetime, model: str
+) -> None:
+    stored, _ = rows.store(acme, now), rows.store(globex, now)
+    boss = superuser()
+
+    html(boss, list_of(model))
+    if model in stored:
+        html(boss, page_of(model, stored[model]))
+
+
+@pytest.mark.parametrize("model", [model for model in LISTS if model not in SUPERUSERS_ONLY])
+def test_a_member_sees_nothing_of_another_tenant(
+    acme: Cast, globex: Cast, now: datetime, model: str
+) -> None:
+    _, foreign = rows.store(acme, now), rows.store(globex, now)
+    browser = member(acme.tenant, Role.VIEWER)
+
+    for query in ("", f"?tenant={globex.tenant.pk}", f"?workspace={globex.workspace.pk}"):
+        answer = browser.get(list_of(model, query), follow=True)
+        assert answer.status_code == 200
+        assert "globex" not in answer.content.decode().lower()
+    if model in foreign:
+        assert browser.get(page_of(model, foreign[model])).status_code == 302
+
+
+@pytest.mark.parametrize("model", READ_ONLY)
+def test_nobody_edits_what_the_connector_wrote(acme: Cast, now: datetime, model: str) -> None:
+    key = rows.store(acme, now)[model]
+    boss = superuser()
+
+    assert boss.get(reverse(f"admin:{model}_add")).status_code == 403
+    assert boss.post(page_of(model, key), {"text": "x"}).status_code == 403
+    assert (
+        boss.post(reverse(f"admin:{model}_delete", args=(key,)), {"post": "y"}).status_code == 403
+    )
+
+
+def test_it_shows_no_secret_on_any_page(acme: Cast, globex: Cast, now: datetime) -> None:
+    stored = rows.store(acme, now) | {"workspaces_tenant": acme.tenant.pk}
+    boss = superuser()
+    pages = [list_of(model) for model in LISTS] + [page_of(*item) for item in stored.items()]
+    pages += [
+        reverse("admin:index"),
+        reverse("admin:workspaces_tenant_history", args=(acme.tenant.pk,)),
+        reverse("admin:workspaces_tenant_connect", args=(acme.tenant.pk,)),
+    ]
+
+    shown = "".join(html(boss, url) for url in pages)
+
+    sealed = [bytes(row.sealed) for row in TenantSecret.objects.all()] + [rows.SEALED]
+    hidden = [acme.app_secret, acme.verify_token, acme.api_key, globex.app_secret]
+    hidden += [form for value in sealed for form in (value.hex(), repr(value)[2:-1])]
+    assert [value for value in hidden if value in shown] == []
+
+
+@pytest.mark.parametrize("model", READ_ONLY)
+def test_it_counts_no_table_to_its_end(acme: Cast, now: datetime, model: str) -> None:
+    rows.store(acme, now)
+    boss = superuser()
+
+    with CaptureQueriesContext(connection) as queries:
+        html(boss, list_of(model))
+
+    counts = [q["sql"] for q in queries if "COUNT(*)" in q["sql"]]
+    assert counts
+    assert all("LIMIT 10000" in sql for sql in counts)
+
+
+def test_it_leaves_heavy_columns_in_the_database(acme: Cast, now: datetime) -> None:
+    rows.store(acme, now)
+    boss = superuser()
+
+    with CaptureQueriesContext(connection) as queries:
+        html(boss, list_of("messaging_message"))
+        html(boss, list_of("connectors_webhookdead"))
+
+    asked = " ".join(q["sql"] for q in queries)
+    for column in ("sealed_id", "content", "delivery", "sealed"):
+        assert not re.search(rf'"(messages|webhook_dead)"\."{column}"', asked), column
+
+
+def test_it_asks_the_same_number_of_queries_for_a_full_page(acme: Cast, now: datetime) -> None:
+    boss = superuser()
+    counts = []
+    for _ in range(2):
+        for _ in range(5):
+            rows.message(acme, now)
+        with CaptureQueriesContext(connection) as queries:
+            html(boss, list_of("messaging_message"))
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]
+
+
+def test_it_filters_messages(acme: Cast, globex: Cast, now: datetime) -> None:
+    for cast in (acme, globex):
+        rows.message(cast, now, text=f"Hello {cast.tenant.name}")
+    boss = superuser()
+
+    for query in (f"?tenant={acme.tenant.pk}", f"?workspace={acme.workspace.pk}"):
+        page = html(boss, list_of("messaging_message", query + "&arrived=7&type=text"))
+        assert "Hello Acme" in page
+        assert "Hello Globex" not in page
+    assert "Hello" not in html(boss, list_of("messaging_message", "?type=image"))
+    assert "Hello" not in html(boss, list_of("messaging_message", "?tenant=nonsense"))
+
+
+def test_it_escapes_what_customers_write(acme: Cast, now: datetime) -> None:
+    message = rows.message(acme, now, text="<script>alert(1)</script>")
+    message.content = {"note": "<img src=x onerror=alert(1)>"}
+    message.save()
+    boss = superuser()
+
+    for url in (list_of("messaging_message"), page_of("messaging_message", message.pk)):
+        assert "<script>alert" not in html(boss, url)
+        assert "<img src=x" not in html(boss, url)
+
+
+@pytest.fixture
+def quarantined(acme: Cast, globex: Cast) -> dict[str, WebhookDead]:
+    """For each tenant, an update for a number that it has registered only since."""
+    for cast in (acme, globex):
+        number = f"7{cast.workspace.external_id}"
+        deliver(cast.tenant.id, callback(number, messages=[text(f"wamid.{number}")]))
+    process_batch(10)
+    for row in WebhookDead.objects.all():
+        Workspace.objects.create(
+            tenant_id=row.tenant_id, name="New", external_id=row.phone_number_id
+        )
+    by_tenant = {row.tenant_id: row for row in WebhookDead.objects.all()}
+    return {cast.tenant.slug: by_tenant[cast.tenant.id] for cast in (acme, globex)}
+
+
+def replay(browser: Client, quarantined: dict[str, WebhookDead]) -> None:
+    ids = [str(row.pk) for row in quarantined.values()]
+    form = {"action": "replay", "_selected_action": ids}
+    browser.post(list_of("connectors_webhookdead"), form)
+    for row in quarantined.values():
+        row.refresh_from_db()
+
+
+def test_it_replays_what_was_set_aside(acme: Cast, quarantined: dict[str, WebhookDead]) -> None:
+    assert quarantined["acme"].kind == DeadKind.QUARANTINE
+
+    replay(superuser(), quarantined)
+
+    assert {row.state for row in quarantined.values()} == {DeadState.REPLAYED}
+    assert Message.objects.filter(tenant_id=acme.tenant.id).count() == 1
+    assert ledger.read(acme.tenant.id).quarantined == 0
+
+
+def test_a_manager_replays_own_updates_only(
+    acme: Cast, quarantined: dict[str, WebhookDead]
+) -> None:
+    replay(member(acme.tenant), quarantined)
+
+    states = {slug: row.state for slug, row in quarantined.items()}
+    assert states == {"acme": DeadState.REPLAYED, "globex": DeadState.OPEN}
+
+
+def test_a_viewer_replays_nothing(acme: Cast, quarantined: dict[str, WebhookDead]) -> None:
+    replay(member(acme.tenant, Role.VIEWER), quarantined)
+
+    assert {row.state for row in quarantined.values()} == {DeadState.OPEN}
+
+
+def test_it_says_how_many_stayed(acme: Cast, now: datetime) -> None:
+    key = rows.store(acme, now)["connectors_webhookdead"]  # sealed bytes that nothing opens
+    form = {"action": "replay", "_selected_action": [str(key)]}
+
+    page = superuser().post(list_of("connectors_webhookdead"), form, follow=True)
+
+    assert "0 of 1 open updates were processed" in page.content.decode()
+    assert WebhookDead.objects.get(pk=key).attempts == 2
+
+
+def test_the_overview_counts_own_tenants_only(
+    acme: Cast, globex: Cast, quarantined: dict[str, WebhookDead]
+) -> None:
+    whole = superuser().get(reverse("admin:index"))
+    part = member(acme.tenant).get(reverse("admin:index"))
+
+    assert whole.context["waiting"].quarantined == 2
+    assert part.context["waiting"].quarantined == 1
+    assert [row.tenant.slug for row in part.context["rows"]] == ["acme"]
+    assert "Globex" not in part.content.decode()
+
+
+def test_the_overview_names_tenants_with_gaps_in_their_set_up(acme: Cast, globex: Cast) -> None:
+    acme.tenant.secrets.all().delete()
+
+    shown = superuser().get(reverse("admin:index")).context["rows"]
+
+    assert {row.tenant.slug: row.errors for row in shown} == {"acme": 2, "globex": 0}

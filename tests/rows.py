@@ -1,0 +1,104 @@
+"""One row of every kind for a tenant, as the connector would have stored them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from connectors.models import WebhookDead, WebhookLedger, WebhookPending, WebhookUnhandled
+from messaging.models import Contact, ContactIdentity, Media, Message, MessageStatus
+from templates_wa.models import TemplateEventRow
+from tests.conftest import Cast
+from workspaces import identity
+from workspaces.ids import uuid7
+
+SEALED = b"sealed-bytes-that-nobody-shows"
+
+
+def store(cast: Cast, now: datetime) -> dict[str, object]:
+    """Store them; return their keys by the name of their admin page."""
+    return {
+        **_messaging(cast, now),
+        **_connectors(cast, now),
+        "workspaces_workspace": cast.workspace.pk,
+    }
+
+
+def message(cast: Cast, now: datetime, text: str = "") -> Message:
+    """Store one message with a contact of its own."""
+    tenant_id, name = cast.tenant.pk, cast.tenant.slug
+    digests = identity.digester(tenant_id)
+    contact = Contact.objects.create(tenant_id=tenant_id, display_name=f"Customer of {name}")
+    ContactIdentity.objects.create(
+        tenant_id=tenant_id, digest=digests.user(str(contact.pk)), kind="USER", contact=contact
+    )
+    return Message.objects.create(
+        tenant_id=tenant_id,
+        workspace=cast.workspace,
+        contact=contact,
+        platform_message_id=digests.wamid(str(uuid7())),
+        direction="INBOUND",
+        source="LIVE",
+        type="text",
+        text=text or f"Words for {name}",
+        content={"for": name},
+        timestamp_utc=now,
+        sealed_id=SEALED,
+    )
+
+
+def _messaging(cast: Cast, now: datetime) -> dict[str, object]:
+    stored = message(cast, now)
+    common = {"tenant_id": cast.tenant.pk, "workspace_id": cast.workspace.pk}
+    status = MessageStatus.objects.create(
+        **common,
+        platform_message_id=stored.platform_message_id,
+        status="delivered",
+        timestamp_utc=now,
+        recipient=stored.sender,
+    )
+    media = Media.objects.create(
+        **common, message=stored, platform_media_id="1", filename=f"{cast.tenant.slug}.jpg"
+    )
+    event = TemplateEventRow.objects.create(
+        tenant_id=cast.tenant.pk,
+        waba_id=cast.workspace.waba_id,
+        template_id="1",
+        name=f"template_of_{cast.tenant.slug}",
+        language="en",
+        change="message_template_status_update",
+        event="APPROVED",
+        occurred_at=now,
+        digest=SEALED,
+    )
+    return {
+        "messaging_contact": stored.contact_id,
+        "messaging_message": stored.pk,
+        "messaging_messagestatus": status.pk,
+        "messaging_media": media.pk,
+        "templates_wa_templateeventrow": event.pk,
+    }
+
+
+def _connectors(cast: Cast, now: datetime) -> dict[str, object]:
+    tenant_id = cast.tenant.pk
+    pending = WebhookPending.objects.create(
+        delivery_id=int(cast.workspace.external_id), received_at=now, tenant_id=tenant_id
+    )
+    dead = WebhookDead.objects.create(
+        tenant_id=tenant_id,
+        kind="DEAD",
+        reason=f"Could not be stored for {cast.tenant.slug}",
+        sealed=SEALED,
+        delivery_id=1,
+        received_at=now,
+    )
+    WebhookLedger.objects.create(tenant_id=tenant_id, updates=3, processed=2, dead=1)
+    unhandled = WebhookUnhandled.objects.create(
+        tenant_id=tenant_id, field=f"calls_{cast.tenant.slug}", kind="x", count=1
+    )
+    return {
+        "connectors_webhookpending": pending.pk,
+        "connectors_webhookdead": dead.pk,
+        "connectors_webhookledger": tenant_id,
+        "connectors_webhookunhandled": unhandled.pk,
+    }
