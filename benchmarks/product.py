@@ -1,0 +1,133 @@
+"""This system as ``make up`` starts it, and the same receiver without a store."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from benchmarks.engines import Engines
+from benchmarks.load import Spec
+from benchmarks.processes import Server, answers, listen
+from sigma import programs
+from workspaces import demo_facts
+from workspaces.demo_facts import DemoFacts
+
+TABLES = (
+    "webhook_deliveries, webhook_pending, webhook_dead, webhook_ledger, webhook_unhandled, "
+    "messages, message_statuses, media, contacts, contact_identities, template_events"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """An installation with its demo tenant, nothing of it running yet."""
+
+    database_url: str
+    redis_url: str
+    home: Path
+    env: dict[str, str]
+    facts: DemoFacts
+
+    def web(self, *, application: str = "sigma.asgi:application") -> tuple[Server, str]:
+        """Start a web process; return it and its base URL."""
+        with listen() as listener:
+            port = listener.getsockname()[1]
+            argv = tuple(
+                application if part == "sigma.asgi:application" else part
+                for part in programs.web(self.env, listener.fileno()).argv
+            )
+            server = Server(
+                argv, env=self.env, log=self.home / "web.log", pass_fds=(listener.fileno(),)
+            )
+            # The socket listens already: only an answer tells that the server is there.
+            server.wait_until(lambda: _is_healthy(port))
+        return server, f"http://127.0.0.1:{port}"
+
+    def worker(self) -> Server:
+        """Start the ingest worker; return it when it takes tasks."""
+        program = programs.workers(self.env)[0]
+        log = self.home / "worker.log"
+        log.write_text("")
+        server = Server(program.argv, env=self.env, log=log)
+        return server.wait_until(lambda: "ready" in log.read_text())
+
+    def spec(self, base_url: str, *, count: int) -> Spec:
+        """Return a load for the demo tenant."""
+        facts = self.facts
+        return Spec(
+            url=f"{base_url}/webhooks/whatsapp/{facts.tenant_slug}", secret=facts.app_secret,
+            waba_id=facts.waba_id, phone_number_id=facts.phone_number_id, count=count,
+        )  # fmt: skip
+
+    def empty(self) -> None:
+        """Remove all traffic, and let the database settle."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            connection.execute(f"TRUNCATE {TABLES}")  # type: ignore[arg-type]
+            connection.execute("CHECKPOINT")
+
+    def count(self, table: str) -> int:
+        """Count the rows of a table."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            counting = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
+            row = connection.execute(counting).fetchone()
+        return int(row[0]) if row else 0
+
+    def wait_until_stored(self, messages: int, *, seconds: float) -> float:
+        """Return the wall-clock time at which everything was stored.
+
+        Raises:
+            TimeoutError: something is still owed.
+        """
+        deadline = time.monotonic() + seconds
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            while time.monotonic() < deadline:
+                row = connection.execute(
+                    "SELECT (SELECT count(*) FROM webhook_pending) = 0 AND "
+                    "(SELECT count(*) FROM messages) >= %s",
+                    (messages,),
+                ).fetchone()
+                if row and row[0]:
+                    return time.time()
+                time.sleep(0.02)
+        raise TimeoutError(f"{self.count('messages')} of {messages} messages stored.")
+
+
+def install(engines: Engines) -> Product:
+    """Make the database, the tables and the demo tenant."""
+    home = engines.home / "product"
+    home.mkdir(mode=0o700)
+    env = {
+        **os.environ,
+        "DATABASE_URL": engines.database("product"),
+        "REDIS_URL": engines.broker(1),
+        "SIGMA_HOME": str(home),
+        "SIGMA_EMBEDDED": "true",
+        "PYTHONWARNINGS": "ignore",
+    }
+    for name, *arguments in (
+        ("migrate", "--no-input"),
+        ("create_demo", "--base-url", "http://127.0.0.1:1", "--sender-url", "http://127.0.0.1:2"),
+    ):
+        argv = programs.manage(name, env, name, *arguments).argv
+        subprocess.run(argv, env=env, check=True, stdout=subprocess.DEVNULL)
+    facts = demo_facts.read(home)
+    assert facts is not None
+    return Product(env["DATABASE_URL"], env["REDIS_URL"], home, env, facts)
+
+
+def _is_healthy(port: int) -> bool:
+    probe = (
+        "import sys,urllib.request as u;"
+        f"sys.exit(u.urlopen('http://127.0.0.1:{port}/healthz',timeout=5).status!=200)"
+    )
+    if not answers(port):
+        return False
+    done = subprocess.run([sys.executable, "-c", probe], check=False, capture_output=True)
+    return done.returncode == 0
