@@ -9,8 +9,9 @@ from django.db.models.functions import Now
 class WebhookDelivery(models.Model):
     """Raw: one callback's sealed body. Append-only, partitioned by UTC day, never updated.
 
-    The migration makes the table: Django does not know partitions. ``tenant_id`` is the nil UUID for
-    callbacks of an app that several tenants share, until processing files them under their tenants.
+    The migration makes the table: Django does not know partitions. ``tenant_id`` is the nil UUID
+    for callbacks of an app that several tenants share, until processing files them under their
+    tenants.
     """
 
     id = models.BigIntegerField(primary_key=True)
@@ -29,7 +30,9 @@ class WebhookDelivery(models.Model):
 
 
 class WebhookPending(models.Model):
-    """A callback that is still owed its processing; deleted in the transaction that stores the result."""
+    """A callback that is still owed its processing; deleted in the transaction that stores the
+    result.
+    """
 
     delivery_id = models.BigIntegerField(primary_key=True)
     received_at = models.DateTimeField()
@@ -45,7 +48,9 @@ class WebhookPending(models.Model):
 
 
 class DeadKind(models.TextChoices):
-    """``DEAD``: could not be parsed or stored. ``QUARANTINE``: belongs to no workspace of the tenant."""
+    """``DEAD``: could not be parsed or stored. ``QUARANTINE``: belongs to no workspace of the
+    tenant.
+    """
 
     DEAD = "DEAD"
     QUARANTINE = "QUARANTINE"

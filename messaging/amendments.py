@@ -22,9 +22,10 @@ LATEST = """
 EDIT = f"""
 UPDATE messages m SET text = a.text, edited_at = a.timestamp_utc
 FROM ({LATEST.format(kind="edit")}) a
-WHERE m.workspace_id = a.workspace_id AND m.platform_message_id = a.reply_to AND m.sender = a.sender
-  AND m.revoked_at IS NULL AND (m.edited_at IS NULL OR m.edited_at < a.timestamp_utc)
-"""
+WHERE m.workspace_id = a.workspace_id AND m.platform_message_id = a.reply_to
+  AND m.sender = a.sender AND m.revoked_at IS NULL
+  AND (m.edited_at IS NULL OR m.edited_at < a.timestamp_utc)
+"""  # noqa: S608 - names of ours
 REVOKE = f"""
 WITH revoked AS (
     UPDATE messages m SET text = NULL, content = '{{}}', revoked_at = a.timestamp_utc
@@ -38,7 +39,7 @@ WITH revoked AS (
 UPDATE messages e SET text = NULL, content = '{{}}' FROM revoked
 WHERE e.workspace_id = revoked.workspace_id AND e.reply_to = revoked.platform_message_id
   AND e.type = 'edit'
-"""
+"""  # noqa: S608 - names of ours
 ANY = """
 SELECT EXISTS (SELECT FROM {rows} JOIN messages a
   ON a.workspace_id = r.workspace_id AND a.reply_to = r.platform_message_id
@@ -47,7 +48,7 @@ SELECT EXISTS (SELECT FROM {rows} JOIN messages a
 
 
 def apply(added: Iterable[MessageKey], targets: Iterable[MessageKey]) -> None:
-    """Amend messages stored just now (``added``) and those that new amendments mean (``targets``)."""
+    """Amend messages stored just now (``added``) and what new amendments mean (``targets``)."""
     rows = sorted({*added, *targets})
     if not rows or not bulk.run(ANY, COLUMNS, rows)[0][0]:
         return

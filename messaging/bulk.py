@@ -1,7 +1,7 @@
 """Many rows in one statement: binary arrays through ``unnest``, duplicates skipped by the database.
 
-Measured against ``bulk_create(ignore_conflicts=True)``: several times faster, and it tells which rows were
-new. It runs on Django's connection, inside the caller's transaction.
+Measured against ``bulk_create(ignore_conflicts=True)``: several times faster, and it tells which
+rows were new. It runs on Django's connection, inside the caller's transaction.
 """
 
 from __future__ import annotations

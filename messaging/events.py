@@ -1,6 +1,7 @@
 """The words of messaging: what happened, independent of any platform's wire format.
 
-Values hold identities in the clear and live in memory only; storage digests or seals every one of them.
+Values hold identities in the clear and live in memory only; storage digests or seals every one of
+them.
 """
 
 from __future__ import annotations
@@ -61,10 +62,11 @@ class MediaItem:
 class MessageEvent:
     """One message, sent or received.
 
-    ``platform_message_id`` is Meta's wamid in the clear (or ``sha256:<hex>`` of the canonical update
-    when Meta sent none). ``reply_to`` is the wamid that this message answers, reacts to, edits or
-    revokes. ``contact`` is the person at the other end; ``sender`` the one who spoke. ``content`` holds
-    the structured rest and never a phone number. ``status`` is set by history imports only.
+    ``platform_message_id`` is Meta's wamid in the clear (or ``sha256:<hex>`` of the canonical
+    update when Meta sent none). ``reply_to`` is the wamid that this message answers, reacts to,
+    edits or revokes. ``contact`` is the person at the other end; ``sender`` the one who spoke.
+    ``content`` holds the structured rest and never a phone number. ``status`` is set by history
+    imports only.
     """
 
     phone_number_id: str
@@ -114,7 +116,9 @@ class IdentityChange:
 
 @dataclass(frozen=True, slots=True)
 class Unhandled:
-    """An update we keep (sealed, in Raw) and count, but do not model: ``field`` and ``kind`` say which."""
+    """An update we keep (sealed, in Raw) and count, but do not model: ``field`` and ``kind`` say
+    which.
+    """
 
     field: str
     kind: str

@@ -1,13 +1,13 @@
 """Recognise people by keyed digests: any of phone, BSUID and parent BSUID leads to one contact.
 
-A user may have no phone number at all. A phone number that comes with a *new* BSUID was given to somebody
-else: it moves to a new contact, and nobody's history is merged silently.
+A user may have no phone number at all. A phone number that comes with a *new* BSUID was given to
+somebody else: it moves to a new contact, and nobody's history is merged silently.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from messaging import bulk
@@ -16,11 +16,8 @@ from messaging.models import IdentityKind
 from workspaces.identity import Digester, digester
 from workspaces.ids import uuid7
 
-# (tenant, digest): the key under which an identity is found.
-Key = tuple[UUID, str]
-
 FIND = """
-SELECT i.tenant_id, i.digest, i.contact_id, c.display_name, c.username
+SELECT i.digest, i.contact_id, c.display_name, c.username
 FROM {rows} JOIN contact_identities i ON i.tenant_id = r.tenant_id AND i.digest = r.digest
 JOIN contacts c ON c.id = i.contact_id
 """
@@ -46,150 +43,183 @@ FROM {rows} WHERE c.id = r.id
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('contacts:' || r.tenant_id, 0)) FROM {rows}"
 
 
-@dataclass(slots=True)
-class _Known:
-    contact_id: UUID
+@dataclass(slots=True, eq=False)
+class Contact:
+    """A contact as the batch sees it."""
+
+    id: UUID
     display_name: str
     username: str
 
 
+@dataclass(slots=True, eq=False)
+class Someone:
+    """A person with the digests of his identities, each computed once per batch."""
+
+    tenant_id: UUID
+    person: Person
+    phone: str | None
+    user: str | None
+    parent: str | None
+
+    @property
+    def digests(self) -> list[tuple[IdentityKind, str]]:
+        """The identities that are present."""
+        kinds = (
+            (IdentityKind.PHONE, self.phone),
+            (IdentityKind.USER, self.user),
+            (IdentityKind.PARENT, self.parent),
+        )
+        return [(kind, digest) for kind, digest in kinds if digest]
+
+    @property
+    def primary(self) -> str | None:
+        """The digest that stands for the person: of the phone, else the BSUID, else the parent."""
+        return self.phone or self.user or self.parent
+
+
+def identify(digest: Digester, tenant_id: UUID, person: Person) -> Someone:
+    """Digest a person's identities."""
+    return Someone(
+        tenant_id,
+        person,
+        digest.phone(person.phone) if person.phone else None,
+        digest.user(person.user_id) if person.user_id else None,
+        digest.parent(person.parent_user_id) if person.parent_user_id else None,
+    )
+
+
+def primary(digest: Digester, person: Person) -> str | None:
+    """Return the digest that stands for a person, without computing the others."""
+    if person.phone:
+        return digest.phone(person.phone)
+    if person.user_id:
+        return digest.user(person.user_id)
+    return digest.parent(person.parent_user_id) if person.parent_user_id else None
+
+
+@dataclass(slots=True)
+class _News:
+    """What :meth:`People.resolve` has to write."""
+
+    contacts: list[tuple[UUID, UUID, str, str]] = field(default_factory=list)
+    links: dict[str, tuple[UUID, str, str, UUID]] = field(default_factory=dict)
+    with_user_id: set[UUID] = field(default_factory=set)
+
+
 class People:
-    """The contacts of one batch. Call :meth:`resolve` once, then look people up."""
+    """The contacts of one batch, by digest: salted per tenant, a digest never means two tenants."""
 
     def __init__(self) -> None:
         self._digesters: dict[UUID, Digester] = {}
-        self._known: dict[Key, _Known] = {}
-        self._digested: dict[tuple[UUID, Person], list[tuple[IdentityKind, str]]] = {}
+        self._known: dict[str, Contact] = {}
 
     def digester(self, tenant_id: UUID) -> Digester:
         """Return the tenant's digester, kept for the batch."""
-        if tenant_id not in self._digesters:
-            self._digesters[tenant_id] = digester(tenant_id)
-        return self._digesters[tenant_id]
+        found = self._digesters.get(tenant_id)
+        return found or self._digesters.setdefault(tenant_id, digester(tenant_id))
 
-    def primary(self, tenant_id: UUID, person: Person) -> str | None:
-        """Return the digest that stands for a person: of the phone, else the BSUID, else the parent BSUID."""
-        digests = self._digests(tenant_id, person)
-        return digests[0][1] if digests else None
+    def contact_of(self, someone: Someone) -> Contact | None:
+        """Return the contact of somebody given to :meth:`resolve`: BSUID before parent before
+        phone.
 
-    def contact_of(self, tenant_id: UUID, person: Person) -> UUID | None:
-        """Return the contact of a person given to :meth:`resolve`; ``None`` where nothing identifies him."""
-        known = self._strongest(tenant_id, person)
-        return known.contact_id if known else None
+        ``None`` where nothing identifies the person.
+        """
+        known = self._known
+        for digest in (someone.user, someone.parent, someone.phone):
+            if digest and (contact := known.get(digest)):
+                return contact
+        return None
 
     def resolve(
-        self, people: Sequence[tuple[UUID, Person]], changes: Sequence[tuple[UUID, IdentityChange]]
+        self, people: Iterable[Someone], changes: Sequence[tuple[UUID, IdentityChange]]
     ) -> None:
         """Find or create the contact of everybody, and follow changes of number or BSUID."""
-        identified = list(dict.fromkeys((t, p) for t, p in people if p.is_known))
+        identified = [someone for someone in people if someone.primary]
         self._find(identified)
-        changed = [(t, c) for t, c in changes if c.before.is_known and c.after.is_known]
-        strangers = [entry for entry in identified if not self._is_settled(*entry)]
+        changed = [
+            (identify(self.digester(t), t, c.before), identify(self.digester(t), t, c.after))
+            for t, c in changes
+            if c.before.is_known and c.after.is_known
+        ]
+        strangers = [someone for someone in identified if not self._is_settled(someone)]
         if strangers or changed:
             self._settle(strangers, changed)
         self._rename(identified)
 
-    def _digests(self, tenant_id: UUID, person: Person) -> list[tuple[IdentityKind, str]]:
-        cached = self._digested.get((tenant_id, person))
-        if cached is not None:
-            return cached
-        digest = self.digester(tenant_id)
-        candidates = (
-            (IdentityKind.PHONE, person.phone, digest.phone),
-            (IdentityKind.USER, person.user_id, digest.user),
-            (IdentityKind.PARENT, person.parent_user_id, digest.parent),
-        )
-        made = [(kind, make(value)) for kind, value, make in candidates if value]
-        return self._digested.setdefault((tenant_id, person), made)
-
-    def _strongest(self, tenant_id: UUID, person: Person) -> _Known | None:
-        found = {k: self._known.get((tenant_id, d)) for k, d in self._digests(tenant_id, person)}
-        for kind in (IdentityKind.USER, IdentityKind.PARENT, IdentityKind.PHONE):
-            if known := found.get(kind):
-                return known
-        return None
-
-    def _is_settled(self, tenant_id: UUID, person: Person) -> bool:
-        digests = self._digests(tenant_id, person)
-        contacts = {(k := self._known.get((tenant_id, d))) and k.contact_id for _, d in digests}
+    def _is_settled(self, someone: Someone) -> bool:
+        contacts = {self._known.get(digest) for _, digest in someone.digests}
         return len(contacts) == 1 and None not in contacts
 
-    def _find(self, people: Iterable[tuple[UUID, Person]]) -> None:
-        keys = {(t, d) for t, p in people for _, d in self._digests(t, p)} - self._known.keys()
-        for row in bulk.run(FIND, ("tenant_id uuid", "digest text"), sorted(keys)):
-            self._known[row[0], row[1]] = _Known(row[2], row[3], row[4])
+    def _find(self, people: Iterable[Someone]) -> None:
+        wanted = {d: s.tenant_id for s in people for d in (s.phone, s.user, s.parent) if d}
+        rows = [(tenant_id, d) for d, tenant_id in wanted.items() if d not in self._known]
+        contacts: dict[UUID, Contact] = {contact.id: contact for contact in self._known.values()}
+        for digest, *row in bulk.run(FIND, ("tenant_id uuid", "digest text"), rows):
+            self._known[digest] = contacts.setdefault(row[0], Contact(*row))
 
     def _settle(
-        self, strangers: list[tuple[UUID, Person]], changed: list[tuple[UUID, IdentityChange]]
+        self, strangers: Sequence[Someone], changed: Sequence[tuple[Someone, Someone]]
     ) -> None:
-        """Create and link under a lock per tenant, so that two workers never make one person twice."""
-        tenants = sorted({t for t, _ in strangers} | {t for t, _ in changed})
-        bulk.run(LOCK, ("tenant_id text",), [(str(t),) for t in tenants])
-        concerned = [*strangers, *((t, p) for t, c in changed for p in (c.before, c.after))]
-        for tenant_id, person in concerned:  # what was read before the lock may be out of date
-            for _, digest in self._digests(tenant_id, person):
-                self._known.pop((tenant_id, digest), None)
+        """Create and link under a lock per tenant: two workers never make one person twice."""
+        concerned = [*strangers, *(side for change in changed for side in change)]
+        tenants = sorted({str(someone.tenant_id) for someone in concerned})
+        bulk.run(LOCK, ("tenant_id text",), [(tenant,) for tenant in tenants])
+        for someone in concerned:  # what was read before the lock may be out of date
+            for _, digest in someone.digests:
+                self._known.pop(digest, None)
         self._find(concerned)
-        owners = {known.contact_id for known in self._known.values()}
+        owners = {contact.id for contact in self._known.values()}
         rows = bulk.run(WITH_USER_ID, ("id uuid",), [(owner,) for owner in owners])
-        with_user_id = {row[0] for row in rows}
-        made: dict[UUID, tuple[UUID, str, str]] = {}
-        links: dict[Key, tuple[IdentityKind, UUID]] = {}
-        for tenant_id, person in strangers:
-            known = self._choose(tenant_id, person, with_user_id)
-            if known is None:
-                known = _Known(uuid7(), person.name or "", person.username or "")
-                made[known.contact_id] = (tenant_id, known.display_name, known.username)
-            if person.user_id:
-                with_user_id.add(known.contact_id)
-            self._link(tenant_id, person, known, links)
-        for tenant_id, change in changed:
-            if known := self._strongest(tenant_id, change.before):
-                self._link(tenant_id, change.after, known, links)
-        self._save(made, links)
+        news = _News(with_user_id={row[0] for row in rows})
+        for someone in strangers:
+            self._link(someone, self._choose(someone, news) or self._create(someone, news), news)
+        for before, after in changed:
+            if contact := self.contact_of(before):
+                self._link(after, contact, news)
+        _save(news)
 
-    def _choose(self, tenant_id: UUID, person: Person, with_user_id: set[UUID]) -> _Known | None:
-        found = {k: self._known.get((tenant_id, d)) for k, d in self._digests(tenant_id, person)}
-        known = found.get(IdentityKind.USER) or found.get(IdentityKind.PARENT)
-        if known is not None or not person.user_id:
-            return known or found.get(IdentityKind.PHONE)
-        by_phone = found.get(IdentityKind.PHONE)
-        recycled = by_phone is not None and by_phone.contact_id in with_user_id
-        return None if recycled else by_phone
+    def _choose(self, someone: Someone, news: _News) -> Contact | None:
+        known = self._known
+        by_user = known.get(someone.user or "") or known.get(someone.parent or "")
+        by_phone = known.get(someone.phone or "")
+        if by_user is not None or by_phone is None or not someone.user:
+            return by_user or by_phone
+        # The number has a new BSUID: it was given to somebody else.
+        return None if by_phone.id in news.with_user_id else by_phone
 
-    def _link(
-        self, tenant_id: UUID, person: Person, known: _Known,
-        links: dict[Key, tuple[IdentityKind, UUID]],
-    ) -> None:  # fmt: skip
-        for kind, digest in self._digests(tenant_id, person):
-            self._known[tenant_id, digest] = known
-            links[tenant_id, digest] = (kind, known.contact_id)
-
-    def _save(
-        self,
-        made: dict[UUID, tuple[UUID, str, str]],
-        links: dict[Key, tuple[IdentityKind, UUID]],
-    ) -> None:
-        bulk.run(
-            ADD_CONTACTS,
-            ("id uuid", "tenant_id uuid", "display_name text", "username text"),
-            [(contact_id, *row) for contact_id, row in made.items()],
+    def _create(self, someone: Someone, news: _News) -> Contact:
+        person = someone.person
+        contact = Contact(uuid7(), person.name or "", person.username or "")
+        news.contacts.append(
+            (contact.id, someone.tenant_id, contact.display_name, contact.username)
         )
-        bulk.run(
-            LINK,
-            ("tenant_id uuid", "digest text", "kind text", "contact_id uuid"),
-            sorted((t, d, str(kind), contact) for (t, d), (kind, contact) in links.items()),
-        )
+        return contact
 
-    def _rename(self, people: Iterable[tuple[UUID, Person]]) -> None:
-        changed: dict[UUID, tuple[str, str]] = {}
-        for tenant_id, person in people:
-            known = self._strongest(tenant_id, person)
-            if known is None:
+    def _link(self, someone: Someone, contact: Contact, news: _News) -> None:
+        if someone.user:
+            news.with_user_id.add(contact.id)
+        for kind, digest in someone.digests:
+            self._known[digest] = contact
+            news.links[digest] = (someone.tenant_id, digest, kind.value, contact.id)
+
+    def _rename(self, people: Iterable[Someone]) -> None:
+        changed: dict[UUID, tuple[UUID, str, str]] = {}
+        for someone in people:
+            contact, person = self.contact_of(someone), someone.person
+            if contact is None:
                 continue
-            name, username = person.name or known.display_name, person.username or known.username
-            if (name, username) != (known.display_name, known.username):
-                known.display_name, known.username = name, username
-                changed[known.contact_id] = (name, username)
-        rows = sorted((contact_id, *names) for contact_id, names in changed.items())
-        bulk.run(RENAME, ("id uuid", "display_name text", "username text"), rows)
+            name = person.name or contact.display_name
+            username = person.username or contact.username
+            if name != contact.display_name or username != contact.username:
+                contact.display_name, contact.username = name, username
+                changed[contact.id] = (contact.id, name, username)
+        columns = ("id uuid", "display_name text", "username text")
+        bulk.run(RENAME, columns, sorted(changed.values()))
+
+
+def _save(news: _News) -> None:
+    columns = ("id uuid", "tenant_id uuid", "display_name text", "username text")
+    bulk.run(ADD_CONTACTS, columns, news.contacts)
+    columns = ("tenant_id uuid", "digest text", "kind text", "contact_id uuid")
+    bulk.run(LINK, columns, [news.links[digest] for digest in sorted(news.links)])

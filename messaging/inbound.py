@@ -1,23 +1,26 @@
 """Store what was received, in bulk and idempotently: the same events again change nothing.
 
-The caller owns the transaction. Every insert skips what is there already, so a repeated callback, in
-whatever cut, has its effect once. Rows go in sorted by their unique key, or concurrent batches deadlock.
+The caller owns the transaction. Every insert skips what is there already, so a repeated callback,
+in whatever cut, has its effect once. Rows go in sorted by their unique key, or concurrent batches
+deadlock.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from msgspec import json
+
 from messaging import amendments, bulk, receipts
-from messaging.events import Direction, IdentityChange, MessageEvent, Person, Source, StatusUpdate
-from messaging.identities import People
+from messaging.events import Direction, IdentityChange, MessageEvent, Source, StatusUpdate
+from messaging.identities import People, Someone, identify, primary
 from messaging.incoming import Incoming
 from messaging.receipts import MessageKey
 from workspaces import keys
 from workspaces.envelope import associated_data
+from workspaces.identity import Digester
 from workspaces.ids import uuid7
 
 SEALED_ID = "messages.sealed_id"
@@ -33,12 +36,12 @@ NAMES = ", ".join(column.split(" ", 1)[0] for column in COLUMNS)
 INSERT = f"""
 INSERT INTO messages ({NAMES}) SELECT {NAMES} FROM {{rows}}
 ON CONFLICT (workspace_id, platform_message_id) DO NOTHING RETURNING id
-"""
+"""  # noqa: S608 - names of ours
 INSERT_MEDIA = """
 INSERT INTO media (id, tenant_id, workspace_id, message_id, platform_media_id, mime_type, sha256,
                    filename, voice, animated, expires_at)
-SELECT id, tenant_id, workspace_id, message_id, platform_media_id, mime_type, sha256, filename, voice,
-       animated, sent_at + interval '7 days'
+SELECT id, tenant_id, workspace_id, message_id, platform_media_id, mime_type, sha256, filename,
+       voice, animated, sent_at + interval '7 days'
 FROM {rows} ON CONFLICT DO NOTHING
 """
 MEDIA_COLUMNS = (
@@ -46,10 +49,11 @@ MEDIA_COLUMNS = (
     "mime_type text", "sha256 text", "filename text", "voice bool", "animated bool",
     "sent_at timestamptz",
 )  # fmt: skip
-# Most writers of a workspace go side by side. Those who look for rows that another batch may be adding
-# at this moment (receipts of an echoed message, targets of an edit) go alone.
+# Most writers of a workspace go side by side. Those who look for rows that another batch may be
+# adding at this moment (receipts of an echoed message, targets of an edit) go alone.
 LOCK = """
-SELECT CASE WHEN r.alone THEN pg_advisory_xact_lock(r.key) ELSE pg_advisory_xact_lock_shared(r.key) END
+SELECT CASE WHEN r.alone THEN pg_advisory_xact_lock(r.key)
+            ELSE pg_advisory_xact_lock_shared(r.key) END
 FROM (SELECT hashtextextended('messages:' || workspace_id, 0) AS key, alone FROM {rows}) r
 """
 
@@ -61,55 +65,59 @@ class Stored:
     duplicates: set[int] = field(default_factory=set)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Row:
+    """A message on its way into the table, and the batch position it came from."""
+
     position: int
-    message_id: UUID
-    key: MessageKey
     incoming: Incoming
     event: MessageEvent
-    values: tuple[object, ...]
+    contact: Someone
+    digest: Digester
+    platform_message_id: str
+    message_id: UUID
+
+    @property
+    def key(self) -> MessageKey:
+        return MessageKey(self.incoming.workspace_id, self.platform_message_id)
+
+    @property
+    def order(self) -> tuple[str, bool]:
+        """Every batch inserts in the same order; where history carries a message too, live goes
+        first.
+        """
+        return self.platform_message_id, self.event.source == Source.HISTORY
 
 
 def store(batch: Sequence[Incoming]) -> Stored:
     """Store a batch of events and return which of them were known before."""
     people = People()
     _lock(batch)
-    people.resolve(*_people_in(batch))
-    rows = [_row(i, incoming, people) for i, incoming in enumerate(batch) if _is_message(incoming)]
-    fresh = _insert_messages(rows)
-    stored = Stored({row.position for row in rows if row.message_id not in fresh})
+    rows = sorted(_messages_in(batch, people), key=lambda row: row.order)
+    people.resolve([row.contact for row in rows], _changes_in(batch))
+    values = [_values(row, people) for row in rows]
+    fresh = {row[0] for row in bulk.run(INSERT, COLUMNS, values)}
     added = [row for row in rows if row.message_id in fresh]
     _insert_media(added)
-    statuses = [(i, e) for i, e in enumerate(batch) if isinstance(e.event, StatusUpdate)]
-    stored.duplicates |= receipts.store(statuses, people, [r.key for r in added if _is_ours(r)])
-    amendments.apply(
-        [row.key for row in added],
-        [MessageKey(r.key.workspace_id, target) for r in added if (target := _amended(r, people))],
-    )
+    stored = Stored({row.position for row in rows if row.message_id not in fresh})
+    echoed = [row.key for row in added if row.event.direction == Direction.OUTBOUND]
+    stored.duplicates |= receipts.store(_statuses_in(batch), people, echoed)
+    amended = [MessageKey(r.key.workspace_id, target) for r in added if (target := _amended(r))]
+    amendments.apply([row.key for row in added], amended)
     return stored
 
 
-def _is_message(incoming: Incoming) -> bool:
-    return isinstance(incoming.event, MessageEvent)
-
-
-def _is_ours(row: _Row) -> bool:
-    return row.event.direction == Direction.OUTBOUND
-
-
-def _amended(row: _Row, people: People) -> str | None:
+def _amended(row: _Row) -> str | None:
     if row.event.type not in AMENDING or not row.event.reply_to:
         return None
-    return people.digester(row.incoming.tenant_id).wamid(row.event.reply_to)
+    return row.digest.wamid(row.event.reply_to)
 
 
 def _lock(batch: Iterable[Incoming]) -> None:
-    alone: dict[str, bool] = {}
-    for incoming in batch:
-        workspace_id = str(incoming.workspace_id)
-        alone[workspace_id] = alone.get(workspace_id, False) or _goes_alone(incoming)
-    bulk.run(LOCK, ("workspace_id text", "alone bool"), sorted(alone.items()))
+    everybody = {incoming.workspace_id for incoming in batch}
+    alone = {incoming.workspace_id for incoming in batch if _goes_alone(incoming)}
+    rows = sorted((str(workspace_id), workspace_id in alone) for workspace_id in everybody)
+    bulk.run(LOCK, ("workspace_id text", "alone bool"), rows)
 
 
 def _goes_alone(incoming: Incoming) -> bool:
@@ -119,43 +127,46 @@ def _goes_alone(incoming: Incoming) -> bool:
     return event.direction == Direction.OUTBOUND or event.type in AMENDING
 
 
-def _people_in(
-    batch: Iterable[Incoming],
-) -> tuple[list[tuple[UUID, Person]], list[tuple[UUID, IdentityChange]]]:
-    people, changes = [], []
-    for incoming in batch:
-        if isinstance(incoming.event, MessageEvent):
-            people.append((incoming.tenant_id, incoming.event.contact))
-        elif isinstance(incoming.event, IdentityChange):
-            changes.append((incoming.tenant_id, incoming.event))
-    return people, changes
+def _messages_in(batch: Iterable[Incoming], people: People) -> Iterator[_Row]:
+    for position, incoming in enumerate(batch):
+        event = incoming.event
+        if isinstance(event, MessageEvent):
+            digest = people.digester(incoming.tenant_id)
+            contact = identify(digest, incoming.tenant_id, event.contact)
+            wamid = digest.wamid(event.platform_message_id)
+            yield _Row(position, incoming, event, contact, digest, wamid, uuid7())
 
 
-def _row(position: int, incoming: Incoming, people: People) -> _Row:
-    event = incoming.event
-    assert isinstance(event, MessageEvent)
-    tenant_id = incoming.tenant_id
-    digest = people.digester(tenant_id)
-    message_id = uuid7()
-    key = MessageKey(incoming.workspace_id, digest.wamid(event.platform_message_id))
-    sealed = keys.day_cipher(tenant_id, incoming.delivery_day).seal(
-        event.platform_message_id.encode(), associated_data(tenant_id, SEALED_ID, message_id)
-    )
-    values = (
-        message_id, tenant_id, incoming.workspace_id, people.contact_of(tenant_id, event.contact),
-        key.platform_message_id, event.direction.value, event.source.value, event.type,
-        people.primary(tenant_id, event.sender) or "", event.text, json.dumps(event.content),
+def _statuses_in(batch: Iterable[Incoming]) -> Iterator[receipts.Reported]:
+    for position, incoming in enumerate(batch):
+        if isinstance(incoming.event, StatusUpdate):
+            yield position, incoming, incoming.event
+
+
+def _changes_in(batch: Iterable[Incoming]) -> list[tuple[UUID, IdentityChange]]:
+    return [(i.tenant_id, i.event) for i in batch if isinstance(i.event, IdentityChange)]
+
+
+def _values(row: _Row, people: People) -> tuple[object, ...]:
+    event, incoming, digest = row.event, row.incoming, row.digest
+    contact = people.contact_of(row.contact)
+    same = event.sender is event.contact or event.sender == event.contact
+    sender = row.contact.primary if same else primary(digest, event.sender)
+    return (
+        row.message_id, incoming.tenant_id, incoming.workspace_id, contact.id if contact else None,
+        row.platform_message_id, event.direction.value, event.source.value, event.type,
+        sender or "", event.text, json.encode(event.content).decode() if event.content else "{}",
         digest.wamid(event.reply_to) if event.reply_to else None,
         digest.group(event.group_id) if event.group_id else None,
-        event.timestamp, event.status, sealed, incoming.delivery_id, incoming.delivery_day,
+        event.timestamp, event.status, _seal_id(row), incoming.delivery_id, incoming.delivery_day,
     )  # fmt: skip
-    return _Row(position, message_id, key, incoming, event, values)
 
 
-def _insert_messages(rows: list[_Row]) -> set[UUID]:
-    # Live before history: where both carry a message, what was seen live stands.
-    ordered = sorted(rows, key=lambda row: (row.key, row.event.source == Source.HISTORY))
-    return {row[0] for row in bulk.run(INSERT, COLUMNS, [row.values for row in ordered])}
+def _seal_id(row: _Row) -> bytes:
+    tenant_id = row.incoming.tenant_id
+    cipher = keys.day_cipher(tenant_id, row.incoming.delivery_day)
+    associated = associated_data(tenant_id, SEALED_ID, row.message_id)
+    return cipher.seal(row.event.platform_message_id.encode(), associated)
 
 
 def _insert_media(rows: Iterable[_Row]) -> None:

@@ -11,7 +11,9 @@ from messaging.events import IdentityChange, MessageEvent, StatusUpdate
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One event for one workspace; ``delivery_id`` and ``delivery_day`` lead back to its Raw callback."""
+    """One event for one workspace; ``delivery_id`` and ``delivery_day`` lead back to its Raw
+    callback.
+    """
 
     tenant_id: UUID
     workspace_id: UUID

@@ -1,7 +1,8 @@
 """Contacts, messages, statuses and media, without a phone number in the clear anywhere.
 
-Integrity lives in named constraints. Foreign keys of the bulk-written tables are not enforced by the
-database: each would cost a trigger call per row, and rows are only ever removed by tenant erasure.
+Integrity lives in named constraints. Foreign keys of the bulk-written tables are not enforced by
+the database: each would cost a trigger call per row, and rows are only ever removed by tenant
+erasure.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class ContactIdentity(models.Model):
 
 
 class Message(models.Model):
-    """One message; ``platform_message_id`` and ``sender`` are keyed digests, ``sealed_id`` the wamid.
+    """One message; ``platform_message_id`` and ``sender`` are keyed digests, ``sealed_id`` the
+    wamid.
 
     ``delivery_id`` and ``delivery_day`` point at the Raw callback it came from, while that is kept.
     """

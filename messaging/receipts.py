@@ -1,20 +1,21 @@
 """Store receipts and carry the messages they belong to forward.
 
-A receipt may come before its message (an echo, an import, another system's send): it is kept, and applied
-when the message is stored.
+A receipt may come before its message (an echo, an import, another system's send): it is kept, and
+applied when the message is stored.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from msgspec import json
+
 from messaging import bulk
 from messaging.events import StatusUpdate
-from messaging.identities import People
+from messaging.identities import People, primary
 from messaging.incoming import Incoming
 from messaging.statuses import Progress, Receipt, advance
 
@@ -36,7 +37,9 @@ INSERT = f"""
 INSERT INTO message_statuses ({NAMES}) SELECT {NAMES} FROM {{rows}}
 ON CONFLICT (workspace_id, platform_message_id, status, participant) DO NOTHING
 RETURNING workspace_id, platform_message_id, status, participant
-"""
+"""  # noqa: S608 - names of ours
+# Position in the batch, what came, and the receipt in it.
+Reported = tuple[int, Incoming, StatusUpdate]
 KEY_COLUMNS = ("workspace_id uuid", "platform_message_id text")
 STORED = """
 SELECT s.workspace_id, s.platform_message_id, s.status, s.timestamp_utc, s.errors, s.pricing
@@ -81,19 +84,15 @@ class _Row(NamedTuple):
         return MessageKey(self.workspace_id, self.platform_message_id)
 
 
-def store(
-    statuses: Sequence[tuple[int, Incoming]], people: People, added: Sequence[MessageKey]
-) -> set[int]:
+def store(statuses: Iterable[Reported], people: People, added: Sequence[MessageKey]) -> set[int]:
     """Store receipts (with their positions in the batch) and advance their messages.
 
-    ``added`` names messages of the business stored just now, which earlier receipts may be waiting for.
-    Returns the positions of receipts that were there already.
+    ``added`` names messages of the business stored just now, which earlier receipts may be waiting
+    for. Returns the positions of receipts that were there already.
     """
     rows: dict[tuple[object, ...], tuple[int, _Row, StatusUpdate]] = {}
     duplicates = set()
-    for position, incoming in statuses:
-        event = incoming.event
-        assert isinstance(event, StatusUpdate)
+    for position, incoming, event in statuses:
         row = _row(incoming, event, people)
         if row.identity in rows:
             duplicates.add(position)  # twice in one batch
@@ -123,9 +122,9 @@ def _row(incoming: Incoming, event: StatusUpdate, people: People) -> _Row:
         event.status,
         participant,
         event.timestamp,
-        people.primary(incoming.tenant_id, event.recipient),
-        json.dumps(event.errors) if event.errors else None,
-        json.dumps(event.pricing) if event.pricing else None,
+        primary(digest, event.recipient),
+        json.encode(event.errors).decode() if event.errors else None,
+        json.encode(event.pricing).decode() if event.pricing else None,
         event.callback_data,
     )
 
@@ -145,5 +144,5 @@ def _project(pending: dict[MessageKey, list[Receipt]], added: Sequence[MessageKe
         before = Progress(status, delivery)
         after = advance(before, pending[MessageKey(workspace_id, platform_id)])
         if after != before:
-            changed.append((message_id, after.status, json.dumps(after.delivery)))
+            changed.append((message_id, after.status, json.encode(after.delivery).decode()))
     bulk.run(ADVANCE, ("id uuid", "status text", "delivery jsonb"), changed)

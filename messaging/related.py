@@ -10,7 +10,7 @@ from uuid import UUID
 from messaging.inbound import SEALED_ID
 from messaging.models import Contact, Media, Message, MessageStatus
 from workspaces import keys
-from workspaces.envelope import KeyDestroyed, associated_data
+from workspaces.envelope import associated_data, key_id_of
 from workspaces.models import Workspace
 
 # Returns the original JSON object of each message, by message id, as far as it is kept.
@@ -74,15 +74,13 @@ class Related:
     def clear_ids(self) -> dict[UUID, str]:
         """The platform's own message ids by message id, without those whose day was purged."""
         sealed = {m.id: bytes(m.sealed_id) for m in self._messages if m.sealed_id is not None}
-        keys.preload(sealed.values())
-        opened = {message_id: self._open(message_id, value) for message_id, value in sealed.items()}
-        return {message_id: value for message_id, value in opened.items() if value is not None}
+        alive = keys.preload(sealed.values())
+        return {
+            message_id: self._open(message_id, value)
+            for message_id, value in sealed.items()
+            if key_id_of(value) in alive
+        }
 
-    def _open(self, message_id: UUID, sealed: bytes) -> str | None:
-        try:
-            cipher = keys.cipher_of(sealed)
-        except KeyDestroyed:
-            return None
-        return cipher.open(sealed, associated_data(self._tenant_id, SEALED_ID, message_id)).decode(
-            "utf-8", "replace"
-        )
+    def _open(self, message_id: UUID, sealed: bytes) -> str:
+        associated = associated_data(self._tenant_id, SEALED_ID, message_id)
+        return keys.cipher_of(sealed).open(sealed, associated).decode()

@@ -1,7 +1,8 @@
 """Where a message got to: a projection of its receipts that only moves forward.
 
-Receipts arrive late, twice and in any order. ``failed`` ends a message that was not delivered yet; what
-arrives after it is kept as evidence (its time) and changes nothing. Rule: webhooks reference, "Order".
+Receipts arrive late, twice and in any order. ``failed`` ends a message that was not delivered yet;
+what arrives after it is kept as evidence (its time) and changes nothing. Rule: webhooks reference,
+"Order".
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A message's status and what is known of its delivery (first time of each status, errors, pricing)."""
+    """A message's status and what is known of its delivery (first time of each status, errors,
+    pricing).
+    """
 
     status: str | None
     delivery: dict[str, Any]

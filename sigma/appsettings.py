@@ -1,4 +1,5 @@
-"""WhatsApp secrets from ``appsettings.json`` and the environment, in the shape the documentation shows.
+"""WhatsApp secrets from ``appsettings.json`` and the environment, in the shape the documentation
+shows.
 
 The environment wins over the file: ``Platforms__WhatsApp__AppSecrets__<tenant>``,
 ``Platforms__WhatsApp__DefaultAppSecret``, ``Platforms__WhatsApp__VerifyToken``.
@@ -31,7 +32,8 @@ def load(path: Path, environment: Mapping[str, str]) -> WhatsAppSettings:
     """Read and validate the WhatsApp settings.
 
     Raises:
-        InvalidSetting: the file is not of the documented shape, or a value is an example or too short.
+        InvalidSetting: the file is not of the documented shape, or a value is an example or too
+            short.
     """
     section = _section(path)
     settings = WhatsAppSettings(
@@ -47,7 +49,7 @@ def _section(path: Path) -> dict[str, object]:
     if not path.exists():
         return {}
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InvalidSetting(f"{path.name} cannot be read as JSON: {error}") from error
     section: object = document

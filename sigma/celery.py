@@ -23,6 +23,6 @@ app.autodiscover_tasks(["connectors.webhooks"])
 
 @worker_process_init.connect
 def die_with_the_parent(**_: object) -> None:
-    """Ask the kernel to end this pool process when its parent is killed, so that none is orphaned."""
+    """Ask the kernel to end this pool process when its parent is killed: none is orphaned."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

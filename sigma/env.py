@@ -1,4 +1,6 @@
-"""Typed readers of the environment: a wrong value stops the start instead of meaning something else."""
+"""Typed readers of the environment: a wrong value stops the start instead of meaning something
+else.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the master keys come from: the environment, a file, or one made for the embedded default."""
+"""Where master keys come from: the environment, a file, or one made for the embedded default."""
 
 from __future__ import annotations
 

@@ -10,8 +10,6 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from django.core.exceptions import ImproperlyConfigured
-
 from sigma import adminsite, appsettings, databases, engines, masterkey
 from sigma.env import Env, InvalidSetting
 from sigma.secretkey import load_secret_key
@@ -36,9 +34,13 @@ try:
     # The address Meta and browsers reach us at; shown in callback URLs and download links.
     SIGMA_PUBLIC_URL = env.text("SIGMA_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
     DATABASES = {"default": databases.parse(ENGINES.database_url)}
+    # Doorbell, rate buckets and caches; callbacks are accepted without it.
+    REDIS_URL = databases.check_broker(ENGINES.redis_url)
     # Secrets in the shape of appsettings.json; the environment wins over the file.
     SIGMA_APPSETTINGS = Path(env.text("SIGMA_APPSETTINGS", str(BASE_DIR / "appsettings.json")))
-    SIGMA_WHATSAPP = appsettings.load(SIGMA_APPSETTINGS, os.environ)
+    SIGMA_WHATSAPP = appsettings.load(
+        SIGMA_APPSETTINGS, os.environ, required=bool(env.text("SIGMA_APPSETTINGS"))
+    )
     # Meta's Graph API, with its version.
     SIGMA_GRAPH_URL = env.text("SIGMA_GRAPH_URL", "https://graph.facebook.com/v26.0").rstrip("/")
     # Largest callback body in bytes; Meta's limit is 3 MB.
@@ -65,7 +67,8 @@ try:
     SIGMA_LOG_LEVEL = env.choice("SIGMA_LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
     SIGMA_LOG_FORMAT = env.choice("SIGMA_LOG_FORMAT", "text", ("text", "json"))
 except InvalidSetting as error:
-    raise ImproperlyConfigured(str(error)) from error
+    # Not ImproperlyConfigured: whichever process starts, the operator reads one line, no traceback.
+    raise SystemExit(f"sigma: {error}") from None
 
 INSTALLED_APPS = [
     "unfold",
@@ -118,13 +121,11 @@ TEMPLATES = [
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": ENGINES.redis_url,
+        "LOCATION": REDIS_URL,
         "KEY_PREFIX": "sigma",
     }
 }
-REDIS_URL = ENGINES.redis_url
-
-CELERY_BROKER_URL = ENGINES.redis_url
+CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "ingest"
 CELERY_TASK_ROUTES = {"maintenance.*": {"queue": "maintenance"}, "ingest.*": {"queue": "ingest"}}

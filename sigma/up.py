@@ -113,6 +113,8 @@ async def _engines(folder: Path, terminal: Terminal, supervisor: Supervisor) -> 
     """Start the engines that the environment does not name, and return the URLs of both."""
     given, kept = state.outside(os.environ), state.read(folder)
     engines = []
+    if all((given.database_url, given.redis_url)):
+        return given
     with terminal.step("Engines prepared"):
         if not given.database_url:
             engines.append(

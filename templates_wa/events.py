@@ -11,8 +11,8 @@ class TemplateEvent:
     """One change of a message template (status, quality, category or components).
 
     ``waba_id`` is the WhatsApp Business Account that owns the template; ``change`` is Meta's field
-    name (``message_template_status_update`` …), ``event`` its new value (``APPROVED``, ``GREEN`` …).
-    ``template_id`` is text because Meta's ids exceed 2**53.
+    name (``message_template_status_update`` …), ``event`` its new value (``APPROVED``, ``GREEN``
+    …). ``template_id`` is text because Meta's ids exceed 2**53.
     """
 
     waba_id: str

@@ -17,7 +17,9 @@ from workspaces.scopes import Scope
 
 @dataclass(frozen=True)
 class Cast:
-    """A tenant with one phone number, its secrets in the clear, and an API key that may do everything."""
+    """A tenant with one phone number, its secrets in the clear, and an API key that may do
+    everything.
+    """
 
     tenant: Tenant
     workspace: Workspace

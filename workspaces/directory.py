@@ -1,4 +1,6 @@
-"""Who answers at which callback URL, and with which secrets: what the receiver looks up per request."""
+"""Who answers at which callback URL, and with which secrets: what the receiver looks up per
+request.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ class Directory:
 
 
 def current_version() -> int:
-    """Return the number that database triggers raise with every change of tenants, keys or secrets."""
+    """Return the number that triggers raise with every change of tenants, keys or secrets."""
     return DirectoryVersion.objects.values_list("version", flat=True).first() or 0
 
 

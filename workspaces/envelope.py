@@ -1,6 +1,8 @@
-"""The sealed form of a value: ``0x01 ‖ key id (8 bytes) ‖ nonce (12) ‖ AES-256-GCM ciphertext and tag``.
+"""The sealed form of a value: ``0x01 ‖ key id (8 bytes) ‖ nonce (12) ‖ AES-256-GCM ciphertext and
+tag``.
 
-The associated data names tenant, table, column and row, so that a value moved elsewhere does not open.
+The associated data names tenant, table, column and row, so that a value moved elsewhere does not
+open.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""Keyed digests of identities: searchable by whoever holds the tenant's salt, useless to anybody else.
+"""Keyed digests of identities: searchable by whoever holds the tenant's salt, useless to anybody
+else.
 
-Plain SHA-256 of a phone number falls to brute force in minutes; an HMAC under 32 random bytes does not.
+Plain SHA-256 of a phone number falls to brute force in minutes; an HMAC under 32 random bytes does
+not.
 """
 
 from __future__ import annotations

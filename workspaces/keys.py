@@ -84,8 +84,8 @@ def cipher_of(sealed: bytes) -> Cipher:
     return _raw_cipher(row)
 
 
-def preload(sealed: Iterable[bytes]) -> None:
-    """Load the keys of many Raw values with one query."""
+def preload(sealed: Iterable[bytes]) -> set[int]:
+    """Load the keys of many Raw values with one query; return the ids of those that still exist."""
     wanted = set()
     for value in sealed:
         try:
@@ -93,8 +93,10 @@ def preload(sealed: Iterable[bytes]) -> None:
         except CannotOpen:
             continue  # whoever opens this one hears about it
     missing = [key_id for key_id in wanted if _raw_ciphers.get(key_id) is None]
-    for row in RawKey.objects.filter(pk__in=missing) if missing else ():
+    rows = list(RawKey.objects.filter(pk__in=missing)) if missing else []
+    for row in rows:
         _raw_cipher(row)
+    return wanted.difference(missing).union(row.pk for row in rows)
 
 
 def destroy_day_keys(*, tenant_id: UUID, before: date) -> int:

@@ -1,6 +1,7 @@
 """Wrap and unwrap data keys under the master keys of the installation.
 
-Form: ``0x01 ‖ id length ‖ id ‖ nonce (12) ‖ AES-256-GCM``. The first configured key wraps, all unwrap.
+Form: ``0x01 ‖ id length ‖ id ‖ nonce (12) ‖ AES-256-GCM``. The first configured key wraps, all
+unwrap.
 """
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ class ApiKey(models.Model):
 
 
 class Role(models.TextChoices):
-    """What a member of a tenant may do: ``VIEWER`` reads, ``MANAGER`` also changes and reads Raw."""
+    """What a tenant's member may do: ``VIEWER`` reads, ``MANAGER`` also changes and reads Raw."""
 
     VIEWER = "VIEWER"
     MANAGER = "MANAGER"
@@ -210,7 +210,7 @@ class Membership(models.Model):
 
 
 class DirectoryVersion(models.Model):
-    """One row that triggers bump whenever a tenant, key or secret changes; web processes poll it."""
+    """One row that triggers raise when a tenant, key or secret changes; web processes poll it."""
 
     version = models.BigIntegerField(default=0)
 

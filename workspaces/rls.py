@@ -39,7 +39,8 @@ def protect(table: str, *, column: str = "tenant_id", grant: str = "SELECT") -> 
     return RunSQL(
         sql=f"""
             ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;
-            CREATE POLICY tenant_rows ON {table} TO {TENANT_ROLE} USING ({mine}) WITH CHECK ({mine});
+            CREATE POLICY tenant_rows ON {table} TO {TENANT_ROLE}
+                USING ({mine}) WITH CHECK ({mine});
             GRANT {grant} ON {table} TO {TENANT_ROLE};
         """,
         reverse_sql=f"""

@@ -153,7 +153,9 @@ class CreateWorkspace(graphene.Mutation):
                 waba_id=input.get("waba_id") or "",
             )  # fmt: skip
         except UnableToCreateWorkspace as refusal:
-            return CreateWorkspace(success=False, errors=[refusal])
+            # Not the exception itself: graphql-core raises whatever exception it is given.
+            error = WorkspaceError(code=refusal.code, field=refusal.field, message=refusal.message)
+            return CreateWorkspace(success=False, errors=[error])
         return CreateWorkspace(success=True, workspace=workspace, errors=[])
 
 

@@ -38,10 +38,12 @@ def check_verify_token(value: str, *, name: str = "The verify token") -> str:
 
 
 def check_app_secret(value: str, *, name: str = "The app secret", tenant: str = "") -> str:
-    """Return ``value`` if it may serve as a Meta app secret (32 hexadecimal digits as Meta issues them).
+    """Return ``value`` if it may serve as a Meta app secret (32 hexadecimal digits as Meta issues
+    them).
 
     Raises:
-        UnusableToken: shorter than 16 characters, an example value, or filed under an example tenant.
+        UnusableToken: shorter than 16 characters, an example value, or filed under an example
+            tenant.
     """
     _refuse_example(value, name)
     _refuse_example(tenant, name)

@@ -66,9 +66,8 @@ def _with_fresh_connection(function: Callable[[], T]) -> T:
 
 
 def _conninfo() -> str:
+    """Return Django's connection parameters for the driver, certificates and all."""
     parameters = connection.get_connection_params()
-    wanted = ("dbname", "user", "password", "host", "port", "sslmode", "options")
-    return make_conninfo(
-        **{name: parameters[name] for name in wanted if parameters.get(name)},
-        application_name="sigma-receiver",
-    )
+    # What is not text is Django's own: cursor factories, adapters.
+    known = {name: value for name, value in parameters.items() if isinstance(value, str) and value}
+    return make_conninfo(**{**known, "application_name": "sigma-receiver"})

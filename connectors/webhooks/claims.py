@@ -1,7 +1,7 @@
 """Take turns: a batch of owed callbacks, shared fairly between the tenants who are waiting.
 
-The pointers are deleted in the caller's transaction: if it rolls back, or its process is killed, they are
-owed again at once. Workers never wait for one another (SKIP LOCKED).
+The pointers are deleted in the caller's transaction: if it rolls back, or its process is killed,
+they are owed again at once. Workers never wait for one another (SKIP LOCKED).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from uuid import UUID
 
 from messaging import bulk
 
-# A loose index scan finds the waiting tenants; each gets an equal share of the batch. Where there are
-# more tenants than places, chance decides, so that none is always last. LATERAL … LIMIT 1 keeps the
-# join a look-up per row, whatever the planner believes about today's partition.
+# A loose index scan finds the waiting tenants; each gets an equal share of the batch. Where there
+# are more tenants than places, chance decides, so that none is always last. LATERAL … LIMIT 1 keeps
+# the join a look-up per row, whatever the planner believes about today's partition.
 CLAIM = """
 WITH RECURSIVE turn AS (
     (SELECT tenant_id FROM webhook_pending ORDER BY tenant_id LIMIT 1)
@@ -46,7 +46,7 @@ ORDER BY taken.delivery_id
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An owed callback, still sealed; ``body`` is ``None`` if its Raw was purged before its turn."""
+    """An owed callback, still sealed; ``body`` is ``None`` if Raw was purged before its turn."""
 
     delivery_id: int
     received_at: datetime

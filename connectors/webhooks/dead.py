@@ -1,4 +1,6 @@
-"""Keep what could not be stored: sealed, with the reason, until an operator replays it or time purges it."""
+"""Keep what could not be stored: sealed, with the reason, until an operator replays it or time
+purges it.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Tell the workers that there is work. The bell may fail: what is owed is a row, and the sweep finds it.
+"""Tell the workers that there is work. The bell may fail: what is owed is a row, and the sweep
+finds it.
 
-A key in the broker says that a drain is on its way or running. The drain removes the key *before* it looks
-a last time, so a callback committed after that look finds no key and rings again.
+A key in the broker says that a drain is on its way or running. The drain removes the key *before*
+it looks a last time, so a callback committed after that look finds no key and rings again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
-"""Empty the work list: batch after batch while there is work, then a moment of patience, then leave."""
+"""Empty the work list: batch after batch while there is work, then a moment of patience, then
+leave.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
@@ -25,7 +28,7 @@ OVERDUE_SECONDS = 1.0
 
 
 def drain(slot: int) -> int:
-    """Process until nothing is owed or the turn is over; return how many callbacks were processed."""
+    """Process until nothing is owed or the turn is over; return how many callbacks that was."""
     total, started = 0, time.monotonic()
     idle_since = started
     while time.monotonic() - started < TURN_SECONDS:
@@ -52,7 +55,9 @@ def sweep() -> bool:
 
 
 def _attempt(slot: int) -> int | None:
-    """Process one batch; ``None`` if the database is away: the work stays owed, the sweep comes back."""
+    """Process one batch; ``None`` if the database is away: the work stays owed, the sweep comes
+    back.
+    """
     try:
         count = process_batch(settings.SIGMA_INGEST_BATCH)
     except (OperationalError, InterfaceError) as error:
@@ -74,14 +79,10 @@ def _leave(slot: int) -> int:
 
 
 def _stay(slot: int) -> None:
-    try:
+    with suppress(RedisError):  # without a key another drain may come; each takes what is left
         doorbell.broker().set(doorbell.key(slot), "1", ex=doorbell.KEY_SECONDS)
-    except RedisError:
-        pass  # without a key another drain may come; both take what the other leaves
 
 
 def _release(slot: int) -> None:
-    try:
+    with suppress(RedisError):  # the key expires by itself
         doorbell.broker().delete(doorbell.key(slot))
-    except RedisError:
-        pass  # the key expires by itself

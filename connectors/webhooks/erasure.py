@@ -1,7 +1,7 @@
 """Right to delete: remove a tenant, keys first.
 
-With the keys gone everything sealed is unreadable at once, in backups too; deleting the rows may then take
-the time it takes, and may be interrupted and run again.
+With the keys gone everything sealed is unreadable at once, in backups too; deleting the rows may
+then take the time it takes, and may be interrupted and run again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from workspaces import keys
 from workspaces.models import RawKey, Tenant, TenantKey, TenantStatus
 
 # Tables of this app and of the templates, beside Raw and what was set aside.
-TABLES = ("webhook_pending", "webhook_unhandled", "template_events")
-# Raw in flight: until every web process has seen that the tenant is gone, one may still store a callback.
+TABLES = ("webhook_pending", "webhook_dead", "webhook_unhandled", "template_events")
+# Raw in flight: until every web process has seen that the tenant is gone, one may still store a
+# callback.
 SETTLE_SECONDS = 2 * POLL_SECONDS
 
 
@@ -37,7 +38,6 @@ def plan(tenant: Tenant) -> list[Step]:
         "raw_keys": RawKey.objects.filter(tenant_id=tenant.id).count(),
         "tenant_keys": TenantKey.objects.filter(tenant=tenant).count(),
         "webhook_deliveries": bulk.count("webhook_deliveries", tenant_id=tenant.id),
-        "webhook_dead": bulk.count("webhook_dead", tenant_id=tenant.id),
         **{table: bulk.count(table, tenant_id=tenant.id) for table in TABLES},
         **messaging.count(tenant.id),
         "workspaces": tenant.workspaces.count(),
@@ -58,7 +58,6 @@ def erase(tenant: Tenant, *, sleep: Callable[[float], None] = time.sleep) -> Ite
     keys.destroy_all(tenant.id)
     for table in TABLES:
         yield Step(table, bulk.delete(table, tenant_id=tenant.id, batch=retention.BATCH))
-    yield Step("webhook_dead", bulk.delete("webhook_dead", tenant_id=tenant.id, batch=retention.BATCH))
     yield Step("webhook_deliveries", retention.delete_rows(tenant_id=tenant.id, before=None))
     yield from (Step(what, count) for what, count in messaging.erase(tenant.id).items())
     yield from _delete_tenant(tenant)

@@ -1,7 +1,7 @@
 """Group commit: callbacks that arrive while a commit runs are the next commit.
 
-One INSERT of many rows answers many requests, so a slow disk costs latency, not throughput. There is no
-timer: an idle inbox commits the first callback at once.
+One INSERT of many rows answers many requests, so a slow disk costs latency, not throughput. There
+is no timer: an idle inbox commits the first callback at once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class InboxUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A verified callback. ``digest`` is its signature: a digest of the body that nobody can guess."""
+    """A verified callback. ``digest`` is its signature: a digest that nobody can guess."""
 
     tenant_id: UUID
     body: bytes
@@ -155,7 +155,9 @@ class Inbox:
     async def _refuse(
         self, batch: list[tuple[Received, asyncio.Future[None]]], error: Exception
     ) -> None:
-        """Answer 503 to the batch and to all who wait behind it: they must not wait for a time-out each."""
+        """Answer 503 to the batch and to all who wait behind it: they must not wait for a time-out
+        each.
+        """
         refused = batch + self._waiting
         self._waiting, self._bytes = [], 0
         logger.error(

@@ -1,4 +1,6 @@
-"""The outcome ledger: accepted updates = processed + quarantined + dead + pending, per tenant, always."""
+"""The outcome ledger: accepted updates = processed + quarantined + dead + pending, per tenant,
+always.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ INSERT INTO webhook_ledger (tenant_id, {", ".join(COUNTS)})
 SELECT tenant_id, {", ".join(COUNTS)} FROM {{rows}}
 ON CONFLICT (tenant_id) DO UPDATE SET updated_at = now(),
     {", ".join(f"{c} = webhook_ledger.{c} + excluded.{c}" for c in COUNTS)}
-"""
+"""  # noqa: S608 - names of ours
 ADD_UNHANDLED = """
 INSERT INTO webhook_unhandled (tenant_id, field, kind, count)
 SELECT tenant_id, field, kind, count FROM {rows}
@@ -67,8 +69,8 @@ class Ledger:
     """A tenant's ledger. Counts are updates, but for the ``…_callbacks``.
 
     ``accepted`` is what was counted when callbacks were opened plus what waits in pending ones;
-    ``exact`` is false while more callbacks wait than were opened to count them. ``stored_callbacks``
-    is the count of Raw itself, where it was asked for.
+    ``exact`` is false while more callbacks wait than were opened to count them.
+    ``stored_callbacks`` is the count of Raw itself, where it was asked for.
     """
 
     accepted: int
@@ -87,7 +89,9 @@ class Ledger:
 
     @property
     def balanced(self) -> bool:
-        """Whether every accepted update is in exactly one place, and every callback in Raw is known."""
+        """Whether every accepted update is in exactly one place, and every callback in Raw is
+        known.
+        """
         placed = self.processed + self.quarantined + self.dead + self.pending
         return self.accepted == placed and self._raw_agrees
 
@@ -100,7 +104,9 @@ class Ledger:
 
 
 def add(tallies: Mapping[UUID, Tally]) -> None:
-    """Add a batch's counts, in the transaction that stores its rows. Call it last: it locks the row."""
+    """Add a batch's counts, in the transaction that stores its rows. Call it last: it locks the
+    row.
+    """
     rows = [(tenant_id, *tally.columns) for tenant_id, tally in tallies.items()]
     bulk.run(ADD, COLUMNS, sorted(rows))
     unhandled = sorted(
@@ -112,7 +118,7 @@ def add(tallies: Mapping[UUID, Tally]) -> None:
 
 
 def read(tenant_id: UUID, *, verify: bool = False) -> Ledger:
-    """Return a tenant's ledger as of one moment; ``verify`` also counts Raw itself (a full scan)."""
+    """Return a tenant's ledger as of one moment; ``verify`` also counts Raw (a full scan)."""
     with connection.cursor() as cursor:
         cursor.execute(READ, {"tenant_id": tenant_id, "verify": verify, "limit": MAX_OPENED})
         rows = cursor.fetchall()

@@ -1,6 +1,8 @@
-"""Whose phone number is it? The URL's tenant is a claim; the numbers inside the callback are checked.
+"""Whose phone number is it? The URL's tenant is a claim; the numbers inside the callback are
+checked.
 
-The signature proves "Meta, for this app"; where tenants share an app it says nothing about the tenant.
+The signature proves "Meta, for this app"; where tenants share an app it says nothing about the
+tenant.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ class Numbers:
 
     @classmethod
     def of(cls, updates: Iterable[tuple[UUID, Update]]) -> Numbers:
-        """Load the workspaces of the given tenants and updates with one query; learn WABAs on the way."""
+        """Load the workspaces of the given tenants and updates with one query; learn WABAs on the
+        way.
+        """
         pairs = list(updates)
         tenants = {tenant_id for tenant_id, _ in pairs}
         fields = ("id", "tenant_id", "external_id", "waba_id")

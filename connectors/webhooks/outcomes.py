@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from connectors.cloud_api.parsing import Isolator, NotAnEnvelope, Path
 from connectors.models import DeadKind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Callback:
     """An opened callback (or one isolated update of it, when replayed)."""
 
     delivery_id: int
     received_at: datetime
     tenant_id: UUID
-    body: bytes
+    body: bytes = field(repr=False)
+    _isolator: Isolator | None = field(default=None, init=False, repr=False)
+
+    def isolate(self, paths: Sequence[Path]) -> bytes:
+        """Return a callback body that holds only the updates at ``paths``; it is read once."""
+        try:
+            self._isolator = self._isolator or Isolator(self.body)
+            return self._isolator.isolate(paths)
+        except NotAnEnvelope:  # nested right at the limit: what cannot be cut is kept whole
+            return self.body
 
 
 @dataclass(frozen=True, slots=True)

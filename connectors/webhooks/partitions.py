@@ -34,8 +34,8 @@ def existing() -> list[date]:
 def ensure(today: date) -> list[date]:
     """Make the partitions of today and the coming days; return the days that were missing.
 
-    A day whose callbacks already went to the default partition is skipped with a warning: its rows are
-    as safe there, they are only purged row by row.
+    A day whose callbacks already went to the default partition is skipped with a warning: its rows
+    are as safe there, they are only purged row by row.
     """
     wanted = [today + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)]
     present = set(existing())
@@ -43,7 +43,9 @@ def ensure(today: date) -> list[date]:
 
 
 def drop(day: date) -> bool:
-    """Drop a day's partition; return false where readers or writers keep it busy (the next run tries again)."""
+    """Drop a day's partition; return false where readers or writers keep it busy (the next run
+    tries again).
+    """
     statement = sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(name_of(day)))
     return _alter(statement, "whatsapp raw partition is busy, not dropped", day)
 

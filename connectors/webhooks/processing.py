@@ -1,7 +1,8 @@
-"""From an owed callback to stored rows: claim, open, parse, check whose it is, store, count, commit.
+"""From an owed callback to stored rows: claim, open, parse, check whose it is, store, count,
+commit.
 
-All of it is one transaction with the deletion of the pointers: whatever is killed, and whenever, a callback
-is either still owed or wholly accounted for.
+All of it is one transaction with the deletion of the pointers: whatever is killed, and whenever, a
+callback is either still owed or wholly accounted for.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from django.db import InterfaceError, OperationalError, transaction
 
-from connectors.cloud_api.parsing import NotAnEnvelope, Update, isolate, parse
+from connectors.cloud_api.parsing import NotAnEnvelope, Update, parse
 from connectors.models import DeadKind
 from connectors.webhooks import claims, dead, ledger, raw, sharing
 from connectors.webhooks.numbers import Numbers
@@ -56,7 +57,9 @@ def process_batch(limit: int) -> int:
 
 
 def process(callbacks: Sequence[Callback], outcome: Outcome) -> None:
-    """Process opened callbacks inside the caller's transaction; everything they hold is in ``outcome``."""
+    """Process opened callbacks inside the caller's transaction; everything they hold is in
+    ``outcome``.
+    """
     parsed = [(callback, _parse(callback, outcome)) for callback in callbacks]
     shared = [entry for entry in parsed if sharing.is_shared(entry[0])]
     sharing.hand_out(shared, outcome)
@@ -118,7 +121,7 @@ def _failure(item: Item, kind: DeadKind, reason: str) -> Failure:
         callback=callback,
         kind=kind,
         reason=reason,
-        body=isolate(callback.body, [update.path]),
+        body=callback.isolate([update.path]),
         field=update.field[:64],
         phone_number_id=(update.phone_number_id or "")[:64],
     )

@@ -1,7 +1,7 @@
 """The hot path: an ASGI application that answers Meta's callbacks in front of Django.
 
-A POST is verified over its raw bytes, sealed, committed and only then answered with 200. Nothing of the
-body is parsed before that. Bad signatures and unknown tenants get one and the same answer.
+A POST is verified over its raw bytes, sealed, committed and only then answered with 200. Nothing of
+the body is parsed before that. Bad signatures and unknown tenants get one and the same answer.
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ class Receiver:
         return await self._shake_hands(segment, scope)
 
     async def _shake_hands(self, segment: str, scope: Scope) -> Answer:
-        """Echo the challenge to whoever knows the verify token (Meta: "Create a webhook endpoint")."""
+        """Echo the challenge to whoever knows the verify token.
+
+        Rule: Meta, "Create a webhook endpoint", verification requests.
+        """
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         token = query.get("hub.verify_token", "").encode("utf-8", "replace")
         challenge = query.get("hub.challenge", "")

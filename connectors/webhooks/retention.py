@@ -1,6 +1,8 @@
-"""Retention of Raw: destroy the day's key first, then delete the rows it sealed, in bounded batches.
+"""Retention of Raw: destroy the day's key first, then delete the rows it sealed, in bounded
+batches.
 
-Once the key is gone the rows are noise, in backups too; deleting them is housekeeping that may take its time.
+Once the key is gone the rows are noise, in backups too; deleting them is housekeeping that may take
+its time.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ INSTALLATION_RETENTION_DAYS = 30
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """What a purge of one tenant destroyed, or would destroy; ``before`` is the first UTC day kept."""
+    """What a purge of one tenant destroyed, or would; ``before`` is the first UTC day kept."""
 
     tenant_id: UUID
     slug: str
@@ -69,7 +71,8 @@ def purge_all(*, now: datetime) -> list[Purged]:
 def delete_rows(*, tenant_id: UUID, before: date | None) -> int:
     """Delete a tenant's Raw and set-aside updates older than ``before`` (all, if ``None``).
 
-    Works through the ids in windows, each its own transaction, so that it never holds locks for long.
+    Works through the ids in windows, each its own transaction, so that it never holds locks for
+    long.
     """
     raw = WebhookDelivery.objects.filter(tenant_id=tenant_id)
     dead = WebhookDead.objects.filter(tenant_id=tenant_id)
@@ -110,7 +113,9 @@ def _count(tenant_id: UUID, slug: str, before: date) -> Purged:
 
 
 def _drop_partitions(before: date) -> None:
-    """Drop the partitions of days that every tenant is past: no vacuum, and the space returns at once."""
+    """Drop the partitions of days that every tenant is past: no vacuum, and the space returns at
+    once.
+    """
     for day in partitions.existing():
         if day < before:
             with transaction.atomic():

@@ -1,4 +1,6 @@
-"""The receiver's view of the tenants: in memory, fresh within a second, checked again before a refusal."""
+"""The receiver's view of the tenants: in memory, fresh within a second, checked again before a
+refusal.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class DirectoryUnavailable(Exception):
 
 
 class Routes:
-    """Keep the directory current; ``run_sync`` runs a function that may use the database in a thread."""
+    """Keep the directory current; ``run_sync`` runs a function that may use the database in a
+    thread.
+    """
 
     def __init__(self, *, run_sync: RunSync[object]) -> None:
         self._run_sync = run_sync

@@ -1,7 +1,8 @@
-"""Callbacks of an app that several tenants share: filed under each tenant, then the original is removed.
+"""Callbacks of an app that several tenants share: filed under each tenant, then the original is
+removed.
 
-They arrive sealed under the installation's key. Each tenant's updates are cut out, sealed under its own key
-and owed anew, so that one tenant's Raw never holds another's words.
+They arrive sealed under the installation's key. Each tenant's updates are cut out, sealed under its
+own key and owed anew, so that one tenant's Raw never holds another's words.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from connectors.cloud_api.parsing import Update, isolate
+from connectors.cloud_api.parsing import Update
 from connectors.models import DeadKind, WebhookDelivery, WebhookPending
 from connectors.webhooks.outcomes import Callback, Failure, Outcome
 from connectors.webhooks.raw import BODY
@@ -47,7 +48,7 @@ def hand_out(entries: Sequence[tuple[Callback, list[Update]]], outcome: Outcome)
             else:
                 outcome.fail(_homeless(callback, update, SEVERAL if owners else NOBODY))
         for tenant_id, share in sorted(shares.items()):
-            body = isolate(callback.body, [update.path for update in share])
+            body = callback.isolate([update.path for update in share])
             _file(tenant_id, callback.received_at, body)
             outcome.tallies[INSTALLATION].processed += len(share)
         WebhookDelivery.objects.filter(
@@ -75,7 +76,7 @@ def _homeless(callback: Callback, update: Update, reason: str) -> Failure:
         callback=callback,
         kind=DeadKind.QUARANTINE,
         reason=reason,
-        body=isolate(callback.body, [update.path]),
+        body=callback.isolate([update.path]),
         field=update.field[:64],
         phone_number_id=(update.phone_number_id or "")[:64],
     )

@@ -20,7 +20,8 @@ BLOCK = 1000  # ids per step of the sequence, as the migration made it
 COMMIT = """
 WITH stored AS (
     INSERT INTO webhook_deliveries (id, received_at, tenant_id, size, digest, body)
-    SELECT r.id, %(received_at)b::timestamptz, (%(tenants)b::uuid[])[r.tenant], r.size, r.digest, r.body
+    SELECT r.id, %(received_at)b::timestamptz, (%(tenants)b::uuid[])[r.tenant], r.size, r.digest,
+           r.body
     FROM unnest(%(ids)b::int8[], %(owners)b::int4[], %(sizes)b::int4[], %(digests)b::bytea[],
                 %(bodies)b::bytea[]) AS r (id, tenant, size, digest, body)
     RETURNING id, received_at, tenant_id

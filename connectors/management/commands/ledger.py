@@ -42,7 +42,8 @@ class Command(BaseCommand):
         console = Console(file=self.stdout)
         console.print(table)
         for slug, kind in kinds:
-            console.print(f"{slug}: unhandled {kind.field}/{kind.kind}: {kind.count:,}", style="dim")
+            line = f"{slug}: unhandled {kind.field}/{kind.kind}: {kind.count:,}"
+            console.print(line, style="dim")
         if wrong:
             raise CommandError(f"The ledger does not balance for {', '.join(wrong)}.")
 

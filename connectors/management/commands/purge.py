@@ -17,8 +17,8 @@ class Command(BaseCommand):
     """Purge Raw past every tenant's retention window."""
 
     help = (
-        "Destroy the keys of Raw past every tenant's retention window, then delete what they sealed. "
-        "The schedule does this every 15 minutes; this command shows it, or does it at once."
+        "Destroy the keys of Raw past every tenant's retention window, then what they sealed. "
+        "The schedule does this every 15 minutes; this command shows it or does it at once."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
