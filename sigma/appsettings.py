@@ -28,13 +28,17 @@ class WhatsAppSettings:
     verify_token: str = field(default="", repr=False)
 
 
-def load(path: Path, environment: Mapping[str, str]) -> WhatsAppSettings:
-    """Read and validate the WhatsApp settings.
+def load(
+    path: Path, environment: Mapping[str, str], *, required: bool = False
+) -> WhatsAppSettings:
+    """Read and validate the WhatsApp settings; a file that is not ``required`` may be absent.
 
     Raises:
-        InvalidSetting: the file is not of the documented shape, or a value is an example or too
-            short.
+        InvalidSetting: the file is missing or not of the documented shape, or a value is an
+            example or too short.
     """
+    if required and not path.exists():
+        raise InvalidSetting(f"SIGMA_APPSETTINGS names {path}, which does not exist.")
     section = _section(path)
     settings = WhatsAppSettings(
         app_secrets=_app_secrets(section, environment),
