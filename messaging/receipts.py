@@ -98,7 +98,7 @@ def store(statuses: Iterable[Reported], people: People, added: Sequence[MessageK
             duplicates.add(position)  # twice in one batch
         else:
             rows[row.identity] = (position, row, event)
-    ordered = [rows[identity][1] for identity in sorted(rows)]  # type: ignore[type-var]
+    ordered = [rows[identity][1] for identity in sorted(rows)]
     fresh = {tuple(result) for result in bulk.run(INSERT, COLUMNS, ordered)}
     pending: dict[MessageKey, list[Receipt]] = {key: [] for key in added}
     for identity, (position, row, event) in rows.items():

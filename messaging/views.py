@@ -99,7 +99,7 @@ def _filename(row: Media, kind: str) -> str:
 
 
 def _refuse(refusal: Exception) -> JsonResponse:
-    status, code = REFUSALS[type(refusal)]
+    status, code = next(REFUSALS[kind] for kind in type(refusal).__mro__ if kind in REFUSALS)
     response = JsonResponse({"error": {"code": code, "message": str(refusal)}}, status=status)
     response["Cache-Control"] = "no-store"
     if status == 401:

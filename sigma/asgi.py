@@ -30,7 +30,8 @@ class Application:
         self._webhooks = Webhooks()
         self._receiver = self._webhooks.receiver
         self._django: ASGI = WSGIMiddleware(  # type: ignore[assignment]
-            django_application, workers=settings.SIGMA_WEB_THREADS
+            django_application,  # type: ignore[arg-type]
+            workers=settings.SIGMA_WEB_THREADS,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -95,7 +95,7 @@ def by_session(user: AbstractBaseUser | AnonymousUser, *, tenant: str = "") -> A
 def _choices(user: AbstractBaseUser | AnonymousUser) -> list[tuple[str, UUID, str]]:
     if getattr(user, "is_superuser", False):
         return _every_tenant()
-    rows = Membership.objects.filter(user_id=user.pk, tenant__status=TenantStatus.ACTIVE)
+    rows = Membership.objects.filter(user_id=int(user.pk or 0), tenant__status=TenantStatus.ACTIVE)
     return list(rows.values_list("tenant__slug", "tenant_id", "role"))
 
 

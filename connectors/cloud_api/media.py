@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import httpx
 
 from connectors.cloud_api.errors import error_of
-from workspaces.channels import Unavailable
+from workspaces.channels import Rejected, Unavailable
 
 # Where Meta keeps files. Anything else in an answer is not followed: it could be in our network.
 MEDIA_DOMAINS = ("fbsbx.com", "facebook.com", "fbcdn.net", "whatsapp.net")
@@ -22,12 +22,18 @@ MAX_ERROR_BYTES = 16_384
 CHUNK = 64 * 1024
 
 
-class UntrustedAddress(Unavailable):
-    """Meta's answer names an address outside Meta; it was not followed."""
+class UntrustedAddress(Rejected):
+    """The answer names an address outside Meta; it was not followed."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "The answer names an address outside Meta; it was not followed.")
 
 
-class MediaTooLarge(Unavailable):
+class MediaTooLarge(Rejected):
     """The file is larger than 100 MB, the most that Meta allows."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "The file is larger than 100 MB, the most that Meta allows.")
 
 
 def check_address(url: str, graph_url: str) -> str:
@@ -39,13 +45,13 @@ def check_address(url: str, graph_url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise UntrustedAddress(UntrustedAddress.__doc__) from None
+        raise UntrustedAddress from None
     if _origin(parts) == _origin(urlsplit(graph_url)):
         return url
     host = parts.hostname or ""
     known = any(host == domain or host.endswith("." + domain) for domain in MEDIA_DOMAINS)
     if parts.scheme != "https" or not known or _origin(parts)[2] != 443:
-        raise UntrustedAddress(UntrustedAddress.__doc__)
+        raise UntrustedAddress
     return url
 
 
@@ -64,7 +70,7 @@ class MediaDownload:
         for chunk in self._response.iter_raw(CHUNK):
             seen += len(chunk)
             if seen > MAX_BYTES:
-                raise MediaTooLarge(MediaTooLarge.__doc__)
+                raise MediaTooLarge
             yield chunk
 
     def close(self) -> None:
@@ -99,7 +105,7 @@ def _opened(response: httpx.Response) -> MediaDownload:
             raise error_of(response.status_code, body, response.headers.get("retry-after"))
         opened = MediaDownload(response)
         if opened.size is not None and opened.size > MAX_BYTES:
-            raise MediaTooLarge(MediaTooLarge.__doc__)
+            raise MediaTooLarge
     except BaseException:
         response.close()
         raise
@@ -110,5 +116,5 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
     try:
         port = parts.port
     except ValueError:
-        raise UntrustedAddress(UntrustedAddress.__doc__) from None
+        raise UntrustedAddress from None
     return parts.scheme, parts.hostname, port or {"https": 443, "http": 80}.get(parts.scheme)

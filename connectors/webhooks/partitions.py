@@ -5,7 +5,13 @@ from __future__ import annotations
 import logging
 from datetime import date, timedelta
 
-from django.db import OperationalError, connection, transaction
+from django.db import (
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
 from psycopg import sql
 
 logger = logging.getLogger("sigma.whatsapp.retention")
@@ -67,11 +73,7 @@ def _alter(statement: sql.Composed, complaint: str, day: date) -> bool:
             # Never queue behind a long transaction: everybody else would queue behind us.
             cursor.execute("SET LOCAL lock_timeout = '500ms'")
             cursor.execute(statement.as_string(connection.connection))
-    except (OperationalError, *_refusals()) as error:
+    except (OperationalError, IntegrityError, ProgrammingError) as error:
         logger.warning(complaint, extra={"day": day, "error": type(error).__name__})
         return False
     return True
-
-
-def _refusals() -> tuple[type[Exception], ...]:
-    return (connection.Database.IntegrityError, connection.Database.ProgrammingError)

@@ -41,7 +41,7 @@ def read_wamid(message: Message) -> str | None:
 def read_raw(message: Message) -> dict[str, Any] | None:
     """Return the JSON object that Meta sent for a message, or ``None`` once its Raw was purged."""
     wamid = read_wamid(message)
-    if wamid is None or message.delivery_day is None:
+    if wamid is None or message.delivery_id is None or message.delivery_day is None:
         return None
     start = datetime.combine(message.delivery_day, time(), UTC)
     row = WebhookDelivery.objects.filter(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from typing import Any
+from typing import IO, Any, cast
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
@@ -39,7 +39,7 @@ class Command(BaseCommand):
             table.add_row(slug, *counts, "yes" if entry.balanced else "NO")
             wrong += [] if entry.balanced else [slug]
             kinds += [(slug, kind) for kind in entry.unhandled_kinds]
-        console = Console(file=self.stdout)
+        console = Console(file=cast(IO[str], self.stdout))
         console.print(table)
         for slug, kind in kinds:
             line = f"{slug}: unhandled {kind.field}/{kind.kind}: {kind.count:,}"

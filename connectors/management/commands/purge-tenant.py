@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -27,6 +28,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Report every table and how many rows went."""
         tenant = self._find(options["tenant"])
+        steps: Iterable[erasure.Step]
         if options["dry_run"]:
             steps = erasure.plan(tenant)
         elif options["yes"] or self._is_confirmed(tenant):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand
 from rich.console import Console
@@ -36,4 +36,4 @@ class Command(BaseCommand):
         for line in purge(now=now):
             counts = (line.keys, line.callbacks, line.set_aside)
             table.add_row(line.slug, str(line.before), *(f"{count:,}" for count in counts))
-        Console(file=self.stdout).print(table)
+        Console(file=cast(IO[str], self.stdout)).print(table)
