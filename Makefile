@@ -10,6 +10,11 @@ SHELL := /bin/sh
 BIN := .venv/bin
 MANAGE := $(BIN)/python manage.py
 
+# Commands that need no engine and no real key stay away from the data in .sigma.
+types consistency migrations schema: export SIGMA_HOME := $(CURDIR)/.venv/offline
+types consistency migrations schema: export SIGMA_EMBEDDED := true
+types consistency migrations schema: export PYTHONWARNINGS := ignore:Got an error checking
+
 .DEFAULT_GOAL := help
 .PHONY: help up test check lint style types consistency format lock migrations schema shell bench chaos clean env env-dev
 
@@ -34,9 +39,9 @@ types: env-dev
 	@$(BIN)/mypy
 
 consistency: env-dev
-	@SIGMA_EMBEDDED=true $(MANAGE) check --fail-level WARNING
-	@SIGMA_EMBEDDED=true $(MANAGE) makemigrations --check --dry-run
-	@SIGMA_EMBEDDED=true $(MANAGE) graphql_schema --schema sigma.schema.schema --out -.graphql | diff -u schema.graphql -
+	@$(MANAGE) check --fail-level WARNING
+	@$(MANAGE) makemigrations --check --dry-run
+	@$(MANAGE) graphql_schema --schema sigma.schema.schema --out=-.graphql | diff -u schema.graphql -
 
 format: env-dev ## Format the code and sort its imports
 	@$(BIN)/ruff check --fix-only .
@@ -48,13 +53,13 @@ lock: env-dev ## Pin requirements/*.in to requirements*.txt, with hashes (needs 
 	@$(UV) pip compile $(LOCK) requirements/dev.in -c requirements.txt -c requirements-embedded.txt -o requirements-dev.txt
 
 migrations: env-dev ## Make the migrations for changed models
-	@SIGMA_EMBEDDED=true $(MANAGE) makemigrations
+	@$(MANAGE) makemigrations
 
 schema: env-dev ## Write schema.graphql
-	@SIGMA_EMBEDDED=true $(MANAGE) graphql_schema --schema sigma.schema.schema --out schema.graphql
+	@$(MANAGE) graphql_schema --schema sigma.schema.schema --out schema.graphql
 
 shell: env ## Open Django's shell beside a running 'make up'
-	@SIGMA_EMBEDDED=true $(MANAGE) shell
+	@$(MANAGE) shell
 
 bench: env-dev ## Measure accepting, storing and reading, as ratios of one run
 	@$(BIN)/python -m benchmarks

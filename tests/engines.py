@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Generator
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         os.environ.update(
             SIGMA_TESTS_HOME=str(folder), SIGMA_HOME=str(folder), SIGMA_EMBEDDED="true"
         )
+        os.environ["SIGMA_MASTER_KEYS"] = f"tests:{b64encode(os.urandom(32)).decode()}"
         processes: list[subprocess.Popen[bytes]] = []
         early_config.stash[SESSION] = (folder, processes)
         if not os.environ.get("DATABASE_URL"):
