@@ -5,6 +5,7 @@ Callables are named by path, because settings load before models.
 
 from __future__ import annotations
 
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 MEMBER = "sigma.dashboard.is_member"
@@ -26,6 +27,9 @@ UNFOLD: dict[str, object] = {
     "SITE_SUBHEADER": "WhatsApp connector",
     "SITE_SYMBOL": "hub",
     "SITE_URL": None,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("sigma/icon.svg")}
+    ],
     "DASHBOARD_CALLBACK": "sigma.dashboard.add_context",
     "SIDEBAR": {
         "show_search": False,

@@ -100,6 +100,8 @@ class ReadOnlyAdmin(ScopedAdmin):
 
     paginator = BoundedPaginator
     list_fullwidth = True
+    # Facets would count each filter's rows over the whole table.
+    show_facets = admin.ShowFacets.NEVER
     ordering = ("-pk",)
     deferred: ClassVar[tuple[str, ...]] = ()
 

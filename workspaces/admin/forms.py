@@ -16,6 +16,7 @@ from workspaces.tokens import UnusableToken
 if TYPE_CHECKING:
     CheckboxList = forms.CheckboxSelectMultiple
     SecretInput = forms.PasswordInput
+    Select, TextInput = forms.Select, forms.TextInput
     TenantModelForm = forms.ModelForm[Tenant]
     SecretModelForm = forms.ModelForm[TenantSecret]
     WorkspaceModelForm = forms.ModelForm[Workspace]
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 else:
     from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget as CheckboxList
     from unfold.widgets import UnfoldAdminPasswordWidget as SecretInput
+    from unfold.widgets import UnfoldAdminSelectWidget as Select
+    from unfold.widgets import UnfoldAdminTextInputWidget as TextInput
 
     TenantModelForm = SecretModelForm = WorkspaceModelForm = ApiKeyModelForm = forms.ModelForm
 
@@ -60,12 +63,19 @@ class SecretForm(SecretModelForm):
     """A secret: its value is entered once and never shown again."""
 
     value = forms.CharField(
-        widget=SecretInput({"autocomplete": "off", "spellcheck": "false"}), max_length=4096
+        widget=SecretInput(
+            {"autocomplete": "off", "spellcheck": "false", "style": "min-width: 11rem"}
+        ),
+        max_length=4096,
     )
 
     class Meta:
         model = TenantSecret
         fields = ("kind", "value", "label", "expires_at")
+        widgets = {  # noqa: RUF012 - narrower than the defaults: it is one row of a table
+            "kind": Select({"style": "min-width: 9rem"}),
+            "label": TextInput({"style": "min-width: 6rem"}),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

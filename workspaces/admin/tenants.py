@@ -27,13 +27,19 @@ class SecretInline(UnfoldTabularInline):
     model = TenantSecret
     form = SecretForm
     extra = 0
-    fields = ("kind", "value", "label", "expires_at", "created_at")
-    readonly_fields = ("created_at",)
+    hide_title = True
+    fields = ("kind", "value", "label", "expires_at", "added")
+    readonly_fields = ("added",)
     template_before = "workspaces/secrets_help.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TenantSecret]:
         """Return the secrets in the order they were added."""
         return super().get_queryset(request).order_by("kind", "id")
+
+    @admin.display(description="added")
+    def added(self, obj: TenantSecret) -> str:
+        """Return when it was stored; a row being filled in has no such time yet."""
+        return "" if obj._state.adding else f"{obj.created_at:%d %b %Y}"
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Managers handle secrets; others do not even see how many there are."""
