@@ -56,7 +56,7 @@ migrations: env-dev ## Make the migrations for changed models
 	@$(MANAGE) makemigrations
 
 schema: env-dev ## Write schema.graphql
-	@$(MANAGE) graphql_schema --schema sigma.schema.schema --out schema.graphql
+	@$(MANAGE) graphql_schema --schema sigma.schema.schema --out=-.graphql > schema.graphql
 
 shell: env ## Open Django's shell beside a running 'make up'
 	@$(MANAGE) shell
