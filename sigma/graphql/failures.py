@@ -63,12 +63,23 @@ def is_internal(error: dict[str, object]) -> bool:
 
 def _of_execution(error: GraphQLError) -> dict[str, object]:
     cause = error.original_error
-    if cause is None:  # graphql-core's own: a variable that does not fit its type
+    if _is_about_input(error):
         return with_code(error, Code.BAD_USER_INPUT)
-    code = ANTICIPATED.get(type(cause))
+    code = ANTICIPATED.get(type(cause)) if cause else None
     if code is not None:
         return with_code(error, code)
     incident = uuid4().hex[:12]
     logger.error("GraphQL resolver failed, incident %s", incident, exc_info=cause)
     hidden = f"Something went wrong on our side; the log has it as {incident}."
     return {**with_code(error, Code.INTERNAL), "message": hidden}
+
+
+def _is_about_input(error: GraphQLError) -> bool:
+    """Recognise graphql-core's own errors about a variable, or about the argument it is used in.
+
+    What it says of a value of ours that does not fit the schema comes without a place in the input.
+    """
+    cause = error.original_error
+    if cause is None or isinstance(cause, GraphQLError):
+        return error.path is None or bool(cause and cause.nodes)
+    return False

@@ -21,6 +21,7 @@ from graphql import (
 # A page without first or last has this many; messaging/graphql/arguments.py is where that is so.
 DEFAULT_PAGE = 20
 PAGED = frozenset({"messages"})
+ITEMS = frozenset({"nodes", "edges"})
 # Fields that cost more than the object they return: counting a workspace, opening a callback.
 WEIGHTS = {"totalCount": 100, "messages": 10, "ledger": 100, "raw": 4, "wamid": 1}
 # Introspection is bounded in depth by a validation rule; this bounds how often it is asked for.
@@ -48,36 +49,38 @@ class _Measure:
 
     fragments: Mapping[str, FragmentDefinitionNode]
     variables: Mapping[str, object]
-    known: dict[str, Size] = field(default_factory=dict)
+    known: dict[tuple[str, int], Size] = field(default_factory=dict)
 
-    def of(self, selections: tuple[SelectionNode, ...]) -> Size:
+    def of(self, selections: tuple[SelectionNode, ...], page: int = 1) -> Size:
         size = Size()
         for selection in selections:
-            size |= self._of_one(selection)
+            size |= self._of_one(selection, page)
         return size
 
-    def _of_one(self, selection: SelectionNode) -> Size:
+    def _of_one(self, selection: SelectionNode, page: int) -> Size:
         if isinstance(selection, FieldNode):
-            return self._of_field(selection)
+            return self._of_field(selection, page)
         if isinstance(selection, FragmentSpreadNode):
-            return self._of_fragment(selection.name.value)
-        return self.of(cast(InlineFragmentNode, selection).selection_set.selections)
+            return self._of_fragment(selection.name.value, page)
+        return self.of(cast(InlineFragmentNode, selection).selection_set.selections, page)
 
-    def _of_fragment(self, name: str) -> Size:
-        if name not in self.known:
-            self.known[name] = self.of(self.fragments[name].selection_set.selections)
-        return self.known[name]
+    def _of_fragment(self, name: str, page: int) -> Size:
+        if (name, page) not in self.known:
+            selections = self.fragments[name].selection_set.selections
+            self.known[name, page] = self.of(selections, page)
+        return self.known[name, page]
 
-    def _of_field(self, node: FieldNode) -> Size:
+    def _of_field(self, node: FieldNode, page: int) -> Size:
         name = node.name.value
         if name in INTROSPECTION:
             return Size(1, INTROSPECTION[name])
         weight = WEIGHTS.get(name, 0)
         if node.selection_set is None:
             return Size(1, weight)
-        inside = self.of(node.selection_set.selections)
-        times = self._page_of(node) if name in PAGED else 1
-        return Size(1 + inside.depth, 1 + weight + times * inside.cost)
+        size = self._page_of(node) if name in PAGED else 1
+        inside = self.of(node.selection_set.selections, size)
+        times = page if name in ITEMS else 1
+        return Size(1 + inside.depth, weight + times * (1 + inside.cost))
 
     def _page_of(self, node: FieldNode) -> int:
         for argument in node.arguments:

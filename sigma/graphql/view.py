@@ -59,7 +59,7 @@ def graphql(request: HttpRequest) -> HttpResponse:
     try:
         return _answer(request, timezone.now())
     except tuple(FAILURES) as error:
-        status, code = FAILURES[type(error)]
+        status, code = next(FAILURES[kind] for kind in type(error).__mro__ if kind in FAILURES)
         return _refuse(status, str(error), code)
     except UnusableRequest as error:
         return _refuse(error.status, str(error), Code.BAD_REQUEST)
@@ -115,8 +115,9 @@ def _refuse(status: int, message: str, code: Code) -> HttpResponse:
 
 
 def _respond(status: int, body: Mapping[str, object]) -> HttpResponse:
-    # ASCII throughout: an original message may hold half a surrogate pair, which UTF-8 cannot.
-    text = json.dumps(body, separators=(",", ":"))
     return HttpResponse(
-        text, status=status, content_type="application/json", headers={"Cache-Control": "no-store"}
+        json.dumps(body, separators=(",", ":")),
+        status=status,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
     )
