@@ -60,12 +60,12 @@ class Server:
             time.sleep(0.05)
         return self
 
-    def stop(self) -> None:
-        """End it and everything it started."""
+    def stop(self, *, seconds: float = 15) -> None:
+        """End it and everything it started; by force after ``seconds``."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, self._stop_signal)
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(15)
+            self._process.wait(seconds)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()

@@ -1,0 +1,1 @@
+"""Kill everything in turn under traffic, then count: nothing may be lost, nothing doubled."""

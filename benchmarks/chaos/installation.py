@@ -1,0 +1,84 @@
+"""A whole installation as ``make up`` starts it, in a scratch folder with engines of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.processes import Server, free_port
+from sigma.engines import confinement, state
+from workspaces import demo_facts
+from workspaces.demo_facts import DemoFacts
+
+# What the installation under test must not inherit: it has engines, keys and settings of its own.
+OURS = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "SIGMA_", "Platforms__", "PYTEST_")
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A running installation; ``env`` lets commands beside it find its data."""
+
+    home: Path
+    facts: DemoFacts
+    env: dict[str, str]
+    log: Path
+
+    def pid(self, role: str) -> int | None:
+        """Return the process that plays ``role`` now."""
+        try:
+            pids = json.loads((self.home / "pids.json").read_text())
+        except (OSError, ValueError):
+            return None
+        found = pids.get(role)
+        return int(found) if found else None
+
+
+@contextmanager
+def running() -> Iterator[Installation]:
+    """Start one, yield it healthy, stop and remove it."""
+    home = Path(tempfile.mkdtemp(prefix="sigma-chaos-"))
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
+    env = {**inherited, "SIGMA_HOME": str(home)}
+    port, log = free_port(), home / "up.log"
+    argv = [sys.executable, "-m", "sigma.up", "--port", str(port), "--sender-port", "1"]
+    server = Server(argv, env=env, log=log, stop_signal=signal.SIGINT)
+    try:
+        server.wait_until(lambda: is_healthy(port), seconds=90)
+        facts = demo_facts.read(home)
+        assert facts is not None
+        urls = state.read(home)
+        engines = {"DATABASE_URL": urls.database_url, "REDIS_URL": urls.redis_url}
+        yield Installation(home, facts, {**env, **engines, "SIGMA_EMBEDDED": "true"}, log)
+    finally:
+        server.stop(seconds=30)
+        shutil.rmtree(confinement.data_folder(home), ignore_errors=True)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def is_healthy(port: int) -> bool:
+    """Ask the web server; a refused connection is a no."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def wait_until_healthy(facts: DemoFacts, *, seconds: float) -> bool:
+    """Return whether everything answers again in time."""
+    deadline, port = time.monotonic() + seconds, int(facts.base_url.rpartition(":")[2])
+    while time.monotonic() < deadline:
+        if is_healthy(port):
+            return True
+        time.sleep(0.1)
+    return False
