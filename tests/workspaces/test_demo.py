@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import override_settings
 
 from workspaces import access, demo, demo_facts
 from workspaces.models import ApiKey, SecretKind, Tenant, TenantSecret, TenantStatus
@@ -145,3 +147,20 @@ def test_it_hides_secrets_from_tracebacks(made: demo.Demo) -> None:
 
     for secret in (made.facts.app_secret, made.facts.api_key, made.facts.admin_password):
         assert secret not in shown
+
+
+@pytest.mark.django_db
+def test_the_command_writes_the_file_and_prints_no_secret(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    addresses = ("--base-url", "http://127.0.0.1:9000", "--sender-url", "http://127.0.0.1:9001")
+    with override_settings(SIGMA_HOME=tmp_path):
+        call_command("create_demo", *addresses)
+
+    facts = demo_facts.read(tmp_path)
+    said = capsys.readouterr().out
+    assert facts is not None
+    assert (facts.base_url, facts.sender_url) == addresses[1::2]
+    assert str(tmp_path / "demo.json") in said
+    for secret in (facts.app_secret, facts.verify_token, facts.api_key, facts.admin_password):
+        assert secret not in said
