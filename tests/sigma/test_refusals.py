@@ -1,0 +1,117 @@
+"""A wrong setting stops the start with one line that says what to do, whichever process starts."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sigma import databases
+from sigma.env import Env, InvalidSetting
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "tests" / "contract" / "blocks" / "appsettings.json"
+KEY = "0123456789abcdef" * 4
+MASTER = "k1:" + "A" * 43 + "="
+OUTSIDE = {
+    "DATABASE_URL": "postgresql://sigma:db-password@127.0.0.1:1/sigma",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "SIGMA_SECRET_KEY": KEY,
+    "SIGMA_MASTER_KEYS": MASTER,
+}
+TOKEN = "Platforms__WhatsApp__VerifyToken"
+SECRET = "Platforms__WhatsApp__AppSecrets__acme"
+# What is wrong, and what the one line must name. The empty value unsets.
+REFUSED = {
+    "no secret key": ({"SIGMA_SECRET_KEY": ""}, "SIGMA_SECRET_KEY"),
+    "no master key": ({"SIGMA_MASTER_KEYS": ""}, "SIGMA_MASTER_KEYS"),
+    "bad database": ({"DATABASE_URL": "postgresql://u:db-password@h:port/n"}, "DATABASE_URL"),
+    "bad broker": ({"REDIS_URL": "127.0.0.1:6379"}, "REDIS_URL"),
+    "examples in the file": ({"SIGMA_APPSETTINGS": str(EXAMPLES)}, "example"),
+    "no such file": ({"SIGMA_APPSETTINGS": "/nowhere/appsettings.json"}, "SIGMA_APPSETTINGS"),
+    "short token": ({TOKEN: "only-19-characters-"}, "at least 20 characters"),
+    "example secret": ({SECRET: "your-app-secret-from-meta"}, "AppSecrets[acme] is an example"),
+    "wrong boolean": ({"SIGMA_DEBUG": "maybe"}, "SIGMA_DEBUG must be true or false"),
+}
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, home: Path, **changed: str) -> str:
+    """Read the settings of an installation on outside engines, but for ``changed``."""
+    for name in [name for name in os.environ if name.startswith(("SIGMA_", "Platforms__"))]:
+        monkeypatch.delenv(name)
+    for name, value in {"SIGMA_HOME": str(home), **OUTSIDE, **changed}.items():
+        monkeypatch.setenv(name, value)
+    try:
+        runpy.run_path(str(ROOT / "sigma" / "settings.py"))
+    except SystemExit as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_it_refuses_with_one_line_that_names_the_setting(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wrong, expected = REFUSED[name]
+
+    [line] = refusal(monkeypatch, tmp_path, **wrong).splitlines()
+
+    assert line.startswith("sigma: ")
+    assert expected in line
+    assert not any(secret in line for secret in ("db-password", KEY, MASTER))
+
+
+def test_it_accepts_good_settings_without_asking_an_engine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert refusal(monkeypatch, tmp_path) == ""
+    assert list(tmp_path.iterdir()) == []  # and makes no keys where engines are given
+
+
+@pytest.mark.parametrize("program", ["manage.py check", "-m uvicorn sigma.asgi:application"])
+def test_it_refuses_to_start(program: str, tmp_path: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "SIGMA_HOME": str(tmp_path), **OUTSIDE, TOKEN: "too-short"}
+
+    ended = subprocess.run(
+        [sys.executable, *program.split()], cwd=ROOT, env=env, text=True, capture_output=True
+    )
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        "sigma: Platforms.WhatsApp.VerifyToken must have at least 20 characters.\n"
+    )
+
+
+@pytest.mark.parametrize("value", ["many", "1.5", "0", "129"])
+def test_it_refuses_an_integer_out_of_bounds(value: str) -> None:
+    with pytest.raises(InvalidSetting, match="SIGMA_WEB_THREADS must be"):
+        Env({"SIGMA_WEB_THREADS": value}).integer("SIGMA_WEB_THREADS", 8, low=1, high=128)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "mysql://h/n", "postgresql://h", "postgresql://[::1/n", "postgresql://h:99999/n"]
+)
+def test_it_refuses_a_database_url_that_leads_nowhere(url: str) -> None:
+    with pytest.raises(InvalidSetting, match="DATABASE_URL must be"):
+        databases.parse(url)
+
+
+def test_it_keeps_the_options_of_a_database_url() -> None:
+    parsed = databases.parse("postgresql://u%40x:p%2F@[::1]:5433/n?sslmode=verify-full&sslcert=/c")
+    assert (parsed["USER"], parsed["PASSWORD"], parsed["HOST"]) == ("u@x", "p/", "::1")
+    assert parsed["OPTIONS"]["sslmode"] == "verify-full"
+    assert parsed["OPTIONS"]["sslcert"] == "/c"
+
+
+def test_it_reads_a_secret_from_a_file_and_never_from_two_places(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("of the file\n")
+    assert Env({"X_FILE": str(file)}).secret("X") == "of the file"
+    with pytest.raises(InvalidSetting, match="not both"):
+        Env({"X": "1", "X_FILE": str(file)}).secret("X")
+    with pytest.raises(InvalidSetting, match="X_FILE"):
+        Env({"X_FILE": str(tmp_path / "absent")}).secret("X")
