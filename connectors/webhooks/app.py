@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from django.conf import settings
-from django.db import close_old_connections, connection, connections
+from django.db import DatabaseError, close_old_connections, connection, connections
 from psycopg.conninfo import make_conninfo
 
+from connectors.webhooks import partitions
 from connectors.webhooks.doorbell import AsyncDoorbell
 from connectors.webhooks.inbox import Inbox
 from connectors.webhooks.receiver import Receiver
 from connectors.webhooks.routes import Routes
 from connectors.webhooks.store import PostgresStore
+
+logger = logging.getLogger("sigma.whatsapp.webhooks")
 
 T = TypeVar("T")
 
@@ -40,10 +45,12 @@ class Webhooks:
             routes=self._routes, inbox=self._inbox, max_body=settings.SIGMA_MAX_BODY_BYTES
         )
         self._watcher: asyncio.Task[None] | None = None
+        self._partitions: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to follow changes of tenants and secrets."""
+        """Begin to follow changes of tenants and secrets; see that Raw has its partitions."""
         self._watcher = asyncio.create_task(self._routes.watch())
+        self._partitions = asyncio.create_task(self._run_sync(_make_partitions))
         self._doorbell.warm_up()
 
     async def stop(self) -> None:
@@ -63,6 +70,14 @@ class Webhooks:
 def _with_fresh_connection(function: Callable[[], T]) -> T:
     close_old_connections()
     return function()
+
+
+def _make_partitions() -> None:
+    """Make the coming partitions, where possible; the default one takes what has none."""
+    try:
+        partitions.ensure(datetime.now(UTC).date())
+    except DatabaseError as error:
+        logger.warning("whatsapp raw partitions not made", extra={"error": type(error).__name__})
 
 
 def _conninfo() -> str:

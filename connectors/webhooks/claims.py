@@ -58,4 +58,7 @@ def claim(limit: int) -> list[Claimed]:
     """Claim up to about ``limit`` callbacks inside the caller's transaction."""
     with bulk.cursor() as cursor:
         cursor.execute(CLAIM, {"limit": limit})
-        return [Claimed(*row) for row in cursor]
+        rows = cursor.fetchall()
+    # One object per tenant: as keys of the dictionaries to come they are then told by identity.
+    tenants: dict[UUID, UUID] = {}
+    return [Claimed(i, at, tenants.setdefault(t, t), body) for i, at, t, body in rows]

@@ -72,6 +72,8 @@ def _alter(statement: sql.Composed, complaint: str, day: date) -> bool:
         with transaction.atomic(), connection.cursor() as cursor:
             # Never queue behind a long transaction: everybody else would queue behind us.
             cursor.execute("SET LOCAL lock_timeout = '500ms'")
+            # Web processes that start together would trip over one another.
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('partitions', 0))")
             cursor.execute(statement.as_string(connection.connection))
     except (OperationalError, IntegrityError, ProgrammingError) as error:
         logger.warning(complaint, extra={"day": day, "error": type(error).__name__})
