@@ -28,9 +28,7 @@ class WhatsAppSettings:
     verify_token: str = field(default="", repr=False)
 
 
-def load(
-    path: Path, environment: Mapping[str, str], *, required: bool = False
-) -> WhatsAppSettings:
+def load(path: Path, environment: Mapping[str, str], *, required: bool = False) -> WhatsAppSettings:
     """Read and validate the WhatsApp settings; a file that is not ``required`` may be absent.
 
     Raises:

@@ -37,13 +37,24 @@ def deliver(tenant_id: UUID, body: bytes | dict, *, at: datetime | None = None) 
 def callback(number: str, waba_id: str = "1", field: str = "messages", **value: object) -> dict:
     """Return a callback body with one change for a phone number id."""
     metadata = {"display_phone_number": "15550100001", "phone_number_id": number}
-    change = {"field": field, "value": {"messaging_product": "whatsapp", "metadata": metadata, **value}}
+    change = {
+        "field": field,
+        "value": {"messaging_product": "whatsapp", "metadata": metadata, **value},
+    }
     return {"object": "whatsapp_business_account", "entry": [{"id": waba_id, "changes": [change]}]}
 
 
-def text(wamid: str, body: str = "Hello", sender: str = "15550123456", at: int = 1_790_000_000) -> dict:
+def text(
+    wamid: str, body: str = "Hello", sender: str = "15550123456", at: int = 1_790_000_000
+) -> dict:
     """Return a text message."""
-    return {"from": sender, "id": wamid, "timestamp": str(at), "type": "text", "text": {"body": body}}
+    return {
+        "from": sender,
+        "id": wamid,
+        "timestamp": str(at),
+        "type": "text",
+        "text": {"body": body},
+    }
 
 
 def contact(wa_id: str = "15550123456", name: str = "Alice", **more: str) -> dict:
@@ -53,4 +64,10 @@ def contact(wa_id: str = "15550123456", name: str = "Alice", **more: str) -> dic
 
 def status(wamid: str, word: str, at: int = 1_790_000_000, **more: object) -> dict:
     """Return a receipt."""
-    return {"id": wamid, "status": word, "timestamp": str(at), "recipient_id": "15550123456", **more}
+    return {
+        "id": wamid,
+        "status": word,
+        "timestamp": str(at),
+        "recipient_id": "15550123456",
+        **more,
+    }

@@ -50,9 +50,7 @@ def rows_of(cast: Cast) -> dict[str, int]:
     return counts
 
 
-def test_it_removes_every_row_of_the_tenant_and_none_of_the_other(
-    acme: Cast, globex: Cast
-) -> None:
+def test_it_removes_every_row_of_the_tenant_and_none_of_the_other(acme: Cast, globex: Cast) -> None:
     fill(acme)
     fill(globex)
     neighbour = rows_of(globex)

@@ -70,9 +70,7 @@ def test_it_keeps_a_status_that_comes_before_its_message(acme: Cast) -> None:
     deliver(acme.tenant.id, callback(number, statuses=[status("wamid.E", "read", 1_790_000_009)]))
     process_batch(10)
     echo = {**text("wamid.E", sender="15550100001"), "to": "15550123456"}
-    deliver(
-        acme.tenant.id, callback(number, field="smb_message_echoes", message_echoes=[echo])
-    )
+    deliver(acme.tenant.id, callback(number, field="smb_message_echoes", message_echoes=[echo]))
 
     process_batch(10)
 
