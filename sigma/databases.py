@@ -9,7 +9,15 @@ from sigma.env import InvalidSetting
 SCHEMES = frozenset({"postgres", "postgresql"})
 BROKER_SCHEMES = frozenset({"redis", "rediss"})
 # Under five seconds to notice a database that is away; the receiver has stricter bounds of its own.
-DEFAULT_OPTIONS = {"connect_timeout": "3", "application_name": "sigma"}
+DEFAULT_OPTIONS = {
+    "connect_timeout": "3",
+    "application_name": "sigma",
+    # A server that vanished without a word (fail-over, cable) is noticed in seconds, not in hours.
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
 
 
 def parse(url: str) -> dict[str, object]:

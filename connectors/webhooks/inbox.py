@@ -18,6 +18,8 @@ from workspaces.envelope import Cipher, associated_data
 
 logger = logging.getLogger("sigma.whatsapp.webhooks")
 
+# How long a statement may take to notice that its connection is gone.
+HANG_UP_SECONDS = 0.1
 PLACE = "webhook_deliveries.body"
 
 
@@ -60,6 +62,9 @@ class Store(Protocol):
 
     async def commit(self, received_at: datetime, rows: list[Row]) -> None:
         """Insert the rows and what is owed of them, durably."""
+
+    def hang_up(self) -> None:
+        """Make a statement that the server does not answer fail at once."""
 
     async def reset(self) -> None:
         """Drop the connection: its state is unknown."""
@@ -123,8 +128,7 @@ class Inbox:
 
     async def _commit(self, batch: list[tuple[Received, asyncio.Future[None]]]) -> None:
         try:
-            async with asyncio.timeout(self._timeout):
-                await self._seal_and_commit([received for received, _ in batch])
+            await self._in_time([received for received, _ in batch])
         except Exception as error:  # nobody was answered yet: refuse, let Meta retry
             await self._refuse(batch, error)
             return
@@ -132,6 +136,21 @@ class Inbox:
             if not done.done():
                 done.set_result(None)
         self._on_commit()
+
+    async def _in_time(self, batch: list[Received]) -> None:
+        """Commit, or fail once the callbacks have waited as long as they may.
+
+        To cancel is not enough: the driver first waits for a hanging server to agree, twice 5 s.
+        """
+        work = asyncio.get_running_loop().create_task(self._seal_and_commit(batch))
+        done, _ = await asyncio.wait((work,), timeout=self._timeout)
+        if not done:
+            self._store.hang_up()
+            done, _ = await asyncio.wait((work,), timeout=HANG_UP_SECONDS)
+        if not done:
+            work.cancel()
+            raise TimeoutError
+        work.result()
 
     async def _seal_and_commit(self, batch: list[Received]) -> None:
         received_at = datetime.now(UTC)

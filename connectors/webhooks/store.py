@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import date, datetime
 from uuid import UUID
 
@@ -78,6 +81,13 @@ class PostgresStore:
             },
             prepare=True,
         )
+
+    def hang_up(self) -> None:
+        """Make a statement that the server does not answer fail at once, by ending its socket."""
+        if self._connection is None or self._connection.closed:
+            return
+        with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
 
     async def reset(self) -> None:
         """Close the connection; the next commit opens another."""
