@@ -74,6 +74,7 @@ async def _storm(system: Installation, sent: Traffick, killer: Killer, rate: flo
 
 
 def _judge(system: Installation, sent: Traffick, killer: Killer, report: Report) -> bool:
+    os.environ.clear()  # nothing of ours may name other engines or keys
     os.environ.update(system.env, DJANGO_SETTINGS_MODULE="sigma.settings")
     django.setup()
     # Only now: the models need Django, and Django needs the installation's settings.

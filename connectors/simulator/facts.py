@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from connectors.simulator.updates import Business
-from workspaces import directory
+from workspaces import demo_facts, directory
 from workspaces.models import Workspace
 
 
@@ -31,15 +30,12 @@ def of_demo(home: Path) -> Facts:
     Raises:
         NobodyToWriteTo: no such file, or one that lacks a fact.
     """
-    path = home / "demo.json"
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        business = Business(known["waba_id"], known["phone_number_id"])
-        return Facts(known["callback_url"], known["app_secret"].encode(), business)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NobodyToWriteTo(
-            f"{path} is missing or incomplete. Start the demo with: make up"
-        ) from error
+    known = demo_facts.read(home)
+    if known is None:
+        path = home / demo_facts.FILE_NAME
+        raise NobodyToWriteTo(f"{path} is missing or incomplete. Start the demo with: make up")
+    business = Business(known.waba_id, known.phone_number_id)
+    return Facts(known.callback_url, known.app_secret.encode(), business)
 
 
 def of_tenant(tenant: str, *, base_url: str, now: datetime) -> Facts:
