@@ -20,7 +20,7 @@ from workspaces.envelope import CannotOpen
 
 COLUMNS = (
     "tenant_id uuid", "callbacks int8", "updates int8", "processed int8", "quarantined int8",
-    "dead int8", "duplicates int8", "unhandled int8",
+    "dead int8", "duplicates int8", "unhandled int8", "purged_callbacks int8",
 )  # fmt: skip
 COUNTS = tuple(column.split(" ", 1)[0] for column in COLUMNS[1:])
 ADD = f"""

@@ -45,7 +45,10 @@ class Failure:
 
 @dataclass(slots=True)
 class Tally:
-    """One tenant's counts. ``duplicates`` and ``unhandled`` are parts of ``processed``."""
+    """One tenant's counts. ``duplicates`` and ``unhandled`` are parts of ``processed``.
+
+    ``purged_callbacks`` are those whose Raw was removed (here: filed under their tenants).
+    """
 
     callbacks: int = 0
     updates: int = 0
@@ -53,6 +56,7 @@ class Tally:
     duplicates: int = 0
     quarantined: int = 0
     dead: int = 0
+    purged_callbacks: int = 0
     unhandled: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
@@ -60,7 +64,7 @@ class Tally:
         """The counts in the order of the ledger's columns."""
         return (
             self.callbacks, self.updates, self.processed, self.quarantined, self.dead,
-            self.duplicates, self.unhandled.total(),
+            self.duplicates, self.unhandled.total(), self.purged_callbacks,
         )  # fmt: skip
 
 

@@ -51,9 +51,10 @@ def hand_out(entries: Sequence[tuple[Callback, list[Update]]], outcome: Outcome)
             body = callback.isolate([update.path for update in share])
             _file(tenant_id, callback.received_at, body)
             outcome.tallies[INSTALLATION].processed += len(share)
-        WebhookDelivery.objects.filter(
+        removed, _ = WebhookDelivery.objects.filter(
             id=callback.delivery_id, received_at=callback.received_at, tenant_id=INSTALLATION
         ).delete()
+        outcome.tallies[INSTALLATION].purged_callbacks += removed
 
 
 def _owners(updates: Sequence[Update]) -> tuple[Owners, Owners]:

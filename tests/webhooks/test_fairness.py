@@ -1,0 +1,79 @@
+"""One tenant's flood is not another tenant's wait."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connection
+
+from connectors.models import WebhookDelivery, WebhookPending
+from connectors.webhooks.processing import process_batch
+from connectors.webhooks.raw import BODY
+from messaging.models import Message
+from tests.conftest import Cast
+from tests.webhooks.deliveries import callback, deliver, text
+from workspaces import keys, provisioning
+from workspaces.envelope import associated_data
+
+pytestmark = pytest.mark.django_db
+
+
+def flood(cast: Cast, count: int) -> None:
+    """Put a backlog where the receiver would have put it, all at once."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval('webhook_delivery_blocks')")
+        (start,) = cursor.fetchone()
+    at, tenant_id = datetime.now(UTC), cast.tenant.id
+    cipher, rows = keys.day_cipher(tenant_id, at.date()), []
+    for number in range(start, start + count):
+        body = callback(cast.workspace.external_id, messages=[text(f"wamid.{number}", "flood")])
+        sealed = cipher.seal(json.dumps(body).encode(), associated_data(tenant_id, BODY, number))
+        row = WebhookDelivery(id=number, received_at=at, tenant_id=tenant_id, size=1, digest=b"")
+        row.body = sealed
+        rows.append(row)
+    WebhookDelivery.objects.bulk_create(rows)
+    WebhookPending.objects.bulk_create(
+        WebhookPending(delivery_id=row.id, received_at=at, tenant_id=tenant_id) for row in rows
+    )
+
+
+def test_it_serves_everybody_in_the_next_batch(acme: Cast, globex: Cast) -> None:
+    flood(acme, 900)
+    deliver(globex.tenant.id, callback(globex.workspace.external_id, messages=[text("wamid.G")]))
+
+    process_batch(20)
+
+    assert Message.objects.filter(tenant_id=globex.tenant.id).count() == 1
+    assert Message.objects.filter(tenant_id=acme.tenant.id).count() in range(9, 21)
+
+
+def test_it_shares_a_batch_evenly(acme: Cast, globex: Cast) -> None:
+    flood(acme, 100)
+    flood(globex, 100)
+
+    process_batch(50)
+
+    for cast in (acme, globex):
+        assert Message.objects.filter(tenant_id=cast.tenant.id).count() == 25
+
+
+def test_it_takes_turns_where_there_are_more_tenants_than_places(acme: Cast) -> None:
+    others = [provisioning.create_tenant(slug=f"tenant-{n}", name="One of many") for n in range(5)]
+    for tenant in (acme.tenant, *others):
+        deliver(tenant.id, b"{}")
+
+    batches = [process_batch(2) for _ in range(4)]
+
+    assert sum(batches) == 6
+    assert max(batches) == 2
+
+
+def test_it_finishes_the_oldest_first(acme: Cast, globex: Cast) -> None:
+    flood(acme, 30)
+    oldest = set(WebhookPending.objects.order_by("delivery_id").values_list("delivery_id")[:10])
+
+    process_batch(10)
+
+    assert {(row,) for row in Message.objects.values_list("delivery_id", flat=True)} == oldest
