@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from sigma.engines import state
 from sigma.supervisor import Program
 
-UVICORN = ("-m", "uvicorn", "sigma.asgi:application", "--log-level", "warning", "--no-access-log")
+UVICORN = (
+    "-m",
+    "uvicorn",
+    "sigma.asgi:application",
+    "--log-level",
+    "warning",
+    "--no-access-log",
+    "--no-server-header",
+)
 # Gossip, mingle and heartbeats are chatter between workers that nobody reads here.
 CELERY = ("-m", "celery", "--quiet", "-A", "sigma.celery:app")
 SOLITARY = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO")

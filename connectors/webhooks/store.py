@@ -48,9 +48,11 @@ class PostgresStore:
     async def take_ids(self, count: int) -> list[int]:
         """Return ``count`` ids, fetching blocks of 1,000 from the sequence where needed."""
         while len(self._ids) < count:
-            connection = await self._connected()
-            cursor = await connection.execute("SELECT nextval('webhook_delivery_blocks')")
-            (start,) = await cursor.fetchone() or (0,)
+            try:
+                start = await self._next_block()
+            except psycopg.OperationalError:  # the connection died while nobody used it
+                await self.reset()
+                start = await self._next_block()
             self._ids.extend(range(start, start + BLOCK))
         return [self._ids.popleft() for _ in range(count)]
 
@@ -64,23 +66,29 @@ class PostgresStore:
         return {pair: known[pair][1] for pair in wanted}
 
     async def commit(self, received_at: datetime, rows: list[Row]) -> None:
-        """Insert the rows and their pointers in one statement, which is its own transaction."""
-        tenants = list({row.tenant_id for row in rows})
-        position = {tenant_id: index for index, tenant_id in enumerate(tenants, start=1)}
+        """Insert the rows and their pointers in one statement, which is its own transaction.
+
+        A connection that turns out to be dead is replaced and the rows are sent again. Whether the
+        first attempt was committed does not matter: ids are never given twice, so rows that are
+        there already are refused as a whole.
+        """
+        parameters = _parameters(received_at, rows)
+        try:
+            await self._insert(parameters)
+        except psycopg.OperationalError:
+            await self.reset()
+            with suppress(psycopg.errors.UniqueViolation):
+                await self._insert(parameters)
+
+    async def _insert(self, parameters: dict[str, object]) -> None:
         connection = await self._connected()
-        await connection.execute(
-            COMMIT,
-            {
-                "received_at": received_at,
-                "tenants": tenants,
-                "ids": [row.id for row in rows],
-                "owners": [position[row.tenant_id] for row in rows],
-                "sizes": [row.size for row in rows],
-                "digests": [row.digest for row in rows],
-                "bodies": [row.sealed for row in rows],
-            },
-            prepare=True,
-        )
+        await connection.execute(COMMIT, parameters, prepare=True)
+
+    async def _next_block(self) -> int:
+        connection = await self._connected()
+        cursor = await connection.execute("SELECT nextval('webhook_delivery_blocks')")
+        (start,) = await cursor.fetchone() or (0,)
+        return int(start)
 
     def hang_up(self) -> None:
         """Make a statement that the server does not answer fail at once, by ending its socket."""
@@ -108,3 +116,17 @@ class PostgresStore:
             self._ciphers.clear()
         for tenant_id, day in wanted:
             self._ciphers[tenant_id, day] = (until, keys.day_cipher(tenant_id, day))
+
+
+def _parameters(received_at: datetime, rows: list[Row]) -> dict[str, object]:
+    tenants = list({row.tenant_id for row in rows})
+    position = {tenant_id: index for index, tenant_id in enumerate(tenants, start=1)}
+    return {
+        "received_at": received_at,
+        "tenants": tenants,
+        "ids": [row.id for row in rows],
+        "owners": [position[row.tenant_id] for row in rows],
+        "sizes": [row.size for row in rows],
+        "digests": [row.digest for row in rows],
+        "bodies": [row.sealed for row in rows],
+    }

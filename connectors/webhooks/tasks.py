@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from celery import shared_task
+from django.db import InterfaceError, OperationalError, connection
 
 from connectors.webhooks import draining, partitions, replay, retention
+
+logger = logging.getLogger("sigma.whatsapp.processing")
+
+
+@contextmanager
+def _until_the_next_time(task: str) -> Iterator[None]:
+    """Give up quietly while the database is away: every task here comes round again."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("whatsapp %s put off", task, extra={"error": type(error).__name__})
+        connection.close()
 
 
 @shared_task(name="ingest.drain", queue="ingest")
@@ -18,22 +34,26 @@ def drain(*, slot: int = 0) -> None:
 @shared_task(name="ingest.sweep", queue="ingest")
 def sweep() -> None:
     """Find what a lost doorbell left."""
-    draining.sweep()
+    with _until_the_next_time("sweep"):
+        draining.sweep()
 
 
 @shared_task(name="ingest.release", queue="ingest")
 def release() -> None:
     """Replay quarantined updates whose phone number has a workspace by now."""
-    replay.replay(replay.releasable())
+    with _until_the_next_time("release"):
+        replay.replay(replay.releasable())
 
 
 @shared_task(name="maintenance.partitions", queue="maintenance")
 def make_partitions() -> None:
     """Make the partitions of the coming days."""
-    partitions.ensure(datetime.now(UTC).date())
+    with _until_the_next_time("partitions"):
+        partitions.ensure(datetime.now(UTC).date())
 
 
 @shared_task(name="maintenance.purge", queue="maintenance")
 def purge() -> None:
     """Destroy keys past every tenant's retention window, then delete what they sealed."""
-    retention.purge_all(now=datetime.now(UTC))
+    with _until_the_next_time("purge"):
+        retention.purge_all(now=datetime.now(UTC))

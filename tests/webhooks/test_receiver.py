@@ -12,6 +12,7 @@ import uuid
 
 import pytest
 from django.conf import settings
+from django.db import connection
 
 from connectors.cloud_api.signature import sign
 from connectors.models import WebhookDead, WebhookDelivery, WebhookPending
@@ -84,6 +85,19 @@ class TestDelivery:
         assert web.post(acme, b"not json \x00\xff").status_code == 200
         process_batch(10)
         assert WebhookDead.objects.get().reason.startswith("Not a callback")
+
+    def test_it_survives_a_connection_that_died_while_idle(self, acme: Cast, web: Web) -> None:
+        assert web.post(acme, body_of(acme, "wamid.A")).status_code == 200
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'sigma-receiver' AND datname = current_database()"
+            )
+
+        assert web.post(acme, body_of(acme, "wamid.B")).status_code == 200
+
+        process_batch(10)
+        assert Message.objects.count() == WebhookDelivery.objects.count() == 2
 
     def test_it_never_redirects(self, acme: Cast, web: Web) -> None:
         assert web.post(acme, body_of(acme), path=acme.path + "/").status_code == 200
