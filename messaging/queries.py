@@ -2,34 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
-
-from django.db.models import (
-    BooleanField,
-    DateTimeField,
-    Expression,
-    F,
-    Func,
-    QuerySet,
-    UUIDField,
-    Value,
-)
 
 from messaging.cursors import Cursor
 from messaging.events import Direction
-from messaging.models import Message
 from workspaces.models import Platform
+from workspaces.sql import columns_of, select
+
+
+class MessageRow(NamedTuple):
+    """What is shown of a message; ``content`` and ``delivery`` are JSON text."""
+
+    id: UUID
+    workspace_id: UUID
+    contact_id: UUID | None
+    platform: int
+    platform_message_id: str
+    direction: str
+    source: str
+    type: str
+    sender: str
+    text: str | None
+    content: str
+    reply_to: str | None
+    timestamp_utc: datetime
+    status: str | None
+    delivery: str
+    edited_at: datetime | None
+    revoked_at: datetime | None
+
+
+class Count(NamedTuple):
+    """How many there are."""
+
+    number: int
+
+
+class ContactRow(NamedTuple):
+    """What is shown of a contact."""
+
+    id: UUID
+    display_name: str
+    username: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MessageFilter:
-    """Which messages of a workspace are wanted; ``None`` means any.
+class Wanted:
+    """Which messages of a tenant's workspace are wanted; ``None`` means any.
 
     ``sender`` is the digest of a phone number or BSUID. ``since`` is inclusive, ``until`` is not.
     """
 
+    tenant_id: UUID
+    workspace_id: UUID
     platform: Platform | None = None
     direction: Direction | None = None
     type: str | None = None
@@ -38,18 +67,21 @@ class MessageFilter:
     since: datetime | None = None
     until: datetime | None = None
 
-    def apply(self, rows: QuerySet[Message]) -> QuerySet[Message]:
-        """Return the rows that pass."""
-        wanted = {
-            "platform": self.platform,
-            "direction": self.direction,
-            "type": self.type,
-            "status": self.status,
-            "sender": self.sender,
-            "timestamp_utc__gte": self.since,
-            "timestamp_utc__lt": self.until,
+    def where(self) -> tuple[str, list[object]]:
+        """Return the condition and its parameters."""
+        conditions = {
+            "tenant_id = %s": self.tenant_id,
+            "workspace_id = %s": self.workspace_id,
+            "platform = %s": self.platform and self.platform.value,
+            "direction = %s": self.direction and self.direction.value,
+            "type = %s": self.type,
+            "status = %s": self.status,
+            "sender = %s": self.sender,
+            "timestamp_utc >= %s": self.since,
+            "timestamp_utc < %s": self.until,
         }
-        return rows.filter(**{name: value for name, value in wanted.items() if value is not None})
+        given = {text: value for text, value in conditions.items() if value is not None}
+        return " AND ".join(given), list(given.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,49 +101,49 @@ class Page:
     ``has_more`` tells whether there are others beyond them in the direction of travel.
     """
 
-    messages: list[Message]
+    messages: list[MessageRow]
     has_more: bool
 
 
-def messages_of(tenant_id: UUID) -> QuerySet[Message]:
-    """Return the messages of a tenant."""
-    return Message.objects.filter(tenant_id=tenant_id)
+def read_page(wanted: Wanted, window: Window) -> Page:
+    """Return one page: a range of the index ``messages_newest_first``, however deep.
 
-
-def messages_in(tenant_id: UUID, workspace_id: UUID, wanted: MessageFilter) -> QuerySet[Message]:
-    """Return the messages of a workspace that pass the filter."""
-    return wanted.apply(messages_of(tenant_id).filter(workspace_id=workspace_id))
-
-
-def read_page(rows: QuerySet[Message], window: Window) -> Page:
-    """Return one page of ``rows``: a range of the index ``messages_newest_first``, however deep."""
-    falling = window.newest_first != window.backwards
-    if window.cursor is not None:
-        rows = rows.filter(_beyond(window.cursor, falling=falling))
-    order = ("-timestamp_utc", "-id") if falling else ("timestamp_utc", "id")
-    found = list(rows.order_by(*order)[: window.limit + 1])
-    messages = found[: window.limit]
-    if window.backwards:
-        messages.reverse()
-    return Page(messages, len(found) > window.limit)
-
-
-def _beyond(cursor: Cursor, *, falling: bool) -> Expression:
-    """Compare ``(timestamp_utc, id)`` as a row: that, and no form with OR, becomes an index range.
-
+    PostgreSQL makes an index range of a row comparison, and of no spelling with OR:
     https://www.postgresql.org/docs/current/functions-comparisons.html (Row Constructor Comparison)
     """
-    place = Func(F("timestamp_utc"), F("id"), function="ROW", output_field=UUIDField())
-    end = Func(
-        Value(cursor.timestamp, output_field=DateTimeField()),
-        Value(cursor.id, output_field=UUIDField()),
-        function="ROW",
-        output_field=UUIDField(),
-    )
-    return Func(
-        place,
-        end,
-        template="(%(expressions)s)",
-        arg_joiner=" < " if falling else " > ",
-        output_field=BooleanField(),
-    )
+    falling = window.newest_first != window.backwards
+    where, parameters = wanted.where()
+    if window.cursor is not None:
+        where += f" AND (timestamp_utc, id) {'<' if falling else '>'} (%s, %s)"
+        parameters += [window.cursor.timestamp, window.cursor.id]
+    order = "timestamp_utc DESC, id DESC" if falling else "timestamp_utc, id"
+    sql = " ".join((SELECT_MESSAGES, where, "ORDER BY", order, "LIMIT %s"))
+    found = select(MessageRow, sql, [*parameters, window.limit + 1])
+    messages = found[: window.limit]
+    return Page(messages[::-1] if window.backwards else messages, len(found) > window.limit)
+
+
+def count(wanted: Wanted) -> int:
+    """Count the messages wanted, which reads all of them."""
+    where, parameters = wanted.where()
+    sql = " ".join(("SELECT count(*) FROM messages WHERE", where))
+    (found,) = select(Count, sql, parameters)
+    return found.number
+
+
+def find(*, tenant_id: UUID, message_id: UUID) -> MessageRow | None:
+    """Return a tenant's message by its id."""
+    sql = SELECT_MESSAGES + " tenant_id = %s AND id = %s"
+    return next(iter(select(MessageRow, sql, [tenant_id, message_id])), None)
+
+
+def contacts(*, tenant_id: UUID, ids: Collection[UUID]) -> dict[UUID, ContactRow]:
+    """Return some of a tenant's contacts by id."""
+    rows = select(ContactRow, SELECT_CONTACTS, [tenant_id, list(ids)]) if ids else []
+    return {row.id: row for row in rows}
+
+
+SELECT_MESSAGES = " ".join(("SELECT", columns_of(MessageRow), "FROM messages WHERE"))
+SELECT_CONTACTS = " ".join(
+    ("SELECT", columns_of(ContactRow), "FROM contacts WHERE tenant_id = %s AND id = ANY(%s)")
+)

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from uuid import UUID
 
-from messaging.inbound import SEALED_ID
-from messaging.models import Contact, Media, Message, MessageStatus
-from workspaces import keys
-from workspaces.envelope import associated_data, key_id_of
+from messaging import queries
+from messaging.models import Media, MessageStatus
+from messaging.queries import ContactRow, MessageRow
 from workspaces.models import Workspace
 
-# Returns the original JSON object of each message, by message id, as far as it is kept.
-RawReader = Callable[[Sequence[Message]], Mapping[UUID, dict[str, object]]]
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A message as the platform sent it: its own id for it, and the JSON object."""
+
+    wamid: str
+    body: dict[str, object] | None
+
+
+# Returns the originals of a tenant's messages by message id, as far as they are kept.
+OriginalsReader = Callable[[UUID, Sequence[UUID]], Mapping[UUID, Original]]
 
 
 class Related:
     """The relations of some messages of one tenant: one query for each kind, however many."""
 
     def __init__(
-        self,
-        tenant_id: UUID,
-        messages: Sequence[Message],
-        read_raw: RawReader,
-        workspace: Workspace | None = None,
+        self, tenant_id: UUID, messages: Sequence[MessageRow], read_originals: OriginalsReader
     ) -> None:
-        self._tenant_id, self._messages, self._read_raw = tenant_id, messages, read_raw
-        if workspace is not None:  # they are all of one, which is loaded already
-            self.workspaces = {workspace.id: workspace}
+        self._tenant_id, self._messages = tenant_id, messages
+        self._read_originals = read_originals
 
     @cached_property
     def workspaces(self) -> dict[UUID, Workspace]:
@@ -39,11 +43,10 @@ class Related:
         return {row.id: row for row in rows}
 
     @cached_property
-    def contacts(self) -> dict[UUID, Contact]:
+    def contacts(self) -> dict[UUID, ContactRow]:
         """The people at the other end, by contact id."""
         ids = {message.contact_id for message in self._messages if message.contact_id}
-        rows = Contact.objects.filter(tenant_id=self._tenant_id, pk__in=ids)
-        return {row.id: row for row in rows}
+        return queries.contacts(tenant_id=self._tenant_id, ids=ids)
 
     @cached_property
     def media(self) -> dict[UUID, Media]:
@@ -66,21 +69,6 @@ class Related:
         return found
 
     @cached_property
-    def raw(self) -> Mapping[UUID, dict[str, object]]:
-        """The original JSON objects by message id, without those that were purged."""
-        return self._read_raw(self._messages)
-
-    @cached_property
-    def clear_ids(self) -> dict[UUID, str]:
-        """The platform's own message ids by message id, without those whose day was purged."""
-        sealed = {m.id: bytes(m.sealed_id) for m in self._messages if m.sealed_id is not None}
-        alive = keys.preload(sealed.values())
-        return {
-            message_id: self._open(message_id, value)
-            for message_id, value in sealed.items()
-            if key_id_of(value) in alive
-        }
-
-    def _open(self, message_id: UUID, sealed: bytes) -> str:
-        associated = associated_data(self._tenant_id, SEALED_ID, message_id)
-        return keys.cipher_of(sealed).open(sealed, associated).decode()
+    def originals(self) -> Mapping[UUID, Original]:
+        """What the platform sent, by message id, without what was purged."""
+        return self._read_originals(self._tenant_id, [message.id for message in self._messages])

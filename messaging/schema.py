@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Unpack
 from uuid import UUID
 
@@ -9,7 +10,7 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from messaging import queries
-from messaging.graphql.arguments import MessageArguments, filter_of, window_of
+from messaging.graphql.arguments import MessageArguments, wanted_of, window_of
 from messaging.graphql.connection import Listing, MessageConnection, MessageOrder
 from messaging.graphql.messages import Item, Message, MessageDirection
 from messaging.related import Related
@@ -60,21 +61,23 @@ class Query(graphene.ObjectType):
     ) -> Listing:
         """Return one page."""
         actor = _reader(info)
-        workspace = _workspace(actor, parse_id(workspace_id, "workspaceId"))
-        window, wanted = window_of(arguments), filter_of(arguments, actor.tenant_id)
-        rows = queries.messages_in(actor.tenant_id, workspace.id, wanted)
-        page = queries.read_page(rows, window)
-        related = Related(actor.tenant_id, page.messages, info.context.read_raw, workspace)
-        return Listing(page, window, related, rows.count)
+        workspace = parse_id(workspace_id, "workspaceId")
+        wanted = wanted_of(arguments, tenant_id=actor.tenant_id, workspace_id=workspace)
+        window = window_of(arguments)
+        page = queries.read_page(wanted, window)
+        if not page.messages:  # where there are some, there is a workspace
+            _check_workspace(actor, workspace)
+        related = Related(actor.tenant_id, page.messages, info.context.read_originals)
+        return Listing(page, window, related, partial(queries.count, wanted))
 
     @staticmethod
     def resolve_message(root: None, info: GraphQLResolveInfo, id: str) -> Item | None:
         """Return one message."""
         actor = _reader(info)
-        message = queries.messages_of(actor.tenant_id).filter(pk=parse_id(id, "id")).first()
+        message = queries.find(tenant_id=actor.tenant_id, message_id=parse_id(id, "id"))
         if message is None:
             return None
-        return Item(message, Related(actor.tenant_id, [message], info.context.read_raw))
+        return Item(message, Related(actor.tenant_id, [message], info.context.read_originals))
 
 
 def _reader(info: GraphQLResolveInfo) -> Actor:
@@ -83,8 +86,6 @@ def _reader(info: GraphQLResolveInfo) -> Actor:
     return actor
 
 
-def _workspace(actor: Actor, workspace_id: UUID) -> Workspace:
-    row = Workspace.objects.filter(tenant_id=actor.tenant_id, pk=workspace_id).first()
-    if row is None:
+def _check_workspace(actor: Actor, workspace_id: UUID) -> None:
+    if not Workspace.objects.filter(tenant_id=actor.tenant_id, pk=workspace_id).exists():
         raise NotFound("Your tenant has no workspace with this id.")
-    return row

@@ -4,18 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db.models import Q
 
 from workspaces.models import ApiKey, Membership, Role, Tenant, TenantStatus
 from workspaces.provisioning import KEY_PREFIX, digest_api_key
 from workspaces.scopes import ALL_SCOPES, Scope
+from workspaces.sql import select
 
 VIEWER_SCOPES = frozenset({Scope.MESSAGES_READ, Scope.MEDIA_READ, Scope.WORKSPACES_READ})
 # Writing the time of every request would make each read a write.
 LAST_USED_PRECISION = timedelta(minutes=1)
+
+
+class LiveKey(NamedTuple):
+    """An API key that may be used."""
+
+    id: UUID
+    tenant_id: UUID
+    prefix: str
+    scopes: list[str]
+    last_used_at: datetime | None
+
+
+FIND_KEY = """
+SELECT k.id, k.tenant_id, k.prefix, k.scopes, k.last_used_at
+FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
+WHERE k.digest = %s AND k.revoked_at IS NULL AND coalesce(k.expires_at > %s, true) AND t.status = %s
+"""
 
 
 class NotAuthenticated(Exception):
@@ -56,16 +74,13 @@ def by_api_key(clear: str, *, now: datetime) -> Actor:
     """
     if not clear.startswith(KEY_PREFIX):
         raise NotAuthenticated("The API key is not valid.")
-    row = (
-        ApiKey.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
-        .filter(digest=digest_api_key(clear), tenant__status=TenantStatus.ACTIVE)
-        .first()
-    )
-    if row is None:
+    found = select(LiveKey, FIND_KEY, [digest_api_key(clear), now, TenantStatus.ACTIVE.value])
+    if not found:
         raise NotAuthenticated("The API key is not valid.")
-    if row.last_used_at is None or now - row.last_used_at > LAST_USED_PRECISION:
-        ApiKey.objects.filter(pk=row.pk).update(last_used_at=now)
-    return Actor(row.tenant_id, frozenset(row.scopes), f"API key {row.prefix}…")
+    (key,) = found
+    if key.last_used_at is None or now - key.last_used_at > LAST_USED_PRECISION:
+        ApiKey.objects.filter(pk=key.id).update(last_used_at=now)
+    return Actor(key.tenant_id, frozenset(key.scopes), f"API key {key.prefix}…")
 
 
 def by_session(user: AbstractBaseUser | AnonymousUser, *, tenant: str = "") -> Actor:

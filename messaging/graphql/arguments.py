@@ -12,7 +12,7 @@ from django.conf import settings
 from messaging import cursors
 from messaging.events import Direction
 from messaging.graphql.connection import Direction as SortDirection
-from messaging.queries import MessageFilter, Window
+from messaging.queries import Wanted, Window
 from workspaces.graphql import BadInput
 from workspaces.identity import NotAPhoneNumber, digester, digits_of
 from workspaces.models import Platform
@@ -46,13 +46,15 @@ class MessageArguments(TypedDict, total=False):
     until: datetime | None
 
 
-def filter_of(arguments: MessageArguments, tenant_id: UUID) -> MessageFilter:
-    """Return the filter that the arguments spell.
+def wanted_of(arguments: MessageArguments, *, tenant_id: UUID, workspace_id: UUID) -> Wanted:
+    """Return which messages the arguments ask for.
 
     Raises:
         BadInput: one of them cannot be used.
     """
-    return MessageFilter(
+    return Wanted(
+        tenant_id=tenant_id,
+        workspace_id=workspace_id,
         platform=arguments.get("platform"),
         direction=arguments.get("direction"),
         type=_word(arguments.get("type"), "type"),

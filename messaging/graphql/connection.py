@@ -11,8 +11,7 @@ from graphql import GraphQLResolveInfo
 
 from messaging import cursors
 from messaging.graphql.messages import Item, Message
-from messaging.models import Message as MessageRow
-from messaging.queries import Page, Window
+from messaging.queries import MessageRow, Page, Window
 from messaging.related import Related
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import graphene
@@ -10,7 +11,8 @@ from graphql import GraphQLResolveInfo
 from messaging import events, models
 from messaging.graphql.files import Media
 from messaging.graphql.receipts import Delivery, MessageStatus
-from messaging.related import Related
+from messaging.queries import ContactRow, MessageRow
+from messaging.related import Original, Related
 from workspaces import models as workspaces
 from workspaces.graphql import JSON
 from workspaces.schema import Platform, Workspace
@@ -48,7 +50,7 @@ MessageSource = graphene.Enum.from_enum(
 class Item:
     """A message on its page."""
 
-    message: models.Message
+    message: MessageRow
     related: Related
 
 
@@ -135,7 +137,7 @@ class Message(graphene.ObjectType):
         return Sender(display_name=_name_of(root), platform_user_id=root.message.sender or None)
 
     @staticmethod
-    def resolve_contact(root: Item, info: GraphQLResolveInfo) -> models.Contact | None:
+    def resolve_contact(root: Item, info: GraphQLResolveInfo) -> ContactRow | None:
         """Return the person at the other end."""
         return _contact_of(root)
 
@@ -146,6 +148,16 @@ class Message(graphene.ObjectType):
         return root.related.statuses.get((message.workspace_id, message.platform_message_id), [])
 
     @staticmethod
+    def resolve_content(root: Item, info: GraphQLResolveInfo) -> object:
+        """Read the column's JSON."""
+        return json.loads(root.message.content)
+
+    @staticmethod
+    def resolve_delivery(root: Item, info: GraphQLResolveInfo) -> object:
+        """Read the column's JSON."""
+        return json.loads(root.message.delivery)
+
+    @staticmethod
     def resolve_media(root: Item, info: GraphQLResolveInfo) -> models.Media | None:
         """Return the file."""
         return root.related.media.get(root.message.id)
@@ -153,17 +165,22 @@ class Message(graphene.ObjectType):
     @staticmethod
     def resolve_wamid(root: Item, info: GraphQLResolveInfo) -> str | None:
         """Open the platform's message id."""
-        info.context.actor.require(Scope.RAW_READ)
-        return root.related.clear_ids.get(root.message.id)
+        original = _original_of(root, info)
+        return original.wamid if original else None
 
     @staticmethod
     def resolve_raw(root: Item, info: GraphQLResolveInfo) -> object:
         """Open the original."""
-        info.context.actor.require(Scope.RAW_READ)
-        return root.related.raw.get(root.message.id)
+        original = _original_of(root, info)
+        return original.body if original else None
 
 
-def _contact_of(root: Item) -> models.Contact | None:
+def _original_of(root: Item, info: GraphQLResolveInfo) -> Original | None:
+    info.context.actor.require(Scope.RAW_READ)
+    return root.related.originals.get(root.message.id)
+
+
+def _contact_of(root: Item) -> ContactRow | None:
     contact_id = root.message.contact_id
     return root.related.contacts.get(contact_id) if contact_id else None
 

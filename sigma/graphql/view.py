@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
@@ -16,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from graphql import DocumentNode, OperationType, execute_sync, get_operation_ast
 
 from connectors.webhooks.originals import read_originals
-from messaging.models import Message
+from messaging.related import OriginalsReader
 from sigma.graphql import failures, limits
 from sigma.graphql.documents import Documents
 from sigma.graphql.failures import Code
@@ -38,7 +37,7 @@ class Context:
 
     actor: Actor
     now: datetime
-    read_raw: Callable[[Sequence[Message]], Mapping[UUID, dict[str, object]]] = read_originals
+    read_originals: OriginalsReader = read_originals
 
 
 # What ends a request before or around its execution: the HTTP status, and a code for programs.
