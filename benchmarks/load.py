@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import uvloop
 
@@ -73,8 +76,11 @@ class Generator:
     """A started generator process that waits for its signal."""
 
     def __init__(self, spec: Spec) -> None:
+        descriptor, self._result = tempfile.mkstemp(prefix="sigma-load-", suffix=".json")
+        os.close(descriptor)
+        order = json.dumps(dataclasses.asdict(spec))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.load", json.dumps(dataclasses.asdict(spec))],
+            [sys.executable, "-m", "benchmarks.load", order, self._result],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self._process.stdout is not None
@@ -89,7 +95,12 @@ class Generator:
 
     def outcome(self) -> Outcome:
         """Wait for the end."""
-        found = json.loads(self._process.communicate()[0])
+        self._process.communicate()
+        path = Path(self._result)
+        try:
+            found = json.loads(path.read_text())
+        finally:
+            path.unlink()
         return Outcome(
             Counter({int(code): n for code, n in found["codes"].items()}),
             array("d", found["latencies"]), found["seconds"], found["started_at"], found["cpu"],
@@ -129,12 +140,12 @@ async def _fire(spec: Spec, requests: list[bytes]) -> dict[str, object]:
 
 
 def main() -> None:
-    """Prepare, say ``ready``, wait for a line, fire, print the outcome as JSON."""
+    """Prepare, say ``ready``, wait for a line, fire, write the outcome as JSON."""
     spec = Spec(**json.loads(sys.argv[1]))
     requests = _requests(spec)
     print("ready", flush=True)
     sys.stdin.readline()
-    print(json.dumps(uvloop.run(_fire(spec, requests))))
+    Path(sys.argv[2]).write_text(json.dumps(uvloop.run(_fire(spec, requests))))
 
 
 if __name__ == "__main__":
