@@ -21,11 +21,3 @@ def first_uuid7_at(moment: datetime) -> uuid.UUID:
     """Return the smallest UUIDv7 of a moment: whatever was made since has a greater one."""
     milliseconds = int(moment.timestamp() * 1000)
     return uuid.UUID(int=(milliseconds << 80) | (0x7 << 76) | (0x2 << 62))
-
-
-def parse_uuid(text: str) -> uuid.UUID | None:
-    """Return the UUID that ``text`` spells, or ``None``."""
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None

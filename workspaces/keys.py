@@ -1,6 +1,7 @@
 """Every tenant's data keys: made, unwrapped, cached for seconds, destroyed.
 
-Deleting a wrapped key is erasure: what it sealed is unreadable in every copy, backups included.
+Deleting a wrapped key is erasure: what it sealed is unreadable in every copy that was made without
+the key tables.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class TenantHasNoKeys(Exception):
 def create_tenant_keys(tenant: Tenant) -> None:
     """Make the salt and the field key of a new tenant."""
     for purpose in KeyPurpose:
-        wrapped = master.wrap(secrets.token_bytes(KEY_BYTES), _tenant_place(tenant.id, purpose))
+        wrapped = master.wrap(secrets.token_bytes(KEY_BYTES), tenant_place(tenant.id, purpose))
         TenantKey.objects.create(tenant=tenant, purpose=purpose, wrapped=wrapped)
 
 
@@ -132,14 +133,14 @@ def _load_tenant_key(tenant_id: UUID, purpose: KeyPurpose) -> tuple[int, bytes]:
     row = rows.order_by("-version").first()
     if row is None:
         raise TenantHasNoKeys(f"Tenant {tenant_id} does not exist or was erased.")
-    return row.pk, master.unwrap(bytes(row.wrapped), _tenant_place(tenant_id, purpose))
+    return row.pk, master.unwrap(bytes(row.wrapped), tenant_place(tenant_id, purpose))
 
 
 def _get_or_create_raw_key(tenant_id: UUID, day: date) -> RawKey:
     existing = RawKey.objects.filter(tenant_id=tenant_id, day=day).first()
     if existing is not None:
         return existing
-    wrapped = master.wrap(secrets.token_bytes(KEY_BYTES), _raw_place(tenant_id, day))
+    wrapped = master.wrap(secrets.token_bytes(KEY_BYTES), raw_place(tenant_id, day))
     # Another process may be first; whoever wins, all use the row that stands.
     RawKey.objects.bulk_create(
         [RawKey(tenant_id=tenant_id, day=day, wrapped=wrapped)], ignore_conflicts=True
@@ -148,13 +149,15 @@ def _get_or_create_raw_key(tenant_id: UUID, day: date) -> RawKey:
 
 
 def _raw_cipher(row: RawKey) -> Cipher:
-    key = master.unwrap(bytes(row.wrapped), _raw_place(row.tenant_id, row.day))
+    key = master.unwrap(bytes(row.wrapped), raw_place(row.tenant_id, row.day))
     return _raw_ciphers.put(row.pk, Cipher(row.pk, key))
 
 
-def _tenant_place(tenant_id: UUID, purpose: str) -> bytes:
+def tenant_place(tenant_id: UUID, purpose: str) -> bytes:
+    """Return what binds a wrapped tenant key to its row."""
     return f"{tenant_id}|tenant_keys|{purpose}".encode()
 
 
-def _raw_place(tenant_id: UUID, day: date) -> bytes:
+def raw_place(tenant_id: UUID, day: date) -> bytes:
+    """Return what binds a wrapped day key to its row."""
     return f"{tenant_id}|raw_keys|{day.isoformat()}".encode()

@@ -1,7 +1,8 @@
 """Right to delete: remove a tenant, keys first.
 
-With the keys gone everything sealed is unreadable at once, in backups too; deleting the rows may
-then take the time it takes, and may be interrupted and run again.
+With the keys gone everything sealed is unreadable at once, also in a backup of the data made
+without the key tables (docs/operations.md); deleting the rows may then take the time it takes, and
+may be interrupted and run again.
 """
 
 from __future__ import annotations

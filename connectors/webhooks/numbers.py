@@ -38,7 +38,7 @@ class Numbers:
         pairs = list(updates)
         tenants = {tenant_id for tenant_id, _ in pairs}
         fields = ("id", "tenant_id", "external_id", "waba_id")
-        numbers = cls(Workspace.objects.filter(tenant_id__in=tenants).only(*fields))
+        numbers = cls(Workspace.objects.filter(tenant_id__in=tenants, is_active=True).only(*fields))
         for tenant_id, update in pairs:
             numbers._notice(tenant_id, update)
         return numbers
@@ -51,7 +51,7 @@ class Numbers:
         """Return why an update is not the tenant's, or ``None`` if it is."""
         if update.phone_number_id:
             if (tenant_id, update.phone_number_id) not in self._by_number:
-                return "No workspace of this tenant has this phone number id."
+                return "No active workspace of this tenant has this phone number id."
         elif any(isinstance(event, NEEDS_NUMBER) for event in update.events):
             return "The update names no phone number id."
         for event in update.events:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from connectors.models import DeadKind, DeadState, WebhookDead
@@ -12,7 +12,17 @@ from connectors.webhooks import dead, ledger
 from connectors.webhooks.outcomes import Outcome, Tally
 from connectors.webhooks.processing import process
 from workspaces.envelope import CannotOpen
-from workspaces.models import INSTALLATION_ID, Workspace
+from workspaces.models import INSTALLATION_ID
+
+RELEASABLE = """
+SELECT d.id FROM webhook_dead d
+WHERE d.state = 'OPEN' AND d.kind = 'QUARANTINE' AND d.phone_number_id <> '' AND 1 = (
+    SELECT count(DISTINCT w.tenant_id) FROM workspaces w
+    WHERE w.external_id = d.phone_number_id AND w.is_active
+      AND (w.tenant_id = d.tenant_id OR d.tenant_id = %(shared)s)
+)
+ORDER BY d.id LIMIT %(limit)s
+"""
 
 
 def replay(ids: Sequence[int]) -> int:
@@ -24,19 +34,13 @@ def replay(ids: Sequence[int]) -> int:
 
 
 def releasable(limit: int = 500) -> list[int]:
-    """Return quarantined updates whose phone number has a workspace by now."""
-    numbers = Workspace.objects.values_list("external_id", flat=True)
-    rows = WebhookDead.objects.filter(
-        state=DeadState.OPEN, kind=DeadKind.QUARANTINE, phone_number_id__in=numbers
-    )
-    owned = set(Workspace.objects.values_list("tenant_id", "external_id"))
-    shared = INSTALLATION_ID
-    found = rows.order_by("id").values_list("id", "tenant_id", "phone_number_id")
-    return [
-        row_id
-        for row_id, tenant_id, number in found[: limit * 4]
-        if (tenant_id, number) in owned or str(tenant_id) == shared
-    ][:limit]
+    """Return quarantined updates whose phone number has an active workspace of their tenant by now.
+
+    Those of shared apps count once exactly one tenant claims the number.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(RELEASABLE, {"shared": INSTALLATION_ID, "limit": limit})
+        return [row_id for (row_id,) in cursor.fetchall()]
 
 
 @transaction.atomic

@@ -1,8 +1,8 @@
 """Retention of Raw: destroy the day's key first, then delete the rows it sealed, in bounded
 batches.
 
-Once the key is gone the rows are noise, in backups too; deleting them is housekeeping that may take
-its time.
+Once the key is gone the rows are noise, in every copy made without the key tables; deleting them
+may take its time.
 """
 
 from __future__ import annotations

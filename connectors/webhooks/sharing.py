@@ -58,7 +58,7 @@ def hand_out(entries: Sequence[tuple[Callback, list[Update]]], outcome: Outcome)
 
 
 def _owners(updates: Sequence[Update]) -> tuple[Owners, Owners]:
-    rows = Workspace.objects.exclude(tenant__status=TenantStatus.ERASING)
+    rows = Workspace.objects.filter(is_active=True).exclude(tenant__status=TenantStatus.ERASING)
     numbers: Owners = {}
     for number, tenant_id in rows.filter(
         external_id__in={update.phone_number_id for update in updates if update.phone_number_id}

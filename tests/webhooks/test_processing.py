@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from connectors.models import DeadKind, WebhookDead, WebhookPending
-from connectors.webhooks import ledger
+from connectors.webhooks import ledger, replay
 from connectors.webhooks.processing import process_batch
 from messaging.models import Contact, Message, MessageStatus
 from tests.conftest import Cast
 from tests.webhooks.deliveries import callback, contact, deliver, status, text
 from workspaces.identity import digester
+from workspaces.models import Workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -108,3 +109,16 @@ def test_it_forgets_what_its_sender_revoked(acme: Cast) -> None:
 
     assert Message.objects.get(type="text").text is None
     assert Message.objects.get(type="text").revoked_at is not None
+
+
+def test_it_quarantines_what_comes_for_an_inactive_workspace_until_it_is_active(acme: Cast) -> None:
+    Workspace.objects.update(is_active=False)
+    deliver(acme.tenant.id, callback(acme.workspace.external_id, messages=[text("wamid.A")]))
+    process_batch(10)
+    assert (Message.objects.count(), replay.releasable()) == (0, [])
+    Workspace.objects.update(is_active=True)
+
+    assert replay.replay(replay.releasable()) == 1
+
+    assert Message.objects.count() == 1
+    assert ledger.read(acme.tenant.id, verify=True).balanced

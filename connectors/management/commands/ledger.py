@@ -11,8 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from connectors.webhooks import ledger
+from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import INSTALLATION_ID, Tenant
 
+# Wide enough for the headings; a narrower terminal folds the lines.
+WIDTH = 130
 COLUMNS = ("accepted", "processed", "quarantined", "dead", "pending", "duplicates", "unhandled")
 
 
@@ -26,7 +29,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take an optional tenant."""
-        parser.add_argument("tenant", nargs="?", help="slug; all tenants if absent")
+        parser.add_argument("tenant", nargs="?", help="slug or UUID; all tenants if absent")
         parser.add_argument("--verify", action="store_true", help="also count Raw itself (slower)")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -39,7 +42,7 @@ class Command(BaseCommand):
             table.add_row(slug, *counts, "yes" if entry.balanced else "NO")
             wrong += [] if entry.balanced else [slug]
             kinds += [(slug, kind) for kind in entry.unhandled_kinds]
-        console = Console(file=cast(IO[str], self.stdout))
+        console = Console(file=cast(IO[str], self.stdout), width=WIDTH)
         console.print(table)
         for slug, kind in kinds:
             line = f"{slug}: unhandled {kind.field}/{kind.kind}: {kind.count:,}"
@@ -47,10 +50,12 @@ class Command(BaseCommand):
         if wrong:
             raise CommandError(f"The ledger does not balance for {', '.join(wrong)}.")
 
-    def _tenants(self, slug: str | None) -> list[tuple[str, UUID]]:
-        rows = list(Tenant.objects.order_by("slug").values_list("slug", "id"))
-        if slug is None:
+    def _tenants(self, name: str | None) -> list[tuple[str, UUID]]:
+        if name is None:
+            rows = Tenant.objects.order_by("slug").values_list("slug", "id")
             return [*rows, ("(shared apps)", UUID(INSTALLATION_ID))]
-        if found := [row for row in rows if row[0] == slug]:
-            return found
-        raise CommandError(f"There is no tenant {slug!r}.")
+        try:
+            tenant = find_tenant(name)
+        except NoSuchTenant as error:
+            raise CommandError(str(error)) from error
+        return [(tenant.slug, tenant.id)]

@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db.models import Q
 
 from connectors.webhooks import erasure
-from workspaces.ids import parse_uuid
+from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import Tenant
 
 
@@ -27,7 +26,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Report every table and how many rows went."""
-        tenant = self._find(options["tenant"])
+        try:
+            tenant = find_tenant(options["tenant"])
+        except NoSuchTenant as error:
+            raise CommandError(str(error)) from error
         steps: Iterable[erasure.Step]
         if options["dry_run"]:
             steps = erasure.plan(tenant)
@@ -39,12 +41,6 @@ class Command(BaseCommand):
             self.stdout.write(f"{step.count:>12,}  {step.what}")
         verb = "would be removed" if options["dry_run"] else "is removed"
         self.stdout.write(f"Tenant {tenant.slug} ({tenant.id}) {verb}.")
-
-    def _find(self, name: str) -> Tenant:
-        tenant = Tenant.objects.filter(Q(slug=name) | Q(pk=parse_uuid(name))).first()
-        if tenant is None:
-            raise CommandError(f"There is no tenant {name!r}.")
-        return tenant
 
     def _is_confirmed(self, tenant: Tenant) -> bool:
         self.stdout.write(f"This removes {tenant.name} and all of its messages for good.")
