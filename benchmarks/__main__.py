@@ -12,10 +12,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import accepting, baseline, engines, product, report, steady, storing
+from benchmarks import (
+    accepting,
+    baseline,
+    engines,
+    product,
+    purging,
+    reading,
+    report,
+    steady,
+    storing,
+)
 from benchmarks.report import Figure
 
-PARTS = ("accept", "store", "steady")
+PARTS = ("accept", "store", "steady", "read", "purge")
 
 
 def main() -> int:
@@ -50,6 +60,10 @@ def _parts(
         "steady": lambda: steady.measure(
             ours, running, seconds=4 if quick else 10, rounds=rounds
         ),
+        "read": lambda: reading.measure(
+            ours, messages=100_000 if quick else 1_000_000, pages=100 if quick else 300
+        ),
+        "purge": lambda: purging.measure(ours, callbacks=50_000 if quick else 1_000_000),
     }  # fmt: skip
 
 

@@ -97,14 +97,6 @@ def _stat(entry: str) -> tuple[int, tuple[int, int]] | None:
     return int(entry), (int(fields[1]), sum(int(field) for field in fields[11:15]))
 
 
-def listen() -> socket.socket:
-    """Return a socket that listens on a free port of this machine, as ``make up`` passes one on."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(2048)
-    return listener
-
-
 def free_port() -> int:
     """Return a port nobody listens on now."""
     with socket.socket() as probe:

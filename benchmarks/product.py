@@ -14,8 +14,8 @@ from psycopg import sql
 
 from benchmarks.engines import Engines
 from benchmarks.load import Spec
-from benchmarks.processes import Server, answers, listen
-from sigma import programs
+from benchmarks.processes import Server, answers
+from sigma import door, programs
 from workspaces import demo_facts
 from workspaces.demo_facts import DemoFacts
 
@@ -37,7 +37,7 @@ class Product:
 
     def web(self, *, application: str = "sigma.asgi:application") -> tuple[Server, str]:
         """Start a web process; return it and its base URL."""
-        with listen() as listener:
+        with door.listening("127.0.0.1", 0) as listener:
             port = listener.getsockname()[1]
             argv = tuple(
                 application if part == "sigma.asgi:application" else part

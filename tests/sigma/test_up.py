@@ -55,6 +55,14 @@ def test_it_gives_up_on_a_server_that_never_answers(monkeypatch: pytest.MonkeyPa
         asyncio.run(door.until_healthy(listener.getsockname()[1]))
 
 
+def test_it_sends_small_answers_at_once() -> None:
+    with door.listening("127.0.0.1", 0) as listener:
+        caller = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+        with caller, accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 @pytest.fixture
 def commands(tmp_path: Path) -> list[str]:
     """The two commands that are printed, sending and reading back."""
