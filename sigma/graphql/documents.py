@@ -13,7 +13,7 @@ from graphql.validation.specified_rules import recommended_rules
 from sigma.graphql.failures import Code
 
 MAX_CHARACTERS = 20_000
-MAX_TOKENS = 2_000
+MAX_TOKENS = 1_000
 MAX_COMMENTS = 200
 MAX_ERRORS = 10
 # Syntax trees are about 200 times as large as their text, so this is some 50 MB at most.

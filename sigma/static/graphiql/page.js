@@ -3,7 +3,8 @@
 // Signed in to the admin: nothing to enter. With an API key: put {"Authorization": "Bearer sigma_…"} into
 // the Headers tab. The key stays in the tab; it is not kept in the browser's storage.
 
-const EXAMPLE = `# Ctrl-Enter runs this. Without a session, add {"Authorization": "Bearer sigma_…"} under Headers.
+const EXAMPLE = `# Ctrl-Enter runs this. Not signed in to the admin?
+# Put {"Authorization": "Bearer sigma_…"} under Headers first.
 {
   tenant { slug name }
   workspaces { id name externalId }
