@@ -50,6 +50,12 @@ class ContactRow(NamedTuple):
     username: str
 
 
+SELECT_MESSAGES = " ".join(("SELECT", columns_of(MessageRow), "FROM messages WHERE"))
+SELECT_CONTACTS = " ".join(
+    ("SELECT", columns_of(ContactRow), "FROM contacts WHERE tenant_id = %s AND id = ANY(%s)")
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Which messages of a tenant's workspace are wanted; ``None`` means any.
@@ -141,9 +147,3 @@ def contacts(*, tenant_id: UUID, ids: Collection[UUID]) -> dict[UUID, ContactRow
     """Return some of a tenant's contacts by id."""
     rows = select(ContactRow, SELECT_CONTACTS, [tenant_id, list(ids)]) if ids else []
     return {row.id: row for row in rows}
-
-
-SELECT_MESSAGES = " ".join(("SELECT", columns_of(MessageRow), "FROM messages WHERE"))
-SELECT_CONTACTS = " ".join(
-    ("SELECT", columns_of(ContactRow), "FROM contacts WHERE tenant_id = %s AND id = ANY(%s)")
-)

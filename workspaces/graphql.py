@@ -1,14 +1,10 @@
-"""What every GraphQL module shares: the caller, refusals of input, the JSON scalar."""
+"""What every GraphQL module shares: refusals of input, and the JSON scalar."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Protocol
 from uuid import UUID
 
 import graphene
-
-from workspaces.access import Actor
 
 
 class BadInput(Exception):
@@ -17,13 +13,6 @@ class BadInput(Exception):
 
 class NotFound(Exception):
     """There is no such object, or it is another tenant's; the answer never says which."""
-
-
-class Context(Protocol):
-    """What resolvers may ask of the request (``info.context``)."""
-
-    actor: Actor
-    now: datetime
 
 
 class JSON(graphene.Scalar):

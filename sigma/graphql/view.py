@@ -36,7 +36,6 @@ class Context:
     """What resolvers may ask of the request (``info.context``)."""
 
     actor: Actor
-    now: datetime
     read_originals: OriginalsReader = read_originals
 
 
@@ -76,7 +75,7 @@ def _answer(request: HttpRequest, now: datetime) -> HttpResponse:
     if prepared.document is None:
         errors = [failures.with_code(error, prepared.code) for error in prepared.errors]
         return _respond(400, {"errors": errors})
-    return _execute(Context(actor, now), prepared.document, asked)
+    return _execute(Context(actor), prepared.document, asked)
 
 
 def _execute(context: Context, document: DocumentNode, asked: GraphQLRequest) -> HttpResponse:
