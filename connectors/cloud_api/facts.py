@@ -21,9 +21,9 @@ def error_facts(errors: Iterable[Error | None] | None) -> tuple[Json, ...]:
     return tuple(
         compact(
             code=error_code(error.code),
-            title=_masked(error.title),
-            message=_masked(error.message),
-            details=_masked((error.error_data and error.error_data.details) or error.details),
+            title=masked(error.title),
+            message=masked(error.message),
+            details=masked((error.error_data and error.error_data.details) or error.details),
         )
         for error in errors or ()
         if error is not None
@@ -39,5 +39,6 @@ def error_code(code: object) -> int | str | None:
     return word(code) or None
 
 
-def _masked(text: str | None) -> str | None:
+def masked(text: str | None) -> str | None:
+    """Return ``text`` without phone numbers and message ids."""
     return mask(text) if text is not None else None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from connectors.cloud_api.facts import Json, compact, error_facts
+from connectors.cloud_api.facts import Json, compact, error_facts, masked
 from connectors.cloud_api.frames import Frame
-from connectors.cloud_api.masking import word
+from connectors.cloud_api.masking import conceal, word
 from connectors.cloud_api.parties import contact_position, recipient_of
 from connectors.cloud_api.payloads import Status
 from connectors.cloud_api.updates import Event, Path, counted, moment
@@ -19,16 +19,18 @@ def read_status(frame: Frame, status: Status, path: Path) -> tuple[Event, ...]:
     if not status.id or not name or status.type == "call":
         return (counted(frame.field, f"{word(status.type) or 'status'}:{name}"),)
     person = recipient_of(status)
+    person = frame.contacts.join(person, contact_position(frame, status, path))
+    opaque = status.biz_opaque_callback_data
     update = StatusUpdate(
         phone_number_id=frame.phone_number_id or "",
         platform_message_id=status.id,
         status=name,
         timestamp=moment(status.timestamp, frame.received_at),
         participant=_participant(status),
-        recipient=frame.contacts.join(person, contact_position(frame, status, path)),
+        recipient=person,
         errors=error_facts(status.errors) if status.errors else (),
         pricing=_pricing(status),
-        callback_data=status.biz_opaque_callback_data,
+        callback_data=conceal(opaque, person.phone) if opaque else opaque,
     )
     if name in KNOWN_STATUSES or status.type == "payment":
         return (update,)
@@ -56,9 +58,9 @@ def _pricing(status: Status) -> Json | None:
         return None
     facts = compact(
         billable=pricing and pricing.billable,
-        pricing_model=pricing and pricing.pricing_model,
-        type=pricing and pricing.type,
-        category=pricing and pricing.category,
-        origin=origin and origin.type,
+        pricing_model=pricing and masked(pricing.pricing_model),
+        type=pricing and masked(pricing.type),
+        category=pricing and masked(pricing.category),
+        origin=origin and masked(origin.type),
     )
     return facts or None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from connectors.cloud_api.facts import Json, compact
+from connectors.cloud_api.facts import Json, compact, masked
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.masking import conceal_tree, mask, word
 from connectors.cloud_api.payloads import Scalar, Value
@@ -117,10 +117,10 @@ def _status(value: Value) -> Json:
     return compact(
         category=value.message_template_category,
         disable_date=_when(disabled.disable_date) if disabled else None,
-        note_title=other.title if other else None,
-        note=other.description if other else None,
-        rejection_reason=rejected.reason if rejected else None,
-        recommendation=rejected.recommendation if rejected else None,
+        note_title=masked(other.title) if other else None,
+        note=masked(other.description) if other else None,
+        rejection_reason=masked(rejected.reason) if rejected else None,
+        recommendation=masked(rejected.recommendation) if rejected else None,
     )
 
 
