@@ -13,6 +13,8 @@ from celery.signals import worker_process_init
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sigma.settings")
 
 PR_SET_PDEATHSIG = 1
+# Processing may wait for a moment; whoever waits for an answer goes first.
+NICE = 5
 
 app = Celery("sigma")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -26,3 +28,9 @@ def die_with_the_parent(**_: object) -> None:
     """Ask the kernel to end this pool process when its parent is killed: none is orphaned."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@worker_process_init.connect
+def give_way(**_: object) -> None:
+    """Let web processes of the same machine go first."""
+    os.nice(NICE)

@@ -21,6 +21,9 @@ logger = logging.getLogger("sigma.whatsapp.processing")
 # A drain that stays for a moment saves the next callback the way through the broker.
 LINGER_SECONDS = 1.0
 POLL_SECONDS = 0.02
+# What a batch costs whatever its size is a dozen round trips: while there is no backlog, a few
+# callbacks more per batch are worth a few milliseconds.
+PAUSE_SECONDS = 0.05
 # A drain gives its place back now and then, so that its worker can be stopped or restarted.
 TURN_SECONDS = 5.0
 # Work older than this without a drain has lost its bell.
@@ -31,17 +34,16 @@ def drain(slot: int) -> int:
     """Process until nothing is owed or the turn is over; return how many callbacks that was."""
     total, started = 0, time.monotonic()
     idle_since = started
-    while time.monotonic() - started < TURN_SECONDS:
+    while (now := time.monotonic()) - started < TURN_SECONDS:
         count = _attempt(slot)
         if count is None:
             return total
-        now = time.monotonic()
+        total += count
         if count:
-            total, idle_since = total + count, now
-            continue
-        if slot > 0 or now - idle_since > LINGER_SECONDS:
+            idle_since = time.monotonic()
+        elif slot > 0 or now - idle_since > LINGER_SECONDS:
             return total + _leave(slot)
-        time.sleep(POLL_SECONDS)
+        time.sleep(_pause_after(count, time.monotonic() - now))
     _release(slot)
     doorbell.ring(slot)
     return total
@@ -52,6 +54,16 @@ def sweep() -> bool:
     overdue = "received_at < clock_timestamp() - make_interval(secs => %s)"
     waiting = WebhookPending.objects.extra(where=[overdue], params=[OVERDUE_SECONDS])  # noqa: S610
     return waiting.exists() and doorbell.ring()
+
+
+def _pause_after(count: int, spent: float) -> float:
+    if count == 0:
+        return POLL_SECONDS
+    return 0.0 if _is_backlog(count) else max(0.0, PAUSE_SECONDS - spent)
+
+
+def _is_backlog(count: int) -> bool:
+    return count >= settings.SIGMA_INGEST_BATCH // 2
 
 
 def _attempt(slot: int) -> int | None:
@@ -67,7 +79,7 @@ def _attempt(slot: int) -> int | None:
         return None
     if count:
         _stay(slot)
-        if count >= settings.SIGMA_INGEST_BATCH // 2 and slot + 1 < settings.SIGMA_INGEST_DRAINS:
+        if _is_backlog(count) and slot + 1 < settings.SIGMA_INGEST_DRAINS:
             doorbell.ring(slot + 1)
     return count
 
