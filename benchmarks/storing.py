@@ -3,70 +3,124 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from benchmarks.baseline import Plain
 from benchmarks.load import Generator, Outcome, Spec
 from benchmarks.product import Product
 from benchmarks.report import Figure, median
 
+Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+# The rows, and what writes some of them in one commit.
+Form: TypeAlias = tuple[Sequence[Any], Callable[[Sequence[Any]], None]]
+
 # Rows per commit of the bare COPY: as many callbacks as one batch of ours may hold.
 CHUNK = 500
+BATCH = 10
+
+
+@dataclass(slots=True)
+class Rates:
+    """Messages or rows per second, one value a round; ``answers`` are p99 in milliseconds."""
+
+    ours: list[float] = field(default_factory=list)
+    answers: list[float] = field(default_factory=list)
+    batched: list[float] = field(default_factory=list)
+    copied: list[float] = field(default_factory=list)
+    copied_at_once: list[float] = field(default_factory=list)
+    copied_from_python: list[float] = field(default_factory=list)
 
 
 def measure(
     product: Product, plain: Plain, *, messages: int, plain_messages: int, rounds: int
 ) -> list[Figure]:
-    """Store ``messages`` single-text callbacks in each round, and copy the same rows."""
-    ours, answers, copied, copied_at_once = [], [], [], []
+    """Store ``messages`` texts in each round, alone and ten to a callback, and copy the rows."""
+    rates = Rates()
     web, url = product.web()
     worker = product.worker()
     try:
         # The first run warms connections, statement caches and the worker's imports.
         for seed in range(rounds + 1):
-            spec = replace(product.spec(url, count=messages), seed=seed)
-            rate, outcome = _ours(product, spec)
-            if seed:
-                ours.append(rate)
-                answers.append(outcome.milliseconds(0.99))
-                copied.append(_copy(product.database_url, chunk=CHUNK))
-                copied_at_once.append(_copy(product.database_url, chunk=messages))
-            product.empty()
+            _round(product, replace(product.spec(url, count=messages), seed=seed), rates)
+            if not seed:
+                rates = Rates()
     finally:
         worker.stop()
         web.stop()
     orm = _plain(plain, plain_messages, reuse=0)
     orm_kind = _plain(plain, plain_messages, reuse=1000)
-    return _figures(ours, answers, copied, copied_at_once, orm, orm_kind, plain)
+    return _figures(rates, orm, orm_kind, plain)
+
+
+def _round(product: Product, spec: Spec, rates: Rates) -> None:
+    rate, outcome = _ours(product, spec)
+    rates.ours.append(rate)
+    rates.answers.append(outcome.milliseconds(0.99))
+    rates.copied.append(_copy(product.database_url, _as_text, chunk=CHUNK))
+    rates.copied_at_once.append(_copy(product.database_url, _as_text, chunk=spec.count))
+    rates.copied_from_python.append(_copy(product.database_url, _as_values, chunk=CHUNK))
+    product.empty()
+    rate, _ = _ours(product, replace(spec, count=spec.count // BATCH, batch=BATCH))
+    rates.batched.append(rate)
+    product.empty()
 
 
 def _ours(product: Product, spec: Spec) -> tuple[float, Outcome]:
+    messages = spec.count * spec.batch
     generator = Generator(spec)
     generator.fire()
-    stored_at = product.wait_until_stored(spec.count, seconds=120)
+    stored_at = product.wait_until_stored(messages, seconds=120)
     outcome = generator.outcome()
-    assert outcome.accepted == product.count("messages") == spec.count
-    return spec.count / (stored_at - outcome.started_at), outcome
+    assert outcome.accepted == spec.count
+    assert product.count("messages") == messages
+    return messages / (stored_at - outcome.started_at), outcome
 
 
-def _copy(database_url: str, *, chunk: int) -> float:
+def _copy(database_url: str, form: Callable[[Connection], Form], *, chunk: int) -> float:
     """Return rows per second of COPY into a table with the same columns and indexes."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        with connection.cursor().copy("COPY messages TO STDOUT") as source:
-            rows = b"".join(source).splitlines(keepends=True)
+        rows, write = form(connection)
         connection.execute("DROP TABLE IF EXISTS copied")
         connection.execute("CREATE TABLE copied (LIKE messages INCLUDING ALL)")
         connection.execute("CHECKPOINT")
         started = time.perf_counter()
         for first in range(0, len(rows), chunk):
-            with connection.cursor().copy("COPY copied FROM STDIN") as sink:
-                sink.write(b"".join(rows[first : first + chunk]))
+            write(rows[first : first + chunk])
         seconds = time.perf_counter() - started
         connection.execute("DROP TABLE copied")
     return len(rows) / seconds
+
+
+def _as_text(connection: Connection) -> Form:
+    """Rows as COPY itself wrote them: the client only passes bytes on."""
+    with connection.cursor().copy("COPY messages TO STDOUT") as source:
+        lines = b"".join(source).splitlines(keepends=True)
+
+    def write(rows: Sequence[Any]) -> None:
+        with connection.cursor().copy("COPY copied FROM STDIN") as sink:
+            sink.write(b"".join(rows))
+
+    return lines, write
+
+
+def _as_values(connection: Connection) -> Form:
+    """Rows as Python values: the client has to write them in binary first."""
+    cursor = connection.execute("SELECT * FROM messages")
+    types = [column.type_code for column in cursor.description or ()]
+    values = [[Jsonb(v) if isinstance(v, dict) else v for v in row] for row in cursor]
+
+    def write(rows: Sequence[Any]) -> None:
+        with connection.cursor().copy("COPY copied FROM STDIN (FORMAT binary)") as sink:
+            sink.set_types(types)
+            for row in rows:
+                sink.write_row(row)
+
+    return values, write
 
 
 def _plain(plain: Plain, messages: int, *, reuse: int) -> float:
@@ -87,20 +141,31 @@ def _plain(plain: Plain, messages: int, *, reuse: int) -> float:
         web.stop()
 
 
-def _figures(
-    ours: Sequence[float], answers: Sequence[float], copied: Sequence[float],
-    copied_at_once: Sequence[float], orm: float, orm_kind: float, plain: Plain,
-) -> list[Figure]:  # fmt: skip
-    group, stored, copy = "end to end", median(ours), median(copied)
+def _figures(rates: Rates, orm: float, orm_kind: float, plain: Plain) -> list[Figure]:
+    group, stored, copy = "end to end", median(rates.ours), median(rates.copied)
+    others = {
+        "bare COPY, one commit": (rates.copied_at_once, "text, prepared"),
+        "COPY from Python values": (rates.copied_from_python, f"binary, {CHUNK} rows a commit"),
+    }
     return [
         Figure(
-            group, "messages stored", stored, "/s",
-            note=f"closed loop, web and worker at once; answer p99 {median(answers):.1f} ms",
+            group, "messages stored, one to a callback", stored, "/s",
+            note=f"closed loop, 64 connections; answer p99 {median(rates.answers):.1f} ms",
         ),
-        Figure(group, "bare COPY of the same rows", copy, "/s", note=f"{CHUNK} rows a commit"),
         Figure(
-            group, "bare COPY, one commit", median(copied_at_once), "/s",
-            note=f"ours ÷ this: {stored / max(1, median(copied_at_once)):.2f}",
+            group, f"messages stored, {BATCH} to a callback", median(rates.batched), "/s",
+            note=f"÷ bare COPY: {median(rates.batched) / max(1, copy):.2f}",
+        ),
+        Figure(
+            group, "bare COPY of the same rows", copy, "/s",
+            note=f"text prepared beforehand, {CHUNK} rows a commit, same indexes",
+        ),
+        *(
+            Figure(
+                group, name, median(values), "/s",
+                note=f"{note}; ours ÷ this: {stored / max(1, median(values)):.2f}",
+            )
+            for name, (values, note) in others.items()
         ),
         Figure(
             group, ".delay() + get_or_create", orm, "/s",
