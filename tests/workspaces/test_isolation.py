@@ -1,0 +1,139 @@
+"""PostgreSQL itself shows and accepts one tenant's rows only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from tests.conftest import Cast
+from tests.webhooks.test_erasure import fill
+from workspaces.models import Workspace
+from workspaces.scope import TENANT_ROLE, tenant_scope
+
+pytestmark = pytest.mark.django_db
+
+# Tables with a tenant but no policy: the tenant role has no right to them at all. They are read
+# before it is known who asks (keys), and by the part that opens secrets.
+OUT_OF_REACH = {"api_keys", "memberships", "tenant_secrets"}
+
+
+def run(statement: str, *values: object) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def readable() -> dict[str, str]:
+    """Return the tables that the tenant role may read, with the column that names the tenant."""
+    names = run(
+        "SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace "
+        "AND c.relkind IN ('r', 'p', 'v', 'm') AND has_any_column_privilege(%s, c.oid, 'SELECT')",
+        TENANT_ROLE,
+    )
+    return {name: "id" if name == "tenants" else "tenant_id" for (name,) in names}
+
+
+def tenants_in(table: str, column: str) -> dict[object, int]:
+    return dict(run(f"SELECT {column}, count(*) FROM {table} GROUP BY 1"))  # noqa: S608
+
+
+@contextmanager
+def refused(reason: str) -> Iterator[None]:
+    with pytest.raises(DatabaseError, match=reason), transaction.atomic():
+        yield
+
+
+def test_it_shows_a_tenant_its_own_rows_and_all_of_them(acme: Cast, globex: Cast) -> None:
+    fill(acme)
+    fill(globex)
+    whole = {table: tenants_in(table, column) for table, column in readable().items()}
+    assert {"messages", "webhook_deliveries", "webhook_dead", "contacts"} <= whole.keys()
+    for cast in (acme, globex):
+        with tenant_scope(cast.tenant.id):
+            for table, column in readable().items():
+                mine = whole[table].get(cast.tenant.id)
+                assert tenants_in(table, column) == ({cast.tenant.id: mine} if mine else {}), table
+
+
+def test_it_shows_nothing_where_no_tenant_is_set(acme: Cast, globex: Cast) -> None:
+    fill(acme)
+    with transaction.atomic():
+        run(f"SET LOCAL ROLE {TENANT_ROLE}")
+        assert {table: tenants_in(table, column) for table, column in readable().items()} == {
+            table: {} for table in readable()
+        }
+        transaction.set_rollback(True)
+
+
+def test_it_binds_every_table_that_the_tenant_role_can_touch() -> None:
+    touchable = run(
+        "SELECT c.relname, c.relrowsecurity FROM pg_class c "
+        "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm') "
+        "AND (has_any_column_privilege(%s, c.oid, 'SELECT, INSERT, UPDATE') "
+        "OR has_table_privilege(%s, c.oid, 'DELETE, TRUNCATE'))",
+        TENANT_ROLE, TENANT_ROLE,
+    )  # fmt: skip
+    assert {name for name, is_bound in touchable if not is_bound} == set()
+
+
+def test_it_binds_every_table_that_has_tenants() -> None:
+    unbound = run(
+        "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
+        "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') "
+        "AND NOT c.relispartition AND a.attname = 'tenant_id' AND NOT c.relrowsecurity"
+    )
+    assert {name for (name,) in unbound} == OUT_OF_REACH
+
+
+def test_it_lets_the_tenant_role_neither_log_in_nor_step_around_the_policies() -> None:
+    rights = "SELECT rolcanlogin, rolsuper, rolbypassrls, rolcreaterole FROM pg_roles"
+    assert run(f"{rights} WHERE rolname = %s", TENANT_ROLE) == [(False,) * 4]
+
+
+def test_it_refuses_rows_for_another_tenant(acme: Cast, globex: Cast) -> None:
+    theirs = Workspace(tenant=globex.tenant, name="Mine now", external_id="300000000000003")
+    with tenant_scope(acme.tenant.id):
+        with refused("row-level security"):
+            theirs.save(force_insert=True)
+        with refused("row-level security"):
+            Workspace.objects.update(tenant=globex.tenant)
+        assert Workspace.objects.filter(pk=globex.workspace.pk).update(name="Mine now") == 0
+        with refused("permission denied"):
+            run("UPDATE messages SET text = ''")
+        for table in sorted(OUT_OF_REACH):
+            with refused("permission denied"):
+                run(f"SELECT FROM {table}")
+
+
+def who() -> tuple[str, str]:
+    [row] = run("SELECT current_user, coalesce(current_setting('sigma.tenant_id', true), '')")
+    return row
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_leaves_nothing_behind(acme: Cast, globex: Cast) -> None:
+    before = who()
+    with tenant_scope(acme.tenant.id):
+        assert who() == (TENANT_ROLE, str(acme.tenant.id))
+    assert who() == before
+    with pytest.raises(ZeroDivisionError), tenant_scope(acme.tenant.id):
+        raise ZeroDivisionError
+    assert who() == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_leaves_nothing_behind_in_a_transaction_around_it(acme: Cast, globex: Cast) -> None:
+    with transaction.atomic():
+        before = who()
+        with tenant_scope(acme.tenant.id):
+            with tenant_scope(globex.tenant.id):
+                assert who() == (TENANT_ROLE, str(globex.tenant.id))
+            assert who() == (TENANT_ROLE, str(acme.tenant.id))
+        assert who() == before
+        with pytest.raises(ZeroDivisionError), tenant_scope(acme.tenant.id):
+            raise ZeroDivisionError
+        assert who() == before
