@@ -15,6 +15,7 @@ from messaging import bulk
 # A loose index scan finds the waiting tenants; each gets an equal share of the batch. Where there
 # are more tenants than places, chance decides, so that none is always last. LATERAL … LIMIT 1 keeps
 # the join a look-up per row, whatever the planner believes about today's partition.
+# Locked rows keep their place (ctid), which spares a search in an index full of dead entries.
 CLAIM = """
 WITH RECURSIVE turn AS (
     (SELECT tenant_id FROM webhook_pending ORDER BY tenant_id LIMIT 1)
@@ -25,14 +26,14 @@ WITH RECURSIVE turn AS (
 ), waiting AS (
     SELECT tenant_id FROM turn WHERE tenant_id IS NOT NULL ORDER BY random() LIMIT %(limit)s
 ), claimed AS (
-    SELECT mine.delivery_id FROM waiting CROSS JOIN LATERAL (
-        SELECT p.delivery_id FROM webhook_pending p WHERE p.tenant_id = waiting.tenant_id
+    SELECT mine.ctid FROM waiting CROSS JOIN LATERAL (
+        SELECT p.ctid FROM webhook_pending p WHERE p.tenant_id = waiting.tenant_id
         ORDER BY p.delivery_id
         LIMIT (SELECT greatest(1, %(limit)s / greatest(1, count(*))) FROM waiting)
         FOR UPDATE SKIP LOCKED
     ) mine
 ), taken AS (
-    DELETE FROM webhook_pending p USING claimed c WHERE p.delivery_id = c.delivery_id
+    DELETE FROM webhook_pending p WHERE p.ctid = ANY (ARRAY(SELECT ctid FROM claimed))
     RETURNING p.delivery_id, p.received_at, p.tenant_id
 )
 SELECT taken.delivery_id, taken.received_at, taken.tenant_id, raw.body
@@ -42,6 +43,9 @@ FROM taken LEFT JOIN LATERAL (
 ) raw ON true
 ORDER BY taken.delivery_id
 """
+
+# To compile this batch's statements would cost more than to run them.
+NO_JIT = "SELECT set_config('jit', 'off', true)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Claimed:
 def claim(limit: int) -> list[Claimed]:
     """Claim up to about ``limit`` callbacks inside the caller's transaction."""
     with bulk.cursor() as cursor:
+        cursor.execute(NO_JIT)
         cursor.execute(CLAIM, {"limit": limit})
         rows = cursor.fetchall()
     # One object per tenant: as keys of the dictionaries to come they are then told by identity.
