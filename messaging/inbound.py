@@ -158,7 +158,8 @@ def _values(row: _Row, people: People) -> tuple[object, ...]:
         sender or "", event.text, json.encode(event.content).decode() if event.content else "{}",
         digest.wamid(event.reply_to) if event.reply_to else None,
         digest.group(event.group_id) if event.group_id else None,
-        event.timestamp, event.status, _seal_id(row), incoming.delivery_id, incoming.delivery_day,
+        event.timestamp, event.status and event.status[:32], _seal_id(row),
+        incoming.delivery_id, incoming.delivery_day,
     )  # fmt: skip
 
 
@@ -177,7 +178,8 @@ def _insert_media(rows: Iterable[_Row]) -> None:
             files.append(
                 (
                     uuid7(), row.incoming.tenant_id, row.incoming.workspace_id, row.message_id,
-                    item.platform_media_id, item.mime_type or "", item.sha256 or "",
+                    item.platform_media_id[:256], (item.mime_type or "")[:256],
+                    (item.sha256 or "")[:128],
                     item.filename or "", item.voice, item.animated, row.event.timestamp,
                 )
             )  # fmt: skip

@@ -57,6 +57,8 @@ ADVANCE = """
 UPDATE messages m SET status = r.status, delivery = r.delivery FROM {rows} WHERE m.id = r.id
 """
 PAYMENT = "payment:"
+# Words we do not know may be of any length; these are the columns'.
+STATUS_LENGTH, PARTICIPANT_LENGTH = 32, 80
 
 
 class _Row(NamedTuple):
@@ -119,8 +121,8 @@ def _row(incoming: Incoming, event: StatusUpdate, people: People) -> _Row:
         incoming.tenant_id,
         incoming.workspace_id,
         digest.wamid(event.platform_message_id),
-        event.status,
-        participant,
+        event.status[:STATUS_LENGTH],
+        participant[:PARTICIPANT_LENGTH],
         event.timestamp,
         primary(digest, event.recipient),
         json.encode(event.errors).decode() if event.errors else None,

@@ -30,8 +30,8 @@ def store(reported: Sequence[Reported]) -> None:
 def _row(item: Reported) -> TemplateEventRow:
     event = item.event
     return TemplateEventRow(
-        tenant_id=item.tenant_id, waba_id=event.waba_id, template_id=event.template_id,
-        name=event.name, language=event.language, change=event.change, event=event.event,
+        tenant_id=item.tenant_id, waba_id=event.waba_id[:64], template_id=event.template_id[:64],
+        name=event.name[:512], language=event.language[:32], change=event.change, event=event.event,
         reason=event.reason, details=event.details, occurred_at=event.occurred_at,
         digest=_digest(event),
     )  # fmt: skip
