@@ -1,0 +1,76 @@
+"""The judge of the chaos run must see what it is there to see."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from benchmarks.chaos.verdict import Verdict, judge
+from connectors.models import WebhookLedger
+from connectors.simulator.traffic import Callback
+from connectors.simulator.updates import Update
+from messaging.events import Direction, Source
+from messaging.models import Message, MessageStatus
+from tests.conftest import Cast
+from workspaces import identity
+
+SENT = (
+    Callback(b"", (Update("text", "messages", "messages", {}, wamid="wamid.one"),)),
+    Callback(
+        b"", (Update("status", "messages", "statuses", {}, wamid="wamid.two", status="read"),)
+    ),
+)
+
+
+def verdict(acme: Cast) -> Verdict:
+    return judge(acme.tenant.id, SENT, seconds_to_drain=0)
+
+
+def store_message(acme: Cast, wamid: str, now: datetime) -> None:
+    Message.objects.create(
+        tenant_id=acme.tenant.id, workspace=acme.workspace, direction=Direction.INBOUND,
+        source=Source.LIVE, type="text", timestamp_utc=now, content={}, delivery={},
+        platform_message_id=identity.digester(acme.tenant.id).wamid(wamid),
+    )  # fmt: skip
+
+
+def store_status(acme: Cast, wamid: str, now: datetime, participant: str = "") -> None:
+    MessageStatus.objects.create(
+        tenant_id=acme.tenant.id, workspace_id=acme.workspace.id, status="read",
+        timestamp_utc=now, participant=participant,
+        platform_message_id=identity.digester(acme.tenant.id).wamid(wamid),
+    )  # fmt: skip
+
+
+def test_it_is_content_when_all_is_stored_once(acme: Cast, now: datetime) -> None:
+    store_message(acme, "wamid.one", now)
+    store_status(acme, "wamid.two", now)
+    assert verdict(acme).is_clean
+
+
+def test_it_sees_what_is_lost(acme: Cast, now: datetime) -> None:
+    store_message(acme, "wamid.one", now)
+    found = verdict(acme)
+    assert (found.lost, found.is_clean) == (1, False)
+
+
+def test_it_sees_what_is_doubled(acme: Cast, now: datetime) -> None:
+    store_message(acme, "wamid.one", now)
+    for participant in ("", "again"):
+        store_status(acme, "wamid.two", now, participant)
+    found = verdict(acme)
+    assert (found.doubled, found.lost, found.is_clean) == (1, 0, False)
+
+
+def test_it_sees_what_nobody_sent(acme: Cast, now: datetime) -> None:
+    store_message(acme, "wamid.one", now)
+    store_status(acme, "wamid.two", now)
+    store_message(acme, "wamid.three", now)
+    found = verdict(acme)
+    assert (found.invented, found.is_clean) == (1, False)
+
+
+def test_it_sees_a_ledger_that_does_not_add_up(acme: Cast, now: datetime) -> None:
+    store_message(acme, "wamid.one", now)
+    store_status(acme, "wamid.two", now)
+    WebhookLedger.objects.create(tenant_id=acme.tenant.id, updates=2, processed=1)
+    assert not verdict(acme).is_clean
