@@ -16,6 +16,7 @@ from benchmarks import (
     accepting,
     baseline,
     engines,
+    mounting,
     product,
     purging,
     reading,
@@ -25,7 +26,7 @@ from benchmarks import (
 )
 from benchmarks.report import Figure
 
-PARTS = ("accept", "store", "steady", "read", "purge")
+PARTS = ("accept", "store", "steady", "read", "mount", "purge")
 
 
 def main() -> int:
@@ -63,6 +64,7 @@ def _parts(
         "read": lambda: reading.measure(
             ours, messages=100_000 if quick else 1_000_000, pages=100 if quick else 300
         ),
+        "mount": lambda: mounting.measure(ours, seconds=seconds),
         "purge": lambda: purging.measure(ours, callbacks=50_000 if quick else 1_000_000),
     }  # fmt: skip
 

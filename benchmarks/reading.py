@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -48,7 +49,7 @@ def measure(product: Product, *, messages: int, pages: int) -> list[Figure]:
         cursors = [_cursor(connection, facts.workspace_id, depth) for depth in depths]
     web, url = product.web()
     try:
-        reader = _Reader(product, url)
+        reader = Reader(product, url)
         seconds: dict[int, list[float]] = {depth: [] for depth in depths}
         for turn in range(pages + 20):
             for depth, cursor in zip(depths, cursors, strict=True):
@@ -69,7 +70,7 @@ def _cursor(connection: psycopg.Connection, workspace_id: str, depth: int) -> st
     return encode(Cursor(row[0], UUID(str(row[1]))))
 
 
-class _Reader:
+class Reader:
     """One keep-alive connection with the demo tenant's API key."""
 
     def __init__(self, product: Product, url: str) -> None:
@@ -84,14 +85,22 @@ class _Reader:
 
     def page(self, after: str | None) -> float:
         """Read one page and return the seconds it took, HTTP included."""
-        variables = {"workspace": self._workspace, "after": after}
-        body = json.dumps({"query": PAGE, "variables": variables})
         started = time.perf_counter()
-        self._connection.request("POST", "/graphql", body, self._headers)
-        answer = json.loads(self._connection.getresponse().read())
+        answer = self._ask(after)
         seconds = time.perf_counter() - started
         assert len(answer["data"]["messages"]["nodes"]) == 10, answer
         return seconds
+
+    def first_page(self) -> None:
+        """Read the newest messages, however many there are."""
+        assert "errors" not in self._ask(None)
+
+    def _ask(self, after: str | None) -> dict[str, Any]:
+        variables = {"workspace": self._workspace, "after": after}
+        body = json.dumps({"query": PAGE, "variables": variables})
+        self._connection.request("POST", "/graphql", body, self._headers)
+        answer: dict[str, Any] = json.loads(self._connection.getresponse().read())
+        return answer
 
 
 def _figures(messages: int, seconds: dict[int, list[float]]) -> list[Figure]:
