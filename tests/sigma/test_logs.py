@@ -1,0 +1,71 @@
+"""What a log line may hold, whoever wrote it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+import pytest
+
+from sigma.logs import JsonFormatter, Redact, TextFormatter
+
+FORMATTERS = [TextFormatter(), JsonFormatter()]
+PERSONAL = [
+    "27831234567",
+    "+27 83 123 4567",
+    "(27) 83-123.4567",
+    "wamid.HBgLMjc4MzEyMzQ1NjcVAgASGBQ",
+    "Bearer EAAG-token",
+    "access_token=EAAG-token",
+    "verify_token=a-token-of-ours",
+]
+
+
+def line(formatter: logging.Formatter, message: str, *args: object, **extra: object) -> str:
+    """Log as a handler of ours would print it."""
+    logger = logging.getLogger("sigma.whatsapp.tests")
+    record = logger.makeRecord(logger.name, 30, "", 0, message, args, None, extra=extra)
+    Redact().filter(record)
+    return formatter.format(record)
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS)
+@pytest.mark.parametrize("personal", PERSONAL)
+def test_it_masks_what_slipped_in(formatter: logging.Formatter, personal: str) -> None:
+    lines = [
+        line(formatter, f"From {personal} again"),
+        line(formatter, "From %s again", personal),
+        line(formatter, "From somebody", sender=personal),
+    ]
+    for printed in lines:
+        assert "•••" in printed
+        assert personal not in printed
+        assert "EAAG" not in printed
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS)
+def test_it_masks_tracebacks(formatter: logging.Formatter) -> None:
+    record = logging.LogRecord("sigma.whatsapp", 40, "", 0, "Failed", None, None)
+    try:
+        raise ValueError("27831234567")
+    except ValueError:
+        record.exc_info = sys.exc_info()
+    assert "27831234567" not in formatter.format(record)
+    assert "ValueError" in formatter.format(record)
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS)
+def test_it_keeps_what_operators_need(formatter: logging.Formatter) -> None:
+    tenant = "01a20062-75b6-71b5-92cd-03c4cedc6320"
+    printed = line(formatter, "took %d ms", 12, tenant_id=tenant, delivery=1234567890, slug="acme")
+    for kept in (tenant, "1234567890", "acme", "took 12 ms", "sigma.whatsapp.tests"):
+        assert kept in printed
+
+
+def test_it_writes_one_json_object_a_line() -> None:
+    printed = line(JsonFormatter(), 'a "quoted"\nline', count=3)
+    document = json.loads(printed)
+    assert "\n" not in printed
+    assert (document["level"], document["count"]) == ("warning", 3)
+    assert document["message"] == 'a "quoted"\nline'
