@@ -69,7 +69,7 @@ class Product:
     def empty(self) -> None:
         """Remove all traffic, and let the database settle."""
         with psycopg.connect(self.database_url, autocommit=True) as connection:
-            connection.execute(f"TRUNCATE {TABLES}")  # type: ignore[arg-type]
+            connection.execute(f"TRUNCATE {TABLES}")
             connection.execute("CHECKPOINT")
 
     def count(self, table: str) -> int:

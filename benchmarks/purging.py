@@ -58,7 +58,7 @@ def _fill(product: Product, callbacks: int) -> None:
     with psycopg.connect(product.database_url, autocommit=True) as connection:
         name = f"webhook_deliveries_{day:%Y%m%d}"
         connection.execute(
-            f"CREATE TABLE {name} PARTITION OF webhook_deliveries "  # type: ignore[arg-type]
+            f"CREATE TABLE {name} PARTITION OF webhook_deliveries "
             f"FOR VALUES FROM ('{day} 00:00+00') TO ('{day + timedelta(days=1)} 00:00+00')"
         )
         values = {"day": day, "tenant": tenant, "bytes": BYTES, "count": callbacks}
