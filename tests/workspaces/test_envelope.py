@@ -55,7 +55,7 @@ def test_it_does_not_open_when_a_single_bit_was_changed(cipher: Cipher, position
         cipher.open(bytes(sealed), HERE)
 
 
-@pytest.mark.parametrize("junk", [b"", b"\x01", os.urandom(OVERHEAD - 1), b"\x02" + bytes(60)])
+@pytest.mark.parametrize("junk", [b"", b"\x01", b"\x01" * (OVERHEAD - 1), b"\x02" * 60])
 def test_it_knows_what_is_no_sealed_value(cipher: Cipher, junk: bytes) -> None:
     with pytest.raises(CannotOpen):
         cipher.open(junk, HERE)
