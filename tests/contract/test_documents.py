@@ -1,4 +1,4 @@
-"""The documentation shows what was promised, word for word, and no secret that would be accepted."""
+"""The documentation shows what was promised, word for word, and no secret that would work."""
 
 from __future__ import annotations
 
