@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -28,6 +29,18 @@ def die_with_the_parent(**_: object) -> None:
     """Ask the kernel to end this pool process when its parent is killed: none is orphaned."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@worker_process_init.connect
+def collect_less(**_: object) -> None:
+    """Leave what was loaded at the start out of every garbage collection, and collect less often.
+
+    A batch makes tens of thousands of short-lived objects and no cycles. Measured by `make bench`:
+    a fifth of the worker's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 1_000)
 
 
 @worker_process_init.connect

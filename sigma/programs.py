@@ -16,6 +16,7 @@ UVICORN = (
     "warning",
     "--no-access-log",
     "--no-server-header",
+    "--no-proxy-headers",  # Django reads X-Forwarded-Proto itself; the receiver needs none
 )
 # Gossip, mingle and heartbeats are chatter between workers that nobody reads here.
 CELERY = ("-m", "celery", "--quiet", "-A", "sigma.celery:app")

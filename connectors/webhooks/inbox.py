@@ -87,7 +87,7 @@ class Inbox:
         self._max_waiting, self._max_bytes, self._max_batch = max_waiting, max_bytes, max_batch
         self._timeout = timeout
         self._waiting: list[tuple[Received, asyncio.Future[None]]] = []
-        self._bytes = 0
+        self._bytes = self._refused = 0
         self._committer: asyncio.Task[None] | None = None
 
     async def store(self, received: Received) -> None:
@@ -135,6 +135,9 @@ class Inbox:
         for _, done in batch:
             if not done.done():
                 done.set_result(None)
+        if self._refused:
+            logger.warning("whatsapp callbacks stored again", extra={"refused": self._refused})
+            self._refused = 0
         self._on_commit()
 
     async def _in_time(self, batch: list[Received]) -> None:
@@ -179,10 +182,12 @@ class Inbox:
         """
         refused = batch + self._waiting
         self._waiting, self._bytes = [], 0
-        logger.error(
-            "whatsapp callbacks not stored, answered 503",
-            extra={"count": len(refused), "error": type(error).__name__},
-        )
+        if not self._refused:  # the first of an outage; its end is logged with the count
+            logger.error(
+                "whatsapp callbacks cannot be stored, answering 503",
+                extra={"error": type(error).__name__},
+            )
+        self._refused += len(refused)
         for _, done in refused:
             if not done.done():
                 done.set_exception(InboxUnavailable())

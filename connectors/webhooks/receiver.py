@@ -18,7 +18,7 @@ from connectors.webhooks.requests import (
     Receive,
     Scope,
     Send,
-    header,
+    headers_of,
     read_body,
 )
 from connectors.webhooks.routes import DirectoryUnavailable, Routes
@@ -87,16 +87,17 @@ class Receiver:
         return Answer(200, challenge.encode(), (("x-content-type-options", "nosniff"),))
 
     async def _take(self, segment: str, scope: Scope, receive: Receive) -> Answer:
-        if header(scope, b"content-encoding") not in (None, b"identity"):
+        headers = headers_of(scope)
+        if headers.get(b"content-encoding", b"identity") != b"identity":
             return ENCODED
         try:
-            body = await read_body(scope, receive, limit=self._max_body)
+            body = await read_body(headers, receive, limit=self._max_body)
         except BodyTooLarge:
             logger.warning("whatsapp callback too large", extra={"tenant": _shown(segment)})
             return TOO_LARGE
         except BodyIncomplete:
             return BAD_REQUEST
-        signed = header(scope, b"x-hub-signature-256")
+        signed = headers.get(b"x-hub-signature-256")
         route = await self._routes.find(segment, lambda r: _is_signed(body, signed, r))
         if route is None or signed is None:
             logger.warning(

@@ -19,23 +19,23 @@ class BodyIncomplete(Exception):
     """The connection ended before the announced body was complete."""
 
 
-def header(scope: Scope, name: bytes) -> bytes | None:
-    """Return the first header of that lower-case name."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return bytes(value)
-    return None
+Headers = dict[bytes, bytes]
 
 
-async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
+def headers_of(scope: Scope) -> Headers:
+    """Return the headers by lower-case name; of several with one name the last counts."""
+    return dict(scope["headers"])
+
+
+async def read_body(headers: Headers, receive: Receive, *, limit: int) -> bytes:
     """Return the body, however it was cut into chunks.
 
     Raises:
         BodyTooLarge: announced or actual size over ``limit`` bytes.
         BodyIncomplete: the client went away.
     """
-    announced = header(scope, b"content-length")
-    if announced is not None and announced.isdigit() and int(announced) > limit:
+    announced = headers.get(b"content-length", b"")
+    if announced.isdigit() and int(announced) > limit:
         raise BodyTooLarge
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
@@ -64,7 +64,8 @@ class Answer:
     __slots__ = ("_body", "_start")
 
     def __init__(self, status: int, body: bytes = b"", headers: tuple[tuple[str, str], ...] = ()):
-        fields = (("content-type", "text/plain; charset=utf-8"), *headers)
+        described = (("content-type", "text/plain; charset=utf-8"),) if body else ()
+        fields = (*described, *headers)
         encoded = [(name.encode(), value.encode()) for name, value in fields]
         encoded.append((b"content-length", str(len(body)).encode()))
         self._start = {"type": "http.response.start", "status": status, "headers": encoded}

@@ -19,6 +19,8 @@ from workspaces import keys
 from workspaces.envelope import Cipher
 
 BLOCK = 1000  # ids per step of the sequence, as the migration made it
+# A database that is recovering is not asked again by every callback that arrives meanwhile.
+AWAY_SECONDS = 0.25
 # Array parameters go in binary: as text they are 2.6 times slower.
 COMMIT = """
 WITH stored AS (
@@ -42,6 +44,7 @@ class PostgresStore:
     def __init__(self, *, conninfo: str, run_sync: RunSync) -> None:
         self._conninfo, self._run_sync = conninfo, run_sync
         self._connection: AsyncConnection | None = None
+        self._away_until = 0.0
         self._ids: deque[int] = deque()
         self._ciphers: dict[tuple[UUID, date], tuple[float, Cipher]] = {}
 
@@ -106,10 +109,20 @@ class PostgresStore:
 
     async def _connected(self) -> AsyncConnection:
         if self._connection is None or self._connection.closed:
-            self._connection = await psycopg.AsyncConnection.connect(
+            self._connection = await self._connect()
+        return self._connection
+
+    async def _connect(self) -> AsyncConnection:
+        clock = asyncio.get_running_loop().time
+        if clock() < self._away_until:
+            raise psycopg.OperationalError("The database was away a moment ago.")
+        try:
+            return await psycopg.AsyncConnection.connect(
                 self._conninfo, autocommit=True, connect_timeout=2
             )
-        return self._connection
+        except psycopg.OperationalError:
+            self._away_until = clock() + AWAY_SECONDS
+            raise
 
     def _load(self, wanted: list[tuple[UUID, date]], until: float) -> None:
         if len(self._ciphers) > 20_000:
