@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from uuid import UUID
 
 from msgspec import json
@@ -19,7 +20,7 @@ from messaging.identities import People, Someone, identify, primary
 from messaging.incoming import Incoming
 from messaging.receipts import MessageKey
 from workspaces import keys
-from workspaces.envelope import associated_data
+from workspaces.envelope import Cipher, associated_data
 from workspaces.identity import Digester
 from workspaces.ids import uuid7
 
@@ -66,14 +67,27 @@ class Stored:
 
 
 @dataclass(slots=True, eq=False)
+class _Owner:
+    """What the messages of one tenant and day have in common, looked up once per batch."""
+
+    digest: Digester
+    cipher: Cipher
+    place: bytes
+
+    def seal_id(self, wamid: str, message_id: UUID) -> bytes:
+        """Seal Meta's id of a message under the day's key."""
+        return self.cipher.seal(wamid.encode(), self.place + str(message_id).encode())
+
+
+@dataclass(slots=True, eq=False)
 class _Row:
     """A message on its way into the table, and the batch position it came from."""
 
     position: int
     incoming: Incoming
     event: MessageEvent
+    owner: _Owner
     contact: Someone
-    digest: Digester
     platform_message_id: str
     message_id: UUID
 
@@ -110,7 +124,7 @@ def store(batch: Sequence[Incoming]) -> Stored:
 def _amended(row: _Row) -> str | None:
     if row.event.type not in AMENDING or not row.event.reply_to:
         return None
-    return row.digest.wamid(row.event.reply_to)
+    return row.owner.digest.wamid(row.event.reply_to)
 
 
 def _lock(batch: Iterable[Incoming]) -> None:
@@ -128,13 +142,20 @@ def _goes_alone(incoming: Incoming) -> bool:
 
 
 def _messages_in(batch: Iterable[Incoming], people: People) -> Iterator[_Row]:
+    owners: dict[tuple[UUID, date], _Owner] = {}
     for position, incoming in enumerate(batch):
         event = incoming.event
         if isinstance(event, MessageEvent):
-            digest = people.digester(incoming.tenant_id)
-            contact = identify(digest, incoming.tenant_id, event.contact)
-            wamid = digest.wamid(event.platform_message_id)
-            yield _Row(position, incoming, event, contact, digest, wamid, uuid7())
+            whose = incoming.tenant_id, incoming.delivery_day
+            owner = owners.get(whose) or owners.setdefault(whose, _owner(*whose, people))
+            contact = identify(owner.digest, incoming.tenant_id, event.contact)
+            wamid = owner.digest.wamid(event.platform_message_id)
+            yield _Row(position, incoming, event, owner, contact, wamid, uuid7())
+
+
+def _owner(tenant_id: UUID, day: date, people: People) -> _Owner:
+    place = associated_data(tenant_id, SEALED_ID, "")
+    return _Owner(people.digester(tenant_id), keys.day_cipher(tenant_id, day), place)
 
 
 def _statuses_in(batch: Iterable[Incoming]) -> Iterator[receipts.Reported]:
@@ -148,7 +169,7 @@ def _changes_in(batch: Iterable[Incoming]) -> list[tuple[UUID, IdentityChange]]:
 
 
 def _values(row: _Row, people: People) -> tuple[object, ...]:
-    event, incoming, digest = row.event, row.incoming, row.digest
+    event, incoming, digest = row.event, row.incoming, row.owner.digest
     contact = people.contact_of(row.contact)
     same = event.sender is event.contact or event.sender == event.contact
     sender = row.contact.primary if same else primary(digest, event.sender)
@@ -158,16 +179,10 @@ def _values(row: _Row, people: People) -> tuple[object, ...]:
         sender or "", event.text, json.encode(event.content).decode() if event.content else "{}",
         digest.wamid(event.reply_to) if event.reply_to else None,
         digest.group(event.group_id) if event.group_id else None,
-        event.timestamp, event.status and event.status[:32], _seal_id(row),
+        event.timestamp, event.status and event.status[:32],
+        row.owner.seal_id(event.platform_message_id, row.message_id),
         incoming.delivery_id, incoming.delivery_day,
     )  # fmt: skip
-
-
-def _seal_id(row: _Row) -> bytes:
-    tenant_id = row.incoming.tenant_id
-    cipher = keys.day_cipher(tenant_id, row.incoming.delivery_day)
-    associated = associated_data(tenant_id, SEALED_ID, row.message_id)
-    return cipher.seal(row.event.platform_message_id.encode(), associated)
 
 
 def _insert_media(rows: Iterable[_Row]) -> None:

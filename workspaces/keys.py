@@ -15,7 +15,14 @@ from django.db import transaction
 
 from workspaces import master
 from workspaces.envelope import CannotOpen, Cipher, KeyDestroyed, key_id_of
-from workspaces.models import KeyPurpose, RawKey, Tenant, TenantKey
+from workspaces.models import (
+    INSTALLATION_ID,
+    KeyPurpose,
+    RawKey,
+    Tenant,
+    TenantKey,
+    TenantStatus,
+)
 from workspaces.ttl import TtlCache
 
 KEY_BYTES = 32
@@ -62,7 +69,11 @@ def field_cipher(tenant_id: UUID) -> Cipher:
 
 
 def day_cipher(tenant_id: UUID, day: date) -> Cipher:
-    """Return the cipher of a tenant's Raw of one UTC day, making its key on first use."""
+    """Return the cipher of a tenant's Raw of one UTC day, making its key on first use.
+
+    Raises:
+        TenantHasNoKeys: unknown tenant, or one that is being erased.
+    """
     return _day_ciphers.get_or_load(
         (tenant_id, day), lambda: _raw_cipher(_get_or_create_raw_key(tenant_id, day))
     )
@@ -137,9 +148,19 @@ def _load_tenant_key(tenant_id: UUID, purpose: KeyPurpose) -> tuple[int, bytes]:
 
 
 def _get_or_create_raw_key(tenant_id: UUID, day: date) -> RawKey:
-    existing = RawKey.objects.filter(tenant_id=tenant_id, day=day).first()
-    if existing is not None:
-        return existing
+    return RawKey.objects.filter(tenant_id=tenant_id, day=day).first() or _create(tenant_id, day)
+
+
+@transaction.atomic
+def _create(tenant_id: UUID, day: date) -> RawKey:
+    """Make a day's key, unless the tenant is gone or going: erasure must not be undone by a
+    latecomer.
+    """
+    if str(tenant_id) != INSTALLATION_ID:
+        # The lock makes us wait for an erasure that begins, and makes it wait for us.
+        tenants = Tenant.objects.select_for_update(no_key=True).filter(pk=tenant_id)
+        if tenants.exclude(status=TenantStatus.ERASING).first() is None:
+            raise TenantHasNoKeys(f"Tenant {tenant_id} does not exist or was erased.")
     wrapped = master.wrap(secrets.token_bytes(KEY_BYTES), raw_place(tenant_id, day))
     # Another process may be first; whoever wins, all use the row that stands.
     RawKey.objects.bulk_create(

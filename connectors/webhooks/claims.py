@@ -11,6 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 from messaging import bulk
+from workspaces.models import INSTALLATION_ID
 
 # A loose index scan finds the waiting tenants; each gets an equal share of the batch. Where there
 # are more tenants than places, chance decides, so that none is always last. LATERAL … LIMIT 1 keeps
@@ -41,6 +42,9 @@ FROM taken LEFT JOIN LATERAL (
     SELECT d.body FROM webhook_deliveries d
     WHERE d.id = taken.delivery_id AND d.received_at = taken.received_at LIMIT 1
 ) raw ON true
+WHERE taken.tenant_id = %(shared)s OR EXISTS (
+    SELECT FROM tenants t WHERE t.id = taken.tenant_id AND t.status <> 'ERASING'
+)
 ORDER BY taken.delivery_id
 """
 
@@ -59,10 +63,13 @@ class Claimed:
 
 
 def claim(limit: int) -> list[Claimed]:
-    """Claim up to about ``limit`` callbacks inside the caller's transaction."""
+    """Claim up to about ``limit`` callbacks inside the caller's transaction.
+
+    What is owed to a tenant that is being erased is forgotten: its keys are gone.
+    """
     with bulk.cursor() as cursor:
         cursor.execute(NO_JIT)
-        cursor.execute(CLAIM, {"limit": limit})
+        cursor.execute(CLAIM, {"limit": limit, "shared": INSTALLATION_ID})
         rows = cursor.fetchall()
     # One object per tenant: as keys of the dictionaries to come they are then told by identity.
     tenants: dict[UUID, UUID] = {}

@@ -55,8 +55,6 @@ def erase(tenant: Tenant, *, sleep: Callable[[float], None] = time.sleep) -> Ite
     Tenant.objects.filter(pk=tenant.pk).update(status=TenantStatus.ERASING)
     yield from (Step(what, count) for what, count in keys.destroy_all(tenant.id).items())
     sleep(SETTLE_SECONDS)
-    # Callbacks that were stored meanwhile brought a key of their day with them.
-    keys.destroy_all(tenant.id)
     for table in TABLES:
         yield Step(table, bulk.delete(table, tenant_id=tenant.id, batch=retention.BATCH))
     yield Step("webhook_deliveries", retention.delete_rows(tenant_id=tenant.id, before=None))

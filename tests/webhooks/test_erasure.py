@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from io import StringIO
 
 import pytest
@@ -9,12 +10,14 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from connectors.models import WebhookDead, WebhookPending
 from connectors.webhooks import erasure
 from connectors.webhooks.processing import process_batch
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.webhooks.deliveries import callback, contact, deliver, status, text
-from workspaces.models import Tenant
+from workspaces import keys
+from workspaces.models import Tenant, TenantStatus
 
 pytestmark = pytest.mark.django_db
 
@@ -86,3 +89,23 @@ def test_it_knows_every_model_that_has_tenants(acme: Cast) -> None:
 def test_it_refuses_an_unknown_tenant() -> None:
     with pytest.raises(CommandError, match="no tenant"):
         call_command("purge-tenant", "nobody")
+
+
+def test_it_makes_no_new_key_for_a_tenant_on_its_way_out(acme: Cast, now: datetime) -> None:
+    Tenant.objects.update(status=TenantStatus.ERASING)
+    with pytest.raises(keys.TenantHasNoKeys):
+        keys.day_cipher(acme.tenant.id, now.date())
+
+
+def test_it_forgets_what_is_owed_to_an_erased_tenant(acme: Cast, globex: Cast) -> None:
+    for cast in (acme, globex):
+        body = callback(cast.workspace.external_id, messages=[text("wamid.A")])
+        deliver(cast.tenant.id, body)
+    Tenant.objects.filter(pk=acme.tenant.pk).update(status=TenantStatus.ERASING)
+    keys.destroy_all(acme.tenant.id)
+
+    assert process_batch(10) == 1
+
+    assert Message.objects.get().tenant_id == globex.tenant.id
+    assert not WebhookPending.objects.exists()
+    assert not WebhookDead.objects.exists()
