@@ -11,6 +11,7 @@ from __future__ import annotations
 from sigma.wsgi import application as django_application
 
 # isort: split
+import gc
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -33,6 +34,10 @@ class Application:
 
     def __init__(self) -> None:
         sys.setswitchinterval(SWITCH_SECONDS)
+        # What is loaded by now stays; collections are for what comes, and it leaves few cycles.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 1_000)
         self._webhooks = Webhooks()
         self._receiver = self._webhooks.receiver
         self._django: ASGI = WSGIMiddleware(  # type: ignore[assignment]

@@ -57,8 +57,10 @@ try:
     SIGMA_WEB_THREADS = env.integer("SIGMA_WEB_THREADS", 8, low=1, high=128)
     # Callbacks claimed and stored in one transaction.
     SIGMA_INGEST_BATCH = env.integer("SIGMA_INGEST_BATCH", 500, low=1, high=10_000)
-    # Drain loops that may run at once over all workers.
-    SIGMA_INGEST_DRAINS = env.integer("SIGMA_INGEST_DRAINS", 2, low=1, high=64)
+    # Drain loops that may run at once over all workers; web processes need their share of cores.
+    SIGMA_INGEST_DRAINS = env.integer(
+        "SIGMA_INGEST_DRAINS", max(1, (os.cpu_count() or 2) // 2), low=1, high=64
+    )
     # Largest first/last of a GraphQL connection, deepest query, and most objects one may ask for.
     SIGMA_GRAPHQL_MAX_PAGE = env.integer("SIGMA_GRAPHQL_MAX_PAGE", 100, low=1, high=1_000)
     SIGMA_GRAPHQL_MAX_DEPTH = env.integer("SIGMA_GRAPHQL_MAX_DEPTH", 10, low=3, high=50)

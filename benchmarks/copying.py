@@ -1,0 +1,58 @@
+"""The least that processing can be: open, parse, digest, seal, and COPY. No claim, no dedupe, no
+contacts, no ledger. Prints messages per second.
+
+``benchmarks.storing`` runs it by ``manage.py shell``: the rest of this package does without Django.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+from connectors.cloud_api.parsing import parse
+from connectors.webhooks import raw
+from messaging import inbound
+from messaging.events import MessageEvent
+from messaging.identities import People
+from messaging.incoming import Incoming
+from workspaces.models import Workspace
+
+CHUNK = 500
+READ = "SELECT id, received_at, tenant_id, body FROM webhook_deliveries ORDER BY id"
+COPY = f"COPY copied_made ({inbound.NAMES}) FROM STDIN (FORMAT binary)"
+TYPES = [column.split(" ", 1)[1] for column in inbound.COLUMNS]
+
+
+def main() -> None:
+    """Copy the messages of all stored callbacks into a table like theirs, a commit per chunk."""
+    connection.ensure_connection()
+    own: psycopg.Connection[Any] = connection.connection
+    own.execute("DROP TABLE IF EXISTS copied_made")
+    own.execute("CREATE TABLE copied_made (LIKE messages INCLUDING ALL)")
+    workspace = Workspace.objects.get()
+    cursor = psycopg.Cursor(own)
+    callbacks = cursor.execute(READ).fetchall()
+    started = time.perf_counter()
+    for first in range(0, len(callbacks), CHUNK):
+        with cursor.copy(COPY) as sink:
+            sink.set_types(TYPES)
+            for row in _rows(callbacks[first : first + CHUNK], workspace):
+                sink.write_row(row)
+    seconds = time.perf_counter() - started
+    own.execute("DROP TABLE copied_made")
+    print(len(callbacks) / seconds)
+
+
+def _rows(callbacks: list[Any], workspace: Workspace) -> list[tuple[object, ...]]:
+    people, batch = People(), []
+    for delivery_id, received_at, tenant_id, sealed in callbacks:
+        body = raw.open_body(sealed, tenant_id=tenant_id, delivery_id=delivery_id)
+        day = received_at.date()
+        for update in parse(body, received_at):
+            for event in update.events:
+                if isinstance(event, MessageEvent):
+                    batch.append(Incoming(tenant_id, workspace.pk, delivery_id, day, event))
+    return [inbound._values(row, people) for row in inbound._messages_in(batch, people)]
