@@ -37,9 +37,10 @@ def main() -> None:
     callbacks = cursor.execute(READ).fetchall()
     started = time.perf_counter()
     for first in range(0, len(callbacks), CHUNK):
+        rows = _rows(callbacks[first : first + CHUNK], workspace)  # may ask the database for keys
         with cursor.copy(COPY) as sink:
             sink.set_types(TYPES)
-            for row in _rows(callbacks[first : first + CHUNK], workspace):
+            for row in rows:
                 sink.write_row(row)
     seconds = time.perf_counter() - started
     own.execute("DROP TABLE copied_made")
