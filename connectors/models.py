@@ -32,11 +32,17 @@ class WebhookDelivery(models.Model):
 class WebhookPending(models.Model):
     """A callback that is still owed its processing; deleted in the transaction that stores the
     result.
+
+    ``size`` is that of the plain body in bytes. ``attempts`` are noted only for callbacks that have
+    waited long, the last of them at ``tried_at``.
     """
 
     delivery_id = models.BigIntegerField(primary_key=True)
     received_at = models.DateTimeField()
     tenant_id = models.UUIDField()
+    size = models.IntegerField(default=0, db_default=0)
+    attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
+    tried_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         db_table = "webhook_pending"
@@ -64,7 +70,11 @@ class DeadState(models.TextChoices):
 
 
 class WebhookDead(models.Model):
-    """One update (or one unreadable body) that could not be stored, sealed, with the reason."""
+    """One update (or one unreadable body) that could not be stored, sealed, with the reason.
+
+    An empty ``sealed`` stands for the whole callback, which lies in Raw. A row may stand for
+    several ``updates`` of one callback.
+    """
 
     tenant_id = models.UUIDField()
     kind = models.CharField(max_length=16, choices=DeadKind)
@@ -72,6 +82,7 @@ class WebhookDead(models.Model):
     field = models.CharField(max_length=64, blank=True, default="", db_default="")
     phone_number_id = models.CharField(max_length=64, blank=True, default="", db_default="")
     sealed = models.BinaryField()
+    updates = models.PositiveIntegerField(default=1, db_default=1)
     delivery_id = models.BigIntegerField()
     received_at = models.DateTimeField()
     state = models.CharField(

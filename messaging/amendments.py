@@ -1,6 +1,8 @@
 """Edits and revocations: change the message they mean, whichever of the two arrives first.
 
-Only the sender of a message can edit or revoke it. A revoked message loses its text for good.
+Only the sender of a message can edit or revoke it. He is known by his contact, because an amendment
+may name another identity of his than the message did (Meta, "Business-scoped user IDs": the phone
+number may be absent). A revoked message loses its text for good.
 """
 
 from __future__ import annotations
@@ -11,27 +13,29 @@ from messaging import bulk
 from messaging.receipts import MessageKey
 
 COLUMNS = ("workspace_id uuid", "platform_message_id text")
-# Amendments of the given targets, the latest of each kind. Served by the index messages_amendments.
+# The sender's own amendments of the given targets, the latest of each kind; of those of one second
+# (Meta tells no more) the one received last. Served by the index messages_amendments.
 LATEST = """
-    SELECT DISTINCT ON (a.workspace_id, a.reply_to) a.workspace_id, a.reply_to, a.sender, a.text,
-           a.content, a.timestamp_utc
+    SELECT DISTINCT ON (t.id) t.id, a.text, a.timestamp_utc
     FROM {{rows}} JOIN messages a
       ON a.workspace_id = r.workspace_id AND a.reply_to = r.platform_message_id
-    WHERE a.type = '{kind}' ORDER BY a.workspace_id, a.reply_to, a.timestamp_utc DESC
+    JOIN messages t
+      ON t.workspace_id = a.workspace_id AND t.platform_message_id = a.reply_to
+     AND t.direction = a.direction
+     AND coalesce(t.contact_id = a.contact_id, t.sender = a.sender)
+    WHERE a.type = '{kind}' ORDER BY t.id, a.timestamp_utc DESC, a.delivery_id DESC, a.id DESC
 """
 EDIT = f"""
 UPDATE messages m SET text = a.text, edited_at = a.timestamp_utc
 FROM ({LATEST.format(kind="edit")}) a
-WHERE m.workspace_id = a.workspace_id AND m.platform_message_id = a.reply_to
-  AND m.sender = a.sender AND m.revoked_at IS NULL
-  AND (m.edited_at IS NULL OR m.edited_at < a.timestamp_utc)
+WHERE m.id = a.id AND m.revoked_at IS NULL
+  AND (m.edited_at IS NULL OR m.edited_at <= a.timestamp_utc)
 """  # noqa: S608 - names of ours
 REVOKE = f"""
 WITH revoked AS (
     UPDATE messages m SET text = NULL, content = '{{}}', revoked_at = a.timestamp_utc
     FROM ({LATEST.format(kind="revoke")}) a
-    WHERE m.workspace_id = a.workspace_id AND m.platform_message_id = a.reply_to
-      AND m.sender = a.sender AND m.revoked_at IS NULL
+    WHERE m.id = a.id AND m.revoked_at IS NULL
     RETURNING m.id, m.workspace_id, m.platform_message_id
 ), forgotten AS (
     UPDATE media SET state = 'GONE' FROM revoked WHERE media.message_id = revoked.id

@@ -45,20 +45,38 @@ def run(sql: str, columns: Sequence[str], rows: Rows) -> list[tuple[Any, ...]]:
         return own.fetchall() if own.description else []
 
 
-def delete(table: str, *, tenant_id: UUID, batch: int) -> int:
-    """Delete a tenant's rows of ``table``, ``batch`` at a time, each batch its own transaction."""
+def delete(table: str, *, batch: int, tenant_id: UUID, workspace_id: UUID | None = None) -> int:
+    """Delete a tenant's rows of ``table``, ``batch`` at a time, each batch its own transaction.
+
+    With ``workspace_id`` only that workspace's, for tables whose indexes begin with it.
+    """
+    by, value = ("workspace_id", workspace_id) if workspace_id else ("tenant_id", tenant_id)
     statement = sql.SQL(
-        "DELETE FROM {table} WHERE ctid = ANY(ARRAY("
-        "SELECT ctid FROM {table} WHERE tenant_id = %s LIMIT %s))"
-    ).format(table=sql.Identifier(table))
-    total = 0
+        "WITH gone AS (DELETE FROM {table} WHERE ctid = ANY(ARRAY("
+        "SELECT ctid FROM {table} WHERE {by} = %s AND tenant_id = %s LIMIT %s)) RETURNING 1) "
+        "SELECT count(*) FROM gone"
+    ).format(table=sql.Identifier(table), by=sql.Identifier(by))
+    return repeat(statement, [value, tenant_id, batch], batch=batch)[0]
+
+
+def repeat(
+    statement: sql.SQL | sql.Composed, parameters: Sequence[object], *, batch: int
+) -> list[int]:
+    """Run a statement that deletes ``batch`` rows until it finds fewer; return how many went.
+
+    It returns one row of counts, of which the first decides. Each run is a transaction of its own.
+    Where there is an index it is used: PostgreSQL would rather read a table from its beginning for
+    a LIMIT, past all that the runs before have deleted.
+    """
+    totals: list[int] = []
     while True:
         with transaction.atomic(), cursor() as own:
-            own.execute(statement, [tenant_id, batch])
-            count = own.rowcount
-        total += count
-        if count < batch:
-            return total
+            own.execute("SELECT set_config('enable_seqscan', 'off', true)")
+            own.execute(statement, parameters)
+            counts = own.fetchone() or (0,)
+        totals = [sum(pair) for pair in zip(totals or [0] * len(counts), counts, strict=True)]
+        if counts[0] < batch:
+            return totals
 
 
 def count(table: str, *, tenant_id: UUID) -> int:

@@ -31,7 +31,8 @@ class Source(StrEnum):
 class Person:
     """A WhatsApp user by any identity we were told: digits of the phone, BSUID, parent BSUID.
 
-    Each may be ``None``; username users may have no phone at all.
+    Each may be ``None``; username users may have no phone at all. ``other_phone`` is a second way
+    to write the number, where the platform uses two (Brazil, Mexico, Argentina).
     """
 
     phone: str | None = None
@@ -39,6 +40,7 @@ class Person:
     parent_user_id: str | None = None
     name: str | None = None
     username: str | None = None
+    other_phone: str | None = None
 
     @property
     def is_known(self) -> bool:

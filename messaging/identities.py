@@ -61,6 +61,7 @@ class Someone:
     phone: str | None
     user: str | None
     parent: str | None
+    other_phone: str | None = None
 
     @property
     def digests(self) -> list[tuple[IdentityKind, str]]:
@@ -69,6 +70,7 @@ class Someone:
             (IdentityKind.PHONE, self.phone),
             (IdentityKind.USER, self.user),
             (IdentityKind.PARENT, self.parent),
+            (IdentityKind.ALIAS, self.other_phone),
         )
         return [(kind, digest) for kind, digest in kinds if digest]
 
@@ -86,6 +88,7 @@ def identify(digest: Digester, tenant_id: UUID, person: Person) -> Someone:
         digest.phone(person.phone) if person.phone else None,
         digest.user(person.user_id) if person.user_id else None,
         digest.parent(person.parent_user_id) if person.parent_user_id else None,
+        digest.phone(person.other_phone) if person.other_phone else None,
     )
 
 
@@ -121,12 +124,12 @@ class People:
 
     def contact_of(self, someone: Someone) -> Contact | None:
         """Return the contact of somebody given to :meth:`resolve`: BSUID before parent before
-        phone.
+        phone, in either way of writing it.
 
         ``None`` where nothing identifies the person.
         """
         known = self._known
-        for digest in (someone.user, someone.parent, someone.phone):
+        for digest in (someone.user, someone.parent, someone.phone, someone.other_phone):
             if digest and (contact := known.get(digest)):
                 return contact
         return None
@@ -152,7 +155,7 @@ class People:
         return len(contacts) == 1 and None not in contacts
 
     def _find(self, people: Iterable[Someone]) -> None:
-        wanted = {d: s.tenant_id for s in people for d in (s.phone, s.user, s.parent) if d}
+        wanted = {digest: s.tenant_id for s in people for _, digest in s.digests}
         rows = [(tenant_id, d) for d, tenant_id in wanted.items() if d not in self._known]
         contacts: dict[UUID, Contact] = {contact.id: contact for contact in self._known.values()}
         for digest, *row in bulk.run(FIND, ("tenant_id uuid", "digest text"), rows):
@@ -182,7 +185,7 @@ class People:
     def _choose(self, someone: Someone, news: _News) -> Contact | None:
         known = self._known
         by_user = known.get(someone.user or "") or known.get(someone.parent or "")
-        by_phone = known.get(someone.phone or "")
+        by_phone = known.get(someone.phone or "") or known.get(someone.other_phone or "")
         if by_user is not None or by_phone is None or not someone.user:
             return by_user or by_phone
         # The number has a new BSUID: it was given to somebody else.

@@ -24,6 +24,10 @@ class ExpiredLink(Exception):
     """This download link has expired; ask GraphQL for a new one."""
 
 
+class Revoked(Exception):
+    """The sender deleted the message with this file; it is gone for good."""
+
+
 class NoSuchMedia(Exception):
     """There is no such file."""
 
@@ -57,19 +61,24 @@ def find(*, tenant_id: UUID, media_id: UUID) -> tuple[Media, Workspace]:
 
     Raises:
         NoSuchMedia: not there, or another tenant's.
+        Revoked: its message was deleted by the sender.
     """
+    rows = Media.objects.select_related("message")
     try:
-        media = Media.objects.get(tenant_id=tenant_id, pk=media_id)
-        return media, Workspace.objects.get(tenant_id=tenant_id, pk=media.workspace_id)
+        media = rows.get(tenant_id=tenant_id, pk=media_id)
+        workspace = Workspace.objects.get(tenant_id=tenant_id, pk=media.workspace_id)
     except (Media.DoesNotExist, Workspace.DoesNotExist):
         raise NoSuchMedia(NoSuchMedia.__doc__) from None
+    if media.message.revoked_at is not None:
+        raise Revoked(Revoked.__doc__)
+    return media, workspace
 
 
 def open_file(media: Media, workspace: Workspace, *, now: datetime) -> MediaStream:
     """Open the file at the platform, which is asked each time: nothing is kept here.
 
     The platform's word that it is gone is recorded, and taken back should it change its mind (Meta
-    gives the same answer when the access token may not see the file).
+    gives the same answer when the access token may not see the file). Its size is recorded, too.
 
     Raises:
         workspaces.channels.ChannelError: see ``Channel.open_media`` and ``channel_for``.
@@ -80,13 +89,17 @@ def open_file(media: Media, workspace: Workspace, *, now: datetime) -> MediaStre
     except MediaGone:
         _record(media, MediaState.GONE)
         raise
-    _record(media, MediaState.AVAILABLE)
+    _record(media, MediaState.AVAILABLE, stream.size)
     return stream
 
 
-def _record(media: Media, state: MediaState) -> None:
-    if media.state != state:
-        Media.objects.filter(tenant_id=media.tenant_id, pk=media.pk).update(state=state)
+def _record(media: Media, state: MediaState, size: int | None = None) -> None:
+    size = media.size_bytes if size is None else size
+    if (media.state, media.size_bytes) == (state, size):
+        return
+    row = Media.objects.filter(tenant_id=media.tenant_id, pk=media.pk)
+    # The message may have been revoked since it was looked at: that stands.
+    row.filter(message__revoked_at=None).update(state=state, size_bytes=size)
 
 
 def _signer() -> TimestampSigner:

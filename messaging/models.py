@@ -35,11 +35,14 @@ class Contact(models.Model):
 
 
 class IdentityKind(models.TextChoices):
-    """What a digest was made of: a phone number, a BSUID, or a parent BSUID."""
+    """What a digest was made of: a phone number, a BSUID, a parent BSUID, or (an alias) another way
+    to write the phone number.
+    """
 
     PHONE = "PHONE"
     USER = "USER"
     PARENT = "PARENT"
+    ALIAS = "ALIAS"
 
 
 class ContactIdentity(models.Model):

@@ -42,6 +42,12 @@ class Count(NamedTuple):
     number: int
 
 
+class Digest(NamedTuple):
+    """An identity of somebody."""
+
+    digest: str
+
+
 class ContactRow(NamedTuple):
     """What is shown of a contact."""
 
@@ -56,11 +62,20 @@ SELECT_CONTACTS = " ".join(
 )
 
 
+# Not simply all numbers of the contact: those he had before are no ways to write this one.
+SELECT_ALIASES = """
+SELECT o.digest FROM contact_identities i
+JOIN contact_identities o ON o.contact_id = i.contact_id AND o.tenant_id = i.tenant_id
+WHERE i.tenant_id = %s AND i.digest = %s
+  AND (i.kind, o.kind) IN (('PHONE', 'ALIAS'), ('ALIAS', 'PHONE'))
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Which messages of a tenant's workspace are wanted; ``None`` means any.
 
-    ``sender`` is the digest of a phone number or BSUID. ``since`` is inclusive, ``until`` is not.
+    ``senders`` are digests of a phone number or BSUID. ``since`` is inclusive, ``until`` is not.
     """
 
     tenant_id: UUID
@@ -69,7 +84,7 @@ class Wanted:
     direction: Direction | None = None
     type: str | None = None
     status: str | None = None
-    sender: str | None = None
+    senders: tuple[str, ...] | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -82,7 +97,7 @@ class Wanted:
             "direction = %s": self.direction and self.direction.value,
             "type = %s": self.type,
             "status = %s": self.status,
-            "sender = %s": self.sender,
+            "sender = ANY(%s)": self.senders and list(self.senders),
             "timestamp_utc >= %s": self.since,
             "timestamp_utc < %s": self.until,
         }
@@ -141,6 +156,12 @@ def find(*, tenant_id: UUID, message_id: UUID) -> MessageRow | None:
     """Return a tenant's message by its id."""
     sql = SELECT_MESSAGES + " tenant_id = %s AND id = %s"
     return next(iter(select(MessageRow, sql, [tenant_id, message_id])), None)
+
+
+def ways_of_writing(*, tenant_id: UUID, phone: str) -> tuple[str, ...]:
+    """Return a phone number's digest and those of the other ways to write the same number."""
+    found = select(Digest, SELECT_ALIASES, [tenant_id, phone])
+    return (phone, *sorted(row.digest for row in found))
 
 
 def contacts(*, tenant_id: UUID, ids: Collection[UUID]) -> dict[UUID, ContactRow]:

@@ -38,6 +38,7 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
     TenantRequired: (400, "TENANT_REQUIRED"),
     files.NoSuchMedia: (404, "NOT_FOUND"),
     channels.NotConfigured: (409, "NOT_CONFIGURED"),
+    files.Revoked: (410, "MEDIA_GONE"),
     channels.MediaGone: (410, "MEDIA_GONE"),
     channels.Rejected: (502, "PLATFORM_REJECTED"),
     channels.Throttled: (503, "PLATFORM_THROTTLED"),

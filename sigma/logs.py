@@ -7,11 +7,18 @@ import logging
 import re
 from datetime import UTC, datetime
 
+from django.http import HttpRequest
+
 # What a record carries anyway; everything else was passed as ``extra`` and belongs in the line.
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "data", "taskName"}
 PHONE = re.compile(r"(?<![\w.:-])\+?\d(?:[ ().-]{0,2}\d){8,14}(?![\w:-])")
 WAMID = re.compile(r"wamid\.[A-Za-z0-9+/=_-]+")
-BEARER = re.compile(r"(?i)(bearer\s+|access_token=|verify_token=)[^\s&'\"]+")
+# Whatever is named like a token, a signature or a secret, in a header or in a query string.
+BEARER = re.compile(
+    r"(?i)(bearer\s+|(?:token|sig|signature|proof|secret|password)(?:=|%3d))[^\s&'\"<>]+"
+)
+# Counts and ids of ours; a phone number is never a number in this product.
+HARMLESS = (int, float, type(None))
 
 
 def redact(text: str) -> str:
@@ -34,7 +41,16 @@ class Redact(logging.Filter):
 
 def _extras(record: logging.LogRecord) -> dict[str, object]:
     extras = {k: v for k, v in vars(record).items() if k not in STANDARD and not k.startswith("_")}
-    return {k: redact(v) if isinstance(v, str) else v for k, v in extras.items()}
+    return {key: _safe(value) for key, value in extras.items()}
+
+
+def _safe(value: object) -> object:
+    """Mask a value; of an HTTP request keep method and path, for its query holds tokens."""
+    if isinstance(value, HARMLESS):
+        return value
+    if isinstance(value, HttpRequest):
+        return redact(f"{value.method} {value.path}")
+    return redact(str(value))
 
 
 class TextFormatter(logging.Formatter):

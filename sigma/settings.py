@@ -65,6 +65,10 @@ try:
     SIGMA_GRAPHQL_MAX_PAGE = env.integer("SIGMA_GRAPHQL_MAX_PAGE", 100, low=1, high=1_000)
     SIGMA_GRAPHQL_MAX_DEPTH = env.integer("SIGMA_GRAPHQL_MAX_DEPTH", 10, low=3, high=50)
     SIGMA_GRAPHQL_MAX_COST = env.integer("SIGMA_GRAPHQL_MAX_COST", 2_000, low=10)
+    # Milliseconds a statement of a GraphQL request may take.
+    SIGMA_GRAPHQL_TIMEOUT_MS = env.integer(
+        "SIGMA_GRAPHQL_TIMEOUT_MS", 10_000, low=100, high=600_000
+    )
     # Log level, and text (coloured on a terminal) or json.
     SIGMA_LOG_LEVEL = env.choice("SIGMA_LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
     SIGMA_LOG_FORMAT = env.choice("SIGMA_LOG_FORMAT", "text", ("text", "json"))

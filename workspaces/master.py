@@ -13,13 +13,15 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
+from workspaces.envelope import CannotOpen
+
 VERSION = 1
 NONCE = 12
 # The id of the key that the embedded default makes for itself.
 GENERATED_KEY_ID = "local"
 
 
-class UnknownMasterKey(Exception):
+class UnknownMasterKey(CannotOpen):
     """A data key was wrapped by a master key that is not configured (SIGMA_MASTER_KEYS)."""
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Q, QuerySet
 
 from workspaces import keys
@@ -54,11 +54,22 @@ def create_tenant(*, slug: str, name: str, retention_days: int = 30) -> Tenant:
     """
     if not SLUG.fullmatch(slug):
         raise UnableToCreateTenant(f"{slug!r} must be lower-case letters, digits and hyphens.")
+    if is_uuid(slug):
+        raise UnableToCreateTenant(f"{slug!r} could be another tenant's id.")
     if Tenant.objects.filter(slug=slug).exists():
         raise UnableToCreateTenant(f"There is a tenant {slug!r} already.")
     tenant = Tenant.objects.create(slug=slug, name=name, retention_days=retention_days)
     keys.create_tenant_keys(tenant)
     return tenant
+
+
+def is_uuid(slug: str) -> bool:
+    """Return whether ``slug`` would be read as a tenant's UUID where either may stand."""
+    try:
+        UUID(slug)
+    except ValueError:
+        return False
+    return True
 
 
 def create_workspace(
@@ -68,7 +79,7 @@ def create_workspace(
     """Create the workspace of one phone number.
 
     Raises:
-        UnableToCreateWorkspace: unknown tenant, duplicate number, malformed id or name.
+        UnableToCreateWorkspace: unknown tenant, a number in use, malformed id or name.
     """
     check_workspace(name=name, external_id=external_id, platform=platform, waba_id=waba_id)
     tenant = Tenant.objects.filter(pk=tenant_id, status=TenantStatus.ACTIVE).first()
@@ -78,6 +89,7 @@ def create_workspace(
         )
     try:
         with transaction.atomic():
+            refuse_number_in_use(tenant_id=tenant_id, external_id=external_id, platform=platform)
             return Workspace.objects.create(
                 tenant=tenant, name=name.strip(), platform=platform,
                 external_id=external_id, waba_id=waba_id,
@@ -88,6 +100,25 @@ def create_workspace(
             "externalId",
             "This tenant has a workspace with this phone number id already.",
         ) from None
+
+
+def refuse_number_in_use(*, tenant_id: UUID, external_id: str, platform: int) -> None:
+    """Refuse a number that another tenant has in an active workspace.
+
+    In an app that tenants share, a number that two of them claim would be nobody's. The look
+    across tenants is the database's (``number_in_use``), and within a transaction whoever asks
+    second waits for the first.
+
+    Raises:
+        UnableToCreateWorkspace: in use.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT number_in_use(%s, %s, %s)", [tenant_id, platform, external_id])
+        (in_use,) = cursor.fetchone()
+    if in_use:
+        raise UnableToCreateWorkspace(
+            WorkspaceErrorCode.DUPLICATE, "externalId", "This phone number id is in use already."
+        )
 
 
 def check_workspace(*, name: str, external_id: str, platform: int, waba_id: str) -> None:

@@ -16,7 +16,7 @@ from workspaces.scopes import Scope
 
 CODE_DESCRIPTIONS = {
     "TENANT_NOT_FOUND": "There is no such tenant, or you may not act for it.",
-    "DUPLICATE": "The tenant has a workspace with this phone number id already.",
+    "DUPLICATE": "A workspace, yours or another tenant's, has this phone number id already.",
     "INVALID_ID": "The id is not one of Meta's: 5 to 32 digits.",
     "INVALID_NAME": "A name has 1 to 200 characters.",
     "UNSUPPORTED_PLATFORM": "This platform has no connector.",

@@ -80,13 +80,13 @@ def _media(file: File, kind: str, own: str | None) -> MediaItem | None:
     )
 
 
-def _location(message: Content, _own: str | None) -> Said:
+def _location(message: Content, own: str | None) -> Said:
     place = message.location
     if place is None:
         return Said()
     text = ", ".join(part for part in (place.name, place.address) if part)
     return Said(
-        text or None,
+        conceal(text, own) or None,
         compact(
             latitude=place.latitude,
             longitude=place.longitude,

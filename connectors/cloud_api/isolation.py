@@ -11,9 +11,17 @@ from typing import Any
 from connectors.cloud_api.decoding import NotAnEnvelope, decode, fingerprint, load, load_raw
 from connectors.cloud_api.frames import Frame, Source
 from connectors.cloud_api.parties import contact_position
+from connectors.cloud_api.payloads import Change, Element, Entry, Envelope, Value
 from connectors.cloud_api.updates import WHOLE, Path
 from connectors.cloud_api.walking import SECTIONS
 
+# Of what stands beside an update only keys that parsing knows: what nobody reads may be large, and
+# is copied with every update.
+_BESIDE: dict[type[Element], frozenset[str]] = {
+    struct: frozenset(struct.__struct_encode_fields__).difference(SECTIONS)
+    for struct in (Envelope, Entry, Change, Value)
+}
+_BESIDE[Value] |= {"messaging_product"}
 _WITH_POSITIONS = frozenset(("messages", "message_echoes", "statuses"))
 _ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -21,6 +29,7 @@ _ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 def isolate(body: bytes, paths: Sequence[Path]) -> bytes:
     """Return an envelope that holds the updates at ``paths`` alone, with metadata and contacts.
 
+    What is kept beside an update are keys that parsing knows; a value without lists stays whole.
     Parsing it gives the same events, in the order of ``paths``, which is that of the body. To cut
     many envelopes out of one body, use one `Isolator`.
 
@@ -56,7 +65,8 @@ class Isolator:
             for position, group in groupby(paths, lambda path: path.entry)
         ]
         try:
-            return json.dumps({**self._tree, "entry": entries}, separators=(",", ":")).encode()
+            beside = _beside(self._tree, Envelope)
+            return json.dumps({**beside, "entry": entries}, separators=(",", ":")).encode()
         except RecursionError:
             raise NotAnEnvelope("nested too deeply") from None
 
@@ -67,27 +77,34 @@ class Isolator:
         for (index, section), group in groupby(paths, lambda path: (path.change, path.section)):
             change = entry["changes"][index]
             if section not in ("change", "value"):
-                change = {**change, "value": self._value(change["value"], list(group))}
+                value = self._value(change["value"], list(group))
+                change = {**_beside(change, Change), "value": value}
             changes.append(change)
-        return {**entry, "changes": changes}
+        return {**_beside(entry, Entry), "changes": changes}
 
     def _value(self, value: dict[str, Any], paths: list[Path]) -> dict[str, Any]:
         section = paths[0].section
-        kept = {key: item for key, item in value.items() if key not in SECTIONS}
-        kept |= _section(value, paths)
-        if section in _WITH_POSITIONS and isinstance(value.get("contacts"), list):
-            kept["contacts"] = self._contacts(value["contacts"], paths)
+        kept = _beside(value, Value) | _section(value, paths)
+        if isinstance(value.get("contacts"), list):
+            if section in _WITH_POSITIONS:
+                kept["contacts"] = self._contacts(value["contacts"], paths)
+            elif section != "history":
+                kept["contacts"] = []
         return kept
 
     def _contacts(self, contacts: list[Any], paths: list[Path]) -> list[Any]:
-        """Return a contact for each update, in its position; an empty one where there is none."""
+        """Return a contact for each update, in its position; an empty one where there is none, or
+        where it stands before already: then it is found by its number.
+        """
         frame = self._frame(paths[0])
-        chosen = []
+        chosen: list[Any] = []
+        seen: set[int | None] = set()
         for path in paths:
             siblings = getattr(frame.value, path.section) or ()
             item = siblings[path.index] if path.index != WHOLE and siblings else None
             position = contact_position(frame, item, path) if item is not None else None
-            chosen.append(contacts[position] if position is not None else {})
+            chosen.append({} if position is None or position in seen else contacts[position])
+            seen.add(position)
         return chosen
 
     def _frame(self, path: Path) -> Frame:
@@ -117,6 +134,10 @@ def message_json(body: bytes, wamid: str) -> dict[str, Any] | None:
         if by_content and not message.get("id") and fingerprint(message) == wamid:
             return message
     return None
+
+
+def _beside(tree: dict[str, Any], struct: type[Element]) -> dict[str, Any]:
+    return {key: item for key, item in tree.items() if key in _BESIDE[struct]}
 
 
 def _section(value: dict[str, Any], paths: list[Path]) -> dict[str, Any]:

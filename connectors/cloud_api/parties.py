@@ -111,9 +111,11 @@ def _of_thread(thread: Thread) -> Person:
     if context is None:
         return chat
     told = identify(context.wa_id, context.user_id, context.parent_user_id)
+    phone = chat.phone or told.phone
     return Person(
-        chat.phone or told.phone,
+        phone,
         told.user_id or chat.user_id,
         told.parent_user_id or chat.parent_user_id,
         username=context.username.lstrip("@") or None if context.username else None,
+        other_phone=told.phone if told.phone != phone else None,
     )

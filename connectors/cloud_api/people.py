@@ -90,7 +90,8 @@ class ContactBook:
         contact = self._contacts[position] if position is not None else None
         if contact is None:
             return person
-        phone = person.phone or phone_digits(contact.wa_id)
+        wa_id = phone_digits(contact.wa_id)
+        phone = person.phone or wa_id
         profile = contact.profile
         username = (profile.username if profile else None) or contact.username
         return Person(
@@ -99,6 +100,7 @@ class ContactBook:
             person.parent_user_id or contact.parent_user_id or None,
             person_name(profile.name, phone) if profile else None,
             person_name(username.lstrip("@"), phone) if username else None,
+            wa_id if wa_id != phone else None,
         )
 
     def _find(self, field: str, key: str, index: int) -> int | None:

@@ -1,15 +1,19 @@
 """Keep what could not be stored: sealed, with the reason, until an operator replays it or time
 purges it.
+
+A callback of which nothing could be read lies in Raw already; its row is without a body, and needs
+no key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from connectors.models import WebhookDead
+from connectors.models import WebhookDead, WebhookDelivery
+from connectors.webhooks import raw
 from connectors.webhooks.outcomes import Callback, Failure
 from workspaces import keys
-from workspaces.envelope import associated_data
+from workspaces.envelope import CannotOpen, associated_data
 
 SEALED = "webhook_dead.sealed"
 
@@ -21,27 +25,44 @@ def bury(failures: Iterable[Failure]) -> None:
 
 def _row(failure: Failure) -> WebhookDead:
     callback = failure.callback
-    cipher = keys.day_cipher(callback.tenant_id, callback.received_at.date())
-    associated = associated_data(callback.tenant_id, SEALED, callback.delivery_id)
     return WebhookDead(
         tenant_id=callback.tenant_id,
         kind=failure.kind,
         reason=failure.reason,
         field=failure.field,
         phone_number_id=failure.phone_number_id,
-        sealed=cipher.seal(failure.body, associated),
+        sealed=b"" if failure.body is None else _sealed(callback, failure.body),
+        updates=failure.updates,
         delivery_id=callback.delivery_id,
         received_at=callback.received_at,
     )
 
 
+def _sealed(callback: Callback, body: bytes) -> bytes:
+    cipher = keys.day_cipher(callback.tenant_id, callback.received_at.date())
+    return cipher.seal(body, associated_data(callback.tenant_id, SEALED, callback.delivery_id))
+
+
 def exhume(row: WebhookDead) -> Callback:
-    """Return the callback that holds just this update.
+    """Return the callback that holds just the updates of a row.
 
     Raises:
         workspaces.envelope.CannotOpen: purged, altered or moved.
     """
+    body = _opened(row) if row.sealed else _raw(row)
+    return Callback(row.delivery_id, row.received_at, row.tenant_id, body)
+
+
+def _opened(row: WebhookDead) -> bytes:
     sealed = bytes(row.sealed)
     associated = associated_data(row.tenant_id, SEALED, row.delivery_id)
-    body = keys.cipher_of(sealed).open(sealed, associated)
-    return Callback(row.delivery_id, row.received_at, row.tenant_id, body)
+    return keys.cipher_of(sealed).open(sealed, associated)
+
+
+def _raw(row: WebhookDead) -> bytes:
+    delivery = WebhookDelivery.objects.filter(
+        id=row.delivery_id, received_at=row.received_at, tenant_id=row.tenant_id
+    ).first()
+    if delivery is None:
+        raise CannotOpen("Raw was purged before this callback was processed.")
+    return raw.open_body(bytes(delivery.body), tenant_id=row.tenant_id, delivery_id=row.delivery_id)

@@ -42,7 +42,7 @@ def drain(slot: int) -> int:
         if count:
             idle_since = time.monotonic()
         elif slot > 0 or now - idle_since > LINGER_SECONDS:
-            return total + _leave(slot)
+            return total + (_leave(slot) or 0)
         time.sleep(_pause_after(count, time.monotonic() - now))
     _release(slot)
     doorbell.ring(slot)
@@ -67,16 +67,8 @@ def _is_backlog(count: int) -> bool:
 
 
 def _attempt(slot: int) -> int | None:
-    """Process one batch; ``None`` if the database is away: the work stays owed, the sweep comes
-    back.
-    """
-    try:
-        count = process_batch(settings.SIGMA_INGEST_BATCH)
-    except (OperationalError, InterfaceError) as error:
-        logger.warning("whatsapp batch put back", extra={"error": type(error).__name__})
-        connection.close()
-        _release(slot)
-        return None
+    """Process one batch and stay if there was one; ``None`` if the database is away."""
+    count = _look(slot)
     if count:
         _stay(slot)
         if _is_backlog(count) and slot + 1 < settings.SIGMA_INGEST_DRAINS:
@@ -84,10 +76,29 @@ def _attempt(slot: int) -> int | None:
     return count
 
 
-def _leave(slot: int) -> int:
-    """Remove the key first, then look once more: who commits after that look rings again."""
+def _look(slot: int) -> int | None:
+    """Process one batch; ``None`` if the database is away: the work stays owed, the sweep comes
+    back.
+    """
+    try:
+        return process_batch(settings.SIGMA_INGEST_BATCH)
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("whatsapp batch put back", extra={"error": type(error).__name__})
+        connection.close()
+        _release(slot)
+        return None
+
+
+def _leave(slot: int) -> int | None:
+    """Remove the key first, then look once more: who commits after that look rings again.
+
+    The look leaves no key behind, or he would ring in vain. What it found may be followed by more.
+    """
     _release(slot)
-    return _attempt(slot) or 0
+    count = _look(slot)
+    if count:
+        doorbell.ring(slot)
+    return count
 
 
 def _stay(slot: int) -> None:

@@ -11,15 +11,40 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model, QuerySet, TextField
+from django.db.models.functions import Cast
+
+from connectors.models import WebhookDead
 from connectors.webhooks import retention
 from connectors.webhooks.routes import POLL_SECONDS
 from messaging import bulk
 from messaging import erasure as messaging
 from workspaces import keys
-from workspaces.models import RawKey, Tenant, TenantKey, TenantStatus
+from workspaces.models import (
+    ApiKey,
+    Membership,
+    RawKey,
+    Tenant,
+    TenantKey,
+    TenantSecret,
+    TenantStatus,
+    Workspace,
+)
 
 # Tables of this app and of the templates, beside Raw and what was set aside.
 TABLES = ("webhook_pending", "webhook_dead", "webhook_unhandled", "template_events")
+# Rows of a tenant that people handle in the admin, whose log names them.
+HANDLED: tuple[type[Model], ...] = (
+    Tenant,
+    Workspace,
+    TenantSecret,
+    ApiKey,
+    Membership,
+    WebhookDead,
+)
 # Raw in flight: until every web process has seen that the tenant is gone, one may still store a
 # callback.
 SETTLE_SECONDS = 2 * POLL_SECONDS
@@ -36,6 +61,7 @@ class Step:
 def plan(tenant: Tenant) -> list[Step]:
     """Return what :func:`erase` would remove."""
     counts = {
+        "django_admin_log": sum(entries.count() for entries in _log_entries(tenant)),
         "raw_keys": RawKey.objects.filter(tenant_id=tenant.id).count(),
         "tenant_keys": TenantKey.objects.filter(tenant=tenant).count(),
         "webhook_deliveries": bulk.count("webhook_deliveries", tenant_id=tenant.id),
@@ -54,12 +80,33 @@ def erase(tenant: Tenant, *, sleep: Callable[[float], None] = time.sleep) -> Ite
     """Remove the tenant and all that is his, step by step, each reported when it is done."""
     Tenant.objects.filter(pk=tenant.pk).update(status=TenantStatus.ERASING)
     yield from (Step(what, count) for what, count in keys.destroy_all(tenant.id).items())
+    # While the rows stand that tell which entries are the tenant's.
+    yield Step("django_admin_log", sum(entries.delete()[0] for entries in _log_entries(tenant)))
     sleep(SETTLE_SECONDS)
     for table in TABLES:
         yield Step(table, bulk.delete(table, tenant_id=tenant.id, batch=retention.BATCH))
-    yield Step("webhook_deliveries", retention.delete_rows(tenant_id=tenant.id, before=None))
+    callbacks, _ = retention.delete_rows(tenant_id=tenant.id, before=None)
+    yield Step("webhook_deliveries", callbacks)
     yield from (Step(what, count) for what, count in messaging.erase(tenant.id).items())
     yield from _delete_tenant(tenant)
+
+
+def users_of(tenant: Tenant) -> list[str]:
+    """Return the names of users who belong to this tenant only; nobody but you may delete them."""
+    elsewhere = Membership.objects.exclude(tenant=tenant).values("user")
+    members = User.objects.filter(memberships__tenant=tenant, is_superuser=False)
+    names = members.exclude(pk__in=elsewhere).order_by("username")
+    return list(names.values_list("username", flat=True))
+
+
+def _log_entries(tenant: Tenant) -> Iterator[QuerySet[LogEntry]]:
+    for model in HANDLED:
+        column = "pk" if model is Tenant else "tenant_id"
+        rows = model._default_manager.filter(**{column: tenant.pk})
+        yield LogEntry.objects.filter(
+            content_type=ContentType.objects.get_for_model(model),
+            object_id__in=rows.values_list(Cast("pk", TextField())),
+        )
 
 
 def _delete_tenant(tenant: Tenant) -> Iterator[Step]:

@@ -46,13 +46,17 @@ SELECT coalesce(l.updates, 0), coalesce(l.processed, 0), coalesce(l.quarantined,
 FROM (SELECT %(tenant_id)s::uuid AS id) t
 LEFT JOIN webhook_ledger l ON l.tenant_id = t.id
 LEFT JOIN LATERAL (
-    SELECT w.delivery_id, w.received_at, d.body FROM webhook_pending w
+    SELECT w.delivery_id, w.received_at, d.body,
+           coalesce(sum(d.size) OVER (ORDER BY w.delivery_id), 0) AS so_far
+    FROM (SELECT delivery_id, received_at FROM webhook_pending
+          WHERE tenant_id = t.id ORDER BY delivery_id LIMIT %(limit)s) w
     LEFT JOIN webhook_deliveries d ON d.id = w.delivery_id AND d.received_at = w.received_at
-    WHERE w.tenant_id = t.id ORDER BY w.delivery_id LIMIT %(limit)s
-) p ON true
+) p ON p.so_far <= %(bytes)s
 """
-# Counting what is pending means opening it; beyond this many callbacks the rest counts as one each.
+# Counting what is pending means opening it, in a web process too; beyond this many callbacks, or
+# bytes of them, the rest counts as one each.
 MAX_OPENED = 1000
+MAX_OPENED_BYTES = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +123,14 @@ def add(tallies: Mapping[UUID, Tally]) -> None:
 
 def read(tenant_id: UUID, *, verify: bool = False) -> Ledger:
     """Return a tenant's ledger as of one moment; ``verify`` also counts Raw (a full scan)."""
+    limits = {"limit": MAX_OPENED, "bytes": MAX_OPENED_BYTES}
     with connection.cursor() as cursor:
-        cursor.execute(READ, {"tenant_id": tenant_id, "verify": verify, "limit": MAX_OPENED})
+        cursor.execute(READ, {"tenant_id": tenant_id, "verify": verify, **limits})
         rows = cursor.fetchall()
     updates, processed, quarantined, dead, duplicates, unhandled, *callbacks = rows[0][:10]
     opened, purged, waiting, stored = callbacks
-    pending = sum(_count(tenant_id, *row[10:]) for row in rows if row[10] is not None)
-    pending += max(0, waiting - MAX_OPENED)
+    opened_now = [row[10:] for row in rows if row[10] is not None]
+    pending = sum(_count(tenant_id, *row) for row in opened_now) + waiting - len(opened_now)
     kinds = WebhookUnhandled.objects.filter(tenant_id=tenant_id).order_by("-count", "field", "kind")
     return Ledger(
         accepted=updates + pending,
@@ -139,7 +144,7 @@ def read(tenant_id: UUID, *, verify: bool = False) -> Ledger:
         pending_callbacks=waiting,
         purged_callbacks=purged,
         stored_callbacks=stored if verify else None,
-        exact=waiting <= MAX_OPENED,
+        exact=waiting == len(opened_now),
         unhandled_kinds=tuple(UnhandledKind(k.field, k.kind, k.count) for k in kinds),
     )
 

@@ -7,6 +7,7 @@ tenant.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from templates_wa.events import TemplateEvent
 from workspaces.models import Workspace
 
 NEEDS_NUMBER = (MessageEvent, StatusUpdate, IdentityChange)
+WABA_ID = re.compile("(?!0$)[0-9]{1,64}")
 
 
 class Numbers:
@@ -39,8 +41,7 @@ class Numbers:
         tenants = {tenant_id for tenant_id, _ in pairs}
         fields = ("id", "tenant_id", "external_id", "waba_id")
         numbers = cls(Workspace.objects.filter(tenant_id__in=tenants, is_active=True).only(*fields))
-        for tenant_id, update in pairs:
-            numbers._notice(tenant_id, update)
+        numbers._notice(pairs)
         return numbers
 
     def workspace(self, tenant_id: UUID, phone_number_id: str) -> UUID:
@@ -65,9 +66,29 @@ class Numbers:
             Workspace.objects.filter(pk=workspace_id, waba_id="").update(waba_id=waba_id)
         self._learned.clear()
 
-    def _notice(self, tenant_id: UUID, update: Update) -> None:
-        workspace = self._by_number.get((tenant_id, update.phone_number_id or ""))
-        waba_id = update.waba_id
-        if workspace is not None and not workspace.waba_id and waba_id.isdigit() and waba_id != "0":
-            workspace.waba_id = self._learned[workspace.pk] = waba_id[:64]
-            self._wabas.add((tenant_id, waba_id))
+    def _notice(self, updates: Iterable[tuple[UUID, Update]]) -> None:
+        """Learn accounts, unless another tenant has them: what a callback says of itself proves
+        nothing where anybody may own an app.
+        """
+        news = [
+            (workspace, update.waba_id)
+            for tenant_id, update in updates
+            if (workspace := self._by_number.get((tenant_id, update.phone_number_id or "")))
+            and not workspace.waba_id
+            and WABA_ID.fullmatch(update.waba_id)
+        ]
+        owners = _owners({waba_id for _, waba_id in news})
+        for workspace, waba_id in news:
+            if not workspace.waba_id and owners.setdefault(waba_id, set()) <= {workspace.tenant_id}:
+                owners[waba_id].add(workspace.tenant_id)
+                workspace.waba_id = self._learned[workspace.pk] = waba_id
+                self._wabas.add((workspace.tenant_id, waba_id))
+
+
+def _owners(waba_ids: set[str]) -> dict[str, set[UUID]]:
+    owners: dict[str, set[UUID]] = {}
+    if waba_ids:
+        rows = Workspace.objects.filter(waba_id__in=waba_ids)
+        for waba_id, tenant_id in rows.values_list("waba_id", "tenant_id"):
+            owners.setdefault(waba_id, set()).add(tenant_id)
+    return owners

@@ -8,18 +8,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from connectors.cloud_api.parsing import Isolator, NotAnEnvelope, Path
+from connectors.cloud_api.parsing import Isolator, NotAnEnvelope, Path, Update
 from connectors.models import DeadKind
+
+# What is cut out of a callback one by one may take this much, and twice its own size.
+ROOM_BYTES = 64_000
+# What a row costs beside its body.
+ROW_BYTES = 500
 
 
 @dataclass(slots=True, eq=False)
 class Callback:
-    """An opened callback (or one isolated update of it, when replayed)."""
+    """An opened callback (or some isolated updates of it, when replayed)."""
 
     delivery_id: int
     received_at: datetime
     tenant_id: UUID
     body: bytes = field(repr=False)
+    _cut: int = field(default=0, init=False, repr=False)
     _isolator: Isolator | None = field(default=None, init=False, repr=False)
 
     def isolate(self, paths: Sequence[Path]) -> bytes:
@@ -30,17 +36,42 @@ class Callback:
         except NotAnEnvelope:  # nested right at the limit: what cannot be cut is kept whole
             return self.body
 
+    def cut(self, path: Path) -> bytes | None:
+        """Return a body of the update at ``path`` alone; ``None`` once too much was cut out.
+
+        All updates of a value share what stands beside them: a small body could become many large
+        ones.
+        """
+        if self._cut > ROOM_BYTES + 2 * len(self.body):
+            return None
+        body = self.isolate([path])
+        self._cut += ROW_BYTES + len(body)
+        return body
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An update (or a body) that could not be stored; ``reason`` never quotes its content."""
+    """Updates of a callback that could not be stored; ``reason`` never quotes their content.
+
+    Without a ``body`` it is the whole callback, which stays in Raw.
+    """
 
     callback: Callback
     kind: DeadKind
     reason: str
-    body: bytes
+    body: bytes | None
     field: str = ""
     phone_number_id: str = ""
+    updates: int = 1
+
+
+@dataclass(slots=True)
+class Crowd:
+    """Updates of one callback that share a row, since alone they would take too much room."""
+
+    first: Update
+    reason: str
+    paths: list[Path] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -68,18 +99,53 @@ class Tally:
         )  # fmt: skip
 
 
+CrowdKey = tuple[Callback, DeadKind, str]
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a batch came to."""
 
     tallies: defaultdict[UUID, Tally] = field(default_factory=lambda: defaultdict(Tally))
     failures: list[Failure] = field(default_factory=list)
+    _crowds: dict[CrowdKey, Crowd] = field(default_factory=dict)
 
     def fail(self, failure: Failure) -> None:
         """Count and keep a failure."""
         self.failures.append(failure)
         tally = self.tallies[failure.callback.tenant_id]
         if failure.kind == DeadKind.DEAD:
-            tally.dead += 1
+            tally.dead += failure.updates
         else:
-            tally.quarantined += 1
+            tally.quarantined += failure.updates
+
+    def set_aside(self, callback: Callback, update: Update, kind: DeadKind, reason: str) -> None:
+        """Count and keep one update: alone while its callback has room, else with its likes, which
+        count once they are :meth:`gathered <gather>`.
+        """
+        body = callback.cut(update.path)
+        if body is not None:
+            self.fail(_failure(callback, update, kind, reason, body))
+            return
+        key = callback, kind, _number(update)
+        crowd = self._crowds.setdefault(key, Crowd(update, reason))
+        crowd.paths.append(update.path)
+
+    def gather(self) -> None:
+        """Make one failure of each crowd; every update was looked at."""
+        for (callback, kind, _), crowd in self._crowds.items():
+            count = len(crowd.paths)
+            reason = f"{count} updates, the first: {crowd.reason}" if count > 1 else crowd.reason
+            body = callback.isolate(sorted(crowd.paths))
+            self.fail(_failure(callback, crowd.first, kind, reason, body, count))
+        self._crowds.clear()
+
+
+def _failure(
+    callback: Callback, update: Update, kind: DeadKind, reason: str, body: bytes, updates: int = 1
+) -> Failure:
+    return Failure(callback, kind, reason, body, update.field[:64], _number(update), updates)
+
+
+def _number(update: Update) -> str:
+    return (update.phone_number_id or "")[:64]

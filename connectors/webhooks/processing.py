@@ -1,81 +1,138 @@
-"""From an owed callback to stored rows: claim, open, parse, check whose it is, store, count,
-commit.
+"""From owed callbacks to a committed batch: claim, open, process, count, commit.
 
 All of it is one transaction with the deletion of the pointers: whatever is killed, and whenever, a
-callback is either still owed or wholly accounted for.
+callback is either still owed or wholly accounted for. Whatever fails, and even what ends the whole
+process, fails alone in the end and lets the others pass.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 
 from django.db import InterfaceError, OperationalError, transaction
 
-from connectors.cloud_api.parsing import NotAnEnvelope, Update, parse
 from connectors.models import DeadKind
-from connectors.webhooks import claims, dead, ledger, raw, sharing
-from connectors.webhooks.numbers import Numbers
+from connectors.webhooks import claims, dead, ledger, raw
+from connectors.webhooks.claims import Claimed
 from connectors.webhooks.outcomes import Callback, Failure, Outcome
-from messaging import inbound
-from messaging.events import IdentityChange, MessageEvent, StatusUpdate, Unhandled
-from messaging.incoming import Incoming
-from templates_wa import inbound as templates
-from templates_wa.events import TemplateEvent
+from connectors.webhooks.updates import process
 from workspaces import keys
 from workspaces.envelope import CannotOpen
 
 logger = logging.getLogger("sigma.whatsapp.processing")
 
-MINE = (MessageEvent, StatusUpdate, IdentityChange)
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One update that belongs to the tenant and can be stored."""
-
-    callback: Callback
-    update: Update
+# Attempts that may have ended their process: after so many a callback is tried alone, after so many
+# not any more.
+ALONE_AFTER = 2
+GIVE_UP_AFTER = 5
 
 
 def process_batch(limit: int) -> int:
-    """Claim, process and commit one batch; return how many callbacks were claimed."""
-    with transaction.atomic():
-        claimed = claims.claim(limit)
-        if claimed:
-            outcome = Outcome()
-            callbacks = _open(claimed, outcome)
-            for callback in claimed:
-                outcome.tallies[callback.tenant_id].callbacks += 1
-            process(callbacks, outcome)
-            dead.bury(outcome.failures)
-            ledger.add(outcome.tallies)
-    if claimed:
-        _report(outcome)
+    """Claim, process and commit one batch; return how many callbacks were claimed.
+
+    Raises:
+        django.db.OperationalError, django.db.InterfaceError: the database is away or was busy; the
+            batch stays owed.
+    """
+    claimed: list[Claimed] = []
+    careful = False
+    try:
+        with transaction.atomic():
+            claimed += claims.claim(limit)
+            careful = claims.some_are_old(claimed)
+            if careful:
+                transaction.set_rollback(True)  # to be tried again, with a note of it
+            elif claimed:
+                outcome = _account_for(claimed)
+    except Exception as error:
+        _undone(error)
+        if not claimed:
+            raise
+        _process_halves(claimed, error)
+    else:
+        if careful:
+            _process_carefully(claimed)
+        elif claimed:
+            _report(outcome)
     return len(claimed)
 
 
-def process(callbacks: Sequence[Callback], outcome: Outcome) -> None:
-    """Process opened callbacks inside the caller's transaction; everything they hold is in
-    ``outcome``.
-    """
-    parsed = [(callback, _parse(callback, outcome)) for callback in callbacks]
-    shared = [entry for entry in parsed if sharing.is_shared(entry[0])]
-    sharing.hand_out(shared, outcome)
-    own = [entry for entry in parsed if not sharing.is_shared(entry[0])]
-    items = [item for callback, updates in own for item in _readable(callback, updates, outcome)]
-    numbers = Numbers.of((item.callback.tenant_id, item.update) for item in items)
-    mine = [item for item in items if _belongs(item, numbers, outcome)]
-    _store(mine, numbers, outcome)
+def _process_carefully(claimed: Sequence[Claimed]) -> None:
+    """Note the attempt before it is made, for whoever comes after the end of this process."""
+    together = [callback for callback in claimed if callback.attempts < ALONE_AFTER]
+    alone = [[callback] for callback in claimed if callback.attempts >= ALONE_AFTER]
+    for group in (together, *alone):
+        if group and group[0].attempts >= GIVE_UP_AFTER:
+            _bury(group[0], f"Gave up after {group[0].attempts} attempts that ended their process.")
+        elif group:
+            mine = set(claims.note_attempt([callback.delivery_id for callback in group]))
+            _process_again([callback for callback in group if callback.delivery_id in mine])
 
 
-def _open(claimed: Iterable[claims.Claimed], outcome: Outcome) -> list[Callback]:
-    claimed = list(claimed)
-    keys.preload(callback.body for callback in claimed if callback.body is not None)
+def _process_again(callbacks: Sequence[Claimed]) -> None:
+    """Process callbacks in a transaction of their own; in halves if they cannot be."""
+    try:
+        with transaction.atomic():
+            claimed = claims.take([callback.delivery_id for callback in callbacks])
+            outcome = _account_for(claimed)
+    except Exception as error:
+        _undone(error)
+        _process_halves(callbacks, error)
+    else:
+        _report(outcome)
+
+
+def _process_halves(callbacks: Sequence[Claimed], error: Exception) -> None:
+    if len(callbacks) == 1:
+        _bury(callbacks[0], f"Processing failed: {type(error).__name__}")
+        return
+    middle = len(callbacks) // 2
+    _process_again(callbacks[:middle])
+    _process_again(callbacks[middle:])
+
+
+def _undone(error: Exception) -> None:
+    """Clean up after a batch that was rolled back; raise where the batch is not at fault."""
+    keys.forget()  # a key that was made in the transaction is gone with it
+    if isinstance(error, (OperationalError, InterfaceError)):
+        raise error
+    logger.error("whatsapp batch not processed, tried in halves", exc_info=error)
+
+
+def _bury(callback: Claimed, reason: str) -> None:
+    """Set a callback aside unopened, whole."""
+    with transaction.atomic():
+        outcome = Outcome()
+        for taken in claims.take([callback.delivery_id]):
+            outcome.tallies[taken.tenant_id].callbacks += 1
+            _fail(taken, reason, outcome)
+        _write(outcome)
+    _report(outcome)
+
+
+def _account_for(claimed: Sequence[Claimed]) -> Outcome:
+    """Process claimed callbacks inside the caller's transaction."""
+    outcome = Outcome()
+    for callback in claimed:
+        outcome.tallies[callback.tenant_id].callbacks += 1
+    process(_open(claimed, outcome), outcome)
+    _write(outcome)
+    return outcome
+
+
+def _write(outcome: Outcome) -> None:
+    dead.bury(outcome.failures)
+    ledger.add(outcome.tallies)
+
+
+def _open(claimed: Sequence[Claimed], outcome: Outcome) -> list[Callback]:
+    with suppress(CannotOpen):  # whoever opens that one hears about it
+        keys.preload(callback.body for callback in claimed if callback.body is not None)
     opened = []
     for sealed in claimed:
-        callback = Callback(sealed.delivery_id, sealed.received_at, sealed.tenant_id, b"")
         try:
             if sealed.body is None:
                 raise CannotOpen("Raw was purged before this callback was processed.")
@@ -83,118 +140,31 @@ def _open(claimed: Iterable[claims.Claimed], outcome: Outcome) -> list[Callback]
                 sealed.body, tenant_id=sealed.tenant_id, delivery_id=sealed.delivery_id
             )
         except CannotOpen as error:
-            outcome.tallies[sealed.tenant_id].updates += 1
-            outcome.fail(Failure(callback, DeadKind.DEAD, str(error), b""))
+            _fail(sealed, str(error), outcome)
         else:
             opened.append(Callback(sealed.delivery_id, sealed.received_at, sealed.tenant_id, body))
     return opened
 
 
-def _parse(callback: Callback, outcome: Outcome) -> list[Update]:
-    tally = outcome.tallies[callback.tenant_id]
-    try:
-        updates = parse(callback.body, callback.received_at)
-    except NotAnEnvelope as error:
-        reason = f"Not a callback: {error}"
-    except Exception as error:  # a bug of ours must stop neither this batch nor the next
-        logger.exception("whatsapp callback not parsed", extra={"delivery": callback.delivery_id})
-        reason = f"Parsing failed: {type(error).__name__}"
-    else:
-        tally.updates += len(updates)
-        return updates
-    tally.updates += 1
-    outcome.fail(Failure(callback, DeadKind.DEAD, reason, callback.body))
-    return []
-
-
-def _readable(callback: Callback, updates: list[Update], outcome: Outcome) -> Iterable[Item]:
-    for update in updates:
-        if update.problem is None:
-            yield Item(callback, update)
-        else:
-            outcome.fail(_failure(Item(callback, update), DeadKind.DEAD, update.problem))
-
-
-def _failure(item: Item, kind: DeadKind, reason: str) -> Failure:
-    callback, update = item.callback, item.update
-    return Failure(
-        callback=callback,
-        kind=kind,
-        reason=reason,
-        body=callback.isolate([update.path]),
-        field=update.field[:64],
-        phone_number_id=(update.phone_number_id or "")[:64],
-    )
-
-
-def _belongs(item: Item, numbers: Numbers, outcome: Outcome) -> bool:
-    reason = numbers.refusal(item.callback.tenant_id, item.update)
-    if reason is None:
-        return True
-    outcome.fail(_failure(item, DeadKind.QUARANTINE, reason))
-    return False
-
-
-def _store(items: Sequence[Item], numbers: Numbers, outcome: Outcome) -> None:
-    """Store all at once; where the database refuses, halve until the one at fault stands alone."""
-    if not items:
-        return
-    try:
-        with transaction.atomic():
-            duplicates = _store_together(items, numbers)
-    except (OperationalError, InterfaceError):
-        raise  # the database is away or was busy: the whole batch stays owed
-    except Exception as error:  # whatever it is, it must end with one update
-        if len(items) == 1:
-            reason = f"Storing failed: {type(error).__name__}"
-            outcome.fail(_failure(items[0], DeadKind.DEAD, reason))
-            return
-        middle = len(items) // 2
-        _store(items[:middle], numbers, outcome)
-        _store(items[middle:], numbers, outcome)
-    else:
-        _count(items, duplicates, outcome)
-
-
-def _store_together(items: Sequence[Item], numbers: Numbers) -> set[int]:
-    """Store the events of all items; return the positions of items that held nothing new."""
-    incoming, owners = [], []
-    changes: list[templates.Reported] = []
-    for position, item in enumerate(items):
-        tenant_id, callback = item.callback.tenant_id, item.callback
-        for event in item.update.events:
-            if isinstance(event, MINE):
-                workspace_id = numbers.workspace(tenant_id, event.phone_number_id)
-                day = callback.received_at.date()
-                incoming.append(Incoming(tenant_id, workspace_id, callback.delivery_id, day, event))
-                owners.append(position)
-            elif isinstance(event, TemplateEvent):
-                changes.append(templates.Reported(tenant_id, event))
-    stored = inbound.store(incoming)
-    templates.store(changes)
-    numbers.learn()
-    fresh = {owners[i] for i in range(len(incoming)) if i not in stored.duplicates}
-    return set(owners) - fresh
-
-
-def _count(items: Sequence[Item], duplicates: set[int], outcome: Outcome) -> None:
-    for position, item in enumerate(items):
-        tally = outcome.tallies[item.callback.tenant_id]
-        tally.processed += 1
-        tally.duplicates += position in duplicates
-        for event in item.update.events:
-            if isinstance(event, Unhandled):
-                tally.unhandled[event.field[:64], event.kind[:64]] += 1
+def _fail(sealed: Claimed, reason: str, outcome: Outcome) -> None:
+    """Count and keep a callback of which nothing could be read, as one update."""
+    callback = Callback(sealed.delivery_id, sealed.received_at, sealed.tenant_id, b"")
+    outcome.tallies[sealed.tenant_id].updates += 1
+    outcome.fail(Failure(callback, DeadKind.DEAD, reason, None))
 
 
 def _report(outcome: Outcome) -> None:
+    counts: Counter[tuple[Callback, DeadKind, str]] = Counter()
     for failure in outcome.failures:
+        counts[failure.callback, failure.kind, failure.reason] += failure.updates
+    for (callback, kind, reason), updates in counts.items():
         logger.warning(
             "whatsapp update set aside",
             extra={
-                "tenant_id": failure.callback.tenant_id,
-                "delivery": failure.callback.delivery_id,
-                "kind": failure.kind.value,
-                "reason": failure.reason,
+                "tenant_id": callback.tenant_id,
+                "delivery": callback.delivery_id,
+                "kind": kind.value,
+                "reason": reason,
+                "updates": updates,
             },
         )

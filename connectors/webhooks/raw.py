@@ -1,13 +1,9 @@
-"""Seal and open callbacks, and find a stored message's own words in them."""
+"""Open sealed callbacks, and the ids that Meta gave to messages."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
-from typing import Any
 from uuid import UUID
 
-from connectors.cloud_api.parsing import message_json
-from connectors.models import WebhookDelivery
 from messaging.inbound import SEALED_ID
 from messaging.models import Message
 from workspaces import keys
@@ -36,24 +32,3 @@ def read_wamid(message: Message) -> str | None:
         return keys.cipher_of(sealed).open(sealed, associated).decode()
     except CannotOpen:
         return None
-
-
-def read_raw(message: Message) -> dict[str, Any] | None:
-    """Return the JSON object that Meta sent for a message, or ``None`` once its Raw was purged."""
-    wamid = read_wamid(message)
-    if wamid is None or message.delivery_id is None or message.delivery_day is None:
-        return None
-    start = datetime.combine(message.delivery_day, time(), UTC)
-    row = WebhookDelivery.objects.filter(
-        id=message.delivery_id,
-        tenant_id=message.tenant_id,
-        received_at__gte=start,
-        received_at__lt=start + timedelta(days=1),
-    ).first()
-    if row is None:
-        return None
-    try:
-        body = open_body(bytes(row.body), tenant_id=row.tenant_id, delivery_id=row.id)
-    except CannotOpen:
-        return None
-    return message_json(body, wamid)

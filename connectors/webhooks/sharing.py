@@ -8,14 +8,14 @@ own key and owed anew, so that one tenant's Raw never holds another's words.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import connection
 
-from connectors.cloud_api.parsing import Update
+from connectors.cloud_api.parsing import Path, Update
 from connectors.models import DeadKind, WebhookDelivery, WebhookPending
-from connectors.webhooks.outcomes import Callback, Failure, Outcome
+from connectors.webhooks.outcomes import Callback, Outcome
 from connectors.webhooks.raw import BODY
 from workspaces import keys
 from workspaces.envelope import associated_data
@@ -24,8 +24,20 @@ from workspaces.models import INSTALLATION_ID, TenantStatus, Workspace
 INSTALLATION = UUID(INSTALLATION_ID)
 NOBODY = "No tenant has this phone number or WhatsApp Business Account."
 SEVERAL = "Several tenants claim this phone number or WhatsApp Business Account."
+# Updates that stand for more than one change.
+BROAD = ("envelope", "entry", "changes")
+BLOCK = 1000  # ids per step of the sequence, as the migration made it
 
 Owners = dict[str, set[UUID]]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A tenant's part of a callback."""
+
+    tenant_id: UUID
+    callback: Callback
+    body: bytes
 
 
 def is_shared(callback: Callback) -> bool:
@@ -38,23 +50,36 @@ def hand_out(entries: Sequence[tuple[Callback, list[Update]]], outcome: Outcome)
     if not entries:
         return
     numbers, wabas = _owners([update for _, updates in entries for update in updates])
+    shares: list[Share] = []
     for callback, updates in entries:
-        shares: dict[UUID, list[Update]] = {}
+        parts: dict[UUID, list[Update]] = {}
         for update in updates:
             key = update.phone_number_id
             owners = numbers.get(key, set()) if key else wabas.get(update.waba_id, set())
             if len(owners) == 1:
-                shares.setdefault(next(iter(owners)), []).append(update)
+                parts.setdefault(next(iter(owners)), []).append(update)
             else:
-                outcome.fail(_homeless(callback, update, SEVERAL if owners else NOBODY))
-        for tenant_id, share in sorted(shares.items()):
-            body = callback.isolate([update.path for update in share])
-            _file(tenant_id, callback.received_at, body)
-            outcome.tallies[INSTALLATION].processed += len(share)
-        removed, _ = WebhookDelivery.objects.filter(
-            id=callback.delivery_id, received_at=callback.received_at, tenant_id=INSTALLATION
-        ).delete()
-        outcome.tallies[INSTALLATION].purged_callbacks += removed
+                reason = SEVERAL if owners else NOBODY
+                outcome.set_aside(callback, update, DeadKind.QUARANTINE, reason)
+        for tenant_id, part in sorted(parts.items()):
+            whole = len(part) == len(updates)
+            body = callback.body if whole else callback.isolate(_changes(part))
+            shares.append(Share(tenant_id, callback, body))
+            outcome.tallies[INSTALLATION].processed += len(part)
+    _file(shares)
+    removed = _remove([callback for callback, _ in entries])
+    outcome.tallies[INSTALLATION].purged_callbacks += removed
+
+
+def _changes(updates: Sequence[Update]) -> list[Path]:
+    """Return the paths of whole changes: all updates of one have the same owner, and keys that we
+    do not know are his too.
+    """
+    paths = (
+        path if path.section in BROAD else path._replace(section="value", index=-1, sub=())
+        for path in (update.path for update in updates)
+    )
+    return list(dict.fromkeys(paths))
 
 
 def _owners(updates: Sequence[Update]) -> tuple[Owners, Owners]:
@@ -72,28 +97,51 @@ def _owners(updates: Sequence[Update]) -> tuple[Owners, Owners]:
     return numbers, wabas
 
 
-def _homeless(callback: Callback, update: Update, reason: str) -> Failure:
-    return Failure(
-        callback=callback,
-        kind=DeadKind.QUARANTINE,
-        reason=reason,
-        body=callback.isolate([update.path]),
-        field=update.field[:64],
-        phone_number_id=(update.phone_number_id or "")[:64],
+def _file(shares: Sequence[Share]) -> None:
+    ids = _take_ids(len(shares))
+    pairs = list(zip(ids, shares, strict=True))
+    WebhookDelivery.objects.bulk_create(_delivery(*pair) for pair in pairs)
+    WebhookPending.objects.bulk_create(
+        WebhookPending(
+            delivery_id=delivery_id,
+            received_at=share.callback.received_at,
+            tenant_id=share.tenant_id,
+            size=len(share.body),
+        )
+        for delivery_id, share in pairs
     )
 
 
-def _file(tenant_id: UUID, received_at: datetime, body: bytes) -> None:
+def _delivery(delivery_id: int, share: Share) -> WebhookDelivery:
+    received_at = share.callback.received_at
+    cipher = keys.day_cipher(share.tenant_id, received_at.date())
+    return WebhookDelivery(
+        id=delivery_id,
+        received_at=received_at,
+        tenant_id=share.tenant_id,
+        size=len(share.body),
+        digest=b"",
+        body=cipher.seal(share.body, associated_data(share.tenant_id, BODY, delivery_id)),
+    )
+
+
+def _take_ids(count: int) -> list[int]:
+    """Return ``count`` ids of as few blocks as will do."""
+    blocks = -(-count // BLOCK)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT nextval('webhook_delivery_blocks')")
-        (delivery_id,) = cursor.fetchone()
-    sealed = keys.day_cipher(tenant_id, received_at.date()).seal(
-        body, associated_data(tenant_id, BODY, delivery_id)
-    )
-    WebhookDelivery.objects.create(
-        id=delivery_id, received_at=received_at, tenant_id=tenant_id, size=len(body),
-        digest=b"", body=sealed,
-    )  # fmt: skip
-    WebhookPending.objects.create(
-        delivery_id=delivery_id, received_at=received_at, tenant_id=tenant_id
-    )
+        cursor.execute(
+            "SELECT nextval('webhook_delivery_blocks') FROM generate_series(1, %s)", [blocks]
+        )
+        starts = [start for (start,) in cursor.fetchall()]
+    return [number for start in starts for number in range(start, start + BLOCK)][:count]
+
+
+def _remove(callbacks: Sequence[Callback]) -> int:
+    """Remove the originals; the range of time spares PostgreSQL the other partitions."""
+    moments = [callback.received_at for callback in callbacks]
+    removed, _ = WebhookDelivery.objects.filter(
+        id__in=[callback.delivery_id for callback in callbacks],
+        received_at__range=(min(moments), max(moments)),
+        tenant_id=INSTALLATION,
+    ).delete()
+    return removed

@@ -29,13 +29,11 @@ WITH stored AS (
            r.body
     FROM unnest(%(ids)b::int8[], %(owners)b::int4[], %(sizes)b::int4[], %(digests)b::bytea[],
                 %(bodies)b::bytea[]) AS r (id, tenant, size, digest, body)
-    RETURNING id, received_at, tenant_id
+    RETURNING id, received_at, tenant_id, size
 )
-INSERT INTO webhook_pending (delivery_id, received_at, tenant_id)
-SELECT id, received_at, tenant_id FROM stored
+INSERT INTO webhook_pending (delivery_id, received_at, tenant_id, size)
+SELECT id, received_at, tenant_id, size FROM stored
 """
-
-RunSync = Callable[[Callable[[], object]], Awaitable[object]]
 
 
 class PostgresStore:

@@ -12,7 +12,7 @@ from django.conf import settings
 from messaging import cursors
 from messaging.events import Direction
 from messaging.graphql.connection import Direction as SortDirection
-from messaging.queries import Wanted, Window
+from messaging.queries import Wanted, Window, ways_of_writing
 from workspaces.graphql import BadInput
 from workspaces.identity import NotAPhoneNumber, digester, digits_of
 from workspaces.models import Platform
@@ -59,7 +59,7 @@ def wanted_of(arguments: MessageArguments, *, tenant_id: UUID, workspace_id: UUI
         direction=arguments.get("direction"),
         type=_word(arguments.get("type"), "type"),
         status=_word(arguments.get("status"), "status"),
-        sender=_sender(arguments, tenant_id),
+        senders=_senders(arguments, tenant_id),
         since=_utc(arguments.get("since")),
         until=_utc(arguments.get("until")),
     )
@@ -104,15 +104,15 @@ def _word(value: str | None, name: str) -> str | None:
     return value
 
 
-def _sender(arguments: MessageArguments, tenant_id: UUID) -> str | None:
+def _senders(arguments: MessageArguments, tenant_id: UUID) -> tuple[str, ...] | None:
     digest, phone = arguments.get("sender"), arguments.get("sender_phone")
     if phone is not None:
         if digest is not None:
             raise BadInput("Use sender or senderPhone, not both.")
-        return _digest_of(phone, tenant_id)
+        return ways_of_writing(tenant_id=tenant_id, phone=_digest_of(phone, tenant_id))
     if digest is not None and not DIGEST.fullmatch(digest):
         raise BadInput("sender must be a platformUserId: 64 hexadecimal digits.")
-    return digest
+    return None if digest is None else (digest,)
 
 
 def _digest_of(phone: str, tenant_id: UUID) -> str:

@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from enum import StrEnum
 from uuid import uuid4
 
+from django.db import DatabaseError
 from graphql import GraphQLError
 
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
 from workspaces.graphql import BadInput, NotFound
+from workspaces.scope import is_timeout
 
 logger = logging.getLogger("sigma.whatsapp.graphql")
 
@@ -52,13 +54,30 @@ def plain(message: str, code: Code) -> dict[str, object]:
 
 
 def of_execution(errors: Iterable[GraphQLError]) -> list[dict[str, object]]:
-    """Return the JSON forms of what went wrong while a document was executed."""
-    return [_of_execution(error) for error in errors]
+    """Return the JSON forms of what went wrong while a document was executed.
+
+    After a statement that ran out of its time the database refuses the others of the transaction.
+    """
+    found = list(errors)
+    late = any(is_timeout(error.original_error) for error in found)
+    return [_late(e) if late and _is_refused(e) else _of_execution(e) for e in found]
 
 
-def is_internal(error: dict[str, object]) -> bool:
-    """Tell whether an error is a bug of ours."""
-    return error["extensions"] == {"code": Code.INTERNAL.value}
+def is_fatal(error: dict[str, object]) -> bool:
+    """Tell whether an error is a bug of ours, or ended the transaction."""
+    return error["extensions"] in (
+        {"code": Code.INTERNAL.value},
+        {"code": Code.LIMIT_EXCEEDED.value},
+    )
+
+
+def _is_refused(error: GraphQLError) -> bool:
+    return isinstance(error.original_error, DatabaseError)
+
+
+def _late(error: GraphQLError) -> dict[str, object]:
+    message = "The database took too long over this; ask for less, or for a shorter time."
+    return {**with_code(error, Code.LIMIT_EXCEEDED), "message": message}
 
 
 def _of_execution(error: GraphQLError) -> dict[str, object]:

@@ -87,7 +87,8 @@ def _execute(context: Context, document: DocumentNode, asked: GraphQLRequest) ->
         max_depth=settings.SIGMA_GRAPHQL_MAX_DEPTH,
         max_cost=settings.SIGMA_GRAPHQL_MAX_COST,
     )
-    with tenant_scope(context.actor.tenant_id):
+    timeout_ms = settings.SIGMA_GRAPHQL_TIMEOUT_MS
+    with tenant_scope(context.actor.tenant_id, timeout_ms=timeout_ms):
         result = execute_sync(
             schema.graphql_schema,
             document,
@@ -96,7 +97,7 @@ def _execute(context: Context, document: DocumentNode, asked: GraphQLRequest) ->
             operation_name=asked.operation_name,
         )
         errors = failures.of_execution(result.errors or ())
-        broken = any(map(failures.is_internal, errors))
+        broken = any(map(failures.is_fatal, errors))
         if broken:
             transaction.set_rollback(True)
     data = None if broken and operation.operation == OperationType.MUTATION else result.data

@@ -27,7 +27,10 @@ NALEDI = {"profile": {"name": "Naledi"}}
         ("text_name_is_a_number", Person(THANDI, THANDI_ID)),
         ("text_from_is_empty", Person(None, THANDI_ID, None, "Naledi")),
         ("text_from_is_a_bsuid", Person(None, THANDI_ID, None, "Naledi")),
-        ("text_with_another_wa_id", Person("5511900000101", None, None, "Beatriz")),
+        (
+            "text_with_another_wa_id",
+            Person("5511900000101", None, None, "Beatriz", other_phone="551100000101"),
+        ),
         ("contacts_shared_on_request", Person(None, THANDI_ID)),
         (
             "text_without_phone",

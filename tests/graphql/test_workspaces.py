@@ -58,6 +58,16 @@ def test_it_creates_a_workspace_with_its_account(gql: Gql, acme: Cast) -> None:
     assert Workspace.objects.get(pk=payload["workspace"]["id"]).tenant == acme.tenant
 
 
+def test_it_refuses_a_number_of_another_tenant(gql: Gql, acme: Cast, globex: Cast) -> None:
+    number = acme.workspace.external_id
+    payload = gql(globex, CREATE, input=wanted(globex, externalId=number)).data["createWorkspace"]
+
+    (error,) = payload["errors"]
+    assert (error["code"], error["field"]) == ("DUPLICATE", "externalId")
+    assert acme.tenant.slug not in error["message"]
+    assert Workspace.objects.filter(tenant=globex.tenant).count() == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "field"),
     [

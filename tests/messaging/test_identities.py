@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from connectors.webhooks.processing import process_batch
-from messaging.models import Contact, ContactIdentity, IdentityKind, Message
+from messaging.models import Contact, ContactIdentity, IdentityKind, Message, MessageStatus
 from tests.conftest import Cast
-from tests.webhooks.deliveries import callback, deliver, text
+from tests.webhooks.deliveries import callback, deliver, status, text
 from workspaces.identity import digester
 
 pytestmark = pytest.mark.django_db
 
 PHONE, OTHER_PHONE = "15550123456", "15550999999"
+BRAZIL, BRAZIL_OLD = "5511900000101", "551100000101"
 BSUID, OTHER_BSUID, PARENT = "US.13491208655302741918", "US.999", "US.ENT.11815799212886844830"
 
 
@@ -77,7 +78,29 @@ def test_it_learns_the_bsuid_of_a_known_phone(acme: Cast) -> None:
     both = said(acme, "wamid.2", phone=PHONE, from_user_id=BSUID, from_parent_user_id=PARENT)
     after = said(acme, "wamid.3", from_user_id=BSUID)
     assert before.contact == both.contact == after.contact
-    assert kinds_of(before.contact) == set(IdentityKind)
+    assert kinds_of(before.contact) == {"PHONE", "USER", "PARENT"}
+
+
+def test_it_knows_both_ways_to_write_a_number(acme: Cast, globex: Cast) -> None:
+    card = [{"wa_id": BRAZIL_OLD, "profile": {"name": "Beatriz"}}]
+    first = said(acme, "wamid.1", phone=BRAZIL, contacts=card)
+    theirs = said(globex, "wamid.9", phone=BRAZIL_OLD)
+    other = said(acme, "wamid.2", phone=BRAZIL_OLD)
+
+    assert first.sender == digester(acme.tenant.id).phone(BRAZIL)
+    assert other.contact == first.contact != theirs.contact
+    assert kinds_of(first.contact) == {IdentityKind.PHONE, IdentityKind.ALIAS}
+
+
+def test_it_finds_the_recipient_of_a_receipt_by_either_way(acme: Cast) -> None:
+    card = [{"wa_id": BRAZIL_OLD}]
+    message = said(acme, "wamid.1", phone=BRAZIL, contacts=card)
+    receipt = status("wamid.S", "sent", recipient_id=BRAZIL_OLD)
+    deliver(acme.tenant.id, callback(acme.workspace.external_id, statuses=[receipt]))
+    process_batch(10)
+
+    recipient = MessageStatus.objects.get().recipient
+    assert message.contact.identities.filter(digest=recipient).exists()
 
 
 def test_it_gives_a_recycled_phone_to_a_new_person(acme: Cast) -> None:

@@ -41,6 +41,15 @@ def test_it_streams_the_file(acme: Cast, meta: Meta, token: str, file: Media, pa
     assert answer["Cache-Control"] == "private, no-store"
 
 
+def test_it_learns_the_size(acme: Cast, meta: Meta, token: str, file: Media, path: str) -> None:
+    meta.keep("777", PNG)
+
+    body(get(path, acme.api_key))
+
+    file.refresh_from_db()
+    assert file.size_bytes == len(PNG)
+
+
 def test_it_asks_meta_with_the_tenants_own_credentials(
     acme: Cast, meta: Meta, token: str, path: str
 ) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import httpx
 import pytest
 
-from messaging.models import Media, MediaState
+from messaging import media as files
+from messaging.media import download_url
+from messaging.models import Media, MediaState, Message
 from tests.conftest import Cast
 from tests.messaging.conftest import PNG, body, get
 from tests.messaging.meta import Meta, Reply
@@ -47,6 +51,36 @@ def test_it_takes_a_file_back_that_was_said_to_be_gone(
     assert body(get(path, acme.api_key)) == PNG
     file.refresh_from_db()
     assert file.state == MediaState.AVAILABLE
+
+
+def test_it_never_serves_what_its_sender_revoked(
+    acme: Cast, globex: Cast, meta: Meta, token: str, file: Media, path: str, now: datetime
+) -> None:
+    link = download_url(file).split("8000", 1)[1]
+    meta.keep("777", PNG)
+    Message.objects.filter(pk=file.message_id).update(revoked_at=now)
+    Media.objects.update(state=MediaState.GONE)
+
+    answers = [get(path, acme.api_key), get(link)]
+
+    assert [answer.status_code for answer in answers] == [410, 410]
+    assert answers[0].json()["error"]["code"] == "MEDIA_GONE"
+    assert get(path, globex.api_key).status_code == 404
+    assert Media.objects.get().state == MediaState.GONE
+    assert meta.asked == []
+
+
+def test_it_lets_a_revocation_stand_that_comes_while_meta_is_asked(
+    acme: Cast, meta: Meta, token: str, file: Media, now: datetime
+) -> None:
+    meta.keep("777", PNG)
+    found = files.find(tenant_id=acme.tenant.id, media_id=file.id)
+    Message.objects.filter(pk=file.message_id).update(revoked_at=now)
+    Media.objects.update(state=MediaState.GONE)
+
+    files.open_file(*found, now=now).close()
+
+    assert Media.objects.get().state == MediaState.GONE
 
 
 @pytest.mark.parametrize(

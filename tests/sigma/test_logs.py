@@ -7,6 +7,7 @@ import logging
 import sys
 
 import pytest
+from django.test import RequestFactory
 
 from sigma.logs import JsonFormatter, Redact, TextFormatter
 
@@ -19,6 +20,8 @@ PERSONAL = [
     "Bearer EAAG-token",
     "access_token=EAAG-token",
     "verify_token=a-token-of-ours",
+    "/media/7?token=3f2a:1vAbCd:EAAG-signature",
+    "/media/7?sig=EAAG-signature",
 ]
 
 
@@ -42,6 +45,24 @@ def test_it_masks_what_slipped_in(formatter: logging.Formatter, personal: str) -
         assert "•••" in printed
         assert personal not in printed
         assert "EAAG" not in printed
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS)
+def test_it_shows_method_and_path_of_a_request_only(formatter: logging.Formatter) -> None:
+    request = RequestFactory().get("/media/7", {"token": "a:b:c", "phone": "27831234567"})
+    printed = line(formatter, "Not Found: %s", request.path, request=request, status_code=404)
+    assert "GET /media/7" in printed
+    assert "404" in printed
+    for secret in ("a:b:c", "a%3Ab%3Ac", "27831234567", "token"):
+        assert secret not in printed
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS)
+def test_it_masks_whatever_is_passed_along(formatter: logging.Formatter) -> None:
+    things = {"one": ["27831234567"], "two": {"at": ValueError("verify_token=abc")}}
+    printed = line(formatter, "Failed", **things)
+    assert "27831234567" not in printed
+    assert "abc" not in printed
 
 
 @pytest.mark.parametrize("formatter", FORMATTERS)

@@ -7,17 +7,20 @@ from io import StringIO
 
 import pytest
 from django.apps import apps
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
 
 from connectors.models import WebhookDead, WebhookPending
 from connectors.webhooks import erasure
 from connectors.webhooks.processing import process_batch
+from messaging import erasure as messaging_erasure
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.webhooks.deliveries import callback, contact, deliver, status, text
 from workspaces import keys
-from workspaces.models import Tenant, TenantStatus
+from workspaces.models import Membership, Tenant, TenantStatus, Workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -64,6 +67,58 @@ def test_it_removes_every_row_of_the_tenant_and_none_of_the_other(acme: Cast, gl
     assert {table: count for table, count in rows_of(acme).items() if count} == {}
     assert rows_of(globex) == neighbour
     assert list(Tenant.objects.all()) == [globex.tenant]
+
+
+def test_it_finishes_in_small_bites(
+    acme: Cast, globex: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messaging_erasure, "BATCH", 1)
+    fill(acme)
+    fill(globex)
+    Workspace.objects.create(tenant=acme.tenant, name="Second", external_id="300000000000003")
+
+    steps = {step.what: step.count for step in erasure.erase(acme.tenant, sleep=lambda _: None)}
+
+    assert (steps["messages"], steps["media"], steps["message_statuses"]) == (2, 1, 1)
+    assert Message.objects.filter(tenant_id=globex.tenant.id).count() == 2
+
+
+def test_it_removes_what_belongs_to_no_workspace_any_more(acme: Cast, globex: Cast) -> None:
+    fill(acme)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM workspaces WHERE tenant_id = %s", [acme.tenant.id])
+
+    list(erasure.erase(acme.tenant, sleep=lambda _: None))
+
+    assert not any(rows_of(acme).values())
+
+
+def test_it_removes_what_the_admins_log_says_of_the_tenant(acme: Cast, globex: Cast) -> None:
+    alice = User.objects.create_superuser("alice")
+    for cast in (acme, globex):
+        for row in (cast.tenant, cast.workspace, cast.tenant.api_keys.get()):
+            LogEntry.objects.log_actions(alice.pk, [row], CHANGE, single_object=True)
+
+    steps = {step.what: step.count for step in erasure.erase(acme.tenant, sleep=lambda _: None)}
+
+    assert steps["django_admin_log"] == 3
+    left = set(LogEntry.objects.values_list("object_id", flat=True))
+    key = globex.tenant.api_keys.get()
+    assert left == {str(row.pk) for row in (globex.tenant, globex.workspace, key)}
+
+
+def test_it_names_the_users_who_are_left(acme: Cast, globex: Cast, monkeypatch) -> None:
+    monkeypatch.setattr(erasure, "SETTLE_SECONDS", 0)
+    for name, tenants in {"ann": [acme], "bob": [acme, globex], "cyd": [globex]}.items():
+        user = User.objects.create_user(name)
+        for cast in tenants:
+            Membership.objects.create(tenant=cast.tenant, user=user)
+    out = StringIO()
+
+    call_command("purge-tenant", "acme", "--yes", stdout=out)
+
+    assert out.getvalue().rstrip().endswith("delete them yourself: ann.")
+    assert User.objects.filter(username="ann").exists()
 
 
 def test_it_reports_what_would_go(acme: Cast) -> None:

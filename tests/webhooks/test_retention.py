@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
-from connectors.models import WebhookDelivery
+from connectors.models import WebhookDead, WebhookDelivery
 from connectors.webhooks import ledger, partitions, raw, retention
+from connectors.webhooks.originals import read_originals
 from connectors.webhooks.processing import process_batch
 from messaging.models import Message
 from tests.conftest import Cast
@@ -45,12 +48,13 @@ def test_it_purges_each_tenant_at_its_own_window(acme: Cast, globex: Cast, now: 
 def test_it_makes_raw_and_message_ids_unreadable(acme: Cast, now: datetime) -> None:
     message = receive(acme, "wamid.OLD", now - timedelta(days=31))
     assert raw.read_wamid(message) == "wamid.OLD"
-    assert raw.read_raw(message)["text"] == {"body": "Hello"}
+    original = read_originals(acme.tenant.id, [message.id])[message.id]
+    assert original.body["text"] == {"body": "Hello"}
 
     keys.destroy_day_keys(tenant_id=acme.tenant.id, before=now.date())
 
     assert raw.read_wamid(message) is None
-    assert raw.read_raw(message) is None
+    assert read_originals(acme.tenant.id, [message.id]) == {}
     assert Message.objects.get().text == "Hello"
 
 
@@ -63,6 +67,88 @@ def test_it_drops_whole_days_that_every_tenant_is_past(acme: Cast, now: datetime
 
     assert day not in partitions.existing()
     assert ledger.read(acme.tenant.id, verify=True).balanced
+
+
+def test_it_counts_what_went_with_a_whole_day(acme: Cast, globex: Cast, now: datetime) -> None:
+    day = now - timedelta(days=40)
+    partitions.ensure(day.date())
+    receive(acme, "wamid.OLD", day)
+
+    purged = {line.slug: line.callbacks for line in retention.purge_all(now=now)}
+
+    assert (purged["acme"], purged["globex"]) == (1, 0)
+
+
+def test_it_finds_a_tenants_rows_in_days_that_another_keeps(
+    acme: Cast, globex: Cast, now: datetime
+) -> None:
+    Tenant.objects.filter(pk=globex.tenant.pk).update(retention_days=60)
+    day = now - timedelta(days=40)
+    partitions.ensure(day.date())
+    for cast in (acme, globex):
+        receive(cast, "wamid.OLD", day)
+
+    retention.purge_all(now=now)
+    retention.purge_all(now=now)
+
+    assert WebhookDelivery.objects.get().tenant_id == globex.tenant.id
+    assert indexes_of(day) == {"tenant_id"}
+    assert indexes_of(now) == set()
+
+
+def indexes_of(moment: datetime) -> set[str]:
+    """Return by which columns a day's partition is indexed beside its key."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT substring(indexdef FROM '[(](.*)[)]') FROM pg_indexes "
+            "WHERE tablename = %s AND indexname NOT LIKE '%%pkey'",
+            [partitions.name_of(moment.date())],
+        )
+        return {columns for (columns,) in cursor.fetchall()}
+
+
+def test_it_removes_what_was_set_aside_in_batches(
+    acme: Cast, globex: Cast, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 2)
+    old = now - timedelta(days=31)
+    WebhookDead.objects.bulk_create(
+        WebhookDead(tenant_id=cast.tenant.id, sealed=b"", delivery_id=1, received_at=at)
+        for cast, at in [(acme, old)] * 5 + [(acme, now), (globex, old)]
+    )
+    Tenant.objects.filter(pk=globex.tenant.pk).update(retention_days=60)
+
+    purged = {line.slug: line.set_aside for line in retention.purge_all(now=now)}
+
+    assert (purged["acme"], purged["globex"]) == (5, 0)
+    assert WebhookDead.objects.count() == 2
+
+
+@pytest.mark.parametrize("table", ["raw_keys", "webhook_deliveries"])
+def test_it_goes_on_with_the_others_where_one_tenant_fails(
+    acme: Cast, globex: Cast, now: datetime, table: str
+) -> None:
+    for cast in (acme, globex):
+        receive(cast, "wamid.OLD", now - timedelta(days=31))
+    refuse_deletions(table, acme)
+
+    with pytest.raises(CommandError, match="acme"):
+        call_command("purge", "--now", stdout=StringIO())
+
+    assert WebhookDelivery.objects.get().tenant_id == acme.tenant.id
+    assert not RawKey.objects.filter(tenant_id=globex.tenant.id).exists()
+
+
+def refuse_deletions(table: str, cast: Cast) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'refused'; END $$"
+        )
+        cursor.execute(
+            f"CREATE TRIGGER refuse BEFORE DELETE ON {table} FOR EACH ROW "
+            f"WHEN (OLD.tenant_id = '{cast.tenant.id}') EXECUTE FUNCTION refuse()"
+        )
 
 
 def test_it_says_what_would_go_and_changes_nothing(acme: Cast, now: datetime, capsys) -> None:

@@ -10,13 +10,13 @@ from django.core.management import call_command
 
 from connectors.models import DeadKind, WebhookDead, WebhookDelivery, WebhookPending
 from connectors.webhooks import ledger, raw
+from connectors.webhooks.originals import read_originals
 from connectors.webhooks.processing import process_batch
 from messaging.models import Message
 from templates_wa.models import TemplateEventRow
 from tests.conftest import Cast
 from tests.webhooks.deliveries import callback, contact, deliver, text
-from workspaces import provisioning
-from workspaces.models import INSTALLATION_ID
+from workspaces.models import INSTALLATION_ID, Workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -55,7 +55,8 @@ def test_it_files_each_update_under_its_tenant(acme: Cast, globex: Cast) -> None
     for cast, words in ((acme, "For acme"), (globex, "Not")):
         message = Message.objects.get(tenant_id=cast.tenant.id)
         assert (message.text, message.workspace_id) == (words, cast.workspace.id)
-        assert raw.read_raw(message)["text"] == {"body": words}
+        found = read_originals(cast.tenant.id, [message.id])[message.id]
+        assert found.body["text"] == {"body": words}
         assert balance(cast.tenant.id) == (1, 0, 0)
     assert not WebhookDelivery.objects.filter(id=original).exists()
     assert balance(INSTALLATION)[1:] == (0, 0)
@@ -92,7 +93,7 @@ def test_it_sets_aside_what_belongs_to_nobody(acme: Cast, globex: Cast) -> None:
 
 def test_it_gives_a_number_that_several_claim_to_none_of_them(acme: Cast, globex: Cast) -> None:
     number = acme.workspace.external_id
-    provisioning.create_workspace(tenant_id=globex.tenant.id, name="Mine!", external_id=number)
+    Workspace.objects.create(tenant=globex.tenant, name="Mine!", external_id=number)
     deliver(INSTALLATION, message_for(acme, "wamid.A", "Whose?"))
 
     work()

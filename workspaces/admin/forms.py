@@ -56,6 +56,8 @@ class TenantForm(TenantModelForm):
         slug = str(self.cleaned_data["slug"])
         if not provisioning.SLUG.fullmatch(slug):
             raise ValidationError("Use lower-case letters, digits and hyphens only.")
+        if provisioning.is_uuid(slug):
+            raise ValidationError("This could be another tenant's id.")
         return slug
 
 
@@ -123,7 +125,7 @@ class WorkspaceForm(WorkspaceModelForm):
         }
 
     def clean(self) -> dict[str, Any]:
-        """Refuse malformed ids, and a number that the tenant has already."""
+        """Refuse malformed ids, and a number that somebody has already."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if self.errors:
             return cleaned
@@ -134,11 +136,21 @@ class WorkspaceForm(WorkspaceModelForm):
                 platform=self.instance.platform,
                 waba_id=cleaned["waba_id"],
             )
+            self._refuse_number_in_use(cleaned)
         except UnableToCreateWorkspace as error:
             self.add_error(WORKSPACE_FIELDS.get(error.field), error.message)
         else:
             self._refuse_duplicate(cleaned)
         return cleaned
+
+    def _refuse_number_in_use(self, cleaned: dict[str, Any]) -> None:
+        tenant = cleaned.get("tenant") or self.instance.tenant
+        if cleaned["is_active"] or self.instance._state.adding:
+            provisioning.refuse_number_in_use(
+                tenant_id=tenant.pk,
+                external_id=cleaned["external_id"],
+                platform=self.instance.platform,
+            )
 
     def _refuse_duplicate(self, cleaned: dict[str, Any]) -> None:
         # Django skips the constraint itself, because the platform is no field of this form.

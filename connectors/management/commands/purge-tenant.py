@@ -31,6 +31,7 @@ class Command(BaseCommand):
         except NoSuchTenant as error:
             raise CommandError(str(error)) from error
         steps: Iterable[erasure.Step]
+        left = erasure.users_of(tenant)
         if options["dry_run"]:
             steps = erasure.plan(tenant)
         elif options["yes"] or self._is_confirmed(tenant):
@@ -41,6 +42,9 @@ class Command(BaseCommand):
             self.stdout.write(f"{step.count:>12,}  {step.what}")
         verb = "would be removed" if options["dry_run"] else "is removed"
         self.stdout.write(f"Tenant {tenant.slug} ({tenant.id}) {verb}.")
+        if left:
+            names = ", ".join(left)
+            self.stdout.write(f"Users of this tenant only are left, delete them yourself: {names}.")
 
     def _is_confirmed(self, tenant: Tenant) -> bool:
         self.stdout.write(f"This removes {tenant.name} and all of its messages for good.")

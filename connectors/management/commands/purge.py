@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from datetime import UTC, datetime
 from typing import IO, Any, cast
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.table import Table
 
@@ -33,7 +33,11 @@ class Command(BaseCommand):
         purge = retention.plan if options["dry_run"] else retention.purge_all
         title = "would be purged" if options["dry_run"] else "purged"
         table = Table("tenant", "before (UTC)", "day keys", "callbacks", "set aside", title=title)
-        for line in purge(now=now):
+        lines = purge(now=now)
+        for line in lines:
             counts = (line.keys, line.callbacks, line.set_aside)
             table.add_row(line.slug, str(line.before), *(f"{count:,}" for count in counts))
         Console(file=cast(IO[str], self.stdout)).print(table)
+        failed = [f"{line.slug} ({line.error})" for line in lines if line.error]
+        if failed:
+            raise CommandError(f"Not everything was purged of {', '.join(failed)}.")

@@ -1,0 +1,134 @@
+"""What becomes of the updates of opened callbacks: each is parsed, asked whose it is, stored and
+counted, or set aside.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from django.db import InterfaceError, OperationalError, transaction
+
+from connectors.cloud_api.parsing import NotAnEnvelope, Update, parse
+from connectors.models import DeadKind
+from connectors.webhooks import sharing
+from connectors.webhooks.numbers import Numbers
+from connectors.webhooks.outcomes import Callback, Failure, Outcome
+from messaging import inbound
+from messaging.events import IdentityChange, MessageEvent, StatusUpdate, Unhandled
+from messaging.incoming import Incoming
+from templates_wa import inbound as templates
+from templates_wa.events import TemplateEvent
+
+logger = logging.getLogger("sigma.whatsapp.processing")
+
+MINE = (MessageEvent, StatusUpdate, IdentityChange)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One update that belongs to the tenant and can be stored."""
+
+    callback: Callback
+    update: Update
+
+
+def process(callbacks: Sequence[Callback], outcome: Outcome) -> None:
+    """Process opened callbacks inside the caller's transaction; everything they hold is in
+    ``outcome``.
+    """
+    parsed = [(callback, _parse(callback, outcome)) for callback in callbacks]
+    shared = [entry for entry in parsed if sharing.is_shared(entry[0])]
+    sharing.hand_out(shared, outcome)
+    own = [entry for entry in parsed if not sharing.is_shared(entry[0])]
+    items = [item for callback, updates in own for item in _readable(callback, updates, outcome)]
+    numbers = Numbers.of((item.callback.tenant_id, item.update) for item in items)
+    mine = [item for item in items if _belongs(item, numbers, outcome)]
+    _store(mine, numbers, outcome)
+    outcome.gather()
+
+
+def _parse(callback: Callback, outcome: Outcome) -> list[Update]:
+    tally = outcome.tallies[callback.tenant_id]
+    try:
+        updates = parse(callback.body, callback.received_at)
+    except NotAnEnvelope as error:
+        reason = f"Not a callback: {error}"
+    except Exception as error:  # a bug of ours must stop neither this batch nor the next
+        logger.exception("whatsapp callback not parsed", extra={"delivery": callback.delivery_id})
+        reason = f"Parsing failed: {type(error).__name__}"
+    else:
+        tally.updates += len(updates)
+        return updates
+    tally.updates += 1
+    outcome.fail(Failure(callback, DeadKind.DEAD, reason, callback.body))
+    return []
+
+
+def _readable(callback: Callback, updates: list[Update], outcome: Outcome) -> Iterable[Item]:
+    for update in updates:
+        if update.problem is None:
+            yield Item(callback, update)
+        else:
+            outcome.set_aside(callback, update, DeadKind.DEAD, update.problem)
+
+
+def _belongs(item: Item, numbers: Numbers, outcome: Outcome) -> bool:
+    reason = numbers.refusal(item.callback.tenant_id, item.update)
+    if reason is None:
+        return True
+    outcome.set_aside(item.callback, item.update, DeadKind.QUARANTINE, reason)
+    return False
+
+
+def _store(items: Sequence[Item], numbers: Numbers, outcome: Outcome) -> None:
+    """Store all at once; where the database refuses, halve until the one at fault stands alone."""
+    if not items:
+        return
+    try:
+        with transaction.atomic():
+            duplicates = _store_together(items, numbers)
+    except (OperationalError, InterfaceError):
+        raise  # the database is away or was busy: the whole batch stays owed
+    except Exception as error:  # whatever it is, it must end with one update
+        if len(items) == 1:
+            reason = f"Storing failed: {type(error).__name__}"
+            outcome.set_aside(items[0].callback, items[0].update, DeadKind.DEAD, reason)
+            return
+        middle = len(items) // 2
+        _store(items[:middle], numbers, outcome)
+        _store(items[middle:], numbers, outcome)
+    else:
+        _count(items, duplicates, outcome)
+
+
+def _store_together(items: Sequence[Item], numbers: Numbers) -> set[int]:
+    """Store the events of all items; return the positions of items that held nothing new."""
+    incoming, owners = [], []
+    changes: list[templates.Reported] = []
+    for position, item in enumerate(items):
+        tenant_id, callback = item.callback.tenant_id, item.callback
+        for event in item.update.events:
+            if isinstance(event, MINE):
+                workspace_id = numbers.workspace(tenant_id, event.phone_number_id)
+                day = callback.received_at.date()
+                incoming.append(Incoming(tenant_id, workspace_id, callback.delivery_id, day, event))
+                owners.append(position)
+            elif isinstance(event, TemplateEvent):
+                changes.append(templates.Reported(tenant_id, event))
+    stored = inbound.store(incoming)
+    templates.store(changes)
+    numbers.learn()
+    fresh = {owners[i] for i in range(len(incoming)) if i not in stored.duplicates}
+    return set(owners) - fresh
+
+
+def _count(items: Sequence[Item], duplicates: set[int], outcome: Outcome) -> None:
+    for position, item in enumerate(items):
+        tally = outcome.tallies[item.callback.tenant_id]
+        tally.processed += 1
+        tally.duplicates += position in duplicates
+        for event in item.update.events:
+            if isinstance(event, Unhandled):
+                tally.unhandled[event.field[:64], event.kind[:64]] += 1
