@@ -13,6 +13,7 @@ from django.http import HttpRequest
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "data", "taskName"}
 PHONE = re.compile(r"(?<![\w.:-])\+?\d(?:[ ().-]{0,2}\d){8,14}(?![\w:-])")
 WAMID = re.compile(r"wamid\.[A-Za-z0-9+/=_-]+")
+API_KEY = re.compile(r"sigma_[A-Za-z0-9_-]{30,}")
 # Whatever is named like a token, a signature or a secret, in a header or in a query string.
 BEARER = re.compile(
     r"(?i)(bearer\s+|(?:token|sig|signature|proof|secret|password)(?:=|%3d))[^\s&'\"<>]+"
@@ -23,7 +24,7 @@ HARMLESS = (int, float, type(None))
 
 def redact(text: str) -> str:
     """Mask what looks like a phone number, a wamid or a token."""
-    text = BEARER.sub(r"\1•••", WAMID.sub("wamid.•••", text))
+    text = BEARER.sub(r"\1•••", WAMID.sub("wamid.•••", API_KEY.sub("sigma_•••", text)))
     return PHONE.sub("•••", text)
 
 

@@ -11,7 +11,7 @@ from workspaces.scopes import Scope
 
 STATES = {
     "AVAILABLE": "The platform can be asked for the file.",
-    "GONE": "The platform said that it no longer has the file.",
+    "GONE": "The platform no longer has the file, or the sender deleted the message.",
 }
 
 

@@ -150,3 +150,15 @@ def test_it_survives_any_answer_of_a_form(answer: object) -> None:
     (update,) = read(body)
     assert update.problem is None
     assert update.events[0].content["interactive"] == "nfm_reply"
+
+
+@pytest.mark.parametrize("written", ["27000000101", "+27 000 000 101", "0000000101"])
+def test_it_conceals_the_senders_number_in_a_place(written: str) -> None:
+    body = tree("location")
+    place = value_of(body)["messages"][0]["location"]
+    place["name"], place["address"] = f"Ring {written}", "12 Long Street, order 1234567890"
+
+    (event,) = read(body)[0].events
+
+    assert event.text == f"Ring {MASK}, 12 Long Street, order 1234567890"
+    assert event.text == f"{event.content['name']}, {event.content['address']}"

@@ -33,10 +33,15 @@ ORIGINAL = "query Original($id: ID!) { message(id: $id) { text wamid raw } }"
 LIST = "query List($w: ID!) { messages(workspaceId: $w) { totalCount nodes { id text raw } } }"
 
 
-def receive(cast: Cast, field: str = "messages", **value: object) -> Message:
-    """Take in one callback and return its message."""
+def take_in(cast: Cast, field: str = "messages", **value: object) -> None:
+    """Take in one callback."""
     deliver(cast.tenant.id, callback(cast.workspace.external_id, field=field, **value))
     process_batch(10)
+
+
+def receive(cast: Cast, field: str = "messages", **value: object) -> Message:
+    """Take in one callback and return its message, the tenant's only one."""
+    take_in(cast, field, **value)
     return Message.objects.get(tenant_id=cast.tenant.id)
 
 
@@ -214,6 +219,34 @@ def test_it_finds_no_sender_by_another_tenants_digest(gql: Gql, acme: Cast, glob
     found = gql(globex, document, w=str(globex.workspace.id))
 
     assert found.data["messages"]["totalCount"] == 0
+
+
+@pytest.mark.parametrize("phone", ["+55 11 9 0000-0101", "+55 11 0000-0101"])
+def test_it_finds_a_sender_by_either_way_to_write_his_number(
+    gql: Gql, acme: Cast, globex: Cast, phone: str
+) -> None:
+    for cast in (acme, globex):
+        take_in(
+            cast,
+            messages=[text("wamid.A", sender="5511900000101"), text("wamid.B")],
+            contacts=[contact("551100000101"), contact()],
+        )
+    document = """query($w: ID!, $phone: String) {
+      messages(workspaceId: $w, senderPhone: $phone) { totalCount } }"""
+
+    found = gql(acme, document, w=str(acme.workspace.id), phone=phone)
+
+    assert found.data["messages"]["totalCount"] == 1
+
+
+def test_it_takes_a_former_number_for_no_way_to_write_the_present_one(gql: Gql, acme: Cast) -> None:
+    take_in(acme, messages=[text("wamid.A", sender="15550123456")])
+    moved = {"body": "Changed", "type": "user_changed_number", "wa_id": "15550999999"}
+    take_in(acme, messages=[{**text("wamid.S"), "type": "system", "system": moved}])
+    document = """query($w: ID!) {
+      messages(workspaceId: $w, senderPhone: "+15550999999") { totalCount } }"""
+
+    assert gql(acme, document, w=str(acme.workspace.id)).data["messages"]["totalCount"] == 0
 
 
 @pytest.mark.parametrize("given", ["nonsense", "", "123", "a" * 5000])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from messaging import queries
@@ -191,6 +194,49 @@ def test_it_undoes_a_mutation_in_which_a_bug_struck(
 
     assert answer.codes == ["INTERNAL"]
     assert answer.body["data"] is None
+    assert not Workspace.objects.filter(external_id="12345").exists()
+
+
+@contextmanager
+def held(table: str) -> Iterator[None]:
+    """Hold a table from another connection."""
+    with connection.get_new_connection(connection.get_connection_params()) as other:
+        other.execute(f"LOCK TABLE {table}")
+        yield
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_ends_a_request_that_takes_too_long(
+    gql: Gql, acme: Cast, globex: Cast, settings
+) -> None:
+    settings.SIGMA_GRAPHQL_TIMEOUT_MS = 100
+    document = """query($w: ID!) {
+      messages(workspaceId: $w) { nodes { id } } tenant { slug } workspaces { id } }"""
+
+    with held("messages"):
+        late = gql(acme, document, w=str(acme.workspace.id))
+        other = gql(globex, "{ tenant { slug } }")
+
+    assert set(late.codes) == {"LIMIT_EXCEEDED"}
+    assert late.body["data"]["messages"] is None
+    assert "too long" in late.body["errors"][0]["message"]
+    assert other.data["tenant"]["slug"] == "globex"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_undoes_a_mutation_that_takes_too_long(
+    gql: Gql, acme: Cast, globex: Cast, settings
+) -> None:
+    settings.SIGMA_GRAPHQL_TIMEOUT_MS = 100
+    document = f"""
+    mutation {{ createWorkspace(input: {{tenantId: "{acme.tenant.id}", name: "x",
+      platform: WHATS_APP, externalId: "12345"}}) {{ success }} }}
+    """
+
+    with held("workspaces"):
+        late = gql(acme, document)
+
+    assert (late.codes, late.body["data"]) == (["LIMIT_EXCEEDED"], None)
     assert not Workspace.objects.filter(external_id="12345").exists()
 
 

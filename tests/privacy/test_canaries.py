@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 import pytest
@@ -49,6 +50,19 @@ def everything(acme: Cast, globex: Cast) -> Iterator[tuple[str, bytes]]:
         yield acme.path, f'{{"entry": "{spelling}", '.encode()
 
 
+def asked_of_django(cast: Cast) -> Iterator[str]:
+    """Yield addresses that end in an error of Django's, which logs it: typos, refused links."""
+    query = urlencode({"hub.mode": "subscribe", "hub.verify_token": cast.verify_token})
+    yield f"/webhook/whatsapp/{cast.tenant.slug}?{query}"
+    for token in (cast.api_key, cast.verify_token):
+        yield f"/media/{cast.tenant.id}?{urlencode({'token': token})}"
+        yield f"/media/7?sig={token}"
+    yield f"/media/{cast.api_key}"
+    for spelling in canaries.SPELLINGS:
+        yield f"/messages?{urlencode({'senderPhone': spelling})}"
+        yield f"/messages/{quote(spelling)}"
+
+
 @pytest.fixture
 def shared_app(settings) -> None:
     """Several tenants share a Meta app."""
@@ -67,6 +81,8 @@ def received(
             assert web.post(casts[path], body, path=path).status_code == 200
         web.post(globex, b"{}", path=acme.path)  # and a refusal, which is logged
         web.shake_hands(acme.path, globex.verify_token)
+        for path in asked_of_django(acme):
+            assert web.client.get(path).status_code >= 400
         while process_batch(200):
             pass
         replay.replay(list(WebhookDead.objects.values_list("id", flat=True)))

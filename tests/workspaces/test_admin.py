@@ -235,6 +235,30 @@ def test_it_refuses_a_workspace_in_the_form(
     assert Workspace.objects.count() == 2
 
 
+@pytest.mark.parametrize("active", [{}, {"is_active": "on"}])
+def test_it_refuses_a_number_of_another_tenant_in_the_form(
+    acme: Cast, globex: Cast, active: dict[str, str]
+) -> None:
+    number = globex.workspace.external_id
+    form = {"tenant": acme.tenant.pk, "name": "Sales", "external_id": number} | active
+
+    answer = member(acme.tenant).post(reverse("admin:workspaces_workspace_add"), form)
+
+    errors = answer.context["adminform"].form.errors
+    assert errors == {"external_id": ["This phone number id is in use already."]}
+
+
+def test_it_refuses_to_make_two_workspaces_of_one_number_active(acme: Cast, globex: Cast) -> None:
+    number = globex.workspace.external_id
+    Workspace.objects.filter(pk=acme.workspace.pk).update(external_id=number, is_active=False)
+    form = {"name": "Sales", "external_id": number, "is_active": "on"}
+
+    member(acme.tenant).post(page_of("workspaces_workspace", acme.workspace.pk), form)
+
+    acme.workspace.refresh_from_db()
+    assert not acme.workspace.is_active
+
+
 def test_it_does_not_move_a_workspace_to_another_tenant(
     boss: Client, acme: Cast, globex: Cast
 ) -> None:
