@@ -20,11 +20,38 @@ from django.conf import settings
 
 from connectors.webhooks.app import Webhooks
 from connectors.webhooks.receiver import PATH
-from connectors.webhooks.requests import Receive, Scope, Send
+from connectors.webhooks.requests import (
+    Answer,
+    BodyIncomplete,
+    BodyLate,
+    BodyTooLarge,
+    Budget,
+    Message,
+    NoRoom,
+    Reading,
+    Receive,
+    Scope,
+    Send,
+    Unreadable,
+    headers_of,
+)
 
 # The receiver's loop waits at most this long for a thread that computes a page (Python's default is
 # 5 ms). Measured by `make bench`: "callbacks p99, everybody reads".
 SWITCH_SECONDS = 0.0005
+
+# Health is asked for when every other thread is busy; one check may hang for a while.
+HEALTH, HEALTH_THREADS = "/healthz", 2
+# How long a body may take, and how much of bodies for Django may be in the making at once.
+BODY_SECONDS, BODIES_BYTES = 15.0, 64_000_000
+
+CLOSE = (("connection", "close"),)
+UNREADABLE: dict[type[Unreadable], Answer] = {
+    BodyTooLarge: Answer(413, b"The body is too large.\n", CLOSE),
+    BodyIncomplete: Answer(400, b"The body ended too early.\n", CLOSE),
+    BodyLate: Answer(408, b"The body did not arrive in time.\n", CLOSE),
+    NoRoom: Answer(503, b"Too much is being read; try again.\n", (("retry-after", "2"), *CLOSE)),
+}
 
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -40,10 +67,9 @@ class Application:
         gc.set_threshold(50_000, 50, 1_000)
         self._webhooks = Webhooks()
         self._receiver = self._webhooks.receiver
-        self._django: ASGI = WSGIMiddleware(  # type: ignore[assignment]
-            django_application,  # type: ignore[arg-type]
-            workers=settings.SIGMA_WEB_THREADS,
-        )
+        self._django = _threaded(settings.SIGMA_WEB_THREADS)
+        self._health = _threaded(HEALTH_THREADS)
+        self._budget = Budget(BODIES_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -54,7 +80,24 @@ class Application:
         if path.startswith(PATH) and path[len(PATH) : len(PATH) + 1] in ("", "/"):
             await self._receiver(scope, receive, send)
             return
-        await self._django(scope, receive, send)
+        behind = self._health if path == HEALTH else self._django
+        if scope["type"] == "http":
+            await self._serve(behind, scope, receive, send)
+        else:
+            await behind(scope, receive, send)
+
+    async def _serve(self, behind: ASGI, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand over a request whose body is there: a slow caller must not hold a thread."""
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        with Reading(self._budget, limit, BODY_SECONDS) as reading:
+            try:
+                body = reading.begin(headers_of(scope), receive)
+                if body is None:
+                    body = await reading.rest()
+            except Unreadable as error:
+                await UNREADABLE[type(error)].send(send)
+                return
+            await behind(scope, _replay(body, receive), send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -66,6 +109,24 @@ class Application:
                 await self._webhooks.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _threaded(threads: int) -> ASGI:
+    """Serve Django in threads of its own."""
+    return WSGIMiddleware(  # type: ignore[return-value]
+        django_application,  # type: ignore[arg-type]
+        workers=threads,
+    )
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a ``receive`` that gives the body at once, then what the connection says."""
+    whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return whole.pop() if whole else await receive()
+
+    return replay
 
 
 application = Application()

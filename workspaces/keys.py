@@ -7,22 +7,16 @@ the key tables.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from uuid import UUID
 
 from django.db import transaction
 
-from workspaces import master
+from workspaces import daykeys, master
+from workspaces.daykeys import Pair
 from workspaces.envelope import CannotOpen, Cipher, KeyDestroyed, key_id_of
-from workspaces.models import (
-    INSTALLATION_ID,
-    KeyPurpose,
-    RawKey,
-    Tenant,
-    TenantKey,
-    TenantStatus,
-)
+from workspaces.models import KeyPurpose, RawKey, Tenant, TenantKey
 from workspaces.ttl import TtlCache
 
 KEY_BYTES = 32
@@ -33,7 +27,7 @@ _tenant_keys: TtlCache[tuple[UUID, str], tuple[int, bytes]] = TtlCache(
     seconds=CACHE_SECONDS, size=10_000
 )
 _field_ciphers: TtlCache[UUID, Cipher] = TtlCache(seconds=CACHE_SECONDS, size=10_000)
-_day_ciphers: TtlCache[tuple[UUID, date], Cipher] = TtlCache(seconds=CACHE_SECONDS, size=20_000)
+_day_ciphers: TtlCache[Pair, Cipher] = TtlCache(seconds=CACHE_SECONDS, size=20_000)
 _raw_ciphers: TtlCache[int, Cipher] = TtlCache(seconds=CACHE_SECONDS, size=20_000)
 
 
@@ -74,9 +68,26 @@ def day_cipher(tenant_id: UUID, day: date) -> Cipher:
     Raises:
         TenantHasNoKeys: unknown tenant, or one that is being erased.
     """
-    return _day_ciphers.get_or_load(
-        (tenant_id, day), lambda: _raw_cipher(_get_or_create_raw_key(tenant_id, day))
-    )
+    return _day_ciphers.get_or_load((tenant_id, day), lambda: _day_cipher(tenant_id, day))
+
+
+def day_ciphers(pairs: Sequence[Pair]) -> tuple[dict[Pair, Cipher], dict[Pair, Exception]]:
+    """Return the day ciphers of many tenants at once, as they stand in the database now, and why
+    there is none for the others. One tenant's trouble is not another's, and nobody is waited for.
+    """
+    ciphers: dict[Pair, Cipher] = {}
+    rows = daykeys.find_or_make_many(pairs)
+    troubles: dict[Pair, Exception] = {
+        pair: TenantHasNoKeys(f"Tenant {pair[0]} is unknown, being erased, or locked just now.")
+        for pair in pairs
+        if pair not in rows
+    }
+    for pair, row in rows.items():
+        try:
+            ciphers[pair] = Cipher(row.pk, daykeys.unwrapped(row))
+        except (master.UnknownMasterKey, ValueError, IndexError) as error:  # or a row in ruins
+            troubles[pair] = error
+    return ciphers, troubles
 
 
 def cipher_of(sealed: bytes) -> Cipher:
@@ -147,38 +158,17 @@ def _load_tenant_key(tenant_id: UUID, purpose: KeyPurpose) -> tuple[int, bytes]:
     return row.pk, master.unwrap(bytes(row.wrapped), tenant_place(tenant_id, purpose))
 
 
-def _get_or_create_raw_key(tenant_id: UUID, day: date) -> RawKey:
-    return RawKey.objects.filter(tenant_id=tenant_id, day=day).first() or _create(tenant_id, day)
-
-
-@transaction.atomic
-def _create(tenant_id: UUID, day: date) -> RawKey:
-    """Make a day's key, unless the tenant is gone or going: erasure must not be undone by a
-    latecomer.
-    """
-    if str(tenant_id) != INSTALLATION_ID:
-        # The lock makes us wait for an erasure that begins, and makes it wait for us.
-        tenants = Tenant.objects.select_for_update(no_key=True).filter(pk=tenant_id)
-        if tenants.exclude(status=TenantStatus.ERASING).first() is None:
-            raise TenantHasNoKeys(f"Tenant {tenant_id} does not exist or was erased.")
-    wrapped = master.wrap(secrets.token_bytes(KEY_BYTES), raw_place(tenant_id, day))
-    # Another process may be first; whoever wins, all use the row that stands.
-    RawKey.objects.bulk_create(
-        [RawKey(tenant_id=tenant_id, day=day, wrapped=wrapped)], ignore_conflicts=True
-    )
-    return RawKey.objects.get(tenant_id=tenant_id, day=day)
+def _day_cipher(tenant_id: UUID, day: date) -> Cipher:
+    row = daykeys.find_or_make(tenant_id, day)
+    if row is None:
+        raise TenantHasNoKeys(f"Tenant {tenant_id} does not exist or was erased.")
+    return _raw_cipher(row)
 
 
 def _raw_cipher(row: RawKey) -> Cipher:
-    key = master.unwrap(bytes(row.wrapped), raw_place(row.tenant_id, row.day))
-    return _raw_ciphers.put(row.pk, Cipher(row.pk, key))
+    return _raw_ciphers.put(row.pk, Cipher(row.pk, daykeys.unwrapped(row)))
 
 
 def tenant_place(tenant_id: UUID, purpose: str) -> bytes:
     """Return what binds a wrapped tenant key to its row."""
     return f"{tenant_id}|tenant_keys|{purpose}".encode()
-
-
-def raw_place(tenant_id: UUID, day: date) -> bytes:
-    """Return what binds a wrapped day key to its row."""
-    return f"{tenant_id}|raw_keys|{day.isoformat()}".encode()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from workspaces import master
-from workspaces.keys import raw_place, tenant_place
+from workspaces import daykeys, master
+from workspaces.keys import tenant_place
 from workspaces.models import RawKey, TenantKey
 
 
@@ -23,7 +23,7 @@ def rewrap() -> Iterator[int]:
         TenantKey.objects.filter(pk=tenant_key.pk).update(wrapped=wrapped)
         yield (done := done + 1)
     for raw_key in RawKey.objects.order_by("pk").iterator():
-        place = raw_place(raw_key.tenant_id, raw_key.day)
+        place = daykeys.place(raw_key.tenant_id, raw_key.day)
         wrapped = master.wrap(master.unwrap(bytes(raw_key.wrapped), place), place)
         RawKey.objects.filter(pk=raw_key.pk).update(wrapped=wrapped)
         yield (done := done + 1)

@@ -22,22 +22,33 @@ def sign(body: bytes, secret: bytes) -> str:
 def verify(body: bytes, header: bytes | str | None, secrets: Sequence[bytes]) -> None:
     """Return only if ``header`` signs ``body`` (raw, exactly as received) under one of ``secrets``.
 
-    Every secret is tried, in constant time, so that the time taken does not tell which one fits.
     Rule: Meta, "Webhooks: Getting started", Validating Payloads.
 
     Raises:
         InvalidSignature: header absent or malformed, no secret given, or none of them fits.
     """
-    given = _digest_in(header)
-    fits = False
-    for secret in secrets:
-        fits |= hmac.compare_digest(hmac.digest(secret, body, "sha256"), given)
-    if not fits:
+    if not fits(body, digest_in(header), secrets):
         raise InvalidSignature
 
 
-def _digest_in(header: bytes | str | None) -> bytes:
+def digest_in(header: bytes | str | None) -> bytes:
+    """Return the 32 bytes that a header states, before anything is known of the body.
+
+    Raises:
+        InvalidSignature: header absent or malformed.
+    """
     text = header.decode("latin-1") if isinstance(header, bytes) else header
     if text is None or _HEADER.fullmatch(text) is None:
         raise InvalidSignature
     return bytes.fromhex(text[len(PREFIX) :])
+
+
+def fits(body: bytes, digest: bytes, secrets: Sequence[bytes]) -> bool:
+    """Whether ``digest`` is that of ``body`` under one of ``secrets``.
+
+    Every secret is tried, in constant time, so that the time taken does not tell which one fits.
+    """
+    matches = False
+    for secret in secrets:
+        matches |= hmac.compare_digest(hmac.digest(secret, body, "sha256"), digest)
+    return matches

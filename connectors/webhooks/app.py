@@ -17,6 +17,7 @@ from connectors.webhooks import partitions
 from connectors.webhooks.doorbell import AsyncDoorbell
 from connectors.webhooks.inbox import Inbox
 from connectors.webhooks.receiver import Receiver
+from connectors.webhooks.requests import Budget
 from connectors.webhooks.routes import Routes
 from connectors.webhooks.store import PostgresStore
 
@@ -42,7 +43,10 @@ class Webhooks:
             timeout=settings.SIGMA_INBOX_TIMEOUT_MS / 1000,
         )
         self.receiver = Receiver(
-            routes=self._routes, inbox=self._inbox, max_body=settings.SIGMA_MAX_BODY_BYTES
+            routes=self._routes,
+            inbox=self._inbox,
+            budget=Budget(settings.SIGMA_INBOX_MAX_BYTES, beside=lambda: self._inbox.waiting_bytes),
+            max_body=settings.SIGMA_MAX_BODY_BYTES,
         )
         self._watcher: asyncio.Task[None] | None = None
         self._partitions: asyncio.Task[None] | None = None

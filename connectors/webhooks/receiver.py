@@ -14,14 +14,18 @@ from connectors.webhooks.inbox import Inbox, InboxFull, InboxUnavailable, Receiv
 from connectors.webhooks.requests import (
     Answer,
     BodyIncomplete,
+    BodyLate,
     BodyTooLarge,
+    Budget,
+    NoRoom,
+    Reading,
     Receive,
     Scope,
     Send,
+    Unreadable,
     headers_of,
-    read_body,
 )
-from connectors.webhooks.routes import DirectoryUnavailable, Routes
+from connectors.webhooks.routes import DECOY, DirectoryUnavailable, Routes
 from workspaces.directory import Route
 
 logger = logging.getLogger("sigma.whatsapp.webhooks")
@@ -30,10 +34,13 @@ PATH = "/webhooks/whatsapp"
 RETRY_AFTER = (("retry-after", "2"),)
 # Meta's challenge is a short number or word; what is echoed must not be somebody's page.
 MAX_CHALLENGE = 256
+# How long a body may take that did not come with its headers.
+BODY_SECONDS = 10.0
 
 OK = Answer(200)
 FORBIDDEN = Answer(403, b"Forbidden\n")
 UNAUTHORIZED = Answer(401, b"Unauthorized\n")
+LATE = Answer(408, b"The body did not arrive in time.\n", (("connection", "close"),))
 BAD_REQUEST = Answer(400, b"The body ended too early.\n")
 NOT_FOUND = Answer(404, b"Not Found\n")
 METHOD_NOT_ALLOWED = Answer(405, b"Method Not Allowed\n", (("allow", "GET, POST"),))
@@ -41,13 +48,19 @@ TOO_LARGE = Answer(413, b"The body is larger than a callback may be.\n", (("conn
 ENCODED = Answer(415, b"Send the body without Content-Encoding.\n", (("connection", "close"),))
 FULL = Answer(503, b"Too many callbacks are waiting; try again.\n", RETRY_AFTER)
 UNAVAILABLE = Answer(503, b"The callback could not be stored; try again.\n", RETRY_AFTER)
+UNREADABLE: dict[type[Unreadable], Answer] = {
+    BodyTooLarge: TOO_LARGE,
+    BodyIncomplete: BAD_REQUEST,
+    BodyLate: LATE,
+    NoRoom: FULL,
+}
 
 
 class Receiver:
     """Answer ``/webhooks/whatsapp`` (shared apps) and ``/webhooks/whatsapp/<slug or UUID>``."""
 
-    def __init__(self, *, routes: Routes, inbox: Inbox, max_body: int) -> None:
-        self._routes, self._inbox, self._max_body = routes, inbox, max_body
+    def __init__(self, *, routes: Routes, inbox: Inbox, budget: Budget, max_body: int) -> None:
+        self._routes, self._inbox, self._budget, self._max_body = routes, inbox, budget, max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one HTTP request (ASGI)."""
@@ -91,22 +104,26 @@ class Receiver:
         if headers.get(b"content-encoding", b"identity") != b"identity":
             return ENCODED
         try:
-            body = await read_body(headers, receive, limit=self._max_body)
-        except BodyTooLarge:
-            logger.warning("whatsapp callback too large", extra={"tenant": _shown(segment)})
-            return TOO_LARGE
-        except BodyIncomplete:
-            return BAD_REQUEST
-        signed = headers.get(b"x-hub-signature-256")
-        route = await self._routes.find(segment, lambda r: _is_signed(body, signed, r))
-        if route is None or signed is None:
+            # Before the body: whoever has no signature gets none of our memory.
+            digest = signature.digest_in(headers.get(b"x-hub-signature-256"))
+            with Reading(self._budget, self._max_body, BODY_SECONDS) as reading:
+                whole = reading.begin(headers, receive)
+                body = await reading.rest() if whole is None else whole
+                route = await self._routes.find(segment, lambda r: _is_signed(body, digest, r))
+        except signature.InvalidSignature:
+            route = None
+        except Unreadable as error:
+            logger.warning(
+                "whatsapp callback not read",
+                extra={"tenant": _shown(segment), "error": type(error).__name__},
+            )
+            return UNREADABLE[type(error)]
+        if route is None:
             logger.warning(
                 "WhatsApp webhook signature validation failed", extra={"tenant": _shown(segment)}
             )
             return UNAUTHORIZED
-        return await self._store(
-            Received(route.tenant_id, body, bytes.fromhex(signed[7:].decode()))
-        )
+        return await self._store(Received(route.tenant_id, body, digest))
 
     async def _store(self, received: Received) -> Answer:
         try:
@@ -118,12 +135,9 @@ class Receiver:
         return OK
 
 
-def _is_signed(body: bytes, signed: bytes | None, route: Route) -> bool:
-    try:
-        signature.verify(body, signed, route.app_secrets)
-    except signature.InvalidSignature:
-        return False
-    return True
+def _is_signed(body: bytes, digest: bytes, route: Route) -> bool:
+    # A tenant without a secret takes as long to refuse as one that does not exist.
+    return signature.fits(body, digest, route.app_secrets or DECOY.app_secrets)
 
 
 def _is_echoable(challenge: str) -> bool:

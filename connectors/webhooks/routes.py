@@ -28,6 +28,7 @@ DECOY = Route(UUID(int=0), "", (os.urandom(32),), (os.urandom(32),))
 
 T = TypeVar("T")
 RunSync = Callable[[Callable[[], T]], Awaitable[T]]
+NEVER = float("inf")
 
 
 class DirectoryUnavailable(Exception):
@@ -39,9 +40,12 @@ class Routes:
     thread.
     """
 
-    def __init__(self, *, run_sync: RunSync[object]) -> None:
+    def __init__(self, *, run_sync: RunSync[Directory | None]) -> None:
         self._run_sync = run_sync
+        # As loaded; and without what has expired since.
         self._directory: Directory | None = None
+        self._live: Directory | None = None
+        self._next_expiry = NEVER
         self._checked_at = 0.0
         self._lock = asyncio.Lock()
 
@@ -80,21 +84,36 @@ class Routes:
     async def refresh(self) -> None:
         """Load the directory again if it has changed."""
         async with self._lock:
-            await self._run_sync(self._load_if_changed)
-            self._checked_at = time.monotonic()
+            await self._load()
 
     def _lookup(self, segment: str) -> Route:
-        return (self._directory and self._directory.find(segment)) or DECOY
+        if time.time() >= self._next_expiry and self._directory is not None:
+            self._show(self._directory.at(datetime.now(UTC)))
+        return (self._live and self._live.find(segment)) or DECOY
 
     async def _recheck(self) -> None:
-        if time.monotonic() - self._checked_at < RECHECK_SECONDS:
-            return
+        """Refresh, unless that was done a moment ago: by whoever we waited for, for instance."""
         with suppress(Exception):  # the watcher logs it; the answer here is a refusal
-            await self.refresh()
+            async with self._lock:
+                if time.monotonic() - self._checked_at >= RECHECK_SECONDS:
+                    await self._load()
 
-    def _load_if_changed(self) -> None:
+    async def _load(self) -> None:
+        try:
+            found = await self._run_sync(self._load_if_changed)
+        finally:  # a database that is away is not asked by every stranger either
+            self._checked_at = time.monotonic()
+        if found is not None:
+            self._directory = found
+            self._show(found)
+
+    def _show(self, live: Directory) -> None:
+        self._live = live
+        self._next_expiry = live.next_expiry.timestamp() if live.next_expiry else NEVER
+
+    def _load_if_changed(self) -> Directory | None:
         now, known = datetime.now(UTC), self._directory
         expired = known is not None and known.next_expiry is not None and known.next_expiry <= now
         if known is not None and not expired and directory.current_version() == known.version:
-            return
-        self._directory = directory.load(now)
+            return None
+        return directory.load(now)

@@ -6,16 +6,15 @@ import asyncio
 import os
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import date, datetime
-from uuid import UUID
+from datetime import datetime
 
 import psycopg
 from psycopg import AsyncConnection
 
+from connectors.webhooks.ciphers import DayCiphers, RunSync
 from connectors.webhooks.inbox import Row
-from workspaces import keys
+from workspaces.daykeys import Pair
 from workspaces.envelope import Cipher
 
 BLOCK = 1000  # ids per step of the sequence, as the migration made it
@@ -44,7 +43,7 @@ class PostgresStore:
         self._connection: AsyncConnection | None = None
         self._away_until = 0.0
         self._ids: deque[int] = deque()
-        self._ciphers: dict[tuple[UUID, date], tuple[float, Cipher]] = {}
+        self._ciphers = DayCiphers(run_sync=run_sync)
 
     async def take_ids(self, count: int) -> list[int]:
         """Return ``count`` ids, fetching blocks of 1,000 from the sequence where needed."""
@@ -57,14 +56,9 @@ class PostgresStore:
             self._ids.extend(range(start, start + BLOCK))
         return [self._ids.popleft() for _ in range(count)]
 
-    async def ciphers(self, wanted: set[tuple[UUID, date]]) -> dict[tuple[UUID, date], Cipher]:
-        """Return the ciphers, from memory for up to ``keys.CACHE_SECONDS``."""
-        now = asyncio.get_running_loop().time()
-        known = self._ciphers
-        stale = [pair for pair in wanted if pair not in known or known[pair][0] < now]
-        if stale:
-            await self._run_sync(lambda: self._load(stale, now + keys.CACHE_SECONDS))
-        return {pair: known[pair][1] for pair in wanted}
+    async def ciphers(self, wanted: set[Pair]) -> dict[Pair, Cipher]:
+        """Return the ciphers of those who have one."""
+        return await self._ciphers.of(wanted)
 
     async def commit(self, received_at: datetime, rows: list[Row]) -> None:
         """Insert the rows and their pointers in one statement, which is its own transaction.
@@ -90,6 +84,14 @@ class PostgresStore:
         cursor = await connection.execute("SELECT nextval('webhook_delivery_blocks')")
         (start,) = await cursor.fetchone() or (0,)
         return int(start)
+
+    async def answers(self) -> bool:
+        """Whether the database answers a trivial question on a connection of ours."""
+        try:
+            await (await self._connected()).execute("SELECT 1")
+        except psycopg.Error:
+            return False
+        return True
 
     def hang_up(self) -> None:
         """Make a statement that the server does not answer fail at once, by ending its socket."""
@@ -121,12 +123,6 @@ class PostgresStore:
         except psycopg.OperationalError:
             self._away_until = clock() + AWAY_SECONDS
             raise
-
-    def _load(self, wanted: list[tuple[UUID, date]], until: float) -> None:
-        if len(self._ciphers) > 20_000:
-            self._ciphers.clear()
-        for tenant_id, day in wanted:
-            self._ciphers[tenant_id, day] = (until, keys.day_cipher(tenant_id, day))
 
 
 def _parameters(received_at: datetime, rows: list[Row]) -> dict[str, object]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from celery import shared_task
 from django.db import InterfaceError, OperationalError, connection
 
 from connectors.webhooks import draining, partitions, replay, retention
+from workspaces import daykeys
 
 logger = logging.getLogger("sigma.whatsapp.processing")
+
+# The task runs every hour: tomorrow's keys are made in time though a run or two fail.
+KEYS_FROM_HOUR = 20
 
 
 @contextmanager
@@ -47,9 +51,14 @@ def release() -> None:
 
 @shared_task(name="maintenance.partitions", queue="maintenance")
 def make_partitions() -> None:
-    """Make the partitions of the coming days."""
+    """Make the partitions of the coming days and, in the evening, tomorrow's keys: at midnight all
+    tenants would want theirs at once.
+    """
     with _until_the_next_time("partitions"):
-        partitions.ensure(datetime.now(UTC).date())
+        now = datetime.now(UTC)
+        partitions.ensure(now.date())
+        if now.hour >= KEYS_FROM_HOUR:
+            daykeys.prepare(now.date() + timedelta(days=1))
 
 
 @shared_task(name="maintenance.purge", queue="maintenance")

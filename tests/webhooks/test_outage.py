@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -21,6 +22,7 @@ from tests.conftest import Cast
 from tests.webhooks.conftest import Web
 from tests.webhooks.deliveries import callback, text
 from tests.webhooks.proxy import Proxy
+from workspaces.models import TenantSecret
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -116,6 +118,17 @@ def test_it_says_that_it_knows_no_tenant_yet(
 
     wait_for(lambda: web.post(acme, b"{}").status_code == 200)
     wait_for(lambda: web.client.get("/healthz").status_code == 200)
+
+
+def test_it_forgets_an_expired_secret_while_the_database_is_away(
+    proxy: Proxy, acme: Cast, request: pytest.FixtureRequest, wait_for
+) -> None:
+    TenantSecret.objects.update(expires_at=datetime.now(UTC) + timedelta(seconds=3))
+    web: Web = request.getfixturevalue("web")
+    assert web.post(acme, b"{}").status_code == 200
+    proxy.cut()
+    assert_refused(web.post(acme, b"{}"))
+    wait_for(lambda: web.post(acme, b"{}").status_code == 401)
 
 
 def test_it_refuses_at_once_when_the_queue_is_full(

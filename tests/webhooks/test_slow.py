@@ -1,0 +1,205 @@
+"""Callers who hold back their bodies hold neither memory nor threads."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connection, transaction
+
+import sigma.asgi
+from connectors.cloud_api import signature
+from connectors.models import WebhookDelivery
+from connectors.webhooks import receiver
+from connectors.webhooks.routes import DirectoryUnavailable, Routes
+from tests.conftest import Cast
+from tests.webhooks.conftest import Web
+from tests.webhooks.test_concurrency import waiting
+from workspaces.models import TenantSecret
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SIGNED = {"X-Hub-Signature-256": "sha256=" + "0" * 64}
+MEGABYTES = 3_000_000
+
+Begin = Callable[..., socket.socket]
+
+
+@pytest.fixture
+def begin(web: Web) -> Iterator[Begin]:
+    """Begin a POST of 3 MB and leave it there."""
+    with ExitStack() as lines:
+
+        def send(path: str, *, body: bytes = b"", size: int = MEGABYTES, **headers: str):
+            line = lines.enter_context(socket.create_connection(("127.0.0.1", web.port)))
+            fields = {"Host": "127.0.0.1", "Content-Length": str(size), **headers}
+            head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+            line.sendall(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
+            line.settimeout(5)
+            return line
+
+        yield send
+
+
+def status(line: socket.socket) -> int:
+    return int(line.recv(1000).split()[1])
+
+
+class TestReceiver:
+    @pytest.mark.parametrize("headers", [{}, {"X-Hub-Signature-256": "sha256=short"}])
+    def test_it_refuses_what_is_not_signed_before_the_body(
+        self, acme: Cast, begin: Begin, headers: dict[str, str]
+    ) -> None:
+        answer = begin(acme.path, **headers).recv(1000)
+        assert b" 401 " in answer
+        assert answer.endswith(b"Unauthorized\n")
+
+    @pytest.mark.parametrize("body", [b"", b"{"])
+    def test_it_gives_up_on_a_body_that_does_not_come(
+        self, acme: Cast, begin: Begin, body: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(receiver, "BODY_SECONDS", 0.1)
+        assert status(begin(acme.path, body=body, **SIGNED)) == 408
+
+    def test_it_reads_no_more_at_once_than_it_has_room_for(
+        self, settings, acme: Cast, request: pytest.FixtureRequest, wait_for
+    ) -> None:
+        settings.SIGMA_INBOX_MAX_BYTES = 4_000_000
+        begin: Begin = request.getfixturevalue("begin")
+        web: Web = request.getfixturevalue("web")
+        held = begin(acme.path, body=b"{", **SIGNED)
+        wait_for(lambda: web.post(acme, b" " * MEGABYTES).status_code == 503)
+
+        assert web.post(acme, b"{}").status_code == 200  # small ones go on
+        held.close()
+
+        wait_for(lambda: web.post(acme, b" " * MEGABYTES).status_code == 200)
+
+    def test_it_counts_what_comes_in_chunks(
+        self, settings, acme: Cast, request: pytest.FixtureRequest
+    ) -> None:
+        settings.SIGMA_INBOX_MAX_BYTES = 1_000_000
+        web: Web = request.getfixturevalue("web")
+        signed = {"X-Hub-Signature-256": signature.sign(b" " * MEGABYTES, b"x")}
+        chunks = (b" " * 100_000 for _ in range(30))
+        answer = web.client.post(acme.path, content=chunks, headers=signed)
+        assert answer.status_code == 503
+
+    def test_it_takes_as_long_to_refuse_a_tenant_without_a_secret(
+        self, acme: Cast, globex: Cast, request, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        TenantSecret.objects.filter(tenant=globex.tenant).delete()
+        web: Web = request.getfixturevalue("web")
+        digests: list[bytes] = []
+        digest = hmac.digest
+        monkeypatch.setattr(hmac, "digest", lambda *a: digests.append(a[1]) or digest(*a))
+
+        for path in (acme.path, globex.path, "/webhooks/whatsapp/nobody"):
+            digests.clear()
+            assert web.client.post(path, content=b"{}", headers=SIGNED).status_code == 401
+            assert digests == [b"{}"]
+
+
+def test_it_asks_the_database_once_for_many_strangers() -> None:
+    visits: list[object] = []
+
+    async def count(function: Callable[[], object]) -> None:
+        visits.append(function)
+        await asyncio.sleep(0)
+
+    async def knock() -> list[object]:
+        routes = Routes(run_sync=count)
+        strangers = [routes.find("nobody", lambda _: False) for _ in range(500)]
+        return await asyncio.gather(*strangers, return_exceptions=True)
+
+    assert all(isinstance(answer, DirectoryUnavailable) for answer in asyncio.run(knock()))
+    assert len(visits) == 1
+
+
+class TestInbox:
+    """Somebody holds the table; the database is there."""
+
+    @pytest.fixture
+    def one_each(self, settings) -> None:
+        settings.SIGMA_INBOX_MAX_BATCH = 1
+
+    def test_it_spares_those_who_wait_behind_a_batch_that_fails(
+        self, one_each: None, acme: Cast, web: Web, wait_for
+    ) -> None:
+        assert web.post(acme, b"{}").status_code == 200
+        with ThreadPoolExecutor(2) as clients:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("LOCK TABLE webhook_pending IN EXCLUSIVE MODE")
+                first = clients.submit(web.post, acme, b"{}")
+                wait_for(waiting)
+                behind = clients.submit(web.post, acme, b"{}")
+                assert first.result().status_code == 503
+            assert behind.result().status_code == 200
+
+    def test_it_refuses_all_where_the_next_batch_fails_too(
+        self, one_each: None, acme: Cast, web: Web, wait_for
+    ) -> None:
+        assert web.post(acme, b"{}").status_code == 200
+        with ThreadPoolExecutor(5) as clients, transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE webhook_pending IN EXCLUSIVE MODE")
+            started = datetime.now(UTC)
+            answers = list(clients.map(lambda _: web.post(acme, b"{}"), range(5)))
+            assert {answer.status_code for answer in answers} == {503}
+            assert (datetime.now(UTC) - started).total_seconds() < 5
+
+    def test_it_commits_large_bodies_a_few_at_a_time(self, acme: Cast, web: Web, wait_for) -> None:
+        assert web.post(acme, b"{}").status_code == 200
+        with ThreadPoolExecutor(7) as clients:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("LOCK TABLE webhook_pending IN EXCLUSIVE MODE")
+                first = clients.submit(web.post, acme, b"{}")
+                wait_for(waiting)
+                rest = [clients.submit(web.post, acme, b" " * MEGABYTES) for _ in range(6)]
+                assert first.result().status_code == 503
+            assert [answer.result().status_code for answer in rest] == [200] * 6
+        large = WebhookDelivery.objects.filter(size=MEGABYTES)
+        assert large.values("received_at").distinct().count() >= 3
+
+
+class TestDjango:
+    def test_it_answers_while_many_hold_back_their_bodies(self, web: Web, begin: Begin) -> None:
+        for _ in range(20):
+            begin("/admin/login/", body=b"username=")
+        assert web.client.get("/healthz").status_code == 200
+        assert web.client.get("/admin/login/").status_code == 200
+
+    def test_it_says_how_it_is_while_every_thread_is_busy(
+        self, settings, acme: Cast, request: pytest.FixtureRequest, wait_for
+    ) -> None:
+        settings.SIGMA_WEB_THREADS = 1
+        web: Web = request.getfixturevalue("web")
+        query, key = {"query": "{ __typename }"}, {"Authorization": f"Bearer {acme.api_key}"}
+        with ThreadPoolExecutor(1) as client:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE")
+                busy = client.submit(web.client.post, "/graphql", json=query, headers=key)
+                wait_for(waiting)
+                assert web.client.get("/healthz").status_code == 200
+            assert busy.result().status_code == 200
+
+    def test_it_refuses_a_body_that_is_too_large_or_too_slow(
+        self, web: Web, begin: Begin, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sigma.asgi, "BODY_SECONDS", 0.1)
+        assert status(begin("/admin/login/")) == 408
+        assert status(begin("/admin/login/", size=30_000_000)) == 413
+
+    def test_it_hands_django_a_body_in_chunks_whole(self, acme: Cast, web: Web) -> None:
+        query = b'{"query": "{ __typename }"}'
+        headers = {
+            "Authorization": f"Bearer {acme.api_key}", "Content-Type": "application/json",
+            "Content-Length": str(len(query)),
+        }  # fmt: skip
+        chunks = iter([query[:5], query[5:]])
+        assert web.client.post("/graphql", content=chunks, headers=headers).status_code == 200
