@@ -6,13 +6,14 @@ import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from connectors.models import WebhookDelivery
+from connectors.webhooks import tasks
 from tests.conftest import Cast
 from tests.webhooks.conftest import Web
 from tests.webhooks.deliveries import callback, text
@@ -139,6 +140,13 @@ class TestDayKeys:
         prepared = set(RawKey.objects.values_list("tenant_id", flat=True))
         assert acme.tenant.id in prepared
         assert globex.tenant.id not in prepared
+
+    def test_it_makes_tomorrows_keys_in_the_evening(
+        self, acme: Cast, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tasks, "KEYS_FROM_HOUR", 0)
+        tasks.make_partitions()
+        assert RawKey.objects.get(tenant_id=acme.tenant.id).day > datetime.now(UTC).date()
 
     def test_it_makes_the_others_keys_while_somebody_is_making_one(
         self, acme: Cast, globex: Cast, now: datetime
