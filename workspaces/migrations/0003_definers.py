@@ -23,8 +23,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp 
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('number:' || number, 0));
     RETURN EXISTS (
-        SELECT FROM public.workspaces w
-        WHERE w.external_id = number AND w.platform = which_platform
+        SELECT FROM public.workspaces w JOIN public.tenants t ON t.id = w.tenant_id
+        WHERE t.status <> 'ERASING' AND w.external_id = number AND w.platform = which_platform
           AND w.tenant_id <> who AND w.is_active
     );
 END $$;
