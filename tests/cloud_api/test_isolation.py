@@ -111,3 +111,20 @@ def test_it_isolates_each_part_of_a_broken_standby(standby: object) -> None:
     for update in parse(sent, RECEIVED_AT):
         (alone,) = parse(isolate(sent, [update.path]), RECEIVED_AT)
         assert (alone.events, alone.problem) == (update.events, update.problem)
+
+
+def test_it_copies_nothing_that_nobody_reads_with_every_update() -> None:
+    body = tree("text")
+    value = value_of(body)
+    value["messages"] = [{**value["messages"][0], "id": f"wamid.{n}"} for n in range(50)]
+    value["contacts"][0]["junk"] = "x" * 10_000
+    for place in (body, body["entry"][0], body["entry"][0]["changes"][0], value):
+        place["new_in_2030"] = "x" * 10_000
+    sent = json.dumps(body).encode()
+    updates = parse(sent, RECEIVED_AT)
+
+    together = isolate(sent, [update.path for update in updates])
+
+    assert len(together) < 30_000  # the contact of all of them once
+    assert b"new_in_2030" not in together
+    assert [u.events for u in parse(together, RECEIVED_AT)] == [u.events for u in updates]

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from random import Random
 from urllib.parse import quote
 
@@ -233,3 +234,24 @@ def test_it_owes_everything_that_a_killed_worker_had_in_hand(
         assert Message.objects.filter(tenant_id=cast.tenant.id).count() == 6
         entry = ledger.read(cast.tenant.id, verify=True)
         assert (entry.accepted, entry.dead, entry.balanced) == (10 + extra, extra, True)
+
+
+def test_it_notes_an_attempt_at_what_waited_long_before_it_may_die_of_it(
+    acme: Cast, globex: Cast, wait_for
+) -> None:
+    at = datetime.now(UTC) - timedelta(minutes=1)
+    for cast in (acme, globex):
+        body = callback(cast.workspace.external_id, messages=[text("wamid.1")])
+        deliver(cast.tenant.id, body, at=at)
+
+    with nobody_can_finish():
+        worker = start_worker_process()
+        wait_for(waiting, seconds=20)
+        worker.kill()
+        worker.wait()
+
+    assert list(WebhookPending.objects.values_list("attempts", flat=True)) == [1, 1]
+    assert process_batch(100) == 0  # for a moment they are the dead worker's
+    WebhookPending.objects.update(tried_at=at)
+    wait_for(lambda: process_batch(100) == 2)
+    assert Message.objects.count() == 2

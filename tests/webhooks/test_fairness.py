@@ -77,3 +77,22 @@ def test_it_finishes_the_oldest_first(acme: Cast, globex: Cast) -> None:
     process_batch(10)
 
     assert {(row,) for row in Message.objects.values_list("delivery_id", flat=True)} == oldest
+
+
+def test_it_bounds_a_batch_in_bytes_and_shares_those_too(acme: Cast, globex: Cast) -> None:
+    flood(acme, 5)
+    WebhookPending.objects.update(size=3_000_000)
+    flood(globex, 50)
+
+    assert process_batch(100) == 51
+
+    assert Message.objects.filter(tenant_id=globex.tenant.id).count() == 50
+    assert process_batch(100) == 1
+
+
+def test_it_takes_one_callback_however_large(acme: Cast, globex: Cast) -> None:
+    for cast in (acme, globex):
+        flood(cast, 2)
+    WebhookPending.objects.update(size=9_000_000)
+
+    assert [process_batch(100) for _ in range(5)] == [1, 1, 1, 1, 0]

@@ -122,3 +122,19 @@ def test_it_quarantines_what_comes_for_an_inactive_workspace_until_it_is_active(
 
     assert Message.objects.count() == 1
     assert ledger.read(acme.tenant.id, verify=True).balanced
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_it_learns_an_account_unless_another_tenant_has_it(
+    acme: Cast, globex: Cast, taken: bool
+) -> None:
+    """Whoever signs with his own app may name any account."""
+    Workspace.objects.filter(pk=acme.workspace.pk).update(waba_id="")
+    named = globex.workspace.waba_id if taken else "777"
+    deliver(acme.tenant.id, callback(acme.workspace.external_id, named, messages=[text("wamid.A")]))
+
+    process_batch(10)
+
+    acme.workspace.refresh_from_db()
+    assert acme.workspace.waba_id == ("" if taken else "777")
+    assert Message.objects.count() == 1

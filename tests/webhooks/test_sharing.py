@@ -133,3 +133,29 @@ def test_it_balances_on_the_command_line_too(acme: Cast, globex: Cast) -> None:
     work()
 
     call_command("ledger", "--verify", stdout=StringIO())  # exits 1 where it does not
+
+
+def test_it_numbers_a_batch_out_of_one_block(acme: Cast, globex: Cast) -> None:
+    for number in range(3):
+        deliver(INSTALLATION, message_for(acme, f"wamid.{number}", "For acme"))
+        deliver(INSTALLATION, message_for(globex, f"wamid.{number}", "For globex"))
+
+    process_batch(10)
+
+    ids = sorted(WebhookDelivery.objects.values_list("id", flat=True))
+    assert ids == list(range(ids[0], ids[0] + 6))
+    sizes = WebhookPending.objects.values_list("size", flat=True)
+    assert all(sizes)
+
+
+def test_it_hands_on_keys_that_nobody_knows_yet(acme: Cast, globex: Cast) -> None:
+    mine = message_for(acme, "wamid.A", "For acme")
+    mine["entry"][0]["changes"][0]["value"]["new_in_2030"] = "acme only"
+    deliver(INSTALLATION, envelope(mine, message_for(globex, "wamid.G", "For globex")))
+
+    work()
+
+    for cast, known in ((acme, True), (globex, False)):
+        kept = WebhookDelivery.objects.get(tenant_id=cast.tenant.id)
+        body = raw.open_body(bytes(kept.body), tenant_id=kept.tenant_id, delivery_id=kept.id)
+        assert (b"new_in_2030" in body) is known

@@ -1,0 +1,38 @@
+"""A drain works until nothing is owed, and leaves no place taken behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from connectors.webhooks import doorbell, draining
+from messaging.models import Message
+from tests.conftest import Cast
+from tests.webhooks.deliveries import callback, deliver, text
+
+pytestmark = pytest.mark.django_db
+
+
+def test_it_rings_again_for_what_came_while_it_was_leaving(
+    acme: Cast, globex: Cast, silent_doorbell: Callable[[], int], monkeypatch
+) -> None:
+    """The callbacks come between the removal of the key and the last look."""
+    broker, coming = doorbell.broker(), [acme, globex]
+    delete = broker.delete
+
+    def delete_and_deliver(key: str) -> None:
+        delete(key)
+        while coming:
+            cast = coming.pop()
+            body = callback(cast.workspace.external_id, messages=[text("wamid.1")])
+            deliver(cast.tenant.id, body)
+
+    monkeypatch.setattr(broker, "delete", delete_and_deliver)
+    broker.set(doorbell.key(1), "1", ex=doorbell.KEY_SECONDS)
+
+    assert draining.drain(1) == 2
+
+    assert Message.objects.count() == 2
+    assert silent_doorbell() == 1
+    assert not broker.exists(doorbell.key(1))
