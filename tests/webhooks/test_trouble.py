@@ -3,56 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from django.db import connection
 from django.db.models.functions import Length
 
 from connectors.models import DeadKind, WebhookDead, WebhookPending
-from connectors.webhooks import ledger, replay
+from connectors.webhooks import replay
 from connectors.webhooks.processing import process_batch
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.webhooks.deliveries import callback, deliver, text
-from workspaces import keys, provisioning
-from workspaces.models import INSTALLATION_ID, RawKey, Tenant, TenantStatus
+from tests.webhooks.trouble import NUMBER, dead_rows, places, refused
+from workspaces import keys
+from workspaces.models import INSTALLATION_ID, RawKey
 
 pytestmark = pytest.mark.django_db
 
 INSTALLATION = UUID(INSTALLATION_ID)
 LOST, KEPT = ("lost", os.urandom(32)), ("kept", os.urandom(32))
 POISON = "poisonous_field"
-NUMBER = "300000000000003"
 
 
 def post(cast: Cast, wamid: str, **more: object) -> dict:
     return callback(cast.workspace.external_id, messages=[text(wamid)], **more)
-
-
-def places(tenant_id: UUID) -> tuple[int, int, int]:
-    """Return where the tenant's updates are: processed, quarantined, dead."""
-    entry = ledger.read(tenant_id, verify=True)
-    assert entry.balanced
-    return entry.processed, entry.quarantined, entry.dead
-
-
-def dead_rows() -> list[int]:
-    return list(WebhookDead.objects.order_by("id").values_list("id", flat=True))
-
-
-@contextmanager
-def refused(condition: str) -> Iterator[None]:
-    """For a while the real table refuses rows that were set aside."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"ALTER TABLE webhook_dead ADD CONSTRAINT poison CHECK ({condition}) NOT VALID"
-        )
-        yield
-        cursor.execute("ALTER TABLE webhook_dead DROP CONSTRAINT poison")
 
 
 @pytest.mark.parametrize("poisoned", [(0,), (4,), (1, 2), (0, 1, 2, 3, 4)])
@@ -205,62 +180,3 @@ def test_it_makes_no_large_rows_of_a_small_callback(acme: Cast, globex: Cast, be
     replay.replay(dead_rows())
     assert places(acme.tenant.id) == (0, 0, 400)
     assert places(globex.tenant.id) == (1, 0, 0)
-
-
-def test_it_releases_all_updates_of_a_row(acme: Cast, globex: Cast) -> None:
-    messages = [text(f"wamid.{number}", sender=f"1555010{number:04}") for number in range(300)]
-    people = [{"wa_id": message["from"], "profile": {"name": "A"}} for message in messages]
-    for cast in (acme, globex):
-        body = callback(NUMBER, messages=messages, contacts=people)
-        body["entry"][0]["changes"][0]["value"]["metadata"]["junk"] = "x" * 100_000
-        deliver(cast.tenant.id, body)
-    process_batch(10)
-    provisioning.create_workspace(tenant_id=acme.tenant.id, name="New", external_id=NUMBER)
-
-    replay.replay(replay.releasable())
-
-    assert places(acme.tenant.id) == (300, 0, 0)
-    assert places(globex.tenant.id) == (0, 300, 0)
-    named = Message.objects.filter(contact__display_name="A", tenant_id=acme.tenant.id)
-    assert named.count() == 300
-
-
-def quarantined(*casts: Cast) -> None:
-    """Set an update aside for each, and give each the workspace it waited for."""
-    for number, cast in enumerate(casts):
-        deliver(cast.tenant.id, callback(f"{NUMBER}{number}", messages=[text("wamid.Q")]))
-    process_batch(10)
-    for number, cast in enumerate(casts):
-        provisioning.create_workspace(
-            tenant_id=cast.tenant.id, name="New", external_id=f"{NUMBER}{number}"
-        )
-
-
-def test_it_releases_nothing_to_a_tenant_on_its_way_out(acme: Cast, globex: Cast) -> None:
-    quarantined(acme, globex)
-    Tenant.objects.filter(pk=acme.tenant.pk).update(status=TenantStatus.ERASING)
-
-    assert replay.replay(replay.releasable()) == 1
-
-    assert Message.objects.get().tenant_id == globex.tenant.id
-    assert replay.releasable() == []
-
-
-def test_it_replays_the_rest_where_one_row_fails(acme: Cast, globex: Cast) -> None:
-    quarantined(acme, globex)
-
-    with refused(f"state <> 'REPLAYED' OR phone_number_id <> '{NUMBER}0'"):
-        assert replay.replay(dead_rows()) == 1
-
-    row = WebhookDead.objects.get(tenant_id=acme.tenant.id)
-    assert (row.reason, row.attempts) == ("Replay failed: IntegrityError", 2)
-    assert (places(acme.tenant.id), places(globex.tenant.id)) == ((0, 1, 0), (1, 0, 0))
-
-
-def test_it_stops_releasing_what_fails_every_time(acme: Cast, globex: Cast) -> None:
-    quarantined(acme, globex)
-    WebhookDead.objects.filter(tenant_id=acme.tenant.id).update(attempts=replay.MOST_ATTEMPTS)
-
-    assert replay.replay(replay.releasable()) == 1
-
-    assert Message.objects.get().tenant_id == globex.tenant.id
