@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from django.core.asgi import get_asgi_application
 
-from sigma.asgi import Application
+from connectors.webhooks.requests import Receive, Scope, Send
+from sigma.asgi import ASGI, HEALTH, Application
 
-application = Application()
-application._django = get_asgi_application()
+DJANGO = get_asgi_application()
+
+
+class DjangoByItself(Application):
+    """Hand pages straight to Django's handler, which reads bodies and watches callers itself."""
+
+    async def _serve(self, behind: ASGI, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == HEALTH:
+            await super()._serve(behind, scope, receive, send)
+        else:
+            await DJANGO(scope, receive, send)
+
+
+application = DjangoByItself()

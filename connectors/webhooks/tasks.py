@@ -29,27 +29,27 @@ def _until_the_next_time(task: str) -> Iterator[None]:
         connection.close()
 
 
-@shared_task(name="ingest.drain", queue="ingest")
+@shared_task(name="ingest.drain")
 def drain(*, slot: int = 0) -> None:
     """Process owed callbacks until none is left."""
     draining.drain(slot)
 
 
-@shared_task(name="ingest.sweep", queue="ingest")
+@shared_task(name="ingest.sweep")
 def sweep() -> None:
     """Find what a lost doorbell left."""
     with _until_the_next_time("sweep"):
         draining.sweep()
 
 
-@shared_task(name="ingest.release", queue="ingest")
+@shared_task(name="ingest.release")
 def release() -> None:
     """Replay quarantined updates whose phone number has a workspace by now."""
     with _until_the_next_time("release"):
         replay.replay(replay.releasable())
 
 
-@shared_task(name="maintenance.partitions", queue="maintenance")
+@shared_task(name="maintenance.partitions")
 def make_partitions() -> None:
     """Make the partitions of the coming days and, in the evening, tomorrow's keys: at midnight all
     tenants would want theirs at once.
@@ -61,7 +61,7 @@ def make_partitions() -> None:
             daykeys.prepare(now.date() + timedelta(days=1))
 
 
-@shared_task(name="maintenance.purge", queue="maintenance")
+@shared_task(name="maintenance.purge")
 def purge() -> None:
     """Destroy keys past every tenant's retention window, then delete what they sealed."""
     with _until_the_next_time("purge"):
