@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
@@ -16,7 +15,6 @@ from workspaces.models import INSTALLATION_ID, RawKey, Tenant, TenantStatus
 
 Pair = tuple[UUID, date]
 
-KEY_BYTES = 32
 # Rows of one statement that makes keys ahead.
 CHUNK = 500
 # The lock makes an erasure that begins wait for us; whoever only makes keys does not wait for us.
@@ -79,7 +77,7 @@ def prepare(day: date) -> int:
     """Make the keys of ``day`` that are missing, of all tenants; return how many were missing."""
     present = set(RawKey.objects.filter(day=day).values_list("tenant_id", flat=True))
     tenants = Tenant.objects.exclude(status=TenantStatus.ERASING).values_list("id", flat=True)
-    missing = [(one, day) for one in (UUID(INSTALLATION_ID), *tenants) if one not in present]
+    missing = [(one, day) for one in (INSTALLATION_ID, *tenants) if one not in present]
     for start in range(0, len(missing), CHUNK):
         _make_without_waiting(missing[start : start + CHUNK])
     return len(missing)
@@ -113,7 +111,7 @@ def _make(pairs: Sequence[Pair], statement: str) -> None:
         "installation": INSTALLATION_ID,
         "tenants": [tenant_id for tenant_id, _ in pairs],
         "days": [day for _, day in pairs],
-        "wrapped": [master.wrap(secrets.token_bytes(KEY_BYTES), place(*pair)) for pair in pairs],
+        "wrapped": [master.wrap(master.new_key(), place(*pair)) for pair in pairs],
     }
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)

@@ -142,7 +142,7 @@ def _open(secret: TenantSecret) -> bytes | None:
 def _installation() -> Route:
     configured = settings.SIGMA_WHATSAPP
     return Route(
-        UUID(INSTALLATION_ID),
+        INSTALLATION_ID,
         "",
         _present(configured.default_app_secret),
         _present(configured.verify_token),

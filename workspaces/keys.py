@@ -6,7 +6,6 @@ the key tables.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Sequence
 from datetime import date
 from uuid import UUID
@@ -19,7 +18,6 @@ from workspaces.envelope import CannotOpen, Cipher, KeyDestroyed, key_id_of
 from workspaces.models import KeyPurpose, RawKey, Tenant, TenantKey
 from workspaces.ttl import TtlCache
 
-KEY_BYTES = 32
 # How long a process may go on using a key after somebody destroyed it.
 CACHE_SECONDS = 30.0
 
@@ -38,7 +36,7 @@ class TenantHasNoKeys(Exception):
 def create_tenant_keys(tenant: Tenant) -> None:
     """Make the salt and the field key of a new tenant."""
     for purpose in KeyPurpose:
-        wrapped = master.wrap(secrets.token_bytes(KEY_BYTES), tenant_place(tenant.id, purpose))
+        wrapped = master.wrap(master.new_key(), tenant_place(tenant.id, purpose))
         TenantKey.objects.create(tenant=tenant, purpose=purpose, wrapped=wrapped)
 
 

@@ -7,6 +7,7 @@ unwrap.
 from __future__ import annotations
 
 import os
+import secrets
 from functools import cache
 
 from cryptography.exceptions import InvalidTag
@@ -17,6 +18,7 @@ from workspaces.envelope import CannotOpen
 
 VERSION = 1
 NONCE = 12
+KEY_BYTES = 32
 # The id of the key that the embedded default makes for itself.
 GENERATED_KEY_ID = "local"
 
@@ -33,6 +35,11 @@ def _ciphers(keys: tuple[tuple[str, bytes], ...]) -> dict[str, AESGCM]:
 def key_is_generated() -> bool:
     """Whether new keys are wrapped by the key that the embedded default made beside the data."""
     return bool(settings.SIGMA_MASTER_KEYS[0][0] == GENERATED_KEY_ID)
+
+
+def new_key() -> bytes:
+    """Return a fresh data key: 32 random bytes, for AES-256-GCM or HMAC-SHA256."""
+    return secrets.token_bytes(KEY_BYTES)
 
 
 def wrap(key: bytes, associated: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import RandomUUID
@@ -11,7 +13,7 @@ from django.db.models.functions import Now
 from workspaces.ids import uuid7
 
 # Callbacks of an app that several tenants share belong to no tenant until they are processed.
-INSTALLATION_ID = "00000000-0000-0000-0000-000000000000"
+INSTALLATION_ID = UUID(int=0)
 
 
 class Platform(models.IntegerChoices):

@@ -15,6 +15,7 @@ from itertools import accumulate
 from typing import Protocol
 from uuid import UUID
 
+from connectors.webhooks.raw import BODY
 from workspaces.envelope import Cipher, associated_data
 
 logger = logging.getLogger("sigma.whatsapp.webhooks")
@@ -25,7 +26,6 @@ HANG_UP_SECONDS = 0.1
 PROBE_SECONDS = 0.2
 # Bodies of one commit: what a slow disk writes within the time that a commit may take.
 BATCH_BYTES = 8_000_000
-PLACE = "webhook_deliveries.body"
 
 
 class InboxFull(Exception):
@@ -232,7 +232,7 @@ def _sealed(ids: Iterable[int], batch: list[Received], ciphers: dict[UUID, Ciphe
             size=len(received.body),
             digest=received.digest,
             sealed=ciphers[received.tenant_id].seal(
-                received.body, associated_data(received.tenant_id, PLACE, row_id)
+                received.body, associated_data(received.tenant_id, BODY, row_id)
             ),
         )
         for row_id, received in zip(ids, batch, strict=True)

@@ -10,6 +10,7 @@ from workspaces import keys
 from workspaces.envelope import CannotOpen, associated_data
 
 BODY = "webhook_deliveries.body"
+BLOCK = 1000  # ids per step of the sequence of delivery ids, as the migration made it
 
 
 def open_body(sealed: bytes, *, tenant_id: UUID, delivery_id: int) -> bytes:

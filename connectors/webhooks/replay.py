@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
@@ -48,7 +49,7 @@ def releasable(limit: int = 500) -> list[int]:
     Those of shared apps count once exactly one tenant claims the number. A tenant that is being
     erased does not count.
     """
-    parameters: dict[str, str | int] = {
+    parameters: dict[str, UUID | int] = {
         "shared": INSTALLATION_ID,
         "limit": limit,
         "attempts": MOST_ATTEMPTS,

@@ -118,7 +118,7 @@ def _owners(now: datetime) -> list[Purged]:
     tenants = Tenant.objects.order_by("slug")
     owners = [(tenant.id, tenant.slug, cutoff(tenant.retention_days, now)) for tenant in tenants]
     shared = cutoff(INSTALLATION_RETENTION_DAYS, now)
-    owners.append((UUID(INSTALLATION_ID), "(shared apps)", shared))
+    owners.append((INSTALLATION_ID, "(shared apps)", shared))
     return [Purged(*owner, keys=0, callbacks=0, set_aside=0) for owner in owners]
 
 

@@ -7,7 +7,7 @@ own key and owed anew, so that one tenant's Raw never holds another's words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,17 +16,15 @@ from django.db import connection
 from connectors.cloud_api.parsing import Path, Update
 from connectors.models import DeadKind, WebhookDelivery, WebhookPending
 from connectors.webhooks.outcomes import Callback, Outcome
-from connectors.webhooks.raw import BODY
+from connectors.webhooks.raw import BLOCK, BODY
 from workspaces import keys
 from workspaces.envelope import associated_data
 from workspaces.models import INSTALLATION_ID, TenantStatus, Workspace
 
-INSTALLATION = UUID(INSTALLATION_ID)
 NOBODY = "No tenant has this phone number or WhatsApp Business Account."
 SEVERAL = "Several tenants claim this phone number or WhatsApp Business Account."
 # Updates that stand for more than one change.
 BROAD = ("envelope", "entry", "changes")
-BLOCK = 1000  # ids per step of the sequence, as the migration made it
 
 Owners = dict[str, set[UUID]]
 
@@ -42,7 +40,7 @@ class Share:
 
 def is_shared(callback: Callback) -> bool:
     """Return whether a callback came to ``/webhooks/whatsapp``, without a tenant."""
-    return callback.tenant_id == INSTALLATION
+    return callback.tenant_id == INSTALLATION_ID
 
 
 def hand_out(entries: Sequence[tuple[Callback, list[Update]]], outcome: Outcome) -> None:
@@ -65,10 +63,10 @@ def hand_out(entries: Sequence[tuple[Callback, list[Update]]], outcome: Outcome)
             whole = len(part) == len(updates)
             body = callback.body if whole else callback.isolate(_changes(part))
             shares.append(Share(tenant_id, callback, body))
-            outcome.tallies[INSTALLATION].processed += len(part)
+            outcome.tallies[INSTALLATION_ID].processed += len(part)
     _file(shares)
     removed = _remove([callback for callback, _ in entries])
-    outcome.tallies[INSTALLATION].purged_callbacks += removed
+    outcome.tallies[INSTALLATION_ID].purged_callbacks += removed
 
 
 def _changes(updates: Sequence[Update]) -> list[Path]:
@@ -84,17 +82,19 @@ def _changes(updates: Sequence[Update]) -> list[Path]:
 
 def _owners(updates: Sequence[Update]) -> tuple[Owners, Owners]:
     rows = Workspace.objects.filter(is_active=True).exclude(tenant__status=TenantStatus.ERASING)
-    numbers: Owners = {}
-    for number, tenant_id in rows.filter(
-        external_id__in={update.phone_number_id for update in updates if update.phone_number_id}
-    ).values_list("external_id", "tenant_id"):
-        numbers.setdefault(number, set()).add(tenant_id)
-    wabas: Owners = {}
-    for waba_id, tenant_id in rows.filter(
-        waba_id__in={update.waba_id for update in updates if update.waba_id}
-    ).values_list("waba_id", "tenant_id"):
-        wabas.setdefault(waba_id, set()).add(tenant_id)
-    return numbers, wabas
+    numbers = {update.phone_number_id for update in updates if update.phone_number_id}
+    wabas = {update.waba_id for update in updates if update.waba_id}
+    return (
+        _tenants_by(rows.filter(external_id__in=numbers).values_list("external_id", "tenant_id")),
+        _tenants_by(rows.filter(waba_id__in=wabas).values_list("waba_id", "tenant_id")),
+    )
+
+
+def _tenants_by(pairs: Iterable[tuple[str, UUID]]) -> Owners:
+    owners: Owners = {}
+    for key, tenant_id in pairs:
+        owners.setdefault(key, set()).add(tenant_id)
+    return owners
 
 
 def _file(shares: Sequence[Share]) -> None:
@@ -142,6 +142,6 @@ def _remove(callbacks: Sequence[Callback]) -> int:
     removed, _ = WebhookDelivery.objects.filter(
         id__in=[callback.delivery_id for callback in callbacks],
         received_at__range=(min(moments), max(moments)),
-        tenant_id=INSTALLATION,
+        tenant_id=INSTALLATION_ID,
     ).delete()
     return removed

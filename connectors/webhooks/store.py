@@ -14,10 +14,10 @@ from psycopg import AsyncConnection
 
 from connectors.webhooks.ciphers import DayCiphers, RunSync
 from connectors.webhooks.inbox import Row
+from connectors.webhooks.raw import BLOCK
 from workspaces.daykeys import Pair
 from workspaces.envelope import Cipher
 
-BLOCK = 1000  # ids per step of the sequence, as the migration made it
 # A database that is recovering is not asked again by every callback that arrives meanwhile.
 AWAY_SECONDS = 0.25
 # Array parameters go in binary: as text they are 2.6 times slower.

@@ -1,36 +1,17 @@
 """The documents that users were given, word for word; only ids are filled in."""
 
-# ruff: noqa: E501 - word for word
 from __future__ import annotations
 
 import pytest
 
 from tests.conftest import Cast
+from tests.contract.conftest import block
 from tests.graphql.conftest import Gql, write
 
 pytestmark = pytest.mark.django_db
 
-CREATE_WORKSPACE = """
-mutation CreateWhatsAppWorkspace {
-  createWorkspace(input: {
-    tenantId: "your-tenant-uuid"
-    name: "WhatsApp Business Support"
-    platform: WHATS_APP
-    externalId: "123456789012345"  # Your Phone Number ID
-  }) {
-    success
-    workspace { id name platform externalId }
-    errors { message code }
-  }
-}
-"""
-GET_MESSAGES = """
-query GetWhatsAppMessages {
-  messages(workspaceId: "your-workspace-uuid" platform: WHATS_APP first: 10 orderBy: { timestamp: DESC }) {
-    nodes { id text sender { displayName platformUserId } timestampUtc }
-  }
-}
-"""
+CREATE_WORKSPACE = block("create_workspace.graphql")
+GET_MESSAGES = block("messages.graphql")
 
 
 def test_it_creates_a_workspace(gql: Gql, acme: Cast) -> None:

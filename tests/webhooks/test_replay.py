@@ -21,7 +21,7 @@ from workspaces.models import INSTALLATION_ID
 pytestmark = pytest.mark.django_db
 
 POISON = "The database shall refuse this"
-INSTALLATION = UUID(INSTALLATION_ID)
+INSTALLATION = INSTALLATION_ID
 
 
 @contextmanager

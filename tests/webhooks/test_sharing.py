@@ -20,7 +20,7 @@ from workspaces.models import INSTALLATION_ID, Workspace
 
 pytestmark = pytest.mark.django_db
 
-INSTALLATION = UUID(INSTALLATION_ID)
+INSTALLATION = INSTALLATION_ID
 
 
 def envelope(*callbacks: dict) -> dict:

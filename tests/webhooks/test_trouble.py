@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import pytest
 from django.db.models.functions import Length
@@ -21,7 +20,7 @@ from workspaces.models import INSTALLATION_ID, RawKey
 
 pytestmark = pytest.mark.django_db
 
-INSTALLATION = UUID(INSTALLATION_ID)
+INSTALLATION = INSTALLATION_ID
 LOST, KEPT = ("lost", os.urandom(32)), ("kept", os.urandom(32))
 POISON = "poisonous_field"
 

@@ -53,7 +53,7 @@ class Command(BaseCommand):
     def _tenants(self, name: str | None) -> list[tuple[str, UUID]]:
         if name is None:
             rows = Tenant.objects.order_by("slug").values_list("slug", "id")
-            return [*rows, ("(shared apps)", UUID(INSTALLATION_ID))]
+            return [*rows, ("(shared apps)", INSTALLATION_ID)]
         try:
             tenant = find_tenant(name)
         except NoSuchTenant as error:
