@@ -21,7 +21,7 @@ class MessageRow(NamedTuple):
     workspace_id: UUID
     contact_id: UUID | None
     platform: int
-    platform_message_id: str
+    platform_message_id: str | None
     direction: str
     source: str
     type: str

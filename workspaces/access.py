@@ -14,7 +14,12 @@ from workspaces.provisioning import KEY_PREFIX, digest_api_key
 from workspaces.scopes import ALL_SCOPES, Scope
 from workspaces.sql import select
 
-VIEWER_SCOPES = frozenset({Scope.MESSAGES_READ, Scope.MEDIA_READ, Scope.WORKSPACES_READ})
+VIEWER_SCOPES = frozenset(
+    {
+        Scope.MESSAGES_READ, Scope.MEDIA_READ, Scope.WORKSPACES_READ, Scope.TEMPLATES_READ,
+        Scope.BROADCASTS_READ, Scope.EVENTS_READ,
+    }
+)  # fmt: skip
 # Writing the time of every request would make each read a write.
 LAST_USED_PRECISION = timedelta(minutes=1)
 

@@ -15,6 +15,14 @@ class Scope(StrEnum):
     WORKSPACES_READ = "workspaces:read"
     WORKSPACES_WRITE = "workspaces:write"
     LEDGER_READ = "ledger:read"
+    MESSAGES_SEND = "messages:send"
+    TEMPLATES_READ = "templates:read"
+    TEMPLATES_WRITE = "templates:write"
+    BROADCASTS_READ = "broadcasts:read"
+    BROADCASTS_WRITE = "broadcasts:write"
+    EVENTS_READ = "events:read"
+    EVENTS_WRITE = "events:write"
+    SENDING_MANAGE = "sending:manage"
 
 
 ALL_SCOPES = frozenset(Scope)

@@ -31,8 +31,9 @@ def _client() -> httpx.Client:
 class CloudApiChannel:
     """One phone number on Meta's Cloud API."""
 
-    def __init__(self, *, external_id: str, credentials: Credentials) -> None:
-        self._phone_number_id, self._credentials = external_id, credentials
+    def __init__(self, *, external_id: str, account_id: str, credentials: Credentials) -> None:
+        self._phone_number_id, self._waba_id = external_id, account_id
+        self._credentials = credentials
         self._graph_url: str = settings.SIGMA_GRAPH_URL
 
     def open_media(self, platform_media_id: str) -> MediaDownload:

@@ -131,6 +131,28 @@ class TenantSecret(models.Model):
         return self.label or self.get_kind_display()
 
 
+class TokenCheck(models.Model):
+    """What the platform last said about an access token (Meta, "Debug-token")."""
+
+    secret = models.OneToOneField(
+        TenantSecret, primary_key=True, on_delete=models.CASCADE, related_name="token_check"
+    )
+    tenant_id = models.UUIDField()
+    checked_at = models.DateTimeField()
+    is_valid = models.BooleanField()
+    # NULL: the token does not expire.
+    expires_at = models.DateTimeField(null=True)
+    scopes = ArrayField(models.CharField(max_length=64), default=list, db_default=[])
+    account_ids = ArrayField(models.CharField(max_length=64), default=list, db_default=[])
+    problem = models.TextField(blank=True, default="", db_default="")
+
+    class Meta:
+        db_table = "token_checks"
+
+    def __str__(self) -> str:
+        return self.problem or "valid"
+
+
 class Workspace(models.Model):
     """One business phone number of a tenant; ``external_id`` is Meta's phone number id."""
 

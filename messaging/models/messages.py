@@ -1,9 +1,4 @@
-"""Contacts, messages, statuses and media, without a phone number in the clear anywhere.
-
-Integrity lives in named constraints. Foreign keys of the bulk-written tables are not enforced by
-the database: each would cost a trigger call per row, and rows are only ever removed by tenant
-erasure.
-"""
+"""Contacts, messages, statuses and media, without a phone number in the clear anywhere."""
 
 from __future__ import annotations
 
@@ -73,6 +68,9 @@ class Message(models.Model):
     wamid.
 
     ``delivery_id`` and ``delivery_day`` point at the Raw callback it came from, while that is kept.
+    A message of ours is its own outbox row: it has no ``platform_message_id`` until the platform
+    took it, ``sealed_request`` (what is sent, the same bytes at every attempt) until its fate is
+    known, ``next_attempt_at`` while it is owed, and ``lease_until`` while somebody is sending it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
@@ -88,7 +86,7 @@ class Message(models.Model):
     platform = models.PositiveSmallIntegerField(
         choices=Platform, default=Platform.WHATS_APP, db_default=Platform.WHATS_APP
     )
-    platform_message_id = models.CharField(max_length=64)
+    platform_message_id = models.CharField(max_length=64, null=True)  # noqa: DJ001
     direction = models.CharField(max_length=8, choices=[(d, d.title()) for d in Direction])
     source = models.CharField(max_length=8, choices=[(s, s.title()) for s in Source])
     type = models.CharField(max_length=64)
@@ -106,6 +104,15 @@ class Message(models.Model):
     edited_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+    client_reference = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    request_digest = models.BinaryField(max_length=32, null=True)
+    sealed_request = models.BinaryField(null=True)
+    template_id = models.UUIDField(null=True)
+    broadcast_id = models.UUIDField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "messages"
@@ -113,7 +120,11 @@ class Message(models.Model):
             models.UniqueConstraint(
                 fields=("workspace", "platform_message_id"), name="messages_one_per_platform_id"
             ),
-        )
+            models.UniqueConstraint(
+                fields=("workspace", "client_reference"), name="messages_one_per_reference",
+                condition=models.Q(client_reference__isnull=False),
+            ),
+        )  # fmt: skip
         indexes = (
             models.Index(
                 models.F("workspace_id"), models.F("timestamp_utc").desc(), models.F("id").desc(),
@@ -122,6 +133,22 @@ class Message(models.Model):
             models.Index(
                 fields=("workspace", "reply_to"), name="messages_amendments",
                 condition=models.Q(type__in=("edit", "revoke")),
+            ),
+            models.Index(
+                models.F("workspace_id"), models.F("contact_id"), models.F("timestamp_utc").desc(),
+                models.F("id").desc(), name="messages_of_a_conversation",
+            ),
+            models.Index(
+                fields=("workspace", "next_attempt_at"), name="messages_owed",
+                condition=models.Q(next_attempt_at__isnull=False),
+            ),
+            models.Index(
+                fields=("lease_until",), name="messages_leased",
+                condition=models.Q(lease_until__isnull=False),
+            ),
+            models.Index(
+                fields=("broadcast_id",), name="messages_of_a_broadcast",
+                condition=models.Q(broadcast_id__isnull=False),
             ),
         )  # fmt: skip
 

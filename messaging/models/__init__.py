@@ -1,0 +1,55 @@
+"""The tables of messaging. Integrity lives in named constraints.
+
+Foreign keys of the bulk-written tables are not enforced by the database: each would cost a trigger
+call per row, and rows are only ever removed by tenant erasure.
+"""
+
+from __future__ import annotations
+
+from messaging.models.broadcasts import (
+    Broadcast,
+    BroadcastRecipient,
+    BroadcastState,
+    RecipientState,
+)
+from messaging.models.conversations import Conversation
+from messaging.models.messages import (
+    Contact,
+    ContactIdentity,
+    IdentityKind,
+    Media,
+    MediaState,
+    Message,
+    MessageStatus,
+)
+from messaging.models.sending import (
+    NumberState,
+    OptOut,
+    OptOutSource,
+    PortfolioRecipient,
+    ReadMark,
+    SendingPause,
+    SendingPolicy,
+)
+
+__all__ = [
+    "Broadcast",
+    "BroadcastRecipient",
+    "BroadcastState",
+    "Contact",
+    "ContactIdentity",
+    "Conversation",
+    "IdentityKind",
+    "Media",
+    "MediaState",
+    "Message",
+    "MessageStatus",
+    "NumberState",
+    "OptOut",
+    "OptOutSource",
+    "PortfolioRecipient",
+    "ReadMark",
+    "RecipientState",
+    "SendingPause",
+    "SendingPolicy",
+]

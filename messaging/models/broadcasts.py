@@ -1,0 +1,106 @@
+"""One template to many people: the broadcast and its frozen audience."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+from django.db.models.functions import Now
+
+from workspaces.ids import uuid7
+
+
+class BroadcastState(models.TextChoices):
+    """Where a broadcast is. ``DRAFT`` takes recipients; ``CHECKING`` checks every row; from
+    ``RUNNING`` on the audience is frozen.
+    """
+
+    DRAFT = "DRAFT"
+    CHECKING = "CHECKING"
+    REFUSED = "REFUSED"
+    SCHEDULED = "SCHEDULED"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    COMPLETED = "COMPLETED"
+    CANCELLED = "CANCELLED"
+
+
+class Broadcast(models.Model):
+    """A template message to a list of people, each exactly once."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    tenant_id = models.UUIDField()
+    workspace_id = models.UUIDField()
+    name = models.CharField(max_length=200)
+    template_name = models.CharField(max_length=512)
+    language = models.CharField(max_length=32)
+    # What all rows share: header media, button parameters … in the words of the API's input.
+    shared = models.JSONField(default=dict, db_default={})
+    state = models.CharField(
+        max_length=16, choices=BroadcastState, default=BroadcastState.DRAFT,
+        db_default=BroadcastState.DRAFT,
+    )  # fmt: skip
+    reason = models.TextField(blank=True, default="", db_default="")
+    scheduled_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    purged_at = models.DateTimeField(null=True)
+    created_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "broadcasts"
+        indexes = (
+            models.Index(fields=("tenant_id", "-created_at"), name="broadcasts_newest_first"),
+            models.Index(
+                fields=("state",), name="broadcasts_live",
+                condition=models.Q(state__in=("CHECKING", "SCHEDULED", "RUNNING")),
+            ),
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RecipientState(models.TextChoices):
+    """Where a row of the list is; what became of a ``QUEUED`` one its message tells."""
+
+    PENDING = "PENDING"
+    QUEUED = "QUEUED"
+    REFUSED = "REFUSED"
+    CANCELLED = "CANCELLED"
+
+
+class BroadcastRecipient(models.Model):
+    """One person of the list. Number and parameters are sealed together and purged."""
+
+    tenant_id = models.UUIDField()
+    broadcast_id = models.UUIDField()
+    position = models.IntegerField()
+    # Digest of the number or BSUID: one row per person, however it was written.
+    digest = models.CharField(max_length=64)
+    reference = models.CharField(max_length=128, blank=True, default="", db_default="")
+    sealed = models.BinaryField(null=True)
+    state = models.CharField(
+        max_length=16, choices=RecipientState, default=RecipientState.PENDING,
+        db_default=RecipientState.PENDING,
+    )  # fmt: skip
+    code = models.CharField(max_length=64, blank=True, default="", db_default="")
+    reason = models.TextField(blank=True, default="", db_default="")
+    message_id = models.UUIDField(null=True)
+
+    class Meta:
+        db_table = "broadcast_recipients"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("broadcast_id", "digest"), name="broadcast_recipients_once"
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=("broadcast_id", "state", "position"), name="broadcast_recipients_next"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.position}"

@@ -1,0 +1,55 @@
+"""The message templates of each WhatsApp Business Account, as last synced from Meta."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+from django.db.models.functions import Now
+
+from workspaces.ids import uuid7
+
+
+class Template(models.Model):
+    """One template in one language. ``status``, ``category`` and ``quality`` are Meta's words; of
+    the statuses only ``APPROVED`` may be sent, and a word we do not know may not.
+
+    ``deleted_at`` is set when a complete sync no longer saw it; ``stale_at`` when Meta refused a
+    send that the row allowed, so that the next sync is not waited for.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    tenant_id = models.UUIDField()
+    waba_id = models.CharField(max_length=64)
+    platform_template_id = models.CharField(max_length=64)
+    name = models.CharField(max_length=512)
+    language = models.CharField(max_length=32)
+    category = models.CharField(max_length=64, blank=True, default="", db_default="")
+    sub_category = models.CharField(max_length=64, blank=True, default="", db_default="")
+    status = models.CharField(max_length=64)
+    parameter_format = models.CharField(
+        max_length=16, default="POSITIONAL", db_default="POSITIONAL"
+    )
+    components = models.JSONField(default=list, db_default=[])
+    quality = models.CharField(max_length=16, blank=True, default="", db_default="")
+    rejected_reason = models.CharField(max_length=64, blank=True, default="", db_default="")
+    previous_category = models.CharField(max_length=64, blank=True, default="", db_default="")
+    ttl_seconds = models.IntegerField(null=True)
+    synced_at = models.DateTimeField()
+    stale_at = models.DateTimeField(null=True)
+    deleted_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "templates"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant_id", "waba_id", "name", "language"),
+                name="templates_one_per_language",
+            ),
+        )
+        indexes = (
+            models.Index(fields=("waba_id", "platform_template_id"), name="templates_platform_id"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.language})"

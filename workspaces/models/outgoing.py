@@ -1,0 +1,95 @@
+"""Events on their way to tenants' apps: who wants which, what happened, who has it already.
+
+An event is a row of the transaction that made it happen. It holds ids and states, no phone number
+and no text of anybody's: whoever receives it asks for the rest with his API key.
+"""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+from django.db.models.functions import Now
+
+from workspaces.ids import uuid7
+
+
+class EventSubscription(models.Model):
+    """A URL of a tenant's app that wants events, signed as Standard Webhooks describes.
+
+    ``sealed_secrets`` holds the live signing secrets, sealed together, so that one can be replaced
+    without a gap. ``disabled_at`` is set by us (``disabled_reason``) or by the tenant.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    tenant_id = models.UUIDField()
+    url = models.URLField(max_length=2000)
+    description = models.CharField(max_length=200, blank=True, default="", db_default="")
+    # Types such as message.received; empty: all.
+    types = ArrayField(models.CharField(max_length=64), default=list, db_default=[])
+    sealed_secrets = models.BinaryField()
+    disabled_at = models.DateTimeField(null=True)
+    disabled_reason = models.TextField(blank=True, default="", db_default="")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "event_subscriptions"
+        indexes = (models.Index(fields=("tenant_id",), name="event_subscriptions_tenant"),)
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class OutgoingEvent(models.Model):
+    """Something that happened: ``type`` and ``data`` as they are sent."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    tenant_id = models.UUIDField()
+    type = models.CharField(max_length=64)
+    occurred_at = models.DateTimeField()
+    data = models.JSONField(default=dict, db_default={})
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "outgoing_events"
+        indexes = (
+            models.Index(fields=("tenant_id", "-created_at"), name="outgoing_events_newest_first"),
+            models.Index(fields=("created_at",), name="outgoing_events_age"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+
+class EventDelivery(models.Model):
+    """One event owed to one subscription; ``next_attempt_at`` is NULL when it is delivered or dead."""
+
+    tenant_id = models.UUIDField()
+    event_id = models.UUIDField()
+    subscription_id = models.UUIDField()
+    attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    delivered_at = models.DateTimeField(null=True)
+    dead_at = models.DateTimeField(null=True)
+    last_status = models.IntegerField(null=True)
+    last_error = models.CharField(max_length=200, blank=True, default="", db_default="")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "event_deliveries"
+        verbose_name_plural = "event deliveries"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("event_id", "subscription_id"), name="event_deliveries_once"
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=("subscription_id", "next_attempt_at"), name="event_deliveries_owed",
+                condition=models.Q(next_attempt_at__isnull=False),
+            ),
+            models.Index(fields=("tenant_id", "-created_at"), name="event_deliveries_newest"),
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{self.event_id} → {self.subscription_id}"
