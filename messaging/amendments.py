@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from messaging import bulk
 from messaging.receipts import MessageKey
+from workspaces import bulk
 
 COLUMNS = ("workspace_id uuid", "platform_message_id text")
 # The sender's own amendments of the given targets, the latest of each kind; of those of one second

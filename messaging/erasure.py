@@ -11,7 +11,7 @@ from uuid import UUID
 
 from psycopg import sql
 
-from messaging import bulk
+from workspaces import bulk
 from workspaces.models import Workspace
 
 # Children first.

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from messaging import bulk
 from messaging.events import IdentityChange, Person
 from messaging.models import IdentityKind
+from workspaces import bulk
 from workspaces.identity import Digester, digester
 from workspaces.ids import uuid7
 

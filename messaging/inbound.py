@@ -14,12 +14,12 @@ from uuid import UUID
 
 from msgspec import json
 
-from messaging import amendments, bulk, receipts
+from messaging import amendments, receipts
 from messaging.events import Direction, IdentityChange, MessageEvent, Source, StatusUpdate
 from messaging.identities import People, Someone, identify, primary
 from messaging.incoming import Incoming
 from messaging.receipts import MessageKey
-from workspaces import keys
+from workspaces import bulk, keys
 from workspaces.envelope import Cipher, associated_data
 from workspaces.identity import Digester
 from workspaces.ids import uuid7

@@ -13,11 +13,11 @@ from uuid import UUID
 
 from msgspec import json
 
-from messaging import bulk
 from messaging.events import StatusUpdate
 from messaging.identities import People, primary
 from messaging.incoming import Incoming
 from messaging.statuses import Progress, Receipt, advance
+from workspaces import bulk
 
 
 class MessageKey(NamedTuple):

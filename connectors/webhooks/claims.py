@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from messaging import bulk
+from workspaces import bulk
 from workspaces.models import INSTALLATION_ID
 
 # Of plain bodies: to open and read them takes fifteen times as much memory, and a second or two.

@@ -20,9 +20,8 @@ from django.db.models.functions import Cast
 from connectors.models import WebhookDead
 from connectors.webhooks import retention
 from connectors.webhooks.routes import POLL_SECONDS
-from messaging import bulk
 from messaging import erasure as messaging
-from workspaces import keys
+from workspaces import bulk, keys
 from workspaces.models import (
     ApiKey,
     Membership,

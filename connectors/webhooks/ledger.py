@@ -15,7 +15,7 @@ from connectors.cloud_api.parsing import NotAnEnvelope, parse
 from connectors.models import WebhookUnhandled
 from connectors.webhooks import raw
 from connectors.webhooks.outcomes import Tally
-from messaging import bulk
+from workspaces import bulk
 from workspaces.envelope import CannotOpen
 
 COLUMNS = (

@@ -19,8 +19,7 @@ from django.db.models import Count, F, Max, Min, QuerySet
 
 from connectors.models import WebhookDead, WebhookDelivery
 from connectors.webhooks import partitions
-from messaging import bulk
-from workspaces import keys
+from workspaces import bulk, keys
 from workspaces.models import INSTALLATION_ID, RawKey, Tenant
 
 logger = logging.getLogger("sigma.whatsapp.retention")
