@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from connectors.webhooks.inbox import Received
+# First, because it sets Django up; what follows needs Django's apps.
 from sigma.asgi import Application
+
+# isort: split
+from connectors.webhooks.inbox import Received
 
 
 class NothingStored:
