@@ -1,0 +1,61 @@
+"""Events are written where somebody subscribed, and only for him."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import uuid4
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from tests.conftest import Cast
+from workspaces import outbox
+from workspaces.models import EventDelivery, EventSubscription, OutgoingEvent
+from workspaces.outbox import Event
+
+
+def subscribe(cast: Cast, *types: str, **columns: object) -> EventSubscription:
+    """Return a subscription that was written by hand."""
+    return EventSubscription.objects.create(
+        tenant_id=cast.tenant.id, url="https://example.org/", types=list(types),
+        sealed_secrets=b"", **columns,
+    )  # fmt: skip
+
+
+def received(cast: Cast, now: datetime) -> Event:
+    """Return an event of a tenant."""
+    return Event(cast.tenant.id, "message.received", {"message_id": str(uuid4())}, now)
+
+
+def test_it_writes_nothing_where_nobody_subscribed(acme: Cast, globex: Cast, now: datetime) -> None:
+    subscribe(globex)
+    subscribe(acme, disabled_at=now)
+
+    with CaptureQueriesContext(connection) as queries, transaction.atomic():
+        outbox.emit([received(acme, now)] * 3)
+
+    assert (OutgoingEvent.objects.count(), EventDelivery.objects.count()) == (0, 0)
+    assert len([q for q in queries if "SAVEPOINT" not in q["sql"]]) <= 1
+
+
+def test_it_writes_an_event_once_and_a_delivery_for_each_who_wants_it(
+    acme: Cast, globex: Cast, now: datetime
+) -> None:
+    wanting = {subscribe(acme).id, subscribe(acme, "message.received").id}
+    subscribe(acme, "template.updated")
+    subscribe(globex)
+
+    outbox.emit([received(acme, now)])
+
+    event = OutgoingEvent.objects.get()
+    assert set(EventDelivery.objects.values_list("subscription_id", flat=True)) == wanting
+    assert {d.event_id for d in EventDelivery.objects.all()} == {event.id}
+    assert (event.type, event.occurred_at, list(event.data)) == (
+        "message.received", now, ["message_id"],
+    )  # fmt: skip
+
+
+def test_it_refuses_a_type_that_does_not_exist(acme: Cast, now: datetime) -> None:
+    with pytest.raises(outbox.UnknownEventType, match="message.recieved"):
+        outbox.emit([Event(acme.tenant.id, "message.recieved", {}, now)])

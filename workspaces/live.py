@@ -1,0 +1,83 @@
+"""Tell who watches right now: one message per tenant and transaction, through the broker.
+
+Nothing is kept: a watcher who was away asks again. A broker that is away costs the publisher one
+short time-out, then he does without it for a moment.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from functools import cache
+from typing import NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from msgspec import Struct, json
+from redis import Redis
+from redis.exceptions import RedisError
+
+logger = logging.getLogger("sigma.whatsapp.events")
+
+CHANNEL = "sigma:live:"
+# After a failure nothing is published for this long: many small transactions must not wait each.
+REST_SECONDS = 5.0
+
+
+class Item(Struct, frozen=True):
+    """One event as it travels."""
+
+    id: UUID
+    type: str
+    timestamp: datetime
+    data: dict[str, object]
+
+
+class Notice(NamedTuple):
+    """An event and whose it is."""
+
+    tenant_id: UUID
+    item: Item
+
+
+def channel(tenant_id: UUID) -> str:
+    """Return the name under which a tenant's events are published."""
+    return f"{CHANNEL}{tenant_id}"
+
+
+class Publisher:
+    """Publish to the watchers of this moment; never raises, never waits long."""
+
+    def __init__(self) -> None:
+        self._resting_until = 0.0
+
+    def publish(self, notices: Iterable[Notice]) -> None:
+        """Send each tenant's events to whoever watches them, in one round trip."""
+        if time.monotonic() < self._resting_until:
+            return
+        try:
+            with _broker().pipeline(transaction=False) as pipeline:
+                for tenant_id, items in _by_tenant(notices).items():
+                    pipeline.publish(channel(tenant_id), json.encode(items))
+                pipeline.execute()
+        except (RedisError, OSError) as error:
+            self._resting_until = time.monotonic() + REST_SECONDS
+            kind = type(error).__name__
+            logger.warning("whatsapp live events not published", extra={"error": kind})
+
+
+@cache
+def _broker() -> Redis:
+    return Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+
+
+def _by_tenant(notices: Iterable[Notice]) -> dict[UUID, list[Item]]:
+    whose: dict[UUID, list[Item]] = {}
+    for tenant_id, item in notices:
+        whose.setdefault(tenant_id, []).append(item)
+    return whose
+
+
+publisher = Publisher()
