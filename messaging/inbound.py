@@ -14,7 +14,8 @@ from uuid import UUID
 
 from msgspec import json
 
-from messaging import amendments, receipts
+from messaging import amendments, conversations, receipts
+from messaging.conversations import UNSAID, Touch
 from messaging.events import Direction, IdentityChange, MessageEvent, Source, StatusUpdate
 from messaging.identities import People, Someone, identify, primary
 from messaging.incoming import Incoming
@@ -118,7 +119,20 @@ def store(batch: Sequence[Incoming]) -> Stored:
     stored.duplicates |= receipts.store(_statuses_in(batch), people, echoed)
     amended = [MessageKey(r.key.workspace_id, target) for r in added if (target := _amended(r))]
     amendments.apply([row.key for row in added], amended)
+    conversations.touch(_touches(added, people))
     return stored
+
+
+def _touches(rows: Iterable[_Row], people: People) -> Iterator[Touch]:
+    for row in rows:
+        event, contact = row.event, people.contact_of(row.contact)
+        # There are no conversations with groups.
+        if contact is not None and event.group_id is None and event.type not in UNSAID:
+            inbound = event.direction == Direction.INBOUND
+            yield Touch(
+                row.incoming.tenant_id, row.incoming.workspace_id, contact.id, row.message_id,
+                event.timestamp, inbound, inbound and event.source == Source.LIVE,
+            )  # fmt: skip
 
 
 def _amended(row: _Row) -> str | None:
