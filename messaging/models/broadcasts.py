@@ -10,8 +10,8 @@ from workspaces.ids import uuid7
 
 
 class BroadcastState(models.TextChoices):
-    """Where a broadcast is. ``DRAFT`` takes recipients; ``CHECKING`` checks every row; from
-    ``RUNNING`` on the audience is frozen.
+    """Where a broadcast is. ``DRAFT`` and ``REFUSED`` take recipients; from ``CHECKING`` on the
+    audience is frozen, and what may follow stands in ``messaging.broadcasts.states``.
     """
 
     DRAFT = "DRAFT"
@@ -33,13 +33,17 @@ class Broadcast(models.Model):
     name = models.CharField(max_length=200)
     template_name = models.CharField(max_length=512)
     language = models.CharField(max_length=32)
-    # What all rows share: header media, button parameters … in the words of the API's input.
+    # What all rows share: header media, button values …, as templates_wa.parameters writes them.
     shared = models.JSONField(default=dict, db_default={})
     state = models.CharField(
         max_length=16, choices=BroadcastState, default=BroadcastState.DRAFT,
         db_default=BroadcastState.DRAFT,
     )  # fmt: skip
     reason = models.TextField(blank=True, default="", db_default="")
+    # Whether rows that do not fit the template are left out instead of refusing the whole.
+    skip_invalid = models.BooleanField(default=False, db_default=False)
+    # Rows up to this position were checked against the template.
+    checked_to = models.IntegerField(default=0, db_default=0)
     scheduled_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
@@ -52,9 +56,10 @@ class Broadcast(models.Model):
         db_table = "broadcasts"
         indexes = (
             models.Index(fields=("tenant_id", "-created_at"), name="broadcasts_newest_first"),
+            # Those that somebody has to look after: see messaging.broadcasts.feeding.
             models.Index(
                 fields=("state",), name="broadcasts_live",
-                condition=models.Q(state__in=("CHECKING", "SCHEDULED", "RUNNING")),
+                condition=models.Q(ended_at=None) & ~models.Q(state__in=("DRAFT", "REFUSED")),
             ),
         )  # fmt: skip
 
@@ -72,7 +77,10 @@ class RecipientState(models.TextChoices):
 
 
 class BroadcastRecipient(models.Model):
-    """One person of the list. Number and parameters are sealed together and purged."""
+    """One person of the list. Number and parameters are sealed together and purged.
+
+    ``position`` is the line of the file, or the place among the rows that the API added.
+    """
 
     tenant_id = models.UUIDField()
     broadcast_id = models.UUIDField()
@@ -94,6 +102,11 @@ class BroadcastRecipient(models.Model):
         constraints = (
             models.UniqueConstraint(
                 fields=("broadcast_id", "digest"), name="broadcast_recipients_once"
+            ),
+            # The place of a row is part of its message's reference: the second guard against
+            # sending twice.
+            models.UniqueConstraint(
+                fields=("broadcast_id", "position"), name="broadcast_recipients_one_per_place"
             ),
         )
         indexes = (
