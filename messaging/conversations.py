@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -20,9 +21,11 @@ COLUMNS = (
     "last_message_at timestamptz", "last_inbound_at timestamptz", "unread_count int4",
 )  # fmt: skip
 NAMES = ", ".join(column.split(" ", 1)[0] for column in COLUMNS)
-# greatest() passes over NULL. A message of the same second is later if its id is, as in lists.
+# In the order of the key, or concurrent batches deadlock; Python compares UUIDs slowly. greatest()
+# passes over NULL. Of two messages of one second the one with the later id is later, as in lists.
 UPSERT = f"""
-INSERT INTO conversations AS c ({NAMES}) SELECT {NAMES} FROM {{rows}}
+INSERT INTO conversations AS c ({NAMES})
+SELECT {NAMES} FROM {{rows}} ORDER BY workspace_id, contact_id
 ON CONFLICT (workspace_id, contact_id) DO UPDATE SET
   last_message_id = CASE
     WHEN (excluded.last_message_at, excluded.last_message_id)
@@ -56,23 +59,26 @@ class Touch(NamedTuple):
     counts_as_unread: bool = False
 
 
-class _Row(NamedTuple):
-    """What the messages of one conversation come to, in the order of ``COLUMNS``."""
+@dataclass(slots=True, eq=False)
+class _Thread:
+    """What the new messages of one conversation come to."""
 
-    tenant_id: UUID
-    workspace_id: UUID
-    contact_id: UUID
-    message_id: UUID
-    at: datetime
-    inbound_at: datetime | None
-    unread: int
+    last: Touch
+    inbound_at: datetime | None = None
+    unread: int = 0
 
-    def __add__(self, other: _Row) -> _Row:  # type: ignore[override]  # not a longer tuple
-        later = max(self, other, key=lambda row: (row.at, row.message_id))
-        heard = [row.inbound_at for row in (self, other) if row.inbound_at]
-        return later._replace(
-            inbound_at=max(heard, default=None), unread=self.unread + other.unread
-        )
+    def add(self, one: Touch) -> None:
+        """Take one message in, in any order."""
+        if (one.at, one.message_id) > (self.last.at, self.last.message_id):
+            self.last = one
+        if one.is_inbound and (self.inbound_at is None or one.at > self.inbound_at):
+            self.inbound_at = one.at
+        self.unread += one.counts_as_unread
+
+    @property
+    def row(self) -> tuple[object, ...]:
+        """The values of ``COLUMNS``."""
+        return *self.last[:5], self.inbound_at, self.unread
 
 
 def touch(touches: Iterable[Touch]) -> None:
@@ -82,13 +88,12 @@ def touch(touches: Iterable[Touch]) -> None:
     (history imports, late callbacks) moves nothing back. Call it last: it holds the conversations'
     rows until the transaction ends.
     """
-    rows: dict[tuple[UUID, UUID], _Row] = {}
+    threads: dict[tuple[UUID, UUID], _Thread] = {}
     for one in touches:
-        row = _Row(*one[:5], one.at if one.is_inbound else None, int(one.counts_as_unread))
         key = one.workspace_id, one.contact_id
-        known = rows.get(key)
-        rows[key] = row if known is None else known + row
-    bulk.run(UPSERT, COLUMNS, [rows[key] for key in sorted(rows)])
+        thread = threads.get(key) or threads.setdefault(key, _Thread(one))
+        thread.add(one)
+    bulk.run(UPSERT, COLUMNS, [thread.row for thread in threads.values()])
 
 
 def mark_read(*, tenant_id: UUID, workspace_id: UUID, contact_id: UUID, now: datetime) -> None:
