@@ -18,7 +18,8 @@ class EventSubscription(models.Model):
     """A URL of a tenant's app that wants events, signed as Standard Webhooks describes.
 
     ``sealed_secrets`` holds the live signing secrets, sealed together, so that one can be replaced
-    without a gap. ``disabled_at`` is set by us (``disabled_reason``) or by the tenant.
+    without a gap. ``disabled_at`` is set by us (``disabled_reason``) or by the tenant. An endpoint
+    that only fails since ``failing_since`` is tried again at ``resting_until``, and then gently.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
@@ -30,6 +31,8 @@ class EventSubscription(models.Model):
     sealed_secrets = models.BinaryField()
     disabled_at = models.DateTimeField(null=True)
     disabled_reason = models.TextField(blank=True, default="", db_default="")
+    failing_since = models.DateTimeField(null=True)
+    resting_until = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -62,7 +65,9 @@ class OutgoingEvent(models.Model):
 
 
 class EventDelivery(models.Model):
-    """One event owed to one subscription; ``next_attempt_at`` is NULL when it is delivered or dead."""
+    """One event owed to one subscription; ``next_attempt_at`` is NULL once it is delivered or
+    dead.
+    """
 
     tenant_id = models.UUIDField()
     event_id = models.UUIDField()
@@ -89,6 +94,19 @@ class EventDelivery(models.Model):
                 condition=models.Q(next_attempt_at__isnull=False),
             ),
             models.Index(fields=("tenant_id", "-created_at"), name="event_deliveries_newest"),
+            models.Index(fields=("subscription_id", "id"), name="event_deliveries_listed"),
+            models.Index(
+                fields=("delivered_at",), name="event_deliveries_delivered",
+                condition=models.Q(delivered_at__isnull=False),
+            ),
+            models.Index(
+                fields=("dead_at",), name="event_deliveries_dead_age",
+                condition=models.Q(dead_at__isnull=False),
+            ),
+            models.Index(
+                fields=("subscription_id", "id"), name="event_deliveries_dead",
+                condition=models.Q(dead_at__isnull=False),
+            ),
         )  # fmt: skip
 
     def __str__(self) -> str:
