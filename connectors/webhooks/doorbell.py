@@ -1,56 +1,29 @@
-"""Tell the workers that there is work. The bell may fail: what is owed is a row, and the sweep
+"""Tell the workers that callbacks wait. The bell may fail: what is owed is a row, and the sweep
 finds it.
-
-A key in the broker says that a drain is on its way or running. The drain removes the key *before*
-it looks a last time, so a callback committed after that look finds no key and rings again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 
-from celery import current_app
-from django.conf import settings
-from kombu.exceptions import OperationalError
-from redis import Redis
-from redis.exceptions import RedisError
+from workspaces.bells import KEY_SECONDS, Bell, broker
 
-logger = logging.getLogger("sigma.whatsapp.webhooks")
+__all__ = ["BELL", "KEY_SECONDS", "PAUSE_SECONDS", "AsyncDoorbell", "broker", "key", "ring"]
 
-DRAIN = "ingest.drain"
-# A drain renews its key with every batch; a dead one's is gone after this long.
-KEY_SECONDS = 5
+BELL = Bell(name="drain", task="ingest.drain", queue="ingest")
 # One process rings at most this often; the last ring is never dropped.
 PAUSE_SECONDS = 0.025
 
 
-@cache
-def broker() -> Redis:
-    """Return this process's client of the broker, with short time-outs."""
-    return Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
-
-
 def key(slot: int) -> str:
     """Return the name of a drain slot's key."""
-    return f"sigma:drain:{slot}"
+    return BELL.key(slot)
 
 
 def ring(slot: int = 0) -> bool:
-    """Call a drain unless one is coming or running; return whether a task was sent.
-
-    Never raises: a broker that is away is one warning, and the sweep rings again.
-    """
-    try:
-        if not broker().set(key(slot), "1", nx=True, ex=KEY_SECONDS):
-            return False
-        current_app.send_task(DRAIN, kwargs={"slot": slot}, queue="ingest", retry=False)
-    except (RedisError, OperationalError, OSError) as error:
-        logger.warning("whatsapp doorbell not rung", extra={"error": type(error).__name__})
-        return False
-    return True
+    """Call a drain unless one is coming or running; return whether a task was sent."""
+    return BELL.ring(slot)
 
 
 class AsyncDoorbell:

@@ -6,11 +6,9 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import suppress
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
-from redis.exceptions import RedisError
 
 from connectors.models import WebhookPending
 from connectors.webhooks import doorbell
@@ -44,7 +42,7 @@ def drain(slot: int) -> int:
         elif slot > 0 or now - idle_since > LINGER_SECONDS:
             return total + (_leave(slot) or 0)
         time.sleep(_pause_after(count, time.monotonic() - now))
-    _release(slot)
+    doorbell.BELL.release(slot)
     doorbell.ring(slot)
     return total
 
@@ -70,7 +68,7 @@ def _attempt(slot: int) -> int | None:
     """Process one batch and stay if there was one; ``None`` if the database is away."""
     count = _look(slot)
     if count:
-        _stay(slot)
+        doorbell.BELL.stay(slot)
         if _is_backlog(count) and slot + 1 < settings.SIGMA_INGEST_DRAINS:
             doorbell.ring(slot + 1)
     return count
@@ -85,7 +83,7 @@ def _look(slot: int) -> int | None:
     except (OperationalError, InterfaceError) as error:
         logger.warning("whatsapp batch put back", extra={"error": type(error).__name__})
         connection.close()
-        _release(slot)
+        doorbell.BELL.release(slot)
         return None
 
 
@@ -94,18 +92,8 @@ def _leave(slot: int) -> int | None:
 
     The look leaves no key behind, or he would ring in vain. What it found may be followed by more.
     """
-    _release(slot)
+    doorbell.BELL.release(slot)
     count = _look(slot)
     if count:
         doorbell.ring(slot)
     return count
-
-
-def _stay(slot: int) -> None:
-    with suppress(RedisError):  # without a key another drain may come; each takes what is left
-        doorbell.broker().set(doorbell.key(slot), "1", ex=doorbell.KEY_SECONDS)
-
-
-def _release(slot: int) -> None:
-    with suppress(RedisError):  # the key expires by itself
-        doorbell.broker().delete(doorbell.key(slot))
