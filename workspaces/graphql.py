@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import graphene
+from graphql import ValueNode, value_from_ast_untyped
 
 
 class BadInput(Exception):
@@ -22,6 +24,16 @@ class JSON(graphene.Scalar):
     def serialize(value: object) -> object:
         """Return the value unchanged."""
         return value
+
+    @staticmethod
+    def parse_value(value: object) -> object:
+        """Return the value of a variable unchanged."""
+        return value
+
+    @staticmethod
+    def parse_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> object:
+        """Return the value that a document spells out."""
+        return value_from_ast_untyped(node, variables)
 
 
 def parse_id(value: str, argument: str) -> UUID:
