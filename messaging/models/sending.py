@@ -81,11 +81,16 @@ class OptOutSource(models.TextChoices):
 
 
 class OptOut(models.Model):
-    """A person who wants no marketing templates of this tenant."""
+    """A person who wants no marketing templates of this tenant, until ``lifted_at``.
+
+    Both times are those at which it was said, not when we heard of it.
+    """
 
     tenant_id = models.UUIDField()
     contact_id = models.UUIDField()
     source = models.CharField(max_length=16, choices=OptOutSource)
+    said_at = models.DateTimeField(db_default=Now())
+    lifted_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -96,6 +101,12 @@ class OptOut(models.Model):
                 fields=("tenant_id", "contact_id"), name="opt_outs_one_per_contact"
             ),
         )
+        indexes = (
+            models.Index(
+                models.F("tenant_id"), models.F("said_at").desc(), models.F("id").desc(),
+                name="opt_outs_newest_first", condition=models.Q(lifted_at=None),
+            ),
+        )  # fmt: skip
 
     def __str__(self) -> str:
         return f"{self.contact_id} ({self.source})"
