@@ -106,6 +106,6 @@ def _refuse(refusal: Exception) -> JsonResponse:
     if status == 401:
         response["WWW-Authenticate"] = "Bearer"
     if status == 503:
-        wait = getattr(refusal, "retry_after", RETRY_SECONDS)
+        wait = getattr(refusal, "retry_after", None) or RETRY_SECONDS
         response["Retry-After"] = str(math.ceil(wait))
     return response

@@ -43,6 +43,8 @@ try:
     )
     # Meta's Graph API, with its version.
     SIGMA_GRAPH_URL = env.text("SIGMA_GRAPH_URL", "https://graph.facebook.com/v26.0").rstrip("/")
+    # Connections to Meta, and so sends under way, in one sending process.
+    SIGMA_SEND_CONCURRENCY = env.integer("SIGMA_SEND_CONCURRENCY", 200, low=1, high=1_000)
     # Largest callback body in bytes; Meta's limit is 3 MB.
     SIGMA_MAX_BODY_BYTES = env.integer("SIGMA_MAX_BODY_BYTES", 3_200_000, low=3_000_001)
     # Callbacks that may wait for a commit in one web process before others get 503.

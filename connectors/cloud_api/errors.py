@@ -1,50 +1,164 @@
 """Meta's error answers, turned into the decision they force.
 
-https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes
+https://developers.facebook.com/docs/graph-api/guides/error-handling
 """
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from workspaces.channels import ChannelError, MediaGone, Rejected, Throttled, Unavailable
+from connectors.cloud_api.answers import Answer, integer, json_object, member, members, text
+from connectors.cloud_api.codes import NO_SUCH_OBJECT, Rule, rule_of
+from connectors.cloud_api.masking import MASK, mask
+from workspaces.channels import (
+    ChannelError,
+    MediaGone,
+    OutcomeUnknown,
+    Reach,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
 
-# Rate limits of the app (4), the user (17), the page (32), the account (80007), custom ones (613),
-# and the Cloud API's own throughput (130429).
-THROTTLED = frozenset({4, 17, 32, 613, 80007, 130429})
-# "API unknown", "API service", and the Cloud API's own "something went wrong" and "unavailable".
-UNAVAILABLE = frozenset({1, 2, 131000, 131016})
-GENERIC = 100
-NO_SUCH_OBJECT = 33
-DEFAULT_WAIT = 60.0
-MAX_MESSAGE = 300
+MAX_DETAILS = 300
+MAX_TRACE_ID = 64
+# The longest wait a header may ask for; more than that is no answer to a rate limit.
+LONGEST_WAIT = 86_400.0
+# Meta repeats malformed tokens in its messages; they and proofs are long words with digits.
+_TOKEN_LIKE = re.compile(r"\bEAA[\w|.-]*|(?=[\w|.-]*\d)[\w|-]{20,}")
+_TRACE_ID = re.compile(rf"[\w-]{{1,{MAX_TRACE_ID}}}")
+TOO_MANY_REQUESTS, REQUEST_TIMEOUT = 429, 408
 
-
-def error_of(status: int, body: bytes, retry_after: str | None = None) -> ChannelError:
-    """Return the error of an answer that is not 2xx."""
-    code, subcode, message = _read(body)
-    if status == 429 or code in THROTTLED:
-        return Throttled(_seconds(retry_after))
-    if status >= 500 or code in UNAVAILABLE:
-        return Unavailable(f"Meta answered {status}.")
-    if status in (404, 410) or (code == GENERIC and subcode == NO_SUCH_OBJECT):
-        return MediaGone(code or status, "Meta no longer has this file, or may not show it to us.")
-    return Rejected(code or status, f"Meta refused: {message or status}")
-
-
-def _read(body: bytes) -> tuple[int, int, str]:
-    try:
-        error = json.loads(body)["error"]
-        code, subcode, message = (error.get(k) for k in ("code", "error_subcode", "message"))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return 0, 0, ""
-    text = message[:MAX_MESSAGE] if isinstance(message, str) else ""
-    return _integer(code), _integer(subcode), text
+TRANSIENT = Rule(Unavailable, "Meta had an error that it says will pass.", most_attempts=2)
+TOO_FAST = Rule(Throttled, reach=Reach.NUMBER)
+UNKNOWN = Rule(Rejected, "Meta refused for a reason we do not know.")
 
 
-def _integer(value: object) -> int:
-    return value if isinstance(value, int) else 0
+class _Problem(NamedTuple):
+    code: int
+    subcode: int
+    is_transient: bool
+    details: str
+    trace_id: str
 
 
-def _seconds(retry_after: str | None) -> float:
-    return float(retry_after) if retry_after and retry_after.isdecimal() else DEFAULT_WAIT
+def error_of(answer: Answer, *, changes: bool) -> ChannelError:
+    """Return the error of an answer that is not a success.
+
+    ``changes`` tells that the request was to change something (a send): then an answer that says
+    nothing about it leaves the outcome unknown.
+    """
+    problem = _problem_in(answer)
+    if problem is None:
+        return _wordless(answer, changes)
+    rule = rule_of(problem.code, problem.subcode)
+    if rule is None:
+        rule = _unlisted(answer, problem, changes)
+    return _raised(rule, problem, answer)
+
+
+def media_error_of(answer: Answer) -> ChannelError:
+    """Return the error of an answer about a file: there "no such object" means that it is gone."""
+    problem = _problem_in(answer)
+    code, subcode = (problem.code, problem.subcode) if problem else (0, 0)
+    error = error_of(answer, changes=False)
+    gone = answer.status in (404, 410) or (code, subcode) == NO_SUCH_OBJECT
+    if not gone or not isinstance(error, Rejected):
+        return error
+    return MediaGone(
+        code or answer.status, "Meta no longer has this file, or may not show it to us.",
+        details=error.details, trace_id=error.trace_id,
+    )  # fmt: skip
+
+
+def has_error(answer: Answer) -> bool:
+    """Return whether the body is an error of Meta's, whatever the status."""
+    return _problem_in(answer) is not None
+
+
+def clean(words: str) -> str:
+    """Return a text of Meta's without phone numbers, message ids and tokens, cut to length."""
+    return mask(_TOKEN_LIKE.sub(MASK, words))[:MAX_DETAILS]
+
+
+def _problem_in(answer: Answer) -> _Problem | None:
+    error = member(answer.json, "error")
+    code = integer(error, "code")
+    if code is None:
+        return None
+    details = text(member(error, "error_data"), "details") or text(error, "message")
+    found = _TRACE_ID.fullmatch(text(error, "fbtrace_id"))
+    return _Problem(
+        code,
+        integer(error, "error_subcode") or 0,
+        error.get("is_transient") is True,
+        clean(details),
+        found[0] if found else "",
+    )
+
+
+def _unlisted(answer: Answer, problem: _Problem, changes: bool) -> Rule:
+    if answer.status == TOO_MANY_REQUESTS:
+        return TOO_FAST
+    if problem.is_transient or (answer.status >= 500 and not changes):
+        return TRANSIENT
+    return UNKNOWN
+
+
+def _raised(rule: Rule, problem: _Problem, answer: Answer) -> ChannelError:
+    code, details, trace_id = problem.code, problem.details, problem.trace_id
+    if rule.error is Throttled:
+        return Throttled(
+            _wait(rule, answer.headers), code=code, reach=rule.reach, details=details,
+            trace_id=trace_id,
+        )  # fmt: skip
+    sentence = f"{rule.sentence} (Meta's code {code})"
+    if rule.error is Unavailable:
+        return Unavailable(
+            sentence, code=code, most_attempts=rule.most_attempts, details=details,
+            trace_id=trace_id,
+        )  # fmt: skip
+    return Rejected(
+        code, sentence, reach=rule.reach, stops=rule.stops, details=details, trace_id=trace_id
+    )
+
+
+def _wordless(answer: Answer, changes: bool) -> ChannelError:
+    """Judge an answer without an error of Meta's: of a proxy, a load balancer, a broken server."""
+    status = answer.status
+    if status == TOO_MANY_REQUESTS:
+        return Throttled(_regain_seconds(answer.headers))
+    if status >= 500 or status == REQUEST_TIMEOUT or answer.is_success:
+        sentence = f"Meta's answer ({status}) says nothing about the request."
+        return OutcomeUnknown(sentence) if changes else Unavailable(sentence)
+    if status < 400:
+        return Unavailable(f"Meta answered {status} and did nothing.")
+    return Rejected(0, f"The request was refused with {status}, and not by Meta's API.")
+
+
+def _wait(rule: Rule, headers: Mapping[str, str]) -> float | None:
+    if rule.reach == Reach.RECIPIENT:
+        return None  # one person's pace: the pause grows (Meta: 4^X seconds), headers do not tell
+    told = _regain_seconds(headers)
+    return rule.wait if told is None else told
+
+
+def _regain_seconds(headers: Mapping[str, str]) -> float | None:
+    """Return how long to wait: the longest of the accounts' regain times, else ``Retry-After``.
+
+    https://developers.facebook.com/docs/graph-api/overview/rate-limiting (headers)
+    """
+    usage = json_object(headers.get("x-business-use-case-usage", "").encode()) or {}
+    minutes = [
+        integer(use, "estimated_time_to_regain_access") or 0
+        for account in usage
+        for use in members(usage, account)
+    ]
+    longest = max(minutes, default=0)
+    if longest > 0:
+        return min(longest * 60.0, LONGEST_WAIT)
+    seconds = headers.get("retry-after", "")
+    asked = seconds.isascii() and seconds.isdecimal() and len(seconds) < 10
+    return min(float(seconds), LONGEST_WAIT) if asked else None

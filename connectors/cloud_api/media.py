@@ -11,7 +11,8 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 
-from connectors.cloud_api.errors import error_of
+from connectors.cloud_api.answers import Answer
+from connectors.cloud_api.errors import media_error_of
 from workspaces.channels import Rejected, Unavailable
 
 # Where Meta keeps files. Anything else in an answer is not followed: it could be in our network.
@@ -102,7 +103,7 @@ def _opened(response: httpx.Response) -> MediaDownload:
     try:
         if response.status_code != 200:
             body = next(response.iter_bytes(MAX_ERROR_BYTES), b"")
-            raise error_of(response.status_code, body, response.headers.get("retry-after"))
+            raise media_error_of(Answer(response.status_code, response.headers, body))
         opened = MediaDownload(response)
         if opened.size is not None and opened.size > MAX_BYTES:
             raise MediaTooLarge

@@ -1,0 +1,152 @@
+"""Meta's error codes as a table: what each forces, and a sentence for whoever has to act on it.
+
+https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from workspaces.channels import ChannelError, Reach, Rejected, Throttled, Unavailable
+
+NO_SUCH_OBJECT = (100, 33)
+BAD_TOKEN = 190
+# Meta names a whole range for "permission not granted or removed".
+PERMISSIONS = range(200, 300)
+
+
+class Rule(NamedTuple):
+    """The decision a code forces; ``wait`` is in seconds, ``None`` where the headers tell it."""
+
+    error: type[ChannelError]
+    sentence: str = ""
+    reach: Reach = Reach.MESSAGE
+    stops: bool = False
+    most_attempts: int | None = None
+    wait: float | None = None
+
+
+def rule_of(code: int, subcode: int = 0) -> Rule | None:
+    """Return the rule of a code, or ``None`` for a code we do not know."""
+    if (code, subcode) == NO_SUCH_OBJECT:
+        return MISSING_OBJECT
+    return PERMISSION if code in PERMISSIONS else RULES.get(code)
+
+
+def _refused(sentence: str, reach: Reach = Reach.MESSAGE) -> Rule:
+    return Rule(Rejected, sentence, reach)
+
+
+def _stop(reach: Reach, sentence: str) -> Rule:
+    return Rule(Rejected, sentence, reach, stops=True)
+
+
+def _slow(reach: Reach, wait: float | None = None) -> Rule:
+    return Rule(Throttled, reach=reach, wait=wait)
+
+
+def _again(sentence: str, most_attempts: int | None = None) -> Rule:
+    return Rule(Unavailable, sentence, most_attempts=most_attempts)
+
+
+PERMISSION = _stop(
+    Reach.TENANT, "The access token lacks a permission, or it was taken away; issue a new one."
+)
+MISSING_OBJECT = _stop(
+    Reach.NUMBER, "Meta has no such object, or the access token may not see it; check the ids."
+)
+
+RULES: Mapping[int, Rule] = {
+    # The app, its token and its permissions.
+    0: _stop(Reach.TENANT, "Meta does not accept the access token; issue a new one."),
+    1: _again("Meta had an unknown error.", 3),
+    2: _again("Meta is overloaded or down for a moment."),
+    3: _stop(Reach.TENANT, "The app lacks the capability; check its products and permissions."),
+    4: _slow(Reach.ACCOUNT),
+    10: PERMISSION,
+    17: _slow(Reach.ACCOUNT),
+    32: _slow(Reach.ACCOUNT),
+    33: _stop(Reach.NUMBER, "The business phone number was deleted."),
+    100: _refused("A parameter is not valid."),
+    104: _stop(Reach.TENANT, "The request carried no valid access token or proof of the app."),
+    BAD_TOKEN: _stop(Reach.TENANT, "The access token is expired or invalid; issue a new one."),
+    368: _stop(
+        Reach.ACCOUNT, "The account is blocked for breaking a policy; see Business Support."
+    ),
+    613: _slow(Reach.ACCOUNT),
+    803: _stop(Reach.NUMBER, "Meta does not know the phone number id; check the workspace."),
+    80007: _slow(Reach.ACCOUNT),
+    # Who may be written to.
+    130403: _refused("The business has blocked this person.", Reach.RECIPIENT),
+    130472: _refused("The person is part of an experiment of Meta's.", Reach.RECIPIENT),
+    130497: _refused("The account may not write to people in this country.", Reach.RECIPIENT),
+    131021: _refused("The recipient is the business number itself.", Reach.RECIPIENT),
+    131026: _refused(
+        "It cannot be delivered: not on WhatsApp, old app, or terms not accepted.", Reach.RECIPIENT
+    ),
+    131030: _refused(
+        "A test number may write to the numbers on its list only; add this one.", Reach.RECIPIENT
+    ),
+    131047: _refused(
+        "More than 24 hours have passed since the person wrote; send a template.", Reach.RECIPIENT
+    ),
+    131049: _refused(
+        "Meta limits how much marketing this person gets; wait 24 hours or more.", Reach.RECIPIENT
+    ),
+    131050: _refused("The person wants no marketing of this business.", Reach.RECIPIENT),
+    131056: _slow(Reach.RECIPIENT),
+    131020: _refused("The group id is not valid.", Reach.RECIPIENT),
+    131041: _refused("There is no such group.", Reach.RECIPIENT),
+    131207: _refused("The group is suspended.", Reach.RECIPIENT),
+    131208: _slow(Reach.RECIPIENT),
+    137000: _refused("The person's identity changed; verify it again.", Reach.RECIPIENT),
+    # The number and the account.
+    130429: _slow(Reach.NUMBER),
+    131000: _again("Meta could not send it and does not say why.", 3),
+    131005: _stop(Reach.NUMBER, "The access token may not use this number; check permissions."),
+    131016: _again("A service of Meta's is unavailable for a moment."),
+    131031: _stop(Reach.ACCOUNT, "The account is locked; see WhatsApp Manager."),
+    131037: _stop(Reach.NUMBER, "The number's display name has to be approved first."),
+    131042: _stop(Reach.ACCOUNT, "There is a problem with the account's payment method."),
+    131045: _stop(Reach.NUMBER, "The number is not registered correctly; register it again."),
+    131048: _stop(Reach.NUMBER, "Too many people blocked or reported messages of this number."),
+    131057: _slow(Reach.NUMBER, 60),
+    131064: _stop(Reach.NUMBER, "The account is limited for wrongly classified templates."),
+    133000: _refused("An earlier deregistration did not finish; deregister again.", Reach.NUMBER),
+    133004: _again("The registration service is unavailable for a moment."),
+    133005: _refused("The two-step PIN is wrong.", Reach.NUMBER),
+    133006: _refused("The number has to be verified before it is registered.", Reach.NUMBER),
+    133008: _refused("Too many wrong PINs; wait as long as Meta says.", Reach.NUMBER),
+    133009: _refused("PINs were entered too fast; wait as long as Meta says.", Reach.NUMBER),
+    133010: _stop(Reach.NUMBER, "The number is not registered on the Cloud API."),
+    133015: _refused("The number was deleted a moment ago; wait five minutes.", Reach.NUMBER),
+    133016: _refused("Too many registrations of this number in 72 hours.", Reach.NUMBER),
+    134011: _refused("The terms of WhatsApp payments are not accepted yet.", Reach.ACCOUNT),
+    # What the message says.
+    131008: _refused("A required parameter is missing."),
+    131009: _refused("A parameter has a value that is not valid."),
+    131051: _refused("Meta does not support this type of message."),
+    131052: _refused("Meta could not fetch the file."),
+    131053: _refused("Meta could not take the file; check its type and size."),
+    131062: _refused("This message needs a phone number; a user id is not enough."),
+    135000: _refused("Something about the parameters is not valid; Meta does not say what."),
+    # Its template.
+    131055: _refused("This API takes marketing templates only.", Reach.TEMPLATE),
+    131061: _refused("A template with a highest price needs the Marketing API.", Reach.TEMPLATE),
+    131063: _stop(Reach.TEMPLATE, "The account sends marketing by the Marketing API only."),
+    132000: _refused("The number of parameters is not that of the template.", Reach.TEMPLATE),
+    132001: _refused("There is no approved template of this name and language.", Reach.TEMPLATE),
+    132005: _refused("The text is too long once the parameters are in it.", Reach.TEMPLATE),
+    132007: _refused("The template breaks a policy of Meta's.", Reach.TEMPLATE),
+    132008: _refused("A parameter does not fit the template.", Reach.TEMPLATE),
+    132012: _refused("A parameter is not of the form the template wants.", Reach.TEMPLATE),
+    132015: _stop(Reach.TEMPLATE, "The template is paused for its low quality."),
+    132016: _stop(Reach.TEMPLATE, "The template is disabled for good; make a new one."),
+    132018: _refused("The parameters do not fit the template.", Reach.TEMPLATE),
+    132068: _stop(Reach.TEMPLATE, "The template's flow is blocked."),
+    132069: _refused("The template's flow is throttled; try again in an hour.", Reach.TEMPLATE),
+    134100: _refused("This API takes marketing templates only.", Reach.TEMPLATE),
+    134101: _slow(Reach.TEMPLATE, 300),
+    134102: _refused("The template cannot be used with the Marketing API.", Reach.TEMPLATE),
+}

@@ -1,0 +1,170 @@
+"""How requests reach Meta: pooled clients that never retry, and whether a failed one had left.
+
+Sends are asynchronous, on aiohttp's pool behind httpx (docs/adr/0012): one client per event loop.
+Everything else blocks, on one client per process. Neither follows redirects, keeps cookies, or
+takes a proxy from the environment; ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from ssl import SSLContext
+
+import aiohttp
+import httpx
+from django.conf import settings
+from httpx_aiohttp import AiohttpTransport
+
+from connectors.cloud_api.answers import Answer
+from workspaces.channels import ChannelError, OutcomeUnknown, Unavailable
+
+CONNECT_SECONDS, READ_SECONDS = 5.0, 40.0
+# aiohttp's limit for waiting in its pool and connecting together.
+POOL_SECONDS = 10.0
+# A send is given up after this; whoever holds a lease on one needs more.
+TOTAL_SECONDS = 60.0
+# A connection the other end has just closed looks alive, and a send on it has no clear outcome:
+# keep none for long.
+KEEPALIVE_SECONDS = 5.0
+# The largest answer that is read: of a send, and of anything else (a page of templates).
+MAX_SEND_ANSWER, MAX_ANSWER = 256 * 1024, 8 * 1024 * 1024
+CHUNK = 64 * 1024
+# Meta's file hosts turn away some clients that do not look like a browser.
+HEADERS = {
+    "User-Agent": "Mozilla/5.0 (compatible; SIGMA-WhatsApp-Connector)",
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+}
+TIMEOUT = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=POOL_SECONDS)
+
+# What aiohttp raises before it has a connection to write on. Its other connection errors, which
+# httpx-aiohttp calls "connect timeout" too, come from connections that carried the request.
+_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_NOT_SENT_BLOCKING = (
+    httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol,
+)  # fmt: skip
+
+
+async def send(url: str, *, content: bytes, headers: Mapping[str, str]) -> Answer:
+    """POST ``content`` once.
+
+    Raises:
+        workspaces.channels.Unavailable: the request did not leave.
+        workspaces.channels.OutcomeUnknown: it may have left, and there is no whole answer.
+    """
+    client = await _client()
+    try:
+        async with (
+            asyncio.timeout(TOTAL_SECONDS),
+            client.stream("POST", url, content=content, headers=dict(headers)) as response,
+        ):
+            return await _read(response)
+    except ChannelError:
+        raise
+    # Whatever it is: the request may have left, and must not be taken for one that did not.
+    except Exception as error:
+        raise _send_failed(error) from None
+
+
+def call(method: str, url: str, *, headers: Mapping[str, str], content: bytes = b"") -> Answer:
+    """Make one request, blocking.
+
+    Raises:
+        workspaces.channels.Unavailable: it did not leave, or changes nothing (GET).
+        workspaces.channels.OutcomeUnknown: it may have left, and there is no whole answer.
+    """
+    body = bytearray()
+    try:
+        with blocking().stream(method, url, content=content, headers=dict(headers)) as response:
+            for chunk in response.iter_bytes(CHUNK):
+                body += chunk
+                if len(body) > MAX_ANSWER:
+                    raise httpx.ReadError("too long")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _call_failed(error, method) from None
+    return Answer(response.status_code, response.headers, bytes(body))
+
+
+@cache
+def blocking() -> httpx.Client:
+    """Return this process's blocking client."""
+    return httpx.Client(
+        timeout=TIMEOUT, headers=HEADERS, verify=_certificates(), trust_env=False,
+        cookies=_no_cookies(),
+    )  # fmt: skip
+
+
+async def _read(response: httpx.Response) -> Answer:
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > MAX_SEND_ANSWER:
+            raise OutcomeUnknown("Meta's answer is too long to be one.")
+    return Answer(response.status_code, response.headers, bytes(body))
+
+
+def _send_failed(error: Exception) -> ChannelError:
+    cause = error.__cause__ or error
+    if isinstance(cause, _NOT_SENT):
+        return Unavailable(f"Meta cannot be reached ({type(cause).__name__}).")
+    return OutcomeUnknown(f"The request left and no answer came ({type(cause).__name__}).")
+
+
+def _call_failed(error: Exception, method: str) -> ChannelError:
+    kind = type(error).__name__
+    if method == "GET" or isinstance(error, _NOT_SENT_BLOCKING):
+        return Unavailable(f"Meta cannot be reached ({kind}).")
+    return OutcomeUnknown(f"The request left and no answer came ({kind}).")
+
+
+_lives: dict[asyncio.AbstractEventLoop, AsyncGenerator[httpx.AsyncClient, None]] = {}
+_clients: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
+
+
+async def _client() -> httpx.AsyncClient:
+    """Return the running loop's client; it is closed with the loop (``shutdown_asyncgens``)."""
+    loop = asyncio.get_running_loop()
+    client = _clients.get(loop)
+    if client is None:
+        for ended in [other for other in _clients if other.is_closed()]:
+            del _clients[ended], _lives[ended]
+        life = _lives[loop] = _live(loop)
+        client = _clients[loop] = await anext(life)
+    return client
+
+
+async def _live(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[httpx.AsyncClient, None]:
+    client = httpx.AsyncClient(
+        transport=AiohttpTransport(client=_session),
+        timeout=TIMEOUT, headers=HEADERS, trust_env=False, cookies=_no_cookies(),
+    )  # fmt: skip
+    try:
+        yield client
+    finally:
+        _clients.pop(loop, None)
+        _lives.pop(loop, None)
+        await client.aclose()
+
+
+def _session() -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(
+        limit=settings.SIGMA_SEND_CONCURRENCY,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        ssl=_certificates(),
+    )
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+    )
+
+
+@cache
+def _certificates() -> SSLContext:
+    return httpx.create_ssl_context()
+
+
+def _no_cookies() -> CookieJar:
+    """Return a jar that takes none: what Meta sets for one tenant is nobody else's."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
