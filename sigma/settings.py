@@ -71,6 +71,12 @@ try:
     SIGMA_GRAPHQL_TIMEOUT_MS = env.integer(
         "SIGMA_GRAPHQL_TIMEOUT_MS", 10_000, low=100, high=600_000
     )
+    # Hosts and networks outside the public internet that events may be sent to.
+    SIGMA_EVENTS_ALLOW_PRIVATE = env.items("SIGMA_EVENTS_ALLOW_PRIVATE", "")
+    # Days a delivered event is kept for replaying; one that could not be delivered, 30.
+    SIGMA_EVENTS_KEEP_DAYS = env.integer("SIGMA_EVENTS_KEEP_DAYS", 7, low=1, high=365)
+    # Live streams (SSE) open at once in one web process.
+    SIGMA_STREAMS = env.integer("SIGMA_STREAMS", 500, low=1, high=10_000)
     # Log level, and text (coloured on a terminal) or json.
     SIGMA_LOG_LEVEL = env.choice("SIGMA_LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
     SIGMA_LOG_FORMAT = env.choice("SIGMA_LOG_FORMAT", "text", ("text", "json"))
@@ -136,7 +142,9 @@ CACHES = {
 CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "ingest"
-CELERY_TASK_ROUTES = {"maintenance.*": {"queue": "maintenance"}, "ingest.*": {"queue": "ingest"}}
+CELERY_TASK_ROUTES = {
+    f"{queue}.*": {"queue": queue} for queue in ("maintenance", "ingest", "events")
+}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
@@ -154,6 +162,8 @@ CELERY_BEAT_SCHEDULE = {
     "release": {"task": "ingest.release", "schedule": 10.0, "options": {"expires": 10}},
     "partitions": {"task": "maintenance.partitions", "schedule": 3600.0},
     "purge": {"task": "maintenance.purge", "schedule": 900.0, "options": {"expires": 900}},
+    "events": {"task": "events.sweep", "schedule": 2.0, "options": {"expires": 2}},
+    "forget_events": {"task": "maintenance.events", "schedule": 900.0, "options": {"expires": 900}},
 }
 
 AUTH_PASSWORD_VALIDATORS = [

@@ -10,14 +10,13 @@ import logging
 import time
 from collections.abc import Iterable
 from datetime import datetime
-from functools import cache
 from typing import NamedTuple
 from uuid import UUID
 
-from django.conf import settings
 from msgspec import Struct, json
-from redis import Redis
 from redis.exceptions import RedisError
+
+from workspaces.bells import broker
 
 logger = logging.getLogger("sigma.whatsapp.events")
 
@@ -58,7 +57,7 @@ class Publisher:
         if time.monotonic() < self._resting_until:
             return
         try:
-            with _broker().pipeline(transaction=False) as pipeline:
+            with broker().pipeline(transaction=False) as pipeline:
                 for tenant_id, items in _by_tenant(notices).items():
                     pipeline.publish(channel(tenant_id), json.encode(items))
                 pipeline.execute()
@@ -66,11 +65,6 @@ class Publisher:
             self._resting_until = time.monotonic() + REST_SECONDS
             kind = type(error).__name__
             logger.warning("whatsapp live events not published", extra={"error": kind})
-
-
-@cache
-def _broker() -> Redis:
-    return Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
 
 
 def _by_tenant(notices: Iterable[Notice]) -> dict[UUID, list[Item]]:

@@ -17,8 +17,11 @@ from django.db import transaction
 from msgspec import json
 
 from workspaces import bulk
+from workspaces.bells import Bell
 from workspaces.ids import uuid7
 from workspaces.live import Item, Notice, publisher
+
+BELL = Bell("events", task="events.deliver", queue="events")
 
 
 class EventType(NamedTuple):
@@ -111,14 +114,20 @@ def emit(events: Sequence[Event]) -> None:
 
 
 def owe(notices: Iterable[Notice], subscriptions: Sequence[Subscription]) -> None:
-    """Write events and a delivery for each of these subscriptions that wants them."""
+    """Write events, and a delivery for each subscription that wants them; ring on commit."""
     rows = [
         (n.item.id, subscription.id, n.tenant_id, n.item.type, n.item.timestamp, _text(n.item))
         for n in notices
         for subscription in subscriptions
         if subscription.wants(n)
     ]
-    bulk.run(INSERT, COLUMNS, rows)
+    if rows:
+        bulk.run(INSERT, COLUMNS, rows)
+        transaction.on_commit(_ring, robust=True)
+
+
+def _ring() -> None:
+    BELL.ring()
 
 
 def _notice(event: Event) -> Notice:

@@ -1,0 +1,92 @@
+"""Take turns: owed deliveries that are due, shared fairly between the subscriptions who wait.
+
+A claim is a lease: the next attempt moves into the future before the request leaves. A deliverer
+that is killed leaves nothing behind but that, and the event is sent again: at least once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from workspaces import bulk
+
+# Longer than a request may take, and than its deliverer may take to note the result.
+LEASE = timedelta(seconds=60)
+# Requests under way to one subscription; to one that failed the last time, one.
+MOST_EACH = 16
+
+# A loose index scan finds the subscriptions that are owed something. Where more wait than there
+# are places, chance decides, so that none is always last.
+WAITING = """
+RECURSIVE turn AS (
+    (SELECT subscription_id AS id FROM event_deliveries WHERE next_attempt_at IS NOT NULL
+     ORDER BY subscription_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT d.subscription_id FROM event_deliveries d
+            WHERE d.next_attempt_at IS NOT NULL AND d.subscription_id > turn.id
+            ORDER BY d.subscription_id LIMIT 1)
+    FROM turn WHERE turn.id IS NOT NULL
+)"""
+CLAIM = f"""
+WITH {WAITING}, ready AS (
+    SELECT s.id, s.url, s.sealed_secrets,
+           CASE WHEN s.failing_since IS NULL THEN %(most)s ELSE 1 END
+           - coalesce(busy.requests, 0) AS free
+    FROM turn JOIN event_subscriptions s ON s.id = turn.id
+    JOIN tenants t ON t.id = s.tenant_id AND t.status <> 'ERASING'
+    LEFT JOIN unnest(%(busy)s::uuid[], %(requests)s::int[]) AS busy (id, requests)
+           ON busy.id = s.id
+    WHERE s.disabled_at IS NULL AND coalesce(s.resting_until <= %(now)s, true)
+      AND EXISTS (SELECT FROM event_deliveries d
+                  WHERE d.subscription_id = s.id AND d.next_attempt_at <= %(now)s)
+    ORDER BY random() LIMIT %(room)s
+), picked AS (
+    SELECT mine.id FROM ready CROSS JOIN LATERAL (
+        SELECT d.id FROM event_deliveries d
+        WHERE d.subscription_id = ready.id AND d.next_attempt_at <= %(now)s
+        ORDER BY d.next_attempt_at, d.id
+        LIMIT (SELECT greatest(0, least(ready.free, greatest(1, %(room)s / count(*)))) FROM ready)
+        FOR UPDATE SKIP LOCKED
+    ) mine
+), claimed AS (
+    UPDATE event_deliveries d SET next_attempt_at = %(until)s, attempts = d.attempts + 1
+    FROM picked WHERE d.id = picked.id
+    RETURNING d.id, d.attempts, d.subscription_id, d.tenant_id, d.event_id
+)
+SELECT c.id, c.attempts, c.subscription_id, c.tenant_id, ready.url, ready.sealed_secrets,
+       e.id, e.type, e.occurred_at, e.data
+FROM claimed c JOIN ready ON ready.id = c.subscription_id
+JOIN outgoing_events e ON e.id = c.event_id
+ORDER BY c.id
+"""  # noqa: S608 - words of ours
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery to attempt now, for the ``attempts``-th time."""
+
+    delivery_id: int
+    attempts: int
+    subscription_id: UUID
+    tenant_id: UUID
+    url: str
+    sealed_secrets: bytes
+    event_id: UUID
+    type: str
+    occurred_at: datetime
+    data: dict[str, Any]
+
+
+def claim(*, now: datetime, room: int, busy: Mapping[UUID, int]) -> list[Claimed]:
+    """Claim up to ``room`` deliveries; ``busy`` says how many requests of whom are under way."""
+    parameters = {
+        "now": now, "until": now + LEASE, "room": room, "most": MOST_EACH,
+        "busy": list(busy), "requests": list(busy.values()),
+    }  # fmt: skip
+    with bulk.cursor() as cursor:
+        cursor.execute(CLAIM, parameters)
+        return [Claimed(*row) for row in cursor.fetchall()]

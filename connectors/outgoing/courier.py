@@ -1,0 +1,164 @@
+"""Post many parcels at once, from a thread with an event loop of its own.
+
+A name is resolved by us, its addresses are checked, and only an address that passed is connected
+to: a name that answers differently the second time (DNS rebinding) gains nothing. No redirects, no
+proxies from the environment, no cookies, and of an answer only its status is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Coroutine
+from contextlib import suppress
+from ipaddress import ip_address
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from connectors.outgoing.addresses import Policy, UnusableAddress
+from connectors.outgoing.parcels import Parcel, Report
+from connectors.outgoing.verdicts import comment, explain, patience
+
+TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
+# Read so that the connection can serve the next parcel; nobody looks at it.
+MOST_ANSWER = 4_096
+
+
+class Doorkeeper(AbstractResolver):
+    """Resolve names to addresses that may be connected to, and let no socket reach another."""
+
+    def __init__(self, policy: Policy, resolver: AbstractResolver) -> None:
+        self._policy, self._resolver = policy, resolver
+        self._passed: set[str] = set()
+
+    def check(self, url: URL) -> None:
+        """Refuse a URL that may not be used; an address in it passes here, no name is asked.
+
+        Raises:
+            UnusableAddress: says why.
+        """
+        target = self._policy.check(str(url))
+        if target.address is not None:
+            self._passed.add(str(target.address))
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of a name that may be connected to.
+
+        Raises:
+            UnusableAddress: it has none of these.
+        """
+        name = host.rstrip(".").lower()
+        found = await self._resolver.resolve(host, port, family)
+        fit = [each for each in found if self._policy.permits(name, ip_address(each["host"]))]
+        if not fit:
+            raise UnusableAddress("The name leads to no address of the public internet.")
+        self._passed.update(str(ip_address(each["host"])) for each in fit)
+        return fit
+
+    def open(self, info: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
+        """Make the socket for an address that passed.
+
+        Raises:
+            UnusableAddress: nobody checked this one.
+        """
+        family, kind, protocol, _, address = info
+        if str(ip_address(address[0])) not in self._passed:
+            raise UnusableAddress("The address was not checked.")
+        return socket.socket(family, kind, protocol)
+
+    async def close(self) -> None:
+        """Let go of the resolver behind."""
+        await self._resolver.close()
+
+
+class Courier:
+    """Takes parcels and brings reports; at home in one ``with`` block."""
+
+    def __init__(self, policy: Policy, *, resolver: AbstractResolver | None = None) -> None:
+        self._policy, self._resolver = policy, resolver
+        self._reports: SimpleQueue[Report] = SimpleQueue()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="courier", daemon=True)
+        self.under_way = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._doorkeeper, self._session = self._do(self._open())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self._do(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def send(self, parcel: Parcel) -> None:
+        """Set out with a parcel; its report comes later."""
+        self.under_way += 1
+        asyncio.run_coroutine_threadsafe(self._deliver(parcel), self._loop)
+
+    def wait(self, seconds: float) -> list[Report]:
+        """Return the reports that are there, waiting a while for the first."""
+        reports: list[Report] = []
+        try:
+            reports.append(self._reports.get(timeout=seconds))
+            while True:
+                reports.append(self._reports.get_nowait())
+        except Empty:
+            self.under_way -= len(reports)
+            return reports
+
+    def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _open(self) -> tuple[Doorkeeper, aiohttp.ClientSession]:
+        keeper = Doorkeeper(self._policy, self._resolver or aiohttp.ThreadedResolver())
+        connector = aiohttp.TCPConnector(
+            resolver=keeper, use_dns_cache=False, limit=0, socket_factory=keeper.open
+        )
+        session = aiohttp.ClientSession(
+            connector=connector, timeout=TIMEOUT, trust_env=False, auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(), max_line_size=MOST_ANSWER,
+        )  # fmt: skip
+        return keeper, session
+
+    async def _close(self) -> None:
+        mine = asyncio.current_task()
+        rest = [task for task in asyncio.all_tasks() if task is not mine]
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+        await self._session.close()
+
+    async def _deliver(self, parcel: Parcel) -> None:
+        try:
+            report = await self._post(parcel)
+        except (UnusableAddress, aiohttp.ClientError, OSError, ValueError) as error:
+            report = Report(parcel, error=explain(error))
+        except Exception as error:  # one parcel's trouble is not another's
+            report = Report(parcel, error=f"It could not be sent: {type(error).__name__}.")
+        self._reports.put(report)
+
+    async def _post(self, parcel: Parcel) -> Report:
+        url = URL(parcel.url)
+        self._doorkeeper.check(url)
+        async with self._session.post(
+            url, data=parcel.body, headers=parcel.headers, allow_redirects=False
+        ) as answer:
+            if answer.content_length is not None and answer.content_length <= MOST_ANSWER:
+                with suppress(aiohttp.ClientError, TimeoutError):
+                    await answer.read()
+            status, wait = answer.status, patience(answer.status, answer.headers)
+            error = "" if 200 <= status < 300 else comment(status)
+            return Report(parcel, status, error, wait)

@@ -1,0 +1,137 @@
+"""Deliver what is owed: claim, post, note, as long as there is something due; then leave."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+
+from connectors.outgoing import claims, recording
+from connectors.outgoing.addresses import Policy
+from connectors.outgoing.claims import Claimed
+from connectors.outgoing.courier import Courier
+from connectors.outgoing.parcels import Parcel, Report, body_of, headers_of
+from workspaces import event_secrets
+from workspaces.envelope import CannotOpen
+from workspaces.keys import TenantHasNoKeys
+from workspaces.master import UnknownMasterKey
+from workspaces.models import EventDelivery
+from workspaces.outbox import BELL
+
+logger = logging.getLogger("sigma.whatsapp.events")
+
+# Requests under way at once.
+ROOM = 128
+# A deliverer gives its worker back now and then; what is under way then is waited for.
+TURN_SECONDS = 5.0
+# One that stays for a moment saves the next event the way through the broker.
+LINGER_SECONDS = 1.0
+POLL_SECONDS = 0.05
+NO_SECRETS = "Its signing secrets cannot be opened."
+
+Clock = Callable[[], datetime]
+
+
+def deliver(*, clock: Clock = lambda: datetime.now(UTC), linger: float = LINGER_SECONDS) -> int:
+    """Deliver until nothing is due or the turn is over; return how many attempts that were."""
+    with Courier(policy()) as courier:
+        round_ = _Round(courier, clock)
+        try:
+            round_.run(linger)
+        except (OperationalError, InterfaceError) as error:  # leased: they come round again
+            logger.warning("whatsapp events put off", extra={"error": type(error).__name__})
+            connection.close()
+            BELL.release()
+        return round_.attempts
+
+
+def policy() -> Policy:
+    """Return where this installation may send events; a trial one also to itself."""
+    loopback = settings.EMBEDDED or settings.DEBUG
+    return Policy.of(settings.SIGMA_EVENTS_ALLOW_PRIVATE, loopback=loopback)
+
+
+def sweep(*, now: datetime) -> bool:
+    """Ring for what is due and whose bell was lost; return whether a deliverer was called."""
+    return EventDelivery.objects.filter(next_attempt_at__lte=now).exists() and BELL.ring()
+
+
+class _Round:
+    """One deliverer's turn."""
+
+    def __init__(self, courier: Courier, clock: Clock) -> None:
+        self._courier, self._clock = courier, clock
+        self._busy: Counter[UUID] = Counter()
+        self.attempts = 0
+
+    def run(self, linger: float) -> None:
+        """Work until nothing is due (and nothing became due for a moment), or the turn is over."""
+        started = idle_since = time.monotonic()
+        while (now := time.monotonic()) - started < TURN_SECONDS:
+            if self._step() or self._courier.under_way:
+                idle_since = now
+            elif now - idle_since >= linger:
+                BELL.release()
+                if not self._step():  # who commits after this look rings again
+                    return
+        self._finish()
+        BELL.release()
+        BELL.ring()
+
+    def _step(self) -> bool:
+        """Claim, send, and note what has come back; return whether there was anything due."""
+        room = ROOM - self._courier.under_way
+        claimed = claims.claim(now=self._clock(), room=room, busy=self._busy) if room else []
+        if claimed:
+            BELL.stay()
+        for owed in claimed:
+            self._send(owed)
+        self._note(self._courier.wait(POLL_SECONDS))
+        return bool(claimed)
+
+    def _finish(self) -> None:
+        while self._courier.under_way:
+            BELL.stay()
+            self._note(self._courier.wait(1.0))
+
+    def _send(self, owed: Claimed) -> None:
+        self.attempts += 1
+        now = self._clock()
+        parcel = _parcel(owed, now)
+        if parcel.headers:
+            self._busy[owed.subscription_id] += 1
+            self._courier.send(parcel)
+        else:
+            recording.record([Report(parcel, error=NO_SECRETS)], now=now)
+
+    def _note(self, reports: list[Report]) -> None:
+        self._busy.subtract(report.parcel.subscription_id for report in reports)
+        self._busy = +self._busy
+        recording.record(reports, now=self._clock())
+
+
+def _parcel(owed: Claimed, now: datetime) -> Parcel:
+    body = body_of(type=owed.type, occurred_at=owed.occurred_at, data=owed.data)
+    secrets = _secrets(owed, now)
+    headers = headers_of(event_id=owed.event_id, body=body, secrets=secrets, now=now)
+    return Parcel(
+        owed.delivery_id, owed.attempts, owed.subscription_id, owed.url,
+        headers if secrets else {}, body,
+    )  # fmt: skip
+
+
+def _secrets(owed: Claimed, now: datetime) -> list[str]:
+    try:
+        opened = event_secrets.live(
+            owed.sealed_secrets, tenant_id=owed.tenant_id, subscription_id=owed.subscription_id,
+            now=now,
+        )  # fmt: skip
+    except (TenantHasNoKeys, CannotOpen, UnknownMasterKey):
+        return []
+    return [secret.value for secret in opened]
