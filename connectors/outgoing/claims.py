@@ -49,7 +49,7 @@ WITH {WAITING}, ready AS (
         SELECT d.id FROM event_deliveries d
         WHERE d.subscription_id = ready.id AND d.next_attempt_at <= %(now)s
         ORDER BY d.next_attempt_at, d.id
-        LIMIT (SELECT greatest(0, least(ready.free, greatest(1, %(room)s / count(*)))) FROM ready)
+        LIMIT greatest(0, least(ready.free, (SELECT greatest(1, %(room)s / count(*)) FROM ready)))
         FOR UPDATE SKIP LOCKED
     ) mine
 ), claimed AS (

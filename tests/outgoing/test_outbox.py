@@ -57,5 +57,5 @@ def test_it_writes_an_event_once_and_a_delivery_for_each_who_wants_it(
 
 
 def test_it_refuses_a_type_that_does_not_exist(acme: Cast, now: datetime) -> None:
-    with pytest.raises(outbox.UnknownEventType, match="message.recieved"):
+    with pytest.raises(outbox.UnknownEventType, match=r"message\.recieved"):
         outbox.emit([Event(acme.tenant.id, "message.recieved", {}, now)])
