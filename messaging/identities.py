@@ -123,8 +123,8 @@ class People:
         return found or self._digesters.setdefault(tenant_id, digester(tenant_id))
 
     def contact_of(self, someone: Someone) -> Contact | None:
-        """Return the contact of somebody given to :meth:`resolve`: BSUID before parent before
-        phone, in either way of writing it.
+        """Return the contact of somebody given to :meth:`find` or :meth:`resolve`: BSUID before
+        parent before phone, in either way of writing it.
 
         ``None`` where nothing identifies the person.
         """
@@ -133,6 +133,10 @@ class People:
             if digest and (contact := known.get(digest)):
                 return contact
         return None
+
+    def find(self, people: Iterable[Someone]) -> None:
+        """Find the contacts of those who have one, and make none."""
+        self._find(people)
 
     def resolve(
         self, people: Iterable[Someone], changes: Sequence[tuple[UUID, IdentityChange]]

@@ -1,0 +1,140 @@
+"""Check drafts against what the database knows, a query per kind of thing, however many they are.
+
+Nothing is written here; :mod:`messaging.sending.accepting` queues what has no reason against it,
+and :mod:`messaging.sending.preflight` tells what would happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from messaging.models import OptOut
+from messaging.sending import limits, portfolio, targets, templates, timing, window
+from messaging.sending.drafts import Draft
+from messaging.sending.places import Place
+from messaging.sending.recipients import Book
+from messaging.sending.refusals import SendErrorCode, UnableToSend
+from messaging.sending.requests import ReactionContent, TemplateContent
+
+
+def check(drafts: Sequence[Draft], place: Place, book: Book, *, now: datetime) -> None:
+    """Add to drafts what is known of them, and every reason against them."""
+    known = [draft for draft in drafts if draft.recipient is not None]
+    book.look_up(draft.recipient for draft in known if draft.recipient)
+    for draft in known:
+        draft.contact_id = book.contact_of(draft.recipient)
+    for draft in drafts:
+        draft.reasons.extend(place.reasons(draft.request))
+    _find_templates(drafts, place, now)
+    _find_targets(known, place)
+    for draft in drafts:
+        secret = draft.template is not None and draft.template.is_secret
+        draft.times, reasons = timing.times_of(draft.request, is_secret=secret, now=now)
+        draft.reasons.extend(reasons)
+    _check_people(known, place, book)
+
+
+def _find_templates(drafts: Iterable[Draft], place: Place, now: datetime) -> None:
+    wanted = [
+        (draft, draft.request.content)
+        for draft in drafts
+        if isinstance(draft.request.content, TemplateContent)
+    ]
+    found = templates.find_all(
+        ((content, draft.request.force) for draft, content in wanted),
+        tenant_id=place.tenant_id, waba_id=place.workspace.waba_id,
+    )  # fmt: skip
+    for draft, content in wanted:
+        template = found[templates.key_of(content, draft.request.force)]
+        if isinstance(template, UnableToSend):
+            draft.reasons.append(template)
+            continue
+        draft.template = templates.fitted(template, content)
+        if not draft.request.force:
+            draft.reasons.extend(templates.check(template, content, now))
+
+
+def _find_targets(drafts: Sequence[Draft], place: Place) -> None:
+    wanted = {draft: named for draft in drafts if (named := _named(draft)) is not None}
+    found = targets.find(
+        tenant_id=place.tenant_id, ids={message_id for message_id, _ in wanted.values()}
+    )
+    for draft, (message_id, field) in wanted.items():
+        target = found.get(message_id)
+        try:
+            wamid = targets.wamid_of(
+                target, workspace_id=place.workspace.id, contact_id=draft.contact_id, field=field
+            )
+        except UnableToSend as reason:
+            draft.reasons.append(reason)
+            continue
+        draft.target = target
+        if field == "reply_to":
+            draft.quoted = wamid
+        else:
+            draft.reacted = wamid
+
+
+def _named(draft: Draft) -> tuple[UUID, str] | None:
+    """Return the message that a draft answers or reacts to, and the field that says so."""
+    if isinstance(draft.request.content, ReactionContent):
+        return draft.request.content.message_id, "reaction.message_id"
+    return (draft.request.reply_to, "reply_to") if draft.request.reply_to else None
+
+
+def _check_people(drafts: Sequence[Draft], place: Place, book: Book) -> None:
+    contacts = {draft.contact_id for draft in drafts if draft.contact_id}
+    ends = window.ends(
+        tenant_id=place.tenant_id, workspace_id=place.workspace.id, contact_ids=contacts
+    )
+    gone = set(
+        OptOut.objects.filter(tenant_id=place.tenant_id, contact_id__in=contacts).values_list(
+            "contact_id", flat=True
+        )
+    )
+    for draft in drafts:
+        if draft.contact_id is not None:
+            draft.window_ends = ends.get(draft.contact_id)
+        _check_window(draft)
+        _check_template_for(draft, opted_out=draft.contact_id in gone)
+        if draft.recipient is not None:
+            draft.reasons.extend(place.reasons_against(draft.recipient, book))
+    portfolio.check(drafts, place)
+
+
+def _check_window(draft: Draft) -> None:
+    if isinstance(draft.request.content, TemplateContent) or draft.times is None:
+        return
+    if not draft.is_open:
+        draft.refuse(
+            SendErrorCode.WINDOW_CLOSED, limits.FIELDS[type(draft.request.content)],
+            _closed(draft.window_ends),
+        )  # fmt: skip
+
+
+def _closed(ends: datetime | None) -> str:
+    if ends is None:
+        return "The person has never written to this number: only a template may be sent."
+    return (
+        "Only a template may be sent: the 24 hours since the person's last message end at "
+        f"{ends:%Y-%m-%d %H:%M} UTC, before the message is due."
+    )
+
+
+def _check_template_for(draft: Draft, *, opted_out: bool) -> None:
+    found = draft.template
+    if found is None or draft.recipient is None:
+        return
+    if found.is_marketing and opted_out:
+        draft.refuse(
+            SendErrorCode.OPTED_OUT, "recipient_phone" if draft.recipient.phone else
+            "recipient_user_id", "The person wants no marketing messages; other templates may be "
+            "sent.",
+        )  # fmt: skip
+    if found.is_secret and draft.recipient.user_id is not None:
+        draft.refuse(
+            SendErrorCode.BSUID_NOT_SUPPORTED, "recipient_user_id",
+            "Templates with a one-time password need the recipient's phone number.",
+        )  # fmt: skip

@@ -1,0 +1,95 @@
+"""From where a message goes: the workspace, and what the platform said about its number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.conf import settings
+
+from messaging.models import NumberState
+from messaging.sending.recipients import Book
+from messaging.sending.refusals import SendErrorCode, UnableToSend
+from messaging.sending.requests import Recipient, SendRequest, TextContent
+from workspaces import keys
+from workspaces.envelope import CannotOpen, associated_data
+from workspaces.identity import digester
+from workspaces.models import Workspace
+
+CLOUD_API = "CLOUD_API"
+SEALED_NUMBER = "number_states.sealed_number"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A workspace, its number (if the platform was asked yet) and the digest of that."""
+
+    tenant_id: UUID
+    workspace: Workspace
+    number: NumberState | None = None
+    own_phone: str | None = None
+
+    def reasons(self, request: SendRequest) -> list[UnableToSend]:
+        """Return why nothing, or not this, can be sent from here."""
+        reasons = []
+        if not self.workspace.is_active:
+            reasons.append(UnableToSend(
+                SendErrorCode.WORKSPACE_INACTIVE, "workspace_id", "The workspace is not active."
+            ))  # fmt: skip
+        transport = self.workspace.transport
+        if transport not in settings.SIGMA_CHANNELS:
+            reasons.append(_unsupported(f"There is no connector for the transport {transport}."))
+        elif transport != CLOUD_API and not isinstance(request.content, TextContent):
+            reasons.append(_unsupported(f"Over {transport} only texts can be sent."))
+        elif transport != CLOUD_API and request.broadcast_id is not None:
+            reasons.append(_unsupported(f"Over {transport} there are no broadcasts."))
+        return reasons
+
+    def reasons_against(self, recipient: Recipient, book: Book) -> list[UnableToSend]:
+        """Return why this number may not write to a recipient (looked up)."""
+        phones = book.phones_of(recipient)
+        if self.own_phone in phones:
+            return [UnableToSend(
+                SendErrorCode.RECIPIENT_IS_SENDER, "recipient_phone",
+                "This is the workspace's own number.",
+            )]  # fmt: skip
+        allowed = self.number.test_recipients if self.number else ()
+        if allowed and phones and not phones.intersection(allowed):
+            return [UnableToSend(
+                SendErrorCode.TEST_RECIPIENT, "recipient_phone",
+                "This workspace has a test number, and the recipient is not on its list; add him "
+                "in Meta's app dashboard and in the list of the workspace.",
+            )]  # fmt: skip
+        return []
+
+
+def find(*, tenant_id: UUID, workspace_id: UUID) -> Place:
+    """Return a workspace of a tenant as a place to send from.
+
+    Raises:
+        UnableToSend: there is no such workspace.
+    """
+    rows = Workspace.objects.filter(tenant_id=tenant_id, pk=workspace_id)
+    workspace = rows.select_related("number").first()
+    if workspace is None:
+        raise UnableToSend(
+            SendErrorCode.WORKSPACE_NOT_FOUND, "workspace_id",
+            "Your tenant has no workspace with this id.",
+        )  # fmt: skip
+    number: NumberState | None = getattr(workspace, "number", None)
+    return Place(tenant_id, workspace, number, _own_phone(number))
+
+
+def _own_phone(number: NumberState | None) -> str | None:
+    if number is None or number.sealed_number is None:
+        return None
+    place = associated_data(number.tenant_id, SEALED_NUMBER, number.workspace_id)
+    try:
+        digits = keys.field_cipher(number.tenant_id).open(bytes(number.sealed_number), place)
+    except CannotOpen:
+        return None
+    return digester(number.tenant_id).phone(digits.decode())
+
+
+def _unsupported(message: str) -> UnableToSend:
+    return UnableToSend(SendErrorCode.UNSUPPORTED_TRANSPORT, "workspace_id", message)

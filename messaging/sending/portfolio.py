@@ -1,0 +1,86 @@
+"""Room under the messaging limit: how many people a portfolio may write to first in 24 hours.
+
+Rule: Meta, "Messaging limits". Whoever wrote within 24 hours does not count. The limit is kept
+where messages are sent; here a message is refused only if it would expire before there is room.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from messaging.sending.drafts import Draft
+from messaging.sending.places import Place
+from messaging.sending.refusals import SendErrorCode, UnableToSend
+from messaging.sending.requests import TemplateContent
+from messaging.sending.timing import Times
+from workspaces.sql import select
+
+DAY = timedelta(hours=24)
+_TIER = re.compile(r"TIER_([0-9]+)(K?)")
+
+# The one that has to grow old before there is room: the last of the limit, newest first.
+LAST = """
+SELECT opened_at FROM portfolio_recipients
+WHERE tenant_id = %s AND portfolio_id = %s AND opened_at > %s
+ORDER BY opened_at DESC OFFSET %s LIMIT 1
+"""
+AMONG = """
+SELECT contact_id, opened_at FROM portfolio_recipients
+WHERE tenant_id = %s AND portfolio_id = %s AND contact_id = ANY(%s)
+"""
+
+
+class _Opened(NamedTuple):
+    opened_at: datetime
+
+
+class _Person(NamedTuple):
+    contact_id: UUID
+    opened_at: datetime
+
+
+def limit_of(tier: str) -> int | None:
+    """Return how many people Meta's word for a limit allows; ``None``: any number, or not told."""
+    found = _TIER.fullmatch(tier)
+    return int(found[1]) * (1000 if found[2] else 1) if found else None
+
+
+def check(drafts: Sequence[Draft], place: Place) -> None:
+    """Say of drafts when there is room for them, and refuse those that cannot wait."""
+    number = place.number
+    limit = limit_of(number.messaging_limit) if number else None
+    waiting = [draft for draft in drafts if _counts(draft)]
+    if number is None or limit is None or not waiting:
+        return
+    start = min(draft.times.due for draft in waiting if draft.times) - DAY
+    where = [place.tenant_id, number.portfolio_id]
+    last = next(iter(select(_Opened, LAST, [*where, start, max(limit, 1) - 1])), None)
+    if last is None:
+        return
+    contacts = [draft.contact_id for draft in waiting if draft.contact_id]
+    people = {row.contact_id: row.opened_at for row in select(_Person, AMONG, [*where, contacts])}
+    for draft in waiting:
+        opened = people.get(draft.contact_id) if draft.contact_id else None
+        if draft.times is not None and (opened is None or opened <= draft.times.due - DAY):
+            _wait(draft, draft.times, last.opened_at + DAY)
+
+
+def _counts(draft: Draft) -> bool:
+    is_template = isinstance(draft.request.content, TemplateContent)
+    return is_template and draft.times is not None and not draft.is_open
+
+
+def _wait(draft: Draft, times: Times, room_at: datetime) -> None:
+    if room_at <= times.due:
+        return
+    draft.room_at = room_at
+    if times.expires is not None and room_at >= times.expires:
+        draft.reasons.append(UnableToSend(
+            SendErrorCode.LIMIT_REACHED, "expires_at",
+            "The messaging limit of the business portfolio is reached; there is room again at "
+            f"{room_at:%Y-%m-%d %H:%M} UTC, after the message expires.",
+        ))  # fmt: skip

@@ -1,0 +1,105 @@
+"""Whom a message goes to: identities checked, and led to the contact that will answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from uuid import UUID
+
+from messaging.events import Person
+from messaging.identities import People, Someone, identify
+from messaging.sending.refusals import SendErrorCode, UnableToSend
+from messaging.sending.requests import Recipient
+from workspaces.numbering import NotInternational, international, spellings
+
+# Projects disagree about what stands behind the country; the widest is taken.
+_BSUID = re.compile(r"[A-Z]{2}\.(ENT\.)?[0-9A-Za-z]{1,128}")
+
+
+def normalised(recipient: Recipient) -> Recipient:
+    """Return a recipient with the bare digits of the number, or the BSUID.
+
+    Raises:
+        UnableToSend: neither, both, or not of the right form.
+    """
+    phone, user_id = recipient.phone, recipient.user_id
+    if (phone is None) == (user_id is None):
+        raise UnableToSend(
+            SendErrorCode.INVALID_INPUT, "recipient_phone",
+            "Give the recipient as a phone number or as a user id (BSUID): one of the two.",
+        )  # fmt: skip
+    if phone is not None:
+        return Recipient(phone=_digits(phone))
+    if not _BSUID.fullmatch(user_id or ""):
+        raise UnableToSend(
+            SendErrorCode.INVALID_USER_ID, "recipient_user_id",
+            "A user id (BSUID) is two capitals, a dot and up to 128 letters and digits, such as "
+            "US.13491208655302741918.",
+        )  # fmt: skip
+    return recipient
+
+
+def _digits(phone: str) -> str:
+    try:
+        return international(phone)
+    except NotInternational as error:
+        raise UnableToSend(SendErrorCode.INVALID_PHONE, "recipient_phone", str(error)) from None
+
+
+class Book:
+    """The contacts of some recipients (normalised) of one tenant."""
+
+    def __init__(self, tenant_id: UUID) -> None:
+        self._tenant_id = tenant_id
+        self._people = People()
+        self._someone: dict[Recipient, Someone] = {}
+
+    def look_up(self, recipients: Iterable[Recipient]) -> None:
+        """Find the contacts of those who have one, under any way to write their number."""
+        digest = self._people.digester(self._tenant_id)
+        for recipient in recipients:
+            if recipient not in self._someone:
+                self._someone[recipient] = identify(digest, self._tenant_id, _person(recipient))
+        self._people.find(self._someone.values())
+
+    def contact_of(self, recipient: Recipient | None) -> UUID | None:
+        """Return the contact of a recipient who was looked up or added, if he has one."""
+        if recipient is None:
+            return None
+        contact = self._people.contact_of(self._someone[recipient])
+        return None if contact is None else contact.id
+
+    def phones_of(self, recipient: Recipient) -> set[str]:
+        """Return the digests of all ways to write a recipient's number."""
+        someone = self._someone[recipient]
+        return {digest for digest in (someone.phone, someone.other_phone) if digest}
+
+    def add(self, recipients: Iterable[Recipient]) -> None:
+        """Make contacts of those who have none, so that their answers come to the same ones."""
+        people = [self._linked(self._someone[recipient]) for recipient in recipients]
+        self._people.resolve(people, ())
+
+    def _linked(self, someone: Someone) -> Someone:
+        """Return the person with the other way to write his number, unless that is somebody else's
+        already; where only the other way is known, that remains the number.
+        """
+        if someone.other_phone is None:
+            return someone
+        other = replace(someone, phone=someone.other_phone, other_phone=None)
+        as_given = self._people.contact_of(replace(someone, other_phone=None))
+        as_other = self._people.contact_of(other)
+        if as_given is None and as_other is not None:
+            return replace(other, other_phone=someone.phone)
+        if as_given is not None and as_other not in (None, as_given):
+            return replace(someone, other_phone=None)
+        return someone
+
+
+def _person(recipient: Recipient) -> Person:
+    if recipient.phone is None:
+        user_id = recipient.user_id or ""
+        is_parent = user_id[3:].startswith("ENT.")
+        return Person(parent_user_id=user_id) if is_parent else Person(user_id=user_id)
+    phone, *others = spellings(recipient.phone)
+    return Person(phone=phone, other_phone=others[0] if others else None)

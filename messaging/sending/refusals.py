@@ -1,0 +1,123 @@
+"""Why a message is not accepted, in codes that programs can act on, with Meta's where one fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class SendErrorCode(StrEnum):
+    """Why something was refused; `DESCRIPTIONS` says what each means."""
+
+    WORKSPACE_NOT_FOUND = "WORKSPACE_NOT_FOUND"
+    WORKSPACE_INACTIVE = "WORKSPACE_INACTIVE"
+    UNSUPPORTED_TRANSPORT = "UNSUPPORTED_TRANSPORT"
+    INVALID_INPUT = "INVALID_INPUT"
+    INVALID_PHONE = "INVALID_PHONE"
+    INVALID_USER_ID = "INVALID_USER_ID"
+    RECIPIENT_IS_SENDER = "RECIPIENT_IS_SENDER"
+    TEST_RECIPIENT = "TEST_RECIPIENT"
+    BSUID_NOT_SUPPORTED = "BSUID_NOT_SUPPORTED"
+    WINDOW_CLOSED = "WINDOW_CLOSED"
+    OPTED_OUT = "OPTED_OUT"
+    LIMIT_REACHED = "LIMIT_REACHED"
+    TEMPLATE_NOT_FOUND = "TEMPLATE_NOT_FOUND"
+    TEMPLATE_LANGUAGE = "TEMPLATE_LANGUAGE"
+    TEMPLATE_NOT_APPROVED = "TEMPLATE_NOT_APPROVED"
+    TEMPLATE_PAUSED = "TEMPLATE_PAUSED"
+    TEMPLATE_DISABLED = "TEMPLATE_DISABLED"
+    TEMPLATE_PARAMETERS = "TEMPLATE_PARAMETERS"
+    REPLY_TARGET_NOT_FOUND = "REPLY_TARGET_NOT_FOUND"
+    REPLY_TARGET_GONE = "REPLY_TARGET_GONE"
+    IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
+    MESSAGE_NOT_FOUND = "MESSAGE_NOT_FOUND"
+    NOT_CANCELLABLE = "NOT_CANCELLABLE"
+
+
+DESCRIPTIONS: Mapping[SendErrorCode, str] = MappingProxyType(
+    {
+        SendErrorCode.WORKSPACE_NOT_FOUND: "Your tenant has no workspace with this id.",
+        SendErrorCode.WORKSPACE_INACTIVE: "The workspace was made inactive.",
+        SendErrorCode.UNSUPPORTED_TRANSPORT: "The workspace's transport cannot send this.",
+        SendErrorCode.INVALID_INPUT: "A value is missing, malformed, too long, or one too many.",
+        SendErrorCode.INVALID_PHONE: "The phone number is not in international form (E.164).",
+        SendErrorCode.INVALID_USER_ID: "The recipient's user id is not a BSUID.",
+        SendErrorCode.RECIPIENT_IS_SENDER: "The recipient is the workspace's own number.",
+        SendErrorCode.TEST_RECIPIENT: "The number is a test number that may not write to this one.",
+        SendErrorCode.BSUID_NOT_SUPPORTED: "This kind of template needs a phone number.",
+        SendErrorCode.WINDOW_CLOSED: (
+            "The person has not written within 24 hours: only a template may be sent."
+        ),
+        SendErrorCode.OPTED_OUT: "The person wants no marketing of this tenant.",
+        SendErrorCode.LIMIT_REACHED: (
+            "The messaging limit leaves no room before the message expires."
+        ),
+        SendErrorCode.TEMPLATE_NOT_FOUND: "There is no such template in this language.",
+        SendErrorCode.TEMPLATE_LANGUAGE: "The template has several languages: name one.",
+        SendErrorCode.TEMPLATE_NOT_APPROVED: "The template is not approved.",
+        SendErrorCode.TEMPLATE_PAUSED: "The platform paused the template.",
+        SendErrorCode.TEMPLATE_DISABLED: "The platform disabled the template.",
+        SendErrorCode.TEMPLATE_PARAMETERS: "The parameters do not fit the template.",
+        SendErrorCode.REPLY_TARGET_NOT_FOUND: (
+            "The message to answer is not there, is of somebody else, or was not sent yet."
+        ),
+        SendErrorCode.REPLY_TARGET_GONE: (
+            "The platform's id of the message to answer was purged with its day."
+        ),
+        SendErrorCode.IDEMPOTENCY_CONFLICT: "The key was used for another request.",
+        SendErrorCode.MESSAGE_NOT_FOUND: "Your tenant has no such message.",
+        SendErrorCode.NOT_CANCELLABLE: "The message is no longer waiting to be sent.",
+    }
+)  # fmt: skip
+
+# What Meta would have answered (Cloud API, "Error codes").
+PLATFORM_CODES: Mapping[SendErrorCode, int] = MappingProxyType(
+    {
+        SendErrorCode.RECIPIENT_IS_SENDER: 131021,
+        SendErrorCode.TEST_RECIPIENT: 131030,
+        SendErrorCode.WINDOW_CLOSED: 131047,
+        SendErrorCode.OPTED_OUT: 131050,
+        SendErrorCode.BSUID_NOT_SUPPORTED: 131062,
+        SendErrorCode.TEMPLATE_PARAMETERS: 132000,
+        SendErrorCode.TEMPLATE_NOT_FOUND: 132001,
+        SendErrorCode.TEMPLATE_LANGUAGE: 132001,
+        SendErrorCode.TEMPLATE_NOT_APPROVED: 132001,
+        SendErrorCode.TEMPLATE_PAUSED: 132015,
+        SendErrorCode.TEMPLATE_DISABLED: 132016,
+    }
+)
+# The same request may be accepted later, with nothing changed in it.
+RETRYABLE = frozenset({SendErrorCode.LIMIT_REACHED, SendErrorCode.TEMPLATE_PAUSED})
+
+
+class UnableToSend(Exception):
+    """A message was refused; ``field`` names the input at fault (``snake_case``, dots inside).
+
+    ``others`` are further reasons against the same request.
+    """
+
+    def __init__(
+        self, code: SendErrorCode, field: str | None, message: str,
+        platform_code: int | None = None, others: Sequence[UnableToSend] = (),
+    ) -> None:  # fmt: skip
+        super().__init__(message)
+        self.code, self.field, self.message = code, field, message
+        self.platform_code = platform_code or PLATFORM_CODES.get(code)
+        self.others = tuple(others)
+
+    @property
+    def reasons(self) -> tuple[UnableToSend, ...]:
+        """This reason and the others."""
+        return (self, *self.others)
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same request may be accepted later."""
+        return all(reason.code in RETRYABLE for reason in self.reasons)
+
+
+def together(reasons: Sequence[UnableToSend]) -> UnableToSend:
+    """Return several reasons (at least one) as one refusal."""
+    first = reasons[0]
+    return UnableToSend(first.code, first.field, first.message, first.platform_code, reasons[1:])

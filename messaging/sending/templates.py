@@ -1,0 +1,169 @@
+"""The template of a send: found, checked, and written as Meta wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from messaging.sending.content import Body
+from messaging.sending.refusals import SendErrorCode, UnableToSend
+from messaging.sending.requests import TemplateContent
+from templates_wa import catalogue
+from templates_wa.catalogue import AmbiguousLanguage, NotSendable, UnableToFind, UnknownTemplate
+from templates_wa.definitions import Button, ButtonKind, Definition, Header, Text
+from templates_wa.models import Template
+from templates_wa.parameters import HeaderValue, TemplateParameters, write
+from templates_wa.rendering import Preview, preview, wire
+from templates_wa.validation import problems
+
+MARKETING = "MARKETING"
+AUTHENTICATION = "AUTHENTICATION"
+_STATUSES = {
+    "PAUSED": SendErrorCode.TEMPLATE_PAUSED,
+    "DISABLED": SendErrorCode.TEMPLATE_DISABLED,
+}
+_HIDDEN = "••••••"
+
+Key = tuple[str, str | None, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A template to send; ``row`` is missing where the platform alone knows it (forced)."""
+
+    name: str
+    language: str
+    definition: Definition
+    row: Template | None = None
+
+    @property
+    def is_marketing(self) -> bool:
+        """Whether people can opt out of it."""
+        return self.row is not None and self.row.category == MARKETING
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether it carries a one-time password, which is kept nowhere in the clear."""
+        known = self.row is not None and self.row.category == AUTHENTICATION
+        return known or any(b.kind == ButtonKind.OTP for b in self.definition.buttons)
+
+    def preview(self, content: TemplateContent) -> Preview:
+        """Return what the recipient will see."""
+        return preview(self.definition, content.parameters)
+
+    def body(self, content: TemplateContent) -> Body:
+        """Return the message's body."""
+        kept = {"name": self.name, "language": self.language}
+        parameters = content.parameters
+        if self.row is not None:
+            kept["category"] = self.row.category
+        if self.is_secret:
+            parameters = _hidden(self.definition)
+        template = {**kept, "parameters": write(parameters)}
+        return Body(
+            "template",
+            wire(self.name, self.language, self.definition, content.parameters),
+            preview(self.definition, parameters).body or None,
+            {"template": template},
+        )
+
+
+Finding = Found | UnableToSend
+
+
+def find_all(
+    contents: Iterable[tuple[TemplateContent, bool]], *, tenant_id: UUID, waba_id: str
+) -> dict[Key, Finding]:
+    """Find the templates of some contents (and whether each is forced), each looked up once."""
+    found: dict[Key, Finding] = {}
+    for content, force in contents:
+        key = key_of(content, force)
+        if key not in found:
+            found[key] = _find(content, force, tenant_id, waba_id)
+    return found
+
+
+def key_of(content: TemplateContent, force: bool) -> Key:
+    """Return what a content's template is found under; parameters matter where nobody knows it."""
+    return content.name, content.language, force
+
+
+def _find(content: TemplateContent, force: bool, tenant_id: UUID, waba_id: str) -> Finding:
+    name, language = content.name, content.language
+    try:
+        row = catalogue.find(tenant_id=tenant_id, waba_id=waba_id, name=name, language=language)
+    except UnableToFind as error:
+        return _forced(content, tenant_id, waba_id) if force else _refused(error)
+    return Found(row.name, row.language, catalogue.definition_of(row), row)
+
+
+def _forced(content: TemplateContent, tenant_id: UUID, waba_id: str) -> Finding:
+    """Return a template that may not be sent, or that we do not know: the platform decides."""
+    if content.language is None:
+        return UnableToSend(
+            SendErrorCode.TEMPLATE_LANGUAGE, "language", "A forced template needs its language."
+        )
+    rows = Template.objects.filter(tenant_id=tenant_id, waba_id=waba_id, deleted_at=None)
+    row = rows.filter(name=content.name, language=content.language).first()
+    if row is not None:
+        return Found(row.name, row.language, catalogue.definition_of(row), row)
+    return Found(content.name, content.language, Definition())
+
+
+def _refused(error: UnableToFind) -> UnableToSend:
+    code, field = SendErrorCode.TEMPLATE_NOT_FOUND, "template_name"
+    if isinstance(error, NotSendable):
+        code = _STATUSES.get(error.status, SendErrorCode.TEMPLATE_NOT_APPROVED)
+    elif isinstance(error, AmbiguousLanguage):
+        code, field = SendErrorCode.TEMPLATE_LANGUAGE, "language"
+    elif isinstance(error, UnknownTemplate) and error.locales:
+        field = "language"
+    return UnableToSend(code, field, error.message)
+
+
+def check(found: Found, content: TemplateContent, now: datetime) -> list[UnableToSend]:
+    """Return what the platform would refuse of a content's parameters."""
+    return [
+        UnableToSend(
+            SendErrorCode.TEMPLATE_PARAMETERS, f"template_parameters.{problem.field}",
+            problem.message,
+        )
+        for problem in problems(found.definition, content.parameters, now)
+    ]  # fmt: skip
+
+
+def fitted(found: Found, content: TemplateContent) -> Found:
+    """Return a template nobody here knows with the places that the parameters are for."""
+    if found.row is not None:
+        return found
+    return Found(found.name, found.language, _guess(content.parameters))
+
+
+def _guess(parameters: TemplateParameters) -> Definition:
+    named, positional = parameters.named or {}, parameters.positional or ()
+    names = tuple(named) or tuple(str(number + 1) for number in range(len(positional)))
+    given = parameters.header
+    header = Header(_format_of(given), Text("")) if given is not None else None
+    buttons = tuple(
+        Button(value.index, (value.kind or "URL").upper(), url=Text("{{1}}", ("1",)))
+        for value in parameters.buttons
+    )
+    return Definition(bool(named), header, Text("", names), buttons=buttons)
+
+
+def _format_of(header: HeaderValue) -> str:
+    if header.media is not None:
+        return (header.media.kind or "IMAGE").upper()
+    if header.location is not None:
+        return "LOCATION"
+    return "PRODUCT" if header.product is not None else "TEXT"
+
+
+def _hidden(definition: Definition) -> TemplateParameters:
+    """Return parameters that give nothing away, in their places."""
+    names = definition.body.variables if definition.body else ()
+    if definition.is_named:
+        return TemplateParameters(named=dict.fromkeys(names, _HIDDEN))
+    return TemplateParameters(positional=tuple(_HIDDEN for _ in names))
