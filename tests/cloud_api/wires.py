@@ -60,7 +60,7 @@ async def serving(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncItera
         try:
             await serve(reader, writer)
             await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
