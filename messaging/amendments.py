@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from messaging.receipts import MessageKey
 from workspaces import bulk
 
+AMENDING = frozenset({"edit", "revoke"})
 COLUMNS = ("workspace_id uuid", "platform_message_id text")
 # The sender's own amendments of the given targets, the latest of each kind; of those of one second
 # (Meta tells no more) the one received last. Served by the index messages_amendments.

@@ -117,6 +117,16 @@ class IdentityChange:
 
 
 @dataclass(frozen=True, slots=True)
+class MarketingPreference:
+    """A user told the platform whether he wants marketing of this business."""
+
+    phone_number_id: str
+    person: Person
+    is_wanted: bool
+    timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Unhandled:
     """An update we keep (sealed, in Raw) and count, but do not model: ``field`` and ``kind`` say
     which.

@@ -14,19 +14,27 @@ from uuid import UUID
 
 from msgspec import json
 
-from messaging import amendments, conversations, receipts
+from messaging import amendments, conversations, locks, receipts, wishes
+from messaging.amendments import AMENDING
 from messaging.conversations import UNSAID, Touch
-from messaging.events import Direction, IdentityChange, MessageEvent, Source, StatusUpdate
+from messaging.events import (
+    Direction,
+    IdentityChange,
+    MarketingPreference,
+    MessageEvent,
+    Source,
+    StatusUpdate,
+)
 from messaging.identities import People, Someone, identify, primary
 from messaging.incoming import Incoming
 from messaging.receipts import MessageKey
+from messaging.wishes import Heard
 from workspaces import bulk, keys
 from workspaces.envelope import Cipher, associated_data
 from workspaces.identity import Digester
 from workspaces.ids import uuid7
 
 SEALED_ID = "messages.sealed_id"
-AMENDING = frozenset({"edit", "revoke"})
 
 COLUMNS = (
     "id uuid", "tenant_id uuid", "workspace_id uuid", "contact_id uuid", "platform_message_id text",
@@ -51,13 +59,8 @@ MEDIA_COLUMNS = (
     "mime_type text", "sha256 text", "filename text", "voice bool", "animated bool",
     "sent_at timestamptz",
 )  # fmt: skip
-# Most writers of a workspace go side by side. Those who look for rows that another batch may be
-# adding at this moment (receipts of an echoed message, targets of an edit) go alone.
-LOCK = """
-SELECT CASE WHEN r.alone THEN pg_advisory_xact_lock(r.key)
-            ELSE pg_advisory_xact_lock_shared(r.key) END
-FROM (SELECT hashtextextended('messages:' || workspace_id, 0) AS key, alone FROM {rows}) r
-"""
+# Position in the batch, who told the platform, and what.
+_Told = tuple[int, Someone, MarketingPreference]
 
 
 @dataclass(slots=True)
@@ -107,9 +110,11 @@ class _Row:
 def store(batch: Sequence[Incoming]) -> Stored:
     """Store a batch of events and return which of them were known before."""
     people = People()
-    _lock(batch)
+    locks.take(batch)
     rows = sorted(_messages_in(batch, people), key=lambda row: row.order)
-    people.resolve([row.contact for row in rows], _changes_in(batch))
+    told = list(_preferences_in(batch, people))
+    everybody = [*(row.contact for row in rows), *(someone for _, someone, _ in told)]
+    people.resolve(everybody, _changes_in(batch))
     values = [_values(row, people) for row in rows]
     fresh = {row[0] for row in bulk.run(INSERT, COLUMNS, values)}
     added = [row for row in rows if row.message_id in fresh]
@@ -119,40 +124,45 @@ def store(batch: Sequence[Incoming]) -> Stored:
     stored.duplicates |= receipts.store(_statuses_in(batch), people, echoed)
     amended = [MessageKey(r.key.workspace_id, target) for r in added if (target := _amended(r))]
     amendments.apply([row.key for row in added], amended)
+    stored.duplicates |= _heed(added, told, people)
     conversations.touch(_touches(added, people))
     return stored
 
 
-def _touches(rows: Iterable[_Row], people: People) -> Iterator[Touch]:
+def _said(rows: Iterable[_Row], people: People) -> Iterator[tuple[_Row, UUID]]:
+    """Yield what belongs to a conversation, and whose it is; there are none with groups."""
     for row in rows:
-        event, contact = row.event, people.contact_of(row.contact)
-        # There are no conversations with groups.
-        if contact is not None and event.group_id is None and event.type not in UNSAID:
-            inbound = event.direction == Direction.INBOUND
-            yield Touch(
-                row.incoming.tenant_id, row.incoming.workspace_id, contact.id, row.message_id,
-                event.timestamp, inbound, inbound and event.source == Source.LIVE,
-            )  # fmt: skip
+        contact = people.contact_of(row.contact)
+        if contact is not None and row.event.group_id is None and row.event.type not in UNSAID:
+            yield row, contact.id
+
+
+def _touches(rows: Iterable[_Row], people: People) -> Iterator[Touch]:
+    for row, contact_id in _said(rows, people):
+        event, incoming = row.event, row.incoming
+        inbound = event.direction == Direction.INBOUND
+        yield Touch(
+            incoming.tenant_id, incoming.workspace_id, contact_id, row.message_id,
+            event.timestamp, inbound, inbound and event.source == Source.LIVE,
+        )  # fmt: skip
+
+
+def _heed(rows: Iterable[_Row], told: Iterable[_Told], people: People) -> set[int]:
+    """Heed what people want; return the positions of preferences that were no news."""
+    heard = [Heard(row.incoming.tenant_id, who, row.event) for row, who in _said(rows, people)]
+    positions = {}
+    for position, someone, event in told:
+        if contact := people.contact_of(someone):
+            positions[position] = someone.tenant_id, contact.id
+            heard.append(Heard(someone.tenant_id, contact.id, event))
+    changed = wishes.heed(heard)
+    return {position for position, who in positions.items() if who not in changed}
 
 
 def _amended(row: _Row) -> str | None:
     if row.event.type not in AMENDING or not row.event.reply_to:
         return None
     return row.owner.digest.wamid(row.event.reply_to)
-
-
-def _lock(batch: Iterable[Incoming]) -> None:
-    everybody = {incoming.workspace_id for incoming in batch}
-    alone = {incoming.workspace_id for incoming in batch if _goes_alone(incoming)}
-    rows = sorted((str(workspace_id), workspace_id in alone) for workspace_id in everybody)
-    bulk.run(LOCK, ("workspace_id text", "alone bool"), rows)
-
-
-def _goes_alone(incoming: Incoming) -> bool:
-    event = incoming.event
-    if not isinstance(event, MessageEvent):
-        return False
-    return event.direction == Direction.OUTBOUND or event.type in AMENDING
 
 
 def _messages_in(batch: Iterable[Incoming], people: People) -> Iterator[_Row]:
@@ -176,6 +186,14 @@ def _statuses_in(batch: Iterable[Incoming]) -> Iterator[receipts.Reported]:
     for position, incoming in enumerate(batch):
         if isinstance(incoming.event, StatusUpdate):
             yield position, incoming, incoming.event
+
+
+def _preferences_in(batch: Iterable[Incoming], people: People) -> Iterator[_Told]:
+    for position, incoming in enumerate(batch):
+        event = incoming.event
+        if isinstance(event, MarketingPreference):
+            digest = people.digester(incoming.tenant_id)
+            yield position, identify(digest, incoming.tenant_id, event.person), event
 
 
 def _changes_in(batch: Iterable[Incoming]) -> list[tuple[UUID, IdentityChange]]:

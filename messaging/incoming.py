@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from messaging.events import IdentityChange, MessageEvent, StatusUpdate
+from messaging.events import IdentityChange, MarketingPreference, MessageEvent, StatusUpdate
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,4 +19,4 @@ class Incoming:
     workspace_id: UUID
     delivery_id: int
     delivery_day: date
-    event: MessageEvent | StatusUpdate | IdentityChange
+    event: MessageEvent | StatusUpdate | IdentityChange | MarketingPreference

@@ -17,6 +17,7 @@ from connectors.cloud_api.isolation import Isolator, isolate, message_json
 from connectors.cloud_api.masking import word
 from connectors.cloud_api.messages import read_message
 from connectors.cloud_api.payloads import Change, Entry, Value
+from connectors.cloud_api.preferences import read_preference
 from connectors.cloud_api.receipts import read_status
 from connectors.cloud_api.template_changes import read_template_change
 from connectors.cloud_api.unhandled import read_malformed, read_unhandled, read_unhandled_value
@@ -136,4 +137,5 @@ _READERS: dict[tuple[str, str], Reader] = {
     **{(field, "messages"): read_message for field in ("messages", "history", "")},
     **{(field, "message_echoes"): read_message for field in ("messages", "history", "", *_ECHOES)},
     **{(field, "statuses"): read_status for field in ("messages", "history", "", *_ECHOES)},
+    ("user_preferences", "user_preferences"): read_preference,
 }

@@ -84,6 +84,16 @@ class Item(Element):
     code: Any = None
 
 
+class Preference(Item):
+    """What a user wants; ``category`` and ``value`` (from Item) are Meta's words."""
+
+    wa_id: Scalar = None
+    user_id: str | None = None
+    parent_user_id: str | None = None
+    category: Any = None
+    timestamp: Scalar = None
+
+
 class Standby(Element):
     messages: list[Item | None] | None = None
     statuses: list[Item | None] | None = None
@@ -147,7 +157,7 @@ class Value(Element):
     user_actions: list[Item | None] | None = None
     calls: list[Item | None] | None = None
     groups: list[Item | None] | None = None
-    user_preferences: list[Item | None] | None = None
+    user_preferences: list[Preference | None] | None = None
     state_sync: list[Item | None] | None = None
     automatic_events: list[Item | None] | None = None
     user_id_update: list[Item | None] | None = None

@@ -8,10 +8,18 @@ from typing import Any, NamedTuple
 
 from connectors.cloud_api.masking import WORD_LENGTH
 from connectors.cloud_api.payloads import Scalar
-from messaging.events import IdentityChange, MessageEvent, StatusUpdate, Unhandled
+from messaging.events import (
+    IdentityChange,
+    MarketingPreference,
+    MessageEvent,
+    StatusUpdate,
+    Unhandled,
+)
 from templates_wa.events import TemplateEvent
 
-Event = MessageEvent | StatusUpdate | IdentityChange | TemplateEvent | Unhandled
+Event = (
+    MessageEvent | StatusUpdate | IdentityChange | MarketingPreference | TemplateEvent | Unhandled
+)
 
 # Stands for "the thing as a whole" where an element's position is expected.
 WHOLE = -1

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from connectors.cloud_api.parsing import Update
-from messaging.events import IdentityChange, MessageEvent, StatusUpdate
+from messaging.events import IdentityChange, MarketingPreference, MessageEvent, StatusUpdate
 from templates_wa.events import TemplateEvent
 from workspaces.models import Workspace
 
-NEEDS_NUMBER = (MessageEvent, StatusUpdate, IdentityChange)
+NEEDS_NUMBER = (MessageEvent, StatusUpdate, IdentityChange, MarketingPreference)
 WABA_ID = re.compile("(?!0$)[0-9]{1,64}")
 
 

@@ -16,14 +16,20 @@ from connectors.webhooks import sharing
 from connectors.webhooks.numbers import Numbers
 from connectors.webhooks.outcomes import Callback, Failure, Outcome
 from messaging import inbound
-from messaging.events import IdentityChange, MessageEvent, StatusUpdate, Unhandled
+from messaging.events import (
+    IdentityChange,
+    MarketingPreference,
+    MessageEvent,
+    StatusUpdate,
+    Unhandled,
+)
 from messaging.incoming import Incoming
 from templates_wa import inbound as templates
 from templates_wa.events import TemplateEvent
 
 logger = logging.getLogger("sigma.whatsapp.processing")
 
-MINE = (MessageEvent, StatusUpdate, IdentityChange)
+MINE = (MessageEvent, StatusUpdate, IdentityChange, MarketingPreference)
 
 
 @dataclass(frozen=True, slots=True)

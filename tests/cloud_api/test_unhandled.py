@@ -14,7 +14,6 @@ PARTNERS_WABA = "777000888999000"
         ("history_declined", "history", ["error:2593109"]),
         ("history_progress_only", "history", ["empty"]),
         ("state_sync", "smb_app_state_sync", ["add", "remove"]),
-        ("user_preferences", "user_preferences", ["stop"]),
         ("groups_created", "group_lifecycle_update", ["group_create"]),
         ("user_actions", "messages", ["marketing_messages_link_click"]),
         ("standby", "standby", ["messages:text", "statuses:sent"]),
