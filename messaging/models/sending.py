@@ -36,6 +36,9 @@ class NumberState(models.Model):
     # Digests of the numbers a test number may write to (at most five); empty: not told to us.
     test_recipients = ArrayField(models.CharField(max_length=64), default=list, db_default=[])
     synced_at = models.DateTimeField(null=True)
+    # When it is asked about next (NULL: as soon as possible), and why the last time gave nothing.
+    sync_due_at = models.DateTimeField(null=True)
+    sync_error = models.TextField(blank=True, default="", db_default="")
 
     class Meta:
         db_table = "number_states"
