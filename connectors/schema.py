@@ -5,6 +5,7 @@ from __future__ import annotations
 import graphene
 from graphql import GraphQLResolveInfo
 
+from connectors.outgoing import schema as outgoing
 from connectors.webhooks.ledger import Ledger as LedgerRow
 from connectors.webhooks.ledger import read as read_ledger
 from workspaces.access import Actor
@@ -49,8 +50,8 @@ class Ledger(graphene.ObjectType):
     )
 
 
-class Query(graphene.ObjectType):
-    """What can be read about callbacks."""
+class Query(outgoing.Query):
+    """What can be read about callbacks and events."""
 
     ledger = graphene.Field(Ledger, description="Your tenant's ledger; needs ledger:read.")
 
@@ -60,3 +61,7 @@ class Query(graphene.ObjectType):
         actor: Actor = info.context.actor
         actor.require(Scope.LEDGER_READ)
         return read_ledger(actor.tenant_id)
+
+
+class Mutation(outgoing.Mutation):
+    """What can be changed about events."""

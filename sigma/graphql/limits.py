@@ -20,7 +20,7 @@ from graphql import (
 
 # A page without first or last has this many; messaging/graphql/arguments.py is where that is so.
 DEFAULT_PAGE = 20
-PAGED = frozenset({"messages"})
+PAGED = frozenset({"eventDeliveries", "messages"})
 ITEMS = frozenset({"nodes", "edges"})
 # Fields that cost more than the object they return: counting a workspace, opening a callback.
 WEIGHTS = {"totalCount": 100, "messages": 10, "ledger": 100, "raw": 4, "wamid": 1}
