@@ -71,3 +71,12 @@ def wamid(rng: Random, digits: str) -> str:
         b"\x1c\x18" + bytes([len(digits)]) + digits.encode() + b"\x15\x02\x00\x12\x18\x20" + token
     )
     return "wamid." + base64.b64encode(inner + b"\x00").decode()
+
+
+def sent_wamid(rng: Random, digits: str) -> str:
+    """Return the id of a message that a business sent; built a little differently."""
+    token = rng.randbytes(9).hex().upper().encode()
+    inner = (
+        b"\x1c\x18" + bytes([len(digits)]) + digits.encode() + b"\x15\x02\x00\x11\x18\x12" + token
+    )
+    return "wamid." + base64.b64encode(inner + b"\x00").decode()

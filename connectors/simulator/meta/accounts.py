@@ -1,0 +1,88 @@
+"""WhatsApp Business Accounts: their fields, numbers, and the apps that hear of them.
+
+https://developers.facebook.com/documentation/business-messaging/whatsapp/reference/whatsapp-business-account
+"""
+
+from __future__ import annotations
+
+from connectors.simulator.meta import handshake, numbers, templates
+from connectors.simulator.meta.fields import page, picked
+from connectors.simulator.meta.http import SUCCESS, Answer, Call, answer
+from connectors.simulator.meta.routes import Answered, Route, Table
+from connectors.simulator.meta.simulator import Simulator
+from connectors.simulator.meta.world import Account, Json, Subscription
+
+USUAL = ("id", "name", "timezone_id", "message_template_namespace")
+
+
+def _get(sim: Simulator, call: Call) -> Answer:
+    account = _subject(call)
+    node: Json = {
+        "id": account.id,
+        "name": account.name,
+        "currency": "USD",
+        "timezone_id": "1",
+        "status": "ACTIVE",
+        "country": "ZA",
+        "message_template_namespace": f"ns_{account.id}",
+        "account_review_status": "APPROVED",
+        "business_verification_status": "verified",
+        "ownership_type": "SELF",
+        "owner_business_info": {"name": account.name, "id": account.business_id},
+        "whatsapp_business_manager_messaging_limit": account.messaging_limit,
+        "health_status": numbers.health(account, None),
+    }
+    return answer(picked(node, call.argument("fields"), USUAL))
+
+
+def _numbers(sim: Simulator, call: Call) -> Answer:
+    account, asked = _subject(call), call.argument("fields")
+    nodes = [
+        picked(numbers.node(account, number), asked, numbers.USUAL) for number in account.numbers
+    ]
+    return answer(page(call, nodes))
+
+
+def _subscriptions(sim: Simulator, call: Call) -> Answer:
+    data = []
+    for subscription in _subject(call).subscriptions:
+        app = sim.registry.apps.get(subscription.app_id)
+        name = app.name if app else ""
+        link = f"https://www.facebook.com/games/?app_id={subscription.app_id}"
+        facts: Json = {"id": subscription.app_id, "name": name, "link": link}
+        entry: Json = {"whatsapp_business_api_data": facts}
+        if subscription.callback_url:
+            entry["override_callback_uri"] = subscription.callback_url
+        data.append(entry)
+    return answer({"data": data})
+
+
+def _subscribe(sim: Simulator, call: Call) -> Answered:
+    account = _subject(call)
+    subscription = next((s for s in account.subscriptions if s.app_id == call.app.id), None)
+    if subscription is None:
+        subscription = Subscription(app_id=call.app.id)
+        account.subscriptions.append(subscription)
+    url = call.argument("override_callback_uri")
+    return handshake.override(subscription, url, call.argument("verify_token"))
+
+
+def _unsubscribe(sim: Simulator, call: Call) -> Answer:
+    account = _subject(call)
+    account.subscriptions = [s for s in account.subscriptions if s.app_id != call.app.id]
+    return SUCCESS
+
+
+def _subject(call: Call) -> Account:
+    assert call.account is not None  # noqa: S101 - by the route
+    return call.account
+
+
+TABLE: Table = {
+    ("GET", ""): Route(_get),
+    ("GET", "phone_numbers"): Route(_numbers),
+    ("GET", "subscribed_apps"): Route(_subscriptions),
+    ("POST", "subscribed_apps"): Route(_subscribe),
+    ("DELETE", "subscribed_apps"): Route(_unsubscribe),
+    **templates.EDGE,
+}

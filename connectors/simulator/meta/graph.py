@@ -1,0 +1,103 @@
+"""The Graph API's door: who asks, about what, whether he may, and how often."""
+
+from __future__ import annotations
+
+import msgspec
+
+from connectors.simulator.meta import access, accounts, apps, media, numbers, templates
+from connectors.simulator.meta.failures import GraphError, no_such_object, trace_id
+from connectors.simulator.meta.http import Answer, Call, Conduct, Request, refusal
+from connectors.simulator.meta.plans import Plan, Preset
+from connectors.simulator.meta.routes import MANAGEMENT, Answered, Route, Table
+from connectors.simulator.meta.sending import BARE, HTML, SLOW_SECONDS
+from connectors.simulator.meta.simulator import Simulator
+
+
+async def handle(sim: Simulator, request: Request) -> Answer:
+    """Return the answer to a request, refusals included, with Meta's headers."""
+    headers = [
+        (b"facebook-api-version", request.version.encode()),
+        (b"x-fb-trace-id", trace_id().encode()),
+    ]
+    try:
+        found = _answered(sim, request, headers)
+        answered = found if isinstance(found, Answer) else await found
+    except GraphError as error:
+        answered = refusal(error)
+    delay = max(answered.delay, sim.options.answer_delay_ms / 1000)
+    return answered._replace(delay=delay, headers=(*answered.headers, *headers))
+
+
+def _answered(sim: Simulator, request: Request, headers: list[tuple[bytes, bytes]]) -> Answered:
+    call = access.call_of(sim, request)
+    if request.parts == ["debug_token"]:
+        return access.debug_token(sim, call)
+    name = request.parts[0] if request.parts else ""
+    edge = "/".join(request.parts[1:])
+    route = _table(sim, call, name).get((request.method, edge))
+    if route is None:
+        raise no_such_object(name)
+    if edge != "messages":
+        broken = _broken(sim.rules.plan(edge))
+        if broken is not None:
+            return broken
+    access.check_scope(call.token, route.scope)
+    _count(sim, call, route, headers)
+    return route.handler(sim, call)
+
+
+def _table(sim: Simulator, call: Call, name: str) -> Table:
+    """Return what can be done with an object, and note it in the call."""
+    registry = sim.registry
+    if name in registry.numbers:
+        call.account, call.number = registry.numbers[name]
+        table = numbers.TABLE
+    elif name in registry.accounts:
+        call.account = registry.accounts[name]
+        table = accounts.TABLE
+    elif name in registry.templates:
+        call.account, call.template = registry.templates[name]
+        table = templates.NODE
+    elif name == call.app.id or name.startswith("upload:"):
+        return apps.TABLE
+    else:
+        return media.find(sim, call, name)
+    if not access.may_see(call.token, call.account):
+        raise no_such_object(name)
+    return table
+
+
+def _count(
+    sim: Simulator, call: Call, route: Route, headers: list[tuple[bytes, bytes]]
+) -> None:  # fmt: skip
+    """Count a call to the management API, and say how much of the hour's is used."""
+    if route.scope != MANAGEMENT or call.account is None:
+        return
+    now = sim.clock.now()
+    window = sim.limits.window(call.app.id, call.account)
+    is_allowed = window.take(now)
+    usage = {
+        "type": "whatsapp", "call_count": int(window.used(now)), "total_cputime": 0,
+        "total_time": 0, "estimated_time_to_regain_access": -int(-window.wait(now) // 60),
+    }  # fmt: skip
+    headers.append((b"x-business-use-case-usage", msgspec.json.encode({call.account.id: [usage]})))
+    if not is_allowed:
+        raise GraphError(80007, "There have been too many calls to this WhatsApp Business account. "
+                         "Wait a bit and try again.")  # fmt: skip
+
+
+def _broken(plan: Plan) -> Answer | None:
+    """Return how a request other than a message ends by a rule."""
+    match plan.preset:
+        case Preset.ERROR:
+            raise GraphError(plan.code, plan.details)
+        case Preset.HANG:
+            return Answer(conduct=Conduct.HANG)
+        case Preset.CLOSE_BEFORE:
+            return Answer(conduct=Conduct.CLOSE)
+        case Preset.BARE_500:
+            return Answer(500, BARE, HTML)
+        case Preset.SLOW:
+            return Answer(503, BARE, HTML, delay=SLOW_SECONDS)
+        case _:
+            return None

@@ -1,0 +1,147 @@
+"""The simulated Meta: one world, its time, what it remembers, what it sends.
+
+Everything runs on the thread of one event loop; nothing here waits.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from random import Random
+
+import msgspec
+
+from connectors.simulator.meta import inbound, statuses
+from connectors.simulator.meta.callbacks import Update
+from connectors.simulator.meta.clock import Agenda, Clock
+from connectors.simulator.meta.emitter import Emitter
+from connectors.simulator.meta.journal import Journal
+from connectors.simulator.meta.limits import Limits
+from connectors.simulator.meta.mediastore import MediaStore
+from connectors.simulator.meta.plans import Plan, Rules
+from connectors.simulator.meta.recipients import Recipient
+from connectors.simulator.meta.registry import Registry
+from connectors.simulator.meta.statuses import Message, Step
+from connectors.simulator.meta.world import Account, Json, Number, World
+
+SERVICE_WINDOW = 24 * 3600.0
+# Every other field goes to the app's own address, whatever is overridden.
+HONOUR_OVERRIDES = frozenset({"messages", "account_settings_update", "history", "calls"})
+
+
+class NoSuchNumber(Exception):
+    """The simulator has no such phone number ID."""
+
+
+class Simulator:
+    """Everything that there is; ``world`` is copied, so that :meth:`reset` can go back to it."""
+
+    def __init__(self, world: World) -> None:
+        self._start = msgspec.json.encode(world)
+        self.clock = Clock()
+        self.agenda = Agenda(self.clock)
+        self.journal = Journal()
+        self.rules = Rules()
+        # Not from the seed: another run's messages must not have the same ids.
+        self.rng = Random()  # noqa: S311
+        self._begin(msgspec.json.decode(self._start, type=World))
+
+    def _begin(self, world: World) -> None:
+        self.registry = Registry(world)
+        self.options = world.options
+        self.emitter = Emitter(self.clock, self.agenda, self.options)
+        self.limits = Limits()
+        self.media = MediaStore(self.rng)
+        # When somebody last wrote to a number: (phone number id, digits or user id).
+        self.heard: dict[tuple[str, str], float] = {}
+
+    def reset(self, world: World | None = None) -> None:
+        """Forget everything that happened; ``world`` becomes what it starts from."""
+        if world is not None:
+            self._start = msgspec.json.encode(world)
+        self.agenda.clear()
+        self.journal.clear()
+        self.rules.remove(None)
+        self.emitter.clear()
+        self._begin(msgspec.json.decode(self._start, type=World))
+
+    def advance(self, seconds: float) -> None:
+        """Move time on, and do what falls due."""
+        self.clock.advance(seconds)
+        self.agenda.run()
+
+    def is_window_open(self, phone_number_id: str, who: str) -> bool:
+        """Whether ``who`` wrote to the number within the last 24 hours."""
+        since = self.heard.get((phone_number_id, who))
+        return since is not None and self.clock.now() - since < SERVICE_WINDOW
+
+    def play(self, message: Message, plan: Plan) -> None:
+        """Let an accepted message live its life."""
+        for step in statuses.steps(plan, self.options):
+            self.agenda.at(message.time + step.after, partial(self._reach, message, step))
+
+    def write(self, phone_number_id: str, person: Recipient, content: Json) -> str:
+        """Let a person write to a number, which opens the window; return the message's id.
+
+        Raises:
+            NoSuchNumber: see there.
+        """
+        account, number = self._number(phone_number_id)
+        now = self.clock.now()
+        self.heard[phone_number_id, person.key] = now
+        item, contact = inbound.message(self.rng, person, content, now=int(now))
+        wamid = str(item["id"])
+        self.tell(account, number, "messages", item, contact=contact, key=wamid)
+        return wamid
+
+    def tell(
+        self, account: Account, number: Number, section: str, item: Json, *,
+        key: str, contact: Json | None = None,
+    ) -> None:  # fmt: skip
+        """Send an update about a number's messages."""
+        metadata: Json = {
+            "display_phone_number": number.digits,
+            "phone_number_id": number.id,
+        }
+        update = Update(account.id, "messages", item, section, metadata, contact)
+        self.emitter.emit(update, key, self.destinations(account, "messages", number))
+
+    def announce(self, account: Account, field: str, value: Json) -> None:
+        """Send an update about an account, such as the status of a template."""
+        now = self.clock.now()
+        update = Update(account.id, field, value, time=int(now))
+        key = f"{field}:{self.emitter.updates}"
+        self.emitter.emit(update, key, self.destinations(account, field))
+
+    def destinations(
+        self, account: Account, field: str, number: Number | None = None
+    ) -> list[tuple[str, str]]:
+        """Return where updates go, each address with its app's secret."""
+        found = []
+        for subscription in account.subscriptions:
+            app = self.registry.apps.get(subscription.app_id)
+            if app is None:
+                continue
+            url = app.callback_url
+            if field in HONOUR_OVERRIDES:
+                url = (number and number.callback_url) or subscription.callback_url or url
+            found.append((url, app.secret))
+        return found
+
+    def _number(self, phone_number_id: str) -> tuple[Account, Number]:
+        found = self.registry.numbers.get(phone_number_id)
+        if found is None:
+            raise NoSuchNumber(f"There is no phone number ID {phone_number_id!r} here.")
+        return found
+
+    def _reach(self, message: Message, step: Step) -> None:
+        found = self.registry.numbers.get(message.phone_number_id)
+        if found is None:
+            return
+        account, number = found
+        self.tell(
+            account, number, "statuses", statuses.item(message, step),
+            contact=statuses.contact(message, step), key=f"{message.n}:{step.status}",
+        )  # fmt: skip
+        if step.status == "read" and self.options.auto_reply and not message.recipient.group_id:
+            reply: Json = {"type": "text", "text": {"body": self.options.auto_reply}}
+            self.write(number.id, message.recipient, reply)

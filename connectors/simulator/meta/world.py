@@ -1,0 +1,189 @@
+"""What the simulated Meta knows: apps, accounts, numbers, templates, tokens. One JSON document."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+Json: TypeAlias = dict[str, object]
+SCOPES = ("whatsapp_business_messaging", "whatsapp_business_management")
+
+
+class App(msgspec.Struct, kw_only=True):
+    """A Meta app: its secret signs callbacks, which go to ``callback_url`` (empty: nowhere)."""
+
+    id: str
+    secret: str
+    name: str = "SIGMA"
+    callback_url: str = ""
+    verify_token: str = ""
+    requires_proof: bool = False
+
+
+class Token(msgspec.Struct, kw_only=True):
+    """An access token; without ``accounts`` it may use every one. Times are Unix seconds."""
+
+    token: str
+    app_id: str
+    accounts: list[str] = []
+    scopes: list[str] = msgspec.field(default_factory=lambda: list(SCOPES))
+    expires_at: float | None = None
+    is_revoked: bool = False
+
+
+class Number(msgspec.Struct, kw_only=True):
+    """A business phone number. ``id`` is what Meta calls the phone number ID.
+
+    ``messages_per_second``: ``None`` follows ``throughput`` (STANDARD 80, HIGH 1,000).
+    ``allowed_recipients`` makes it a test number: digits that may be written to.
+    """
+
+    id: str
+    display_phone_number: str = "+1 555-010-0123"
+    verified_name: str = "SIGMA Analytics"
+    status: str = "CONNECTED"
+    quality_rating: str = "GREEN"
+    throughput: str = "STANDARD"
+    messages_per_second: float | None = None
+    name_status: str = "APPROVED"
+    code_verification_status: str = "VERIFIED"
+    account_mode: str = "LIVE"
+    is_official_business_account: bool = False
+    is_on_biz_app: bool = False
+    pin: str = "123456"
+    allowed_recipients: list[str] | None = None
+    callback_url: str = ""
+    verify_token: str = ""
+    profile: Json = {}
+
+    @property
+    def digits(self) -> str:
+        """The number itself, digits only."""
+        return "".join(filter(str.isdigit, self.display_phone_number))
+
+
+class Template(msgspec.Struct, kw_only=True):
+    """One template in one language. ``edited_at`` are the times of edits while approved."""
+
+    id: str
+    name: str
+    language: str
+    category: str
+    components: list[Json]
+    status: str = "APPROVED"
+    parameter_format: str = "POSITIONAL"
+    quality: str = "UNKNOWN"
+    rejected_reason: str = "NONE"
+    previous_category: str = ""
+    message_send_ttl_seconds: int | None = None
+    edited_at: list[float] = []
+
+
+class Subscription(msgspec.Struct, kw_only=True):
+    """An app that hears of an account, at its own address or at ``callback_url``."""
+
+    app_id: str
+    callback_url: str = ""
+    verify_token: str = ""
+
+
+class Account(msgspec.Struct, kw_only=True):
+    """A WhatsApp Business Account (WABA). ``messaging_limit`` is its portfolio's."""
+
+    id: str
+    name: str = "SIGMA Analytics"
+    business_id: str = "506914307656634"
+    messaging_limit: str = "TIER_UNLIMITED"
+    numbers: list[Number] = []
+    templates: list[Template] = []
+    subscriptions: list[Subscription] = []
+    # Names that were deleted while approved, and when: blocked for 30 days.
+    deleted: dict[str, float] = {}
+
+
+class Options(msgspec.Struct, kw_only=True):
+    """How it behaves. Shares are percent; delays are milliseconds of virtual time.
+
+    ``status_delays_ms`` are the times from acceptance to sent, to delivered and to read.
+    ``window`` says how a message outside the 24-hour window fails: ``webhook`` (accepted, then
+    failed, as Meta does today), ``answer`` (refused at once) or ``off`` (not at all).
+    """
+
+    answer_delay_ms: float = 0
+    status_delays_ms: tuple[float, float, float] = (50, 150, 300)
+    duplicates: float = 0
+    disorder: float = 0
+    loss: float = 0
+    bad_signatures: float = 0
+    batch: int = 100
+    is_paused: bool = False
+    seed: int = 0
+    window: str = "webhook"
+    review_delay_ms: float = 2000
+    blocks_us_marketing: bool = False
+    # What people answer to every message that they have read; empty: nothing.
+    auto_reply: str = ""
+
+
+class World(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Everything that a configuration file says."""
+
+    apps: list[App] = []
+    accounts: list[Account] = []
+    tokens: list[Token] = []
+    options: Options = msgspec.field(default_factory=Options)
+
+
+class Unreadable(Exception):
+    """The simulator's configuration is not what it should be."""
+
+
+def read(document: bytes) -> World:
+    """Return the world that a JSON document describes.
+
+    Raises:
+        Unreadable: not JSON, or with a field that is unknown, missing or of the wrong type.
+    """
+    try:
+        return msgspec.json.decode(document, type=World)
+    except msgspec.DecodeError as error:
+        raise Unreadable(f"The simulator's configuration cannot be read: {error}") from error
+
+
+def written(world: World) -> bytes:
+    """Return a world as a JSON document, secrets included."""
+    return msgspec.json.format(msgspec.json.encode(world), indent=2)
+
+
+def single(
+    *, app_secret: str, access_token: str, waba_id: str, phone_number_id: str,
+    verify_token: str = "", callback_url: str = "", app_id: str = "",
+    templates: list[Template] | None = None,
+) -> World:  # fmt: skip
+    """Return a world of one app with one account, one number and one token."""
+    app_id = app_id or "7" + waba_id[1:]
+    return World(
+        apps=[
+            App(id=app_id, secret=app_secret, callback_url=callback_url, verify_token=verify_token)
+        ],
+        accounts=[
+            Account(
+                id=waba_id,
+                numbers=[Number(id=phone_number_id)],
+                templates=templates or [],
+                subscriptions=[Subscription(app_id=app_id)],
+            )
+        ],
+        tokens=[Token(token=access_token, app_id=app_id, accounts=[waba_id])],
+    )
+
+
+def joined(*worlds: World) -> World:
+    """Return one world of several; the options are those of the first."""
+    return World(
+        apps=[app for world in worlds for app in world.apps],
+        accounts=[account for world in worlds for account in world.accounts],
+        tokens=[token for world in worlds for token in world.tokens],
+        options=worlds[0].options if worlds else Options(),
+    )
