@@ -1,4 +1,4 @@
-"""The web process: the webhook receiver in front, Django's WSGI application behind it in threads.
+"""The web process: webhook receiver and live streams in front, Django's WSGI application behind.
 
 Django's own ASGI handler runs synchronous views one at a time; in threads behind a2wsgi they run
 side by side (``docs/adr/0004``). The receiver shares the process but neither its middleware nor
@@ -18,6 +18,8 @@ from collections.abc import Awaitable, Callable
 from a2wsgi import WSGIMiddleware
 from django.conf import settings
 
+from connectors.outgoing import stream
+from connectors.outgoing.stream import Streams
 from connectors.webhooks.app import Webhooks
 from connectors.webhooks.receiver import PATH
 from connectors.webhooks.requests import (
@@ -67,6 +69,7 @@ class Application:
         gc.set_threshold(50_000, 50, 1_000)
         self._webhooks = Webhooks()
         self._receiver = self._webhooks.receiver
+        self._streams = Streams()
         self._django = _threaded(settings.SIGMA_WEB_THREADS)
         self._health = _threaded(HEALTH_THREADS)
         self._budget = Budget(BODIES_BYTES)
@@ -79,6 +82,9 @@ class Application:
         path = scope["path"]
         if path.startswith(PATH) and path[len(PATH) : len(PATH) + 1] in ("", "/"):
             await self._receiver(scope, receive, send)
+            return
+        if path == stream.PATH and scope["type"] == "http":
+            await self._streams(scope, receive, send)
             return
         behind = self._health if path == HEALTH else self._django
         if scope["type"] == "http":
@@ -106,6 +112,7 @@ class Application:
                 await self._webhooks.start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                await self._streams.close()
                 await self._webhooks.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return

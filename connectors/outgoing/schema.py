@@ -7,8 +7,9 @@ from django.conf import settings
 from django.db.models import QuerySet
 from graphql import GraphQLResolveInfo
 
-from connectors.outgoing import deliveries, mutations, replaying, types
+from connectors.outgoing import deliveries
 from connectors.outgoing.deliveries import InvalidCursor, read_page
+from connectors.outgoing.graphql import mutations, replaying, types
 from workspaces import models
 from workspaces.access import Actor
 from workspaces.graphql import BadInput, parse_id

@@ -6,9 +6,9 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from connectors.outgoing import subscriptions
-from connectors.outgoing.payloads import attempt, errors_field, now, success_field, writer
+from connectors.outgoing.graphql.payloads import attempt, errors_field, now, success_field, writer
 from connectors.outgoing.subscriptions import Changes
-from connectors.outgoing.types import EventSubscription
+from connectors.outgoing.graphql.types import EventSubscription
 from workspaces.graphql import parse_id
 
 

@@ -11,7 +11,7 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from connectors.outgoing.refusals import UnableToSubscribe
-from connectors.outgoing.types import EventError, error_of
+from connectors.outgoing.graphql.types import EventError, error_of
 from workspaces.access import Actor
 from workspaces.scopes import Scope
 
@@ -47,6 +47,8 @@ def now() -> datetime:
 def attempt(payload: type[Payload], work: Callable[[], dict[str, object]]) -> Payload:
     """Do it, or say why not."""
     try:
-        return payload(success=True, errors=[], **work())
+        done: Payload = payload(success=True, errors=[], **work())
+        return done
     except UnableToSubscribe as refusal:
-        return payload(success=False, errors=[error_of(refusal)])
+        refused: Payload = payload(success=False, errors=[error_of(refusal)])
+        return refused
