@@ -1,0 +1,109 @@
+"""Check every row of a started broadcast before the first message: chunk by chunk, each a
+transaction that remembers how far it came, so that a worker may die at any time.
+
+A mistake in a row refuses the whole broadcast, with all such rows marked, unless they are to be
+left out. People who want no marketing, or stand in the list twice, are left out in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from django.db import connection
+
+from messaging.broadcasts import taking
+from messaging.broadcasts.addressing import FOR_NOW, MISTAKES, WHOLE, request_of
+from messaging.broadcasts.lifecycle import next_of_checked
+from messaging.broadcasts.marking import UNREADABLE, Mark, mark, refused
+from messaging.broadcasts.moving import move
+from messaging.broadcasts.permission import check_sendable
+from messaging.broadcasts.refusals import UnableToBroadcast
+from messaging.broadcasts.taking import Opened
+from messaging.models import Broadcast, BroadcastRecipient, BroadcastState, RecipientState
+from messaging.sending import places
+from messaging.sending.checks import check as check_drafts
+from messaging.sending.drafts import Draft, shaped
+from messaging.sending.recipients import Book
+from messaging.sending.refusals import UnableToSend
+from workspaces.scope import tenant_scope
+
+CHUNK = 1_000
+# One person may stand in a list by number and by BSUID; his contact tells.
+REFUSE_DUPLICATES = """
+WITH known AS (
+    SELECT r.position, first_value(r.position) OVER (
+        PARTITION BY i.contact_id ORDER BY r.position) AS first
+    FROM broadcast_recipients r
+    JOIN contact_identities i ON i.tenant_id = r.tenant_id AND i.digest = r.digest
+    WHERE r.broadcast_id = %(broadcast)s AND r.state = 'PENDING'
+)
+UPDATE broadcast_recipients r
+SET state = 'REFUSED', code = 'DUPLICATE', reason = 'The same person as row ' || known.first || '.'
+FROM known
+WHERE r.broadcast_id = %(broadcast)s AND r.position = known.position AND known.first < r.position
+"""
+
+
+def check(*, tenant_id: UUID, broadcast_id: UUID, now: datetime, size: int = CHUNK) -> bool:
+    """Check the next rows; return whether there may be more to do."""
+    with tenant_scope(tenant_id):
+        broadcast = taking.take(broadcast_id)
+        if broadcast is None or broadcast.state != BroadcastState.CHECKING:
+            return False
+        try:
+            check_sendable(broadcast)
+        except UnableToBroadcast as error:
+            move(broadcast, BroadcastState.REFUSED, now=now, reason=error.message)
+            return False
+        rows = taking.unchecked(broadcast, limit=size)
+        if not rows:
+            _conclude(broadcast, now)
+            return False
+        mark(broadcast, list(_findings(broadcast, rows, now)))
+        broadcast.checked_to = rows[-1].position
+        broadcast.save(update_fields=("checked_to",))
+        return True
+
+
+def _findings(broadcast: Broadcast, rows: Sequence[Opened], now: datetime) -> Iterator[Mark]:
+    drafts: dict[int, Draft] = {}
+    for row in rows:
+        if row.recipient is None:
+            yield refused(row.position, *UNREADABLE)
+        else:
+            drafts[row.position] = shaped(request_of(broadcast, row, row.recipient, now))
+    place = places.find(tenant_id=broadcast.tenant_id, workspace_id=broadcast.workspace_id)
+    check_drafts(list(drafts.values()), place, Book(broadcast.tenant_id), now=now)
+    for position, draft in drafts.items():
+        reasons = [reason for reason in draft.reasons if reason.code not in WHOLE | FOR_NOW]
+        if reasons:
+            yield _refused(position, reasons)
+
+
+def _refused(position: int, reasons: Sequence[UnableToSend]) -> Mark:
+    """Return the mark of a row; where it would not be sent anyway its mistakes do not matter."""
+    other = next((reason for reason in reasons if reason.code not in MISTAKES), None)
+    if other is not None:
+        return refused(position, other.code, other.message)
+    return refused(position, reasons[0].code, "; ".join(reason.message for reason in reasons))
+
+
+def _conclude(broadcast: Broadcast, now: datetime) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(REFUSE_DUPLICATES, {"broadcast": broadcast.id})
+    rows = BroadcastRecipient.objects.filter(broadcast_id=broadcast.id)
+    mistakes = rows.filter(state=RecipientState.REFUSED, code__in=sorted(MISTAKES))
+    first = None if broadcast.skip_invalid else mistakes.order_by("position").first()
+    if first is not None:
+        reason = f"{_rows(mistakes.count())} the template. Row {first.position}: {first.reason}"
+        move(broadcast, BroadcastState.REFUSED, now=now, reason=reason)
+    elif not rows.filter(state=RecipientState.PENDING).exists():
+        move(broadcast, BroadcastState.REFUSED, now=now, reason="No row of the list can be sent.")
+    else:
+        move(broadcast, next_of_checked(broadcast, now), now=now)
+
+
+def _rows(count: int) -> str:
+    return "1 row does not fit" if count == 1 else f"{count} rows do not fit"

@@ -1,0 +1,135 @@
+"""Turn rows of running broadcasts into owed messages, chunk by chunk, not far ahead of the sending.
+
+One transaction holds the broadcast, queues the messages and marks their rows: a worker killed at
+any time leaves neither without the other, so everybody is written to once. Only about ten seconds
+of the number's speed wait in the outbox, so single sends are not stuck behind a broadcast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from messaging.broadcasts import taking, waiting
+from messaging.broadcasts.addressing import FOR_NOW, MISTAKES, WHOLE, request_of
+from messaging.broadcasts.lifecycle import give_up
+from messaging.broadcasts.marking import UNREADABLE, Mark, mark, refused
+from messaging.broadcasts.moving import explain, move
+from messaging.broadcasts.permission import check_sendable
+from messaging.broadcasts.refusals import UnableToBroadcast
+from messaging.broadcasts.taking import Opened
+from messaging.delivery.pauses import open_pauses
+from messaging.models import Broadcast, BroadcastState, NumberState, RecipientState
+from messaging.numbers import messages_per_second
+from messaging.sending.accepting import Outcome, queue_many
+from messaging.sending.refusals import SendErrorCode, UnableToSend
+from workspaces.scope import tenant_scope
+
+CHUNK = 500
+WINDOW_SECONDS = 10
+EXPIRED = ("EXPIRED", "The broadcast expired before the message was sent.")
+STALE = "Meta refused a message that the template as last synced allows; it is synced again."
+
+
+class Obstacle(Exception):
+    """Something is against every row, or against one that was fine when it was checked."""
+
+
+def feed(*, tenant_id: UUID, broadcast_id: UUID, now: datetime, size: int = CHUNK) -> bool:
+    """Queue the next rows of a running broadcast; return whether there is room for more now."""
+    with tenant_scope(tenant_id):
+        broadcast = taking.take(broadcast_id)
+        if broadcast is None or broadcast.state != BroadcastState.RUNNING:
+            return False
+        if broadcast.expires_at is not None and broadcast.expires_at <= now:
+            give_up(broadcast, code=EXPIRED[0], reason=EXPIRED[1])
+        try:
+            return _feed(broadcast, now, size)
+        except (Obstacle, UnableToBroadcast) as error:
+            move(broadcast, BroadcastState.PAUSED, now=now, reason=str(error))
+            waiting.hold(broadcast)
+            return False
+
+
+def speed_of(broadcast: Broadcast) -> int:
+    """Return how many messages a second the broadcast's number may send."""
+    state = NumberState.objects.filter(
+        tenant_id=broadcast.tenant_id, workspace_id=broadcast.workspace_id
+    ).first()
+    return messages_per_second(state)
+
+
+def window(broadcast: Broadcast) -> int:
+    """Return how many messages of a broadcast may wait at a time."""
+    return WINDOW_SECONDS * speed_of(broadcast)
+
+
+def _feed(broadcast: Broadcast, now: datetime, size: int) -> bool:
+    in_hand = waiting.in_hand(broadcast)
+    room = window(broadcast) - in_hand
+    rows = taking.pending(broadcast, limit=max(1, min(size, room)))
+    if not rows:
+        if not in_hand:
+            move(broadcast, BroadcastState.COMPLETED, now=now)
+        return False
+    delay = _delay(broadcast, now)
+    if delay or room <= 0:
+        explain(broadcast, delay, now=now)
+        return False
+    marks, delay = _queue(broadcast, rows, now)
+    explain(broadcast, delay, now=now)
+    mark(broadcast, marks)
+    return len(marks) == size
+
+
+def _delay(broadcast: Broadcast, now: datetime) -> str:
+    """Return why nothing may be queued now, though the broadcast runs; empty: nothing is wrong.
+
+    Raises:
+        UnableToBroadcast: the template or the workspace may not be used any more.
+    """
+    paused = open_pauses(
+        tenant_id=broadcast.tenant_id, workspace_id=broadcast.workspace_id, now=now
+    ).first()
+    if paused is not None:
+        return paused.reason
+    return STALE if check_sendable(broadcast).stale_at is not None else ""
+
+
+def _queue(broadcast: Broadcast, rows: Sequence[Opened], now: datetime) -> tuple[list[Mark], str]:
+    """Return the marks of rows, and why some have to stay pending for now."""
+    marks = [refused(row.position, *UNREADABLE) for row in rows if row.recipient is None]
+    usable = [row for row in rows if row.recipient is not None]
+    requests = [request_of(broadcast, row, row.recipient, now) for row in usable if row.recipient]
+    delay = ""
+    # Its own savepoint: an obstacle in one row takes back what was queued for the others.
+    with transaction.atomic():
+        outcomes = queue_many(
+            tenant_id=broadcast.tenant_id, workspace_id=broadcast.workspace_id,
+            requests=requests, now=now,
+        )  # fmt: skip
+        for row, outcome in zip(usable, outcomes, strict=True):
+            if isinstance(outcome, UnableToSend) and FOR_NOW & _codes(outcome):
+                delay = outcome.message
+            else:
+                marks.append(_mark(broadcast, row, outcome))
+    return marks, delay
+
+
+def _mark(broadcast: Broadcast, row: Opened, outcome: Outcome) -> Mark:
+    if not isinstance(outcome, UnableToSend):
+        return Mark(row.position, RecipientState.QUEUED, message_id=outcome.message_id)
+    codes = _codes(outcome)
+    if codes & WHOLE:
+        raise Obstacle(outcome.message)
+    if codes <= MISTAKES and not broadcast.skip_invalid:
+        # It passed its check: the template was changed since, or an offer ended.
+        raise Obstacle(f"Row {row.position} no longer fits the template: {outcome.message}")
+    return refused(row.position, outcome.code, outcome.message)
+
+
+def _codes(refusal: UnableToSend) -> set[SendErrorCode]:
+    return {reason.code for reason in refusal.reasons}

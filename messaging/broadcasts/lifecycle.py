@@ -1,0 +1,162 @@
+"""What callers do with a broadcast: create, start, pause, resume, cancel. None of it sends."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+
+from messaging.broadcasts import waiting
+from messaging.broadcasts.bell import BELL
+from messaging.broadcasts.locking import held, must_act
+from messaging.broadcasts.moving import move
+from messaging.broadcasts.permission import check_sendable, check_workspace, template_of
+from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
+from messaging.broadcasts.rows import NO_PARAMETERS
+from messaging.broadcasts.states import Verb
+from messaging.models import Broadcast, BroadcastRecipient, BroadcastState, RecipientState
+from templates_wa.parameters import TemplateParameters, write
+from workspaces.models import Tenant
+
+MOST_NAME = 200
+
+
+def create(
+    *, tenant_id: UUID, workspace_id: UUID, name: str, template_name: str,
+    language: str | None = None, shared: TemplateParameters = NO_PARAMETERS,
+    expires_at: datetime | None = None, created_by: str = "", now: datetime,
+) -> Broadcast:  # fmt: skip
+    """Make a broadcast with an empty list; the template may still be in review.
+
+    Raises:
+        UnableToBroadcast: unusable name, workspace, template or time.
+    """
+    title = name.strip()
+    if not 1 <= len(title) <= MOST_NAME or not title.isprintable():
+        raise _bad("name", f"1 to {MOST_NAME} printable characters are expected.")
+    workspace = check_workspace(tenant_id=tenant_id, workspace_id=workspace_id)
+    _check_expiry(expires_at, after=now)
+    return Broadcast.objects.create(
+        tenant_id=tenant_id, workspace_id=workspace_id, name=title, template_name=template_name,
+        language=template_of(workspace, template_name, language), shared=write(shared),
+        expires_at=expires_at, created_by=created_by,
+    )  # fmt: skip
+
+
+def start(
+    *, tenant_id: UUID, broadcast_id: UUID, scheduled_at: datetime | None = None,
+    skip_invalid: bool = False, now: datetime,
+) -> Broadcast:  # fmt: skip
+    """Freeze the list and have every row checked; what passes is sent at once, or when scheduled.
+
+    Raises:
+        UnableToBroadcast: not in this state, an empty list, an unusable workspace, template or
+            time.
+    """
+    with transaction.atomic():
+        broadcast = held(tenant_id=tenant_id, broadcast_id=broadcast_id)
+        if not must_act(broadcast, Verb.START):
+            return broadcast
+        check_sendable(broadcast)
+        _check_schedule(broadcast, scheduled_at, now)
+        _check_expiry(broadcast.expires_at, after=scheduled_at or now)
+        rows = BroadcastRecipient.objects.filter(broadcast_id=broadcast_id)
+        if not rows.exists():
+            raise UnableToBroadcast(
+                BroadcastErrorCode.NO_RECIPIENTS, "id", "The list is empty: add recipients first."
+            )
+        rows.exclude(state=RecipientState.PENDING).update(
+            state=RecipientState.PENDING, code="", reason=""
+        )
+        broadcast.scheduled_at, broadcast.skip_invalid = scheduled_at, skip_invalid
+        broadcast.checked_to = 0
+        move(broadcast, BroadcastState.CHECKING, now=now)
+        transaction.on_commit(BELL.ring, robust=True)
+        return broadcast
+
+
+def pause(*, tenant_id: UUID, broadcast_id: UUID, reason: str = "", now: datetime) -> Broadcast:
+    """Stop feeding, and hold what waits; messages that are being sent are finished.
+
+    Raises:
+        UnableToBroadcast: there is none, or not in this state.
+    """
+    with transaction.atomic():
+        broadcast = held(tenant_id=tenant_id, broadcast_id=broadcast_id)
+        if must_act(broadcast, Verb.PAUSE):
+            move(broadcast, BroadcastState.PAUSED, now=now, reason=reason)
+            waiting.hold(broadcast)
+        return broadcast
+
+
+def resume(*, tenant_id: UUID, broadcast_id: UUID, now: datetime) -> Broadcast:
+    """Go on where it was paused.
+
+    Raises:
+        UnableToBroadcast: there is none, not in this state, or its workspace or template cannot be
+            used now.
+    """
+    with transaction.atomic():
+        broadcast = held(tenant_id=tenant_id, broadcast_id=broadcast_id)
+        if must_act(broadcast, Verb.RESUME):
+            check_sendable(broadcast)
+            move(broadcast, next_of_checked(broadcast, now), now=now)
+            waiting.let_go(broadcast, now=now)
+            transaction.on_commit(BELL.ring, robust=True)
+        return broadcast
+
+
+def cancel(*, tenant_id: UUID, broadcast_id: UUID, reason: str = "", now: datetime) -> Broadcast:
+    """End it for good: what waits is withdrawn, messages that are being sent are finished.
+
+    Raises:
+        UnableToBroadcast: there is none, or it is completed.
+    """
+    with transaction.atomic():
+        broadcast = held(tenant_id=tenant_id, broadcast_id=broadcast_id)
+        if must_act(broadcast, Verb.CANCEL):
+            move(broadcast, BroadcastState.CANCELLED, now=now, reason=reason)
+            give_up(broadcast)
+            waiting.withdraw(broadcast, now=now)
+        return broadcast
+
+
+def give_up(broadcast: Broadcast, *, code: str = "", reason: str = "") -> None:
+    """Mark the rows that were not sent yet as cancelled."""
+    BroadcastRecipient.objects.filter(
+        broadcast_id=broadcast.id, state=RecipientState.PENDING
+    ).update(state=RecipientState.CANCELLED, code=code, reason=reason)
+
+
+def next_of_checked(broadcast: Broadcast, now: datetime) -> BroadcastState:
+    """Return what a broadcast whose rows were checked becomes: it waits for its time, or runs."""
+    is_early = broadcast.started_at is None and (broadcast.scheduled_at or now) > now
+    return BroadcastState.SCHEDULED if is_early else BroadcastState.RUNNING
+
+
+def _check_schedule(broadcast: Broadcast, scheduled_at: datetime | None, now: datetime) -> None:
+    """Refuse a time behind the window in which the list may be kept."""
+    days = Tenant.objects.values_list("retention_days", flat=True).get(pk=broadcast.tenant_id)
+    _check_offset("scheduled_at", scheduled_at)
+    if scheduled_at is not None and scheduled_at > broadcast.created_at + timedelta(days=days):
+        raise _bad(
+            "scheduled_at",
+            f"A time within {days} days of the broadcast's creation is expected: its list is kept "
+            "no longer.",
+        )
+
+
+def _check_expiry(expires_at: datetime | None, *, after: datetime) -> None:
+    _check_offset("expires_at", expires_at)
+    if expires_at is not None and expires_at <= after:
+        raise _bad("expires_at", "A time after the start is expected.")
+
+
+def _check_offset(field: str, moment: datetime | None) -> None:
+    if moment is not None and moment.tzinfo is None:
+        raise _bad(field, "A time with an offset is expected, such as Z or +02:00.")
+
+
+def _bad(field: str, message: str) -> UnableToBroadcast:
+    return UnableToBroadcast(BroadcastErrorCode.INVALID_INPUT, field, message)

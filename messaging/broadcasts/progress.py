@@ -1,0 +1,80 @@
+"""How far a broadcast got: every person of the list in exactly one place."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+from messaging.models import Broadcast, BroadcastState, RecipientState
+from workspaces.sql import select
+
+ROWS = """
+SELECT state AS word, count(*) AS rows FROM broadcast_recipients
+WHERE broadcast_id = %s GROUP BY state
+"""
+MESSAGES = """
+SELECT coalesce(status, '') AS word, count(*) AS rows FROM messages
+WHERE broadcast_id = %s GROUP BY status
+"""
+# Where a message with this status is counted.
+PLACES: Mapping[str, str] = MappingProxyType(
+    {
+        "queued": "queued", "sending": "queued", "accepted": "accepted", "held": "accepted",
+        "sent": "sent", "delivered": "delivered", "read": "read", "played": "read",
+        "failed": "failed", "unknown": "unknown", "cancelled": "cancelled",
+    }
+)  # fmt: skip
+
+
+class _Count(NamedTuple):
+    word: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many people of the list are where; the others sum up to ``total``.
+
+    ``accepted`` includes messages that the platform holds back, ``queued`` those being sent.
+    """
+
+    total: int = 0
+    pending: int = 0
+    queued: int = 0
+    accepted: int = 0
+    sent: int = 0
+    delivered: int = 0
+    read: int = 0
+    failed: int = 0
+    unknown: int = 0
+    refused: int = 0
+    cancelled: int = 0
+
+
+def counts(broadcast: Broadcast) -> Counts:
+    """Count the rows by their state, and those that became messages by the messages' status."""
+    rows = {row.word: row.rows for row in select(_Count, ROWS, [broadcast.id])}
+    places: Counter[str] = Counter()
+    if rows.get(RecipientState.QUEUED):
+        for status, count in select(_Count, MESSAGES, [broadcast.id]):
+            places[PLACES.get(status, "unknown")] += count
+    # A message that was erased with its person leaves its row: nobody can tell what became of it.
+    places["unknown"] += max(0, rows.get(RecipientState.QUEUED, 0) - places.total())
+    places["cancelled"] += rows.get(RecipientState.CANCELLED, 0)
+    return Counts(
+        total=sum(rows.values()),
+        pending=rows.get(RecipientState.PENDING, 0),
+        refused=rows.get(RecipientState.REFUSED, 0),
+        **places,
+    )
+
+
+def eta_seconds(broadcast: Broadcast, counted: Counts, *, per_second: int) -> int | None:
+    """Return the seconds until the last message leaves at the number's speed, while it runs."""
+    if broadcast.state != BroadcastState.RUNNING:
+        return None
+    return math.ceil((counted.pending + counted.queued) / per_second)

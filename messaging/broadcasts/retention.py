@@ -1,0 +1,74 @@
+"""Forget the lists: numbers and parameters of a broadcast go some days after its end, or at the
+tenant's retention window, whichever comes first. What became of each row stays.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from messaging.broadcasts.lifecycle import cancel
+from messaging.broadcasts.refusals import UnableToBroadcast
+from messaging.models import Broadcast
+from workspaces.sql import select
+
+logger = logging.getLogger("sigma.whatsapp.retention")
+
+BATCH = 5_000
+TOO_OLD = "It was not completed within the time for which its list may be kept."
+# Kept past the window, but not ended: nobody may be written to from a list that has to go.
+OVERDUE = """
+SELECT b.id, b.tenant_id FROM broadcasts b JOIN tenants t ON t.id = b.tenant_id
+WHERE b.state NOT IN ('COMPLETED', 'CANCELLED')
+  AND b.created_at + make_interval(days => t.retention_days) <= %s
+"""
+DUE = """
+SELECT b.id, b.tenant_id FROM broadcasts b JOIN tenants t ON t.id = b.tenant_id
+WHERE b.purged_at IS NULL AND b.state IN ('COMPLETED', 'CANCELLED')
+  AND (b.ended_at + make_interval(days => %s) <= %s
+       OR b.created_at + make_interval(days => t.retention_days) <= %s)
+"""
+FORGET = """
+UPDATE broadcast_recipients SET sealed = NULL WHERE id = ANY (ARRAY(
+    SELECT id FROM broadcast_recipients
+    WHERE broadcast_id = %s AND position > %s AND sealed IS NOT NULL ORDER BY position LIMIT %s
+)) RETURNING position
+"""
+
+
+class _Due(NamedTuple):
+    id: UUID
+    tenant_id: UUID
+
+
+def purge(*, now: datetime) -> int:
+    """Forget what is due, in batches, each a transaction; return how many rows."""
+    for old in select(_Due, OVERDUE, [now]):
+        try:
+            cancel(tenant_id=old.tenant_id, broadcast_id=old.id, reason=TOO_OLD, now=now)
+        except UnableToBroadcast:
+            continue  # it ended meanwhile
+    found = select(_Due, DUE, [settings.SIGMA_BROADCAST_KEEP_DAYS, now, now])
+    return sum(_forget(due.id, now) for due in found)
+
+
+def _forget(broadcast_id: UUID, now: datetime) -> int:
+    count, last = 0, -1
+    while positions := _batch(broadcast_id, last):
+        count, last = count + len(positions), max(positions)
+    Broadcast.objects.filter(pk=broadcast_id).update(purged_at=now)
+    logger.info(
+        "whatsapp broadcast list purged", extra={"broadcast_id": str(broadcast_id), "rows": count}
+    )
+    return count
+
+
+def _batch(broadcast_id: UUID, after: int) -> list[int]:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(FORGET, [broadcast_id, after, BATCH])
+        return [position for (position,) in cursor.fetchall()]

@@ -1,0 +1,69 @@
+"""Take a broadcast to work on it, and the next rows of its list, opened."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from uuid import UUID
+
+from messaging.broadcasts.rows import merged
+from messaging.broadcasts.sealing import Addressee, Sealer
+from messaging.models import Broadcast
+from messaging.sending.requests import Recipient
+from templates_wa.parameters import TemplateParameters, read
+from workspaces.envelope import CannotOpen
+from workspaces.sql import select
+
+NEXT_UNCHECKED = """
+SELECT position, sealed FROM broadcast_recipients
+WHERE broadcast_id = %s AND position > %s ORDER BY position LIMIT %s
+"""
+NEXT_PENDING = """
+SELECT position, sealed FROM broadcast_recipients
+WHERE broadcast_id = %s AND state = 'PENDING' ORDER BY position LIMIT %s
+"""
+
+
+class _Sealed(NamedTuple):
+    position: int
+    sealed: bytes | None
+
+
+class Opened(NamedTuple):
+    """A row in the clear, in memory only; ``recipient`` is missing where it cannot be opened."""
+
+    position: int
+    recipient: Recipient | None
+    parameters: TemplateParameters
+
+
+def take(broadcast_id: UUID) -> Broadcast | None:
+    """Return the broadcast, locked; ``None``: it is gone, or somebody has it in hand now."""
+    rows = Broadcast.objects.select_for_update(skip_locked=True)
+    return rows.filter(pk=broadcast_id).first()
+
+
+def unchecked(broadcast: Broadcast, *, limit: int) -> list[Opened]:
+    """Return the next rows to check."""
+    parameters = [broadcast.id, broadcast.checked_to, limit]
+    return _opened(broadcast, select(_Sealed, NEXT_UNCHECKED, parameters))
+
+
+def pending(broadcast: Broadcast, *, limit: int) -> list[Opened]:
+    """Return the next rows to feed."""
+    return _opened(broadcast, select(_Sealed, NEXT_PENDING, [broadcast.id, limit]))
+
+
+def _opened(broadcast: Broadcast, rows: list[_Sealed]) -> list[Opened]:
+    sealer, shared = Sealer(broadcast.tenant_id, broadcast.id), read(broadcast.shared)
+    return [_open(sealer, shared, row) for row in rows]
+
+
+def _open(sealer: Sealer, shared: TemplateParameters, row: _Sealed) -> Opened:
+    try:
+        person: Addressee = sealer.open(row.position, bytes(row.sealed or b""))
+    except CannotOpen:
+        return Opened(row.position, None, shared)
+    recipient = Recipient(
+        phone=f"+{person.phone}" if person.phone else None, user_id=person.user_id or None
+    )
+    return Opened(row.position, recipient, merged(shared, person.parameters))

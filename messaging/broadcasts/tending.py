@@ -1,0 +1,121 @@
+"""Look after every live broadcast: check, start when due, feed, hold, withdraw, end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from django.db import InterfaceError, OperationalError
+
+from messaging.broadcasts import taking, waiting
+from messaging.broadcasts.checking import check
+from messaging.broadcasts.feeding import feed
+from messaging.broadcasts.moving import move
+from messaging.models import Broadcast, BroadcastState
+from workspaces.scope import tenant_scope
+from workspaces.sql import select
+
+logger = logging.getLogger("sigma.whatsapp.broadcasts")
+
+# How long one task goes on; the clock or the bell calls the next.
+SECONDS = 2.0
+LIVE = """
+SELECT b.id, b.tenant_id, b.state
+FROM broadcasts b JOIN tenants t ON t.id = b.tenant_id AND t.status = 'ACTIVE'
+WHERE b.ended_at IS NULL AND b.state NOT IN ('DRAFT', 'REFUSED')
+ORDER BY b.started_at NULLS FIRST, b.id
+"""
+
+
+class Live(NamedTuple):
+    """A broadcast that somebody has to look after."""
+
+    id: UUID
+    tenant_id: UUID
+    state: str
+
+
+class Step(Protocol):
+    """Something to do for a broadcast; returns whether there is more to do at once."""
+
+    def __call__(self, *, tenant_id: UUID, broadcast_id: UUID, now: datetime) -> bool:
+        """Do it."""
+
+
+def tend(*, clock: Callable[[], datetime], seconds: float = SECONDS) -> bool:
+    """Go round the live broadcasts of all tenants; return whether there is more to do at once.
+
+    Each gets one step a round, so nobody's long list holds up the others'.
+    """
+    deadline = time.monotonic() + seconds
+    round_: list[Live] = select(Live, LIVE, [])
+    while round_ and time.monotonic() < deadline:
+        round_ = [live for live in round_ if _step(live, clock())]
+    return bool(round_)
+
+
+def _step(live: Live, now: datetime) -> bool:
+    step = STEPS.get(live.state)
+    if step is None:
+        return False
+    try:
+        return step(tenant_id=live.tenant_id, broadcast_id=live.id, now=now)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:  # one broadcast's trouble is not the others'
+        logger.exception("whatsapp broadcast not tended", extra={"broadcast_id": str(live.id)})
+        return False
+
+
+def begin(*, tenant_id: UUID, broadcast_id: UUID, now: datetime) -> bool:
+    """Let a scheduled broadcast run when its time has come."""
+    with tenant_scope(tenant_id):
+        broadcast = _in_state(broadcast_id, BroadcastState.SCHEDULED)
+        if broadcast is None or (broadcast.scheduled_at or now) > now:
+            return False
+        move(broadcast, BroadcastState.RUNNING, now=now)
+        return False
+
+
+def hold(*, tenant_id: UUID, broadcast_id: UUID, now: datetime) -> bool:
+    """Put aside what came back to be tried again since the broadcast was paused."""
+    with tenant_scope(tenant_id):
+        broadcast = _in_state(broadcast_id, BroadcastState.PAUSED)
+        if broadcast is not None and waiting.in_hand(broadcast):
+            waiting.hold(broadcast)
+        return False
+
+
+def wind_up(*, tenant_id: UUID, broadcast_id: UUID, now: datetime) -> bool:
+    """End a cancelled broadcast when nothing of it is on its way any more."""
+    with tenant_scope(tenant_id):
+        broadcast = _in_state(broadcast_id, BroadcastState.CANCELLED)
+        if broadcast is None:
+            return False
+        if waiting.in_hand(broadcast):
+            waiting.withdraw_owed(broadcast, now=now)
+        if not waiting.in_hand(broadcast):
+            broadcast.ended_at = now
+            broadcast.save(update_fields=("ended_at",))
+        return False
+
+
+def _in_state(broadcast_id: UUID, state: BroadcastState) -> Broadcast | None:
+    broadcast = taking.take(broadcast_id)
+    return broadcast if broadcast is not None and broadcast.state == state else None
+
+
+STEPS: Mapping[str, Step] = MappingProxyType(
+    {
+        BroadcastState.CHECKING: check,
+        BroadcastState.SCHEDULED: begin,
+        BroadcastState.RUNNING: feed,
+        BroadcastState.PAUSED: hold,
+        BroadcastState.CANCELLED: wind_up,
+    }
+)

@@ -1,0 +1,80 @@
+"""The messages of a broadcast that wait in the outbox: counted, held, let go, withdrawn.
+
+A held message is ``queued`` without a time for its next attempt, so nobody claims it. Each change
+is conditional on ``queued``: a message that is being sent is left to whoever sends it. Should it
+come back to be tried again, the next look after the broadcast finds it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from messaging.models import Broadcast
+
+# Both counts go by indexes of what is owed, or leased, now: small whatever the broadcast's size.
+IN_HAND = """
+SELECT (SELECT count(*) FROM messages WHERE workspace_id = %(workspace)s
+        AND broadcast_id = %(broadcast)s AND next_attempt_at IS NOT NULL)
+     + (SELECT count(*) FROM messages WHERE broadcast_id = %(broadcast)s
+        AND lease_until IS NOT NULL)
+"""
+HOLD = """
+UPDATE messages SET next_attempt_at = NULL
+WHERE workspace_id = %(workspace)s AND broadcast_id = %(broadcast)s
+  AND next_attempt_at IS NOT NULL AND status = 'queued'
+"""
+LET_GO = """
+UPDATE messages SET next_attempt_at = %(now)s
+WHERE broadcast_id = %(broadcast)s AND next_attempt_at IS NULL AND status = 'queued'
+"""
+WITHDRAW = """
+UPDATE messages SET status = 'cancelled', next_attempt_at = NULL, sealed_request = NULL,
+    delivery = delivery || jsonb_build_object('cancelled_at', %(at)s::text)
+WHERE broadcast_id = %(broadcast)s AND status = 'queued'
+"""
+WITHDRAW_OWED = (
+    WITHDRAW
+    + """
+  AND workspace_id = %(workspace)s AND next_attempt_at IS NOT NULL
+"""
+)
+
+
+def in_hand(broadcast: Broadcast) -> int:
+    """Return how many messages wait to be sent or are being sent; held ones are not counted."""
+    with connection.cursor() as cursor:
+        cursor.execute(IN_HAND, _ids(broadcast))
+        return int(cursor.fetchone()[0])
+
+
+def hold(broadcast: Broadcast) -> int:
+    """Put the waiting messages aside; return how many."""
+    return _run(HOLD, _ids(broadcast))
+
+
+def let_go(broadcast: Broadcast, *, now: datetime) -> int:
+    """Make held messages due; return how many."""
+    return _run(LET_GO, {**_ids(broadcast), "now": now})
+
+
+def withdraw(broadcast: Broadcast, *, now: datetime) -> int:
+    """Cancel everything that waits, held or not; return how many."""
+    return _run(WITHDRAW, {**_ids(broadcast), "at": now.isoformat()})
+
+
+def withdraw_owed(broadcast: Broadcast, *, now: datetime) -> int:
+    """Cancel what came back to be tried again after :func:`withdraw`; return how many."""
+    return _run(WITHDRAW_OWED, {**_ids(broadcast), "at": now.isoformat()})
+
+
+def _ids(broadcast: Broadcast) -> dict[str, Any]:
+    return {"workspace": broadcast.workspace_id, "broadcast": broadcast.id}
+
+
+def _run(statement: str, parameters: dict[str, Any]) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return int(cursor.rowcount)

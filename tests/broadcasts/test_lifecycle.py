@@ -1,0 +1,306 @@
+"""From the draft to the end: who may do what when, and what becomes of the rows."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from messaging import optouts
+from messaging.broadcasts import lifecycle, tending
+from messaging.broadcasts.progress import counts
+from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
+from messaging.delivery.pauses import Pause, lift, pause
+from messaging.models import Broadcast, BroadcastRecipient, ContactIdentity, Message, OptOutSource
+from templates_wa.models import Template
+from tests.broadcasts.conftest import (
+    deliver_all,
+    draft,
+    fill,
+    ids,
+    people,
+    phone,
+    start,
+    template,
+    tend,
+)
+from tests.conftest import Cast
+from tests.sending.conftest import hear
+
+
+def refused(code: BroadcastErrorCode, act, *arguments, **more) -> str:
+    """Return what is said."""
+    with pytest.raises(UnableToBroadcast) as refusal:
+        act(*arguments, **more)
+    assert refusal.value.code == code
+    return refusal.value.message
+
+
+def states(broadcast: Broadcast) -> list[tuple[int, str, str]]:
+    rows = BroadcastRecipient.objects.filter(broadcast_id=broadcast.id).order_by("position")
+    return list(rows.values_list("position", "state", "code"))
+
+
+def test_it_needs_a_workspace_of_the_cloud_api_that_is_active(acme: Cast, globex: Cast) -> None:
+    template(acme)
+    for column, value, code in (
+        ("is_active", False, BroadcastErrorCode.WORKSPACE_INACTIVE),
+        ("transport", "LINKED_DEVICE", BroadcastErrorCode.UNSUPPORTED_TRANSPORT),
+        ("tenant_id", globex.tenant.id, BroadcastErrorCode.WORKSPACE_NOT_FOUND),
+    ):
+        setattr(acme.workspace, column, value)
+        acme.workspace.save()
+        refused(code, draft, acme)
+    assert not Broadcast.objects.exists()
+
+
+def test_it_needs_a_template_and_takes_its_language(acme: Cast) -> None:
+    refused(BroadcastErrorCode.TEMPLATE_NOT_FOUND, draft, acme)
+    template(acme, language="de", status="PENDING")
+    refused(BroadcastErrorCode.TEMPLATE_NOT_SENDABLE, draft, acme)
+    assert draft(acme, language="de").language == "de"
+
+    Template.objects.update(status="APPROVED")
+    assert draft(acme).language == "de"
+
+
+def test_it_starts_only_with_a_list_and_a_template_that_may_be_sent(
+    acme: Cast, now: datetime
+) -> None:
+    template(acme)
+    broadcast = draft(acme)
+    refused(BroadcastErrorCode.NO_RECIPIENTS, start, broadcast, now)
+    fill(broadcast, people(1))
+    Template.objects.update(status="PAUSED")
+    refused(BroadcastErrorCode.TEMPLATE_NOT_SENDABLE, start, broadcast, now)
+
+
+@pytest.mark.parametrize("days", [40, None])
+def test_it_refuses_times_that_cannot_be(acme: Cast, now: datetime, days: int | None) -> None:
+    template(acme)
+    when = now + timedelta(days=days) if days else datetime(2031, 1, 1)  # noqa: DTZ001
+
+    code = BroadcastErrorCode.INVALID_INPUT
+    refused(code, start, draft(acme, people(1)), now, scheduled_at=when)
+    refused(code, draft, acme, now=now, expires_at=now if days else when)
+
+
+def test_it_sends_to_everybody_and_is_complete_when_the_last_has_left(
+    acme: Cast, now: datetime
+) -> None:
+    template(acme)
+    broadcast = start(draft(acme, people(3)), now)
+    assert (broadcast.state, broadcast.started_at) == ("RUNNING", now)
+    assert counts(broadcast).queued == 3
+    message = Message.objects.order_by("text").first()
+    assert (message.status, message.text) == ("queued", "Hello Person 0!")
+    assert message.client_reference == f"broadcast:{broadcast.id}:2"
+
+    deliver_all(broadcast)
+
+    assert tend(broadcast, now).state == "COMPLETED"
+    assert broadcast.ended_at == now
+    assert counts(broadcast).sent == counts(broadcast).total == 3
+
+
+def test_it_refuses_the_whole_list_before_the_first_send_if_a_row_does_not_fit(
+    acme: Cast, now: datetime
+) -> None:
+    template(acme)
+    content = people(2) + f"{phone(5)},r,\n".encode()
+
+    broadcast = start(draft(acme, content), now)
+
+    assert broadcast.state == "REFUSED"
+    assert broadcast.reason.startswith("1 row does not fit the template. Row 4: body: ")
+    assert states(broadcast)[2] == (4, "REFUSED", "TEMPLATE_PARAMETERS")
+    assert not Message.objects.exists()
+
+    fill(broadcast, people(2))
+    assert start(broadcast, now).state == "RUNNING"
+
+
+def test_it_leaves_rows_out_that_do_not_fit_where_it_is_told_to(acme: Cast, now: datetime) -> None:
+    template(acme)
+    content = people(2) + f"{phone(5)},r,\n".encode()
+
+    broadcast = start(draft(acme, content), now, skip_invalid=True)
+
+    assert [state for _, state, _ in states(broadcast)] == ["QUEUED", "QUEUED", "REFUSED"]
+
+
+def test_it_leaves_people_out_who_want_no_marketing(acme: Cast, now: datetime) -> None:
+    template(acme)
+    contact = hear(acme, now, phone=phone(1)[1:]).contact_id
+    optouts.opt_out(tenant_id=acme.tenant.id, contact_ids=[contact], source=OptOutSource.API)
+
+    broadcast = start(draft(acme, people(3)), now)
+
+    assert broadcast.state == "RUNNING"
+    assert states(broadcast)[1] == (3, "REFUSED", "OPTED_OUT")
+    assert counts(broadcast).refused == 1
+
+
+def test_it_writes_once_to_somebody_listed_by_number_and_by_user_id(
+    acme: Cast, now: datetime
+) -> None:
+    template(acme)
+    contact = hear(acme, now, phone=phone(0)[1:]).contact
+    broadcast = draft(acme, f"phone,user_id,1\n{phone(0)},,a\n,GB.7,b\n".encode())
+    digest = BroadcastRecipient.objects.get(position=3).digest
+    ContactIdentity.objects.create(
+        tenant_id=acme.tenant.id, digest=digest, kind="USER", contact=contact
+    )
+
+    assert states(start(broadcast, now))[1] == (3, "REFUSED", "DUPLICATE")
+
+
+def test_it_waits_for_its_time(acme: Cast, now: datetime) -> None:
+    template(acme)
+    later = now + timedelta(hours=1)
+
+    broadcast = start(draft(acme, people(2)), now, scheduled_at=later)
+    assert broadcast.state == "SCHEDULED"
+    assert not Message.objects.filter(broadcast_id=broadcast.id).exists()
+
+    assert tend(broadcast, later).state == "RUNNING"
+    assert counts(broadcast).queued == 2
+
+
+def test_it_keeps_only_a_window_ahead(running: Broadcast, now: datetime) -> None:
+    assert counts(running).queued == 10
+    deliver_all(running)
+    assert counts(tend(running, now)).queued == 10
+    assert counts(running).sent == 10
+
+
+def test_a_pause_holds_what_waits_and_resuming_lets_it_go(
+    running: Broadcast, now: datetime
+) -> None:
+    for _ in range(2):
+        lifecycle.pause(**ids(running), now=now)
+    assert not Message.objects.exclude(next_attempt_at=None).exists()
+    assert counts(tend(running, now)).queued == 10
+
+    for _ in range(2):
+        lifecycle.resume(**ids(running), now=now)
+    assert Message.objects.filter(next_attempt_at=now, status="queued").count() == 10
+    assert tend(running, now).state == "RUNNING"
+
+
+def test_a_pause_holds_what_comes_back_to_be_tried_again(running: Broadcast, now: datetime) -> None:
+    one = Message.objects.first()
+    Message.objects.filter(pk=one.pk).update(
+        status="sending", next_attempt_at=None, lease_until=now
+    )
+    lifecycle.pause(**ids(running), now=now)
+    Message.objects.filter(pk=one.pk).update(status="queued", next_attempt_at=now, lease_until=None)
+
+    tend(running, now)
+
+    assert not Message.objects.exclude(next_attempt_at=None).exists()
+
+
+def test_cancelling_withdraws_what_waits_and_ends_when_the_rest_is_through(
+    running: Broadcast, now: datetime
+) -> None:
+    one = Message.objects.first()
+    Message.objects.filter(pk=one.pk).update(
+        status="sending", next_attempt_at=None, lease_until=now
+    )
+
+    for _ in range(2):
+        lifecycle.cancel(**ids(running), now=now)
+    assert tend(running, now).ended_at is None
+    assert (counts(running).cancelled, counts(running).queued) == (29, 1)
+    assert not Message.objects.filter(status="cancelled").exclude(sealed_request=None).exists()
+
+    Message.objects.filter(pk=one.pk).update(status="accepted", lease_until=None)
+    assert tend(running, now).ended_at == now
+    refused(BroadcastErrorCode.WRONG_STATE, lifecycle.resume, **ids(running), now=now)
+
+
+def test_it_pauses_itself_when_the_template_may_not_be_sent_any_more(
+    running: Broadcast, now: datetime
+) -> None:
+    Template.objects.update(status="PAUSED")
+    deliver_all(running)
+
+    tend(running, now)
+
+    assert (running.state, counts(running).pending) == ("PAUSED", 20)
+    assert "PAUSED: Meta paused it because of low quality" in running.reason
+    code = BroadcastErrorCode.TEMPLATE_NOT_SENDABLE
+    refused(code, lifecycle.resume, **ids(running), now=now)
+
+
+def test_it_pauses_itself_when_the_template_changed(running: Broadcast, now: datetime) -> None:
+    body = {"type": "BODY", "text": "Hello {{1}} and {{2}}!"}
+    Template.objects.update(components=[body])
+    deliver_all(running)
+
+    tend(running, now)
+
+    assert (running.state, counts(running).pending) == ("PAUSED", 20)
+    assert "no longer fits the template: body: 1 parameter was given" in running.reason
+
+
+def test_it_waits_while_its_template_is_stale(running: Broadcast, now: datetime) -> None:
+    Template.objects.update(stale_at=now)
+    deliver_all(running)
+    tend(running, now)
+    assert (running.state, counts(running).pending) == ("RUNNING", 20)
+    assert "synced again" in running.reason
+
+    Template.objects.update(stale_at=None)
+    assert (counts(tend(running, now)).pending, running.reason) == (10, "")
+
+
+def test_it_waits_while_its_number_is_paused_and_says_why(
+    running: Broadcast, now: datetime
+) -> None:
+    deliver_all(running)
+    pause([Pause(running.tenant_id, running.workspace_id, 131042, "Payment failed.")], now=now)
+
+    tend(running, now)
+    assert (running.state, running.reason) == ("RUNNING", "Payment failed.")
+    assert counts(running).pending == 20
+
+    lift(tenant_id=running.tenant_id, workspace_id=running.workspace_id, by="us", now=now)
+    assert (counts(tend(running, now)).pending, running.reason) == (10, "")
+
+
+def test_it_gives_the_rest_up_when_it_expires(running: Broadcast, now: datetime) -> None:
+    Broadcast.objects.update(expires_at=now)
+    deliver_all(running)
+
+    assert tend(running, now).state == "COMPLETED"
+    assert (states(running)[20][2], counts(running).cancelled) == ("EXPIRED", 20)
+
+
+def test_one_broadcast_in_trouble_does_not_hold_up_the_others(
+    acme: Cast, globex: Cast, now: datetime
+) -> None:
+    for cast in (acme, globex):
+        template(cast)
+    broken, fine = draft(acme, people(2)), draft(globex, people(2))
+    Broadcast.objects.filter(pk=broken.pk).update(shared={"unknown": 1})
+    for broadcast in (broken, fine):
+        lifecycle.start(**ids(broadcast), now=now)
+
+    tend(fine, now)
+
+    assert fine.state == "RUNNING"
+    assert Message.objects.filter(tenant_id=globex.tenant.id).count() == 2
+    assert not Message.objects.filter(tenant_id=acme.tenant.id).exists()
+
+
+def test_a_suspended_tenant_sends_nothing(acme: Cast, now: datetime) -> None:
+    template(acme)
+    broadcast = draft(acme, people(2))
+    lifecycle.start(**ids(broadcast), now=now)
+    acme.tenant.status = "SUSPENDED"
+    acme.tenant.save()
+
+    assert not tending.tend(clock=lambda: now)
+    assert tend(broadcast, now).state == "CHECKING"

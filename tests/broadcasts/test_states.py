@@ -1,0 +1,35 @@
+"""The table of states: every verb in every state."""
+
+from __future__ import annotations
+
+import pytest
+
+from messaging.broadcasts.states import NEXT, RULES, NotPossible, Verb, has_to_act
+from messaging.models import BroadcastState as State
+
+LEADS = {
+    Verb.START: State.CHECKING, Verb.PAUSE: State.PAUSED, Verb.RESUME: State.RUNNING,
+    Verb.CANCEL: State.CANCELLED,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", Verb)
+@pytest.mark.parametrize("state", State)
+def test_a_verb_acts_or_has_acted_or_is_refused(verb: Verb, state: State) -> None:
+    rule = RULES[verb]
+
+    if state in rule.from_ | rule.done:
+        assert has_to_act(verb, state) is (state in rule.from_)
+    else:
+        with pytest.raises(NotPossible, match=f"is {state}"):
+            has_to_act(verb, state)
+
+
+@pytest.mark.parametrize(("verb", "to"), LEADS.items())
+def test_every_verb_leads_where_the_table_allows(verb: Verb, to: State) -> None:
+    assert all(to in NEXT[state] for state in RULES[verb].from_ - {State.SCHEDULED})
+
+
+def test_nothing_leaves_what_has_ended() -> None:
+    assert not NEXT[State.COMPLETED] | NEXT[State.CANCELLED]
+    assert set(NEXT) == set(State)
