@@ -14,7 +14,7 @@ from uuid import UUID
 
 from msgspec import json
 
-from messaging import amendments, conversations, locks, receipts, wishes
+from messaging import amendments, conversations, locks, receipts, settling, wishes
 from messaging.amendments import AMENDING
 from messaging.conversations import UNSAID, Touch
 from messaging.events import (
@@ -34,7 +34,7 @@ from workspaces.envelope import Cipher, associated_data
 from workspaces.identity import Digester
 from workspaces.ids import uuid7
 
-SEALED_ID = "messages.sealed_id"
+SEALED_ID = settling.SEALED_ID
 
 COLUMNS = (
     "id uuid", "tenant_id uuid", "workspace_id uuid", "contact_id uuid", "platform_message_id text",
@@ -121,7 +121,7 @@ def store(batch: Sequence[Incoming]) -> Stored:
     _insert_media(added)
     stored = Stored({row.position for row in rows if row.message_id not in fresh})
     echoed = [row.key for row in added if row.event.direction == Direction.OUTBOUND]
-    stored.duplicates |= receipts.store(_statuses_in(batch), people, echoed)
+    stored.duplicates |= receipts.store(list(_statuses_in(batch)), people, echoed)
     amended = [MessageKey(r.key.workspace_id, target) for r in added if (target := _amended(r))]
     amendments.apply([row.key for row in added], amended)
     stored.duplicates |= _heed(added, told, people)

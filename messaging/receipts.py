@@ -6,18 +6,21 @@ applied when the message is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from msgspec import json
 
+from messaging import optouts, settling
 from messaging.events import StatusUpdate
 from messaging.identities import People, primary
 from messaging.incoming import Incoming
+from messaging.models import OptOutSource
+from messaging.optouts import Wish
 from messaging.statuses import Progress, Receipt, advance
-from workspaces import bulk
+from workspaces import bulk, outbox
 
 
 class MessageKey(NamedTuple):
@@ -48,7 +51,7 @@ FROM {rows} JOIN message_statuses s
 WHERE s.participant NOT LIKE 'payment:%%'
 """
 MESSAGES = """
-SELECT m.id, m.workspace_id, m.platform_message_id, m.status, m.delivery
+SELECT m.id, m.workspace_id, m.platform_message_id, m.status, m.delivery, m.tenant_id, m.contact_id
 FROM {rows} JOIN messages m
   ON m.workspace_id = r.workspace_id AND m.platform_message_id = r.platform_message_id
 ORDER BY m.id FOR UPDATE OF m
@@ -57,8 +60,22 @@ ADVANCE = """
 UPDATE messages m SET status = r.status, delivery = r.delivery FROM {rows} WHERE m.id = r.id
 """
 PAYMENT = "payment:"
+# "The user has opted out of marketing messages": said on the status, after the send was accepted.
+OPTED_OUT = 131050
 # Words we do not know may be of any length; these are the columns'.
 STATUS_LENGTH, PARTICIPANT_LENGTH = 32, 80
+
+
+class _Message(NamedTuple):
+    """A message as it stands, locked."""
+
+    id: UUID
+    workspace_id: UUID
+    platform_message_id: str
+    status: str | None
+    delivery: dict[str, Any]
+    tenant_id: UUID
+    contact_id: UUID | None
 
 
 class _Row(NamedTuple):
@@ -86,7 +103,7 @@ class _Row(NamedTuple):
         return MessageKey(self.workspace_id, self.platform_message_id)
 
 
-def store(statuses: Iterable[Reported], people: People, added: Sequence[MessageKey]) -> set[int]:
+def store(statuses: Sequence[Reported], people: People, added: Sequence[MessageKey]) -> set[int]:
     """Store receipts (with their positions in the batch) and advance their messages.
 
     ``added`` names messages of the business stored just now, which earlier receipts may be waiting
@@ -102,6 +119,8 @@ def store(statuses: Iterable[Reported], people: People, added: Sequence[MessageK
             rows[row.identity] = (position, row, event)
     ordered = [rows[identity][1] for identity in sorted(rows)]
     fresh = {tuple(result) for result in bulk.run(INSERT, COLUMNS, ordered)}
+    settled = settling.settle(((incoming, event) for _, incoming, event in statuses), people)
+    added = [*added, *(MessageKey(*key) for key in settled)]
     pending: dict[MessageKey, list[Receipt]] = {key: [] for key in added}
     for identity, (position, row, event) in rows.items():
         if identity not in fresh:
@@ -110,6 +129,11 @@ def store(statuses: Iterable[Reported], people: People, added: Sequence[MessageK
             pending.setdefault(row.message, []).append(_receipt(event))
     _project(pending, added)
     return duplicates
+
+
+def catch_up(keys: Sequence[MessageKey]) -> None:
+    """Apply receipts that were there before their messages had the platform's id."""
+    _project({key: [] for key in keys}, keys)
 
 
 def _row(incoming: Incoming, event: StatusUpdate, people: People) -> _Row:
@@ -139,12 +163,37 @@ def _receipt(event: StatusUpdate) -> Receipt:
 def _project(pending: dict[MessageKey, list[Receipt]], added: Sequence[MessageKey]) -> None:
     for row in bulk.run(STORED, KEY_COLUMNS, sorted(added)):
         pending[MessageKey(row[0], row[1])].append(Receipt(*row[2:]))
-    changed = []
-    for message_id, workspace_id, platform_id, status, delivery in bulk.run(
-        MESSAGES, KEY_COLUMNS, sorted(pending)
-    ):
-        before = Progress(status, delivery)
-        after = advance(before, pending[MessageKey(workspace_id, platform_id)])
+    changed, events = [], []
+    messages = [_Message(*row) for row in bulk.run(MESSAGES, KEY_COLUMNS, sorted(pending))]
+    for message in messages:
+        before = Progress(message.status, message.delivery)
+        after = advance(before, pending[MessageKey(*message[1:3])])
         if after != before:
-            changed.append((message_id, after.status, json.encode(after.delivery).decode()))
+            changed.append((message.id, after.status, json.encode(after.delivery).decode()))
+        if after.status != before.status:
+            events.append(_event(message, after))
     bulk.run(ADVANCE, ("id uuid", "status text", "delivery jsonb"), changed)
+    _heed(messages, pending)
+    outbox.emit(events)
+
+
+def _heed(messages: Iterable[_Message], pending: Mapping[MessageKey, list[Receipt]]) -> None:
+    """Write to nobody again who has told the platform that he wants no marketing."""
+    optouts.heed(
+        Wish(message.tenant_id, message.contact_id, OptOutSource.PLATFORM, receipt.timestamp, False)
+        for message in messages
+        for receipt in pending[MessageKey(*message[1:3])]
+        if message.contact_id and OPTED_OUT in _codes(receipt.errors)
+    )
+
+
+def _event(message: _Message, after: Progress) -> outbox.Event:
+    data = {
+        "message_id": str(message.id), "workspace_id": str(message.workspace_id),
+        "status": after.status, "error_codes": _codes(after.delivery.get("errors")),
+    }  # fmt: skip
+    return outbox.Event(message.tenant_id, "message.status", data, datetime.now(UTC))
+
+
+def _codes(errors: Iterable[Mapping[str, object]] | None) -> list[object]:
+    return [error.get("code") for error in errors or ()]

@@ -44,7 +44,11 @@ try:
     # Meta's Graph API, with its version.
     SIGMA_GRAPH_URL = env.text("SIGMA_GRAPH_URL", "https://graph.facebook.com/v26.0").rstrip("/")
     # Connections to Meta, and so sends under way, in one sending process.
-    SIGMA_SEND_CONCURRENCY = env.integer("SIGMA_SEND_CONCURRENCY", 200, low=1, high=1_000)
+    SIGMA_SEND_CONCURRENCY = env.integer("SIGMA_SEND_CONCURRENCY", 500, low=1, high=2_000)
+    # Sending loops that may run at once over all sending processes, one in each.
+    SIGMA_SEND_LOOPS = env.integer("SIGMA_SEND_LOOPS", 1, low=1, high=64)
+    # Attempts after which a message that could not be sent is given up.
+    SIGMA_SEND_MAX_ATTEMPTS = env.integer("SIGMA_SEND_MAX_ATTEMPTS", 8, low=1, high=100)
     # Largest callback body in bytes; Meta's limit is 3 MB.
     SIGMA_MAX_BODY_BYTES = env.integer("SIGMA_MAX_BODY_BYTES", 3_200_000, low=3_000_001)
     # Callbacks that may wait for a commit in one web process before others get 503.
@@ -145,6 +149,8 @@ CELERY_TASK_DEFAULT_QUEUE = "ingest"
 CELERY_TASK_ROUTES = {
     f"{queue}.*": {"queue": queue} for queue in ("maintenance", "ingest", "events")
 }
+# The sweep must come round while a sending process is busy.
+CELERY_TASK_ROUTES |= {"send.deliver": {"queue": "send"}, "send.sweep": {"queue": "ingest"}}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
@@ -159,6 +165,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(SIGMA_HOME / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "ingest.sweep", "schedule": 2.0, "options": {"expires": 2}},
+    "send": {"task": "send.sweep", "schedule": 1.0, "options": {"expires": 1}},
     "release": {"task": "ingest.release", "schedule": 10.0, "options": {"expires": 10}},
     "partitions": {"task": "maintenance.partitions", "schedule": 3600.0},
     "purge": {"task": "maintenance.purge", "schedule": 900.0, "options": {"expires": 900}},

@@ -1,0 +1,215 @@
+"""Take turns: what is due is claimed in one short transaction, committed before anything is sent.
+
+A claimed row is ``sending`` and has a lease. Nobody takes it from its claimer: when the lease ends
+without an outcome nobody knows whether the message left (:mod:`messaging.delivery.leases`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+from uuid import UUID
+
+from django.db import transaction
+
+from messaging.delivery import pacing, tiers, writing
+from messaging.delivery.attempts import Attempt
+from messaging.delivery.due import Due, Failed, PutOff, due, examine
+from messaging.delivery.lines import Line, Lines
+from messaging.delivery.pacing import Slots
+from workspaces import keys
+from workspaces.channels import Channel
+from workspaces.envelope import CannotOpen, associated_data
+
+PLACE = "messages.sealed_request"
+# A send takes 60 seconds at most (the channel gives up), after waiting for its slot and for those
+# to the same person before it.
+LEASE_SECONDS = 150.0
+# The share of all places that one number may take: the next one's first message waits for nobody.
+LARGEST_SHARE = 0.75
+# A full portfolio is looked at again after this long, or when its next place is free.
+FULL_PAUSE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message to send: not before ``start``, and not after ``lease_end`` (both monotonic)."""
+
+    attempt: Attempt
+    channel: Channel = field(repr=False)
+    request: bytes = field(repr=False)
+    start: float
+    gap: float
+    lease_end: float
+
+
+class Claims:
+    """The claims of one process."""
+
+    def __init__(self, *, chance: Random) -> None:
+        self.lines = Lines()
+        self._chance = chance
+
+    def claim(
+        self, places: int, busy: Mapping[UUID, int], *, most: int, now: datetime
+    ) -> list[Claimed]:
+        """Claim messages for up to ``places`` free places out of ``most``; ``busy`` is how many
+        each number has taken.
+
+        Raises:
+            redis.exceptions.RedisError: the broker is away; nothing is claimed.
+            django.db.OperationalError, django.db.InterfaceError: the database is away.
+        """
+        lines = self.lines.waiting(places, now=now)
+        room = _room(lines, places, busy, most)
+        free = pacing.free_slots(
+            {line.workspace_id: line.rate for line in lines if room[line.workspace_id]},
+            at_most=places,
+        )
+        wanted = {one: count for one, n in free.items() if (count := min(n, room[one]))}
+        if not wanted:
+            return []
+        lease_end = time.monotonic() + LEASE_SECONDS
+        with transaction.atomic():
+            rows = due(wanted, now=now)
+            by_id = {line.workspace_id: line for line in lines}
+            return _Round(by_id, now, self._chance, lease_end).take(rows)
+
+
+def _room(
+    lines: Sequence[Line], places: int, busy: Mapping[UUID, int], most: int
+) -> dict[UUID, int]:
+    """Share the places: equally between tenants, and between the numbers of each."""
+    numbers = Counter(line.tenant_id for line in lines)
+    largest = max(1, int(most * LARGEST_SHARE))
+    return {
+        line.workspace_id: max(
+            0,
+            min(
+                max(1, places // (len(numbers) * numbers[line.tenant_id])),
+                largest - busy.get(line.workspace_id, 0),
+            ),
+        )
+        for line in lines
+    }
+
+
+@dataclass(slots=True)
+class _Round:
+    """One claim: what becomes of each row that was found due and locked."""
+
+    lines: Mapping[UUID, Line]
+    now: datetime
+    chance: Random
+    lease_end: float
+    failed: list[tuple[Due, Failed]] = field(default_factory=list)
+    put_off: list[tuple[Due, PutOff]] = field(default_factory=list)
+    requests: dict[UUID, bytes] = field(default_factory=dict)
+
+    def take(self, rows: Sequence[Due]) -> list[Claimed]:
+        """Decide, write it down, and return what is to be sent."""
+        ready = self._within_limits([row for row in rows if self._is_fit(row)])
+        slots = self._slots(ready)
+        ready = [row for row in ready if row.id in slots]
+        ready = self._at_their_pace(ready)
+        tiers.enter(
+            {(r.tenant_id, self.lines[r.workspace_id].portfolio, r.contact_id)
+             for r in ready if r.contact_id and self._counts(r)},
+            now=self.now,
+        )  # fmt: skip
+        writing.claim([row.id for row in ready], seconds=LEASE_SECONDS)
+        writing.put_off([(row.id, off.until, off.reason) for row, off in self.put_off])
+        writing.fail(
+            [(r.id, r.tenant_id, r.workspace_id, f.facts()) for r, f in self.failed], now=self.now
+        )
+        return [self._claimed(row, *slots[row.id]) for row in ready]
+
+    def _is_fit(self, row: Due) -> bool:
+        verdict = examine(row, now=self.now, chance=self.chance)
+        if verdict is None:
+            verdict = self._open(row)
+        if isinstance(verdict, Failed):
+            self.failed.append((row, verdict))
+        elif isinstance(verdict, PutOff):
+            self.put_off.append((row, verdict))
+        return verdict is None
+
+    def _open(self, row: Due) -> Failed | None:
+        place = associated_data(row.tenant_id, PLACE, row.id)
+        try:
+            cipher = keys.field_cipher(row.tenant_id)
+            self.requests[row.id] = cipher.open(row.sealed_request or b"", place)
+        except (CannotOpen, keys.TenantHasNoKeys) as error:
+            return Failed("UNREADABLE", str(error))
+        return None
+
+    def _counts(self, row: Due) -> bool:
+        """Whether a message counts against the limit of its portfolio."""
+        limited = self.lines[row.workspace_id].limit is not None
+        heard = row.last_inbound_at
+        is_open = heard is not None and heard > self.now - tiers.WINDOW
+        return limited and row.type == "template" and not is_open
+
+    def _within_limits(self, rows: Sequence[Due]) -> list[Due]:
+        portfolios: dict[tuple[UUID, str], list[Due]] = defaultdict(list)
+        for row in rows:
+            if row.contact_id and self._counts(row):
+                portfolio = self.lines[row.workspace_id].portfolio
+                portfolios[row.tenant_id, portfolio].append(row)
+        over: set[UUID] = set()
+        for (tenant_id, portfolio), waiting in sorted(portfolios.items(), key=str):
+            limit = min(self.lines[row.workspace_id].limit or 0 for row in waiting)
+            room = tiers.room(
+                tenant_id=tenant_id, portfolio=portfolio, limit=limit, now=self.now,
+                contacts=[row.contact_id for row in waiting if row.contact_id],
+            )  # fmt: skip
+            for row in waiting:
+                if row.contact_id not in room.allowed:
+                    over.add(row.id)
+                    pause = FULL_PAUSE * self.chance.uniform(1, 2)
+                    until = max(room.free_at, self.now + pause)
+                    reason = "The messaging limit of the business portfolio is reached."
+                    self.put_off.append((row, PutOff(until, reason)))
+        return [row for row in rows if row.id not in over]
+
+    def _slots(self, rows: Sequence[Due]) -> dict[UUID, tuple[Slots, int]]:
+        """Reserve a slot for each row, as far as there are any; the others stay due."""
+        by_number: dict[UUID, list[UUID]] = defaultdict(list)
+        for row in rows:
+            by_number[row.workspace_id].append(row.id)
+        taken = pacing.take_slots(
+            {one: (len(ids), self.lines[one].rate) for one, ids in by_number.items()}
+        )
+        return {
+            message_id: (taken[one], position)
+            for one, ids in by_number.items()
+            for position, message_id in enumerate(ids[: taken[one].count])
+        }
+
+    def _at_their_pace(self, rows: Sequence[Due]) -> list[Due]:
+        """Charge each person's bucket; what is too fast waits, one after the other."""
+        people = [row for row in rows if row.contact_id]
+        waits = pacing.take_pairs([(r.workspace_id, r.contact_id) for r in people if r.contact_id])
+        early: Counter[UUID | None] = Counter()
+        for row, wait in zip(people, waits, strict=True):
+            if wait > 0:
+                wait += early[row.contact_id] * pacing.PAIR_SECONDS
+                early[row.contact_id] += 1
+                until = self.now + timedelta(seconds=wait)
+                reason = "One message to a person every six seconds, a few at once."
+                self.put_off.append((row, PutOff(until, reason)))
+        late = {row.id for row, _ in self.put_off}
+        return [row for row in rows if row.id not in late]
+
+    def _claimed(self, row: Due, slots: Slots, position: int) -> Claimed:
+        attempt = Attempt(
+            row.id, row.tenant_id, row.workspace_id, row.contact_id, row.template_id,
+            row.attempts + 1, row.expires_at,
+        )  # fmt: skip
+        start = time.monotonic() + slots.wait + position * slots.gap
+        channel = self.lines[row.workspace_id].channel
+        return Claimed(attempt, channel, self.requests[row.id], start, slots.gap, self.lease_end)

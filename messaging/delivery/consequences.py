@@ -1,0 +1,98 @@
+"""What an answer means for others than its own message: a circuit opens, a number slows down, a
+person or a template is left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+from django.db import transaction
+from redis.exceptions import RedisError
+
+from messaging import optouts
+from messaging.delivery import pacing, pauses
+from messaging.delivery.attempts import WIDE, Attempt, Fate
+from messaging.delivery.pauses import Pause
+from messaging.models import OptOutSource
+from templates_wa.models import Template
+from workspaces.channels import ChannelError, Reach, Rejected, Throttled
+from workspaces.models import Workspace
+
+logger = logging.getLogger("sigma.whatsapp.sending")
+
+OPTED_OUT = 131050
+# Parameters that do not match, and no such template: it was changed, or taken away.
+OUTDATED = frozenset({132000, 132001})
+# A limit of the whole account or app: everything of it waits, a minute where nothing is said.
+ACCOUNT_WAIT, LONGEST_WAIT = 60.0, 3600.0
+
+Answer = tuple[Attempt, ChannelError]
+
+
+def follow(fates: Iterable[tuple[Attempt, Fate]], *, now: datetime) -> None:
+    """Do what answers ask for beyond their messages, in the transaction that records them; what
+    concerns the buckets is done once that is committed.
+    """
+    answers = [(attempt, fate.error) for attempt, fate in fates if fate.error is not None]
+    pauses.pause(_pauses(answers, now), now=now)
+    _heed_people(answers, now)
+    stale = {a.template_id for a, e in answers if a.template_id and _doubts_template(e)}
+    if stale:  # whoever syncs templates asks about these first
+        Template.objects.filter(pk__in=stale, stale_at=None).update(stale_at=now)
+    throttled = [(a, e) for a, e in answers if isinstance(e, Throttled)]
+    if throttled:
+        transaction.on_commit(partial(_slow_down, throttled), robust=True)
+
+
+def _pauses(answers: Sequence[Answer], now: datetime) -> Iterator[Pause]:
+    for attempt, error in answers:
+        if isinstance(error, Rejected) and error.stops and error.reach in WIDE:
+            for number in _held(attempt, error.reach):
+                yield Pause(attempt.tenant_id, number, error.code, error.message)
+        elif isinstance(error, Throttled) and error.reach in (Reach.ACCOUNT, Reach.TENANT):
+            wait = min(LONGEST_WAIT, error.retry_after or ACCOUNT_WAIT)
+            for number in _held(attempt, error.reach):
+                until = now + timedelta(seconds=wait)
+                yield Pause(attempt.tenant_id, number, error.code, error.message, until)
+
+
+def _held(attempt: Attempt, reach: Reach) -> list[UUID | None]:
+    """Return the numbers that an answer of this reach is about; ``None`` stands for all."""
+    if reach == Reach.TENANT:
+        return [None]
+    workspace = Workspace.objects.filter(pk=attempt.workspace_id).first()
+    if reach == Reach.NUMBER or workspace is None:
+        return [attempt.workspace_id]
+    return list(pauses.numbers_of_account(workspace))
+
+
+def _doubts_template(error: ChannelError) -> bool:
+    """Whether our copy of a template is not what the platform has."""
+    return error.reach == Reach.TEMPLATE and (
+        error.code in OUTDATED or (isinstance(error, Rejected) and error.stops)
+    )
+
+
+def _heed_people(answers: Iterable[Answer], now: datetime) -> None:
+    for attempt, error in answers:
+        if error.code == OPTED_OUT and attempt.contact_id:
+            optouts.opt_out(
+                tenant_id=attempt.tenant_id, contact_ids=[attempt.contact_id],
+                source=OptOutSource.PLATFORM, at=now,
+            )  # fmt: skip
+
+
+def _slow_down(throttled: Iterable[tuple[Attempt, Throttled]]) -> None:
+    try:
+        for attempt, error in throttled:
+            if error.reach == Reach.RECIPIENT and attempt.contact_id:
+                wait = error.retry_after or 4.0 ** min(attempt.number - 1, 4)
+                pacing.hold_pair((attempt.workspace_id, attempt.contact_id), wait)
+            elif error.reach != Reach.RECIPIENT:
+                pacing.slow_down(attempt.workspace_id)
+    except RedisError as error:
+        logger.warning("whatsapp pace not slowed", extra={"error": type(error).__name__})

@@ -1,0 +1,85 @@
+"""Send one claimed message: in its slot, after what goes to the same person, and only while its
+lease has time for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from uuid import UUID
+
+from messaging.delivery.attempts import WIDE, GivenBack, Result
+from messaging.delivery.claims import Claimed
+from workspaces.channels import ChannelError, OutcomeUnknown, Rejected
+
+logger = logging.getLogger("sigma.whatsapp.sending")
+
+# A send is given up after this. The channel's own limit is shorter; this one is for a channel that
+# has none.
+MOST_SECONDS = 65.0
+# What is claimed already is not sent for this long after the platform refused a number as a whole:
+# until then the pause is recorded.
+STOPPED_SECONDS = 5.0
+
+
+class Performer:
+    """Sends for one event loop; remembers where each number and each person is."""
+
+    def __init__(self) -> None:
+        self._free_at: dict[UUID, float] = {}
+        self._last_to: dict[UUID, asyncio.Future[None]] = {}
+        self._stopped: dict[UUID, float] = {}
+
+    async def send(self, claimed: Claimed) -> Result:
+        """Send it and return what came of it; never raises, but when it is cancelled."""
+        contact_id = claimed.attempt.contact_id
+        before = self._last_to.get(contact_id) if contact_id else None
+        done = asyncio.get_running_loop().create_future()
+        if contact_id:
+            self._last_to[contact_id] = done
+        try:
+            if before is not None:
+                await before
+            await self._slot(claimed)
+            return await self._post(claimed)
+        finally:
+            done.set_result(None)
+            if contact_id and self._last_to.get(contact_id) is done:
+                del self._last_to[contact_id]
+
+    async def _slot(self, claimed: Claimed) -> None:
+        """Wait for the message's slot; sends that fell behind are spaced anew, not caught up."""
+        number = claimed.attempt.workspace_id
+        await asyncio.sleep(claimed.start - time.monotonic())
+        now = time.monotonic()
+        start = max(now, self._free_at.get(number, 0.0))
+        self._free_at[number] = start + claimed.gap
+        if start > now:
+            await asyncio.sleep(start - now)
+
+    async def _post(self, claimed: Claimed) -> Result:
+        now, number = time.monotonic(), claimed.attempt.workspace_id
+        if now + MOST_SECONDS > claimed.lease_end or self._stopped.get(number, 0.0) > now:
+            return GivenBack()
+        try:
+            async with asyncio.timeout(MOST_SECONDS):
+                return await claimed.channel.send(claimed.request)
+        except ChannelError as error:
+            if isinstance(error, Rejected) and error.stops and error.reach in WIDE:
+                self._stopped[number] = time.monotonic() + STOPPED_SECONDS
+            return error
+        except TimeoutError:
+            return OutcomeUnknown("The request left and no answer came in time.")
+        except Exception as error:
+            # A bug of the channel's; the request may have left before it.
+            extra = {"message_id": claimed.attempt.message_id, "error": type(error).__name__}
+            logger.exception("whatsapp send failed in a way nobody thought of", extra=extra)
+            return OutcomeUnknown(f"The send failed ({type(error).__name__}).")
+
+    def forget(self) -> None:
+        """Drop what is of no use any more: there may be many numbers in the life of a process."""
+        now = time.monotonic()
+        for times in (self._free_at, self._stopped):
+            for number in [one for one, until in times.items() if until < now]:
+                del times[number]

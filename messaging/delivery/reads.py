@@ -1,0 +1,118 @@
+"""Tell the platform that a person's message was read. A read mark is harmless twice."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+
+from messaging.delivery.lines import Lines
+from messaging.models import ReadMark
+from messaging.settling import SEALED_ID
+from workspaces import bulk, keys
+from workspaces.channels import Channel, ChannelError, Rejected
+from workspaces.envelope import CannotOpen, associated_data
+
+logger = logging.getLogger("sigma.whatsapp.sending")
+
+AT_ONCE = 20
+MOST_ATTEMPTS = 4
+MOST_SECONDS = 65.0
+# Until then nobody else tries; longer than an attempt takes.
+AGAIN = timedelta(seconds=90)
+CLAIM = """
+UPDATE read_marks r SET attempts = r.attempts + 1, next_attempt_at = %(again)s
+FROM messages m
+WHERE r.id = ANY (ARRAY(
+    SELECT q.id FROM read_marks q
+    WHERE q.next_attempt_at <= %(now)s AND NOT EXISTS (
+        SELECT FROM sending_pauses p
+        WHERE p.tenant_id = q.tenant_id AND coalesce(p.workspace_id = q.workspace_id, true)
+          AND p.lifted_at IS NULL AND coalesce(p.until > %(now)s, true)
+    )
+    ORDER BY q.next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)) AND m.id = r.message_id
+RETURNING r.id, r.attempts, r.workspace_id, r.typing, m.tenant_id, m.id, m.sealed_id
+"""
+# Whose message is gone, or whose time is over.
+FORGET = """
+DELETE FROM read_marks r
+WHERE r.next_attempt_at <= %(now)s AND (
+    r.attempts >= %(most)s OR NOT EXISTS (SELECT FROM messages m WHERE m.id = r.message_id)
+)
+"""
+ANY = "SELECT EXISTS (SELECT FROM read_marks WHERE next_attempt_at <= %s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A read mark to make."""
+
+    id: int
+    attempts: int
+    workspace_id: UUID
+    channel: Channel = field(repr=False)
+    wamid: str = field(repr=False)
+    typing: bool
+
+
+def are_due(*, now: datetime) -> bool:
+    """Return whether any read mark is owed."""
+    with bulk.cursor() as cursor:
+        cursor.execute(ANY, [now])
+        (found,) = cursor.fetchone() or (False,)
+    return bool(found)
+
+
+def claim(lines: Lines, *, now: datetime) -> list[Mark]:
+    """Claim a few read marks; those that can never be made are forgotten."""
+    if not are_due(now=now):
+        return []
+    with transaction.atomic(), bulk.cursor() as cursor:
+        cursor.execute(FORGET, {"now": now, "most": MOST_ATTEMPTS})
+        cursor.execute(CLAIM, {"now": now, "again": now + AGAIN, "limit": AT_ONCE})
+        rows = cursor.fetchall()
+    channels = {line.workspace_id: line.channel for line in lines.of({r[2] for r in rows}, now=now)}
+    marks = []
+    for mark_id, attempts, workspace_id, typing, tenant_id, message_id, sealed in rows:
+        wamid = _open(tenant_id, message_id, sealed)
+        if wamid is None:
+            ReadMark.objects.filter(pk=mark_id).delete()
+        elif workspace_id in channels:
+            marks.append(
+                Mark(mark_id, attempts, workspace_id, channels[workspace_id], wamid, typing)
+            )
+    return marks
+
+
+async def perform(mark: Mark) -> bool:
+    """Make a read mark; return whether it need not be tried again."""
+    try:
+        async with asyncio.timeout(MOST_SECONDS):
+            await mark.channel.mark_read(mark.wamid, typing=mark.typing)
+    except Rejected as error:
+        extra = {"workspace_id": mark.workspace_id, "code": error.code}
+        logger.warning("whatsapp read mark refused", extra=extra)
+        return True
+    except (ChannelError, TimeoutError):
+        return mark.attempts >= MOST_ATTEMPTS
+    return True
+
+
+def forget(mark: Mark) -> None:
+    """Delete a read mark that was made."""
+    ReadMark.objects.filter(pk=mark.id).delete()
+
+
+def _open(tenant_id: UUID, message_id: UUID, sealed: bytes | None) -> str | None:
+    if not sealed:
+        return None
+    try:
+        place = associated_data(tenant_id, SEALED_ID, message_id)
+        return keys.cipher_of(sealed).open(sealed, place).decode()
+    except CannotOpen:
+        return None  # purged with its day

@@ -1,0 +1,88 @@
+"""Collect outcomes and write them down together; keep them while the database is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from random import Random
+
+from django.db import InterfaceError, OperationalError, connection, connections
+
+from messaging.delivery.recording import Outcome, record
+from workspaces import keys
+
+logger = logging.getLogger("sigma.whatsapp.sending")
+
+# What a transaction costs whatever its size is a dozen round trips: wait a moment for company.
+PAUSE_SECONDS = 0.03
+MOST = 500
+AWAY_SECONDS = 1.0
+
+
+class Recorder:
+    """Writes for one event loop, in a thread with a connection of its own."""
+
+    def __init__(self, *, chance: Random) -> None:
+        self._chance = chance
+        self._waiting: list[tuple[Outcome, asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="records")
+
+    async def record(self, outcome: Outcome) -> None:
+        """Return when the outcome is written down, or cannot be."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((outcome, done))
+        if self._writing is None:
+            self._writing = loop.create_task(self._write_all())
+        await done
+
+    def close(self) -> None:
+        """End the thread and its connection."""
+        self._executor.submit(connections.close_all)
+        self._executor.shutdown()
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(PAUSE_SECONDS)
+            batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            try:
+                await self._write([outcome for outcome, _ in batch])
+            finally:
+                for _, done in batch:
+                    done.set_result(None)
+        self._writing = None
+
+    async def _write(self, outcomes: Sequence[Outcome]) -> None:
+        """Write outcomes; what cannot be written alone is left to the end of its lease."""
+        loop = asyncio.get_running_loop()
+        while True:
+            error = await loop.run_in_executor(self._executor, self._try, outcomes)
+            if not isinstance(error, (OperationalError, InterfaceError)):
+                break
+            logger.warning("whatsapp outcomes kept", extra={"error": type(error).__name__})
+            await asyncio.sleep(AWAY_SECONDS)
+        if error is None:
+            return
+        if len(outcomes) == 1:
+            extra = {"message_id": outcomes[0].attempt.message_id}
+            logger.error("whatsapp outcome not written", exc_info=error, extra=extra)
+            return
+        middle = len(outcomes) // 2
+        await self._write(outcomes[:middle])
+        await self._write(outcomes[middle:])
+
+    def _try(self, outcomes: Sequence[Outcome]) -> Exception | None:
+        try:
+            record(outcomes, now=datetime.now(UTC), chance=self._chance)
+        except (OperationalError, InterfaceError) as error:
+            keys.forget()  # a key that was made in the transaction is gone with it
+            connection.close()
+            return error
+        except Exception as error:
+            keys.forget()
+            return error
+        return None

@@ -1,0 +1,174 @@
+"""One process's sending: an event loop in a thread of its own, which goes on while tasks come and
+go. A turn claims; what was claimed is sent and recorded after the turn's end, too.
+
+The database is used from two threads beside the loop, one that claims and one that records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from random import SystemRandom
+from threading import Thread
+from typing import TypeVar
+from uuid import UUID
+
+import uvloop
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connections
+from redis.exceptions import RedisError
+
+from messaging.delivery import reads
+from messaging.delivery.bell import BELL
+from messaging.delivery.claims import Claimed, Claims
+from messaging.delivery.performing import Performer
+from messaging.delivery.recorder import Recorder
+from messaging.delivery.recording import Outcome
+
+logger = logging.getLogger("sigma.whatsapp.sending")
+
+T = TypeVar("T")
+# A turn gives its place back now and then, so that its worker can be stopped or restarted.
+TURN_SECONDS = 5.0
+# A turn that stays for a moment saves the next message the way through the broker.
+LINGER_SECONDS = 1.0
+# Between two claims: shorter than slots are given ahead, so that a number's row has no gaps.
+PAUSE_SECONDS = 0.05
+# After the broker or the database was away.
+AWAY_SECONDS = 1.0
+AWAY = (OperationalError, InterfaceError, RedisError)
+
+
+class Sender:
+    """Sends for one process; make it after forking."""
+
+    def __init__(self) -> None:
+        self._chance = SystemRandom()
+        self._claims = Claims(chance=self._chance)
+        self._performer = Performer()
+        self._busy: Counter[UUID] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._claimer = ThreadPoolExecutor(1, thread_name_prefix="claims")
+        self._recorder = Recorder(chance=self._chance)
+        self._loop = uvloop.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="sending", daemon=True)
+        self._thread.start()
+
+    def work(self, slot: int = 0) -> int:
+        """Claim until nothing is due or the turn is over; return how many messages that was."""
+        return self._run(self._turn(slot))
+
+    def settle(self) -> None:
+        """Wait until everything that was claimed has an outcome, written down."""
+        self._run(self._settle())
+
+    def close(self) -> None:
+        """Settle, then end the threads and their connections."""
+        self.settle()
+        self._run(self._loop.shutdown_asyncgens())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._claimer.submit(connections.close_all)
+        self._claimer.shutdown()
+        self._recorder.close()
+
+    def _run(self, work: Coroutine[object, object, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _settle(self) -> None:
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _turn(self, slot: int) -> int:
+        total, started = 0, time.monotonic()
+        idle_since = started
+        while (now := time.monotonic()) - started < TURN_SECONDS:
+            count = await self._claim()
+            if count is None:
+                await asyncio.sleep(AWAY_SECONDS)
+                BELL.release(slot)
+                return total
+            total += count
+            if count or self._tasks:
+                idle_since = now
+                await self._in_thread(lambda: BELL.stay(slot))
+            elif slot > 0 or now - idle_since > LINGER_SECONDS:
+                return total + await self._leave(slot)
+            if slot + 1 < settings.SIGMA_SEND_LOOPS and self._free() < count:
+                await self._in_thread(lambda: BELL.ring(slot + 1))
+            await asyncio.sleep(max(0.0, now + PAUSE_SECONDS - time.monotonic()))
+        self._performer.forget()
+        await self._in_thread(lambda: BELL.release(slot))
+        await self._in_thread(lambda: BELL.ring(slot))
+        return total
+
+    async def _leave(self, slot: int) -> int:
+        """Remove the key first, then look once more: who commits after that look rings again."""
+        await self._in_thread(lambda: BELL.release(slot))
+        count = await self._claim() or 0
+        if count:
+            await self._in_thread(lambda: BELL.ring(slot))
+        return count
+
+    def _free(self) -> int:
+        return int(settings.SIGMA_SEND_CONCURRENCY) - len(self._tasks)
+
+    async def _claim(self) -> int | None:
+        """Claim what is due, as far as there are places, and begin to send it; ``None`` if the
+        broker or the database is away: the rows stay owed, the sweep comes back.
+        """
+        places = self._free()
+        if places <= 0:
+            return 0
+        busy, most = dict(self._busy), int(settings.SIGMA_SEND_CONCURRENCY)
+        try:
+            claimed = await self._in_thread(
+                lambda: self._claims.claim(places, busy, most=most, now=datetime.now(UTC))
+            )
+            marks = await self._in_thread(
+                lambda: reads.claim(self._claims.lines, now=datetime.now(UTC))
+            )
+        except AWAY as error:
+            logger.warning("whatsapp sending put off", extra={"error": type(error).__name__})
+            await self._in_thread(connections.close_all)
+            return None
+        for one in claimed:
+            self._begin(one.attempt.workspace_id, self._deliver(one))
+        for mark in marks:
+            self._begin(mark.workspace_id, self._mark(mark))
+        return len(claimed) + len(marks)
+
+    def _begin(self, number: UUID, work: Coroutine[object, object, None]) -> None:
+        self._busy[number] += 1
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._end(number, done))
+
+    def _end(self, number: UUID, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._busy[number] -= 1
+        if not self._busy[number]:
+            del self._busy[number]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("whatsapp sending failed", exc_info=error)
+
+    async def _deliver(self, claimed: Claimed) -> None:
+        """Send, and keep the place until the outcome is written down."""
+        result = await self._performer.send(claimed)
+        await self._recorder.record(Outcome(claimed.attempt, result, datetime.now(UTC)))
+
+    async def _mark(self, mark: reads.Mark) -> None:
+        is_done = await reads.perform(mark)
+        if is_done:
+            with suppress(*AWAY):  # the mark is owed still, and harmless twice
+                await self._in_thread(lambda: reads.forget(mark))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await self._loop.run_in_executor(self._claimer, work)

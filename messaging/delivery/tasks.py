@@ -1,0 +1,50 @@
+"""Celery's way in. Tasks carry no payload: what is owed stands in the database."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from functools import cache
+
+from celery import shared_task
+from celery.signals import worker_process_shutdown
+from django.db import InterfaceError, OperationalError, connection
+
+from messaging.delivery import leases, reads
+from messaging.delivery.bell import BELL
+from messaging.delivery.lines import waiting
+from messaging.delivery.sender import Sender
+
+logger = logging.getLogger("sigma.whatsapp.sending")
+
+
+@cache
+def sender() -> Sender:
+    """Return this process's sender."""
+    return Sender()
+
+
+@shared_task(name="send.deliver")
+def deliver(*, slot: int = 0) -> None:
+    """Send what is due until nothing is left, or the turn is over."""
+    sender().work(slot)
+
+
+@shared_task(name="send.sweep")
+def sweep() -> None:
+    """Ring for what has become due, and for what a lost bell left; give up on dead senders."""
+    now = datetime.now(UTC)
+    try:
+        leases.expire(now=now)
+        if waiting(1, now=now) or reads.are_due(now=now):
+            BELL.ring()
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("whatsapp sweep put off", extra={"error": type(error).__name__})
+        connection.close()
+
+
+@worker_process_shutdown.connect
+def settle(**_: object) -> None:
+    """Let what is under way come to its end before the process does."""
+    if sender.cache_info().currsize:
+        sender().close()
