@@ -12,6 +12,7 @@ from sigma.wsgi import application as django_application
 
 # isort: split
 import gc
+import re
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -46,6 +47,10 @@ SWITCH_SECONDS = 0.0005
 HEALTH, HEALTH_THREADS = "/healthz", 2
 # How long a body may take, and how much of bodies for Django may be in the making at once.
 BODY_SECONDS, BODIES_BYTES = 15.0, 64_000_000
+
+# Lists of broadcasts are the only large bodies for Django.
+LISTS = re.compile(r"/api/v1/broadcasts/[^/]+/recipients/?")
+MULTIPART_BYTES = 10_000
 
 CLOSE = (("connection", "close"),)
 UNREADABLE: dict[type[Unreadable], Answer] = {
@@ -95,6 +100,8 @@ class Application:
     async def _serve(self, behind: ASGI, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand over a request whose body is there: a slow caller must not hold a thread."""
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if LISTS.fullmatch(scope["path"]):
+            limit = settings.SIGMA_BROADCAST_MAX_BYTES + MULTIPART_BYTES
         with Reading(self._budget, limit, BODY_SECONDS) as reading:
             try:
                 body = reading.begin(headers_of(scope), receive)
