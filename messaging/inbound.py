@@ -14,7 +14,7 @@ from uuid import UUID
 
 from msgspec import json
 
-from messaging import amendments, conversations, locks, receipts, settling, wishes
+from messaging import amendments, conversations, locks, notices, receipts, settling, wishes
 from messaging.amendments import AMENDING
 from messaging.conversations import UNSAID, Touch
 from messaging.events import (
@@ -27,6 +27,7 @@ from messaging.events import (
 )
 from messaging.identities import People, Someone, identify, primary
 from messaging.incoming import Incoming
+from messaging.notices import Arrival
 from messaging.receipts import MessageKey
 from messaging.wishes import Heard
 from workspaces import bulk, keys
@@ -126,7 +127,18 @@ def store(batch: Sequence[Incoming]) -> Stored:
     amendments.apply([row.key for row in added], amended)
     stored.duplicates |= _heed(added, told, people)
     conversations.touch(_touches(added, people))
+    notices.received(_arrivals(added, people))
     return stored
+
+
+def _arrivals(rows: Iterable[_Row], people: People) -> Iterator[Arrival]:
+    for row in rows:
+        event, incoming, contact = row.event, row.incoming, people.contact_of(row.contact)
+        if event.direction == Direction.INBOUND and event.source == Source.LIVE:
+            yield Arrival(
+                incoming.tenant_id, incoming.workspace_id, row.message_id, contact and contact.id,
+                event.type, event.timestamp,
+            )  # fmt: skip
 
 
 def _said(rows: Iterable[_Row], people: People) -> Iterator[tuple[_Row, UUID]]:

@@ -7,8 +7,8 @@ from graphql import GraphQLResolveInfo
 
 from connectors.outgoing import subscriptions
 from connectors.outgoing.graphql.payloads import attempt, errors_field, now, success_field, writer
-from connectors.outgoing.subscriptions import Changes
 from connectors.outgoing.graphql.types import EventSubscription
+from connectors.outgoing.subscriptions import Changes
 from workspaces.graphql import parse_id
 
 

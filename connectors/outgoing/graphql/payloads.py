@@ -10,8 +10,8 @@ from uuid import UUID
 import graphene
 from graphql import GraphQLResolveInfo
 
-from connectors.outgoing.refusals import UnableToSubscribe
 from connectors.outgoing.graphql.types import EventError, error_of
+from connectors.outgoing.refusals import UnableToSubscribe
 from workspaces.access import Actor
 from workspaces.scopes import Scope
 

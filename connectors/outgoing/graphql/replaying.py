@@ -11,8 +11,8 @@ from graphql import GraphQLResolveInfo
 from connectors.outgoing import deliveries, subscriptions
 from connectors.outgoing.graphql.mutations import EventSubscriptionInput
 from connectors.outgoing.graphql.payloads import attempt, errors_field, now, success_field, writer
-from connectors.outgoing.refusals import EventErrorCode, UnableToSubscribe
 from connectors.outgoing.graphql.types import utc
+from connectors.outgoing.refusals import EventErrorCode, UnableToSubscribe
 from workspaces.graphql import parse_id
 
 MOST_IDS = 1_000
