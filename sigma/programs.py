@@ -32,7 +32,10 @@ def manage(name: str, env: Mapping[str, str], *arguments: str) -> Program:
 def workers(env: Mapping[str, str]) -> list[Program]:
     """Return the Celery workers; SIGTERM lets them finish what they hold."""
     return [
-        _celery("worker", env, "worker", "-Q", "ingest", "-c", "2", "-n", "worker@%h", *SOLITARY),
+        _celery(
+            "worker", env, "worker", "-Q", "ingest,broadcast", "-c", "2", "-n", "worker@%h",
+            *SOLITARY,
+        ),
         _celery("sending", env, "worker", "-Q", "send", "-c", "1", "-n", "sending@%h", *SOLITARY),
         _celery(
             "maintenance", env, "worker", "-Q", "maintenance", "-c", "1", "-n", "maintenance@%h",

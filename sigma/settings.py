@@ -67,6 +67,14 @@ try:
     SIGMA_INGEST_DRAINS = env.integer(
         "SIGMA_INGEST_DRAINS", max(1, (os.cpu_count() or 2) // 2), low=1, high=64
     )
+    # Broadcasts: most people of a list, largest upload, days that lists are kept after the end.
+    SIGMA_BROADCAST_MAX_RECIPIENTS = env.integer(
+        "SIGMA_BROADCAST_MAX_RECIPIENTS", 100_000, low=1, high=1_000_000
+    )
+    SIGMA_BROADCAST_MAX_BYTES = env.integer(
+        "SIGMA_BROADCAST_MAX_BYTES", 20_000_000, low=100_000, high=50_000_000
+    )
+    SIGMA_BROADCAST_KEEP_DAYS = env.integer("SIGMA_BROADCAST_KEEP_DAYS", 7, low=0, high=3650)
     # Largest first/last of a GraphQL connection, deepest query, and most objects one may ask for.
     SIGMA_GRAPHQL_MAX_PAGE = env.integer("SIGMA_GRAPHQL_MAX_PAGE", 100, low=1, high=1_000)
     SIGMA_GRAPHQL_MAX_DEPTH = env.integer("SIGMA_GRAPHQL_MAX_DEPTH", 10, low=3, high=50)
@@ -147,7 +155,7 @@ CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "ingest"
 CELERY_TASK_ROUTES = {
-    f"{queue}.*": {"queue": queue} for queue in ("maintenance", "ingest", "events")
+    f"{queue}.*": {"queue": queue} for queue in ("maintenance", "ingest", "events", "broadcast")
 }
 # The sweep must come round while a sending process is busy.
 CELERY_TASK_ROUTES |= {"send.deliver": {"queue": "send"}, "send.sweep": {"queue": "ingest"}}
@@ -164,6 +172,12 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(SIGMA_HOME / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
+    "broadcasts": {"task": "broadcast.tend", "schedule": 1.0, "options": {"expires": 1}},
+    "forget_lists": {
+        "task": "maintenance.broadcasts",
+        "schedule": 900.0,
+        "options": {"expires": 900},
+    },
     "sweep": {"task": "ingest.sweep", "schedule": 2.0, "options": {"expires": 2}},
     "send": {"task": "send.sweep", "schedule": 1.0, "options": {"expires": 1}},
     "release": {"task": "ingest.release", "schedule": 10.0, "options": {"expires": 10}},
