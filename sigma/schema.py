@@ -13,7 +13,7 @@ class Query(messaging.Query, workspaces.Query, connectors.Query):
     """What you may read; everything belongs to the tenant you act for."""
 
 
-class Mutation(connectors.Mutation, workspaces.Mutation):
+class Mutation(messaging.Mutation, workspaces.Mutation, connectors.Mutation):
     """What you may change. Refusals are data (``errors`` of the payload)."""
 
 

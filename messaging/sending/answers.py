@@ -45,7 +45,8 @@ def digest_of(draft: Draft, salt: bytes) -> bytes:
     request = msgspec.structs.replace(
         draft.request, recipient=draft.recipient, idempotency_key=None, force=False
     )
-    canonical = msgspec.json.encode(request, order="sorted")
+    kind = type(request.content).__name__
+    canonical = msgspec.json.encode([kind, request], order="sorted")
     return hmac.digest(salt, b"request:" + canonical, "sha256")
 
 

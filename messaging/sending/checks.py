@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from messaging.models import OptOut
+from messaging import optouts
 from messaging.sending import limits, portfolio, targets, templates, timing, window
 from messaging.sending.drafts import Draft
 from messaging.sending.places import Place
@@ -89,11 +89,7 @@ def _check_people(drafts: Sequence[Draft], place: Place, book: Book) -> None:
     ends = window.ends(
         tenant_id=place.tenant_id, workspace_id=place.workspace.id, contact_ids=contacts
     )
-    gone = set(
-        OptOut.objects.filter(tenant_id=place.tenant_id, contact_id__in=contacts).values_list(
-            "contact_id", flat=True
-        )
-    )
+    gone = optouts.opted_out(tenant_id=place.tenant_id, contact_ids=contacts)
     for draft in drafts:
         if draft.contact_id is not None:
             draft.window_ends = ends.get(draft.contact_id)

@@ -86,7 +86,6 @@ def _reaction(content: ReactionContent, target: str | None) -> Body:
 
 def _location(content: LocationContent, _: str | None) -> Body:
     wire = msgspec.to_builtins(content)
-    del wire["kind_of_content"]
     text = ", ".join(part for part in (content.name, content.address) if part)
     return Body("location", wire, text or None, dict(wire))
 

@@ -7,17 +7,15 @@ from uuid import UUID
 
 from django.conf import settings
 
+from messaging import numbers
 from messaging.models import NumberState
 from messaging.sending.recipients import Book
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import Recipient, SendRequest, TextContent
-from workspaces import keys
-from workspaces.envelope import CannotOpen, associated_data
 from workspaces.identity import digester
 from workspaces.models import Workspace
 
 CLOUD_API = "CLOUD_API"
-SEALED_NUMBER = "number_states.sealed_number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +79,8 @@ def find(*, tenant_id: UUID, workspace_id: UUID) -> Place:
 
 
 def _own_phone(number: NumberState | None) -> str | None:
-    if number is None or number.sealed_number is None:
-        return None
-    place = associated_data(number.tenant_id, SEALED_NUMBER, number.workspace_id)
-    try:
-        digits = keys.field_cipher(number.tenant_id).open(bytes(number.sealed_number), place)
-    except CannotOpen:
-        return None
-    return digester(number.tenant_id).phone(digits.decode())
+    digits = numbers.number_of(number)
+    return None if digits is None or number is None else digester(number.tenant_id).phone(digits)
 
 
 def _unsupported(message: str) -> UnableToSend:

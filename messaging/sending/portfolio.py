@@ -6,12 +6,12 @@ where messages are sent; here a message is refused only if it would expire befor
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+from messaging import numbers
 from messaging.sending.drafts import Draft
 from messaging.sending.places import Place
 from messaging.sending.refusals import SendErrorCode, UnableToSend
@@ -20,7 +20,6 @@ from messaging.sending.timing import Times
 from workspaces.sql import select
 
 DAY = timedelta(hours=24)
-_TIER = re.compile(r"TIER_([0-9]+)(K?)")
 
 # The one that has to grow old before there is room: the last of the limit, newest first.
 LAST = """
@@ -43,16 +42,31 @@ class _Person(NamedTuple):
     opened_at: datetime
 
 
-def limit_of(tier: str) -> int | None:
-    """Return how many people Meta's word for a limit allows; ``None``: any number, or not told."""
-    found = _TIER.fullmatch(tier)
-    return int(found[1]) * (1000 if found[2] else 1) if found else None
+USED = """
+SELECT count(*) AS used FROM portfolio_recipients
+WHERE tenant_id = %s AND portfolio_id = %s AND opened_at > %s
+"""
+
+
+class _Used(NamedTuple):
+    used: int
+
+
+def used(place: Place, *, now: datetime) -> tuple[int, int] | None:
+    """Return how many people were written to first in 24 hours, and how many may be; ``None``: any
+    number may, or the platform did not tell.
+    """
+    limit = numbers.limit_of(place.number)
+    if place.number is None or limit is None:
+        return None
+    (row,) = select(_Used, USED, [place.tenant_id, place.number.portfolio_id, now - DAY])
+    return row.used, limit
 
 
 def check(drafts: Sequence[Draft], place: Place) -> None:
     """Say of drafts when there is room for them, and refuse those that cannot wait."""
     number = place.number
-    limit = limit_of(number.messaging_limit) if number else None
+    limit = numbers.limit_of(number)
     waiting = [draft for draft in drafts if _counts(draft)]
     if number is None or limit is None or not waiting:
         return

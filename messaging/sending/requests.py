@@ -19,10 +19,6 @@ class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """Common to all: unknown keys are refused, absent and default are the same."""
 
 
-class _Content(_Value, frozen=True, tag=True, tag_field="kind_of_content"):
-    """One kind of content; its name tells it apart where requests are compared."""
-
-
 class Recipient(_Value, frozen=True):
     """Whom to write to: a phone number, or a business-scoped user id (BSUID); one of the two."""
 
@@ -33,7 +29,7 @@ class Recipient(_Value, frozen=True):
         return "Recipient(…)"
 
 
-class TemplateContent(_Content, frozen=True):
+class TemplateContent(_Value, frozen=True):
     """An approved template. Without a language it is the only sendable one, or English."""
 
     name: str
@@ -41,7 +37,7 @@ class TemplateContent(_Content, frozen=True):
     parameters: TemplateParameters = TemplateParameters()
 
 
-class TextContent(_Content, frozen=True):
+class TextContent(_Value, frozen=True):
     """A text; ``preview_url`` shows the first link in it as a card."""
 
     body: str
@@ -58,7 +54,7 @@ class MediaKind(StrEnum):
     STICKER = "sticker"
 
 
-class MediaContent(_Content, frozen=True):
+class MediaContent(_Value, frozen=True):
     """A file at the platform (``id``) or on the web (``link``), one of the two. ``voice`` makes an
     audio file a voice note.
     """
@@ -114,7 +110,7 @@ class InteractiveHeader(_Value, frozen=True):
     media: MediaContent | None = None
 
 
-class InteractiveContent(_Content, frozen=True):
+class InteractiveContent(_Value, frozen=True):
     """Something to press: exactly one of ``buttons``, ``list``, ``cta_url``, ``location_request``
     and ``raw`` (Meta's ``interactive`` object for the kinds that have no words here).
     """
@@ -129,14 +125,14 @@ class InteractiveContent(_Content, frozen=True):
     raw: dict[str, Any] | None = None
 
 
-class ReactionContent(_Content, frozen=True):
+class ReactionContent(_Value, frozen=True):
     """An emoji on a message (our id) of the same conversation; without one it is taken back."""
 
     message_id: UUID
     emoji: str | None = None
 
 
-class LocationContent(_Content, frozen=True):
+class LocationContent(_Value, frozen=True):
     """A place; degrees, north and east are positive."""
 
     latitude: float
@@ -210,7 +206,7 @@ class ContactCard(_Value, frozen=True):
     birthday: str | None = None
 
 
-class ContactsContent(_Content, frozen=True):
+class ContactsContent(_Value, frozen=True):
     """Contact cards."""
 
     contacts: tuple[ContactCard, ...]

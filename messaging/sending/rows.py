@@ -68,7 +68,8 @@ def _values(
     assert draft.recipient and times  # noqa: S101 - or there would be a reason against it
     wire = envelope(body, draft.recipient, reference=str(message_id), quoted=draft.quoted)
     place_of_it = associated_data(place.tenant_id, SEALED_REQUEST, message_id)
-    template = draft.template.row if draft.template else None
+    # A forced template is not looked at again: the platform decides.
+    template = draft.template.row if draft.template and not request.force else None
     return (
         message_id, place.tenant_id, place.workspace.id, draft.contact_id,
         Direction.OUTBOUND.value, Source.API.value, body.type, body.text,

@@ -16,7 +16,7 @@ from templates_wa.definitions import Button, ButtonKind, Definition, Header, Tex
 from templates_wa.models import Template
 from templates_wa.parameters import HeaderValue, TemplateParameters, write
 from templates_wa.rendering import Preview, preview, wire
-from templates_wa.validation import problems
+from templates_wa.validation import Problem, problems
 
 MARKETING = "MARKETING"
 AUTHENTICATION = "AUTHENTICATION"
@@ -127,11 +127,18 @@ def check(found: Found, content: TemplateContent, now: datetime) -> list[UnableT
     """Return what the platform would refuse of a content's parameters."""
     return [
         UnableToSend(
-            SendErrorCode.TEMPLATE_PARAMETERS, f"template_parameters.{problem.field}",
+            SendErrorCode.TEMPLATE_PARAMETERS, _field_of(problem),
             problem.message,
         )
         for problem in problems(found.definition, content.parameters, now)
     ]  # fmt: skip
+
+
+def _field_of(problem: Problem) -> str:
+    """Return the input's field: the values of the body have one of their own."""
+    if problem.field.startswith("positional"):
+        return problem.field.replace("positional", "template_params", 1)
+    return f"template_parameters.{problem.field}"
 
 
 def fitted(found: Found, content: TemplateContent) -> Found:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -16,9 +15,12 @@ from messaging.sending import rows
 from messaging.sending.requests import Content, Recipient, SendRequest, TextContent
 from templates_wa.models import Template
 from tests.conftest import Cast
+from tests.graphql.conftest import gql
 from tests.webhooks.deliveries import callback, contact, deliver, text
 from workspaces import keys
 from workspaces.envelope import associated_data
+
+__all__ = ("gql",)
 
 PHONE = "15550123456"
 
@@ -45,9 +47,6 @@ def hear(cast: Cast, at: datetime, *, phone: str = PHONE, wamid: str = "wamid.HE
 def heard(acme: Cast, now: datetime) -> Message:
     """What a person wrote to acme an hour ago."""
     return hear(acme, now - timedelta(hours=1))
-
-
-Ask = Callable[..., SendRequest]
 
 
 def request_to(

@@ -1,0 +1,151 @@
+"""GraphQL: what would become of a send."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import graphene
+from django.utils import timezone
+from graphql import GraphQLResolveInfo
+
+from messaging import numbers
+from messaging.graphql.send_inputs import SendWhatsAppMessageInput
+from messaging.graphql.sending import SendError, errors_of, request_of
+from messaging.sending import preflight
+from messaging.sending.preflight import Preflight
+from messaging.sending.refusals import UnableToSend
+from workspaces.access import Actor
+from workspaces.scopes import Scope
+
+WOULD = {
+    "QUEUE": "It would be accepted.",
+    "REPEAT": "It was accepted before, under the same key; nothing more would happen.",
+    "REFUSE": "It would be refused.",
+}
+
+
+def _describe_would(value: preflight.Would | None) -> str:
+    return "What a request would come to." if value is None else WOULD[value]
+
+
+def _describe_warning(value: preflight.WarningCode | None) -> str:
+    return "What to know before sending." if value is None else preflight.DESCRIPTIONS[value]
+
+
+SendOutcome = graphene.Enum.from_enum(
+    preflight.Would, name="SendOutcome", description=_describe_would
+)
+SendWarningCode = graphene.Enum.from_enum(
+    preflight.WarningCode, name="SendWarningCode", description=_describe_warning
+)
+
+
+class SendWarning(graphene.ObjectType):
+    """What may keep an accepted message from arriving, or arriving soon."""
+
+    code = graphene.Field(SendWarningCode, required=True, description="What, for programs.")
+    message = graphene.String(required=True, description="What, for people.")
+    platform_code = graphene.Int(description="Meta's error code for this, where there is one.")
+
+
+class SendPreviewButton(graphene.ObjectType):
+    """A button as the recipient sees it."""
+
+    kind = graphene.String(required=True, description="Meta's word, such as URL.")
+    text = graphene.String(required=True, description="Its label.")
+    target = graphene.String(required=True, description="Its address or code; may be empty.")
+
+
+class SendPreview(graphene.ObjectType):
+    """A template as the recipient sees it."""
+
+    header = graphene.String(required=True, description="The header; a file is its kind in [].")
+    body = graphene.String(required=True, description="The text with its values.")
+    footer = graphene.String(required=True, description="The footer; may be empty.")
+    buttons = graphene.List(
+        graphene.NonNull(SendPreviewButton), required=True, description="The buttons."
+    )
+    cards = graphene.List(
+        graphene.NonNull(lambda: SendPreview), required=True, description="A carousel's cards."
+    )
+
+
+class SendTemplate(graphene.ObjectType):
+    """The template that would be sent, as last synced."""
+
+    id = graphene.ID(required=True, description="The template's UUID.")
+    name = graphene.String(required=True, description="Its name.")
+    language = graphene.String(required=True, description="Its language.")
+    category = graphene.String(required=True, description="Meta's word, such as MARKETING.")
+    status = graphene.String(required=True, description="Meta's word, such as APPROVED.")
+    quality = graphene.String(required=True, description="Meta's word; empty: not told.")
+
+
+class SendNumber(graphene.ObjectType):
+    """The number that would send, as last synced; an empty text: not told."""
+
+    number = graphene.String(required=True, description="The number, masked.")
+    verified_name = graphene.String(required=True, description="The name people see.")
+    status = graphene.String(required=True, description="Meta's word, such as CONNECTED.")
+    quality_rating = graphene.String(required=True, description="GREEN, YELLOW, RED or UNKNOWN.")
+    messaging_limit = graphene.String(required=True, description="Meta's word, such as TIER_2K.")
+
+    @staticmethod
+    def resolve_number(root: Any, info: GraphQLResolveInfo) -> str:
+        """Mask the number."""
+        return numbers.masked(root)
+
+
+class SendPreflight(graphene.ObjectType):
+    """What would become of a send, if it were asked for now."""
+
+    would = graphene.Field(SendOutcome, required=True, description="What it would come to.")
+    problems = graphene.List(
+        graphene.NonNull(SendError), required=True, description="Every reason against it."
+    )
+    warnings = graphene.List(
+        graphene.NonNull(SendWarning), required=True, description="What else is good to know."
+    )
+    message_id = graphene.ID(description="The message that was accepted before (REPEAT).")
+    window_open_until = graphene.DateTime(
+        description="Until when more than templates may be sent; null: not now."
+    )
+    earliest_at = graphene.DateTime(
+        description="When it could be sent at best; null: never, or nobody can say."
+    )
+    template = graphene.Field(SendTemplate, description="The template, where it was found.")
+    preview = graphene.Field(SendPreview, description="The template as the recipient sees it.")
+    number = graphene.Field(SendNumber, description="The number, where it was synced.")
+
+    @staticmethod
+    def resolve_problems(root: Preflight, info: GraphQLResolveInfo) -> list[SendError]:
+        """Spell the reasons as this schema does."""
+        return [error for problem in root.problems for error in errors_of(problem)]
+
+    @staticmethod
+    def resolve_number(root: Preflight, info: GraphQLResolveInfo) -> object:
+        """Return what is known of the number."""
+        return root.place and root.place.number
+
+
+class Query(graphene.ObjectType):
+    """What can be asked before sending."""
+
+    preflight_whats_app_message = graphene.Field(
+        SendPreflight,
+        input=SendWhatsAppMessageInput(required=True, description="The message to think about."),
+        description="What sendWhatsAppMessage would say to this input; nothing is written.",
+    )
+
+    @staticmethod
+    def resolve_preflight_whats_app_message(
+        root: None, info: GraphQLResolveInfo, input: SendWhatsAppMessageInput
+    ) -> Preflight:
+        """Think it through."""
+        actor: Actor = info.context.actor
+        actor.require(Scope.MESSAGES_SEND)
+        try:
+            request = request_of(actor, input)
+        except UnableToSend as refusal:
+            return preflight.refused(refusal)
+        return preflight.preflight(tenant_id=actor.tenant_id, request=request, now=timezone.now())

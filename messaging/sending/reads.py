@@ -1,0 +1,52 @@
+"""Mark what a person wrote as read, and show him that an answer is being typed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db import transaction
+
+from messaging import conversations
+from messaging.delivery.bell import BELL
+from messaging.events import Direction
+from messaging.models import ReadMark
+from messaging.sending import targets
+from messaging.sending.refusals import SendErrorCode, UnableToSend
+from workspaces.sql import select
+
+WRITTEN_AT = "SELECT timestamp_utc FROM messages WHERE tenant_id = %s AND id = %s"
+
+
+class _Written(NamedTuple):
+    timestamp_utc: datetime
+
+
+def mark(*, tenant_id: UUID, message_id: UUID, typing: bool, now: datetime) -> None:
+    """Owe the platform a read mark, and count the conversation as read up to this message.
+
+    The platform marks what was written before as read too, and shows the typing for 25 seconds or
+    until the answer comes (Meta, "Typing indicators").
+
+    Raises:
+        UnableToSend: no such message of a person, or the platform's id of it was purged.
+    """
+    target = targets.find(tenant_id=tenant_id, ids=[message_id]).get(message_id)
+    if target is None or target.direction != Direction.INBOUND or target.sealed_id is None:
+        raise UnableToSend(
+            SendErrorCode.MESSAGE_NOT_FOUND, "message_id",
+            "No person wrote a message with this id to your tenant.",
+        )  # fmt: skip
+    targets.opened(target, "message_id")
+    ReadMark.objects.create(
+        tenant_id=tenant_id, workspace_id=target.workspace_id, message_id=message_id,
+        typing=typing, next_attempt_at=now,
+    )  # fmt: skip
+    if target.contact_id is not None:
+        (written,) = select(_Written, WRITTEN_AT, [tenant_id, message_id])
+        conversations.mark_read(
+            tenant_id=tenant_id, workspace_id=target.workspace_id, contact_id=target.contact_id,
+            now=written.timestamp_utc,
+        )  # fmt: skip
+    transaction.on_commit(BELL.ring, robust=True)
