@@ -7,7 +7,7 @@ after somebody wanted it or the platform told that something changed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -41,6 +41,15 @@ TOLD = (
     "account_mode", "is_on_business_app", "can_send", "problem",
 )  # fmt: skip
 IN_EVENTS = ("status", "quality_rating", "messaging_limit", "throughput_level", "can_send")
+
+# The fields of account callbacks that tell of a change: the facts themselves are asked for, as what
+# a callback says of them differs from version to version.
+TELLING = frozenset(
+    {
+        "account_alerts", "account_review_update", "account_update", "business_capability_update",
+        "business_status_update", "phone_number_name_update", "phone_number_quality_update",
+    }
+)  # fmt: skip
 
 CLAIM = """
 INSERT INTO number_states AS n (workspace_id, tenant_id, sync_due_at)
@@ -95,19 +104,25 @@ def sync_due(*, now: datetime) -> int:
     return answers
 
 
-def want(workspaces: Iterable[UUID]) -> int:
-    """Let numbers be asked about now, after the caller's transaction; return how many there are."""
-    ids = sorted(workspaces)
-    known = NumberState.objects.filter(pk__in=ids).update(sync_due_at=None) if ids else 0
-    if ids:
-        transaction.on_commit(_ring, robust=True)
-    return known
+def want(workspace_ids: Iterable[UUID]) -> None:
+    """Let numbers be asked about soon; the bell rings with the caller's commit."""
+    # In order: two transactions that want the same numbers wait for, not on, each other.
+    rows = NumberState.objects.filter(pk__in=list(workspace_ids)).order_by("pk")
+    known = list(rows.select_for_update().values_list("pk", flat=True))
+    NumberState.objects.filter(pk__in=known).update(sync_due_at=None)
+    transaction.on_commit(_ring, robust=True)
 
 
-def want_account(*, tenant_id: UUID, waba_ids: Iterable[str]) -> None:
-    """Let all numbers of a tenant's accounts be asked about: the platform told of a change."""
-    rows = Workspace.objects.filter(tenant_id=tenant_id, waba_id__in=sorted(waba_ids))
-    want(rows.values_list("id", flat=True))
+def want_accounts(accounts: Collection[tuple[UUID, str]]) -> None:
+    """Let all numbers of these accounts (tenant, WABA id) be asked about: the platform told that
+    something changed.
+    """
+    if not accounts:
+        return
+    tenants, wabas = {tenant for tenant, _ in accounts}, {waba for _, waba in accounts}
+    rows = Workspace.objects.filter(tenant_id__in=tenants, waba_id__in=wabas - {""})
+    found = rows.values_list("pk", "tenant_id", "waba_id")
+    want(pk for pk, tenant_id, waba_id in found if (tenant_id, waba_id) in accounts)
 
 
 def _ring() -> None:

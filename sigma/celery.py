@@ -22,7 +22,10 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 # Celery's Django fixup reconnects to the database around every task unless told to reuse.
 app.conf["CELERY_DB_REUSE_MAX"] = 1000
 app.autodiscover_tasks(["messaging.delivery"])
-app.autodiscover_tasks(["connectors.webhooks", "connectors.outgoing", "messaging.broadcasts"])
+app.autodiscover_tasks(
+    ["connectors.webhooks", "connectors.outgoing", "messaging.broadcasts", "messaging"]
+)
+app.autodiscover_tasks(["templates_wa"])
 
 
 @worker_process_init.connect

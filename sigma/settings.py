@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from sigma import adminsite, appsettings, databases, engines, masterkey
+from sigma import adminsite, appsettings, databases, engines, graphurl, masterkey
 from sigma.env import Env, InvalidSetting
 from sigma.secretkey import load_secret_key
 
@@ -41,8 +41,11 @@ try:
     SIGMA_WHATSAPP = appsettings.load(
         SIGMA_APPSETTINGS, os.environ, required=bool(env.text("SIGMA_APPSETTINGS"))
     )
-    # Meta's Graph API, with its version.
-    SIGMA_GRAPH_URL = env.text("SIGMA_GRAPH_URL", "https://graph.facebook.com/v26.0").rstrip("/")
+    # Meta's Graph API, with its version; a simulator's http only where things are tried out.
+    SIGMA_GRAPH_URL = graphurl.check(
+        env.text("SIGMA_GRAPH_URL", "https://graph.facebook.com/v26.0").rstrip("/"),
+        for_trying=EMBEDDED or DEBUG,
+    )
     # Connections to Meta, and so sends under way, in one sending process.
     SIGMA_SEND_CONCURRENCY = env.integer("SIGMA_SEND_CONCURRENCY", 500, low=1, high=2_000)
     # Sending loops that may run at once over all sending processes, one in each.
@@ -75,6 +78,10 @@ try:
         "SIGMA_BROADCAST_MAX_BYTES", 20_000_000, low=100_000, high=50_000_000
     )
     SIGMA_BROADCAST_KEEP_DAYS = env.integer("SIGMA_BROADCAST_KEEP_DAYS", 7, low=0, high=3650)
+    # Seconds between two syncs of an account's message templates, beside those that events ask for.
+    SIGMA_TEMPLATE_SYNC_SECONDS = env.integer(
+        "SIGMA_TEMPLATE_SYNC_SECONDS", 3_600, low=60, high=86_400
+    )
     # Largest first/last of a GraphQL connection, deepest query, and most objects one may ask for.
     SIGMA_GRAPHQL_MAX_PAGE = env.integer("SIGMA_GRAPHQL_MAX_PAGE", 100, low=1, high=1_000)
     SIGMA_GRAPHQL_MAX_DEPTH = env.integer("SIGMA_GRAPHQL_MAX_DEPTH", 10, low=3, high=50)
@@ -157,6 +164,8 @@ CELERY_TASK_DEFAULT_QUEUE = "ingest"
 CELERY_TASK_ROUTES = {
     f"{queue}.*": {"queue": queue} for queue in ("maintenance", "ingest", "events", "broadcast")
 }
+CELERY_TASK_ROUTES["templates.*"] = {"queue": "maintenance"}
+CELERY_TASK_ROUTES |= {f"{name}.*": {"queue": "maintenance"} for name in ("numbers", "tokens")}
 # The sweep must come round while a sending process is busy.
 CELERY_TASK_ROUTES |= {"send.deliver": {"queue": "send"}, "send.sweep": {"queue": "ingest"}}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -172,17 +181,20 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(SIGMA_HOME / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "ingest.sweep", "schedule": 2.0, "options": {"expires": 2}},
+    "templates": {"task": "templates.sync", "schedule": 30.0, "options": {"expires": 30}},
+    "send": {"task": "send.sweep", "schedule": 1.0, "options": {"expires": 1}},
+    "release": {"task": "ingest.release", "schedule": 10.0, "options": {"expires": 10}},
+    "numbers": {"task": "numbers.sync", "schedule": 60.0, "options": {"expires": 60}},
+    "tokens": {"task": "tokens.check", "schedule": 300.0, "options": {"expires": 300}},
+    "partitions": {"task": "maintenance.partitions", "schedule": 3600.0},
+    "purge": {"task": "maintenance.purge", "schedule": 900.0, "options": {"expires": 900}},
     "broadcasts": {"task": "broadcast.tend", "schedule": 1.0, "options": {"expires": 1}},
     "forget_lists": {
         "task": "maintenance.broadcasts",
         "schedule": 900.0,
         "options": {"expires": 900},
     },
-    "sweep": {"task": "ingest.sweep", "schedule": 2.0, "options": {"expires": 2}},
-    "send": {"task": "send.sweep", "schedule": 1.0, "options": {"expires": 1}},
-    "release": {"task": "ingest.release", "schedule": 10.0, "options": {"expires": 10}},
-    "partitions": {"task": "maintenance.partitions", "schedule": 3600.0},
-    "purge": {"task": "maintenance.purge", "schedule": 900.0, "options": {"expires": 900}},
     "events": {"task": "events.sweep", "schedule": 2.0, "options": {"expires": 2}},
     "forget_events": {"task": "maintenance.events", "schedule": 900.0, "options": {"expires": 900}},
 }

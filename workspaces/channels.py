@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+from uuid import UUID
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
 from workspaces import secrets
-from workspaces.models import SecretKind, Workspace
+from workspaces.models import SecretKind, TenantSecret, Workspace
 
 
 class Reach(StrEnum):
@@ -296,20 +297,36 @@ def channel_for(workspace: Workspace, *, now: datetime) -> Channel:
     Raises:
         NotConfigured: no access token, or no connector for the workspace's transport.
     """
-    path = settings.SIGMA_CHANNELS.get(workspace.transport)
-    if path is None:
-        raise NotConfigured(f"There is no connector for the transport {workspace.transport}.")
-    token = _newest(workspace, SecretKind.ACCESS_TOKEN, now)
+    token = secrets.newest(tenant_id=workspace.tenant_id, kind=SecretKind.ACCESS_TOKEN, now=now)
+    make = _factory(workspace.transport)
     if token is None:
         raise NotConfigured("The tenant has no access token; add one in the admin.")
-    make: ChannelFactory = import_string(path)
-    app_secret = _newest(workspace, SecretKind.APP_SECRET, now)
     return make(
         external_id=workspace.external_id,
         account_id=workspace.waba_id,
-        credentials=Credentials(token, app_secret),
+        credentials=_with_app_secret(token, workspace.tenant_id, now),
     )
 
 
-def _newest(workspace: Workspace, kind: SecretKind, now: datetime) -> str | None:
-    return secrets.newest(tenant_id=workspace.tenant_id, kind=kind, now=now)
+def channel_of_token(secret: TenantSecret, *, transport: str, now: datetime) -> Channel:
+    """Return a channel of no number that authenticates with one access token, to ask about it.
+
+    Raises:
+        NotConfigured: no connector for the transport.
+        workspaces.envelope.CannotOpen: the token was altered.
+    """
+    credentials = _with_app_secret(secrets.reveal(secret), secret.tenant_id, now)
+    return _factory(transport)(external_id="", account_id="", credentials=credentials)
+
+
+def _factory(transport: str) -> ChannelFactory:
+    path = settings.SIGMA_CHANNELS.get(transport)
+    if path is None:
+        raise NotConfigured(f"There is no connector for the transport {transport}.")
+    make: ChannelFactory = import_string(path)
+    return make
+
+
+def _with_app_secret(token: str, tenant_id: UUID, now: datetime) -> Credentials:
+    kind = SecretKind.APP_SECRET
+    return Credentials(token, secrets.newest(tenant_id=tenant_id, kind=kind, now=now))

@@ -94,12 +94,19 @@ def _allowed_hosts(public: SplitResult) -> list[CheckMessage]:
 
 def _graph_url() -> list[CheckMessage]:
     graph = urlsplit(settings.SIGMA_GRAPH_URL)
-    if graph.scheme == "https" or (graph.scheme == "http" and graph.hostname in LOOPBACK):
+    if graph.scheme == "https" and graph.hostname:
         return []
+    is_here = graph.scheme == "http" and graph.hostname in LOOPBACK
+    if is_here and (settings.EMBEDDED or settings.DEBUG):
+        return []
+    trouble = (
+        "a simulator would get the messages" if is_here else "tokens would travel in the clear"
+    )
     return [
         Error(
-            f"SIGMA_GRAPH_URL is {settings.SIGMA_GRAPH_URL!r}: tokens would travel in the clear.",
-            hint="Use https; http is for a simulator on this machine only.",
+            f"SIGMA_GRAPH_URL is {settings.SIGMA_GRAPH_URL!r}: {trouble}.",
+            hint="Use https; http is for a simulator on this machine, and only with SIGMA_EMBEDDED "
+            "or SIGMA_DEBUG.",
             id="sigma.E004",
         )
     ]

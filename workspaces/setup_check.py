@@ -11,6 +11,7 @@ from workspaces.models import SecretKind, TenantStatus
 
 # Long enough to get a new secret from Meta before the old one ends.
 EXPIRES_SOON = timedelta(days=7)
+WHEN = "%d %B %Y, %H:%M UTC"
 
 
 class Severity(StrEnum):
@@ -30,12 +31,22 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenState:
+    """What the platform last said about an access token; ``problem`` is empty where all is well."""
+
+    is_valid: bool
+    expires_at: datetime | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SecretFacts:
     """A stored secret, without its value."""
 
     kind: str
     label: str
     expires_at: datetime | None
+    token: TokenState | None = None
 
     @property
     def title(self) -> str:
@@ -134,6 +145,23 @@ def _access_token(set_up: SetUp, now: datetime) -> Iterator[Finding]:
         )
 
 
+def _tokens(set_up: SetUp, now: datetime) -> Iterator[Finding]:
+    for secret in set_up.live(SecretKind.ACCESS_TOKEN, now):
+        token = secret.token
+        if token is None:
+            continue
+        if not token.is_valid:
+            remedy = "Issue a new one at Meta and add it under Secrets."
+            yield Finding(Severity.ERROR, f"{secret.title} is refused. {token.problem}", remedy)
+        elif token.problem:
+            remedy = "Give the system user that permission or account, then issue a new token."
+            yield Finding(Severity.WARNING, f"{secret.title}: {token.problem}", remedy)
+        elif token.expires_at is not None and token.expires_at <= now + EXPIRES_SOON:
+            when = token.expires_at.strftime(WHEN)
+            remedy = "Add its successor beside it; the newest is used."
+            yield Finding(Severity.WARNING, f"Meta ends {secret.title} on {when}.", remedy)
+
+
 def _expiring(set_up: SetUp, now: datetime) -> Iterator[Finding]:
     for secret in set_up.secrets:
         if secret.expires_at is None or secret.expires_at > now + EXPIRES_SOON:
@@ -143,7 +171,7 @@ def _expiring(set_up: SetUp, now: datetime) -> Iterator[Finding]:
                 Severity.WARNING, f"{secret.title} has expired.", "Delete it under Secrets."
             )
         else:
-            when = secret.expires_at.strftime("%d %B %Y, %H:%M UTC")
+            when = secret.expires_at.strftime(WHEN)
             yield Finding(
                 Severity.WARNING,
                 f"{secret.title} expires on {when}.",
@@ -205,6 +233,7 @@ RULES: tuple[Rule, ...] = (
     _verify_token,
     _workspaces,
     _access_token,
+    _tokens,
     _expiring,
     _readers,
     _installation,

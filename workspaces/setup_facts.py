@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.conf import settings
+from django.db.models import QuerySet
 
 from workspaces import master, provisioning, setup_check
-from workspaces.models import KeyPurpose, Tenant, TenantSecret, Workspace
-from workspaces.setup_check import Finding, SecretFacts, SetUp, WorkspaceFacts
+from workspaces.models import KeyPurpose, Tenant, TenantSecret, TokenCheck, Workspace
+from workspaces.setup_check import Finding, SecretFacts, SetUp, TokenState, WorkspaceFacts
 
 
 def findings_of(tenant: Tenant, *, now: datetime) -> list[Finding]:
@@ -24,7 +25,7 @@ def gather(tenant: Tenant, *, now: datetime) -> SetUp:
     return SetUp(
         status=tenant.status,
         has_keys=tenant.keys.values("purpose").distinct().count() == len(KeyPurpose),
-        secrets=tuple(_secret(row) for row in tenant.secrets.defer("sealed").order_by("id")),
+        secrets=tuple(_secret(row) for row in _secrets(tenant)),
         configured_app_secret=bool(named or configured.default_app_secret),
         configured_verify_token=bool(configured.verify_token),
         workspaces=tuple(WorkspaceFacts(w.name, w.waba_id, w.is_active) for w in workspaces),
@@ -35,8 +36,16 @@ def gather(tenant: Tenant, *, now: datetime) -> SetUp:
     )
 
 
+def _secrets(tenant: Tenant) -> QuerySet[TenantSecret]:
+    return tenant.secrets.defer("sealed").select_related("token_check").order_by("id")
+
+
 def _secret(row: TenantSecret) -> SecretFacts:
-    return SecretFacts(row.kind, row.label, row.expires_at)
+    check: TokenCheck | None = getattr(row, "token_check", None)
+    if check is None:
+        return SecretFacts(row.kind, row.label, row.expires_at)
+    token = TokenState(check.is_valid, check.expires_at, check.problem)
+    return SecretFacts(row.kind, row.label, row.expires_at, token)
 
 
 def _shared(tenant: Tenant, workspaces: list[Workspace]) -> bool:

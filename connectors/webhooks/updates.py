@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
 
@@ -15,7 +16,7 @@ from connectors.models import DeadKind
 from connectors.webhooks import sharing
 from connectors.webhooks.numbers import Numbers
 from connectors.webhooks.outcomes import Callback, Failure, Outcome
-from messaging import inbound
+from messaging import inbound, number_sync
 from messaging.events import (
     IdentityChange,
     MarketingPreference,
@@ -113,6 +114,7 @@ def _store_together(items: Sequence[Item], numbers: Numbers) -> set[int]:
     """Store the events of all items; return the positions of items that held nothing new."""
     incoming, owners = [], []
     changes: list[templates.Reported] = []
+    accounts: set[tuple[UUID, str]] = set()
     for position, item in enumerate(items):
         tenant_id, callback = item.callback.tenant_id, item.callback
         for event in item.update.events:
@@ -123,8 +125,11 @@ def _store_together(items: Sequence[Item], numbers: Numbers) -> set[int]:
                 owners.append(position)
             elif isinstance(event, TemplateEvent):
                 changes.append(templates.Reported(tenant_id, event))
+            elif isinstance(event, Unhandled) and event.field in number_sync.TELLING:
+                accounts.add((tenant_id, item.update.waba_id))
     stored = inbound.store(incoming)
     templates.store(changes)
+    number_sync.want_accounts(accounts)
     numbers.learn()
     fresh = {owners[i] for i in range(len(incoming)) if i not in stored.duplicates}
     return set(owners) - fresh

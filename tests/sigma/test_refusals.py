@@ -38,6 +38,12 @@ REFUSED = {
     "no such file": ({"SIGMA_APPSETTINGS": "/nowhere/appsettings.json"}, "SIGMA_APPSETTINGS"),
     "short token": ({TOKEN: "only-19-characters-"}, "at least 20 characters"),
     "example secret": ({SECRET: "your-app-secret-from-meta"}, "AppSecrets[acme] is an example"),
+    "tokens in the clear": (
+        {"SIGMA_GRAPH_URL": "http://graph.facebook.com/v26.0", "SIGMA_DEBUG": "true"},
+        "SIGMA_GRAPH_URL must be an https address",
+    ),
+    "not a URL of Meta's": ({"SIGMA_GRAPH_URL": "https://[::1"}, "SIGMA_GRAPH_URL must be"),
+    "a simulator": ({"SIGMA_GRAPH_URL": "http://127.0.0.1:9/v26.0"}, "SIGMA_GRAPH_URL is http"),
     "wrong boolean": ({"SIGMA_DEBUG": "maybe"}, "SIGMA_DEBUG must be true or false"),
 }
 

@@ -9,6 +9,7 @@ from workspaces.checks import check_deployment, check_settings
 
 GOOD = {
     "DEBUG": False,
+    "EMBEDDED": False,
     "SIGMA_PUBLIC_URL": "https://sigma.example.org",
     "ALLOWED_HOSTS": ["sigma.example.org"],
     "SIGMA_GRAPH_URL": "https://graph.facebook.com/v26.0",
@@ -51,7 +52,15 @@ def test_it_misses_the_public_host_among_the_allowed() -> None:
 
 def test_it_sends_no_tokens_in_the_clear() -> None:
     assert found(SIGMA_GRAPH_URL="http://graph.facebook.com/v26.0") == ["sigma.E004"]
-    assert found(SIGMA_GRAPH_URL="http://127.0.0.1:9000/v26.0") == []
+    assert found(SIGMA_GRAPH_URL="http://graph.facebook.com/v26.0", EMBEDDED=True) != []
+    assert found(SIGMA_GRAPH_URL="https:///v26.0") == ["sigma.E004"]
+
+
+def test_it_sends_to_a_simulator_only_where_things_are_tried_out() -> None:
+    simulator = "http://127.0.0.1:9000/v26.0"
+
+    assert found(SIGMA_GRAPH_URL=simulator) == ["sigma.E004"]
+    assert found(SIGMA_GRAPH_URL=simulator, EMBEDDED=True) == []
 
 
 @pytest.mark.parametrize(

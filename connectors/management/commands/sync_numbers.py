@@ -1,0 +1,59 @@
+"""``manage.py sync_numbers``: ask Meta about the numbers now, and show what it says."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from datetime import UTC, datetime
+from typing import IO, Any, cast
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.table import Table
+
+from messaging import number_sync, numbers
+from workspaces.channels import ChannelError
+from workspaces.keys import TenantHasNoKeys
+from workspaces.models import Tenant, TenantStatus, Workspace
+
+
+class Command(BaseCommand):
+    """Sync what Meta says about numbers."""
+
+    help = (
+        "Ask Meta about every active number and show what it says. The schedule does this every "
+        "hour; this command does it at once."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take one tenant, or all."""
+        parser.add_argument("--tenant", default="", help="slug of a tenant; all unless given")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Print one line per number."""
+        table = Table("tenant", "number", "status", "quality", "limit", "per second", "may send")
+        failed = []
+        for workspace in _workspaces(options["tenant"]):
+            try:
+                state = number_sync.sync(workspace, now=datetime.now(UTC))
+            except (ChannelError, TenantHasNoKeys) as error:
+                failed.append(f"{workspace.tenant.slug}/{workspace.name}: {error}")
+                continue
+            limit = numbers.limit_of(state)
+            table.add_row(
+                workspace.tenant.slug, workspace.name, state.status, state.quality_rating,
+                state.messaging_limit if limit is None else f"{limit:,}",
+                str(numbers.messages_per_second(state)),
+                "yes" if numbers.is_sendable(state) else f"no: {state.problem}",
+            )  # fmt: skip
+        Console(file=cast(IO[str], self.stdout)).print(table)
+        if failed:
+            raise CommandError("Not synced: " + "; ".join(failed))
+
+
+def _workspaces(slug: str) -> list[Workspace]:
+    if slug and not Tenant.objects.filter(slug=slug).exists():
+        raise CommandError(f"There is no tenant with the slug {slug!r}.")
+    rows = Workspace.objects.filter(is_active=True, tenant__status=TenantStatus.ACTIVE)
+    if slug:
+        rows = rows.filter(tenant__slug=slug)
+    return list(rows.select_related("tenant").order_by("tenant__slug", "name"))
