@@ -114,6 +114,16 @@ class Window:
     backwards: bool = False
     newest_first: bool = True
 
+    @property
+    def falls(self) -> bool:
+        """Whether the rows are read from the newest to the oldest."""
+        return self.newest_first != self.backwards
+
+    def page_of(self, found: list[MessageRow]) -> Page:
+        """Return the page that these rows make, one more than wanted where there are others."""
+        messages = found[: self.limit]
+        return Page(messages[::-1] if self.backwards else messages, len(found) > self.limit)
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -132,16 +142,20 @@ def read_page(wanted: Wanted, window: Window) -> Page:
     PostgreSQL makes an index range of a row comparison, and of no spelling with OR:
     https://www.postgresql.org/docs/current/functions-comparisons.html (Row Constructor Comparison)
     """
-    falling = window.newest_first != window.backwards
     where, parameters = wanted.where()
-    if window.cursor is not None:
-        where += f" AND (timestamp_utc, id) {'<' if falling else '>'} (%s, %s)"
-        parameters += [window.cursor.timestamp, window.cursor.id]
-    order = "timestamp_utc DESC, id DESC" if falling else "timestamp_utc, id"
-    sql = " ".join((SELECT_MESSAGES, where, "ORDER BY", order, "LIMIT %s"))
-    found = select(MessageRow, sql, [*parameters, window.limit + 1])
-    messages = found[: window.limit]
-    return Page(messages[::-1] if window.backwards else messages, len(found) > window.limit)
+    condition, more = in_window(window)
+    found = select(MessageRow, " ".join((SELECT_MESSAGES, where, condition)), parameters + more)
+    return window.page_of(found)
+
+
+def in_window(window: Window) -> tuple[str, list[object]]:
+    """Return how a statement about messages ends, and its parameters; one row more is read."""
+    order = "timestamp_utc DESC, id DESC" if window.falls else "timestamp_utc, id"
+    condition, parameters = f"ORDER BY {order} LIMIT %s", [window.limit + 1]
+    if window.cursor is None:
+        return condition, [*parameters]
+    place = f"AND (timestamp_utc, id) {'<' if window.falls else '>'} (%s, %s)"
+    return f"{place} {condition}", [window.cursor.timestamp, window.cursor.id, *parameters]
 
 
 def count(wanted: Wanted) -> int:

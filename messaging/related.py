@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from uuid import UUID
 
-from messaging import queries
+from messaging import optouts, queries
 from messaging.models import Media, MessageStatus
 from messaging.queries import ContactRow, MessageRow
 from workspaces.models import Workspace
@@ -47,6 +47,11 @@ class Related:
         """The people at the other end, by contact id."""
         ids = {message.contact_id for message in self._messages if message.contact_id}
         return queries.contacts(tenant_id=self._tenant_id, ids=ids)
+
+    @cached_property
+    def opted_out(self) -> set[UUID]:
+        """The people at the other end who want no marketing, by contact id."""
+        return optouts.opted_out(tenant_id=self._tenant_id, contact_ids=self.contacts)
 
     @cached_property
     def media(self) -> dict[UUID, Media]:

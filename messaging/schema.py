@@ -1,91 +1,13 @@
-"""GraphQL: read messages, a page or one at a time."""
+"""What messaging adds to the GraphQL schema: the queries and mutations of its areas, composed."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Unpack
-from uuid import UUID
-
-import graphene
-from graphql import GraphQLResolveInfo
-
-from messaging import queries
-from messaging.graphql.arguments import MessageArguments, wanted_of, window_of
-from messaging.graphql.connection import Listing, MessageConnection, MessageOrder
-from messaging.graphql.messages import Item, Message, MessageDirection
-from messaging.related import Related
-from workspaces.access import Actor
-from workspaces.graphql import NotFound, parse_id
-from workspaces.models import Workspace
-from workspaces.schema import Platform
-from workspaces.scopes import Scope
+from messaging.graphql import consent, conversations, optouts, preflight, reading, sending
 
 
-class Query(graphene.ObjectType):
-    """What can be read about messages."""
-
-    messages = graphene.Field(
-        MessageConnection,
-        description="Messages of one workspace; the 20 newest unless you ask otherwise.",
-        workspace_id=graphene.ID(required=True, description="The workspace's UUID."),
-        platform=Platform(description="Only this platform's."),
-        first=graphene.Int(description="How many, from the beginning or from after."),
-        after=graphene.String(description="Only what comes after this cursor."),
-        last=graphene.Int(description="How many, back from the end or from before."),
-        before=graphene.String(description="Only what comes before this cursor."),
-        order_by=MessageOrder(description="How they are ordered; newest first unless given."),
-        direction=MessageDirection(description="Only a person's, or only the business's."),
-        type=graphene.String(description="Only those of this type."),
-        status=graphene.String(description="Only those with this status."),
-        sender=graphene.String(description="Only those by this platformUserId."),
-        sender_phone=graphene.String(
-            description="Only those by this phone number (E.164), which is digested and not kept."
-        ),
-        since=graphene.DateTime(
-            description="Only those from this time on (UTC without an offset)."
-        ),
-        until=graphene.DateTime(description="Only those before this time (UTC without an offset)."),
-    )
-    message = graphene.Field(
-        Message,
-        id=graphene.ID(required=True, description="The message's UUID."),
-        description="One message of your tenant; null where there is none with this id.",
-    )
-
-    @staticmethod
-    def resolve_messages(
-        root: None,
-        info: GraphQLResolveInfo,
-        workspace_id: str,
-        **arguments: Unpack[MessageArguments],
-    ) -> Listing:
-        """Return one page."""
-        actor = _reader(info)
-        workspace = parse_id(workspace_id, "workspaceId")
-        wanted = wanted_of(arguments, tenant_id=actor.tenant_id, workspace_id=workspace)
-        window = window_of(arguments)
-        page = queries.read_page(wanted, window)
-        if not page.messages:  # where there are some, there is a workspace
-            _check_workspace(actor, workspace)
-        related = Related(actor.tenant_id, page.messages, info.context.read_originals)
-        return Listing(page, window, related, partial(queries.count, wanted))
-
-    @staticmethod
-    def resolve_message(root: None, info: GraphQLResolveInfo, id: str) -> Item | None:
-        """Return one message."""
-        actor = _reader(info)
-        message = queries.find(tenant_id=actor.tenant_id, message_id=parse_id(id, "id"))
-        if message is None:
-            return None
-        return Item(message, Related(actor.tenant_id, [message], info.context.read_originals))
+class Query(reading.Query, conversations.Query, optouts.Query, preflight.Query):
+    """What can be read about messages and people."""
 
 
-def _reader(info: GraphQLResolveInfo) -> Actor:
-    actor: Actor = info.context.actor
-    actor.require(Scope.MESSAGES_READ)
-    return actor
-
-
-def _check_workspace(actor: Actor, workspace_id: UUID) -> None:
-    if not Workspace.objects.filter(tenant_id=actor.tenant_id, pk=workspace_id).exists():
-        raise NotFound("Your tenant has no workspace with this id.")
+class Mutation(sending.Mutation, consent.Mutation):
+    """What can be changed about messages and people."""

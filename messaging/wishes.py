@@ -56,16 +56,16 @@ def words_of(tenant_ids: Collection[UUID]) -> dict[UUID, Words]:
     return {tenant_id: words for tenant_id, words in known.items() if words is not None}
 
 
-def set_words(*, tenant_id: UUID, stop: Collection[str], start: Collection[str]) -> SendingPolicy:
-    """Replace a tenant's words; an empty list brings the defaults back.
+def set_words(*, tenant_id: UUID, stop: Collection[str], start: Collection[str]) -> Words:
+    """Replace a tenant's words; an empty list brings the defaults back. Returns those in force.
 
     Other processes go by the old ones for up to ``WORDS_SECONDS``.
     """
-    policy, _ = SendingPolicy.objects.update_or_create(
+    SendingPolicy.objects.update_or_create(
         tenant_id=tenant_id, defaults={"stop_words": list(stop), "start_words": list(start)}
     )
     _words.clear()
-    return policy
+    return words_of([tenant_id])[tenant_id]
 
 
 def _told(one: Heard, event: MarketingPreference) -> Wish:
@@ -77,7 +77,8 @@ def _forms(event: MessageEvent | MarketingPreference) -> set[str]:
     """Return what a message may be taken for; nothing where it is too long to be a word."""
     if not isinstance(event, MessageEvent) or event.source != Source.LIVE:
         return set()
-    said = [event.text, *(event.content.get(name) for name in ANSWERS)]
+    content = event.content
+    said = [event.text, *(content.get(name) for name in ANSWERS)] if content else [event.text]
     forms = {normal_form(text) for text in said if isinstance(text, str)}
     return forms - {""}
 

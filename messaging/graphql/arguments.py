@@ -76,22 +76,32 @@ def window_of(arguments: MessageArguments) -> Window:
         raise BadInput("Use first with after, or last with before, but not both.")
     order = arguments.get("order_by")
     return Window(
-        limit=_limit(arguments.get("last") if backwards else arguments.get("first")),
-        cursor=_cursor(arguments.get("before") if backwards else arguments.get("after")),
+        limit=limit_of(arguments.get("last") if backwards else arguments.get("first")),
+        cursor=cursor_of(arguments.get("before") if backwards else arguments.get("after")),
         backwards=backwards,
         newest_first=order is None or order["timestamp"] == SortDirection.DESC,
     )
 
 
-def _limit(value: int | None) -> int:
+def limit_of(value: int | None) -> int:
+    """Return the size of a page.
+
+    Raises:
+        BadInput: larger than a page may be.
+    """
     if value is None:
         return DEFAULT_PAGE
     if not 0 <= value <= settings.SIGMA_GRAPHQL_MAX_PAGE:
-        raise BadInput(f"A page may have 0 to {settings.SIGMA_GRAPHQL_MAX_PAGE} messages.")
+        raise BadInput(f"A page may have 0 to {settings.SIGMA_GRAPHQL_MAX_PAGE} items.")
     return value
 
 
-def _cursor(value: str | None) -> cursors.Cursor | None:
+def cursor_of(value: str | None) -> cursors.Cursor | None:
+    """Return the place that a cursor of ours stands for.
+
+    Raises:
+        BadInput: it is none of ours.
+    """
     try:
         return None if value is None else cursors.decode(value)
     except cursors.InvalidCursor as error:

@@ -51,8 +51,8 @@ class PageInfo(graphene.ObjectType):
     has_previous_page = graphene.Boolean(
         required=True, description="Whether there is more before this page; true with after."
     )
-    start_cursor = graphene.String(description="Cursor of the first message; use it with before.")
-    end_cursor = graphene.String(description="Cursor of the last message; use it with after.")
+    start_cursor = graphene.String(description="Cursor of the first one; use it with before.")
+    end_cursor = graphene.String(description="Cursor of the last one; use it with after.")
 
 
 class MessageEdge(graphene.ObjectType):

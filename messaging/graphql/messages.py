@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
 
 import graphene
 from graphql import GraphQLResolveInfo
@@ -69,12 +71,43 @@ class Sender(graphene.ObjectType):
     )
 
 
+class Acquaintances(Protocol):
+    """What is known of some people, loaded for all of them at once when first asked for."""
+
+    @property
+    def opted_out(self) -> set[UUID]:
+        """Those who want no marketing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acquaintance:
+    """A person among others."""
+
+    contact: ContactRow
+    among: Acquaintances
+
+
+def _fact(name: str, _: object, root: Acquaintance, info: GraphQLResolveInfo) -> object:
+    return getattr(root.contact, name)
+
+
 class Contact(graphene.ObjectType):
     """A person the tenant talks with."""
+
+    class Meta:
+        default_resolver = _fact
 
     id = graphene.ID(required=True, description="The contact's UUID.")
     display_name = graphene.String(required=True, description="The profile name; may be empty.")
     username = graphene.String(required=True, description="The WhatsApp username; may be empty.")
+    opted_out = graphene.Boolean(
+        required=True, description="Whether the person wants no marketing templates."
+    )
+
+    @staticmethod
+    def resolve_opted_out(root: Acquaintance, info: GraphQLResolveInfo) -> bool:
+        """Tell whether the person opted out."""
+        return root.contact.id in root.among.opted_out
 
 
 class Message(graphene.ObjectType):
@@ -87,8 +120,8 @@ class Message(graphene.ObjectType):
     workspace = graphene.Field(Workspace, required=True, description="The number it belongs to.")
     platform = graphene.Field(Platform, required=True, description="The messaging platform.")
     platform_message_id = graphene.String(
-        required=True,
-        description="Digest of the platform's message id: that id itself spells the phone number.",
+        description="Digest of the platform's message id: that id itself spells the phone number. "
+        "Null until the platform took a message of ours."
     )
     wamid = graphene.String(
         description="The platform's message id in the clear; needs raw:read. Null once purged."
@@ -137,9 +170,10 @@ class Message(graphene.ObjectType):
         return Sender(display_name=_name_of(root), platform_user_id=root.message.sender or None)
 
     @staticmethod
-    def resolve_contact(root: Item, info: GraphQLResolveInfo) -> ContactRow | None:
+    def resolve_contact(root: Item, info: GraphQLResolveInfo) -> Acquaintance | None:
         """Return the person at the other end."""
-        return _contact_of(root)
+        contact = _contact_of(root)
+        return contact and Acquaintance(contact, root.related)
 
     @staticmethod
     def resolve_statuses(root: Item, info: GraphQLResolveInfo) -> list[models.MessageStatus]:

@@ -20,10 +20,17 @@ from graphql import (
 
 # A page without first or last has this many; messaging/graphql/arguments.py is where that is so.
 DEFAULT_PAGE = 20
-PAGED = frozenset({"eventDeliveries", "messages"})
+PAGED = frozenset({"conversations", "eventDeliveries", "messages", "optOuts"})
 ITEMS = frozenset({"nodes", "edges"})
 # Fields that cost more than the object they return: counting a workspace, opening a callback.
-WEIGHTS = {"totalCount": 100, "messages": 10, "ledger": 100, "raw": 4, "wamid": 1}
+WEIGHTS = {
+    "totalCount": 100,
+    "messages": 10,
+    "conversations": 10,
+    "ledger": 100,
+    "raw": 4,
+    "wamid": 1,
+}
 # Introspection is bounded in depth by a validation rule; this bounds how often it is asked for.
 INTROSPECTION = {"__schema": 500, "__type": 50}
 

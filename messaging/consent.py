@@ -1,0 +1,135 @@
+"""A tenant's own say on opt-outs: who, by contact or number, and by which words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+from messaging import optouts, queries, wishes
+from messaging.cursors import Cursor
+from messaging.models import OptOutSource
+from messaging.queries import ContactRow
+from messaging.sending.recipients import Book
+from messaging.sending.requests import Recipient
+from messaging.stopwords import LONGEST_WORD, Words, normal_form
+from workspaces.numbering import NotInternational, international
+from workspaces.sql import select
+
+MOST_WORDS = 100
+
+
+class ConsentErrorCode(StrEnum):
+    """Why nothing was changed."""
+
+    INVALID_INPUT = "INVALID_INPUT"
+    INVALID_PHONE = "INVALID_PHONE"
+    CONTACT_NOT_FOUND = "CONTACT_NOT_FOUND"
+    INVALID_WORD = "INVALID_WORD"
+
+
+class UnableToChangeConsent(Exception):
+    """Nothing was changed; ``field`` is the input at fault."""
+
+    def __init__(self, code: ConsentErrorCode, field: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.field, self.message = code, field, message
+
+
+class OptOutRow(NamedTuple):
+    """What is shown of an opt-out."""
+
+    id: int
+    contact_id: UUID
+    source: str
+    said_at: datetime
+
+
+LIST = """
+SELECT id, contact_id, source, said_at FROM opt_outs
+WHERE tenant_id = %s AND lifted_at IS NULL AND (said_at, id) < (%s, %s)
+ORDER BY said_at DESC, id DESC LIMIT %s
+"""
+
+
+def read_opt_outs(*, tenant_id: UUID, limit: int, after: Cursor | None) -> list[OptOutRow]:
+    """Return a page of those who want no marketing, newest first, and one more if there are."""
+    place = ("infinity", 0) if after is None else (after.timestamp, after.id.int)
+    return select(OptOutRow, LIST, [tenant_id, *place, limit + 1])
+
+
+def opt_out(*, tenant_id: UUID, contact_id: UUID | None, phone: str | None) -> ContactRow:
+    """Send a person no marketing; a number nobody has written from yet becomes a contact.
+
+    Raises:
+        UnableToChangeConsent: no such person, or not one.
+    """
+    contact = _contact(tenant_id, contact_id, phone, adds=True)
+    optouts.opt_out(tenant_id=tenant_id, contact_ids=[contact.id], source=OptOutSource.API)
+    return contact
+
+
+def opt_in(*, tenant_id: UUID, contact_id: UUID | None, phone: str | None) -> ContactRow:
+    """Let marketing reach a person again.
+
+    Raises:
+        UnableToChangeConsent: no such person, or not one.
+    """
+    contact = _contact(tenant_id, contact_id, phone, adds=False)
+    optouts.opt_in(tenant_id=tenant_id, contact_ids=[contact.id])
+    return contact
+
+
+def set_words(*, tenant_id: UUID, stop: Sequence[str], start: Sequence[str]) -> Words:
+    """Replace a tenant's words; an empty list brings the defaults back. Returns those in force.
+
+    Raises:
+        UnableToChangeConsent: a word is none.
+    """
+    for field, words in (("stopWords", stop), ("startWords", start)):
+        _check(field, words)
+    if both := {normal_form(word) for word in stop} & {normal_form(word) for word in start}:
+        message = f"{sorted(both)[0]!r} is in both lists."
+        raise UnableToChangeConsent(ConsentErrorCode.INVALID_WORD, "startWords", message)
+    return wishes.set_words(tenant_id=tenant_id, stop=stop, start=start)
+
+
+def _check(field: str, words: Collection[str]) -> None:
+    if len(words) > MOST_WORDS:
+        message = f"There may be {MOST_WORDS} words, here are {len(words)}."
+        raise UnableToChangeConsent(ConsentErrorCode.INVALID_INPUT, field, message)
+    for position, word in enumerate(words):
+        if len(word) > LONGEST_WORD or "\0" in word or not normal_form(word):
+            message = f"A word has 1 to {LONGEST_WORD} characters and at least one letter or digit."
+            raise UnableToChangeConsent(
+                ConsentErrorCode.INVALID_WORD, f"{field}.{position}", message
+            )
+
+
+def _contact(
+    tenant_id: UUID, contact_id: UUID | None, phone: str | None, *, adds: bool
+) -> ContactRow:
+    if (contact_id is None) == (phone is None):
+        message = "Name the person by contactId or by phone: one of the two."
+        raise UnableToChangeConsent(ConsentErrorCode.INVALID_INPUT, "contactId", message)
+    field = "contactId" if phone is None else "phone"
+    found = contact_id if phone is None else _by_phone(tenant_id, phone, adds=adds)
+    contacts = queries.contacts(tenant_id=tenant_id, ids=[found]) if found else {}
+    if found not in contacts:
+        message = "Your tenant has no such contact."
+        raise UnableToChangeConsent(ConsentErrorCode.CONTACT_NOT_FOUND, field, message)
+    return contacts[found]
+
+
+def _by_phone(tenant_id: UUID, phone: str, *, adds: bool) -> UUID | None:
+    try:
+        recipient = Recipient(phone=international(phone))
+    except NotInternational as error:
+        raise UnableToChangeConsent(ConsentErrorCode.INVALID_PHONE, "phone", str(error)) from None
+    book = Book(tenant_id)
+    book.look_up([recipient])
+    if adds and book.contact_of(recipient) is None:
+        book.add([recipient])
+    return book.contact_of(recipient)

@@ -1,0 +1,107 @@
+"""Read conversations a page at a time, and a page of messages of each, at the same cost at any
+depth.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from messaging.cursors import Cursor
+from messaging.queries import SELECT_MESSAGES, MessageRow, Page, Window, in_window
+from workspaces.sql import columns_of, select
+
+
+class ConversationRow(NamedTuple):
+    """What is shown of a conversation."""
+
+    id: UUID
+    workspace_id: UUID
+    contact_id: UUID
+    last_message_id: UUID
+    last_message_at: datetime
+    last_inbound_at: datetime | None
+    unread_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationPage:
+    """Some conversations, newest first, and whether there are older ones."""
+
+    conversations: list[ConversationRow]
+    has_more: bool
+
+
+SELECT_CONVERSATIONS = f"SELECT {columns_of(ConversationRow)} FROM conversations WHERE"  # noqa: S608
+# For each person a range of the index messages_of_a_conversation. What is said in groups is not
+# part of a conversation.
+SELECT_OF_EACH = f"""
+SELECT m.* FROM unnest(%s::uuid[]) AS person (id) CROSS JOIN LATERAL (
+    {SELECT_MESSAGES} tenant_id = %s AND workspace_id = %s AND contact_id = person.id
+    AND group_id IS NULL {{window}}
+) m
+"""  # noqa: S608 - names of ours
+COUNT = """
+SELECT count(*) FROM messages
+WHERE tenant_id = %s AND workspace_id = %s AND contact_id = %s AND group_id IS NULL
+"""
+
+
+class _Count(NamedTuple):
+    number: int
+
+
+def read_conversations(
+    *,
+    tenant_id: UUID,
+    workspace_id: UUID,
+    limit: int,
+    after: Cursor | None = None,
+    unread_only: bool = False,
+) -> ConversationPage:
+    """Return one page of a workspace's conversations: a range of an index, however deep."""
+    where, parameters = "tenant_id = %s AND workspace_id = %s", [tenant_id, workspace_id]
+    more: list[object] = []
+    if unread_only:
+        where += " AND unread_count > 0"
+    if after is not None:
+        where += " AND (last_message_at, id) < (%s, %s)"
+        more = [after.timestamp, after.id]
+    sql = f"{SELECT_CONVERSATIONS} {where} ORDER BY last_message_at DESC, id DESC LIMIT %s"
+    found = select(ConversationRow, sql, [*parameters, *more, limit + 1])
+    return ConversationPage(found[:limit], len(found) > limit)
+
+
+def find_conversation(*, tenant_id: UUID, conversation_id: UUID) -> ConversationRow | None:
+    """Return a tenant's conversation by its id."""
+    sql = f"{SELECT_CONVERSATIONS} tenant_id = %s AND id = %s"
+    return next(iter(select(ConversationRow, sql, [tenant_id, conversation_id])), None)
+
+
+def read_messages(
+    *, tenant_id: UUID, workspace_id: UUID, contact_ids: Sequence[UUID], window: Window
+) -> dict[UUID, Page]:
+    """Return the same part of what is said with each of these people, in one statement."""
+    condition, parameters = in_window(window)
+    sql = SELECT_OF_EACH.replace("{window}", condition)
+    rows = select(MessageRow, sql, [list(contact_ids), tenant_id, workspace_id, *parameters])
+    found: dict[UUID | None, list[MessageRow]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: (row.timestamp_utc, row.id), reverse=window.falls):
+        found[row.contact_id].append(row)
+    return {contact_id: window.page_of(found[contact_id]) for contact_id in contact_ids}
+
+
+def count_messages(*, tenant_id: UUID, workspace_id: UUID, contact_id: UUID) -> int:
+    """Count what is said with one person, which reads all of it."""
+    (found,) = select(_Count, COUNT, [tenant_id, workspace_id, contact_id])
+    return found.number
+
+
+def messages_by_id(*, tenant_id: UUID, ids: Collection[UUID]) -> list[MessageRow]:
+    """Return some of a tenant's messages."""
+    sql = f"{SELECT_MESSAGES} tenant_id = %s AND id = ANY(%s)"
+    return select(MessageRow, sql, [tenant_id, list(ids)]) if ids else []

@@ -1,0 +1,207 @@
+"""GraphQL: the conversations of a number, newest first, and what is said in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Unpack
+from uuid import UUID
+
+import graphene
+from graphql import GraphQLResolveInfo
+
+from messaging import conversation_queries, cursors
+from messaging.conversation_queries import ConversationPage, ConversationRow
+from messaging.graphql.arguments import MessageArguments, cursor_of, limit_of, window_of
+from messaging.graphql.connection import Listing, MessageConnection, MessageOrder, PageInfo
+from messaging.graphql.messages import Acquaintance, Contact, Item, Message
+from messaging.sending.window import LENGTH
+from messaging.threads import Threads
+from workspaces.access import Actor
+from workspaces.graphql import NotFound, parse_id
+from workspaces.models import Workspace
+from workspaces.scopes import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A conversation on its page."""
+
+    row: ConversationRow
+    threads: Threads
+    now: datetime
+
+
+def _column(name: str, _: object, root: Thread, info: GraphQLResolveInfo) -> object:
+    return getattr(root.row, name)
+
+
+class Conversation(graphene.ObjectType):
+    """What is said between one number of the business and one person."""
+
+    class Meta:
+        default_resolver = _column
+
+    id = graphene.ID(required=True, description="The conversation's UUID.")
+    contact = graphene.Field(Contact, description="The person.")
+    last_message = graphene.Field(Message, description="The newest message of either side.")
+    last_message_at = graphene.DateTime(required=True, description="When that was sent.")
+    unread_count = graphene.Int(
+        required=True, description="Messages of the person that nobody of the business has read."
+    )
+    window_open_until = graphene.DateTime(
+        description="Until when anything but a template may be sent; null while only those may."
+    )
+    messages = graphene.Field(
+        MessageConnection,
+        required=True,
+        description="What was said; the 20 newest unless you ask otherwise.",
+        first=graphene.Int(description="How many, from the beginning or from after."),
+        after=graphene.String(description="Only what comes after this cursor."),
+        last=graphene.Int(description="How many, back from the end or from before."),
+        before=graphene.String(description="Only what comes before this cursor."),
+        order_by=MessageOrder(description="How they are ordered; newest first unless given."),
+    )
+
+    @staticmethod
+    def resolve_contact(root: Thread, info: GraphQLResolveInfo) -> Acquaintance | None:
+        """Return the person."""
+        contact = root.threads.contacts.get(root.row.contact_id)
+        return contact and Acquaintance(contact, root.threads)
+
+    @staticmethod
+    def resolve_last_message(root: Thread, info: GraphQLResolveInfo) -> Item | None:
+        """Return the newest message."""
+        messages, related = root.threads.last
+        message = messages.get(root.row.last_message_id)
+        return message and Item(message, related)
+
+    @staticmethod
+    def resolve_window_open_until(root: Thread, info: GraphQLResolveInfo) -> datetime | None:
+        """Return when the customer care window closes."""
+        heard = root.row.last_inbound_at
+        end = heard and heard + LENGTH
+        return end if end and end > root.now else None
+
+    @staticmethod
+    def resolve_messages(
+        root: Thread, info: GraphQLResolveInfo, **arguments: Unpack[MessageArguments]
+    ) -> Listing:
+        """Return one page of it."""
+        window, row = window_of(arguments), root.row
+        page, related = root.threads.messages(row, window)
+        count = partial(
+            conversation_queries.count_messages, tenant_id=info.context.actor.tenant_id,
+            workspace_id=row.workspace_id, contact_id=row.contact_id,
+        )  # fmt: skip
+        return Listing(page, window, related, count)
+
+
+class ConversationEdge(graphene.ObjectType):
+    """A conversation and its place in the list."""
+
+    cursor = graphene.String(required=True, description="Its place; use it with after.")
+    node = graphene.Field(Conversation, required=True, description="The conversation.")
+
+
+@dataclass(frozen=True, slots=True)
+class Threaded:
+    """A page on its way out."""
+
+    page: ConversationPage
+    nodes: list[Thread]
+    is_first: bool
+
+
+class ConversationConnection(graphene.ObjectType):
+    """One page of conversations."""
+
+    nodes = graphene.List(
+        graphene.NonNull(Conversation), required=True, description="The conversations."
+    )
+    edges = graphene.List(
+        graphene.NonNull(ConversationEdge), required=True,
+        description="The conversations with their cursors.",
+    )  # fmt: skip
+    page_info = graphene.Field(PageInfo, required=True, description="Whether there is more.")
+
+    @staticmethod
+    def resolve_edges(root: Threaded, info: GraphQLResolveInfo) -> list[dict[str, object]]:
+        """Return the conversations with their cursors."""
+        return [{"cursor": _cursor_of(node.row), "node": node} for node in root.nodes]
+
+    @staticmethod
+    def resolve_page_info(root: Threaded, info: GraphQLResolveInfo) -> dict[str, object]:
+        """Tell whether there is more."""
+        rows = root.page.conversations
+        return {
+            "has_next_page": root.page.has_more,
+            "has_previous_page": not root.is_first,
+            "start_cursor": _cursor_of(rows[0]) if rows else None,
+            "end_cursor": _cursor_of(rows[-1]) if rows else None,
+        }
+
+
+class Query(graphene.ObjectType):
+    """What can be read about conversations."""
+
+    conversations = graphene.Field(
+        ConversationConnection,
+        description="Conversations of one workspace, the one with the newest message first.",
+        workspace_id=graphene.ID(required=True, description="The workspace's UUID."),
+        first=graphene.Int(description="How many; 20 unless given."),
+        after=graphene.String(description="Only what comes after this cursor."),
+        unread_only=graphene.Boolean(
+            default_value=False, description="Only those with messages nobody has read."
+        ),
+    )
+    conversation = graphene.Field(
+        Conversation,
+        id=graphene.ID(required=True, description="The conversation's UUID."),
+        description="One conversation of your tenant; null where there is none with this id.",
+    )
+
+    @staticmethod
+    def resolve_conversations(
+        root: None, info: GraphQLResolveInfo, workspace_id: str, *, unread_only: bool = False,
+        first: int | None = None, after: str | None = None,
+    ) -> Threaded:  # fmt: skip
+        """Return one page."""
+        actor, workspace = _reader(info), parse_id(workspace_id, "workspaceId")
+        place = {"tenant_id": actor.tenant_id, "workspace_id": workspace}
+        page = conversation_queries.read_conversations(
+            **place, limit=limit_of(first), after=cursor_of(after), unread_only=unread_only
+        )
+        if not page.conversations:  # where there are some, there is a workspace
+            _check_workspace(**place)
+        return Threaded(page, _threads(info, page.conversations), after is None)
+
+    @staticmethod
+    def resolve_conversation(root: None, info: GraphQLResolveInfo, id: str) -> Thread | None:
+        """Return one conversation."""
+        row = conversation_queries.find_conversation(
+            tenant_id=_reader(info).tenant_id, conversation_id=parse_id(id, "id")
+        )
+        return None if row is None else _threads(info, [row])[0]
+
+
+def _threads(info: GraphQLResolveInfo, rows: list[ConversationRow]) -> list[Thread]:
+    tenant_id, now = info.context.actor.tenant_id, datetime.now(UTC)
+    threads = Threads(tenant_id, rows, info.context.read_originals)
+    return [Thread(row, threads, now) for row in rows]
+
+
+def _reader(info: GraphQLResolveInfo) -> Actor:
+    actor: Actor = info.context.actor
+    actor.require(Scope.MESSAGES_READ)
+    return actor
+
+
+def _check_workspace(*, tenant_id: UUID, workspace_id: UUID) -> None:
+    if not Workspace.objects.filter(tenant_id=tenant_id, pk=workspace_id).exists():
+        raise NotFound("Your tenant has no workspace with this id.")
+
+
+def _cursor_of(row: ConversationRow) -> str:
+    return cursors.encode(cursors.Cursor(row.last_message_at, row.id))

@@ -1,0 +1,172 @@
+"""GraphQL: who wants no marketing, and the words with which people say so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from uuid import UUID
+
+import graphene
+from graphql import GraphQLResolveInfo
+
+from messaging import consent, cursors, models, optouts, queries, wishes
+from messaging.consent import ConsentErrorCode, OptOutRow
+from messaging.graphql.arguments import cursor_of, limit_of
+from messaging.graphql.connection import PageInfo
+from messaging.graphql.messages import Acquaintance, Contact
+from messaging.queries import ContactRow
+from messaging.stopwords import Words
+from workspaces.access import Actor
+from workspaces.scopes import Scope
+
+SOURCES = {
+    "WORD": "The person wrote a stop word, or pressed a button that says it.",
+    "PLATFORM": "The person told WhatsApp, and can undo it only there.",
+    "API": "The tenant entered it.",
+}
+CODES = {
+    "INVALID_INPUT": "Something is missing, or there is too much of it.",
+    "INVALID_PHONE": "The phone number is not in international form (E.164).",
+    "CONTACT_NOT_FOUND": "Your tenant has no such contact.",
+    "INVALID_WORD": "A word is empty, too long, or in both lists.",
+}
+
+
+def _describe_source(value: models.OptOutSource | None) -> str:
+    return "How we learned that a person wants no marketing." if value is None else SOURCES[value]
+
+
+def _describe_code(value: ConsentErrorCode | None) -> str:
+    return "Why nothing was changed." if value is None else CODES[value]
+
+
+OptOutSource = graphene.Enum.from_enum(models.OptOutSource, description=_describe_source)
+ConsentErrorCodes = graphene.Enum.from_enum(ConsentErrorCode, description=_describe_code)
+
+
+class OptedOut:
+    """A page of opt-outs; their contacts are loaded when first asked for."""
+
+    def __init__(self, tenant_id: UUID, found: list[OptOutRow], limit: int) -> None:
+        self.rows, self.has_more = found[:limit], len(found) > limit
+        self._tenant_id = tenant_id
+
+    @property
+    def opted_out(self) -> set[UUID]:
+        """All of them."""
+        return {row.contact_id for row in self.rows}
+
+    @cached_property
+    def contacts(self) -> dict[UUID, ContactRow]:
+        """The people, by contact id."""
+        return queries.contacts(tenant_id=self._tenant_id, ids=self.opted_out)
+
+
+class OneOfThem:
+    """A person alone, for whom is looked up when asked."""
+
+    def __init__(self, tenant_id: UUID, contact_id: UUID) -> None:
+        self._tenant_id, self._contact_id = tenant_id, contact_id
+
+    @cached_property
+    def opted_out(self) -> set[UUID]:
+        """The person, where he wants no marketing."""
+        return optouts.opted_out(tenant_id=self._tenant_id, contact_ids=[self._contact_id])
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An opt-out on its page."""
+
+    row: OptOutRow
+    page: OptedOut
+
+
+def _column(name: str, _: object, root: Entry, info: GraphQLResolveInfo) -> object:
+    return getattr(root.row, name)
+
+
+class OptOut(graphene.ObjectType):
+    """A person who wants no marketing templates of this tenant."""
+
+    class Meta:
+        default_resolver = _column
+
+    contact_id = graphene.ID(required=True, description="The contact's UUID.")
+    contact = graphene.Field(Contact, description="The person.")
+    source = graphene.Field(OptOutSource, required=True, description="How we learned of it.")
+    said_at = graphene.DateTime(required=True, description="When it was said, the last time.")
+
+    @staticmethod
+    def resolve_contact(root: Entry, info: GraphQLResolveInfo) -> Acquaintance | None:
+        """Return the person."""
+        contact = root.page.contacts.get(root.row.contact_id)
+        return contact and Acquaintance(contact, root.page)
+
+
+class OptOutConnection(graphene.ObjectType):
+    """One page of opt-outs."""
+
+    nodes = graphene.List(graphene.NonNull(OptOut), required=True, description="The opt-outs.")
+    page_info = graphene.Field(PageInfo, required=True, description="Whether there is more.")
+
+
+class StopWords(graphene.ObjectType):
+    """The words in force: case, accents and punctuation do not matter; a word stands alone."""
+
+    stop = graphene.List(
+        graphene.NonNull(graphene.String), required=True, description="They end marketing."
+    )
+    start = graphene.List(
+        graphene.NonNull(graphene.String), required=True, description="They resume it."
+    )
+
+
+class Query(graphene.ObjectType):
+    """What can be read about opt-outs."""
+
+    opt_outs = graphene.Field(
+        OptOutConnection,
+        description="Who wants no marketing of your tenant, the latest first.",
+        first=graphene.Int(description="How many; 20 unless given."),
+        after=graphene.String(description="Only what comes after this cursor."),
+    )
+    stop_words = graphene.Field(
+        StopWords, description="The words with which people end and resume marketing."
+    )
+
+    @staticmethod
+    def resolve_opt_outs(
+        root: None, info: GraphQLResolveInfo, first: int | None = None, after: str | None = None
+    ) -> dict[str, object]:
+        """Return one page."""
+        actor, limit = _actor(info, Scope.MESSAGES_READ), limit_of(first)
+        found = consent.read_opt_outs(
+            tenant_id=actor.tenant_id, limit=limit, after=cursor_of(after)
+        )
+        page = OptedOut(actor.tenant_id, found, limit)
+        places = [cursors.encode(cursors.Cursor(r.said_at, UUID(int=r.id))) for r in page.rows]
+        info_of_page = {
+            "has_next_page": page.has_more,
+            "has_previous_page": after is not None,
+            "start_cursor": next(iter(places), None),
+            "end_cursor": next(reversed(places), None),
+        }
+        return {"nodes": [Entry(row, page) for row in page.rows], "page_info": info_of_page}
+
+    @staticmethod
+    def resolve_stop_words(root: None, info: GraphQLResolveInfo) -> dict[str, list[str]]:
+        """Return the words in force."""
+        tenant_id = _actor(info, Scope.SENDING_MANAGE).tenant_id
+        return shown(wishes.words_of([tenant_id])[tenant_id])
+
+
+def shown(words: Words) -> dict[str, list[str]]:
+    """Return words in the order of the alphabet."""
+    return {"stop": sorted(words.stop), "start": sorted(words.start)}
+
+
+def _actor(info: GraphQLResolveInfo, scope: Scope) -> Actor:
+    actor: Actor = info.context.actor
+    actor.require(scope)
+    return actor
