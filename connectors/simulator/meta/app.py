@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
@@ -32,7 +34,11 @@ class Application:
         self._sim = sim
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request; quietly none when the server stops meanwhile."""
+        with suppress(asyncio.CancelledError):
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = await _request(scope, receive)
         if request is None:
             answered = TOO_LARGE
@@ -46,7 +52,7 @@ class Application:
             await _send(answered, send)
         else:
             if answered.conduct is Conduct.CLOSE:
-                scope["extensions"][ABORT]()
+                scope["extensions"][ABORT]["cut"]()
             await _until_gone(receive)
 
     async def _answered(self, request: Request) -> Answer:
@@ -81,10 +87,15 @@ async def _request(scope: Scope, receive: Receive) -> Request | None:
         method=scope["method"],
         parts=parts,
         version=version,
-        query=dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {},
+        query=_query(query),
         headers=dict(scope["headers"]),
         body=body,
     )
+
+
+@lru_cache(maxsize=1024)
+def _query(text: bytes) -> Mapping[str, str]:
+    return dict(parse_qsl(text.decode("latin-1"), keep_blank_values=True))
 
 
 def _is_from_here(request: Request) -> bool:
@@ -96,6 +107,7 @@ def _is_from_here(request: Request) -> bool:
     return origin is None or _is_loopback(origin.decode("latin-1"))
 
 
+@lru_cache(maxsize=1024)
 def _is_loopback(url: str) -> bool:
     try:
         name = urlsplit(url).hostname or ""

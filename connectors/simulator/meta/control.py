@@ -96,9 +96,13 @@ class Advance(msgspec.Struct, forbid_unknown_fields=True):
     advance_seconds: float = 0
 
 
+def _asked(request: Request) -> Advance:
+    return msgspec.json.decode(request.body or b"{}", type=Advance)
+
+
 def _clock(sim: Simulator, request: Request) -> object:
     if request.method == "POST":
-        sim.advance(_body(request, Advance).advance_seconds)
+        sim.advance(_asked(request).advance_seconds)
     return {"time": sim.clock.now(), "advanced": sim.clock.advanced}
 
 
@@ -107,7 +111,7 @@ def _rules(sim: Simulator, request: Request) -> object:
 
 
 def _add_rule(sim: Simulator, request: Request) -> object:
-    return sim.rules.add(_body(request, Rule))
+    return sim.rules.add(msgspec.json.decode(request.body, type=Rule))
 
 
 def _lift_rules(sim: Simulator, request: Request) -> object:
@@ -144,10 +148,6 @@ def _change(sim: Simulator, request: Request) -> object:
 def _update(sim: Simulator, request: Request) -> object:
     staging.announce(sim, request.document())
     return {"success": True}
-
-
-def _body(request: Request, kind: type[Advance] | type[Rule]) -> Advance | Rule:
-    return msgspec.json.decode(request.body or b"{}", type=kind)
 
 
 HANDLERS: dict[tuple[str, str], Handler] = {

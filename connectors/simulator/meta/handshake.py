@@ -39,7 +39,7 @@ async def verify(url: str, verify_token: str) -> None:
     query = {"hub.mode": "subscribe", "hub.challenge": challenge, "hub.verify_token": verify_token}
     try:
         target(url, b"")
-        async with httpx.AsyncClient(timeout=TIMEOUT) as client:
+        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
             response = await client.get(url, params=query)
     except NotLoopback as error:
         raise Unverified(str(error)) from error

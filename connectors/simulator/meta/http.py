@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -41,7 +42,7 @@ class Request:
     method: str
     parts: list[str]
     version: str
-    query: dict[str, str]
+    query: Mapping[str, str]
     headers: dict[bytes, bytes]
     body: bytes = field(repr=False)
 

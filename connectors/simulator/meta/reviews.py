@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from functools import partial
 
+from connectors.simulator.meta.button_checks import PLACEHOLDER
 from connectors.simulator.meta.failures import GraphError
 from connectors.simulator.meta.http import Call
 from connectors.simulator.meta.simulator import Simulator
-from connectors.simulator.meta.template_checks import PLACEHOLDER
 from connectors.simulator.meta.world import Account, Json, Template
 
 NAME = re.compile(r"[a-z0-9_]{1,512}")

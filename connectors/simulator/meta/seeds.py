@@ -19,7 +19,7 @@ def sample() -> World:
 
 def templates(first_id: int = 920_070_352_646_140) -> list[Template]:
     """Return the templates, numbered from ``first_id``."""
-    made = [
+    made: list[tuple[str, str, str, list[Json]]] = [
         ("welcome_message", "en", "MARKETING", [_body(WELCOME, ["John"])]),
         ("welcome_message", "de", "MARKETING", [_body("Hallo {{1}}! Willkommen.", ["Hans"])]),
         ("order_update", "en", "UTILITY", [

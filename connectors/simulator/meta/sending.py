@@ -94,7 +94,9 @@ class _Post:
             "messages", phone_number_id=self.number.id, recipient=recipient.key,
             template=self.entry.template,
         )  # fmt: skip
-        return magic_of(recipient.digits) if plan is ORDINARY else plan
+        if plan is ORDINARY and self.sim.options.obeys_magic_numbers:
+            return magic_of(recipient.digits)
+        return plan
 
     def _media_type(self, media_id: str) -> str | None:
         file = self.sim.media.find(media_id, self.entry.time)

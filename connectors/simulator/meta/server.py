@@ -35,7 +35,7 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {ABORT: self.transport.abort}
+        self.scope["extensions"] = {ABORT: {"cut": self.transport.abort}}
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -75,7 +75,7 @@ async def serving(sim: Simulator, listener: socket.socket) -> AsyncIterator[None
     """Serve inside the block; at its end every connection is cut at once."""
     config = uvicorn.Config(
         Application(sim), http=_Protocol, ws="none", lifespan="off", log_config=None,
-        access_log=False, server_header=False, date_header=False,
+        access_log=False, proxy_headers=False, server_header=False, date_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )  # fmt: skip
     config.load()
@@ -90,6 +90,8 @@ async def serving(sim: Simulator, listener: socket.socket) -> AsyncIterator[None
         sim.emitter.close()
         for connection in tuple(state.connections):
             cast(_Protocol, connection).transport.abort()
+        # So that every request knows that its client is gone.
+        await asyncio.sleep(0)
         for task in tuple(state.tasks):
             task.cancel()
         await asyncio.gather(*state.tasks, return_exceptions=True)

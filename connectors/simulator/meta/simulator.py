@@ -64,6 +64,10 @@ class Simulator:
         self.emitter.clear()
         self._begin(msgspec.json.decode(self._start, type=World))
 
+    def keep(self) -> None:
+        """Make the world as it is now what :meth:`reset` goes back to."""
+        self._start = msgspec.json.encode(self.registry.world)
+
     def advance(self, seconds: float) -> None:
         """Move time on, and do what falls due."""
         self.clock.advance(seconds)

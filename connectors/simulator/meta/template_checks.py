@@ -8,24 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from connectors.simulator.meta.button_checks import PLACEHOLDER, check_buttons
 from connectors.simulator.meta.failures import GraphError
+from connectors.simulator.meta.given import Given, given_in, parameters_of
 from connectors.simulator.meta.world import Json, Template
 
-PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 UNFIT = re.compile(r"[\n\t]| {5}")
 MEDIA_HEADERS = ("IMAGE", "VIDEO", "DOCUMENT", "GIF", "LOCATION", "PRODUCT")
 LONGEST_BODY = 1024
 LONGEST_CODE = 15
-LONGEST_COUPON = 20
-
-
-class Given(NamedTuple):
-    """The components of a request, by type, and its buttons by index."""
-
-    parts: dict[str, Json]
-    buttons: dict[int, Json]
 
 
 def check_status(template: Template | None, name: str, language: str) -> Template:
@@ -52,42 +44,17 @@ def check_parameters(template: Template, components: object, *, now: float) -> N
     named = template.parameter_format == "NAMED"
     _check(template.components, components, named=named, now=now)
     if template.category == "AUTHENTICATION":
-        _check_code(_given(components))
+        _check_code(given_in(components))
 
 
 def _check(has: Sequence[Json], components: object, *, named: bool, now: float) -> None:
-    given = _given(components)
+    given = given_in(components)
     approved = {str(part.get("type", "")).upper(): part for part in has}
     _check_header(approved.get("HEADER"), given.parts.get("header"), named=named)
     _check_text("body", _body_of(approved), given.parts.get("body"), named=named)
-    _check_buttons(approved.get("BUTTONS"), given.buttons)
+    check_buttons(approved.get("BUTTONS"), given.buttons)
     _check_offer(approved.get("LIMITED_TIME_OFFER"), given.parts.get("limited_time_offer"), now)
     _check_cards(approved.get("CAROUSEL"), given.parts.get("carousel"), named=named, now=now)
-
-
-def _given(components: object) -> Given:
-    given = Given({}, {})
-    if components is not None and not isinstance(components, list):
-        raise GraphError(131009, "Param template['components'] must be an array.")
-    for part in components or ():
-        kind = str(part.get("type", "")).lower() if isinstance(part, dict) else ""
-        if kind == "button":
-            index = str(part.get("index", ""))
-            if not index.isdecimal():
-                raise GraphError(131008, "The parameter index of a button is required.")
-            given.buttons[int(index)] = part
-        elif kind in ("header", "body", "footer", "carousel", "limited_time_offer"):
-            given.parts[kind] = part
-        else:
-            raise GraphError(100, "Param template['components'][]['type'] is not valid.")
-    return given
-
-
-def _parameters(part: Json | None) -> list[Json]:
-    parameters = [] if part is None else part.get("parameters", [])
-    if not isinstance(parameters, list) or not all(isinstance(p, dict) for p in parameters):
-        raise GraphError(131009, "Param parameters must be an array of objects.")
-    return parameters
 
 
 def _body_of(approved: dict[str, Json]) -> str:
@@ -101,7 +68,7 @@ def _body_of(approved: dict[str, Json]) -> str:
 def _check_header(header: Json | None, given: Json | None, *, named: bool) -> None:
     kind = str(header.get("format", "TEXT")).upper() if header else ""
     if kind in MEDIA_HEADERS:
-        parameters = _parameters(given)
+        parameters = parameters_of(given)
         received = str(parameters[0].get("type", "")).upper() if parameters else "UNKNOWN"
         if received != kind or len(parameters) != 1:
             raise GraphError(
@@ -115,7 +82,7 @@ def _check_header(header: Json | None, given: Json | None, *, named: bool) -> No
 
 def _check_text(where: str, text: str, given: Json | None, *, named: bool) -> None:
     names = list(dict.fromkeys(PLACEHOLDER.findall(text)))
-    parameters = _parameters(given)
+    parameters = parameters_of(given)
     if len(parameters) != len(names):
         raise GraphError(
             132000,
@@ -152,63 +119,10 @@ def _value(where: str, parameter: Json) -> str:
     return value
 
 
-# What a button of each type takes: the name of its parameter's type, and whether it must be given.
-TAKES = {
-    "URL": ("text", True),
-    "OTP": ("text", True),
-    "COPY_CODE": ("coupon_code", True),
-    "QUICK_REPLY": ("payload", False),
-    "FLOW": ("action", False),
-    "CATALOG": ("action", False),
-    "MPM": ("action", True),
-}
-
-
-def _check_buttons(has: Json | None, given: dict[int, Json]) -> None:
-    listed = has.get("buttons", []) if has else []
-    buttons = listed if isinstance(listed, list) else []
-    for index in given:
-        if index >= len(buttons):
-            raise GraphError(132018, f"buttons: there is no button at index {index}")
-    for index, button in enumerate(buttons):
-        _check_button(index, button, given.get(index))
-
-
-def _check_button(index: int, button: Json, given: Json | None) -> None:
-    kind = str(button.get("type", "")).upper()
-    takes, is_required = TAKES.get(kind, ("", False))
-    if kind == "URL" and not PLACEHOLDER.search(str(button.get("url", ""))):
-        takes, is_required = "", False
-    parameters = _parameters(given)
-    if not parameters:
-        if is_required:
-            raise GraphError(
-                131008,
-                f"buttons: Button at index {index} of type {_spoken(kind)} requires a parameter",
-            )
-        return
-    if not takes:
-        raise GraphError(132018, f"buttons: Button at index {index} takes no parameters")
-    sub_type = str(given.get("sub_type", "")).upper() if given else ""
-    if sub_type != ("URL" if kind == "OTP" else kind):
-        raise GraphError(132012, f"buttons: Button at index {index} is not of type {sub_type}")
-    _check_button_value(index, takes, parameters)
-
-
-def _check_button_value(index: int, takes: str, parameters: list[Json]) -> None:
-    if len(parameters) != 1 or parameters[0].get("type") != takes:
-        raise GraphError(132012, f"buttons: Button at index {index} expects one {takes}")
-    value = parameters[0].get(takes)
-    if not value:
-        raise GraphError(131008, f"buttons: Button at index {index} has an empty {takes}")
-    if takes == "coupon_code" and len(str(value)) > LONGEST_COUPON:
-        raise GraphError(131009, f"buttons: the coupon code is longer than {LONGEST_COUPON}")
-
-
 def _check_offer(has: Json | None, given: Json | None, now: float) -> None:
     offer = has.get("limited_time_offer") if has else None
     expires = isinstance(offer, dict) and bool(offer.get("has_expiration"))
-    parameters = _parameters(given)
+    parameters = parameters_of(given)
     if not expires:
         if parameters:
             raise GraphError(132018, "limited_time_offer: the template has no expiration")
@@ -240,13 +154,9 @@ def _objects(part: Json | None, name: str) -> list[Json]:
 
 
 def _check_code(given: Given) -> None:
-    code = _parameters(given.parts.get("body"))[0].get("text")
-    button = _parameters(given.buttons.get(0))
+    code = parameters_of(given.parts.get("body"))[0].get("text")
+    button = parameters_of(given.buttons.get(0))
     if len(str(code)) > LONGEST_CODE:
         raise GraphError(131009, f"body: the code is longer than {LONGEST_CODE} characters")
     if not button or button[0].get("text") != code:
         raise GraphError(132012, "buttons: the code of the button differs from that of the body")
-
-
-def _spoken(kind: str) -> str:
-    return "Url" if kind in ("URL", "OTP") else kind.title()

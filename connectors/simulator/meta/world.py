@@ -122,6 +122,7 @@ class Options(msgspec.Struct, kw_only=True):
     window: str = "webhook"
     review_delay_ms: float = 2000
     blocks_us_marketing: bool = False
+    obeys_magic_numbers: bool = True
     # What people answer to every message that they have read; empty: nothing.
     auto_reply: str = ""
 
