@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from connectors.outgoing.visitors import Visitor
 from workspaces import live
 
 logger = logging.getLogger("sigma.whatsapp.events")
@@ -51,12 +52,13 @@ _decoder = json.Decoder(list[Wire])
 class Watcher:
     """What one stream still has to send."""
 
-    def __init__(self, tenant_id: UUID, types: frozenset[str]) -> None:
-        self.tenant_id, self._types = tenant_id, types
+    def __init__(self, visitor: Visitor, types: frozenset[str]) -> None:
+        self.visitor, self._types = visitor, types
+        self.channel = live.channel(visitor.tenant_id)
         self._queue: deque[Frame] = deque()
         self._news = asyncio.Event()
         self.ready = asyncio.Event()
-        self.is_greeted = self._gap = False
+        self.is_greeted = self.is_over = self._gap = False
 
     def offer(self, frames: Sequence[Frame]) -> None:
         """Queue what it wants; where that is too much, remember a gap instead."""
@@ -71,6 +73,11 @@ class Watcher:
         """Drop what is queued: the watcher has to look for himself."""
         self._queue.clear()
         self._gap = True
+        self._news.set()
+
+    def end(self) -> None:
+        """Let the stream come to its end."""
+        self.is_over = True
         self._news.set()
 
     async def next(self, seconds: float) -> tuple[bool, list[Frame]]:
@@ -101,7 +108,7 @@ class Hub:
 
     async def join(self, watcher: Watcher) -> None:
         """Begin to fill a watcher's queue; its ``ready`` says from when on nothing is missed."""
-        channel = live.channel(watcher.tenant_id)
+        channel = watcher.channel
         others = self._watchers.setdefault(channel, set())
         if any(other.ready.is_set() for other in others):
             watcher.ready.set()
@@ -114,7 +121,7 @@ class Hub:
 
     async def leave(self, watcher: Watcher) -> None:
         """Forget a watcher, and his tenant's channel with the last one."""
-        channel = live.channel(watcher.tenant_id)
+        channel = watcher.channel
         others = self._watchers.get(channel, set())
         others.discard(watcher)
         if not others:

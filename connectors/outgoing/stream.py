@@ -79,10 +79,10 @@ class Streams:
             await _refuse(refusal, send)
             return
         self._begun += 1
-        watcher = Watcher(visitor.tenant_id, types)
+        watcher = Watcher(visitor, types)
         try:
             await self._hub.join(watcher)
-            await _first(_gone(receive), self._serve(watcher, send), self._guard(scope, visitor))
+            await _first(_gone(receive), self._serve(watcher, send), self._guard(scope, watcher))
         finally:
             self._begun -= 1
             await self._hub.leave(watcher)
@@ -119,26 +119,28 @@ class Streams:
         await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
         watcher.is_greeted = True
         await _write(send, HELLO)
-        while True:
+        while not watcher.is_over:
             gap, frames = await watcher.next(HEARTBEAT_SECONDS)
             text = (GAP if gap else b"") + b"".join(frame.text for frame in frames)
             await _write(send, text or HEARTBEAT)
+        await _write(send, b"", more=False)
 
-    async def _guard(self, scope: Scope, visitor: Visitor) -> None:
-        """Return when the caller may no longer watch this tenant."""
-        while True:
+    async def _guard(self, scope: Scope, watcher: Watcher) -> None:
+        """End the stream when the caller may no longer watch this tenant."""
+        while not watcher.is_over:
             await asyncio.sleep(RECHECK_SECONDS)
             try:
-                if await self._identify(scope) != visitor:
-                    return
+                if await self._identify(scope) != watcher.visitor:
+                    watcher.end()
             except tuple(REFUSALS):
-                return
+                watcher.end()
             except (DatabaseError, InterfaceError):
                 logger.warning("whatsapp stream not checked again: the database is away")
+        await asyncio.sleep(STUCK_SECONDS)  # until the end is written
 
 
-async def _write(send: Send, text: bytes) -> None:
-    message = {"type": "http.response.body", "body": text, "more_body": True}
+async def _write(send: Send, text: bytes, *, more: bool = True) -> None:
+    message = {"type": "http.response.body", "body": text, "more_body": more}
     await asyncio.wait_for(send(message), STUCK_SECONDS)
 
 
@@ -151,11 +153,14 @@ async def _first(*works: Awaitable[None]) -> None:
     """Wait for the first of several to end, and end the others."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        with suppress(TimeoutError):  # he was stuck
+            task.result()
 
 
 def _types(scope: Scope) -> frozenset[str]:

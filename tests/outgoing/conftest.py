@@ -12,11 +12,14 @@ from uuid import uuid4
 import pytest
 
 from tests.conftest import Cast
+from tests.webhooks.conftest import web
 from workspaces import event_secrets, outbox
 from workspaces.bells import Bell
 from workspaces.event_secrets import SigningSecret
 from workspaces.models import EventSubscription
 from workspaces.outbox import Event
+
+__all__ = ["web"]
 
 
 @dataclass(frozen=True)
