@@ -33,7 +33,7 @@ def workers(env: Mapping[str, str]) -> list[Program]:
     """Return the Celery workers; SIGTERM lets them finish what they hold."""
     return [
         _celery(
-            "worker", env, "worker", "-Q", "ingest,broadcast", "-c", "2", "-n", "worker@%h",
+            "worker", env, "worker", "-Q", "ingest,broadcast,events", "-c", "3", "-n", "worker@%h",
             *SOLITARY,
         ),
         _celery("sending", env, "worker", "-Q", "send", "-c", "1", "-n", "sending@%h", *SOLITARY),
