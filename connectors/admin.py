@@ -16,10 +16,20 @@ from connectors.models import (
     WebhookPending,
     WebhookUnhandled,
 )
+from connectors.outgoing.admin import DeliveryAdmin, SubscriptionAdmin
 from connectors.webhooks.replay import replay
 from workspaces import staff
 from workspaces.admin.base import ReadOnlyAdmin
 from workspaces.admin.filters import ReceivedFilter, TenantFilter
+
+__all__ = [
+    "DeadAdmin",
+    "DeliveryAdmin",
+    "LedgerAdmin",
+    "PendingAdmin",
+    "SubscriptionAdmin",
+    "UnhandledAdmin",
+]
 
 # A request must end; for more there is the command line.
 MOST_REPLAYED = 500

@@ -67,6 +67,11 @@ UNFOLD: dict[str, object] = {
                 _item("Ledger", "balance", "connectors_webhookledger"),
                 _item("Unhandled", "help", "connectors_webhookunhandled"),
             ),
+            _group(
+                "Events",
+                _item("Subscriptions", "webhook", "workspaces_eventsubscription"),
+                _item("Deliveries", "outbox", "workspaces_eventdelivery"),
+            ),
         ],
     },
 }
