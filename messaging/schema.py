@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from messaging.graphql import consent, conversations, optouts, preflight, reading, sending
+from messaging.graphql import (
+    broadcast_changes,
+    broadcasts,
+    consent,
+    conversations,
+    optouts,
+    preflight,
+    reading,
+    sending,
+)
 
 
-class Query(reading.Query, conversations.Query, optouts.Query, preflight.Query):
+class Query(
+    reading.Query, conversations.Query, optouts.Query, preflight.Query, broadcasts.Query
+):
     """What can be read about messages and people."""
 
 
-class Mutation(sending.Mutation, consent.Mutation):
+class Mutation(sending.Mutation, consent.Mutation, broadcast_changes.Mutation):
     """What can be changed about messages and people."""

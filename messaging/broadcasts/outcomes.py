@@ -1,0 +1,121 @@
+"""What became of every row, as a CSV file that spreadsheets can open without harm."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from messaging.broadcasts.sealing import Sealer
+from messaging.models import Broadcast
+from workspaces.envelope import CannotOpen
+from workspaces.scope import tenant_scope
+from workspaces.sql import columns_of, select
+
+PAGE = 1_000
+HEADER = (
+    "line", "reference", "phone", "user_id", "state", "code", "reason", "message_id", "status",
+    "queued_at", "accepted_at", "sent_at", "delivered_at", "read_at", "failed_at", "error_code",
+    "error",
+)  # fmt: skip
+TIMES = ("queued_at", "accepted_at", "sent_at", "delivered_at", "read_at", "failed_at")
+# A cell that begins so is a formula to a spreadsheet (OWASP, "CSV Injection").
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+PURGED = "(purged)"
+SHOWN = 3
+
+
+class RefusedRow(NamedTuple):
+    """A row that was left out, and why."""
+
+    position: int
+    reference: str
+    code: str
+    reason: str
+
+
+class _Outcome(NamedTuple):
+    position: int
+    reference: str
+    sealed: bytes | None
+    state: str
+    code: str
+    reason: str
+    message_id: UUID | None
+    status: str | None
+    delivery: str | None
+
+
+REFUSED = f"""
+SELECT {columns_of(RefusedRow)} FROM broadcast_recipients
+WHERE broadcast_id = %s AND state = 'REFUSED' ORDER BY position LIMIT %s
+"""  # noqa: S608 - names of ours
+ROWS = """
+SELECT r.position, r.reference, r.sealed, r.state, r.code, r.reason, r.message_id, m.status,
+    m.delivery::text
+FROM broadcast_recipients r LEFT JOIN messages m ON m.id = r.message_id
+WHERE r.broadcast_id = %s AND r.position > %s ORDER BY r.position LIMIT %s
+"""
+
+
+def refused_rows(broadcast: Broadcast, *, limit: int) -> list[RefusedRow]:
+    """Return the first rows that were left out."""
+    return select(RefusedRow, REFUSED, [broadcast.id, limit])
+
+
+def as_csv(broadcast: Broadcast, *, in_full: bool) -> Iterator[bytes]:
+    """Yield the file in pieces, a page of rows in a transaction of its own at a time.
+
+    Numbers and user ids are masked unless they are wanted ``in_full``.
+    """
+    sealer, last = Sealer(broadcast.tenant_id, broadcast.id), -1
+    yield _written([HEADER])
+    while True:
+        with tenant_scope(broadcast.tenant_id):
+            page = select(_Outcome, ROWS, [broadcast.id, last, PAGE])
+        yield _written(_cells(row, sealer, in_full) for row in page)
+        if len(page) < PAGE:
+            return
+        last = page[-1].position
+
+
+def _written(rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows(rows)
+    return text.getvalue().encode()
+
+
+def _cells(row: _Outcome, sealer: Sealer, in_full: bool) -> list[str]:
+    delivery = json.loads(row.delivery) if row.delivery else {}
+    error: dict[str, Any] = next(iter(delivery.get("errors") or ()), {})
+    said = error.get("details") or error.get("message") or error.get("title") or ""
+    before = [str(row.position), _harmless(row.reference)]
+    after = (
+        row.state, row.code, row.reason, row.message_id or "", row.status or "",
+        *(delivery.get(name, "") for name in TIMES), error.get("code", ""), said,
+    )  # fmt: skip
+    return [*before, *_person(row, sealer, in_full), *(_harmless(str(cell)) for cell in after)]
+
+
+def _person(row: _Outcome, sealer: Sealer, in_full: bool) -> tuple[str, str]:
+    """Return number and user id. The number is digits behind a plus, whoever wrote it."""
+    if row.sealed is None:
+        return PURGED, PURGED
+    try:
+        person = sealer.open(row.position, bytes(row.sealed))
+    except CannotOpen:
+        return "", ""
+    phone = f"+{person.phone}" if person.phone else ""
+    return (phone, person.user_id) if in_full else (_masked(phone), _masked(person.user_id))
+
+
+def _masked(identity: str) -> str:
+    """Return the country of a number or user id, and an X for everything else."""
+    return identity[:SHOWN] + "X" * len(identity[SHOWN:])
+
+
+def _harmless(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(FORMULA) else cell

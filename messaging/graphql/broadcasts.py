@@ -1,0 +1,67 @@
+"""GraphQL: read broadcasts, a page or one at a time."""
+
+from __future__ import annotations
+
+import graphene
+from graphql import GraphQLResolveInfo
+
+from messaging import cursors
+from messaging.broadcasts import reading
+from messaging.graphql.arguments import cursor_of, limit_of
+from messaging.graphql.broadcast_types import Broadcast, BroadcastConnection, Shown
+from workspaces.access import Actor
+from workspaces.graphql import parse_id
+from workspaces.scopes import Scope
+
+
+class Query(graphene.ObjectType):
+    """What can be read about broadcasts."""
+
+    broadcast = graphene.Field(
+        Broadcast,
+        id=graphene.ID(required=True, description="The broadcast's UUID."),
+        description="One broadcast of your tenant; null where there is none with this id.",
+    )
+    broadcasts = graphene.Field(
+        BroadcastConnection,
+        description="Broadcasts of your tenant, the newest first.",
+        workspace_id=graphene.ID(description="Only those of this workspace."),
+        first=graphene.Int(description="How many; 20 unless given."),
+        after=graphene.String(description="Only what comes after this cursor."),
+    )
+
+    @staticmethod
+    def resolve_broadcast(root: None, info: GraphQLResolveInfo, id: str) -> Shown | None:
+        """Return one broadcast."""
+        actor = _actor(info, Scope.BROADCASTS_READ)
+        row = reading.find(tenant_id=actor.tenant_id, broadcast_id=parse_id(id, "id"))
+        return None if row is None else Shown(row)
+
+    @staticmethod
+    def resolve_broadcasts(
+        root: None, info: GraphQLResolveInfo, workspace_id: str | None = None,
+        first: int | None = None, after: str | None = None,
+    ) -> dict[str, object]:  # fmt: skip
+        """Return one page."""
+        actor, limit = _actor(info, Scope.BROADCASTS_READ), limit_of(first)
+        found = reading.newest(
+            tenant_id=actor.tenant_id,
+            workspace_id=None if workspace_id is None else parse_id(workspace_id, "workspaceId"),
+            after=cursor_of(after), limit=limit + 1,
+        )  # fmt: skip
+        page = found[:limit]
+        places = [cursors.encode(cursors.Cursor(row.created_at, row.id)) for row in page]
+        return {
+            "nodes": [Shown(row) for row in page],
+            "page_info": {
+                "has_next_page": len(found) > limit, "has_previous_page": after is not None,
+                "start_cursor": next(iter(places), None),
+                "end_cursor": next(reversed(places), None),
+            },
+        }  # fmt: skip
+
+
+def _actor(info: GraphQLResolveInfo, scope: Scope) -> Actor:
+    actor: Actor = info.context.actor
+    actor.require(scope)
+    return actor
