@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from sigma import adminsite, appsettings, databases, engines, graphurl, masterkey
+from sigma import adminsite, appsettings, databases, engines, graphurl, masterkey, openapi
 from sigma.env import Env, InvalidSetting
 from sigma.secretkey import load_secret_key
 
@@ -116,6 +116,8 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "graphene_django",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "workspaces",
     "templates_wa",
     "messaging",
@@ -253,5 +255,9 @@ LOGGING = {
 # How each transport of a workspace is reached; a platform more is a line more.
 SIGMA_CHANNELS = {"CLOUD_API": "connectors.cloud_api.channel.CloudApiChannel"}
 GRAPHENE = {"SCHEMA": "sigma.schema.schema"}
-REST_FRAMEWORK = {"DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"]}
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+SPECTACULAR_SETTINGS = openapi.SPECTACULAR
 UNFOLD = adminsite.UNFOLD

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
+from messaging.rest import urls as rest
 from messaging.views import media
+from sigma import apidocs
 from sigma.graphql.view import graphql
 from sigma.health import healthz
 
@@ -13,6 +15,9 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("graphql", graphql),
     path("graphql/", graphql),
+    path("api/v1/", include(rest.urlpatterns)),
+    path("api/schema", apidocs.document),
+    path("api/docs", apidocs.viewer),
     path("media/<uuid:media_id>", media),
     path("healthz", healthz),
 ]

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from messaging.sending.refusals import SendErrorCode, UnableToSend, together
+from messaging.sending.refusals import Malformed, SendErrorCode, together
 from messaging.sending.requests import (
     ContactCard,
     ContactsContent,
@@ -68,13 +68,13 @@ def request_of(given: Mapping[str, Any]) -> SendRequest:
     """Return the request in an input.
 
     Raises:
-        UnableToSend: a field is unknown, missing or of the wrong type, or there is not exactly one
+        Malformed: a field is unknown, missing or of the wrong type, or there is not exactly one
             content.
     """
     try:
         read = msgspec.convert(_without_nulls(given), SendInput)
     except msgspec.ValidationError as error:
-        raise _invalid(error) from None
+        raise malformed(error) from None
     if faults := [*_count(read), *_strays(read)]:
         raise together(faults)
     return SendRequest(
@@ -93,7 +93,7 @@ def id_of(given: str, field: str) -> UUID:
     """Return the id in a field.
 
     Raises:
-        UnableToSend: not a UUID.
+        Malformed: not a UUID.
     """
     try:
         return UUID(given)
@@ -114,15 +114,16 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
-def _invalid(error: msgspec.ValidationError) -> UnableToSend:
+def malformed(error: msgspec.ValidationError) -> Malformed:
+    """Return what is wrong with an input, with the field that msgspec names."""
     found = _PLACE.match(str(error))
     message, field = found.groups() if found else (str(error), None)
     if field is None and (missing := re.search(r"field `(\w+)`", message)):
         field = missing[1]
-    return UnableToSend(SendErrorCode.INVALID_INPUT, field, f"{message}.".replace("..", "."))
+    return Malformed(SendErrorCode.INVALID_INPUT, field, f"{message}.".replace("..", "."))
 
 
-def _count(read: SendInput) -> list[UnableToSend]:
+def _count(read: SendInput) -> list[Malformed]:
     kinds = [kind for kind in KINDS if getattr(read, kind) is not None]
     if len(kinds) == 1:
         return []
@@ -134,7 +135,7 @@ def _count(read: SendInput) -> list[UnableToSend]:
     )]  # fmt: skip
 
 
-def _strays(read: SendInput) -> list[UnableToSend]:
+def _strays(read: SendInput) -> list[Malformed]:
     faults = [
         _fault(field, f"This goes with {owner}, which was not given.")
         for field, owner in _BELONGINGS.items()
@@ -172,5 +173,5 @@ def _utc(value: datetime | None) -> datetime | None:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _fault(field: str, message: str) -> UnableToSend:
-    return UnableToSend(SendErrorCode.INVALID_INPUT, field, message)
+def _fault(field: str, message: str) -> Malformed:
+    return Malformed(SendErrorCode.INVALID_INPUT, field, message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TypeVar
 
 
 class SendErrorCode(StrEnum):
@@ -117,7 +118,14 @@ class UnableToSend(Exception):
         return all(reason.code in RETRYABLE for reason in self.reasons)
 
 
-def together(reasons: Sequence[UnableToSend]) -> UnableToSend:
+class Malformed(UnableToSend):
+    """The input is not of the form of a request, whatever it was meant to say."""
+
+
+Kind = TypeVar("Kind", bound=UnableToSend)
+
+
+def together(reasons: Sequence[Kind]) -> Kind:
     """Return several reasons (at least one) as one refusal."""
     first = reasons[0]
-    return UnableToSend(first.code, first.field, first.message, first.platform_code, reasons[1:])
+    return type(first)(first.code, first.field, first.message, first.platform_code, reasons[1:])

@@ -1,0 +1,97 @@
+"""What goes wrong, over HTTP: one shape for every refusal, and a status that says whose fault."""
+
+from __future__ import annotations
+
+import logging
+from uuid import uuid4
+
+import msgspec
+from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from messaging.rest.shapes import Failure, Reason, Refusal
+from messaging.sending.refusals import Malformed, SendErrorCode, UnableToSend
+from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
+
+logger = logging.getLogger("sigma.whatsapp.rest")
+
+RETRY_SECONDS = 5
+# What a refusal means over HTTP; the others are 422.
+STATUSES = {
+    SendErrorCode.IDEMPOTENCY_CONFLICT: 409,
+    SendErrorCode.NOT_CANCELLABLE: 409,
+    SendErrorCode.MESSAGE_NOT_FOUND: 404,
+}
+# What ends a request before anything is decided: the status, and a code for programs.
+FAILURES: dict[type[Exception], tuple[int, str]] = {
+    NotAuthenticated: (401, "UNAUTHENTICATED"),
+    NotAllowed: (403, "FORBIDDEN"),
+    TenantRequired: (400, "TENANT_REQUIRED"),
+    RequestDataTooBig: (413, "BAD_REQUEST"),
+    exceptions.ParseError: (400, "BAD_REQUEST"),
+    exceptions.MethodNotAllowed: (405, "BAD_REQUEST"),
+    exceptions.NotAcceptable: (406, "BAD_REQUEST"),
+    exceptions.UnsupportedMediaType: (415, "BAD_REQUEST"),
+    OperationalError: (503, "UNAVAILABLE"),
+    InterfaceError: (503, "UNAVAILABLE"),
+}
+IN_WORDS: dict[type[Exception], str] = {
+    RequestDataTooBig: "The request is too large.",
+    exceptions.ParseError: "The body is not JSON.",
+    exceptions.UnsupportedMediaType: "Send JSON: Content-Type: application/json.",
+    OperationalError: "The database cannot be reached, or took too long; try again.",
+    InterfaceError: "The database cannot be reached; try again.",
+}
+
+
+def handle(error: Exception, context: object) -> Response:
+    """Return the answer to a request that ended in ``error``."""
+    if isinstance(error, UnableToSend):
+        status = 400 if isinstance(error, Malformed) else STATUSES.get(error.code, 422)
+        return _respond(status, _refusal(error))
+    kind = next((kind for kind in type(error).__mro__ if kind in FAILURES), None)
+    if kind is None:
+        return _hide(error)
+    status, code = FAILURES[kind]
+    response = _respond(status, _plain(code, IN_WORDS.get(kind) or str(error), status == 503))
+    if status == 401:
+        response["WWW-Authenticate"] = "Bearer"
+    if status == 503:
+        response["Retry-After"] = str(RETRY_SECONDS)
+    return response
+
+
+def reasons_of(refusal: UnableToSend) -> list[Reason]:
+    """Return every reason of a refusal."""
+    return [
+        Reason(
+            code=reason.code.value, field=reason.field, message=reason.message,
+            platform_code=reason.platform_code, retryable=reason.is_retryable,
+        )
+        for reason in refusal.reasons
+    ]  # fmt: skip
+
+
+def _refusal(error: UnableToSend) -> Refusal:
+    first, *others = reasons_of(error)
+    return Refusal(
+        code=first.code, field=first.field, message=first.message,
+        platform_code=first.platform_code, retryable=error.is_retryable, others=others,
+    )  # fmt: skip
+
+
+def _plain(code: str, message: str, retryable: bool) -> Refusal:
+    return Refusal(code=code, field=None, message=message, platform_code=None, retryable=retryable)
+
+
+def _hide(error: Exception) -> Response:
+    incident = uuid4().hex[:12]
+    logger.error("whatsapp REST request failed, incident %s", incident, exc_info=error)
+    hidden = f"Something went wrong on our side; the log has it as {incident}."
+    return _respond(500, _plain("INTERNAL", hidden, False))
+
+
+def _respond(status: int, refusal: Refusal) -> Response:
+    return Response(msgspec.to_builtins(Failure(error=refusal)), status=status)

@@ -1,0 +1,141 @@
+"""What the REST door answers, and the small things it is asked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+
+def _says(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class _Shape(Struct, frozen=True, kw_only=True):
+    """Common to all."""
+
+
+class Accepted(_Shape, frozen=True):
+    """A message that was accepted; accepted is not sent: ask for the message to know."""
+
+    message_id: Annotated[UUID, _says("The message's UUID.")]
+    status: Annotated[str, _says("How far it is: queued, or further where it was sent before.")]
+    is_repeat: Annotated[bool, _says("Whether it was accepted before, under the same key.")]
+
+
+class MessageShape(_Shape, frozen=True):
+    """A message as it is stored."""
+
+    id: Annotated[UUID, _says("The message's UUID.")]
+    workspace_id: Annotated[UUID, _says("The workspace (number) it belongs to.")]
+    contact_id: Annotated[UUID | None, _says("The person at the other end, where known.")]
+    platform_message_id: Annotated[
+        str | None, _says("Digest of the platform's id; null until the platform took it.")
+    ]
+    direction: Annotated[str, _says("INBOUND or OUTBOUND.")]
+    source: Annotated[str, _says("API for what was sent here; LIVE, ECHO, HISTORY otherwise.")]
+    type: Annotated[str, _says("The platform's word: text, image, template …")]
+    text: Annotated[str | None, _says("Text, caption or label, where there is one.")]
+    content: Annotated[dict[str, Any], _says("The structured rest, by type.")]
+    reply_to: Annotated[str | None, _says("platform_message_id of what it answers.")]
+    timestamp_utc: Annotated[datetime, _says("When it was sent, or accepted here.")]
+    status: Annotated[
+        str | None,
+        _says(
+            "queued, sending, accepted, held, sent, delivered, read, played, failed, unknown or "
+            "cancelled."
+        ),
+    ]
+    delivery: Annotated[dict[str, Any], _says("Times, errors and pricing.")]
+
+
+class ReadInput(_Shape, frozen=True, forbid_unknown_fields=True):
+    """How to mark a message as read."""
+
+    typing: Annotated[
+        bool, _says("Whether to show for 25 seconds that an answer is being typed.")
+    ] = False
+
+
+class Done(_Shape, frozen=True):
+    """It was done."""
+
+    success: Annotated[bool, _says("Always true; refusals are errors.")] = True
+
+
+class Reason(_Shape, frozen=True):
+    """A reason why something was refused; nothing was stored."""
+
+    code: Annotated[str, _says("The reason, for programs.")]
+    field: Annotated[str | None, _says("The field at fault.")]
+    message: Annotated[str, _says("The reason, for people.")]
+    platform_code: Annotated[int | None, _says("Meta's error code for it, where there is one.")]
+    retryable: Annotated[bool, _says("Whether the same request may succeed later.")]
+
+
+class Refusal(Reason, frozen=True):
+    """Why a request was refused, with every further reason."""
+
+    others: Annotated[list[Reason], _says("Further reasons against the same request.")] = []
+
+
+class Failure(_Shape, frozen=True):
+    """What every answer with a status of 400 and above holds."""
+
+    error: Annotated[Refusal, _says("Why.")]
+
+
+class WarningShape(_Shape, frozen=True):
+    """What may keep an accepted message from arriving, or arriving soon."""
+
+    code: Annotated[str, _says("What, for programs.")]
+    message: Annotated[str, _says("What, for people.")]
+    platform_code: Annotated[int | None, _says("Meta's error code for it, where there is one.")]
+
+
+class ButtonShape(_Shape, frozen=True):
+    """A button as the recipient sees it."""
+
+    kind: Annotated[str, _says("Meta's word, such as URL.")]
+    text: Annotated[str, _says("Its label.")]
+    target: Annotated[str, _says("Its address or code; may be empty.")]
+
+
+class PreviewShape(_Shape, frozen=True):
+    """A template as the recipient sees it."""
+
+    header: Annotated[str, _says("The header; a file is its kind in brackets.")]
+    body: Annotated[str, _says("The text with its values.")]
+    footer: Annotated[str, _says("The footer; may be empty.")]
+    buttons: Annotated[list[ButtonShape], _says("The buttons.")]
+    cards: Annotated[list[PreviewShape], _says("A carousel's cards.")]
+
+
+class TemplateShape(_Shape, frozen=True):
+    """The template that would be sent, as last synced."""
+
+    id: Annotated[UUID, _says("The template's UUID.")]
+    name: Annotated[str, _says("Its name.")]
+    language: Annotated[str, _says("Its language.")]
+    category: Annotated[str, _says("Meta's word, such as MARKETING.")]
+    status: Annotated[str, _says("Meta's word, such as APPROVED.")]
+    quality: Annotated[str, _says("Meta's word; empty: not told.")]
+
+
+class PreflightShape(_Shape, frozen=True):
+    """What would become of a send, if it were asked for now."""
+
+    would: Annotated[str, _says("QUEUE, REPEAT or REFUSE.")]
+    problems: Annotated[list[Reason], _says("Every reason against it.")]
+    warnings: Annotated[list[WarningShape], _says("What else is good to know.")]
+    message_id: Annotated[UUID | None, _says("What was accepted before (REPEAT).")]
+    window_open_until: Annotated[
+        datetime | None, _says("Until when more than templates may be sent; null: not now.")
+    ]
+    earliest_at: Annotated[
+        datetime | None, _says("When it could be sent at best; null: nobody can say.")
+    ]
+    template: Annotated[TemplateShape | None, _says("The template, where it was found.")]
+    preview: Annotated[PreviewShape | None, _says("The template as the recipient sees it.")]

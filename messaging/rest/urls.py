@@ -1,0 +1,15 @@
+"""The paths of the REST door, below ``/api/v1/``."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from messaging.rest.views import Cancellation, Messages, OneMessage, PreflightView, Reading
+
+urlpatterns = [
+    path("messages", Messages.as_view()),
+    path("messages/preflight", PreflightView.as_view()),
+    path("messages/<uuid:message_id>", OneMessage.as_view()),
+    path("messages/<uuid:message_id>/cancel", Cancellation.as_view()),
+    path("messages/<uuid:message_id>/read", Reading.as_view()),
+]
