@@ -20,13 +20,15 @@ from graphql import (
 
 # A page without first or last has this many; messaging/graphql/arguments.py is where that is so.
 DEFAULT_PAGE = 20
-PAGED = frozenset({"conversations", "eventDeliveries", "messages", "optOuts"})
+PAGED = frozenset({"broadcasts", "conversations", "eventDeliveries", "messages", "optOuts"})
 ITEMS = frozenset({"nodes", "edges"})
 # Fields that cost more than the object they return: counting a workspace, opening a callback.
 WEIGHTS = {
     "totalCount": 100,
     "messages": 10,
     "conversations": 10,
+    "counts": 50,
+    "etaSeconds": 50,
     "ledger": 100,
     "raw": 4,
     "wamid": 1,
