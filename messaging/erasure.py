@@ -1,7 +1,8 @@
-"""Remove everything a tenant said and heard.
+"""Remove everything a tenant said and heard, was about to say, and knew for it.
 
-Messages, their files and receipts of a large tenant are many. Each statement takes a bounded bite
-of one workspace, by which they are indexed; one last look at each table finds what names none.
+Messages, their files and receipts of a large tenant are many, and so are conversations and lists of
+recipients. Each statement takes a bounded bite of one workspace or broadcast, by which they are
+indexed; one last look at each table finds what names none.
 """
 
 from __future__ import annotations
@@ -11,11 +12,17 @@ from uuid import UUID
 
 from psycopg import sql
 
+from messaging.models import Broadcast
 from workspaces import bulk
 from workspaces.models import Workspace
 
-# Children first.
-TABLES = ("media", "message_statuses", "messages", "contact_identities", "contacts")
+# What is still owed first, or it is sent meanwhile; then children before parents.
+TABLES = (
+    "read_marks", "broadcast_recipients", "broadcasts", "media", "message_statuses", "messages",
+    "conversations", "opt_outs", "portfolio_recipients", "contact_identities", "contacts",
+    "sending_pauses", "sending_policies", "number_states",
+)  # fmt: skip
+OF_A_WORKSPACE = ("message_statuses", "conversations")
 BATCH = 10_000
 # A bite of messages together with their files, counted by the messages.
 BITE = sql.SQL("""
@@ -28,16 +35,29 @@ WITH bite AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM files)
 """)
+RECIPIENTS = sql.SQL("""
+WITH gone AS (
+    DELETE FROM broadcast_recipients WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM broadcast_recipients WHERE broadcast_id = %s AND tenant_id = %s LIMIT %s
+    )) RETURNING 1
+)
+SELECT count(*) FROM gone
+""")
 
 
 def erase(tenant_id: UUID) -> dict[str, int]:
     """Delete the tenant's rows, a batch per transaction; return how many went from each table."""
     gone = Counter[str]()
+    for broadcast_id in Broadcast.objects.filter(tenant_id=tenant_id).values_list("id", flat=True):
+        bite = [broadcast_id, tenant_id, BATCH]
+        gone["broadcast_recipients"] += bulk.repeat(RECIPIENTS, bite, batch=BATCH)[0]
     for workspace_id in Workspace.objects.filter(tenant_id=tenant_id).values_list("id", flat=True):
-        place = {"tenant_id": tenant_id, "workspace_id": workspace_id}
-        gone["message_statuses"] += bulk.delete("message_statuses", batch=BATCH, **place)
         messages, files = bulk.repeat(BITE, [workspace_id, tenant_id, BATCH], batch=BATCH)
         gone.update(messages=messages, media=files)
+        for table in OF_A_WORKSPACE:
+            gone[table] += bulk.delete(
+                table, batch=BATCH, tenant_id=tenant_id, workspace_id=workspace_id
+            )
     for table in TABLES:
         gone[table] += bulk.delete(table, tenant_id=tenant_id, batch=BATCH)
     return {table: gone[table] for table in TABLES}

@@ -21,9 +21,12 @@ from connectors.models import WebhookDead
 from connectors.webhooks import retention
 from connectors.webhooks.routes import POLL_SECONDS
 from messaging import erasure as messaging
+from messaging.models import Broadcast, NumberState, OptOut, SendingPause, SendingPolicy
+from templates_wa.models import Template
 from workspaces import bulk, keys
 from workspaces.models import (
     ApiKey,
+    EventSubscription,
     Membership,
     RawKey,
     Tenant,
@@ -33,8 +36,11 @@ from workspaces.models import (
     Workspace,
 )
 
-# Tables of this app and of the templates, beside Raw and what was set aside.
-TABLES = ("webhook_pending", "webhook_dead", "webhook_unhandled", "template_events")
+# Tables of this app, of events to tenants' apps, of templates and of tokens, beside Raw.
+TABLES = (
+    "webhook_pending", "webhook_dead", "webhook_unhandled", "event_deliveries", "outgoing_events",
+    "event_subscriptions", "template_events", "template_syncs", "templates", "token_checks",
+)  # fmt: skip
 # Rows of a tenant that people handle in the admin, whose log names them.
 HANDLED: tuple[type[Model], ...] = (
     Tenant,
@@ -43,6 +49,13 @@ HANDLED: tuple[type[Model], ...] = (
     ApiKey,
     Membership,
     WebhookDead,
+    EventSubscription,
+    NumberState,
+    OptOut,
+    SendingPause,
+    SendingPolicy,
+    Broadcast,
+    Template,
 )
 # Raw in flight: until every web process has seen that the tenant is gone, one may still store a
 # callback.
@@ -66,6 +79,7 @@ def plan(tenant: Tenant) -> list[Step]:
         "webhook_deliveries": bulk.count("webhook_deliveries", tenant_id=tenant.id),
         **{table: bulk.count(table, tenant_id=tenant.id) for table in TABLES},
         **messaging.count(tenant.id),
+        "webhook_ledger": bulk.count("webhook_ledger", tenant_id=tenant.id),
         "workspaces": tenant.workspaces.count(),
         "tenant_secrets": tenant.secrets.count(),
         "api_keys": tenant.api_keys.count(),

@@ -89,6 +89,16 @@ def test_it_binds_every_table_that_has_tenants() -> None:
     assert {name for (name,) in unbound} == OUT_OF_REACH
 
 
+def test_it_says_on_every_bound_table_whose_rows_are_shown() -> None:
+    bound = run("SELECT relname FROM pg_class WHERE relrowsecurity AND NOT relispartition")
+    policies = run(
+        "SELECT tablename FROM pg_policies WHERE roles = ARRAY[%s]::name[] "
+        "AND qual LIKE '%%sigma.tenant_id%%' AND with_check = qual",
+        TENANT_ROLE,
+    )
+    assert {name for (name,) in bound} == {name for (name,) in policies}
+
+
 def test_it_lets_the_tenant_role_neither_log_in_nor_step_around_the_policies() -> None:
     rights = "SELECT rolcanlogin, rolsuper, rolbypassrls, rolcreaterole FROM pg_roles"
     assert run(f"{rights} WHERE rolname = %s", TENANT_ROLE) == [(False,) * 4]
@@ -103,7 +113,9 @@ def test_it_refuses_rows_for_another_tenant(acme: Cast, globex: Cast) -> None:
             Workspace.objects.update(tenant=globex.tenant)
         assert Workspace.objects.filter(pk=globex.workspace.pk).update(name="Mine now") == 0
         with refused("permission denied"):
-            run("UPDATE messages SET text = ''")
+            run("UPDATE message_statuses SET status = ''")
+        with refused("permission denied"):
+            run("DELETE FROM messages")
         for table in sorted(OUT_OF_REACH):
             with refused("permission denied"):
                 run(f"SELECT FROM {table}")
