@@ -130,7 +130,7 @@ def _ring() -> None:
 
 
 def _claim(now: datetime) -> list[UUID]:
-    facts = {"now": now, "lease": now + LEASE, "most": MOST}
+    facts: dict[str, datetime | int] = {"now": now, "lease": now + LEASE, "most": MOST}
     with connection.cursor() as cursor:
         cursor.execute(CLAIM, facts)
         return [row[0] for row in cursor.fetchall()]

@@ -7,6 +7,8 @@ from messaging.graphql import (
     broadcasts,
     consent,
     conversations,
+    number_mutations,
+    numbers,
     optouts,
     preflight,
     reading,
@@ -15,10 +17,17 @@ from messaging.graphql import (
 
 
 class Query(
-    reading.Query, conversations.Query, optouts.Query, preflight.Query, broadcasts.Query
+    reading.Query,
+    conversations.Query,
+    optouts.Query,
+    preflight.Query,
+    broadcasts.Query,
+    numbers.Query,
 ):
     """What can be read about messages and people."""
 
 
-class Mutation(sending.Mutation, consent.Mutation, broadcast_changes.Mutation):
+class Mutation(
+    sending.Mutation, consent.Mutation, broadcast_changes.Mutation, number_mutations.Mutation
+):
     """What can be changed about messages and people."""

@@ -1,0 +1,126 @@
+"""Numbers and pauses: what the platform says, and the button that lets sending go on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from messaging import number_sync, numbers
+from messaging.delivery import pauses
+from messaging.models import NumberState, SendingPause
+from workspaces import staff
+from workspaces.admin.base import ReadOnlyAdmin
+from workspaces.admin.filters import TenantFilter
+from workspaces.models import Workspace
+
+
+@admin.register(NumberState)
+class NumberAdmin(ReadOnlyAdmin):
+    """Business numbers as Meta describes them."""
+
+    deferred = ("sealed_number",)
+    list_display = (
+        "workspace", "tenant", "status", "quality_rating", "messaging_limit", "may_send",
+        "synced_at",
+    )  # fmt: skip
+    list_display_links = ("workspace",)
+    list_filter = (TenantFilter, "status", "quality_rating")
+    list_select_related = ("workspace",)
+    sortable_by = ()
+    actions = ("ask_again",)
+    fields = (
+        "workspace", "tenant", "number", "verified_name", "status", "quality_rating",
+        "messaging_limit", "throughput_level", "account_mode", "is_on_business_app", "may_send",
+        "problem", "portfolio_id", "test_list", "synced_at", "sync_due_at", "sync_error",
+    )  # fmt: skip
+
+    @admin.display(description="number")
+    def number(self, obj: NumberState) -> str:
+        """Return the number, masked."""
+        return numbers.masked(obj) or "–"
+
+    @admin.display(description="Meta lets it send", boolean=True)
+    def may_send(self, obj: NumberState) -> bool:
+        """Return whether Meta lets it send."""
+        return numbers.is_sendable(obj)
+
+    @admin.display(description="test recipients")
+    def test_list(self, obj: NumberState) -> str:
+        """Return how many people a test number may write to."""
+        return str(len(obj.test_recipients)) if obj.test_recipients else "not restricted"
+
+    def has_manage_permission(self, request: HttpRequest) -> bool:
+        """Managers act."""
+        return staff.manages(request.user)
+
+    @admin.action(description="Ask Meta about them again", permissions=("manage",))
+    def ask_again(self, request: HttpRequest, queryset: QuerySet[NumberState]) -> None:
+        """Let the chosen numbers be asked about."""
+        mine = staff.tenants_managed_by(request.user).values("pk")
+        chosen = list(queryset.filter(tenant_id__in=mine).values_list("pk", flat=True))
+        number_sync.want(chosen)
+        self.message_user(request, f"Meta is asked about {len(chosen)} numbers within a minute.")
+
+
+class OpenFilter(admin.SimpleListFilter):
+    """Pauses that hold, or all."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the two."""
+        return [("open", "Holds messages back"), ("over", "Over")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the chosen ones."""
+        held = Q(lifted_at=None) & (Q(until=None) | Q(until__gt=timezone.now()))
+        if self.value() == "open":
+            return queryset.filter(held)
+        return queryset.exclude(held) if self.value() == "over" else queryset
+
+
+@admin.register(SendingPause)
+class PauseAdmin(ReadOnlyAdmin):
+    """Why nothing is sent, since when, and who let it go on."""
+
+    list_display = ("since", "tenant", "number", "code", "reason", "until", "lifted_at")
+    list_display_links = ("since",)
+    list_filter = (TenantFilter, OpenFilter)
+    sortable_by = ()
+    actions = ("resume",)
+    fields = (
+        "tenant", "number", "code", "reason", "since", "until", "lifted_at", "lifted_by",
+    )  # fmt: skip
+
+    @admin.display(description="number")
+    def number(self, obj: SendingPause) -> str:
+        """Return the name of the number's workspace."""
+        if obj.workspace_id is None:
+            return "all of the tenant"
+        workspace = Workspace.objects.filter(pk=obj.workspace_id).first()
+        return str(workspace or obj.workspace_id)
+
+    def has_manage_permission(self, request: HttpRequest) -> bool:
+        """Managers act."""
+        return staff.manages(request.user)
+
+    @admin.action(description="Resume sending", permissions=("manage",))
+    def resume(self, request: HttpRequest, queryset: QuerySet[SendingPause]) -> None:
+        """Let sending go on where this user may decide it."""
+        mine = staff.tenants_managed_by(request.user).values("pk")
+        chosen = list(queryset.filter(tenant_id__in=mine, lifted_at=None))
+        now, by = timezone.now(), f"user {request.user.pk}"
+        ended = sum(_lift(pause, by, now) for pause in chosen)
+        self.message_user(request, f"{ended} pauses ended; sending goes on.")
+
+
+def _lift(pause: SendingPause, by: str, now: datetime) -> int:
+    return pauses.lift(
+        tenant_id=pause.tenant_id, workspace_id=pause.workspace_id, code=pause.code, by=by, now=now
+    )
