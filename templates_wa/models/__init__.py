@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from templates_wa.models.catalogue import Template
 from templates_wa.models.reported import TemplateEventRow
+from templates_wa.models.syncs import TemplateSync
 
-__all__ = ["Template", "TemplateEventRow"]
+__all__ = ["Template", "TemplateEventRow", "TemplateSync"]

@@ -13,8 +13,10 @@ class Template(models.Model):
     """One template in one language. ``status``, ``category`` and ``quality`` are Meta's words; of
     the statuses only ``APPROVED`` may be sent, and a word we do not know may not.
 
-    ``deleted_at`` is set when a complete sync no longer saw it; ``stale_at`` when Meta refused a
-    send that the row allowed, so that the next sync is not waited for.
+    ``synced_at`` is the beginning of the sync that read it last; ``status_at``, ``quality_at`` and
+    ``category_at`` are the times of the newest events about them, which nothing older overwrites.
+    ``deleted_at`` is set when a sync no longer saw it; ``stale_at`` when Meta refused a send that
+    the row allowed, so that the next sync is not waited for.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
@@ -35,6 +37,9 @@ class Template(models.Model):
     previous_category = models.CharField(max_length=64, blank=True, default="", db_default="")
     ttl_seconds = models.IntegerField(null=True)
     synced_at = models.DateTimeField()
+    status_at = models.DateTimeField(null=True)
+    quality_at = models.DateTimeField(null=True)
+    category_at = models.DateTimeField(null=True)
     stale_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

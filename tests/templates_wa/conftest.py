@@ -1,0 +1,39 @@
+"""Both tenants connected to one platform, of an account each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from templates_wa import accounts
+from tests.conftest import Cast
+from tests.templates_wa.account import Platform
+from workspaces import secrets
+from workspaces.models import SecretKind
+
+PLATFORM = Platform()
+
+
+def channel(**facts: Any) -> Any:
+    """Be the class that ``SIGMA_CHANNELS`` names."""
+    return PLATFORM.channel(**facts)
+
+
+@pytest.fixture
+def platform(acme: Cast, globex: Cast, settings: Any) -> Platform:
+    """Return an empty platform that both tenants have a token for."""
+    settings.SIGMA_CHANNELS = {"CLOUD_API": "tests.templates_wa.conftest.channel"}
+    PLATFORM.__init__()  # type: ignore[misc]
+    for cast in (acme, globex):
+        secrets.add(tenant=cast.tenant, kind=SecretKind.ACCESS_TOKEN, value=f"{cast.tenant.slug}T")
+    return PLATFORM
+
+
+@pytest.fixture
+def rung(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Keep the bell from filling the broker; returns how often it was rung."""
+    times: list[int] = []
+    monkeypatch.setattr(type(accounts.BELL), "ring", lambda self: bool(times.append(1)) or True)
+    return lambda: len(times)
