@@ -24,6 +24,8 @@ LISTS = (
     "connectors_webhookdead",
     "connectors_webhookledger",
     "connectors_webhookunhandled",
+    "workspaces_eventsubscription",
+    "workspaces_eventdelivery",
 )
 
 

@@ -10,6 +10,7 @@ from templates_wa.models import TemplateEventRow
 from tests.conftest import Cast
 from workspaces import identity
 from workspaces.ids import uuid7
+from workspaces.models import EventDelivery, EventSubscription, OutgoingEvent
 
 SEALED = b"sealed-bytes-that-nobody-shows"
 
@@ -19,6 +20,7 @@ def store(cast: Cast, now: datetime) -> dict[str, object]:
     return {
         **_messaging(cast, now),
         **_connectors(cast, now),
+        **_events(cast),
         "workspaces_workspace": cast.workspace.pk,
     }
 
@@ -44,6 +46,22 @@ def message(cast: Cast, now: datetime, text: str = "") -> Message:
         timestamp_utc=now,
         sealed_id=SEALED,
     )
+
+
+def _events(cast: Cast) -> dict[str, object]:
+    subscription = EventSubscription.objects.create(
+        tenant_id=cast.tenant.pk, url=f"https://{cast.tenant.slug}.example/", sealed_secrets=SEALED
+    )
+    event = OutgoingEvent.objects.create(
+        tenant_id=cast.tenant.pk, type="message.received", occurred_at=subscription.created_at
+    )
+    delivery = EventDelivery.objects.create(
+        tenant_id=cast.tenant.pk, event_id=event.pk, subscription_id=subscription.pk
+    )
+    return {
+        "workspaces_eventsubscription": subscription.pk,
+        "workspaces_eventdelivery": delivery.pk,
+    }
 
 
 def _messaging(cast: Cast, now: datetime) -> dict[str, object]:
