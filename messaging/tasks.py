@@ -1,4 +1,4 @@
-"""Celery's way in to numbers and tokens: tasks carry no payload, whose turn it is are rows."""
+"""Celery's way in to numbers, tokens and what is kept for a day: tasks carry no payload."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from celery import shared_task
 from django.db import InterfaceError, OperationalError, connection
 
-from messaging import number_sync, token_watch
+from messaging import number_sync, retention, token_watch
 
 logger = logging.getLogger("sigma.whatsapp.numbers")
 
@@ -38,3 +38,10 @@ def check_tokens() -> None:
     """Check the access tokens whose turn it is."""
     with _until_the_next_time("token check"):
         token_watch.watch(now=datetime.now(UTC))
+
+
+@shared_task(name="maintenance.recipients")
+def forget_recipients() -> None:
+    """Forget who counts against no messaging limit any more."""
+    with _until_the_next_time("forgetting of recipients"):
+        retention.forget_recipients(now=datetime.now(UTC))

@@ -198,6 +198,11 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 900},
     },
     "events": {"task": "events.sweep", "schedule": 2.0, "options": {"expires": 2}},
+    "forget_recipients": {
+        "task": "maintenance.recipients",
+        "schedule": 900.0,
+        "options": {"expires": 900},
+    },
     "forget_events": {"task": "maintenance.events", "schedule": 900.0, "options": {"expires": 900}},
 }
 
