@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from uuid import UUID
 
 from msgspec import json
@@ -127,7 +128,8 @@ def store(batch: Sequence[Incoming]) -> Stored:
     amendments.apply([row.key for row in added], amended)
     stored.duplicates |= _heed(added, told, people)
     conversations.touch(_touches(added, people))
-    notices.received(_arrivals(added, people))
+    tenants = {row.incoming.tenant_id for row in added}
+    notices.received(tenants, partial(_arrivals, added, people))
     return stored
 
 
@@ -136,8 +138,8 @@ def _arrivals(rows: Iterable[_Row], people: People) -> Iterator[Arrival]:
         event, incoming, contact = row.event, row.incoming, people.contact_of(row.contact)
         if event.direction == Direction.INBOUND and event.source == Source.LIVE:
             yield Arrival(
-                incoming.tenant_id, incoming.workspace_id, row.message_id, contact and contact.id,
-                event.type, event.timestamp,
+                incoming.tenant_id, incoming.workspace_id, row.message_id,
+                contact.id if contact else None, event.type, event.timestamp,
             )  # fmt: skip
 
 

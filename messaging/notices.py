@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -33,11 +33,10 @@ class Arrival(NamedTuple):
         }
 
 
-def received(arrivals: Iterable[Arrival]) -> None:
-    """Tell of messages in the caller's transaction; one query where nobody subscribed."""
-    outbox.emit(
-        [
-            outbox.Event(arrival.tenant_id, RECEIVED, arrival.data, arrival.sent_at)
-            for arrival in arrivals
-        ]
-    )
+def received(tenants: Collection[UUID], arrivals: Callable[[], Iterable[Arrival]]) -> None:
+    """Tell of messages of these tenants in the caller's transaction, where one of them listens."""
+    outbox.announce(tenants, lambda: map(_event, arrivals()))
+
+
+def _event(arrival: Arrival) -> outbox.Event:
+    return outbox.Event(arrival.tenant_id, RECEIVED, arrival.data, arrival.sent_at)

@@ -163,7 +163,7 @@ def _receipt(event: StatusUpdate) -> Receipt:
 def _project(pending: dict[MessageKey, list[Receipt]], added: Sequence[MessageKey]) -> None:
     for row in bulk.run(STORED, KEY_COLUMNS, sorted(added)):
         pending[MessageKey(row[0], row[1])].append(Receipt(*row[2:]))
-    changed, events = [], []
+    changed, moved = [], []
     messages = [_Message(*row) for row in bulk.run(MESSAGES, KEY_COLUMNS, sorted(pending))]
     for message in messages:
         before = Progress(message.status, message.delivery)
@@ -171,10 +171,11 @@ def _project(pending: dict[MessageKey, list[Receipt]], added: Sequence[MessageKe
         if after != before:
             changed.append((message.id, after.status, json.encode(after.delivery).decode()))
         if after.status != before.status:
-            events.append(_event(message, after))
+            moved.append((message, after))
     bulk.run(ADVANCE, ("id uuid", "status text", "delivery jsonb"), changed)
     _heed(messages, pending)
-    outbox.emit(events)
+    tenants = {message.tenant_id for message, _ in moved}
+    outbox.announce(tenants, lambda: [_event(message, after) for message, after in moved])
 
 
 def _heed(messages: Iterable[_Message], pending: Mapping[MessageKey, list[Receipt]]) -> None:

@@ -6,7 +6,7 @@ Where no subscription wants it nothing is written; whoever watches live is told 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -116,12 +116,24 @@ def emit(events: Sequence[Event]) -> None:
     Raises:
         UnknownEventType: not in ``EVENT_TYPES``.
     """
-    if not events:
+    for event in events:
+        if event.type not in EVENT_TYPES:
+            raise UnknownEventType(f"{event.type!r} is not a type of event; see EVENT_TYPES.")
+    announce({event.tenant_id for event in events}, lambda: events)
+
+
+def announce(tenants: Collection[UUID], make: Callable[[], Iterable[Event]]) -> None:
+    """Do the same for events that are only made where one of these tenants wants them.
+
+    For the paths where hundreds come at once: to make them would cost ten times the question.
+    """
+    if not tenants:
         return
-    notices = [_notice(event) for event in events]
-    tenants = {event.tenant_id for event in events}
-    owe(notices, _subscriptions(tenants))
-    transaction.on_commit(partial(publisher.publish, notices), robust=True)
+    notices = _Once(make)
+    subscriptions = _subscriptions(tenants)
+    if subscriptions:
+        owe(notices(), subscriptions)
+    transaction.on_commit(partial(publisher.publish, list(tenants), notices), robust=True)
 
 
 def owe(notices: Iterable[Notice], subscriptions: Sequence[Subscription]) -> None:
@@ -141,9 +153,22 @@ def _ring() -> None:
     BELL.ring()
 
 
+class _Once:
+    """Events with their ids, made when they are first asked for: all see the same."""
+
+    __slots__ = ("_made", "_make")
+
+    def __init__(self, make: Callable[[], Iterable[Event]]) -> None:
+        self._make = make
+        self._made: list[Notice] | None = None
+
+    def __call__(self) -> list[Notice]:
+        if self._made is None:
+            self._made = [_notice(event) for event in self._make()]
+        return self._made
+
+
 def _notice(event: Event) -> Notice:
-    if event.type not in EVENT_TYPES:
-        raise UnknownEventType(f"{event.type!r} is not a type of event; see EVENT_TYPES.")
     item = Item(uuid7(), event.type, event.occurred_at, dict(event.data))
     return Notice(event.tenant_id, item)
 

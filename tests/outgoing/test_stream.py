@@ -85,7 +85,8 @@ def listen(web: Web) -> Listen:
 def publish(cast: Cast, *types: str) -> list[str]:
     """Publish events as a commit does; return their ids."""
     items = [Item(uuid4(), each, datetime.now(UTC), {"n": 1}) for each in types]
-    live.Publisher().publish([Notice(cast.tenant.id, item) for item in items])
+    notices = [Notice(cast.tenant.id, item) for item in items]
+    live.Publisher().publish([cast.tenant.id], lambda: notices)
     return [str(item.id) for item in items]
 
 
