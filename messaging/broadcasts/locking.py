@@ -18,10 +18,15 @@ def held(*, tenant_id: UUID, broadcast_id: UUID) -> Broadcast:
     rows = Broadcast.objects.select_for_update().filter(tenant_id=tenant_id, pk=broadcast_id)
     found = rows.first()
     if found is None:
-        raise UnableToBroadcast(
-            BroadcastErrorCode.NOT_FOUND, "id", "Your tenant has no broadcast with this id."
-        )
+        raise missing()
     return found
+
+
+def missing() -> UnableToBroadcast:
+    """Return the refusal where there is no such broadcast of the tenant."""
+    return UnableToBroadcast(
+        BroadcastErrorCode.NOT_FOUND, "id", "Your tenant has no broadcast with this id."
+    )
 
 
 def locked(*, tenant_id: UUID, broadcast_id: UUID, verb: Verb) -> Broadcast:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
+from messaging.rest.broadcasts import Outcomes, Recipients
 from messaging.rest.views import Cancellation, Messages, OneMessage, PreflightView, Reading
 
 urlpatterns = [
@@ -12,4 +13,6 @@ urlpatterns = [
     path("messages/<uuid:message_id>", OneMessage.as_view()),
     path("messages/<uuid:message_id>/cancel", Cancellation.as_view()),
     path("messages/<uuid:message_id>/read", Reading.as_view()),
+    path("broadcasts/<uuid:broadcast_id>/recipients", Recipients.as_view()),
+    path("broadcasts/<uuid:broadcast_id>/outcomes.csv", Outcomes.as_view()),
 ]

@@ -50,8 +50,8 @@ class TenantView(APIView):
 
     authentication_classes = ()
     permission_classes = ()
-    parser_classes = (JSONParser,)
-    renderer_classes = (JSONRenderer,)
+    parser_classes: tuple[Any, ...] = (JSONParser,)
+    renderer_classes: tuple[Any, ...] = (JSONRenderer,)
     actor: Actor
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:

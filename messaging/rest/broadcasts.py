@@ -1,0 +1,150 @@
+"""``/api/v1/broadcasts``: a list goes in as CSV, what became of its rows comes out as CSV."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.core.files.uploadhandler import MemoryFileUploadHandler
+from django.http import HttpResponseBase, StreamingHttpResponse
+from django.utils import timezone
+from rest_framework.parsers import BaseParser, MultiPartParser
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from messaging.broadcasts import audience, outcomes, reading
+from messaging.broadcasts.audience import UnusableRows
+from messaging.broadcasts.locking import missing
+from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
+from messaging.rest import broadcasts_documented as documented
+from messaging.rest import failures
+from messaging.rest.views import TenantView
+from workspaces.requests import actor_of
+from workspaces.scope import tenant_scope
+from workspaces.scopes import Scope
+
+# What a refusal means over HTTP; the others are 422.
+STATUSES = {
+    BroadcastErrorCode.NOT_FOUND: 404,
+    BroadcastErrorCode.WRONG_STATE: 409,
+    BroadcastErrorCode.TOO_MANY_RECIPIENTS: 413,
+}
+TRUE = frozenset({"1", "true", "yes"})
+
+
+class InMemory(MemoryFileUploadHandler):
+    """Keeps an upload in memory whatever its size: Django's other handler would write the numbers
+    into a file. The receiver bounds how much of bodies is in memory at a time.
+    """
+
+    def handle_raw_input(self, *args: Any, **kwargs: Any) -> None:
+        """Take every file."""
+        self.activated = True
+
+
+class CsvParser(BaseParser):
+    """A body that is the file itself."""
+
+    media_type = "text/csv"
+
+    def parse(self, stream: Any, *args: Any, **kwargs: Any) -> bytes:
+        """Return the bytes."""
+        content: bytes = stream.read()
+        return content
+
+
+class CsvRenderer(BaseRenderer):
+    """Lets a caller ask for text/csv; refusals are JSON all the same."""
+
+    media_type, format, charset = "text/csv", "csv", "utf-8"
+
+    def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
+        """Return a refusal."""
+        written: bytes = JSONRenderer().render(data)
+        return written
+
+
+class BroadcastView(TenantView):
+    """A view of one broadcast."""
+
+    def get_exception_handler(self) -> Callable[[Exception, object], Response]:
+        """Answer every refusal in one shape."""
+        return _handle
+
+
+class Recipients(BroadcastView):
+    """The list of a broadcast."""
+
+    parser_classes = (CsvParser, MultiPartParser)
+
+    def initial(self, request: Request, *args: object, **kwargs: object) -> None:
+        """Find out who asks before anything is parsed; a list may be large."""
+        request._request.upload_handlers = [InMemory(request._request)]
+        APIView.initial(self, request, *args, **kwargs)
+        self.actor = actor_of(request._request, now=timezone.now())
+
+    @documented.RECIPIENTS
+    def post(self, request: Request, broadcast_id: UUID) -> Response:
+        """Make a CSV file the list of a broadcast."""
+        self.actor.require(Scope.BROADCASTS_WRITE)
+        content = _content(request)
+        skip_invalid = request.query_params.get("skip_invalid", "").lower() in TRUE
+        # Not self.act: storing a long list takes longer than a statement of a request may.
+        with tenant_scope(self.actor.tenant_id):
+            report = audience.replace(
+                tenant_id=self.actor.tenant_id, broadcast_id=broadcast_id, content=content,
+                skip_invalid=skip_invalid,
+            )  # fmt: skip
+        return Response(dataclasses.asdict(report))
+
+
+class Outcomes(BroadcastView):
+    """What became of the rows."""
+
+    renderer_classes = (JSONRenderer, CsvRenderer)
+
+    @documented.OUTCOMES
+    def get(self, request: Request, broadcast_id: UUID) -> HttpResponseBase:
+        """Stream the rows of a broadcast with what became of each."""
+        self.actor.require(Scope.BROADCASTS_READ)
+        broadcast = self.act(
+            lambda tenant_id: reading.find(tenant_id=tenant_id, broadcast_id=broadcast_id)
+        )
+        if broadcast is None:
+            raise missing()
+        rows = outcomes.as_csv(broadcast, in_full=Scope.RAW_READ in self.actor.scopes)
+        disposition = f'attachment; filename="broadcast-{broadcast.id}.csv"'
+        return StreamingHttpResponse(
+            rows, headers={"Content-Type": "text/csv", "Content-Disposition": disposition}
+        )
+
+
+def _content(request: Request) -> bytes:
+    """Return the file: the body itself, or the part ``file`` of a form."""
+    given = request.data
+    if isinstance(given, bytes):
+        return given
+    file = request.FILES.get("file")
+    if file is None:
+        raise UnableToBroadcast(
+            BroadcastErrorCode.INVALID_INPUT, "file",
+            "Send the file as the body (Content-Type: text/csv), or as the part file of a form.",
+        )  # fmt: skip
+    content: bytes = file.read()
+    return content
+
+
+def _handle(error: Exception, context: object) -> Response:
+    if not isinstance(error, UnableToBroadcast):
+        return failures.handle(error, context)
+    refusal: dict[str, object] = {
+        "code": error.code.value, "field": error.field, "message": error.message,
+    }  # fmt: skip
+    body: dict[str, object] = {"error": refusal}
+    if isinstance(error, UnusableRows):
+        body["report"] = dataclasses.asdict(error.report)
+    return Response(body, status=STATUSES.get(error.code, 422))

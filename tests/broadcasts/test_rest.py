@@ -1,0 +1,163 @@
+"""Lists in and outcomes out, over HTTP."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import HttpResponse
+from django.test import Client
+
+from messaging.models import Broadcast, BroadcastRecipient, Message
+from tests.broadcasts.conftest import draft, fill, people, phone, start, template
+from tests.conftest import Cast
+from tests.graphql.conftest import key_with
+from workspaces.scopes import Scope
+
+
+def ask(caller: Cast | str, broadcast: Broadcast, what: str, **more: Any) -> HttpResponse:
+    """Ask with a key, a cast's own unless given."""
+    key = caller if isinstance(caller, str) else caller.api_key
+    use = Client().post if more else Client().get
+    path = f"/api/v1/broadcasts/{broadcast.id}/{what}"
+    return use(path, headers={"Authorization": f"Bearer {key}"}, **more)
+
+
+def upload(caller: Cast | str, broadcast: Broadcast, content: bytes, query: str = "") -> Any:
+    return ask(
+        caller,
+        broadcast,
+        f"recipients{query}",
+        data=content,
+        content_type="text/csv; charset=utf-8",
+    )
+
+
+def outcomes(caller: Cast | str, broadcast: Broadcast) -> list[dict[str, str]]:
+    response = ask(caller, broadcast, "outcomes.csv")
+    assert response["Content-Type"] == "text/csv"
+    return list(csv.DictReader(io.StringIO(response.getvalue().decode())))
+
+
+@pytest.fixture
+def broadcast(acme: Cast) -> Broadcast:
+    template(acme)
+    return draft(acme)
+
+
+def test_it_takes_a_list_and_replaces_it(acme: Cast, broadcast: Broadcast) -> None:
+    for count in (3, 2):
+        answer = upload(acme, broadcast, people(count) + people(1).split(b"\n")[1])
+
+        assert answer.status_code == 200
+        assert (answer.json()["added"], answer.json()["total"]) == (count, count)
+        assert answer.json()["duplicates"] == [{"position": count + 2, "first": 2}]
+    assert BroadcastRecipient.objects.count() == 2
+
+
+def test_it_says_which_lines_cannot_be_taken(acme: Cast, broadcast: Broadcast) -> None:
+    content = people(1) + b"082,r,x\n"
+
+    refused = upload(acme, broadcast, content)
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "INVALID_ROWS")
+    assert refused.json()["report"]["problems"][0]["position"] == 3
+    assert upload(acme, broadcast, content, "?skip_invalid=true").json()["problem_count"] == 1
+
+
+def test_it_takes_a_form_of_any_size_without_writing_it_to_a_file(
+    acme: Cast, broadcast: Broadcast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("numbers were written to a file")
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    content = b"phone,reference,1\n" + b"\n".join(
+        f"{phone(n)},{'r' * 100},{'x' * 1_000}".encode() for n in range(3_000)
+    )
+
+    file = SimpleUploadedFile("list.csv", content, "text/csv")
+    answer = ask(acme, broadcast, "recipients", data={"file": file})
+
+    assert (len(content) > 3_200_000, answer.json()["added"]) == (True, 3_000)
+    assert ask(acme, broadcast, "recipients", data={"x": "y"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        ({"state": "RUNNING"}, 409, "WRONG_STATE"),
+        ({"tenant_id": "0198c0de-0000-7000-8000-000000000000"}, 404, "NOT_FOUND"),
+    ],
+)
+def test_it_refuses_with_a_status_that_says_why(
+    acme: Cast, broadcast: Broadcast, change: dict, status: int, code: str
+) -> None:
+    Broadcast.objects.update(**change)
+
+    answer = upload(acme, broadcast, people(1))
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+def test_it_needs_a_header_a_length_and_a_type(acme: Cast, broadcast: Broadcast, settings) -> None:
+    assert upload(acme, broadcast, b"name\nx\n").json()["error"]["code"] == "UNUSABLE_LIST"
+    json = ask(acme, broadcast, "recipients", data="{}", content_type="application/json")
+    assert json.status_code == 415
+    settings.SIGMA_BROADCAST_MAX_BYTES = 100
+    assert upload(acme, broadcast, people(50)).status_code == 413
+
+
+def test_it_needs_permission_and_the_right_tenant(
+    acme: Cast, globex: Cast, broadcast: Broadcast
+) -> None:
+    read, write = (
+        key_with(acme.tenant, s) for s in (Scope.BROADCASTS_READ, Scope.BROADCASTS_WRITE)
+    )
+
+    assert upload("wrong", broadcast, people(1)).status_code == 401
+    assert upload(read, broadcast, people(1)).status_code == 403
+    assert ask(write, broadcast, "outcomes.csv").status_code == 403
+    assert upload(globex, broadcast, people(1)).status_code == 404
+    assert ask(globex, broadcast, "outcomes.csv").status_code == 404
+
+
+def test_it_tells_what_became_of_every_row(acme: Cast, broadcast: Broadcast, now: datetime) -> None:
+    content = people(2) + f"{phone(9)},=cmd(),\nx".encode()[:-1]
+    fill(broadcast, content.replace(b"ref-0", b"@SUM(A1)"))
+    start(broadcast, now, skip_invalid=True)
+    error = {"code": 131026, "message": "Message undeliverable"}
+    Message.objects.filter(text__contains="Person 0").update(
+        status="failed", delivery={"failed_at": "2026-03-01T12:00:00+00:00", "errors": [error]}
+    )
+
+    first, second, third = outcomes(acme, broadcast)
+
+    assert (first["line"], first["reference"], first["phone"]) == ("2", "'@SUM(A1)", phone(0))
+    assert (first["status"], first["error_code"]) == ("failed", "131026")
+    assert first["failed_at"] == "2026-03-01T12:00:00+00:00"
+    assert (second["state"], second["status"]) == ("QUEUED", "queued")
+    assert second["message_id"] == str(Message.objects.get(status="queued").id)
+    assert (third["state"], third["code"]) == ("REFUSED", "TEMPLATE_PARAMETERS")
+    assert third["reference"] == "'=cmd()"
+
+
+def test_it_masks_numbers_unless_the_key_may_read_originals(
+    acme: Cast, broadcast: Broadcast
+) -> None:
+    fill(broadcast, people(1))
+
+    (row,) = outcomes(key_with(acme.tenant, Scope.BROADCASTS_READ), broadcast)
+
+    assert row["phone"] == "+99XXXXXXXXXX"
+
+
+def test_it_streams_page_after_page(acme: Cast, broadcast: Broadcast) -> None:
+    fill(broadcast, people(2_000))
+
+    assert [row["line"] for row in outcomes(acme, broadcast)] == [str(n + 2) for n in range(2_000)]
