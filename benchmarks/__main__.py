@@ -21,12 +21,13 @@ from benchmarks import (
     purging,
     reading,
     report,
+    sending,
     steady,
     storing,
 )
 from benchmarks.report import Figure
 
-PARTS = ("accept", "store", "steady", "read", "mount", "purge")
+PARTS = ("accept", "store", "steady", "read", "mount", "purge", "send")
 
 
 def main() -> int:
@@ -66,6 +67,9 @@ def _parts(
         ),
         "mount": lambda: mounting.measure(ours, seconds=seconds),
         "purge": lambda: purging.measure(ours, callbacks=50_000 if quick else 1_000_000),
+        "send": lambda: sending.measure(
+            ours, running, messages=10_000 if quick else 30_000, backlog=100_000
+        ),
     }  # fmt: skip
 
 

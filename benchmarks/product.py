@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,14 @@ class Product:
         log = self.home / "worker.log"
         log.write_text("")
         server = Server(program.argv, env=self.env, log=log)
+        return server.wait_until(lambda: "ready" in log.read_text())
+
+    def sending(self, env: Mapping[str, str]) -> Server:
+        """Start the sending worker in another environment; return it when it takes tasks."""
+        program = next(one for one in programs.workers(env) if one.name == "sending")
+        log = self.home / "sending.log"
+        log.write_text("")
+        server = Server(program.argv, env=env, log=log)
         return server.wait_until(lambda: "ready" in log.read_text())
 
     def spec(self, base_url: str, *, count: int) -> Spec:

@@ -120,20 +120,21 @@ def store(statuses: Sequence[Reported], people: People, added: Sequence[MessageK
     ordered = [rows[identity][1] for identity in sorted(rows)]
     fresh = {tuple(result) for result in bulk.run(INSERT, COLUMNS, ordered)}
     settled = settling.settle(((incoming, event) for _, incoming, event in statuses), people)
-    added = [*added, *(MessageKey(*key) for key in settled)]
-    pending: dict[MessageKey, list[Receipt]] = {key: [] for key in added}
+    pending = _stored([*added, *(MessageKey(*key) for key in settled)])
     for identity, (position, row, event) in rows.items():
         if identity not in fresh:
             duplicates.add(position)
         elif not row.participant.startswith(PAYMENT):
             pending.setdefault(row.message, []).append(_receipt(event))
-    _project(pending, added)
+    _project(pending)
     return duplicates
 
 
 def catch_up(keys: Sequence[MessageKey]) -> None:
     """Apply receipts that were there before their messages had the platform's id."""
-    _project({key: [] for key in keys}, keys)
+    stored = _stored(keys)
+    if stored:
+        _project(stored)
 
 
 def _row(incoming: Incoming, event: StatusUpdate, people: People) -> _Row:
@@ -160,9 +161,15 @@ def _receipt(event: StatusUpdate) -> Receipt:
     return Receipt(event.status, event.timestamp, errors, event.pricing)
 
 
-def _project(pending: dict[MessageKey, list[Receipt]], added: Sequence[MessageKey]) -> None:
-    for row in bulk.run(STORED, KEY_COLUMNS, sorted(added)):
-        pending[MessageKey(row[0], row[1])].append(Receipt(*row[2:]))
+def _stored(keys: Sequence[MessageKey]) -> dict[MessageKey, list[Receipt]]:
+    """Return the receipts that are kept of messages, by message."""
+    found: dict[MessageKey, list[Receipt]] = {}
+    for row in bulk.run(STORED, KEY_COLUMNS, sorted(keys)):
+        found.setdefault(MessageKey(row[0], row[1]), []).append(Receipt(*row[2:]))
+    return found
+
+
+def _project(pending: Mapping[MessageKey, list[Receipt]]) -> None:
     changed, moved = [], []
     messages = [_Message(*row) for row in bulk.run(MESSAGES, KEY_COLUMNS, sorted(pending))]
     for message in messages:

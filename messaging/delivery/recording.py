@@ -7,58 +7,65 @@ webhook may have been faster: then the message is settled already, and never goe
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from random import Random
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
 
 from messaging import receipts
 from messaging.delivery import consequences, writing
-from messaging.delivery.attempts import Attempt, Fate, GivenBack, Result, facts_of, fate_of
+from messaging.delivery.attempts import Attempt, Fate, Result, facts_of, fate_of
 from messaging.receipts import MessageKey
 from messaging.settling import seal_id
 from workspaces import bulk, identity, keys
 from workspaces.channels import Accepted
 from workspaces.keys import TenantHasNoKeys
 
-ATTEMPT_COLUMNS = ("id uuid", "attempt int2")
-# In the order of ids, as everybody who changes messages.
-LOCK = """
-SELECT m.id, m.status, m.delivery FROM {rows} JOIN messages m ON m.id = r.id
-WHERE m.attempts = r.attempt AND m.platform_message_id IS NULL
-  AND m.status IN ('sending', 'unknown')
-ORDER BY m.id FOR UPDATE OF m
-"""
-# The platform's id might be taken: by a copy of the message that came another way.
+# Both lock in the order of ids, as everybody who changes messages. An answer may come after the end
+# of its lease; that the platform took the message settles it all the same. The platform's id might
+# be taken: by a copy of the message that came another way.
 ACCEPT_COLUMNS = (
-    "id uuid", "status text", "delivery jsonb", "platform_message_id text", "sealed_id bytea",
-    "day date",
+    "id uuid", "attempt int2", "status text", "at text", "platform_message_id text",
+    "sealed_id bytea", "day date",
 )  # fmt: skip
 ACCEPT = """
-UPDATE messages m SET status = r.status, delivery = r.delivery, sealed_request = NULL,
-    lease_until = NULL, delivery_day = r.day, sealed_id = r.sealed_id,
+WITH mine AS MATERIALIZED (
+    SELECT m.id, r.status, r.at, r.platform_message_id, r.sealed_id, r.day
+    FROM {rows} JOIN messages m ON m.id = r.id
+    WHERE m.attempts = r.attempt AND m.status IN ('sending', 'unknown')
+      AND m.platform_message_id IS NULL
+    ORDER BY m.id FOR UPDATE OF m
+)
+UPDATE messages m SET status = mine.status, sealed_request = NULL, lease_until = NULL,
+    delivery = (m.delivery - 'last_error') || jsonb_build_object('accepted_at', mine.at),
+    delivery_day = mine.day, sealed_id = mine.sealed_id,
     platform_message_id = CASE WHEN EXISTS (
         SELECT FROM messages o WHERE o.workspace_id = m.workspace_id
-          AND o.platform_message_id = r.platform_message_id
-    ) THEN NULL ELSE r.platform_message_id END
-FROM {rows} WHERE m.id = r.id
+          AND o.platform_message_id = mine.platform_message_id
+    ) THEN NULL ELSE mine.platform_message_id END
+FROM mine WHERE m.id = mine.id
 RETURNING m.id, m.workspace_id, m.platform_message_id
 """
-MOVE_COLUMNS = ("id uuid", "status text", "delivery jsonb", "next_attempt_at timestamptz")
+MOVE_COLUMNS = (
+    "id uuid", "attempt int2", "status text", "facts jsonb", "next_attempt_at timestamptz",
+)  # fmt: skip
 MOVE = """
-UPDATE messages m SET status = r.status, delivery = r.delivery, lease_until = NULL,
-    next_attempt_at = r.next_attempt_at,
-    sealed_request = CASE WHEN r.status = 'failed' THEN NULL ELSE m.sealed_request END
-FROM {rows} WHERE m.id = r.id
+WITH mine AS MATERIALIZED (
+    SELECT m.id, r.status, r.facts, r.next_attempt_at
+    FROM {rows} JOIN messages m ON m.id = r.id
+    WHERE m.attempts = r.attempt AND m.status = 'sending' ORDER BY m.id FOR UPDATE OF m
+)
+UPDATE messages m SET status = mine.status, lease_until = NULL,
+    delivery = m.delivery || mine.facts, next_attempt_at = mine.next_attempt_at,
+    sealed_request = CASE WHEN mine.status = 'failed' THEN NULL ELSE m.sealed_request END
+FROM mine WHERE m.id = mine.id
+RETURNING m.id
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of one attempt, and when."""
 
     attempt: Attempt
@@ -66,12 +73,7 @@ class Outcome:
     at: datetime
 
 
-class _Row(NamedTuple):
-    """A message as it stands, locked."""
-
-    id: UUID
-    status: str
-    delivery: dict[str, Any]
+Ended = tuple[Outcome, Fate]
 
 
 def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> None:
@@ -81,68 +83,30 @@ def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> Non
         django.db.OperationalError, django.db.InterfaceError: the database is away; nothing was
             written.
     """
-    by_id = {outcome.attempt.message_id: outcome for outcome in outcomes}
-    with transaction.atomic():
-        rows = [
-            _Row(*row)
-            for row in bulk.run(
-                LOCK, ATTEMPT_COLUMNS, sorted((o.attempt.message_id, o.attempt.number)
-                                              for o in outcomes),
-            )
-        ]  # fmt: skip
-        changes = [
-            change
-            for row in rows
-            if (change := _change(row, by_id[row.id], now=now, chance=chance)) is not None
-        ]
-        _accept(changes)
-        _move(changes)
-        _tell(changes, now=now)
-        consequences.follow([(c.outcome.attempt, c.fate) for c in changes], now=now)
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    outcome: Outcome
-    fate: Fate
-    delivery: dict[str, Any]
-    next_attempt_at: datetime | None
-
-
-def _change(row: _Row, outcome: Outcome, *, now: datetime, chance: Random) -> _Change | None:
-    """Return what to write, or ``None`` where the answer came after the lease had ended, and is not
-    the platform's id.
-    """
-    if row.status == "unknown" and not isinstance(outcome.result, Accepted):
-        return None
     most = settings.SIGMA_SEND_MAX_ATTEMPTS
-    fate = fate_of(outcome.result, outcome.attempt, now=now, most_attempts=most, chance=chance)
-    delivery = dict(row.delivery)
-    key = f"{fate.status}_at"
-    if fate.status != "queued":
-        delivery["accepted_at" if fate.status == "held" else key] = outcome.at.isoformat()
-    if fate.error is None and not isinstance(outcome.result, GivenBack):
-        delivery.pop("last_error", None)
-    elif fate.error is not None:
-        facts = facts_of(fate.error)
-        delivery.update({"errors": [facts]} if fate.status == "failed" else {"last_error": facts})
-    again = now + timedelta(seconds=fate.wait) if fate.status == "queued" else None
-    return _Change(outcome, fate, delivery, again)
+    fates = [
+        (o, fate_of(o.result, o.attempt, now=now, most_attempts=most, chance=chance))
+        for o in outcomes
+    ]
+    with transaction.atomic():
+        _accept(fates)
+        moved = _move(fates, now)
+        _tell(moved, now)
+        consequences.follow([(outcome.attempt, fate) for outcome, fate in moved], now=now)
 
 
-def _accept(changes: Iterable[_Change]) -> None:
+def _accept(fates: Sequence[Ended]) -> None:
     rows = []
-    for change in changes:
-        result, attempt = change.outcome.result, change.outcome.attempt
-        if isinstance(result, Accepted):
-            day = change.outcome.at.date()
-            digest, sealed = _identify(attempt, result.platform_message_id, day)
+    for outcome, fate in fates:
+        if isinstance(outcome.result, Accepted):
+            attempt, day = outcome.attempt, outcome.at.date()
+            digest, sealed = _identify(attempt, outcome.result.platform_message_id, day)
             rows.append((
-                attempt.message_id, change.fate.status, writing.encoded(change.delivery), digest,
+                attempt.message_id, attempt.number, fate.status, outcome.at.isoformat(), digest,
                 sealed, day,
             ))  # fmt: skip
-    settled = bulk.run(ACCEPT, ACCEPT_COLUMNS, rows)
-    receipts.catch_up([MessageKey(workspace, digest) for _, workspace, digest in settled if digest])
+    accepted = bulk.run(ACCEPT, ACCEPT_COLUMNS, rows)
+    receipts.catch_up([MessageKey(one, digest) for _, one, digest in accepted if digest])
 
 
 def _identify(attempt: Attempt, wamid: str, day: date) -> tuple[str | None, bytes | None]:
@@ -155,28 +119,36 @@ def _identify(attempt: Attempt, wamid: str, day: date) -> tuple[str | None, byte
     return digest, seal_id(cipher, attempt.tenant_id, attempt.message_id, wamid)
 
 
-def _move(changes: Iterable[_Change]) -> None:
+def _move(fates: Sequence[Ended], now: datetime) -> list[Ended]:
+    """Write down what was not accepted; return what was still to be written."""
+    others = {o.attempt.message_id: (o, f) for o, f in fates if not isinstance(o.result, Accepted)}
     rows = [
-        (
-            change.outcome.attempt.message_id, change.fate.status,
-            writing.encoded(change.delivery), change.next_attempt_at,
-        )
-        for change in changes
-        if not isinstance(change.outcome.result, Accepted)
-    ]  # fmt: skip
-    bulk.run(MOVE, MOVE_COLUMNS, rows)
+        (one, outcome.attempt.number, fate.status, _facts(outcome, fate), _again_at(fate, now))
+        for one, (outcome, fate) in others.items()
+    ]
+    return [others[row[0]] for row in bulk.run(MOVE, MOVE_COLUMNS, rows)]
 
 
-def _tell(changes: Iterable[_Change], *, now: datetime) -> None:
-    writing.tell(
-        [
-            (
-                attempt.message_id, attempt.tenant_id, attempt.workspace_id, change.fate.status,
-                [change.fate.error.code] if change.fate.error else [],
+def _facts(outcome: Outcome, fate: Fate) -> str:
+    facts: dict[str, object] = {}
+    if fate.status != "queued":
+        facts[f"{fate.status}_at"] = outcome.at.isoformat()
+    if fate.error is not None:
+        error = facts_of(fate.error)
+        facts |= {"errors": [error]} if fate.status == "failed" else {"last_error": error}
+    return writing.encoded(facts)
+
+
+def _again_at(fate: Fate, now: datetime) -> datetime | None:
+    return now + timedelta(seconds=fate.wait) if fate.status == "queued" else None
+
+
+def _tell(moved: Iterable[Ended], now: datetime) -> None:
+    changes = []
+    for (attempt, _, _), fate in moved:
+        if fate.status != "queued":
+            codes = [fate.error.code] if fate.error else []
+            changes.append(
+                (attempt.message_id, attempt.tenant_id, attempt.workspace_id, fate.status, codes)
             )
-            for change in changes
-            if change.fate.status != "queued"
-            for attempt in (change.outcome.attempt,)
-        ],
-        now=now,
-    )  # fmt: skip
+    writing.tell(changes, now=now)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -40,6 +40,8 @@ TURN_SECONDS = 5.0
 LINGER_SECONDS = 1.0
 # Between two claims: shorter than slots are given ahead, so that a number's row has no gaps.
 PAUSE_SECONDS = 0.05
+# How often a busy turn renews its key, and looks for read marks.
+SELDOM_SECONDS = 0.5
 # After the broker or the database was away.
 AWAY_SECONDS = 1.0
 AWAY = (OperationalError, InterfaceError, RedisError)
@@ -53,6 +55,7 @@ class Sender:
         self._claims = Claims(chance=self._chance)
         self._performer = Performer()
         self._busy: Counter[UUID] = Counter()
+        self._looked = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._claimer = ThreadPoolExecutor(1, thread_name_prefix="claims")
         self._recorder = Recorder(chance=self._chance)
@@ -90,7 +93,7 @@ class Sender:
         total, started = 0, time.monotonic()
         idle_since = started
         while (now := time.monotonic()) - started < TURN_SECONDS:
-            count = await self._claim()
+            count = await self._claim(slot)
             if count is None:
                 await asyncio.sleep(AWAY_SECONDS)
                 BELL.release(slot)
@@ -98,7 +101,6 @@ class Sender:
             total += count
             if count or self._tasks:
                 idle_since = now
-                await self._in_thread(lambda: BELL.stay(slot))
             elif slot > 0 or now - idle_since > LINGER_SECONDS:
                 return total + await self._leave(slot)
             if slot + 1 < settings.SIGMA_SEND_LOOPS and self._free() < count:
@@ -112,7 +114,7 @@ class Sender:
     async def _leave(self, slot: int) -> int:
         """Remove the key first, then look once more: who commits after that look rings again."""
         await self._in_thread(lambda: BELL.release(slot))
-        count = await self._claim() or 0
+        count = await self._claim(None) or 0
         if count:
             await self._in_thread(lambda: BELL.ring(slot))
         return count
@@ -120,21 +122,15 @@ class Sender:
     def _free(self) -> int:
         return int(settings.SIGMA_SEND_CONCURRENCY) - len(self._tasks)
 
-    async def _claim(self) -> int | None:
+    async def _claim(self, slot: int | None) -> int | None:
         """Claim what is due, as far as there are places, and begin to send it; ``None`` if the
         broker or the database is away: the rows stay owed, the sweep comes back.
         """
-        places = self._free()
+        places, busy = self._free(), dict(self._busy)
         if places <= 0:
             return 0
-        busy, most = dict(self._busy), int(settings.SIGMA_SEND_CONCURRENCY)
         try:
-            claimed = await self._in_thread(
-                lambda: self._claims.claim(places, busy, most=most, now=datetime.now(UTC))
-            )
-            marks = await self._in_thread(
-                lambda: reads.claim(self._claims.lines, now=datetime.now(UTC))
-            )
+            claimed, marks = await self._in_thread(lambda: self._look(places, busy, slot))
         except AWAY as error:
             logger.warning("whatsapp sending put off", extra={"error": type(error).__name__})
             await self._in_thread(connections.close_all)
@@ -144,6 +140,20 @@ class Sender:
         for mark in marks:
             self._begin(mark.workspace_id, self._mark(mark))
         return len(claimed) + len(marks)
+
+    def _look(
+        self, places: int, busy: Mapping[UUID, int], slot: int | None
+    ) -> tuple[list[Claimed], list[reads.Mark]]:
+        """Claim, in the thread for it. A turn that goes on keeps its key."""
+        now, most = datetime.now(UTC), int(settings.SIGMA_SEND_CONCURRENCY)
+        claimed = self._claims.claim(places, busy, most=most, now=now)
+        marks: list[reads.Mark] = []
+        if slot is None or time.monotonic() - self._looked > SELDOM_SECONDS:
+            self._looked = time.monotonic()
+            marks = reads.claim(self._claims.lines, now=now)
+            if slot is not None and (claimed or marks or busy):
+                BELL.stay(slot)
+        return claimed, marks
 
     def _begin(self, number: UUID, work: Coroutine[object, object, None]) -> None:
         self._busy[number] += 1

@@ -1,0 +1,1 @@
+"""What benchmarks of sending share: a simulated Meta in a process of its own, and owed messages."""

@@ -1,0 +1,77 @@
+"""The rows of owed messages; imported where Django is set up."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from benchmarks.outgoing.owed import CHUNK, Order, Owed
+from messaging.delivery.bell import BELL
+from messaging.delivery.claims import PLACE
+from messaging.models import NumberState
+from workspaces import bulk, keys, provisioning, secrets
+from workspaces.envelope import associated_data
+from workspaces.ids import uuid7
+from workspaces.models import SecretKind, Tenant, Workspace
+
+CONTACTS = """
+INSERT INTO contacts (id, tenant_id, display_name, username)
+SELECT r.id, r.tenant_id, '', '' FROM {rows}
+"""
+MESSAGES = """
+INSERT INTO messages (id, tenant_id, workspace_id, contact_id, direction, source, type, text,
+                      timestamp_utc, status, sealed_request, next_attempt_at, delivery)
+SELECT r.id, r.tenant_id, r.workspace_id, r.contact_id, 'OUTBOUND', 'API', 'text', 'Hello', r.now,
+       'queued', r.sealed_request, r.now, '{}'
+FROM {rows}
+"""
+COLUMNS = (
+    "id uuid", "tenant_id uuid", "workspace_id uuid", "contact_id uuid", "sealed_request bytea",
+    "now timestamptz",
+)  # fmt: skip
+
+
+def fill(order: Order) -> Owed:
+    """Make what is missing and store the messages."""
+    workspace = _workspace(order)
+    now, tenant_id = datetime.now(UTC), workspace.tenant_id
+    cipher = keys.field_cipher(tenant_id)
+    for start in range(0, order.count, CHUNK):
+        numbers = range(start, min(order.count, start + CHUNK))
+        people = [(uuid7(), tenant_id) for _ in numbers]
+        bulk.run(CONTACTS, ("id uuid", "tenant_id uuid"), people)
+        rows = []
+        for number, (contact_id, _) in zip(numbers, people, strict=True):
+            message_id = uuid7()
+            body = json.dumps({
+                "messaging_product": "whatsapp", "recipient_type": "individual",
+                "to": f"+{order.first_phone + number}", "type": "text",
+                "text": {"body": "Hello"}, "biz_opaque_callback_data": str(message_id),
+            }).encode()  # fmt: skip
+            sealed = cipher.seal(body, associated_data(tenant_id, PLACE, message_id))
+            rows.append((message_id, tenant_id, workspace.id, contact_id, sealed, now))
+        bulk.run(MESSAGES, COLUMNS, rows)
+    if order.rings:
+        BELL.ring()
+    return Owed(str(tenant_id), str(workspace.id))
+
+
+def _workspace(order: Order) -> Workspace:
+    tenant = Tenant.objects.filter(slug=order.slug).first()
+    if tenant is None:
+        tenant = provisioning.create_tenant(slug=order.slug, name=order.slug)
+    found = Workspace.objects.filter(tenant=tenant, external_id=order.phone_number_id).first()
+    if found is not None:
+        return found
+    workspace = provisioning.create_workspace(
+        tenant_id=tenant.id, name="sales", external_id=order.phone_number_id,
+        waba_id=order.waba_id,
+    )  # fmt: skip
+    for kind, value in (
+        (SecretKind.ACCESS_TOKEN, order.access_token), (SecretKind.APP_SECRET, order.app_secret),
+    ):  # fmt: skip
+        secrets.add(tenant=tenant, kind=kind, value=value)
+    NumberState.objects.create(
+        workspace=workspace, tenant_id=tenant.id, throughput_level=order.throughput
+    )
+    return workspace
