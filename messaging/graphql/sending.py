@@ -72,7 +72,11 @@ def request_of(actor: Actor, given: Mapping[str, Any]) -> SendRequest:
         UnableToSend: it is not one.
         workspaces.access.NotAllowed: only whoever manages sending may force.
     """
-    plain = {name: _plain(value) for name, value in given.items() if name != "template_parameters"}
+    try:
+        plain = {name: _plain(v) for name, v in given.items() if name != "template_parameters"}
+    except RecursionError:
+        code = refusals.SendErrorCode.INVALID_INPUT
+        raise UnableToSend(code, "interactive", "This is nested too deeply.") from None
     if given.get("template_parameters") is not None:
         try:
             plain["template_parameters"] = write(parameters_of(given["template_parameters"]))

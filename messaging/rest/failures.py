@@ -30,6 +30,7 @@ FAILURES: dict[type[Exception], tuple[int, str]] = {
     NotAllowed: (403, "FORBIDDEN"),
     TenantRequired: (400, "TENANT_REQUIRED"),
     RequestDataTooBig: (413, "BAD_REQUEST"),
+    RecursionError: (400, "BAD_REQUEST"),
     exceptions.ParseError: (400, "BAD_REQUEST"),
     exceptions.MethodNotAllowed: (405, "BAD_REQUEST"),
     exceptions.NotAcceptable: (406, "BAD_REQUEST"),
@@ -39,6 +40,7 @@ FAILURES: dict[type[Exception], tuple[int, str]] = {
 }
 IN_WORDS: dict[type[Exception], str] = {
     RequestDataTooBig: "The request is too large.",
+    RecursionError: "The body is nested too deeply.",
     exceptions.ParseError: "The body is not JSON.",
     exceptions.UnsupportedMediaType: "Send JSON: Content-Type: application/json.",
     OperationalError: "The database cannot be reached, or took too long; try again.",
