@@ -1,6 +1,6 @@
 """The outbox: what tenants' apps are told, written by the transaction that made it happen.
 
-An event holds ids, states and codes, never a phone number or a text (``EVENT_TYPES`` says which).
+An event holds ids, states and codes, never a phone number or a text (``event_types`` says which).
 Where no subscription wants it nothing is written; whoever watches live is told all the same.
 """
 
@@ -18,49 +18,11 @@ from msgspec import json
 
 from workspaces import bulk
 from workspaces.bells import Bell
+from workspaces.event_types import EVENT_TYPES
 from workspaces.ids import uuid7
 from workspaces.live import Item, Notice, publisher
 
 BELL = Bell("events", task="events.deliver", queue="events")
-
-
-class EventType(NamedTuple):
-    """What an event means, and what each field of its ``data`` holds."""
-
-    description: str
-    data: Mapping[str, str]
-
-
-WORKSPACE = {"workspace_id": "The workspace (phone number)."}
-MESSAGE = {"message_id": "The message's UUID.", **WORKSPACE}
-TEST = "event.test"
-EVENT_TYPES: Mapping[str, EventType] = {
-    "message.received": EventType(
-        "A customer's message arrived and was stored.",
-        {**MESSAGE, "contact_id": "The sender, where known.", "type": "Meta's type of message."},
-    ),
-    "message.status": EventType(
-        "A message of the business moved on: sent, delivered, read, played, failed and so on.",
-        {**MESSAGE, "status": "The new status.", "error_codes": "Meta's codes, where it failed."},
-    ),
-    "template.updated": EventType(
-        "A message template was added, changed or removed.",
-        {
-            "template_id": "The template's UUID.",
-            "waba_id": "Meta's id of its WhatsApp Business Account.",
-            "name": "Its name.",
-            "language": "Its language.",
-            "status": "Its status, in Meta's word; DELETED: Meta has it no more.",
-            "category": "Its category, in Meta's word.",
-            "quality": "Its quality, in Meta's word; empty: not told.",
-        },
-    ),
-    "broadcast.updated": EventType("A broadcast changed its state.", {}),
-    "sending.paused": EventType("Sending stopped, and why.", {}),
-    "sending.resumed": EventType("Sending goes on.", {}),
-    "number.updated": EventType("Facts of a phone number changed: quality, limit, status.", {}),
-    TEST: EventType("You asked for it with `sendTestEvent`.", {"subscription_id": "Its receiver."}),
-}
 
 SUBSCRIPTIONS = """
 SELECT id, tenant_id, types FROM event_subscriptions
@@ -81,8 +43,8 @@ SELECT tenant_id, event_id, subscription_id, now() FROM owed ORDER BY event_id
 """
 
 
-class UnknownEventType(ValueError):
-    """An event of a type that is not in ``EVENT_TYPES``."""
+class UnknownEvent(ValueError):
+    """An event, or a field of its data, that is not in ``EVENT_TYPES``: it could be a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +76,10 @@ def emit(events: Sequence[Event]) -> None:
     Costs one query where nobody subscribed.
 
     Raises:
-        UnknownEventType: not in ``EVENT_TYPES``.
+        UnknownEvent: its type or a field of its data is not in ``EVENT_TYPES``.
     """
     for event in events:
-        if event.type not in EVENT_TYPES:
-            raise UnknownEventType(f"{event.type!r} is not a type of event; see EVENT_TYPES.")
+        _check(event)
     announce({event.tenant_id for event in events}, lambda: events)
 
 
@@ -166,6 +127,15 @@ class _Once:
         if self._made is None:
             self._made = [_notice(event) for event in self._make()]
         return self._made
+
+
+def _check(event: Event) -> None:
+    known = EVENT_TYPES.get(event.type)
+    if known is None:
+        raise UnknownEvent(f"{event.type!r} is not a type of event; see EVENT_TYPES.")
+    if not event.data.keys() <= known.data.keys():
+        more = ", ".join(sorted(event.data.keys() - known.data.keys()))
+        raise UnknownEvent(f"{event.type} has no field {more}; see EVENT_TYPES.")
 
 
 def _notice(event: Event) -> Notice:

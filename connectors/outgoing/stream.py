@@ -23,7 +23,7 @@ from connectors.outgoing.hub import Hub, Watcher
 from connectors.outgoing.visitors import Visitor, identify
 from connectors.webhooks.requests import Receive, Scope, Send
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
-from workspaces.outbox import EVENT_TYPES
+from workspaces.event_types import EVENT_TYPES
 
 logger = logging.getLogger("sigma.whatsapp.events")
 

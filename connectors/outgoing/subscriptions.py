@@ -13,7 +13,7 @@ from connectors.outgoing import reach
 from connectors.outgoing.addresses import UnusableAddress
 from connectors.outgoing.delivering import policy
 from connectors.outgoing.refusals import EventErrorCode, UnableToSubscribe
-from workspaces import event_secrets, outbox
+from workspaces import event_secrets, event_types, outbox
 from workspaces.event_secrets import SigningSecret
 from workspaces.ids import uuid7
 from workspaces.live import Item, Notice
@@ -151,7 +151,7 @@ def send_test(*, tenant_id: UUID, subscription_id: UUID, now: datetime) -> UUID:
     """
     row = find(tenant_id=tenant_id, subscription_id=subscription_id)
     require_active(row)
-    item = Item(uuid7(), outbox.TEST, now, {"subscription_id": str(row.id)})
+    item = Item(uuid7(), event_types.TEST, now, {"subscription_id": str(row.id)})
     outbox.owe([Notice(tenant_id, item)], [outbox.Subscription(row.id, tenant_id, ())])
     return item.id
 
@@ -192,11 +192,11 @@ def _url(url: str) -> str:
 
 def _types(types: Sequence[str]) -> list[str]:
     for name in types:
-        if name not in outbox.EVENT_TYPES:
+        if name not in event_types.EVENT_TYPES:
             raise UnableToSubscribe(
                 EventErrorCode.UNKNOWN_TYPE, "types",
                 f"{name[:64]!r} is not a type of event; there are: "
-                f"{', '.join(sorted(outbox.EVENT_TYPES))}.",
+                f"{', '.join(sorted(event_types.EVENT_TYPES))}.",
             )  # fmt: skip
     return sorted(set(types))
 

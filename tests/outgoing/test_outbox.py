@@ -56,6 +56,11 @@ def test_it_writes_an_event_once_and_a_delivery_for_each_who_wants_it(
     )  # fmt: skip
 
 
-def test_it_refuses_a_type_that_does_not_exist(acme: Cast, now: datetime) -> None:
-    with pytest.raises(outbox.UnknownEventType, match=r"message\.recieved"):
-        outbox.emit([Event(acme.tenant.id, "message.recieved", {}, now)])
+@pytest.mark.parametrize(
+    ("type", "data"), [("message.recieved", {}), ("message.received", {"text": "Hello"})]
+)
+def test_it_refuses_what_is_not_in_the_catalogue(
+    acme: Cast, now: datetime, type: str, data: dict[str, object]
+) -> None:
+    with pytest.raises(outbox.UnknownEvent, match="EVENT_TYPES"):
+        outbox.emit([Event(acme.tenant.id, type, data, now)])

@@ -11,7 +11,7 @@ from graphql import GraphQLResolveInfo
 from connectors.outgoing import deliveries, refusals
 from connectors.outgoing.deliveries import Delivery, Page
 from messaging.graphql.connection import PageInfo
-from workspaces import models, outbox
+from workspaces import event_types, models
 from workspaces.graphql import JSON
 
 STATE_DESCRIPTIONS = {
@@ -129,7 +129,7 @@ def connection_of(page: Page, *, after: str | None) -> EventDeliveryConnection:
 
 def catalogue() -> list[EventType]:
     """Return every type of event."""
-    known = outbox.EVENT_TYPES.items()
+    known = event_types.EVENT_TYPES.items()
     return [EventType(name=name, description=kind.description) for name, kind in known]
 
 

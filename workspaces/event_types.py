@@ -1,0 +1,70 @@
+"""The events that tenants' apps can subscribe to, and what the ``data`` of each may hold.
+
+Ids, states and codes: whoever receives an event asks for the rest with his API key. What is not
+listed here cannot be sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class EventType(NamedTuple):
+    """What an event means, and what each field of its ``data`` holds."""
+
+    description: str
+    data: Mapping[str, str]
+
+
+NUMBER = {"workspace_id": "the workspace (phone number)"}
+MESSAGE = {"message_id": "the message's UUID", **NUMBER}
+PAUSE = {"workspace_id": "the number; null: all numbers", "code": "Meta's code"}
+TEST = "event.test"
+EVENT_TYPES: Mapping[str, EventType] = {
+    "message.received": EventType(
+        "A customer's message arrived and was stored.",
+        {
+            **MESSAGE,
+            "contact_id": "the sender, where known",
+            "type": "Meta's type: text, image, reaction, edit …",
+        },
+    ),
+    "message.status": EventType(
+        "A message of the business moved on: accepted, sent, delivered, read, played, failed, "
+        "unknown, cancelled.",
+        {**MESSAGE, "status": "the new status", "error_codes": "Meta's codes, where it failed"},
+    ),
+    "template.updated": EventType(
+        "A message template was added, changed or deleted.",
+        {
+            "template_id": "the template's UUID",
+            "waba_id": "its WhatsApp Business Account",
+            "name": "its name",
+            "language": "its locale",
+            "status": "Meta's status, or DELETED",
+            "category": "Meta's category",
+            "quality": "Meta's quality score",
+        },
+    ),
+    "broadcast.updated": EventType(
+        "A broadcast changed its state.",
+        {"broadcast_id": "the broadcast's UUID", **NUMBER, "state": "the new state"},
+    ),
+    "sending.paused": EventType("Sending stopped; messages wait.", PAUSE),
+    "sending.resumed": EventType("Sending goes on.", PAUSE),
+    "number.updated": EventType(
+        "Facts of a phone number changed.",
+        {
+            **NUMBER,
+            "status": "Meta's status",
+            "quality_rating": "Meta's rating",
+            "messaging_limit": "Meta's tier",
+            "throughput_level": "Meta's level",
+            "can_send": "AVAILABLE, LIMITED or BLOCKED",
+        },
+    ),
+    TEST: EventType(
+        "You asked for it with `sendTestEvent`.", {"subscription_id": "who receives it"}
+    ),
+}
