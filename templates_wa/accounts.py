@@ -84,12 +84,11 @@ def claim(*, now: datetime) -> TemplateSync | None:
     return row
 
 
-def workspace_of(account: TemplateSync) -> Workspace | None:
-    """Return a workspace through which the account can be read."""
+def workspace_of(*, tenant_id: UUID, waba_id: str) -> Workspace | None:
+    """Return an active workspace through which the account can be reached."""
     rows = Workspace.objects.filter(
-        tenant_id=account.tenant_id, waba_id=account.waba_id, is_active=True,
-        tenant__status=TenantStatus.ACTIVE,
-    )  # fmt: skip
+        tenant_id=tenant_id, waba_id=waba_id, is_active=True, tenant__status=TenantStatus.ACTIVE
+    )
     return rows.order_by("id").first()
 
 

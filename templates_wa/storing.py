@@ -76,6 +76,19 @@ def store(
     )
 
 
+def put(*, tenant_id: UUID, waba_id: str, fact: TemplateFacts, now: datetime) -> Template:
+    """Store one template that Meta just made, under the account's lock; return its row."""
+    row = Template.objects.filter(
+        tenant_id=tenant_id, waba_id=waba_id, name=fact.name, language=fact.language
+    ).first() or Template(
+        tenant_id=tenant_id, waba_id=waba_id, name=fact.name, language=fact.language
+    )
+    row.status_at = row.quality_at = row.category_at = None
+    _take(row, fact, now)
+    row.save()
+    return row
+
+
 def lock(tenant_id: UUID, waba_id: str) -> None:
     """Keep other writers of an account's templates out until the transaction ends."""
     with connection.cursor() as cursor:

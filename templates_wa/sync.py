@@ -93,7 +93,7 @@ def _fetched(workspace: Workspace, now: datetime, name: str | None) -> Iterator[
 
 
 def _run(account: TemplateSync, now: datetime) -> None:
-    workspace = accounts.workspace_of(account)
+    workspace = accounts.workspace_of(tenant_id=account.tenant_id, waba_id=account.waba_id)
     if workspace is None:
         accounts.forget(account)
         return

@@ -20,7 +20,7 @@ DOOR_NAMES |= {"template_calls", "transport"}
 DOORS = {f"connectors.cloud_api.{name}" for name in DOOR_NAMES}
 # Values and rules without a database: others may rely on them anywhere.
 TEMPLATES = {"button_values", "definitions", "events", "header_values", "parameters", "problems"}
-TEMPLATES |= {"rendering", "validation"}
+TEMPLATES |= {"draft_parts", "drafts", "rendering", "validation"}
 WORDS = {"messaging.events", "messaging.statuses"} | {f"templates_wa.{n}" for n in TEMPLATES}
 
 

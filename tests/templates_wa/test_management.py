@@ -1,0 +1,196 @@
+"""Templates are created, edited and deleted at the platform, and in the catalogue at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from templates_wa import drafts, management
+from templates_wa.management import TemplateErrorCode, UnableToManage
+from templates_wa.models import Template, TemplateSync
+from templates_wa.sync import sync
+from tests.conftest import Cast
+from tests.templates_wa.account import Platform, fact, in_catalogue
+from workspaces.channels import ChannelError, OutcomeUnknown, Rejected, TemplateDraft, Unavailable
+
+BODY: dict[str, Any] = {
+    "type": "BODY", "text": "Hello {{1}}, welcome!", "example": {"body_text": [["Ada"]]}
+}  # fmt: skip
+SECOND = timedelta(seconds=1)
+
+
+def draft(**parts: Any) -> TemplateDraft:
+    return TemplateDraft(**{
+        "name": "welcome", "language": "en", "category": "UTILITY", "components": (BODY,), **parts
+    })  # fmt: skip
+
+
+def said(*components: dict[str, Any], **parts: Any) -> list[str]:
+    given = draft(components=components or (BODY,), **parts)
+    return [p.message for p in drafts.problems(
+        name=given.name, language=given.language, category=given.category,
+        parameter_format=given.parameter_format, components=given.components,
+    )]  # fmt: skip
+
+
+def button(**parts: Any) -> dict[str, Any]:
+    return {"type": "BUTTONS", "buttons": [{"type": "URL", "text": "Go", **parts}]}
+
+
+def header(**parts: Any) -> dict[str, Any]:
+    return {"type": "HEADER", "format": "TEXT", **parts}
+
+
+@pytest.mark.parametrize(
+    ("components", "said_is"),
+    [
+        ([header(text="Hi")], "components: no BODY was given, 1 is expected"),
+        ([BODY, BODY], "components: 2 BODY were given, 1 is allowed"),
+        ([{**BODY, "text": "{{1}} is here"}],
+         "body: the text begins or ends with a variable (Meta: 2388299)"),
+        ([{**BODY, "text": "Hi {{2}}!"}],
+         "body: variables are numbered {{1}}, {{2}} … without a gap"),
+        ([{"type": "BODY", "text": "Hi {{1}} and {{2}}!", "example": {"body_text": [["a"]]}}],
+         "body: 1 examples were given for 2 variables: example.body_text"),
+        ([{"type": "BODY", "text": "x" * 1025}],
+         "body: the text has 1025 characters, 1024 are allowed"),
+        ([BODY, header(format="IMAGE")],
+         "header: the IMAGE needs an example: example.header_handle of an upload to Meta"),
+        ([BODY, header(text="x" * 61)], "header: the text has 61 characters, 60 are allowed"),
+        ([BODY, {"type": "FOOTER", "text": "Bye {{1}}"}], "footer: a footer has no variables"),
+        ([BODY, {"type": "BUTTONS", "buttons": []}],
+         "buttons: 0 buttons were given, 1 to 10 are expected"),
+        ([BODY, button(url="https://x.example", text="y" * 26)],
+         "button[0]: the text has 26 characters, 25 are allowed"),
+        ([BODY, button(url="https://x.example/{{1}}/y", example=["a"])],
+         "button[0]: a URL has at most one variable, and at its end"),
+        ([BODY, button(url="https://x.example/{{1}}")],
+         "button[0]: the URL's variable needs an example"),
+        ([BODY, {"type": "CAROUSEL", "cards": [{"components": [header(text="Hi")]}]}],
+         "carousel: 1 cards were given, 2 to 10 are expected"),
+        ([BODY, {"type": "FOOTER", "text": "Bye"}, {"type": "LIMITED_TIME_OFFER"}],
+         "components: a limited-time offer has no FOOTER"),
+    ],
+)  # fmt: skip
+def test_it_says_what_meta_would_refuse(components: list[dict[str, Any]], said_is: str) -> None:
+    assert said(*components) == [said_is]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [{"name": "Welcome!"}, {"language": "english"}, {"category": "SPAM"},
+     {"parameter_format": "ROMAN"}],
+)  # fmt: skip
+def test_it_checks_the_names(parts: dict[str, str]) -> None:
+    (field,) = parts
+    (message,) = said(**parts)
+
+    assert message.startswith(f"{field}: ")
+
+
+def test_it_accepts_what_meta_accepts() -> None:
+    named = {
+        "type": "BODY", "text": "Hi {{first}}!",
+        "example": {"body_text_named_params": [{"param_name": "first", "example": "Ada"}]},
+    }  # fmt: skip
+    otp = {"type": "BUTTONS", "buttons": [{"type": "OTP", "otp_type": "COPY_CODE"}]}
+    assert said() == []
+    assert said(named, parameter_format="NAMED") == []
+    assert said({"type": "BODY"}, otp, category="AUTHENTICATION") == []
+    assert said(BODY, {"type": "OF_A_LATER_VERSION"}) == []
+
+
+@pytest.fixture
+def synced(acme: Cast, globex: Cast, platform: Platform, rung: Any, now: datetime) -> Template:
+    """Return acme's template; globex has one of the same name."""
+    for cast in (acme, globex):
+        platform.accounts[cast.workspace.waba_id] = [fact(), fact("welcome", "de")]
+        sync(cast.workspace, now=now)
+    platform.asked.clear()
+    return Template.objects.get(tenant_id=acme.tenant.id, language="en")
+
+
+def refused(call: Callable[[], object]) -> management.Refusal:
+    with pytest.raises(UnableToManage) as caught:
+        call()
+    return caught.value.refusals[0]
+
+
+def creating(cast: Cast, now: datetime, **parts: Any) -> Callable[[], Template]:
+    return lambda: management.create(
+        tenant_id=cast.tenant.id, workspace_id=cast.workspace.id, draft=draft(**parts), now=now
+    )
+
+
+@pytest.mark.usefixtures("rung")
+def test_it_creates(acme: Cast, globex: Cast, platform: Platform, now: datetime) -> None:
+    made = creating(acme, now)()
+
+    assert (made.status, made.components) == ("PENDING", [BODY])
+    assert platform.asked == [("create", "welcome", "en")]
+    assert in_catalogue(globex) == {}
+
+
+def test_it_asks_the_platform_only_for_what_can_be(
+    acme: Cast, globex: Cast, platform: Platform, synced: Template, now: datetime
+) -> None:
+    assert refused(creating(acme, now)).code == "DUPLICATE"
+    assert refused(creating(acme, now, name="No!")).code == "INVALID_TEMPLATE"
+    foreign = {"tenant_id": globex.tenant.id, "template_id": synced.id, "now": now}
+    assert refused(lambda: management.delete(**foreign, all_languages=True)).code == (
+        "TEMPLATE_NOT_FOUND"
+    )
+    assert platform.asked == []
+
+
+def test_it_edits_and_sends_nothing_until_meta_is_asked_again(
+    acme: Cast, platform: Platform, synced: Template, now: datetime
+) -> None:
+    management.edit(
+        tenant_id=acme.tenant.id, template_id=synced.id, components=[BODY], ttl_seconds=None,
+        now=now + SECOND,
+    )  # fmt: skip
+
+    assert in_catalogue(acme) == {("welcome", "en"): "PENDING", ("welcome", "de"): "APPROVED"}
+    assert platform.asked == [("edit", synced.platform_template_id)]
+    assert TemplateSync.objects.get(tenant_id=acme.tenant.id).due_at < now + 60 * SECOND
+    again = {"components": [BODY], "ttl_seconds": None, "now": now}
+    ids = {"tenant_id": acme.tenant.id, "template_id": synced.id}
+    assert refused(lambda: management.edit(**ids, **again)).code == "NOT_EDITABLE"
+
+
+@pytest.mark.parametrize(("every", "left"), [(False, {("welcome", "de")}), (True, set())])
+def test_it_deletes(
+    acme: Cast, globex: Cast, synced: Template, now: datetime, every: bool, left: set[Any]
+) -> None:
+    ids = {"tenant_id": acme.tenant.id, "template_id": synced.id}
+
+    gone = management.delete(**ids, all_languages=every, now=now + SECOND)
+
+    assert (gone, set(in_catalogue(acme))) == (2 - len(left), left)
+    assert len(in_catalogue(globex)) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Rejected(100, "No.", details="Why", trace_id="T1"), TemplateErrorCode.PLATFORM_REJECTED),
+        (Unavailable("Away."), TemplateErrorCode.PLATFORM_UNAVAILABLE),
+        (OutcomeUnknown("Who knows."), TemplateErrorCode.OUTCOME_UNKNOWN),
+    ],
+)
+def test_it_hands_on_what_the_platform_says(
+    acme: Cast, platform: Platform, synced: Template, now: datetime, error: ChannelError, code: str
+) -> None:
+    platform.error = error
+
+    refusal = refused(creating(acme, now, name="other"))
+
+    assert (refusal.code, refusal.message) == (code, error.message)
+    assert (refusal.platform_code or 0, refusal.details) == (error.code, error.details)
+    assert ("other", "en") not in in_catalogue(acme)
+    due = TemplateSync.objects.get(tenant_id=acme.tenant.id).due_at < now + 60 * SECOND
+    assert due is isinstance(error, OutcomeUnknown)
