@@ -61,6 +61,11 @@ UNFOLD: dict[str, object] = {
                 _item("Template events", "description", "templates_wa_templateeventrow"),
             ),
             _group(
+                "Sending",
+                _item("Numbers", "sim_card", "messaging_numberstate"),
+                _item("Sending pauses", "pause_circle", "messaging_sendingpause"),
+            ),
+            _group(
                 "Callbacks",
                 _item("Pending", "hourglass_empty", "connectors_webhookpending"),
                 _item("Dead and quarantined", "report", "connectors_webhookdead"),
