@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+NANO = 1_000_000_000
+
 
 @dataclass(slots=True)
 class Bucket:
@@ -15,24 +17,26 @@ class Bucket:
 
     rate: float
     burst: int
-    _full_at: float = 0.0
+    # In whole nanoseconds: a thousand additions to a float of this size would drift.
+    _full_at: int = 0
 
     def take(self, now: float) -> bool:
         """Whether one more may happen at ``now``; if so it is counted."""
-        full_at = max(self._full_at, now) + 1 / self.rate
-        # A millionth of a second of tolerance: times are floats.
-        if full_at - now > self.burst / self.rate + 1e-6:
+        moment, step = int(now * NANO), int(NANO / self.rate)
+        full_at = max(self._full_at, moment) + step
+        if full_at - moment > self.burst * step:
             return False
         self._full_at = full_at
         return True
 
     def is_full(self, now: float) -> bool:
         """Whether nothing of it is used."""
-        return self._full_at <= now
+        return self._full_at <= int(now * NANO)
 
     def wait(self, now: float) -> float:
         """Return the seconds until the next one may happen."""
-        return max(0.0, max(self._full_at, now) + (1 - self.burst) / self.rate - now)
+        moment, step = int(now * NANO), int(NANO / self.rate)
+        return max(0, max(self._full_at, moment) + step - self.burst * step - moment) / NANO
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ TICK = 0.002
 
 
 class Clock:
-    """The simulator's time in Unix seconds. It never goes back, whatever the machine's does."""
+    """The simulator's time in Unix seconds, whatever becomes of the machine's."""
 
     def __init__(self) -> None:
         self._offset = time.time() - time.monotonic()

@@ -63,7 +63,8 @@ class Request:
             GraphError: 100, neither.
         """
         kind = self.content_type.partition(";")[0].strip().lower()
-        if not self.body or kind == "multipart/form-data":
+        is_file = kind == "multipart/form-data" or self.parts[0].startswith("upload:")
+        if not self.body or is_file:
             return {}
         if kind == "application/x-www-form-urlencoded":
             return dict(parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True))

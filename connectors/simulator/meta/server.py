@@ -33,6 +33,13 @@ KEEP_ALIVE_SECONDS = 300
 class _Protocol(HttpToolsProtocol):
     """Lets the application cut a connection, which ASGI has no word for."""
 
+    def __init__(
+        self, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, object]
+    ) -> None:
+        super().__init__(config, server_state, app_state)
+        # Addresses hold numbers and proofs; the journal is the log of what came.
+        self.access_log = False
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = {ABORT: {"cut": self.transport.abort}}
@@ -75,7 +82,7 @@ async def serving(sim: Simulator, listener: socket.socket) -> AsyncIterator[None
     """Serve inside the block; at its end every connection is cut at once."""
     config = uvicorn.Config(
         Application(sim), http=_Protocol, ws="none", lifespan="off", log_config=None,
-        access_log=False, proxy_headers=False, server_header=False, date_header=False,
+        proxy_headers=False, server_header=False, date_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )  # fmt: skip
     config.load()

@@ -59,6 +59,7 @@ class Simulator:
         if world is not None:
             self._start = msgspec.json.encode(world)
         self.agenda.clear()
+        self.clock.advanced = 0.0
         self.journal.clear()
         self.rules.remove(None)
         self.emitter.clear()
