@@ -51,15 +51,17 @@ TELLING = frozenset(
     }
 )  # fmt: skip
 
+# Also of workspaces that were edited since: they may stand for another number now.
 CLAIM = """
 INSERT INTO number_states AS n (workspace_id, tenant_id, sync_due_at)
 SELECT w.id, w.tenant_id, %(lease)s
 FROM workspaces w JOIN tenants t ON t.id = w.tenant_id
 LEFT JOIN number_states s ON s.workspace_id = w.id
-WHERE w.is_active AND t.status = 'ACTIVE' AND coalesce(s.sync_due_at <= %(now)s, true)
+WHERE w.is_active AND t.status = 'ACTIVE' AND (
+    coalesce(s.sync_due_at <= %(now)s, true) OR (w.updated_at > s.synced_at AND s.sync_error = '')
+)
 ORDER BY s.sync_due_at NULLS FIRST, w.id LIMIT %(most)s
 ON CONFLICT (workspace_id) DO UPDATE SET sync_due_at = excluded.sync_due_at
-WHERE coalesce(n.sync_due_at <= %(now)s, true)
 RETURNING workspace_id
 """
 

@@ -8,6 +8,7 @@ takes a proxy from the environment; ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are h
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Mapping
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -24,14 +25,13 @@ from workspaces.channels import ChannelError, OutcomeUnknown, Unavailable
 CONNECT_SECONDS, READ_SECONDS = 5.0, 40.0
 # aiohttp's limit for waiting in its pool and connecting together.
 POOL_SECONDS = 10.0
-# A send is given up after this; whoever holds a lease on one needs more.
+# A request is given up after this; whoever holds a lease on a send needs more.
 TOTAL_SECONDS = 60.0
 # A connection the other end has just closed looks alive, and a send on it has no clear outcome:
 # keep none for long.
 KEEPALIVE_SECONDS = 5.0
 # The largest answer that is read: of a send, and of anything else (a page of templates).
 MAX_SEND_ANSWER, MAX_ANSWER = 256 * 1024, 8 * 1024 * 1024
-CHUNK = 64 * 1024
 # Meta's file hosts turn away some clients that do not look like a browser.
 HEADERS = {
     "User-Agent": "Mozilla/5.0 (compatible; SIGMA-WhatsApp-Connector)",
@@ -77,11 +77,12 @@ def call(method: str, url: str, *, headers: Mapping[str, str], content: bytes = 
         workspaces.channels.OutcomeUnknown: it may have left, and there is no whole answer.
     """
     body = bytearray()
+    end = time.monotonic() + TOTAL_SECONDS
     try:
         with blocking().stream(method, url, content=content, headers=dict(headers)) as response:
-            for chunk in response.iter_bytes(CHUNK):
+            for chunk in response.iter_bytes():
                 body += chunk
-                if len(body) > MAX_ANSWER:
+                if len(body) > MAX_ANSWER or time.monotonic() > end:
                     raise httpx.ReadError("too long")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _call_failed(error, method) from None
@@ -129,7 +130,7 @@ async def _client() -> httpx.AsyncClient:
     loop = asyncio.get_running_loop()
     client = _clients.get(loop)
     if client is None:
-        for ended in [other for other in _clients if other.is_closed()]:
+        for ended in [other for other in tuple(_clients) if other.is_closed()]:
             del _clients[ended], _lives[ended]
         life = _lives[loop] = _live(loop)
         client = _clients[loop] = await anext(life)

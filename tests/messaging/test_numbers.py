@@ -118,6 +118,17 @@ def test_it_asks_sooner_when_somebody_wants_it(
 
 
 @pytest.mark.django_db
+def test_it_asks_again_when_the_workspace_was_edited(ready: Cast, meta: Meta, now) -> None:
+    number_sync.sync_due(now=now)
+    ready.workspace.external_id = "100000000000099"
+    ready.workspace.save()
+    say(meta, ready, status="BANNED")
+
+    assert number_sync.sync_due(now=now) == 1
+    assert state_of(ready).status == "BANNED"
+
+
+@pytest.mark.django_db
 def test_it_forgets_no_wish_that_comes_while_meta_is_asked(ready: Cast, now: datetime) -> None:
     """Meta's answer may be older than the wish."""
     number_sync.sync_due(now=now)
