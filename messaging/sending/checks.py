@@ -89,7 +89,10 @@ def _check_people(drafts: Sequence[Draft], place: Place, book: Book) -> None:
     ends = window.ends(
         tenant_id=place.tenant_id, workspace_id=place.workspace.id, contact_ids=contacts
     )
-    gone = optouts.opted_out(tenant_id=place.tenant_id, contact_ids=contacts)
+    asked = {
+        d.contact_id for d in drafts if d.contact_id and d.template and d.template.is_marketing
+    }
+    gone = optouts.opted_out(tenant_id=place.tenant_id, contact_ids=asked)
     for draft in drafts:
         if draft.contact_id is not None:
             draft.window_ends = ends.get(draft.contact_id)

@@ -103,4 +103,4 @@ def _earliest(draft: Draft, held: list[SendingPause]) -> datetime | None:
     if draft.reasons or draft.times is None or any(pause.until is None for pause in held):
         return None
     ends = [pause.until for pause in held if pause.until]
-    return max(draft.times.due, *ends, *([draft.room_at] if draft.room_at else []))
+    return max([draft.times.due, *ends, *([draft.room_at] if draft.room_at else [])])

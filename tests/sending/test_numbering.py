@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workspaces.numbering import (
@@ -19,6 +19,7 @@ DIGITS = st.from_regex(r"[1-9][0-9]{6,14}", fullmatch=True)
 SEPARATORS = st.text(" -().\u2011\u00a0", max_size=2)
 
 
+@settings(max_examples=50)
 @given(DIGITS, st.lists(SEPARATORS, min_size=15, max_size=15))
 def test_it_reads_a_number_however_it_is_separated(digits: str, separators: list[str]) -> None:
     written = "+" + "".join(a + b for a, b in zip(separators, digits, strict=False))
