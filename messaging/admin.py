@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from messaging import admin_sending
+from messaging import admin_broadcasts, admin_sending
 from messaging.models import Contact, Media, Message, MessageStatus
 from workspaces.admin.base import ReadOnlyAdmin
 from workspaces.admin.filters import ArrivedFilter, RecordedFilter, TenantFilter, WorkspaceFilter
@@ -24,7 +24,10 @@ else:
     from unfold.contrib.filters.admin import DropdownFilter
 
 # Django looks for admin pages in this module only.
-__all__ = ["ContactAdmin", "MediaAdmin", "MessageAdmin", "MessageStatusAdmin", "admin_sending"]
+__all__ = [
+    "ContactAdmin", "MediaAdmin", "MessageAdmin", "MessageStatusAdmin", "admin_broadcasts",
+    "admin_sending",
+]  # fmt: skip
 
 PREVIEW = 80
 # The types people look for; asking the table for its distinct types would read all of it.

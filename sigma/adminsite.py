@@ -62,6 +62,7 @@ UNFOLD: dict[str, object] = {
             ),
             _group(
                 "Sending",
+                _item("Broadcasts", "campaign", "messaging_broadcast"),
                 _item("Numbers", "sim_card", "messaging_numberstate"),
                 _item("Sending pauses", "pause_circle", "messaging_sendingpause"),
             ),

@@ -19,6 +19,7 @@ LISTS = (
     "messaging_message",
     "messaging_messagestatus",
     "messaging_media",
+    "messaging_broadcast",
     "templates_wa_templateeventrow",
     "connectors_webhookpending",
     "connectors_webhookdead",

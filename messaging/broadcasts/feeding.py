@@ -31,7 +31,6 @@ from workspaces.scope import tenant_scope
 CHUNK = 500
 WINDOW_SECONDS = 10
 EXPIRED = ("EXPIRED", "The broadcast expired before the message was sent.")
-STALE = "Meta refused a message that the template as last synced allows; it is synced again."
 
 
 class Obstacle(Exception):
@@ -71,12 +70,11 @@ def _feed(broadcast: Broadcast, now: datetime, size: int) -> bool:
     in_hand = waiting.in_hand(broadcast)
     room = window(broadcast) - in_hand
     rows = taking.pending(broadcast, limit=max(1, min(size, room)))
-    if not rows:
-        if not in_hand:
-            move(broadcast, BroadcastState.COMPLETED, now=now)
+    if not rows and not in_hand:
+        move(broadcast, BroadcastState.COMPLETED, now=now)
         return False
     delay = _delay(broadcast, now)
-    if delay or room <= 0:
+    if delay or room <= 0 or not rows:
         explain(broadcast, delay, now=now)
         return False
     marks, delay = _queue(broadcast, rows, now)
@@ -91,12 +89,11 @@ def _delay(broadcast: Broadcast, now: datetime) -> str:
     Raises:
         UnableToBroadcast: the template or the workspace may not be used any more.
     """
+    check_sendable(broadcast)
     paused = open_pauses(
         tenant_id=broadcast.tenant_id, workspace_id=broadcast.workspace_id, now=now
     ).first()
-    if paused is not None:
-        return paused.reason
-    return STALE if check_sendable(broadcast).stale_at is not None else ""
+    return "" if paused is None else paused.reason
 
 
 def _queue(broadcast: Broadcast, rows: Sequence[Opened], now: datetime) -> tuple[list[Mark], str]:

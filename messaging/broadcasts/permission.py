@@ -12,6 +12,11 @@ from templates_wa.models import Template
 from workspaces.models import Workspace
 
 CLOUD_API = "CLOUD_API"
+# What one message was refused for, the others would be, too.
+STALE = (
+    "Meta refused a message that the template as last synced allows. It is synced again just now; "
+    "have a look at it then."
+)
 
 
 def check_workspace(*, tenant_id: UUID, workspace_id: UUID) -> Workspace:
@@ -61,9 +66,12 @@ def check_sendable(broadcast: Broadcast) -> Template:
     """
     workspace = check_workspace(tenant_id=broadcast.tenant_id, workspace_id=broadcast.workspace_id)
     try:
-        return _find(workspace, broadcast.template_name, broadcast.language)
+        template = _find(workspace, broadcast.template_name, broadcast.language)
     except UnableToFind as error:
         raise _refused(error) from None
+    if template.stale_at is not None:
+        raise UnableToBroadcast(BroadcastErrorCode.TEMPLATE_NOT_SENDABLE, "template_name", STALE)
+    return template
 
 
 def _find(workspace: Workspace, name: str, language: str | None) -> Template:

@@ -245,15 +245,16 @@ def test_it_pauses_itself_when_the_template_changed(running: Broadcast, now: dat
     assert "no longer fits the template: body: 1 parameter was given" in running.reason
 
 
-def test_it_waits_while_its_template_is_stale(running: Broadcast, now: datetime) -> None:
+def test_it_pauses_itself_when_meta_refuses_what_the_template_allows(
+    running: Broadcast, now: datetime
+) -> None:
     Template.objects.update(stale_at=now)
-    deliver_all(running)
-    tend(running, now)
-    assert (running.state, counts(running).pending) == ("RUNNING", 20)
-    assert "synced again" in running.reason
 
-    Template.objects.update(stale_at=None)
-    assert (counts(tend(running, now)).pending, running.reason) == (10, "")
+    tend(running, now)
+
+    assert (running.state, counts(running).queued) == ("PAUSED", 10)
+    assert "It is synced again" in running.reason
+    assert not Message.objects.exclude(next_attempt_at=None).exists()
 
 
 def test_it_waits_while_its_number_is_paused_and_says_why(
