@@ -2,6 +2,7 @@
 
 PORT ?= 8000
 SENDER_PORT ?= 8081
+SIMULATOR_PORT ?=
 HOST ?= 127.0.0.1
 UV ?= uv
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
@@ -21,8 +22,9 @@ types consistency migrations schema: export PYTHONWARNINGS := ignore:Got an erro
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36mmake %-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-up: env ## Start everything here until Ctrl-C (PORT=8000 SENDER_PORT=8081)
-	@$(BIN)/python -m sigma.up --host $(HOST) --port $(PORT) --sender-port $(SENDER_PORT)
+up: env ## Start everything here until Ctrl-C (PORT=8000 SIMULATOR_PORT=8090)
+	@$(BIN)/python -m sigma.up --host $(HOST) --port $(PORT) --sender-port $(SENDER_PORT) \
+		$(addprefix --simulator-port ,$(SIMULATOR_PORT))
 
 test: env-dev ## Run the tests (ARGS="-k name" for some of them)
 	@$(BIN)/python -m pytest -n 2 $(ARGS)

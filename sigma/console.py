@@ -15,6 +15,8 @@ COLOURS = {
     "worker": "green",
     "maintenance": "yellow",
     "beat": "magenta",
+    "sending": "bright_green",
+    "simulator": "bright_black",
     "postgres": "blue",
     "valkey": "red",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from sigma.engines import state
 from sigma.supervisor import Program
@@ -27,6 +28,13 @@ def manage(name: str, env: Mapping[str, str], *arguments: str) -> Program:
     """Return a management command to run to its end."""
     manage_py = str(state.REPOSITORY / "manage.py")
     return Program(name=name, argv=(sys.executable, manage_py, *arguments), env=env)
+
+
+def simulator(env: Mapping[str, str], port: int, log: Path) -> Program:
+    """Return Meta as the demo sees it; what it says goes to a file."""
+    manage_py = str(state.REPOSITORY / "manage.py")
+    argv = (sys.executable, manage_py, "simulate", "meta", "--demo", "--port", str(port))
+    return Program(name="simulator", argv=argv, env=env, log=log)
 
 
 def workers(env: Mapping[str, str]) -> list[Program]:

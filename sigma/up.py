@@ -9,14 +9,15 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sigma import caller, door, programs, welcome
+from sigma import caller, door, programs, simulated, welcome
 from sigma.console import Terminal
 from sigma.engines import postgres, state, valkey
 from sigma.engines.engine import Engine, EngineFailed, UnableToStart
-from sigma.supervisor import Child, Program, Supervisor
+from sigma.supervisor import Child, Program, StepFailed, Supervisor
 
 ENGINE_SECONDS = 60.0
 UNWANTED_ADVICE = (
@@ -30,11 +31,14 @@ UNWANTED_ADVICE = (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Where to listen, and which address to tell the demo tenant for the sender service."""
+    """Where to listen, which address to tell the demo tenant for the sender service, and where to
+    simulate Meta (``None``: nowhere, sends go to ``SIGMA_GRAPH_URL``).
+    """
 
     host: str
     port: int
     sender_port: int
+    simulator_port: int | None
 
     @property
     def base_url(self) -> str:
@@ -46,12 +50,17 @@ class Options:
         """Return the address of the sender service."""
         return f"http://127.0.0.1:{self.sender_port}"
 
+    @property
+    def simulator_url(self) -> str:
+        """Return the address of the simulator; empty where there is none."""
+        return simulated.url(self.simulator_port) if self.simulator_port else ""
+
 
 def main() -> int:
     """Run until a signal comes; return the exit code."""
-    options, terminal = _options(), Terminal()
-    folder = state.home(os.environ)
+    terminal, folder = Terminal(), state.home(os.environ)
     try:
+        options = _options()
         with door.only_one(folder), door.listening(options.host, options.port) as listener:
             supervisor = Supervisor(terminal, folder / "pids.json")
             asyncio.run(_until_stopped(options, terminal, supervisor, listener))
@@ -95,18 +104,41 @@ async def _start(
     began, folder = time.monotonic(), state.home(os.environ)
     urls = await _engines(folder, terminal, supervisor)
     env = _environment(options, folder, urls)
+    state.remember_graph(folder, env["SIGMA_GRAPH_URL"] if options.simulator_port else "")
     with terminal.step("Database migrated"):
         await supervisor.run(programs.manage("migrate", env, "migrate", "--no-input"))
     with terminal.step("Demo tenant ready"):
-        addresses = ("--base-url", options.base_url, "--sender-url", options.sender_url)
+        addresses = (
+            "--base-url", options.base_url, "--sender-url", options.sender_url,
+            "--simulator-url", options.simulator_url,
+        )  # fmt: skip
         await supervisor.run(programs.manage("create_demo", env, "create_demo", *addresses))
+    if options.simulator_port:  # before those who talk to it, to be stopped after them
+        log = folder / "simulator.log"
+        supervisor.start(programs.simulator(env, options.simulator_port, log))
     with terminal.step("Web, workers and beat started"):
         supervisor.start(*programs.workers(env))
         supervisor.start(programs.beat(env))
         supervisor.start(programs.web(env, listener.fileno()))
         await door.until_healthy(options.port)
+    if options.simulator_port:
+        with terminal.step("Simulator of Meta ready"):
+            await simulated.until_subscribed(options.simulator_port, folder)
+        await _read_templates(terminal, supervisor, env)
     welcome.show(terminal, folder=folder, base_url=options.base_url)
     terminal.note(f"Started in {time.monotonic() - began:.1f} s.\n")
+
+
+async def _read_templates(
+    terminal: Terminal, supervisor: Supervisor, env: Mapping[str, str]
+) -> None:
+    """Read the demo's templates at once; where that fails, the schedule does it a little later."""
+    sync = programs.manage("sync_templates", env, "sync_templates", "--tenant", "demo")
+    try:
+        with terminal.step("Templates read"):
+            await supervisor.run(sync)
+    except StepFailed as error:
+        terminal.problem(f"The templates are not there yet. {error}")
 
 
 async def _engines(folder: Path, terminal: Terminal, supervisor: Supervisor) -> state.Urls:
@@ -165,6 +197,8 @@ def _environment(options: Options, folder: Path, urls: state.Urls) -> dict[str, 
         "DATABASE_URL": urls.database_url,
         "REDIS_URL": urls.redis_url,
     }
+    if options.simulator_port:
+        ours["SIGMA_GRAPH_URL"] = simulated.graph_url(options.simulator_port)
     return {**defaults, **os.environ, **ours}
 
 
@@ -173,8 +207,19 @@ def _options() -> Options:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8000, help="port of the web server")
     parser.add_argument("--sender-port", type=int, default=8081, help="port of the sender service")
+    parser.add_argument(
+        "--simulator-port", type=int,
+        help=f"port of the simulated Meta ({simulated.USUAL_PORT}, or another if that is taken)",
+    )  # fmt: skip
     chosen = parser.parse_args()
-    return Options(host=chosen.host, port=chosen.port, sender_port=chosen.sender_port)
+    # Who names a Graph API means it: Meta's own, or a simulator of his.
+    given = os.environ.get("SIGMA_GRAPH_URL", "").strip()
+    return Options(
+        host=chosen.host,
+        port=chosen.port,
+        sender_port=chosen.sender_port,
+        simulator_port=None if given else simulated.choose_port(chosen.simulator_port),
+    )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,12 @@ QUERY = (
     "orderBy: { timestamp: DESC }) "
     "{ nodes { id text sender { displayName platformUserId } timestampUtc } } }"
 )
+PERSON = "+1234567890"
+MUTATION = (
+    'mutation { sendWhatsAppMessage(input: { workspaceId: "%s" '
+    f'recipientPhone: "{PERSON}" templateName: "welcome_message" '
+    'templateParams: ["John"] }) { success messageId errors { message } } }'
+)
 SIGN = (
     'import hmac,json;secret=json.load(open({demo}))["app_secret"].encode();'
     'print(hmac.new(secret,open({sample},"rb").read(),"sha256").hexdigest())'
@@ -30,6 +36,7 @@ def show(terminal: Terminal, *, folder: Path, base_url: str) -> None:
     demo = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
     sample = folder / "sample.json"
     write_private(sample, json.dumps(_callback(demo), indent=2) + "\n")
+    simulator = demo["simulator_url"]
     terminal.facts(
         "SIGMA is up",
         {
@@ -39,11 +46,16 @@ def show(terminal: Terminal, *, folder: Path, base_url: str) -> None:
             "User": f"{demo['admin_user']}  (password: {demo['admin_password']})",
             "Callback URL": demo["callback_url"],
             "Verify token": demo["verify_token"],
+            "Sends go to": f"a simulator, {simulator}" if simulator else demo["graph_url"],
             "All of it": str(folder / "demo.json"),
         },
     )
-    terminal.paste("Send a correctly signed callback:", _send(demo, folder, sample))
-    terminal.paste("Read it back:", _read_back(demo, base_url))
+    terminal.paste("Take in a correctly signed callback:", _send(demo, folder, sample))
+    terminal.paste("Read it back:", _ask(demo, base_url, QUERY % demo["workspace_id"]))
+    if simulator:
+        send = _ask(demo, base_url, MUTATION % demo["workspace_id"])
+        terminal.paste("Send a template to somebody simulated, who reads it in two seconds:", send)
+        terminal.paste("Have him answer:", _answer(demo))
     terminal.note("\nCtrl-C stops everything; the data stay.\n")
 
 
@@ -88,8 +100,19 @@ def _send(demo: Mapping[str, str], folder: Path, sample: Path) -> str:
     )
 
 
-def _read_back(demo: Mapping[str, str], base_url: str) -> str:
-    body = json.dumps({"query": QUERY % demo["workspace_id"]})
+def _answer(demo: Mapping[str, str]) -> str:
+    body = {"phone_number_id": demo["phone_number_id"], "from": PERSON, "text": "Thank you!"}
+    return " \\\n  ".join(
+        [
+            f"curl -sS {demo['simulator_url']}/sim/inbound",
+            "-H 'Content-Type: application/json'",
+            f"-d {shlex.quote(json.dumps(body))}",
+        ]
+    )
+
+
+def _ask(demo: Mapping[str, str], base_url: str, document: str) -> str:
+    body = json.dumps({"query": document})
     return " \\\n  ".join(
         [
             f"curl -sS {base_url}/graphql",

@@ -53,8 +53,18 @@ class _Visit:
     notes: list[str] = field(default_factory=list)
 
 
-def ensure(*, home: Path, base_url: str, sender_url: str, now: datetime) -> Demo:
+def ensure(
+    *,
+    home: Path,
+    base_url: str,
+    sender_url: str,
+    now: datetime,
+    graph_url: str = "",
+    simulator_url: str = "",
+) -> Demo:
     """Create or complete the demo tenant and write its facts into ``home``.
+
+    With a ``simulator_url`` it has an access token, which only the simulator there knows.
 
     Raises:
         DemoIsBeingErased: its erasure has begun.
@@ -79,6 +89,9 @@ def ensure(*, home: Path, base_url: str, sender_url: str, now: datetime) -> Demo
             admin_user=ADMIN,
             admin_password=_admin_password(visit),
             sender_url=sender_url.rstrip("/"),
+            access_token=_access_token(tenant, visit, is_simulated=bool(simulator_url)),
+            graph_url=graph_url,
+            simulator_url=simulator_url.rstrip("/"),
         )
     return Demo(facts, demo_facts.write(home, facts), visit.notes)
 
@@ -119,6 +132,17 @@ def _verify_token(tenant: Tenant, visit: _Visit) -> str:
     known = visit.known.verify_token if visit.known else ""
     return _still_valid(tenant, SecretKind.VERIFY_TOKEN, known, visit) or _new_secret(
         tenant, SecretKind.VERIFY_TOKEN, random.token_urlsafe(32)
+    )
+
+
+def _access_token(tenant: Tenant, visit: _Visit, *, is_simulated: bool) -> str:
+    kind = SecretKind.ACCESS_TOKEN
+    if not is_simulated:  # Meta would refuse it, and what is sent with it
+        TenantSecret.objects.filter(tenant=tenant, kind=kind, label=LABEL).delete()
+        return ""
+    known = visit.known.access_token if visit.known else ""
+    return _still_valid(tenant, kind, known, visit) or _new_secret(
+        tenant, kind, f"EAA{random.token_hex(40)}"
     )
 
 

@@ -28,13 +28,19 @@ class DemoFacts:
     admin_user: str
     admin_password: str = field(repr=False)
     sender_url: str
+    # Empty where sends go to Meta itself: no token was made up for that.
+    access_token: str = field(default="", repr=False)
+    graph_url: str = ""
+    simulator_url: str = ""
 
 
 def read(home: Path) -> DemoFacts | None:
     """Return the facts kept in ``home``, or ``None`` where they are lost or damaged."""
     try:
         document = json.loads((home / FILE_NAME).read_text(encoding="utf-8"))
-        return DemoFacts(**{name.name: str(document[name.name]) for name in fields(DemoFacts)})
+        # A file of an earlier version lacks what was added since.
+        known = {f.name: f.default for f in fields(DemoFacts) if f.default == ""} | document
+        return DemoFacts(**{name.name: str(known[name.name]) for name in fields(DemoFacts)})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -13,10 +13,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """The two engines as URLs; ``""`` for one that is not known."""
+    """The two engines as URLs, and the Graph API where it is simulated; ``""``: not known."""
 
     database_url: str = ""
     redis_url: str = ""
+    graph_url: str = ""
 
 
 # Reserved by RFC 2606: it resolves nowhere, so the first connection fails with this name in its
@@ -48,6 +49,7 @@ def resolve(env: Mapping[str, str]) -> Urls:
     return Urls(
         given.database_url or kept.database_url or NOWHERE.database_url,
         given.redis_url or kept.redis_url or NOWHERE.redis_url,
+        kept.graph_url,
     )
 
 
@@ -55,7 +57,9 @@ def read(folder: Path) -> Urls:
     """Return what the last start wrote, or empty URLs."""
     try:
         known = json.loads((folder / "engines.json").read_text(encoding="utf-8"))
-        return Urls(str(known.get("database_url", "")), str(known.get("redis_url", "")))
+        return Urls(
+            *(str(known.get(name, "")) for name in ("database_url", "redis_url", "graph_url"))
+        )
     except (FileNotFoundError, ValueError, AttributeError):
         return Urls()
 
@@ -67,6 +71,14 @@ def remember(folder: Path, *, database_url: str = "", redis_url: str = "") -> No
         urls = replace(urls, database_url=database_url)
     if redis_url:
         urls = replace(urls, redis_url=redis_url)
+    write_private(folder / "engines.json", json.dumps(asdict(urls), indent=2) + "\n")
+
+
+def remember_graph(folder: Path, graph_url: str) -> None:
+    """Keep where the Graph API is simulated, for commands beside the running system; ``""``: it is
+    not.
+    """
+    urls = replace(read(folder), graph_url=graph_url)
     write_private(folder / "engines.json", json.dumps(asdict(urls), indent=2) + "\n")
 
 

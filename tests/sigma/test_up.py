@@ -8,13 +8,18 @@ import json
 import socket
 import subprocess
 from pathlib import Path
+from random import Random
 
 import pytest
+from graphql import parse, validate
 from rich.console import Console
 
 from connectors.cloud_api.signature import verify
-from sigma import door, welcome
+from connectors.simulator.meta.inbound import content_of
+from sigma import door, simulated, welcome
 from sigma.console import Terminal
+from sigma.engines import state
+from sigma.schema import schema
 
 DEMO = {
     "callback_url": "http://127.0.0.1:8000/webhooks/whatsapp/demo",
@@ -27,6 +32,9 @@ DEMO = {
     "admin_url": "http://127.0.0.1:8000/admin/",
     "admin_user": "admin",
     "admin_password": "password",
+    "access_token": "EAA0123456789",
+    "graph_url": "http://127.0.0.1:8090/v26.0",
+    "simulator_url": "http://127.0.0.1:8090",
 }
 # Stands in for curl: one argument a line.
 CURL = "curl() { printf '%s\\n' \"$@\"; }\n"
@@ -63,14 +71,50 @@ def test_it_sends_small_answers_at_once() -> None:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-@pytest.fixture
-def commands(tmp_path: Path) -> list[str]:
-    """The two commands that are printed, sending and reading back."""
+def test_it_simulates_meta_on_a_port_that_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        monkeypatch.setattr(simulated, "USUAL_PORT", taken)
+
+        assert simulated.choose_port(None) != taken
+        with pytest.raises(door.PortTaken, match=f"make up SIMULATOR_PORT={taken + 1}"):
+            simulated.choose_port(taken)
+    assert simulated.choose_port(taken) == simulated.choose_port(None) == taken
+
+
+def test_it_gives_up_on_a_simulator_that_sends_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(simulated, "SECONDS", 0.2)
     (tmp_path / "demo.json").write_text(json.dumps(DEMO))
+
+    with pytest.raises(simulated.NotSubscribed, match=r"simulator\.log"):
+        asyncio.run(simulated.until_subscribed(1, tmp_path))
+
+
+def test_it_tells_commands_beside_it_where_meta_is_simulated(tmp_path: Path) -> None:
+    env = {"SIGMA_HOME": str(tmp_path)}
+    state.remember(tmp_path, database_url="postgresql://here/sigma")
+    for url in ("http://127.0.0.1:8090/v26.0", ""):
+        state.remember_graph(tmp_path, url)
+
+        assert state.resolve(env).graph_url == url
+        assert state.resolve(env).database_url == "postgresql://here/sigma"
+
+
+def printed(tmp_path: Path, **changes: str) -> list[str]:
+    """Return the commands that are printed."""
+    (tmp_path / "demo.json").write_text(json.dumps(DEMO | changes))
     screen = io.StringIO()
     console = Console(file=screen, width=80, highlight=False)
     welcome.show(Terminal(console), folder=tmp_path, base_url="http://127.0.0.1:8000")
     return ["curl" + part.partition("\n\n")[0] for part in screen.getvalue().split("\ncurl")[1:]]
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> list[str]:
+    """The commands that are printed: taking in, reading back, sending, answering."""
+    return printed(tmp_path)
 
 
 def pasted(command: str) -> list[str]:
@@ -96,3 +140,28 @@ def test_it_prints_a_command_that_reads_it_back(commands: list[str]) -> None:
 
     assert f"Authorization: Bearer {DEMO['api_key']}" in arguments
     assert f'messages(workspaceId: "{DEMO["workspace_id"]}"' in json.loads(arguments[-1])["query"]
+
+
+def test_it_prints_a_command_that_sends_as_the_contract_says(commands: list[str]) -> None:
+    arguments = pasted(commands[2])
+    document = json.loads(arguments[-1])["query"]
+
+    assert f"Authorization: Bearer {DEMO['api_key']}" in arguments
+    assert validate(schema.graphql_schema, parse(document)) == []
+    for part in (DEMO["workspace_id"], "+1234567890", "welcome_message", '["John"]'):
+        assert part in document
+
+
+def test_it_prints_a_command_that_has_the_person_answer(commands: list[str]) -> None:
+    arguments = pasted(commands[3])
+    asked = json.loads(arguments[-1])
+
+    assert f"{DEMO['simulator_url']}/sim/inbound" in arguments
+    assert asked["phone_number_id"] == DEMO["phone_number_id"]
+    assert content_of(Random(0), asked)["text"] == {"body": "Thank you!"}
+
+
+def test_it_has_nobody_answer_where_meta_is_real(tmp_path: Path) -> None:
+    url = "https://graph.facebook.com/v26.0"
+
+    assert len(printed(tmp_path, simulator_url="", access_token="", graph_url=url)) == 2

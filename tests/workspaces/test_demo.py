@@ -12,19 +12,25 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import override_settings
 
-from workspaces import access, demo, demo_facts
+from workspaces import access, demo, demo_facts, secrets
 from workspaces.models import ApiKey, SecretKind, Tenant, TenantSecret, TenantStatus
 from workspaces.scopes import ALL_SCOPES
 
 KEYS = [
     "base_url", "callback_url", "tenant_id", "tenant_slug", "workspace_id", "phone_number_id",
     "waba_id", "app_secret", "verify_token", "api_key", "admin_url", "admin_user",
-    "admin_password", "sender_url",
+    "admin_password", "sender_url", "access_token", "graph_url", "simulator_url",
 ]  # fmt: skip
 
 
+SIMULATOR = "http://127.0.0.1:8090"
+
+
 def ensure(home: Path, now: datetime, base_url: str = "http://127.0.0.1:8000") -> demo.Demo:
-    return demo.ensure(home=home, base_url=base_url, sender_url="http://127.0.0.1:8081", now=now)
+    return demo.ensure(
+        home=home, base_url=base_url, sender_url="http://127.0.0.1:8081", now=now,
+        graph_url=f"{SIMULATOR}/v26.0", simulator_url=SIMULATOR,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -105,6 +111,43 @@ def test_it_renews_only_what_no_longer_works(
     assert again.notes == ["The API key was no longer valid and was made anew."]
     assert again.facts.api_key != made.facts.api_key
     assert again.facts.app_secret == made.facts.app_secret
+
+
+def test_it_has_a_token_that_the_simulator_knows(made: demo.Demo) -> None:
+    (row,) = TenantSecret.objects.filter(kind=SecretKind.ACCESS_TOKEN)
+
+    assert secrets.reveal(row) == made.facts.access_token
+    assert made.facts.access_token.startswith("EAA")
+    assert made.facts.access_token not in repr(made)
+
+
+def test_it_gives_meta_no_token_that_was_made_up(
+    made: demo.Demo, tmp_path: Path, now: datetime
+) -> None:
+    secrets.add(tenant=Tenant.objects.get(), kind=SecretKind.ACCESS_TOKEN, value="EAA-of-Meta")
+    facts = demo.ensure(
+        home=tmp_path, base_url="http://127.0.0.1:8000", sender_url="", now=now,
+        graph_url="https://graph.facebook.com/v26.0",
+    ).facts  # fmt: skip
+
+    assert (facts.access_token, facts.simulator_url) == ("", "")
+    (row,) = TenantSecret.objects.filter(kind=SecretKind.ACCESS_TOKEN)
+    assert secrets.reveal(row) == "EAA-of-Meta"
+
+
+def test_it_keeps_what_an_earlier_version_wrote(
+    made: demo.Demo, tmp_path: Path, now: datetime
+) -> None:
+    document = json.loads(made.path.read_text())
+    for name in ("access_token", "graph_url", "simulator_url"):
+        del document[name]
+    made.path.write_text(json.dumps(document))
+
+    again = ensure(tmp_path, now)
+
+    assert again.notes == []
+    assert again.facts.api_key == made.facts.api_key
+    assert TenantSecret.objects.filter(kind=SecretKind.ACCESS_TOKEN).count() == 1
 
 
 def test_it_leaves_a_changed_password_alone(made: demo.Demo, tmp_path: Path, now: datetime) -> None:

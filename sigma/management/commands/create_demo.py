@@ -20,8 +20,9 @@ class Command(BaseCommand):
         """Take the addresses under which this installation is reached."""
         parser.add_argument("--base-url", default=settings.SIGMA_PUBLIC_URL)
         parser.add_argument("--sender-url", default="http://127.0.0.1:8081")
+        parser.add_argument("--simulator-url", default="", help="of the simulator of Meta, if any")
 
-    def handle(self, *, base_url: str, sender_url: str, **_: object) -> None:
+    def handle(self, *, base_url: str, sender_url: str, simulator_url: str, **_: object) -> None:
         """Run it and say what was renewed; the facts themselves are in the file only."""
         try:
             made = demo.ensure(
@@ -29,6 +30,8 @@ class Command(BaseCommand):
                 base_url=base_url,
                 sender_url=sender_url,
                 now=timezone.now(),
+                graph_url=settings.SIGMA_GRAPH_URL,
+                simulator_url=simulator_url,
             )
         except demo.DemoIsBeingErased as error:
             raise CommandError(str(error)) from error
