@@ -6,14 +6,15 @@ import graphene
 
 from connectors import schema as connectors
 from messaging import schema as messaging
+from templates_wa import schema as templates
 from workspaces import schema as workspaces
 
 
-class Query(messaging.Query, workspaces.Query, connectors.Query):
+class Query(messaging.Query, templates.Query, workspaces.Query, connectors.Query):
     """What you may read; everything belongs to the tenant you act for."""
 
 
-class Mutation(messaging.Mutation, workspaces.Mutation, connectors.Mutation):
+class Mutation(messaging.Mutation, templates.Mutation, workspaces.Mutation, connectors.Mutation):
     """What you may change. Refusals are data (``errors`` of the payload)."""
 
 

@@ -20,7 +20,9 @@ from graphql import (
 
 # A page without first or last has this many; messaging/graphql/arguments.py is where that is so.
 DEFAULT_PAGE = 20
-PAGED = frozenset({"broadcasts", "conversations", "eventDeliveries", "messages", "optOuts"})
+PAGED = frozenset(
+    {"broadcasts", "conversations", "eventDeliveries", "messageTemplates", "messages", "optOuts"}
+)
 ITEMS = frozenset({"nodes", "edges"})
 # Fields that cost more than the object they return: counting a workspace, opening a callback.
 WEIGHTS = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,10 +22,10 @@ from sigma.graphql.documents import Documents
 from sigma.graphql.failures import Code
 from sigma.graphql.page import page
 from sigma.graphql.requests import GraphQLRequest, UnusableRequest, read
+from sigma.graphql.transactions import RequestTransaction
 from sigma.schema import schema
 from workspaces.access import Actor, NotAllowed, NotAuthenticated, TenantRequired
 from workspaces.requests import actor_of
-from workspaces.scope import tenant_scope
 
 documents = Documents(schema.graphql_schema)
 
@@ -36,6 +37,8 @@ class Context:
     """What resolvers may ask of the request (``info.context``)."""
 
     actor: Actor
+    # Leaves the transaction while a platform is asked.
+    outside: Callable[[], AbstractContextManager[None]]
     read_originals: OriginalsReader = read_originals
 
 
@@ -75,10 +78,10 @@ def _answer(request: HttpRequest, now: datetime) -> HttpResponse:
     if prepared.document is None:
         errors = [failures.with_code(error, prepared.code) for error in prepared.errors]
         return _respond(400, {"errors": errors})
-    return _execute(Context(actor), prepared.document, asked)
+    return _execute(actor, prepared.document, asked)
 
 
-def _execute(context: Context, document: DocumentNode, asked: GraphQLRequest) -> HttpResponse:
+def _execute(actor: Actor, document: DocumentNode, asked: GraphQLRequest) -> HttpResponse:
     operation = get_operation_ast(document, asked.operation_name)
     if operation is None:
         raise UnusableRequest("operationName must name one of the document's operations.")
@@ -88,11 +91,11 @@ def _execute(context: Context, document: DocumentNode, asked: GraphQLRequest) ->
         max_cost=settings.SIGMA_GRAPHQL_MAX_COST,
     )
     timeout_ms = settings.SIGMA_GRAPHQL_TIMEOUT_MS
-    with tenant_scope(context.actor.tenant_id, timeout_ms=timeout_ms):
+    with RequestTransaction(actor.tenant_id, operation, timeout_ms=timeout_ms) as request:
         result = execute_sync(
             schema.graphql_schema,
             document,
-            context_value=context,
+            context_value=Context(actor, request.left),
             variable_values=asked.variables,
             operation_name=asked.operation_name,
         )

@@ -9,9 +9,12 @@ import pytest
 
 from templates_wa import accounts
 from tests.conftest import Cast
+from tests.graphql.conftest import gql
 from tests.templates_wa.account import Platform
 from workspaces import secrets
 from workspaces.models import SecretKind
+
+__all__ = ["gql"]
 
 PLATFORM = Platform()
 
