@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from connectors.simulator.facts import NobodyToWriteTo
-from connectors.simulator.meta.seeds import templates
-from connectors.simulator.meta.world import World, single
+from connectors.simulator.meta.seeds import business
+from connectors.simulator.meta.world import World
 from workspaces import demo_facts
 
 
@@ -20,12 +20,11 @@ def of_demo(home: Path) -> World:
     if known is None:
         path = home / demo_facts.FILE_NAME
         raise NobodyToWriteTo(f"{path} is missing or incomplete. Start the demo with: make up")
-    return single(
+    return business(
         app_secret=known.app_secret,
         access_token=getattr(known, "access_token", "") or "simulated-access-token",
         verify_token=known.verify_token,
         callback_url=known.callback_url,
         waba_id=known.waba_id,
         phone_number_id=known.phone_number_id,
-        templates=templates(),
     )

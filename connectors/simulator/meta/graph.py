@@ -19,13 +19,23 @@ async def handle(sim: Simulator, request: Request) -> Answer:
         (b"facebook-api-version", request.version.encode()),
         (b"x-fb-trace-id", trace_id().encode()),
     ]
+    known = sim.journal.count
     try:
         found = _answered(sim, request, headers)
         answered = found if isinstance(found, Answer) else await found
     except GraphError as error:
+        if known == sim.journal.count:
+            _note(sim, request, error)
         answered = refusal(error)
     delay = max(answered.delay, sim.options.answer_delay_ms / 1000)
     return answered._replace(delay=delay, headers=(*answered.headers, *headers))
+
+
+def _note(sim: Simulator, request: Request, error: GraphError) -> None:
+    """Enter a message that was refused at the door: its token, its number, its JSON."""
+    if request.method == "POST" and request.parts[1:] == ["messages"]:
+        entry = sim.journal.open(time=sim.clock.now(), phone_number_id=request.parts[0])
+        entry.outcome, entry.code = "error", error.code
 
 
 def _answered(sim: Simulator, request: Request, headers: list[tuple[bytes, bytes]]) -> Answered:

@@ -12,7 +12,9 @@ KEPT = 500_000
 
 
 class Entry(msgspec.Struct, kw_only=True):
-    """One request. ``is_processed``: it took effect, so a message exists, whatever was answered.
+    """One request; of one refused at the door for its token little is known.
+
+    ``is_processed``: it took effect, so a message exists, whatever was answered.
 
     ``outcome`` is ``accepted``, ``held``, ``read`` (a read mark), ``error`` (see ``code``), or how
     the connection ended before anything happened; ``answer`` is how it was answered: ``sent``,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from connectors.simulator.meta.world import Json, Template, World, single
 
 WELCOME = "Hello {{1}}! Welcome to SIGMA Analytics."
@@ -10,15 +12,29 @@ HANDLE = "4::aW1hZ2U="
 
 def sample() -> World:
     """Return a world with one of everything, and no callback address: callbacks are only logged."""
-    return single(
+    return business(
         app_secret="simulated-app-secret", access_token="simulated-access-token",  # noqa: S106
         verify_token="simulated-verify-token", waba_id="102290129340398",  # noqa: S106
-        phone_number_id="106540352242922", templates=templates(),
+        phone_number_id="106540352242922",
     )  # fmt: skip
 
 
-def templates(first_id: int = 920_070_352_646_140) -> list[Template]:
-    """Return the templates, numbered from ``first_id``."""
+def business(
+    *, app_secret: str, access_token: str, waba_id: str, phone_number_id: str,
+    verify_token: str = "", callback_url: str = "",
+) -> World:  # fmt: skip
+    """Return the world of one business, with all the templates."""
+    return single(
+        app_secret=app_secret, access_token=access_token, waba_id=waba_id,
+        phone_number_id=phone_number_id, verify_token=verify_token, callback_url=callback_url,
+        templates=templates(waba_id),
+    )  # fmt: skip
+
+
+def templates(waba_id: str) -> list[Template]:
+    """Return the templates of an account; their ids are as much its own as they would be Meta's."""
+    digest = hashlib.blake2b(waba_id.encode(), digest_size=6).digest()
+    first_id = 10**15 + int.from_bytes(digest, "big")
     made: list[tuple[str, str, str, list[Json]]] = [
         ("welcome_message", "en", "MARKETING", [_body(WELCOME, ["John"])]),
         ("welcome_message", "de", "MARKETING", [_body("Hallo {{1}}! Willkommen.", ["Hans"])]),

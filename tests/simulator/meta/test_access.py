@@ -97,3 +97,12 @@ def test_it_describes_a_token(meta: RunningSimulator, graph: Graph) -> None:
         assert data["granular_scopes"][0]["target_ids"] == [meta.waba_id]
     unknown = graph("GET", "debug_token", params={"input_token": "x"}).json()["data"]
     assert (unknown["is_valid"], unknown["error"]["code"]) == (False, 190)
+
+
+def test_what_is_refused_at_the_door_is_in_the_journal(
+    meta: RunningSimulator, graph: Graph
+) -> None:
+    path = f"{meta.phone_number_id}/messages"
+    graph("POST", path, token="unknown", json={})
+    graph("POST", path, content=b"{")
+    assert [entry["code"] for entry in meta.control.journal()] == [190, 100]

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 
 from connectors.simulator.client import Load, Plan
 from connectors.simulator.meta.client import UnableToControl
-from connectors.simulator.meta.seeds import sample
+from connectors.simulator.meta.seeds import business, sample
 from connectors.simulator.meta.server import RunningSimulator, listen
 from connectors.simulator.meta.world import Unreadable, joined, read, single, written
 from connectors.simulator.wire import NotLoopback, Target
@@ -163,3 +163,18 @@ def test_the_command_serves_until_it_is_told_to_stop(tmp_path: Path, receiver: R
 def test_the_command_explains_what_it_does_not_take(arguments: list[str], problem: str) -> None:
     with pytest.raises(CommandError, match=problem):
         call_command("simulate", "meta", *arguments)
+
+
+def test_two_businesses_do_not_see_each_other(http: httpx.Client) -> None:
+    worlds = [
+        business(app_secret=n, access_token=f"token-{n}", waba_id=f"9{n}", phone_number_id=f"1{n}")
+        for n in ("01", "02")
+    ]
+    with RunningSimulator(joined(*worlds)) as meta:
+        for own, other in (("01", "02"), ("02", "01")):
+            bearer = {"Authorization": f"Bearer token-{own}"}
+            listed = http.get(f"{meta.url}/9{own}/message_templates", headers=bearer).json()["data"]
+            first = http.get(f"{meta.url}/{listed[0]['id']}", headers=bearer)
+            assert (len(listed), first.json()["name"]) == (12, "welcome_message")
+            assert http.get(f"{meta.url}/9{other}", headers=bearer).status_code == 400
+            assert http.get(f"{meta.url}/1{other}", headers=bearer).status_code == 400
