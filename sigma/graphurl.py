@@ -6,15 +6,18 @@ from urllib.parse import urlsplit
 
 from sigma.env import InvalidSetting
 
+META = "https://graph.facebook.com/v26.0"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def check(url: str, *, for_trying: bool) -> str:
-    """Return ``url`` if tokens may go there; plain http only to this machine, and ``for_trying``.
+    """Return ``url`` (no slash at its end) if tokens may go there; plain http only to this machine,
+    and ``for_trying``.
 
     Raises:
         InvalidSetting: not a URL, not https, or a simulator in production.
     """
+    url = url.rstrip("/")
     try:
         parts = urlsplit(url)
         host = parts.hostname

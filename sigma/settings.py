@@ -15,7 +15,6 @@ from sigma.env import Env, InvalidSetting
 from sigma.secretkey import load_secret_key
 
 env = Env()
-META = "https://graph.facebook.com/v26.0"
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 try:
@@ -44,9 +43,7 @@ try:
     )
     # Meta's Graph API, with its version; a simulator's http only where things are tried out.
     SIGMA_GRAPH_URL = graphurl.check(
-        (env.text("SIGMA_GRAPH_URL") or (ENGINES.graph_url if EMBEDDED else "") or META).rstrip(
-            "/"
-        ),
+        env.text("SIGMA_GRAPH_URL") or (ENGINES.graph_url if EMBEDDED else "") or graphurl.META,
         for_trying=EMBEDDED or DEBUG,
     )
     # Connections to Meta, and so sends under way, in one sending process.
