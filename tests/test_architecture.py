@@ -21,7 +21,9 @@ DOORS = {f"connectors.cloud_api.{name}" for name in DOOR_NAMES}
 # Values and rules without a database: others may rely on them anywhere.
 TEMPLATES = {"button_values", "definitions", "events", "header_values", "parameters", "problems"}
 TEMPLATES |= {"draft_parts", "drafts", "rendering", "validation"}
-WORDS = {"messaging.events", "messaging.statuses"} | {f"templates_wa.{n}" for n in TEMPLATES}
+SENDING = {"content", "faults", "interactive", "limits", "refusals", "requests", "timing"}
+WORDS = {"messaging.events", "messaging.statuses", "workspaces.numbering"}
+WORDS |= {f"templates_wa.{n}" for n in TEMPLATES} | {f"messaging.sending.{n}" for n in SENDING}
 
 
 def modules() -> dict[str, Path]:

@@ -150,6 +150,13 @@ class Message(graphene.ObjectType):
     delivery = graphene.Field(
         Delivery, required=True, description="Times, errors and pricing of an outbound message."
     )
+    attempts = graphene.Int(required=True, description="How often we began to send it.")
+    next_attempt_at = graphene.DateTime(
+        description="When it is sent, or tried again, at the earliest; null unless it is queued."
+    )
+    expires_at = graphene.DateTime(
+        description="When it is no longer worth sending; null where you said nothing."
+    )
     media = graphene.Field(Media, description="The file it carries, where there is one.")
     edited_at = graphene.DateTime(description="When its text was last edited.")
     revoked_at = graphene.DateTime(description="When the sender deleted it for everyone.")
@@ -179,6 +186,8 @@ class Message(graphene.ObjectType):
     def resolve_statuses(root: Item, info: GraphQLResolveInfo) -> list[models.MessageStatus]:
         """Return the receipts."""
         message = root.message
+        if message.platform_message_id is None:  # ours, and the platform did not take it yet
+            return []
         return root.related.statuses.get((message.workspace_id, message.platform_message_id), [])
 
     @staticmethod

@@ -95,7 +95,9 @@ def _find(content: TemplateContent, force: bool, tenant_id: UUID, waba_id: str) 
     try:
         row = catalogue.find(tenant_id=tenant_id, waba_id=waba_id, name=name, language=language)
     except UnableToFind as error:
-        return _forced(content, tenant_id, waba_id) if force else _refused(error)
+        if force:
+            return _forced(content, tenant_id, waba_id)
+        return _refused(error) if waba_id else _unknown_account()
     return Found(row.name, row.language, catalogue.definition_of(row), row)
 
 
@@ -110,6 +112,13 @@ def _forced(content: TemplateContent, tenant_id: UUID, waba_id: str) -> Finding:
     if row is not None:
         return Found(row.name, row.language, catalogue.definition_of(row), row)
     return Found(content.name, content.language, Definition())
+
+
+def _unknown_account() -> UnableToSend:
+    return UnableToSend(
+        SendErrorCode.TEMPLATE_NOT_FOUND, "workspace_id",
+        "The workspace has no WABA ID yet, so its templates are not known; enter it in the admin.",
+    )  # fmt: skip
 
 
 def _refused(error: UnableToFind) -> UnableToSend:

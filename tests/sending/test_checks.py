@@ -177,6 +177,16 @@ def test_it_names_the_languages_and_the_counts(acme: Cast, now: datetime) -> Non
     assert miscounted.platform_code == 132000
 
 
+def test_it_says_where_templates_cannot_be_known(acme: Cast, now: datetime) -> None:
+    acme.workspace.waba_id = ""
+    acme.workspace.save()
+
+    refusal = refused(acme, now, WELCOME)
+
+    assert (codes(refusal), refusal.field) == (["TEMPLATE_NOT_FOUND"], "workspace_id")
+    assert "WABA ID" in refusal.message
+
+
 def test_it_keeps_no_one_time_password(acme: Cast, now: datetime) -> None:
     body = {"type": "BODY", "text": "{{1}} is your code."}
     template(acme, "login", category="AUTHENTICATION", components=[body, CODE])
