@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from connectors.models import WebhookDead, WebhookLedger, WebhookPending, WebhookUnhandled
-from messaging.models import Contact, ContactIdentity, Media, Message, MessageStatus
-from templates_wa.models import TemplateEventRow
+from messaging.models import Broadcast, Contact, ContactIdentity, Media, Message, MessageStatus
+from templates_wa.models import Template, TemplateEventRow, TemplateSync
 from tests.conftest import Cast
 from workspaces import identity
 from workspaces.ids import uuid7
@@ -77,6 +77,23 @@ def _messaging(cast: Cast, now: datetime) -> dict[str, object]:
     media = Media.objects.create(
         **common, message=stored, platform_media_id="1", filename=f"{cast.tenant.slug}.jpg"
     )
+    broadcast = Broadcast.objects.create(
+        **common, name=f"Broadcast of {cast.tenant.slug}", template_name="x", language="en"
+    )
+    template = Template.objects.create(
+        tenant_id=cast.tenant.pk,
+        waba_id=cast.workspace.waba_id,
+        platform_template_id="1",
+        name=f"template_of_{cast.tenant.slug}",
+        language="en",
+        status="APPROVED",
+        quality="RED",
+        components=[{"type": "BODY", "text": f"Hello {{{{1}}}} of {cast.tenant.slug}"}],
+        synced_at=now,
+    )
+    sync = TemplateSync.objects.create(
+        tenant_id=cast.tenant.pk, waba_id=cast.workspace.waba_id, error=f"For {cast.tenant.slug}"
+    )
     event = TemplateEventRow.objects.create(
         tenant_id=cast.tenant.pk,
         waba_id=cast.workspace.waba_id,
@@ -93,6 +110,9 @@ def _messaging(cast: Cast, now: datetime) -> dict[str, object]:
         "messaging_message": stored.pk,
         "messaging_messagestatus": status.pk,
         "messaging_media": media.pk,
+        "messaging_broadcast": broadcast.pk,
+        "templates_wa_template": template.pk,
+        "templates_wa_templatesync": sync.pk,
         "templates_wa_templateeventrow": event.pk,
     }
 
