@@ -16,8 +16,9 @@ from workspaces import bulk
 
 # Longer than a request may take, and than its deliverer may take to note the result.
 LEASE = timedelta(seconds=60)
-# Requests under way to one subscription; to one that failed the last time, one.
-MOST_EACH = 16
+# Requests under way to one subscription; to one that failed the last time, one. A tenant with many
+# slow ones gets no more than this in all.
+MOST_EACH, MOST_OF_TENANT = 16, 64
 
 # A loose index scan finds the subscriptions that are owed something. Where more wait than there
 # are places, chance decides, so that none is always last.
@@ -32,14 +33,19 @@ RECURSIVE turn AS (
     FROM turn WHERE turn.id IS NOT NULL
 )"""
 CLAIM = f"""
-WITH {WAITING}, ready AS (
-    SELECT s.id, s.url, s.sealed_secrets,
-           CASE WHEN s.failing_since IS NULL THEN %(most)s ELSE 1 END
-           - coalesce(busy.requests, 0) AS free
+WITH {WAITING}, owed AS (
+    SELECT s.*, coalesce(busy.requests, 0) AS busy,
+           sum(coalesce(busy.requests, 0)) OVER (PARTITION BY s.tenant_id) AS tenant_busy
     FROM turn JOIN event_subscriptions s ON s.id = turn.id
     JOIN tenants t ON t.id = s.tenant_id AND t.status <> 'ERASING'
     LEFT JOIN unnest(%(busy)s::uuid[], %(requests)s::int[]) AS busy (id, requests)
            ON busy.id = s.id
+), ready AS (
+    SELECT s.id, s.url, s.sealed_secrets, least(
+        CASE WHEN s.failing_since IS NULL THEN %(most)s ELSE 1 END - s.busy,
+        ceil((%(tenant)s - s.tenant_busy)::numeric / count(*) OVER (PARTITION BY s.tenant_id))::int
+    ) AS free
+    FROM owed s
     WHERE s.disabled_at IS NULL AND coalesce(s.resting_until <= %(now)s, true)
       AND EXISTS (SELECT FROM event_deliveries d
                   WHERE d.subscription_id = s.id AND d.next_attempt_at <= %(now)s)
@@ -84,7 +90,7 @@ class Claimed:
 def claim(*, now: datetime, room: int, busy: Mapping[UUID, int]) -> list[Claimed]:
     """Claim up to ``room`` deliveries; ``busy`` says how many requests of whom are under way."""
     parameters = {
-        "now": now, "until": now + LEASE, "room": room, "most": MOST_EACH,
+        "now": now, "until": now + LEASE, "room": room, "most": MOST_EACH, "tenant": MOST_OF_TENANT,
         "busy": list(busy), "requests": list(busy.values()),
     }  # fmt: skip
     with bulk.cursor() as cursor:

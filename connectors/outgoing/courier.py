@@ -11,6 +11,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from ipaddress import ip_address
 from queue import Empty, SimpleQueue
@@ -26,6 +27,8 @@ from connectors.outgoing.parcels import Parcel, Report
 from connectors.outgoing.verdicts import comment, explain, patience
 
 TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
+# Names that nobody answers for hold a thread for long; other names must not wait for those.
+RESOLVERS = 64
 # Read so that the connection can serve the next parcel; nobody looks at it.
 MOST_ANSWER = 4_096
 
@@ -86,6 +89,8 @@ class Courier:
         self._policy, self._resolver = policy, resolver
         self._reports: SimpleQueue[Report] = SimpleQueue()
         self._loop = asyncio.new_event_loop()
+        self._resolvers = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolve")
+        self._loop.set_default_executor(self._resolvers)
         self._thread = threading.Thread(target=self._loop.run_forever, name="courier", daemon=True)
         self.under_way = 0
 
@@ -101,6 +106,7 @@ class Courier:
         self._do(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._resolvers.shutdown(wait=False, cancel_futures=True)
         self._loop.close()
 
     def send(self, parcel: Parcel) -> None:

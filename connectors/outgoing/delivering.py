@@ -27,7 +27,7 @@ from workspaces.outbox import BELL
 logger = logging.getLogger("sigma.whatsapp.events")
 
 # Requests under way at once.
-ROOM = 128
+ROOM = 256
 # A deliverer gives its worker back now and then; what is under way then is waited for.
 TURN_SECONDS = 5.0
 # One that stays for a moment saves the next event the way through the broker.

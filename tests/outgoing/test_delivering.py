@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -167,6 +168,23 @@ def test_a_dead_endpoint_does_not_starve_the_others(
 
     by_whom = [c.url.rpartition("/")[2] for c in claimed]
     assert (by_whom.count("slow"), by_whom.count("quick")) == (claims.MOST_EACH,) * 2
+
+
+def test_a_tenant_with_many_slow_endpoints_does_not_hold_all_places(
+    acme: Cast, globex: Cast, subscribe: Subscribe, emit: Emit, now: datetime
+) -> None:
+    mine = [subscribe(acme).id for _ in range(6)]
+    subscribe(globex)
+    emit(acme, 100)
+    emit(globex)
+
+    busy: dict[UUID, int] = {}
+    for _ in range(20):
+        for owed in claims.claim(now=now + SOON, room=200, busy=busy):
+            busy[owed.subscription_id] = busy.get(owed.subscription_id, 0) + 1
+
+    assert 60 <= sum(busy[each] for each in mine) <= claims.MOST_OF_TENANT + len(mine)
+    assert sum(busy.values()) == sum(busy[each] for each in mine) + 1
 
 
 def test_it_tells_each_tenant_its_own_events_only(
