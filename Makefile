@@ -17,10 +17,10 @@ types consistency migrations schema: export SIGMA_EMBEDDED := true
 types consistency migrations schema: export PYTHONWARNINGS := ignore:Got an error checking
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check lint style types consistency format lock migrations schema shell bench chaos clean env env-dev
+.PHONY: help up test check lint style types consistency format lock migrations schema shell bench chaos broadcast-proof clean env env-dev
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36mmake %-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36mmake %-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: env ## Start everything here until Ctrl-C (PORT=8000 SIMULATOR_PORT=8090)
 	@$(BIN)/python -m sigma.up --host $(HOST) --port $(PORT) --sender-port $(SENDER_PORT) \
@@ -68,6 +68,9 @@ bench: env-dev ## Measure accepting, storing and reading, as ratios of one run
 
 chaos: env-dev ## Kill everything in turn under 20,000 callbacks; nothing may be lost or doubled
 	@$(BIN)/python -m benchmarks.chaos
+
+broadcast-proof: env-dev ## Kill workers under a broadcast to 10,000 people; nobody may be written to twice
+	@$(BIN)/python -m benchmarks.broadcasting
 
 clean: ## Remove the environment and caches; the data in .sigma stay
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache htmlcov .coverage
