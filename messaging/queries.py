@@ -34,6 +34,9 @@ class MessageRow(NamedTuple):
     delivery: str
     edited_at: datetime | None
     revoked_at: datetime | None
+    attempts: int
+    next_attempt_at: datetime | None
+    expires_at: datetime | None
 
 
 class Count(NamedTuple):

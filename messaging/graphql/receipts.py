@@ -46,7 +46,12 @@ class Delivery(graphene.ObjectType):
     class Meta:
         default_resolver = _reported
 
+    scheduled_at = graphene.DateTime(description="When it was to be sent, where you said so.")
     accepted_at = graphene.DateTime(description="When the platform took it from us.")
+    unknown_at = graphene.DateTime(
+        description="When its request was lost sight of: only a receipt can tell what became of it."
+    )
+    cancelled_at = graphene.DateTime(description="When you took it back.")
     sent_at = graphene.DateTime(description="When the platform had sent it.")
     delivered_at = graphene.DateTime(description="When it reached the person's device.")
     read_at = graphene.DateTime(description="When the person had read it.")
@@ -55,4 +60,8 @@ class Delivery(graphene.ObjectType):
     errors = graphene.List(
         graphene.NonNull(JSON), description="The platform's errors of a failure."
     )
+    last_error = graphene.Field(
+        JSON, description="Why the last attempt failed, of a message that is tried again."
+    )
+    waiting = graphene.String(description="Why it waits though its time has come, in a sentence.")
     pricing = graphene.Field(JSON, description="What the platform charges it as.")
