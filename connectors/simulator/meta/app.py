@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 from connectors.simulator.meta import control, graph, media
+from connectors.simulator.meta.banner import NEWEST
 from connectors.simulator.meta.http import Answer, Conduct, Request
 from connectors.simulator.meta.simulator import Simulator
 
@@ -19,7 +20,6 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 VERSION = re.compile(r"v[0-9]+\.[0-9]+")
-NEWEST = "v26.0"
 # Under this name the server hands over a way to cut the connection.
 ABORT = "sigma.abort"
 MAX_BODY_BYTES = 110 * 1024 * 1024

@@ -15,7 +15,7 @@ from connectors.simulator.meta.inbound import UnknownContent
 from connectors.simulator.meta.plans import Rule
 from connectors.simulator.meta.simulator import NoSuchNumber, Simulator
 from connectors.simulator.meta.staging import NotThere
-from connectors.simulator.meta.world import Unreadable, read, written
+from connectors.simulator.meta.world import Json, Unreadable, read, written
 
 Handler: TypeAlias = Callable[[Simulator, Request], object]
 PAGE = 10_000
@@ -96,6 +96,11 @@ class Advance(msgspec.Struct, forbid_unknown_fields=True):
     advance_seconds: float = 0
 
 
+def _document(request: Request) -> Json:
+    """Return the body, which is JSON whatever curl says of it."""
+    return msgspec.json.decode(request.body or b"{}", type=dict[str, object])
+
+
 def _asked(request: Request) -> Advance:
     return msgspec.json.decode(request.body or b"{}", type=Advance)
 
@@ -126,27 +131,27 @@ def _webhooks(sim: Simulator, request: Request) -> object:
 
 
 def _options(sim: Simulator, request: Request) -> object:
-    staging.change(sim.options, request.document())
+    staging.change(sim.options, _document(request))
     sim.emitter.flush()
     return sim.options
 
 
 def _inbound(sim: Simulator, request: Request) -> object:
-    return {"id": staging.inbound(sim, request.document(), request.origin)}
+    return {"id": staging.inbound(sim, _document(request), request.origin)}
 
 
 def _window(sim: Simulator, request: Request) -> object:
-    staging.open_window(sim, request.document())
+    staging.open_window(sim, _document(request))
     return {"success": True}
 
 
 def _change(sim: Simulator, request: Request) -> object:
     name = request.parts[2] if len(request.parts) > 2 else ""
-    return staging.CHANGES[request.parts[1]](sim, name, request.document())
+    return staging.CHANGES[request.parts[1]](sim, name, _document(request))
 
 
 def _update(sim: Simulator, request: Request) -> object:
-    staging.announce(sim, request.document())
+    staging.announce(sim, _document(request))
     return {"success": True}
 
 

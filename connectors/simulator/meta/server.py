@@ -17,7 +17,8 @@ import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from connectors.simulator.meta.app import ABORT, NEWEST, Application
+from connectors.simulator.meta.app import ABORT, Application
+from connectors.simulator.meta.banner import NEWEST
 from connectors.simulator.meta.client import Control
 from connectors.simulator.meta.seeds import sample
 from connectors.simulator.meta.simulator import Simulator

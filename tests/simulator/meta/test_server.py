@@ -109,6 +109,15 @@ def test_the_control_api_explains_what_it_does_not_take(
         ask(meta)
 
 
+def test_the_control_api_takes_json_whatever_it_is_called(
+    meta: RunningSimulator, http: httpx.Client
+) -> None:
+    written = {"content": b'{"from": "+447700900123", "text": "Hi"}'}
+    curl = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = http.post(f"{meta.origin}/sim/inbound", headers=curl, **written)
+    assert answer.json()["id"].startswith("wamid.")
+
+
 def test_people_may_answer_by_themselves(
     meta: RunningSimulator, heard: Receiver, post: Post, wait_for: Callable[..., None]
 ) -> None:
