@@ -6,22 +6,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Unpack
-from uuid import UUID
 
 import graphene
 from graphql import GraphQLResolveInfo
 
 from messaging import conversation_queries, cursors
 from messaging.conversation_queries import ConversationPage, ConversationRow
+from messaging.graphql.access import check_workspace, reader
 from messaging.graphql.arguments import MessageArguments, cursor_of, limit_of, window_of
 from messaging.graphql.connection import Listing, MessageConnection, MessageOrder, PageInfo
 from messaging.graphql.messages import Acquaintance, Contact, Item, Message
 from messaging.sending.window import LENGTH
 from messaging.threads import Threads
-from workspaces.access import Actor
-from workspaces.graphql import NotFound, parse_id
-from workspaces.models import Workspace
-from workspaces.scopes import Scope
+from workspaces.graphql import parse_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,20 +165,20 @@ class Query(graphene.ObjectType):
         first: int | None = None, after: str | None = None,
     ) -> Threaded:  # fmt: skip
         """Return one page."""
-        actor, workspace = _reader(info), parse_id(workspace_id, "workspaceId")
-        place = {"tenant_id": actor.tenant_id, "workspace_id": workspace}
+        actor, workspace = reader(info), parse_id(workspace_id, "workspaceId")
         page = conversation_queries.read_conversations(
-            **place, limit=limit_of(first), after=cursor_of(after), unread_only=unread_only
-        )
+            tenant_id=actor.tenant_id, workspace_id=workspace, limit=limit_of(first),
+            after=cursor_of(after), unread_only=unread_only,
+        )  # fmt: skip
         if not page.conversations:  # where there are some, there is a workspace
-            _check_workspace(**place)
+            check_workspace(actor, workspace)
         return Threaded(page, _threads(info, page.conversations), after is None)
 
     @staticmethod
     def resolve_conversation(root: None, info: GraphQLResolveInfo, id: str) -> Thread | None:
         """Return one conversation."""
         row = conversation_queries.find_conversation(
-            tenant_id=_reader(info).tenant_id, conversation_id=parse_id(id, "id")
+            tenant_id=reader(info).tenant_id, conversation_id=parse_id(id, "id")
         )
         return None if row is None else _threads(info, [row])[0]
 
@@ -190,17 +187,6 @@ def _threads(info: GraphQLResolveInfo, rows: list[ConversationRow]) -> list[Thre
     tenant_id, now = info.context.actor.tenant_id, datetime.now(UTC)
     threads = Threads(tenant_id, rows, info.context.read_originals)
     return [Thread(row, threads, now) for row in rows]
-
-
-def _reader(info: GraphQLResolveInfo) -> Actor:
-    actor: Actor = info.context.actor
-    actor.require(Scope.MESSAGES_READ)
-    return actor
-
-
-def _check_workspace(*, tenant_id: UUID, workspace_id: UUID) -> None:
-    if not Workspace.objects.filter(tenant_id=tenant_id, pk=workspace_id).exists():
-        raise NotFound("Your tenant has no workspace with this id.")
 
 
 def _cursor_of(row: ConversationRow) -> str:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Unpack
-from uuid import UUID
 
 import graphene
 from graphql import GraphQLResolveInfo
 
 from messaging import queries
+from messaging.graphql.access import check_workspace, reader
 from messaging.graphql.arguments import MessageArguments, wanted_of, window_of
 from messaging.graphql.connection import Listing, MessageConnection, MessageOrder
 from messaging.graphql.messages import Item, Message, MessageDirection
 from messaging.related import Related
-from workspaces.access import Actor
-from workspaces.graphql import NotFound, parse_id
-from workspaces.models import Workspace
+from workspaces.graphql import parse_id
 from workspaces.schema import Platform
-from workspaces.scopes import Scope
 
 
 class Query(graphene.ObjectType):
@@ -60,32 +57,21 @@ class Query(graphene.ObjectType):
         **arguments: Unpack[MessageArguments],
     ) -> Listing:
         """Return one page."""
-        actor = _reader(info)
+        actor = reader(info)
         workspace = parse_id(workspace_id, "workspaceId")
         wanted = wanted_of(arguments, tenant_id=actor.tenant_id, workspace_id=workspace)
         window = window_of(arguments)
         page = queries.read_page(wanted, window)
         if not page.messages:  # where there are some, there is a workspace
-            _check_workspace(actor, workspace)
+            check_workspace(actor, workspace)
         related = Related(actor.tenant_id, page.messages, info.context.read_originals)
         return Listing(page, window, related, partial(queries.count, wanted))
 
     @staticmethod
     def resolve_message(root: None, info: GraphQLResolveInfo, id: str) -> Item | None:
         """Return one message."""
-        actor = _reader(info)
+        actor = reader(info)
         message = queries.find(tenant_id=actor.tenant_id, message_id=parse_id(id, "id"))
         if message is None:
             return None
         return Item(message, Related(actor.tenant_id, [message], info.context.read_originals))
-
-
-def _reader(info: GraphQLResolveInfo) -> Actor:
-    actor: Actor = info.context.actor
-    actor.require(Scope.MESSAGES_READ)
-    return actor
-
-
-def _check_workspace(actor: Actor, workspace_id: UUID) -> None:
-    if not Workspace.objects.filter(tenant_id=actor.tenant_id, pk=workspace_id).exists():
-        raise NotFound("Your tenant has no workspace with this id.")
