@@ -1,0 +1,68 @@
+"""What the worker calls, and what tenants' apps hear of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+from django.db import OperationalError
+
+from messaging.broadcasts import bell, lifecycle, tasks
+from messaging.models import Broadcast
+from tests.broadcasts.conftest import draft, ids, people, template
+from tests.conftest import Cast
+from workspaces.models import EventSubscription, OutgoingEvent
+
+
+@pytest.fixture
+def checking(acme: Cast, now: datetime) -> Broadcast:
+    template(acme)
+    broadcast = draft(acme, people(3))
+    lifecycle.start(**ids(broadcast), now=now)
+    return broadcast
+
+
+def test_it_comes_again_at_once_while_there_is_more(
+    checking: Broadcast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[bool] = []
+    monkeypatch.setattr(type(bell.BELL), "ring", lambda bell, slot=0: rung.append(True) or True)
+
+    tasks.tend_broadcasts()
+    assert not rung
+    monkeypatch.setattr(tasks, "tend", lambda *, clock: True)
+    tasks.tend_broadcasts()
+
+    assert rung
+    checking.refresh_from_db()
+    assert checking.state == "RUNNING"
+
+
+def test_it_waits_for_a_database_that_is_away(
+    checking: Broadcast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(**_: object) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(tasks, "tend", away)
+    monkeypatch.setattr(tasks.retention, "purge", away)
+    monkeypatch.setattr(tasks.connection, "close", lambda: None)
+
+    tasks.tend_broadcasts()
+    tasks.purge_lists()
+
+
+def test_it_tells_of_every_change_of_state(acme: Cast, now: datetime) -> None:
+    EventSubscription.objects.create(
+        tenant_id=acme.tenant.id, url="https://example.org", sealed_secrets=b""
+    )
+    template(acme)
+    broadcast = draft(acme, people(1))
+    lifecycle.start(**ids(broadcast), now=now)
+    tasks.tend_broadcasts()
+    lifecycle.pause(**ids(broadcast), now=now)
+
+    told = OutgoingEvent.objects.filter(type="broadcast.updated").order_by("id")
+
+    assert [event.data["state"] for event in told] == ["CHECKING", "RUNNING", "PAUSED"]
+    assert told[0].data["broadcast_id"] == str(broadcast.id)
