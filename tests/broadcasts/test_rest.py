@@ -7,6 +7,7 @@ import io
 import tempfile
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -17,7 +18,10 @@ from messaging.models import Broadcast, BroadcastRecipient, Message
 from tests.broadcasts.conftest import draft, fill, people, phone, start, template
 from tests.conftest import Cast
 from tests.graphql.conftest import key_with
+from tests.webhooks.conftest import Web, web
 from workspaces.scopes import Scope
+
+__all__ = ["web"]
 
 
 def ask(caller: Cast | str, broadcast: Broadcast, what: str, **more: Any) -> HttpResponse:
@@ -155,6 +159,17 @@ def test_it_masks_numbers_unless_the_key_may_read_originals(
     (row,) = outcomes(key_with(acme.tenant, Scope.BROADCASTS_READ), broadcast)
 
     assert row["phone"] == "+99XXXXXXXXXX"
+
+
+def test_only_lists_may_be_large(web: Web) -> None:
+    content = b"x" * 4_000_000
+
+    large = [
+        web.client.post(path, content=content).status_code
+        for path in (f"/api/v1/broadcasts/{uuid4()}/recipients", "/api/v1/messages")
+    ]
+
+    assert large == [401, 413]
 
 
 def test_it_streams_page_after_page(acme: Cast, broadcast: Broadcast) -> None:
