@@ -12,6 +12,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from messaging.models import OptOut, OptOutSource
+from messaging.withdrawing import withdraw_marketing
 from workspaces import bulk
 
 COLUMNS = ("tenant_id uuid", "contact_id uuid", "source text", "said_at timestamptz")
@@ -92,18 +93,21 @@ def opt_in(
 def heed(wishes: Iterable[Wish]) -> set[tuple[UUID, UUID]]:
     """Do as people say, in the caller's transaction; of several wishes of one the last one counts.
 
-    Returns tenant and contact of those for whom something changed.
+    Marketing that waits for somebody who wants none is taken back. Returns tenant and contact of
+    those for whom something changed.
     """
     last: dict[tuple[UUID, UUID], Wish] = {}
     for wish in wishes:
         before = last.setdefault(wish[:2], wish)
         if _order(wish) > _order(before):
             last[wish[:2]] = wish
-    changed = set()
-    for statement, is_wanted in ((STOP, False), (RESUME, True)):
-        rows = [wish[:4] for wish in last.values() if wish.is_wanted is is_wanted]
-        changed |= {(row[0], row[1]) for row in bulk.run(statement, COLUMNS, rows)}
-    return changed
+    stopped = _changed(STOP, [wish[:4] for wish in last.values() if not wish.is_wanted])
+    withdraw_marketing(stopped)
+    return stopped | _changed(RESUME, [wish[:4] for wish in last.values() if wish.is_wanted])
+
+
+def _changed(statement: str, rows: bulk.Rows) -> set[tuple[UUID, UUID]]:
+    return {(row[0], row[1]) for row in bulk.run(statement, COLUMNS, rows)}
 
 
 def _order(wish: Wish) -> tuple[bool, float, bool]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from connectors.webhooks import ledger
 from connectors.webhooks.processing import process_batch
 from messaging import optouts, stopwords, wishes
-from messaging.models import Contact, OptOut, OptOutSource
+from messaging.models import Contact, Message, OptOut, OptOutSource
 from messaging.stopwords import DEFAULT, normal_form
 from tests.conftest import Cast
 from tests.webhooks.deliveries import callback, deliver, text
@@ -223,3 +223,35 @@ def test_it_tells_for_many_at_once(acme: Cast, globex: Cast, django_assert_num_q
         out = optouts.opted_out(tenant_id=acme.tenant.id, contact_ids=everybody)
     assert len(out) == 2
     assert optouts.opted_out(tenant_id=globex.tenant.id, contact_ids=everybody) == set()
+
+
+@database
+def test_it_takes_back_marketing_that_waits(acme: Cast, globex: Cast) -> None:
+    says(acme, "Hello")
+    says(globex, "Hello")
+    ours, theirs = (Contact.objects.get(tenant_id=cast.tenant.id) for cast in (acme, globex))
+    rows = [
+        (cast, contact, status, category)
+        for cast, contact in ((acme, ours), (globex, theirs))
+        for status in ("queued", "sending", "accepted")
+        for category in ("MARKETING", "UTILITY")
+    ]
+    made = [queued(*row) for row in rows]
+
+    says(acme, "stop", at=10)
+
+    cancelled = Message.objects.filter(status="cancelled")
+    assert [message.id for message in cancelled] == [made[0].id]
+    (message,) = cancelled
+    assert (message.next_attempt_at, message.sealed_request) == (None, None)
+    assert message.delivery["errors"][0]["code"] == 131050
+    assert datetime.fromisoformat(message.delivery["cancelled_at"]).tzinfo
+
+
+def queued(cast: Cast, contact: Contact, status: str, category: str) -> Message:
+    """Have a message to somebody in some state."""
+    return Message.objects.create(
+        tenant_id=cast.tenant.id, workspace=cast.workspace, contact=contact, direction="OUTBOUND",
+        source="API", type="template", content={"template": {"category": category}},
+        timestamp_utc=moment(), status=status, sealed_request=b"sealed", next_attempt_at=moment(),
+    )  # fmt: skip
