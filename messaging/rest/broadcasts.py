@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.http import HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
+from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
@@ -22,6 +24,7 @@ from messaging.broadcasts.locking import missing
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.rest import broadcasts_documented as documented
 from messaging.rest import failures
+from messaging.rest.shapes import Failure, Refusal
 from messaging.rest.views import TenantView
 from workspaces.requests import actor_of
 from workspaces.scope import tenant_scope
@@ -33,6 +36,7 @@ STATUSES = {
     BroadcastErrorCode.WRONG_STATE: 409,
     BroadcastErrorCode.TOO_MANY_RECIPIENTS: 413,
 }
+HOW = "Send the file as the body (Content-Type: text/csv), or as the part file of a form."
 TRUE = frozenset({"1", "true", "yes"})
 
 
@@ -130,21 +134,25 @@ def _content(request: Request) -> bytes:
         return given
     file = request.FILES.get("file")
     if file is None:
-        raise UnableToBroadcast(
-            BroadcastErrorCode.INVALID_INPUT, "file",
-            "Send the file as the body (Content-Type: text/csv), or as the part file of a form.",
-        )  # fmt: skip
+        raise UnableToBroadcast(BroadcastErrorCode.INVALID_INPUT, "file", HOW)
     content: bytes = file.read()
     return content
 
 
 def _handle(error: Exception, context: object) -> Response:
-    if not isinstance(error, UnableToBroadcast):
-        return failures.handle(error, context)
-    refusal: dict[str, object] = {
-        "code": error.code.value, "field": error.field, "message": error.message,
-    }  # fmt: skip
-    body: dict[str, object] = {"error": refusal}
+    if isinstance(error, UnsupportedMediaType):
+        return _refuse(UnableToBroadcast(BroadcastErrorCode.INVALID_INPUT, "file", HOW), 415)
+    if isinstance(error, UnableToBroadcast):
+        return _refuse(error, STATUSES.get(error.code, 422))
+    return failures.handle(error, context)
+
+
+def _refuse(error: UnableToBroadcast, status: int) -> Response:
+    refusal = Refusal(
+        code=error.code.value, field=error.field, message=error.message, platform_code=None,
+        retryable=False,
+    )  # fmt: skip
+    body: dict[str, object] = msgspec.to_builtins(Failure(error=refusal))
     if isinstance(error, UnusableRows):
         body["report"] = dataclasses.asdict(error.report)
-    return Response(body, status=STATUSES.get(error.code, 422))
+    return Response(body, status=status)

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
+from messaging.rest.shapes import Failure
+
 View = TypeVar("View", bound=Callable[..., Any])
 NUMBER, TEXT = {"type": "integer"}, {"type": "string"}
 
@@ -34,11 +36,8 @@ REPORT = _object(
         "description": "The first hundred: the line, and what is wrong with it.",
     },
 )
-ERROR = _object(code=TEXT, field={"type": ["string", "null"]}, message=TEXT)
-FAILURE = _object(error=ERROR)
-REFUSAL = {
-    "type": "object", "properties": {"error": ERROR, "report": REPORT}, "required": ["error"],
-}  # fmt: skip
+FAILURE = {"$ref": f"#/components/schemas/{Failure.__name__}"}
+REFUSAL = {"allOf": [FAILURE, {"type": "object", "properties": {"report": REPORT}}]}
 REFUSALS = {
     401: "No key, or not a valid one.",
     403: "A scope is missing.",

@@ -113,6 +113,7 @@ def test_it_needs_a_header_a_length_and_a_type(acme: Cast, broadcast: Broadcast,
     assert upload(acme, broadcast, b"name\nx\n").json()["error"]["code"] == "UNUSABLE_LIST"
     json = ask(acme, broadcast, "recipients", data="{}", content_type="application/json")
     assert json.status_code == 415
+    assert "text/csv" in json.json()["error"]["message"]
     settings.SIGMA_BROADCAST_MAX_BYTES = 100
     assert upload(acme, broadcast, people(50)).status_code == 413
 
