@@ -58,7 +58,12 @@ UNFOLD: dict[str, object] = {
                 _item("Contacts", "contacts", "messaging_contact"),
                 _item("Receipts", "done_all", "messaging_messagestatus"),
                 _item("Media", "attach_file", "messaging_media"),
-                _item("Template events", "description", "templates_wa_templateeventrow"),
+            ),
+            _group(
+                "Templates",
+                _item("Templates", "description", "templates_wa_template"),
+                _item("Syncs", "sync", "templates_wa_templatesync"),
+                _item("Template events", "history", "templates_wa_templateeventrow"),
             ),
             _group(
                 "Sending",

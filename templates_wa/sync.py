@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from templates_wa import accounts, storing
-from templates_wa.accounts import BELL, mark_stale
+from templates_wa.accounts import mark_stale
 from templates_wa.models import TemplateSync
 from templates_wa.storing import SyncReport
 from workspaces.channels import (
@@ -23,7 +23,7 @@ from workspaces.channels import (
     Throttled,
     channel_for,
 )
-from workspaces.models import Workspace
+from workspaces.models import Tenant, TenantStatus, Workspace
 
 __all__ = ["SyncReport", "mark_stale", "run_due", "sync", "sync_tenant"]
 
@@ -50,6 +50,8 @@ def sync(
         if waba_id and name is None:
             _note_failure(workspace, now, lease, error)
         raise
+    if not _is_there(tenant_id):
+        return SyncReport()
     report = storing.store(tenant_id=tenant_id, waba_id=waba_id, facts=facts, now=now, name=name)
     if name is None:
         accounts.note_success(tenant_id=tenant_id, waba_id=waba_id, now=now, lease=lease)
@@ -73,7 +75,6 @@ def run_due(*, now: datetime) -> int:
         account = accounts.claim(now=now + passed)
         if account is None:
             break
-        BELL.stay()
         _run(account, now + passed)
         done += 1
     return done
@@ -84,6 +85,11 @@ def describe(error: ChannelError) -> str:
     code = f" (code {error.code})" if error.code else ""
     details = f" {error.details}" if error.details else ""
     return f"{error.message}{code}{details}"
+
+
+def _is_there(tenant_id: UUID) -> bool:
+    """Tell whether the tenant is to stay: Meta took its time, and its erasure may have begun."""
+    return Tenant.objects.filter(pk=tenant_id).exclude(status=TenantStatus.ERASING).exists()
 
 
 def _fetched(workspace: Workspace, now: datetime, name: str | None) -> Iterator[TemplateFacts]:

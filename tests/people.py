@@ -20,6 +20,8 @@ LISTS = (
     "messaging_messagestatus",
     "messaging_media",
     "messaging_broadcast",
+    "templates_wa_template",
+    "templates_wa_templatesync",
     "templates_wa_templateeventrow",
     "connectors_webhookpending",
     "connectors_webhookdead",

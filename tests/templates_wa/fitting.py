@@ -36,6 +36,9 @@ TAKING = (
     {"type": "CATALOG", "text": "See all"},
     {"type": "MPM", "text": "See some"},
 )
+OTP_LISTED = {
+    "type": "URL", "text": "Copy", "url": "https://www.whatsapp.com/otp/code/?code=otp{{1}}"
+}  # fmt: skip
 FORMATS = ("IMAGE", "VIDEO", "DOCUMENT", "GIF", "LOCATION", "PRODUCT")
 
 
@@ -68,8 +71,17 @@ def parts(draw: st.DrawFn, *, is_named: bool) -> list[dict[str, Any]]:
 
 
 @st.composite
-def definitions(draw: st.DrawFn) -> Definition:
-    """Return any definition: with a carousel, an offer, and a part of a later version."""
+def listings(draw: st.DrawFn) -> tuple[list[dict[str, Any]], str]:
+    """Return components as Meta lists them, and their format: with a carousel, an offer, and a part
+    of a later version; or those of a one-time password.
+    """
+    if draw(st.integers(0, 9)) == 0:
+        button = draw(st.sampled_from([{"type": "OTP", "text": "Copy"}, OTP_LISTED]))
+        text = "{{1}} is your code."
+        return [
+            {"type": "BODY", "text": text},
+            {"type": "BUTTONS", "buttons": [button]},
+        ], "POSITIONAL"
     is_named = draw(st.booleans())
     components = draw(parts(is_named=is_named))
     if draw(st.booleans()):
@@ -79,7 +91,12 @@ def definitions(draw: st.DrawFn) -> Definition:
         offer = {"text": "Soon over", "has_expiration": draw(st.booleans())}
         components.append({"type": "LIMITED_TIME_OFFER", "limited_time_offer": offer})
     components.append({"type": "SMELL", "smell": "of coffee"})
-    return Definition.of(components, "NAMED" if is_named else "POSITIONAL")
+    return components, "NAMED" if is_named else "POSITIONAL"
+
+
+def definitions() -> st.SearchStrategy[Definition]:
+    """Return any definition."""
+    return listings().map(lambda listing: Definition.of(*listing))
 
 
 @st.composite
@@ -143,3 +160,14 @@ def button_values(draw: st.DrawFn, index: int, kind: str, url: Any) -> ButtonVal
         case "QUICK_REPLY" | "CATALOG" if draw(st.booleans()):
             return ButtonValue(index, draw(words))
     return None
+
+
+@st.composite
+def nearly_fitting(draw: st.DrawFn, definition: Definition, now: Any) -> TemplateParameters:
+    """Return parameters of which something may be missing, too much, or another template's."""
+    fits = draw(fitting(definition, now))
+    other = draw(fitting(draw(definitions()), now))
+    taken = {name: getattr(draw(st.sampled_from([fits, fits, fits, other])), name) for name in (
+        "positional", "named", "header", "buttons", "cards", "offer_expires_at",
+    )}  # fmt: skip
+    return TemplateParameters(**taken)

@@ -15,7 +15,14 @@ from tests.conftest import Cast
 from tests.templates_wa.account import Platform, fact, in_catalogue
 from workspaces import outbox, provisioning, secrets
 from workspaces.channels import ChannelError, Rejected, Throttled, Unavailable
-from workspaces.models import EventSubscription, OutgoingEvent, SecretKind, TenantSecret
+from workspaces.models import (
+    EventSubscription,
+    OutgoingEvent,
+    SecretKind,
+    Tenant,
+    TenantSecret,
+    TenantStatus,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -190,6 +197,17 @@ def test_it_leaves_an_account_alone_that_nobody_uses(acme: Cast, platform: Platf
     run_due(now=now + 2 * LATER)
 
     assert ("list", acme.workspace.waba_id, "") not in platform.asked[asked:]
+
+
+def test_it_stores_nothing_for_a_tenant_on_its_way_out(
+    acme: Cast, platform: Platform, now: datetime
+) -> None:
+    platform.accounts[acme.workspace.waba_id] = [fact()]
+    leave = Tenant.objects.filter(pk=acme.tenant.id)
+    platform.meanwhile = lambda: leave.update(status=TenantStatus.ERASING)
+
+    assert sync(acme.workspace, now=now) == SyncReport()
+    assert not Template.objects.exists() and not TemplateSync.objects.exists()
 
 
 def test_a_refused_send_asks_for_a_sync(

@@ -47,7 +47,7 @@ def changed(parameters: TemplateParameters, **parts: Any) -> TemplateParameters:
     return msgspec.structs.replace(parameters, **parts)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_it_accepts_what_fits_and_sends_what_meta_counts(data: st.DataObject) -> None:
     definition = data.draw(definitions())
@@ -62,7 +62,7 @@ def test_it_accepts_what_fits_and_sends_what_meta_counts(data: st.DataObject) ->
     assert "{{" not in preview(definition, parameters).body
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_it_refuses_one_value_more_or_less(data: st.DataObject) -> None:
     definition = data.draw(definitions())
@@ -78,7 +78,7 @@ def test_it_refuses_one_value_more_or_less(data: st.DataObject) -> None:
     assert all(problems(definition, parameters, NOW) for parameters in spoilt)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_it_writes_parameters_as_json_and_reads_them_again(data: st.DataObject) -> None:
     parameters = data.draw(fitting(data.draw(definitions()), NOW))

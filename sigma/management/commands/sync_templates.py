@@ -1,0 +1,52 @@
+"""Read the message templates of accounts from Meta now."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from templates_wa.sync import describe, sync
+from workspaces.channels import ChannelError
+from workspaces.lookup import NoSuchTenant, find_tenant
+from workspaces.models import TenantStatus, Workspace
+
+
+class Command(BaseCommand):
+    """``manage.py sync_templates``: one line per account; exits 1 if one could not be read."""
+
+    help = "Read the message templates of all accounts, or of one tenant's, from Meta now."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the tenant, if any."""
+        parser.add_argument("--tenant", help="slug or UUID; all tenants unless given")
+
+    def handle(self, *, tenant: str | None, **_: object) -> None:
+        """Sync one account after the other."""
+        rows = Workspace.objects.filter(is_active=True, tenant__status=TenantStatus.ACTIVE)
+        if tenant is not None:
+            try:
+                rows = rows.filter(tenant=find_tenant(tenant))
+            except NoSuchTenant as error:
+                raise CommandError(str(error)) from error
+        known = rows.exclude(waba_id="").order_by("tenant_id", "waba_id", "id")
+        found = known.distinct("tenant_id", "waba_id").select_related("tenant")
+        failed = sum(not self._sync(workspace) for workspace in found)
+        if not found:
+            self.stdout.write("No active workspace has a WABA ID yet.")
+        if failed:
+            raise CommandError(f"{failed} accounts could not be read.")
+
+    def _sync(self, workspace: Workspace) -> bool:
+        account = f"{workspace.tenant.slug}  {workspace.waba_id}"
+        try:
+            done = sync(workspace, now=timezone.now())
+        except ChannelError as error:
+            self.stdout.write(self.style.ERROR(f"{account}  {describe(error)}"))
+            return False
+        self.stdout.write(
+            f"{account}  {done.added} added, {done.changed} changed, {done.removed} removed, "
+            f"{done.unchanged} as they were"
+        )
+        return True
