@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from templates_wa import accounts, catalogue
 from templates_wa.catalogue import AmbiguousLanguage, NotSendable, UnknownTemplate
@@ -295,3 +298,24 @@ def test_it_says_why_a_template_cannot_be_sent(
         find(acme, language="fr")
     with pytest.raises(UnknownTemplate, match="There is no template named other in this account"):
         find(acme, "other")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_syncs_side_by_side_make_each_row_once(
+    acme: Cast, platform: Platform, now: datetime
+) -> None:
+    platform.accounts[acme.workspace.waba_id] = [fact(f"name_{n}") for n in range(50)]
+    together = Barrier(3)
+    platform.meanwhile = together.wait  # all have read before one writes
+
+    def run(_: int) -> SyncReport:
+        try:
+            return sync(acme.workspace, now=now)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(3) as threads:
+        reports = list(threads.map(run, range(3)))
+
+    assert sorted(report.added for report in reports) == [0, 0, 50]
+    assert len(in_catalogue(acme)) == 50
