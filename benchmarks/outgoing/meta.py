@@ -43,6 +43,11 @@ class Meta:
             entries += page
         return entries
 
+    def is_busy(self) -> bool:
+        """Tell whether callbacks are still to come."""
+        state = self.control.state()
+        return bool(state["waiting"] or state["scheduled"])
+
     def stop(self) -> None:
         """End it."""
         self.control.close()

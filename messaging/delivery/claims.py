@@ -37,11 +37,14 @@ FULL_PAUSE = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A message to send: not before ``start``, and not after ``lease_end`` (both monotonic)."""
+    """A message to send: claimed ``at``, to be sent not before ``start`` and not after
+    ``lease_end`` (all monotonic); the next of its number follows after ``gap`` seconds.
+    """
 
     attempt: Attempt
     channel: Channel = field(repr=False)
     request: bytes = field(repr=False)
+    at: float
     start: float
     gap: float
     lease_end: float
@@ -73,11 +76,11 @@ class Claims:
         wanted = {one: count for one, n in free.items() if (count := min(n, room[one]))}
         if not wanted:
             return []
-        lease_end = time.monotonic() + LEASE_SECONDS
+        began = time.monotonic()
         with transaction.atomic():
             rows = due(wanted, now=now)
             by_id = {line.workspace_id: line for line in lines}
-            return _Round(by_id, now, self._chance, lease_end).take(rows)
+            return _Round(by_id, now, self._chance, began).take(rows)
 
 
 def _room(
@@ -105,7 +108,7 @@ class _Round:
     lines: Mapping[UUID, Line]
     now: datetime
     chance: Random
-    lease_end: float
+    began: float
     failed: list[tuple[Due, Failed]] = field(default_factory=list)
     put_off: list[tuple[Due, PutOff]] = field(default_factory=list)
     requests: dict[UUID, bytes] = field(default_factory=dict)
@@ -212,4 +215,7 @@ class _Round:
         )  # fmt: skip
         start = time.monotonic() + slots.wait + position * slots.gap
         channel = self.lines[row.workspace_id].channel
-        return Claimed(attempt, channel, self.requests[row.id], start, slots.gap, self.lease_end)
+        return Claimed(
+            attempt, channel, self.requests[row.id], self.began, start, slots.gap,
+            self.began + LEASE_SECONDS,
+        )  # fmt: skip

@@ -17,7 +17,7 @@ from redis.commands.core import Script
 from workspaces.bells import broker
 
 # Slots are given out this far ahead: more would leave more messages in doubt when a process dies.
-AHEAD_SECONDS = 0.15
+AHEAD_SECONDS = 0.1
 # What is kept back of a number's rate for sends that leave late and arrive close together.
 HEADROOM = 0.03
 # One message to a person every six seconds (Meta, "Throughput": pair rate limit), a few at once.

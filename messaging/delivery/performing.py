@@ -18,9 +18,8 @@ logger = logging.getLogger("sigma.whatsapp.sending")
 # A send is given up after this. The channel's own limit is shorter; this one is for a channel that
 # has none.
 MOST_SECONDS = 65.0
-# What is claimed already is not sent for this long after the platform refused a number as a whole:
-# until then the pause is recorded.
-STOPPED_SECONDS = 5.0
+# Longer than any lease.
+FORGET_SECONDS = 300.0
 
 
 class Performer:
@@ -60,14 +59,15 @@ class Performer:
 
     async def _post(self, claimed: Claimed) -> Result:
         now, number = time.monotonic(), claimed.attempt.workspace_id
-        if now + MOST_SECONDS > claimed.lease_end or self._stopped.get(number, 0.0) > now:
+        if now + MOST_SECONDS > claimed.lease_end or self._stopped.get(number, 0.0) > claimed.at:
             return GivenBack()
         try:
             async with asyncio.timeout(MOST_SECONDS):
                 return await claimed.channel.send(claimed.request)
         except ChannelError as error:
             if isinstance(error, Rejected) and error.stops and error.reach in WIDE:
-                self._stopped[number] = time.monotonic() + STOPPED_SECONDS
+                # What was claimed before is not sent either; the next claim sees the pause.
+                self._stopped[number] = time.monotonic()
             return error
         except TimeoutError:
             return OutcomeUnknown("The request left and no answer came in time.")
@@ -79,7 +79,7 @@ class Performer:
 
     def forget(self) -> None:
         """Drop what is of no use any more: there may be many numbers in the life of a process."""
-        now = time.monotonic()
+        old = time.monotonic() - FORGET_SECONDS
         for times in (self._free_at, self._stopped):
-            for number in [one for one, until in times.items() if until < now]:
+            for number in [one for one, moment in times.items() if moment < old]:
                 del times[number]

@@ -1,12 +1,19 @@
-"""A sender without a worker around it, and two tenants with tokens."""
+"""Delivering in the test's own transaction, or with the product's threads; tenants with tokens."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from random import Random
 
 import pytest
 from django.db import connection
 
+from messaging.delivery import reads
+from messaging.delivery.claims import Claimed, Claims
+from messaging.delivery.performing import Performer
+from messaging.delivery.recording import Outcome, record
 from messaging.delivery.sender import Sender
 from tests.conftest import Cast
 from tests.delivery import outgoing
@@ -31,33 +38,50 @@ def _tokens(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-def sender(transactional_db: None) -> Iterator[Sender]:
-    """The product's sender in this process; gone with its threads and connections afterwards."""
-    made = Sender()
-    yield made
-    made.close()
+def deliver(db: None, django_capture_on_commit_callbacks) -> Callable[[], int]:
+    """Claim, send and record what is due, one after the other; returns how many that was."""
+    chance = Random(1)
+    claims, performer = Claims(chance=chance), Performer()
 
+    async def send(claimed: list[Claimed], marks: list[reads.Mark]) -> list[Outcome]:
+        for mark in marks:
+            if await reads.perform(mark):
+                done.append(mark)
+        results = await asyncio.gather(*map(performer.send, claimed))
+        now = datetime.now(UTC)
+        return [Outcome(one.attempt, r, now) for one, r in zip(claimed, results, strict=True)]
 
-@pytest.fixture
-def deliver(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Send what is due and wait for the outcomes; returns how many were claimed."""
-    monkeypatch.setattr("messaging.delivery.sender.LINGER_SECONDS", 0.0)
+    done: list[reads.Mark] = []
 
     def run() -> int:
-        count = sender.work()
-        sender.settle()
-        return count
+        now = datetime.now(UTC)
+        claimed = claims.claim(100, {}, most=1_000, now=now)
+        outcomes = asyncio.run(send(claimed, reads.claim(claims.lines, now=now)))
+        while done:
+            reads.forget(done.pop())
+        with django_capture_on_commit_callbacks(execute=True):
+            record(outcomes, now=datetime.now(UTC), chance=chance)
+        claims.lines.forget()
+        return len(claimed)
 
     return run
 
 
-@pytest.fixture(autouse=True)
-def _quiet(transactional_db: None) -> Iterator[None]:
-    """No test finds another's bells or buckets in the broker, nor its callbacks in the table."""
-    yield
-    broker = bells.broker()
-    for key in broker.scan_iter("sigma:*"):
-        broker.delete(key)
-    broker.delete("send")
+@pytest.fixture
+def sender(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sender]:
+    """The product's sender in this process; gone with its threads and connections afterwards."""
+    monkeypatch.setattr("messaging.delivery.sender.LINGER_SECONDS", 0.0)
+    made = Sender()
+    yield made
+    made.close()
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE webhook_deliveries")
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """No test finds another's bells or buckets in the broker."""
+    yield
+    broker = bells.broker()
+    for key in (*broker.scan_iter("sigma:*"), "send"):
+        broker.delete(key)

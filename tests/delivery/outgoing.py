@@ -10,6 +10,7 @@ from datetime import datetime
 
 from messaging.delivery.claims import PLACE
 from messaging.models import Contact, Message
+from messaging.settling import seal_id
 from tests.conftest import Cast
 from workspaces import keys
 from workspaces.channels import Accepted, Credentials
@@ -83,6 +84,21 @@ def queue(
 
 def seal(cast: Cast, message_id: uuid.UUID) -> bytes:
     """Return a request as it is kept until it is sent."""
-    body = {"to": "+15550123456", "biz_opaque_callback_data": str(message_id)}
+    body = {
+        "messaging_product": "whatsapp", "recipient_type": "individual",
+        "to": f"+1555{message_id.int % 10_000_000:07}", "type": "text", "text": {"body": "Hello"},
+        "biz_opaque_callback_data": str(message_id),
+    }  # fmt: skip
     place = associated_data(cast.tenant.id, PLACE, message_id)
     return keys.field_cipher(cast.tenant.id).seal(json.dumps(body).encode(), place)
+
+
+def heard(cast: Cast, now: datetime, wamid: str) -> Message:
+    """Store a message of a person, whose id can be opened."""
+    message_id = uuid7()
+    cipher = keys.day_cipher(cast.tenant.id, now.date())
+    return Message.objects.create(
+        id=message_id, tenant_id=cast.tenant.id, workspace=cast.workspace, direction="INBOUND",
+        source="LIVE", type="text", timestamp_utc=now, platform_message_id=wamid[::-1],
+        sealed_id=seal_id(cipher, cast.tenant.id, message_id, wamid),
+    )  # fmt: skip

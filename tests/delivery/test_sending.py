@@ -1,29 +1,211 @@
-"""What is owed is sent once, recorded, and never goes back."""
+"""What is owed is sent once, in its turn, and not when it must not be."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
+from random import Random
 
-from messaging.models import Message
+import pytest
+
+from messaging.delivery.claims import Claims
+from messaging.models import (
+    Contact,
+    Conversation,
+    Message,
+    NumberState,
+    PortfolioRecipient,
+    SendingPause,
+)
+from templates_wa.models import Template
 from tests.conftest import Cast
 from tests.delivery.outgoing import Platform, queue
 from workspaces import identity
+from workspaces.ids import uuid7
+from workspaces.models import TenantSecret, TenantStatus
+
+Deliver = Callable[[], int]
 
 
 def test_it_sends_what_is_owed_once_and_records_it(
-    acme: Cast, globex: Cast, now: datetime, platform: Platform, deliver: Callable[[], int]
+    acme: Cast, globex: Cast, now: datetime, platform: Platform, deliver: Deliver
 ) -> None:
     ours, theirs = queue(acme, now), queue(globex, now)
-    assert deliver() == 2
-    assert deliver() == 0
+
+    assert (deliver(), deliver()) == (2, 0)
     assert sorted(platform.posted) == [
         (cast.workspace.external_id, str(message.id))
         for cast, message in ((acme, ours), (globex, theirs))
     ]
     ours.refresh_from_db()
     assert (ours.status, ours.attempts, ours.lease_until) == ("accepted", 1, None)
-    assert ours.sealed_request is None
+    assert (ours.sealed_request, ours.next_attempt_at) == (None, None)
     digest = identity.digester(acme.tenant.id).wamid(f"wamid.{ours.id}")
     assert ours.platform_message_id == digest
     assert Message.objects.filter(status="accepted").count() == 2
+
+
+def test_it_gives_each_tenant_its_share_whatever_the_others_owe(
+    acme: Cast, globex: Cast, now: datetime
+) -> None:
+    for _ in range(20):
+        queue(acme, now - timedelta(hours=1))
+    mine = queue(globex, now)
+
+    claimed = Claims(chance=Random(1)).claim(10, {}, most=10, now=now)
+
+    assert mine.id in {one.attempt.message_id for one in claimed}
+    assert len(claimed) == 6
+
+
+def test_it_leaves_places_for_the_next_number(acme: Cast, now: datetime) -> None:
+    for _ in range(12):
+        queue(acme, now)
+    NumberState.objects.create(
+        workspace=acme.workspace, tenant_id=acme.tenant.id, throughput_level="HIGH"
+    )
+    claims = Claims(chance=Random(1))
+
+    assert len(claims.claim(12, {}, most=12, now=now)) == 9
+    assert claims.claim(3, {acme.workspace.id: 9}, most=12, now=now) == []
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"next_attempt_at": timedelta(minutes=5)},
+        {"status": "sending", "next_attempt_at": None},
+        {"status": "unknown", "next_attempt_at": None},
+        {"status": "cancelled", "next_attempt_at": None},
+    ],
+)
+def test_it_sends_nothing_else(
+    acme: Cast, now: datetime, platform: Platform, deliver: Deliver, columns: dict
+) -> None:
+    later = columns["next_attempt_at"]
+    queue(acme, now, **{**columns, "next_attempt_at": later and now + later})
+
+    assert deliver() == 0
+    assert platform.posted == []
+
+
+def test_it_gives_up_what_expired(
+    acme: Cast, now: datetime, platform: Platform, deliver: Deliver
+) -> None:
+    message = queue(acme, now, expires_at=now)
+    deliver()
+    message.refresh_from_db()
+
+    assert platform.posted == []
+    assert (message.status, message.sealed_request) == ("failed", None)
+    assert message.delivery["errors"][0]["code"] == "EXPIRED"
+    assert message.delivery["failed_at"]
+
+
+def template(cast: Cast, now: datetime, **columns: object) -> Template:
+    return Template.objects.create(
+        tenant_id=cast.tenant.id, waba_id=cast.workspace.waba_id, platform_template_id="1",
+        name="hello", language="en", synced_at=now, **{"status": "APPROVED", **columns},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("columns", "state", "code"),
+    [
+        ({}, "accepted", None),
+        ({"status": "PAUSED"}, "queued", None),
+        ({"status": "PENDING"}, "queued", None),
+        ({"stale_at": timedelta()}, "queued", None),
+        ({"stale_at": timedelta(hours=-1)}, "accepted", None),
+        ({"status": "DISABLED"}, "failed", 132016),
+        ({"deleted_at": timedelta()}, "failed", 132016),
+    ],
+)
+def test_it_looks_at_the_template_again(
+    acme: Cast, now: datetime, deliver: Deliver, columns: dict, state: str, code: int | None
+) -> None:
+    moments = {k: now + v for k, v in columns.items() if isinstance(v, timedelta)}
+    used = template(acme, now, **{**columns, **moments})
+    message = queue(acme, now, type="template", template_id=used.id)
+    deliver()
+    message.refresh_from_db()
+
+    assert message.status == state
+    assert [error["code"] for error in message.delivery.get("errors", ())] == [code][: bool(code)]
+    if state == "queued":
+        assert message.next_attempt_at > now + timedelta(seconds=50)
+        assert message.delivery["waiting"]
+
+
+def test_it_keeps_the_order_and_the_pace_of_what_goes_to_one_person(
+    acme: Cast, now: datetime, platform: Platform, deliver: Deliver
+) -> None:
+    ann = Contact.objects.create(tenant_id=acme.tenant.id, display_name="Ann")
+    times = [now - timedelta(seconds=seconds) for seconds in range(7, 0, -1)]
+    messages = [queue(acme, now, contact=ann, next_attempt_at=at) for at in times]
+    deliver()
+
+    assert platform.ids == [str(message.id) for message in messages[:5]]
+    late = [(m.next_attempt_at - now).total_seconds() for m in Message.objects.filter(attempts=0)]
+    assert sorted(late) == pytest.approx([6, 12], abs=1)
+
+
+def limited(cast: Cast, now: datetime, people: int) -> None:
+    """Let a portfolio of 50 have written to so many people."""
+    NumberState.objects.create(
+        workspace=cast.workspace, tenant_id=cast.tenant.id, portfolio_id="p",
+        messaging_limit="TIER_50",
+    )  # fmt: skip
+    PortfolioRecipient.objects.bulk_create(
+        PortfolioRecipient(
+            tenant_id=cast.tenant.id, portfolio_id="p", contact_id=uuid7(), opened_at=now
+        )
+        for _ in range(people)
+    )
+
+
+def test_it_keeps_the_limit_of_the_portfolio(
+    acme: Cast, now: datetime, platform: Platform, deliver: Deliver
+) -> None:
+    limited(acme, now - timedelta(hours=3), 48)
+    used = template(acme, now)
+    messages = [queue(acme, now, type="template", template_id=used.id) for _ in range(3)]
+    open_to = queue(acme, now, type="template", template_id=used.id)
+    Conversation.objects.create(
+        tenant_id=acme.tenant.id, workspace_id=acme.workspace.id, contact_id=open_to.contact_id,
+        last_message_id=open_to.id, last_message_at=now, last_inbound_at=now,
+    )  # fmt: skip
+    deliver()
+
+    assert set(platform.ids) == {str(m.id) for m in (*messages[:2], open_to)}
+    messages[2].refresh_from_db()
+    assert messages[2].next_attempt_at == now + timedelta(hours=21)
+    assert PortfolioRecipient.objects.count() == 50
+
+
+def test_it_says_that_there_is_no_token(
+    acme: Cast, globex: Cast, now: datetime, platform: Platform, deliver: Deliver
+) -> None:
+    TenantSecret.objects.filter(tenant=acme.tenant, kind="ACCESS_TOKEN").delete()
+    queue(acme, now)
+    theirs = queue(globex, now)
+    deliver()
+
+    assert platform.ids == [str(theirs.id)]
+    pause = SendingPause.objects.get()
+    assert (pause.workspace_id, pause.code) == (acme.workspace.id, 0)
+    assert "no access token" in pause.reason
+    assert pause.until > now
+
+
+@pytest.mark.parametrize("who", ["workspace", "tenant"])
+def test_it_sends_nothing_for_whoever_is_switched_off(
+    acme: Cast, now: datetime, deliver: Deliver, who: str
+) -> None:
+    acme.workspace.is_active = who != "workspace"
+    acme.tenant.status = TenantStatus.SUSPENDED if who == "tenant" else TenantStatus.ACTIVE
+    acme.workspace.save()
+    acme.tenant.save()
+    queue(acme, now)
+
+    assert deliver() == 0

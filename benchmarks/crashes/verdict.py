@@ -1,0 +1,68 @@
+"""What the simulated Meta's journal says, against what the table says. Pure but for two reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import psycopg
+
+# What the table says of a message that was not sent, or of which it does not know.
+UNSENT = frozenset({"queued", "sending", "unknown", "failed", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found; ``twice``, ``lost`` and ``unsettled`` are defects."""
+
+    messages: int
+    requests: int
+    states: dict[str, int]
+    twice: int
+    lost: int
+    unsettled: int
+    in_doubt: int
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether there is no defect."""
+        return not (self.twice or self.lost or self.unsettled)
+
+
+def judge(journal: Iterable[Mapping[str, object]], rows: Mapping[str, str]) -> Verdict:
+    """Compare: ``rows`` are the states by message id.
+
+    Lost is a message that the table calls sent and Meta never saw, and one that is owed still when
+    all is quiet.
+    """
+    requests = Counter(str(entry["biz_opaque_callback_data"]) for entry in journal)
+    unknown = {one for one, state in rows.items() if state == "unknown"}
+    return Verdict(
+        messages=len(rows),
+        requests=requests.total(),
+        states=dict(sorted(Counter(rows.values()).items())),
+        twice=sum(n > 1 for n in requests.values()) + len(requests.keys() - rows.keys()),
+        lost=sum(
+            (state not in UNSENT and one not in requests) or state in ("queued", "sending")
+            for one, state in rows.items()
+        ),
+        unsettled=len(unknown & requests.keys()),
+        in_doubt=len(unknown - requests.keys()),
+    )
+
+
+def rows_of(database_url: str) -> dict[str, str]:
+    """Return the state of every message of ours."""
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute("SELECT id::text, status FROM messages WHERE source = 'API'")
+        return dict(found.fetchall())
+
+
+def are_moving(database_url: str) -> bool:
+    """Tell whether anything is owed or under way."""
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute(
+            "SELECT EXISTS (SELECT FROM messages WHERE status IN ('queued', 'sending'))"
+        ).fetchone()
+        return bool(row and row[0])

@@ -1,0 +1,88 @@
+"""The process that sends: its threads, and what it does while an engine is away."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import psycopg
+from django.conf import settings as django_settings
+from django.db import connection
+
+from messaging.delivery import leases, tasks
+from messaging.delivery.bell import BELL
+from messaging.delivery.sender import Sender
+from messaging.models import Message
+from tests.conftest import Cast
+from tests.delivery.outgoing import Platform, accept, queue
+from workspaces import bells
+from workspaces.channels import Accepted
+
+
+def cut_connections(request: dict) -> Accepted:
+    """Take a message while the database closes every connection."""
+    known = {**connection.get_connection_params(), "cursor_factory": None}
+    wanted = {key: known[key] for key in ("host", "port", "user", "password", "dbname")}
+    with psycopg.connect(**wanted, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+    return accept(request)
+
+
+def test_it_sends_and_keeps_outcomes_while_the_database_is_away(
+    acme: Cast, globex: Cast, now: datetime, platform: Platform, sender: Sender, monkeypatch
+) -> None:
+    monkeypatch.setattr("messaging.delivery.recorder.AWAY_SECONDS", 0.05)
+    ids = [queue(cast, now).id for cast in (acme, globex)]
+    assert sender.work() == 2
+    sender.settle()
+    platform.answer = cut_connections
+    ids.append(queue(acme, now).id)
+    sender.work()
+    sender.settle()
+    connection.close()
+
+    assert sorted(map(UUID, platform.ids)) == sorted(ids)
+    assert set(Message.objects.values_list("status", "attempts")) == {("accepted", 1)}
+
+
+def test_it_claims_nothing_while_the_broker_is_away(
+    acme: Cast, now: datetime, platform: Platform, sender: Sender, settings, monkeypatch
+) -> None:
+    monkeypatch.setattr("messaging.delivery.sender.AWAY_SECONDS", 0.0)
+    message = queue(acme, now)
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    bells.broker.cache_clear()
+    assert sender.work() == 0
+    message.refresh_from_db()
+    assert (message.status, message.attempts, platform.posted) == ("queued", 0, [])
+
+    settings.REDIS_URL = django_settings.CELERY_BROKER_URL
+    bells.broker.cache_clear()
+    assert sender.work() == 1
+
+
+def test_it_is_called_for_what_is_due_and_only_once(acme: Cast, now: datetime, db: None) -> None:
+    tasks.sweep()
+    assert not bells.broker().exists(BELL.key())
+    queue(acme, now)
+    tasks.sweep()
+    tasks.sweep()
+
+    assert bells.broker().exists(BELL.key())
+    assert bells.broker().llen("send") == 1
+
+
+def test_it_does_not_know_what_became_of_a_dead_senders_message(
+    acme: Cast, now: datetime, db: None, deliver
+) -> None:
+    lost = queue(acme, now, status="sending", next_attempt_at=None, lease_until=now, attempts=1)
+    mine = queue(acme, now, status="sending", next_attempt_at=None, attempts=1)
+    Message.objects.filter(pk=mine.pk).update(lease_until=now.replace(year=now.year + 1))
+
+    assert (leases.expire(now=now), leases.expire(now=now), deliver()) == (1, 0, 0)
+    lost.refresh_from_db()
+    assert (lost.status, lost.delivery["unknown_at"]) == ("unknown", now.isoformat())
+    assert lost.sealed_request is not None
