@@ -28,8 +28,7 @@ LONGEST_WORD = 40
 # With what may stand around a word. Longer texts are not even looked at.
 LONGEST_TEXT = LONGEST_WORD + 10
 
-_EDGES = re.compile(r"^[\W_]+|[\W_]+$")
-_GAPS = re.compile(r"[\W_]+")
+_PARTS = re.compile(r"[^\W_]+")
 
 
 class Words(NamedTuple):
@@ -57,7 +56,7 @@ def normal_form(text: str) -> str:
     if not folded.isascii():
         apart = unicodedata.normalize("NFKD", folded)
         folded = "".join(c for c in apart if not unicodedata.combining(c)).casefold()
-    return _GAPS.sub(" ", _EDGES.sub("", folded))
+    return " ".join(_PARTS.findall(folded))
 
 
 def words(stop: Iterable[str], start: Iterable[str]) -> Words:

@@ -77,8 +77,9 @@ def _forms(event: MessageEvent | MarketingPreference) -> set[str]:
     """Return what a message may be taken for; nothing where it is too long to be a word."""
     if not isinstance(event, MessageEvent) or event.source != Source.LIVE:
         return set()
-    content = event.content
-    said = [event.text, *(content.get(name) for name in ANSWERS)] if content else [event.text]
+    said: list[object] = [event.text]
+    if event.content:
+        said += map(event.content.get, ANSWERS)
     forms = {normal_form(text) for text in said if isinstance(text, str)}
     return forms - {""}
 
