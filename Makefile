@@ -17,7 +17,7 @@ types consistency migrations schema: export SIGMA_EMBEDDED := true
 types consistency migrations schema: export PYTHONWARNINGS := ignore:Got an error checking
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check lint style types consistency format lock migrations schema shell bench chaos broadcast-proof clean env env-dev
+.PHONY: help up test check lint style types consistency format lock migrations schema shell bench crashes chaos broadcast-proof clean env env-dev
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36mmake %-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ shell: env ## Open Django's shell beside a running 'make up'
 
 bench: env-dev ## Measure accepting, storing and reading, as ratios of one run
 	@$(BIN)/python -m benchmarks
+
+crashes: env-dev ## Kill senders between every two steps of a send; nothing may be posted twice
+	@$(BIN)/python -m benchmarks.crashes
 
 chaos: env-dev ## Kill everything in turn under 20,000 callbacks; nothing may be lost or doubled
 	@$(BIN)/python -m benchmarks.chaos

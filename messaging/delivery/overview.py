@@ -1,0 +1,79 @@
+"""How delivering stands, for operators: what is owed, under way, lost sight of and given up."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from workspaces import bulk
+
+# What is owed and under way is read from the indexes made for it; the rest by age.
+STANDING = """
+SELECT t.slug, w.id, w.name, coalesce(o.queued, 0), o.oldest_due, coalesce(s.sending, 0),
+       coalesce(r.unknown, 0), coalesce(r.failed, 0)
+FROM workspaces w JOIN tenants t ON t.id = w.tenant_id
+LEFT JOIN (
+    SELECT workspace_id, count(*) AS queued,
+           min(next_attempt_at) FILTER (WHERE next_attempt_at <= %(now)s) AS oldest_due
+    FROM messages WHERE next_attempt_at IS NOT NULL GROUP BY workspace_id
+) o ON o.workspace_id = w.id
+LEFT JOIN (
+    SELECT workspace_id, count(*) AS sending
+    FROM messages WHERE lease_until IS NOT NULL GROUP BY workspace_id
+) s ON s.workspace_id = w.id
+LEFT JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE m.status = 'unknown') AS unknown,
+           count(*) FILTER (WHERE m.status = 'failed') AS failed
+    FROM messages m
+    WHERE m.workspace_id = w.id AND m.timestamp_utc >= %(since)s AND m.source = 'API'
+) r ON true
+WHERE coalesce(t.slug = %(slug)s, true)
+ORDER BY t.slug, w.name, w.id
+"""
+PAUSES = """
+SELECT t.slug, p.workspace_id, p.code, p.reason, p.since, p.until
+FROM sending_pauses p JOIN tenants t ON t.id = p.tenant_id
+WHERE p.lifted_at IS NULL AND coalesce(p.until > %(now)s, true)
+  AND coalesce(t.slug = %(slug)s, true)
+ORDER BY p.since, p.id
+"""
+
+
+class Standing(NamedTuple):
+    """One number: ``unknown`` and ``failed`` are those of the last days."""
+
+    tenant: str
+    workspace_id: UUID
+    workspace: str
+    queued: int
+    oldest_due: datetime | None
+    sending: int
+    unknown: int
+    failed: int
+
+
+class Held(NamedTuple):
+    """An open circuit; without a workspace it holds the whole tenant."""
+
+    tenant: str
+    workspace_id: UUID | None
+    code: int
+    reason: str
+    since: datetime
+    until: datetime | None
+
+
+def standing(*, slug: str | None, days: int, now: datetime) -> list[Standing]:
+    """Return every number, or those of one tenant."""
+    facts = {"now": now, "since": now - timedelta(days=days), "slug": slug}
+    with bulk.cursor() as cursor:
+        cursor.execute(STANDING, facts)
+        return [Standing(*row) for row in cursor.fetchall()]
+
+
+def held(*, slug: str | None, now: datetime) -> list[Held]:
+    """Return what holds sends back, everywhere or for one tenant."""
+    with bulk.cursor() as cursor:
+        cursor.execute(PAUSES, {"now": now, "slug": slug})
+        return [Held(*row) for row in cursor.fetchall()]

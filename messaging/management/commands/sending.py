@@ -1,0 +1,84 @@
+"""``manage.py sending``: what is owed and what holds it back, and the word that lets it go on."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from datetime import UTC, datetime
+from typing import IO, Any, cast
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.table import Table
+
+from messaging.delivery import overview, pauses
+from messaging.delivery.bell import BELL
+from workspaces.lookup import NoSuchTenant, find_tenant
+from workspaces.models import Tenant
+
+WIDTH = 130
+
+
+class Command(BaseCommand):
+    """Show how delivering stands, or resume it."""
+
+    help = "Show what is queued, under way, unknown and failed, with the pauses; or end pauses."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take what to do and for whom."""
+        actions = parser.add_subparsers(dest="action", required=True)
+        status = actions.add_parser("status", help="counts per number, and the open pauses")
+        status.add_argument("tenant", nargs="?", help="slug or UUID; all tenants if absent")
+        status.add_argument(
+            "--days", type=int, default=7, help="unknown and failed of so many days"
+        )
+        status.add_argument("--json", action="store_true", help="for machines")
+        resume = actions.add_parser("resume", help="end the pauses of a tenant")
+        resume.add_argument("tenant", help="slug or UUID")
+        resume.add_argument("--code", type=int, help="only the pause with this code")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do one of the two."""
+        tenant = _tenant(options["tenant"])
+        now = datetime.now(UTC)
+        if options["action"] == "status":
+            self._status(tenant.slug if tenant else None, options, now)
+        elif tenant is not None:
+            ended = pauses.lift(
+                tenant_id=tenant.id, code=options["code"], by="manage.py sending", now=now
+            )
+            BELL.ring()
+            self.stdout.write(f"{ended} pause{'' if ended == 1 else 's'} ended.")
+
+    def _status(self, slug: str | None, options: dict[str, Any], now: datetime) -> None:
+        numbers = overview.standing(slug=slug, days=options["days"], now=now)
+        held = overview.held(slug=slug, now=now)
+        if options["json"]:
+            found = {"numbers": _plain(numbers), "pauses": _plain(held)}
+            self.stdout.write(json.dumps(found, indent=2, default=str))
+            return
+        console = Console(file=cast(IO[str], self.stdout), width=WIDTH)
+        table = Table("tenant", "workspace", "queued", "oldest due", "sending", "unknown", "failed")
+        for one in numbers:
+            due = f"{(now - one.oldest_due).total_seconds():,.0f} s ago" if one.oldest_due else ""
+            counts = (f"{n:,}" for n in (one.sending, one.unknown, one.failed))
+            table.add_row(one.tenant, one.workspace, f"{one.queued:,}", due, *counts)
+        console.print(table)
+        for pause in held:
+            where = f"workspace {pause.workspace_id}" if pause.workspace_id else "all numbers"
+            until = f", until {pause.until:%Y-%m-%d %H:%M} UTC" if pause.until else ""
+            since = f"since {pause.since:%Y-%m-%d %H:%M} UTC{until}"
+            console.print(f"{pause.tenant}, {where}: paused {since} ({pause.code}): {pause.reason}")
+
+
+def _tenant(name: str | None) -> Tenant | None:
+    if name is None:
+        return None
+    try:
+        return find_tenant(name)
+    except NoSuchTenant as error:
+        raise CommandError(str(error)) from error
+
+
+def _plain(rows: list[Any]) -> list[dict[str, Any]]:
+    return [row._asdict() for row in rows]
