@@ -9,7 +9,8 @@ from django.conf import settings
 from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
 
 from messaging.models import Media, MediaState
-from workspaces.channels import MediaGone, MediaStream, channel_for
+from workspaces.channel_errors import MediaGone
+from workspaces.channels import MediaStream, channel_for
 from workspaces.models import Workspace
 
 LINK_LIFETIME = timedelta(minutes=15)
@@ -81,7 +82,7 @@ def open_file(media: Media, workspace: Workspace, *, now: datetime) -> MediaStre
     gives the same answer when the access token may not see the file). Its size is recorded, too.
 
     Raises:
-        workspaces.channels.ChannelError: see ``Channel.open_media`` and ``channel_for``.
+        workspaces.channel_errors.ChannelError: see ``Channel.open_media`` and ``channel_for``.
     """
     channel = channel_for(workspace, now=now)
     try:

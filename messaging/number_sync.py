@@ -17,13 +17,9 @@ from messaging import numbers
 from messaging.models import NumberState
 from workspaces import outbox
 from workspaces.bells import Bell
-from workspaces.channels import (
-    ChannelError,
-    NumberFacts,
-    Throttled,
-    Unavailable,
-    channel_for,
-)
+from workspaces.channel_errors import ChannelError, Throttled, Unavailable
+from workspaces.channel_facts import NumberFacts
+from workspaces.channels import channel_for
 from workspaces.keys import TenantHasNoKeys
 from workspaces.models import Workspace
 
@@ -70,7 +66,7 @@ def sync(workspace: Workspace, *, now: datetime) -> NumberState:
     """Ask the platform about a workspace's number, and store what it says.
 
     Raises:
-        workspaces.channels.ChannelError: no token, or no proper answer; what was known stays.
+        workspaces.channel_errors.ChannelError: no token, or no proper answer; what was known stays.
         workspaces.keys.TenantHasNoKeys: the tenant is being erased.
     """
     facts = channel_for(workspace, now=now).number()

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET
 
 from messaging import media as files
 from messaging.models import Media
-from workspaces import channels
+from workspaces import channel_errors
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
 from workspaces.channels import MediaStream
 from workspaces.requests import actor_of
@@ -37,12 +37,12 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
     NotAllowed: (403, "FORBIDDEN"),
     TenantRequired: (400, "TENANT_REQUIRED"),
     files.NoSuchMedia: (404, "NOT_FOUND"),
-    channels.NotConfigured: (409, "NOT_CONFIGURED"),
+    channel_errors.NotConfigured: (409, "NOT_CONFIGURED"),
     files.Revoked: (410, "MEDIA_GONE"),
-    channels.MediaGone: (410, "MEDIA_GONE"),
-    channels.Rejected: (502, "PLATFORM_REJECTED"),
-    channels.Throttled: (503, "PLATFORM_THROTTLED"),
-    channels.Unavailable: (503, "PLATFORM_UNAVAILABLE"),
+    channel_errors.MediaGone: (410, "MEDIA_GONE"),
+    channel_errors.Rejected: (502, "PLATFORM_REJECTED"),
+    channel_errors.Throttled: (503, "PLATFORM_THROTTLED"),
+    channel_errors.Unavailable: (503, "PLATFORM_UNAVAILABLE"),
 }
 
 

@@ -18,17 +18,16 @@ from django.db import transaction
 from templates_wa import accounts, drafts, storing
 from templates_wa.models import Template
 from templates_wa.problems import Problem
-from workspaces.channels import (
-    Channel,
+from workspaces.channel_errors import (
     ChannelError,
     NotConfigured,
     OutcomeUnknown,
     Rejected,
-    TemplateDraft,
     Throttled,
     Unavailable,
-    channel_for,
 )
+from workspaces.channel_facts import TemplateDraft
+from workspaces.channels import Channel, channel_for
 from workspaces.models import Workspace
 
 EDITABLE = ("APPROVED", "PAUSED", "REJECTED")

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 
 from templates_wa.models import Template
 from workspaces import outbox
-from workspaces.channels import TemplateFacts
+from workspaces.channel_facts import TemplateFacts
 
 DELETED = "DELETED"
 # What a list says of a template, by the event time that may protect it: nothing, or its own.

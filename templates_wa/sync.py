@@ -16,13 +16,9 @@ from templates_wa import accounts, storing
 from templates_wa.accounts import mark_stale
 from templates_wa.models import TemplateSync
 from templates_wa.storing import SyncReport
-from workspaces.channels import (
-    ChannelError,
-    NotConfigured,
-    TemplateFacts,
-    Throttled,
-    channel_for,
-)
+from workspaces.channel_errors import ChannelError, NotConfigured, Throttled
+from workspaces.channel_facts import TemplateFacts
+from workspaces.channels import channel_for
 from workspaces.models import Tenant, TenantStatus, Workspace
 
 __all__ = ["SyncReport", "mark_stale", "run_due", "sync", "sync_tenant"]

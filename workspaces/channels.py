@@ -1,7 +1,7 @@
 """The Channel port: how the lower layers reach a platform without knowing it.
 
 ``settings.SIGMA_CHANNELS`` maps a workspace's transport to a class of ``connectors``, the way
-``EMAIL_BACKEND`` does for mail. Errors are named after the decision they force.
+``EMAIL_BACKEND`` does for mail. What it raises is in :mod:`workspaces.channel_errors`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
@@ -17,91 +16,16 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from workspaces import secrets
+from workspaces.channel_errors import NotConfigured
+from workspaces.channel_facts import (
+    Accepted,
+    Health,
+    NumberFacts,
+    TemplateDraft,
+    TemplateFacts,
+    TokenFacts,
+)
 from workspaces.models import SecretKind, TenantSecret, Workspace
-
-
-class Reach(StrEnum):
-    """What else an answer of the platform is about, beside the one request it answers."""
-
-    MESSAGE = "MESSAGE"
-    RECIPIENT = "RECIPIENT"
-    TEMPLATE = "TEMPLATE"
-    NUMBER = "NUMBER"
-    ACCOUNT = "ACCOUNT"
-    TENANT = "TENANT"
-
-
-class ChannelError(Exception):
-    """Base of everything a channel raises; never raised itself.
-
-    ``code`` is the platform's own error code (0: there is none), ``reach`` what else the answer is
-    about, ``details`` and ``trace_id`` what the platform's support wants to hear. None of them
-    holds a token or a phone number.
-    """
-
-    def __init__(
-        self, message: str, *, code: int = 0, reach: Reach = Reach.MESSAGE, details: str = "",
-        trace_id: str = "",
-    ) -> None:  # fmt: skip
-        super().__init__(message)
-        self.message, self.code, self.reach = message, code, reach
-        self.details, self.trace_id = details, trace_id
-
-
-class Throttled(ChannelError):
-    """The platform asks to slow down; nothing was sent. Try again after ``retry_after`` seconds,
-    or, where that is ``None``, after a pause that grows.
-    """
-
-    def __init__(
-        self, retry_after: float | None = None, *, code: int = 0, reach: Reach = Reach.NUMBER,
-        details: str = "", trace_id: str = "",
-    ) -> None:  # fmt: skip
-        wait = "slow down" if retry_after is None else f"wait {retry_after:g} seconds"
-        super().__init__(
-            f"The platform asks to {wait}.", code=code, reach=reach, details=details,
-            trace_id=trace_id,
-        )  # fmt: skip
-        self.retry_after = retry_after
-
-
-class Unavailable(ChannelError):
-    """The request did not reach the platform, or it said that it did nothing with it: the same
-    request may be sent again, ``most_attempts`` times in all (``None``: the caller's own limit).
-    """
-
-    def __init__(
-        self, message: str, *, code: int = 0, most_attempts: int | None = None, details: str = "",
-        trace_id: str = "",
-    ) -> None:  # fmt: skip
-        super().__init__(message, code=code, details=details, trace_id=trace_id)
-        self.most_attempts = most_attempts
-
-
-class Rejected(ChannelError):
-    """The platform refused, and will refuse again until somebody changes something.
-
-    ``stops`` tells that everything within ``reach`` would be refused too: stop sending there.
-    """
-
-    def __init__(
-        self, code: int, message: str, *, reach: Reach = Reach.MESSAGE, stops: bool = False,
-        details: str = "", trace_id: str = "",
-    ) -> None:  # fmt: skip
-        super().__init__(message, code=code, reach=reach, details=details, trace_id=trace_id)
-        self.stops = stops
-
-
-class OutcomeUnknown(ChannelError):
-    """The request left and no answer came: it may or may not have taken effect."""
-
-
-class MediaGone(Rejected):
-    """The platform no longer has this file."""
-
-
-class NotConfigured(ChannelError):
-    """The tenant has no access token for this platform; add one in the admin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,89 +34,6 @@ class Credentials:
 
     access_token: str = field(repr=False)
     app_secret: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The platform took a message: its id for it, and how it spells the recipient's number (digits;
-    ``None`` for a recipient without one). ``state`` is its word, such as ``accepted`` or
-    ``held_for_quality_assessment``; empty where it said none.
-    """
-
-    platform_message_id: str
-    recipient: str | None = None
-    state: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class NumberFacts:
-    """A business number as the platform describes it, in its own words; empty: not told.
-
-    ``number`` is in the clear (E.164 digits) and must not be stored so.
-    """
-
-    number: str = field(default="", repr=False)
-    verified_name: str = ""
-    status: str = ""
-    quality_rating: str = ""
-    messaging_limit: str = ""
-    throughput_level: str = ""
-    account_mode: str = ""
-    is_on_business_app: bool = False
-    portfolio_id: str = ""
-    can_send: str = ""
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenFacts:
-    """An access token as the platform describes it. ``account_ids`` are the accounts (WABAs) it was
-    granted; ``expires_at`` is ``None`` for a token that does not expire.
-    """
-
-    is_valid: bool
-    expires_at: datetime | None = None
-    scopes: tuple[str, ...] = ()
-    account_ids: tuple[str, ...] = ()
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateFacts:
-    """A template as the platform describes it, in its own words; empty: not told."""
-
-    platform_template_id: str
-    name: str
-    language: str
-    status: str
-    category: str = ""
-    sub_category: str = ""
-    parameter_format: str = "POSITIONAL"
-    components: tuple[dict[str, object], ...] = ()
-    quality: str = ""
-    rejected_reason: str = ""
-    previous_category: str = ""
-    ttl_seconds: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateDraft:
-    """A template to create, or what an existing one is to become (``components`` as a whole)."""
-
-    name: str
-    language: str
-    category: str
-    components: tuple[dict[str, object], ...]
-    parameter_format: str = "POSITIONAL"
-    ttl_seconds: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """Whether the platform accepts our credentials for a number; ``detail`` is for operators."""
-
-    ok: bool
-    detail: str
 
 
 class MediaStream(Protocol):

@@ -14,13 +14,9 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from workspaces import secrets
-from workspaces.channels import (
-    ChannelError,
-    Rejected,
-    TokenFacts,
-    Unavailable,
-    channel_of_token,
-)
+from workspaces.channel_errors import ChannelError, Rejected, Unavailable
+from workspaces.channel_facts import TokenFacts
+from workspaces.channels import channel_of_token
 from workspaces.envelope import CannotOpen
 from workspaces.keys import TenantHasNoKeys
 from workspaces.models import SecretKind, TenantSecret, TenantStatus, TokenCheck, Workspace
@@ -69,7 +65,7 @@ def check(secret: TenantSecret, *, now: datetime) -> Checked:
     """Ask the platform about one token, and store what it says.
 
     Raises:
-        workspaces.channels.ChannelError: no proper answer; what was known stays.
+        workspaces.channel_errors.ChannelError: no proper answer; what was known stays.
         workspaces.envelope.CannotOpen: the token was altered.
     """
     facts = _ask(secret, now)

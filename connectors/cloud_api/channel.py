@@ -16,20 +16,16 @@ from connectors.cloud_api.answers import Json
 from connectors.cloud_api.codes import BAD_TOKEN
 from connectors.cloud_api.errors import error_of, media_error_of
 from connectors.cloud_api.graph import Graph
-from workspaces.channels import (
+from workspaces.channel_errors import ChannelError, MediaGone, NotConfigured, Rejected, Unavailable
+from workspaces.channel_facts import (
     Accepted,
-    ChannelError,
-    Credentials,
     Health,
-    MediaGone,
-    NotConfigured,
     NumberFacts,
-    Rejected,
     TemplateDraft,
     TemplateFacts,
     TokenFacts,
-    Unavailable,
 )
+from workspaces.channels import Credentials
 
 META_ID = re.compile(r"[A-Za-z0-9_-]{1,256}")
 UNKNOWN_FIELD = 100
@@ -47,10 +43,10 @@ class CloudApiChannel:
         """Open a file that a message carries.
 
         Raises:
-            workspaces.channels.MediaGone: Meta has no such file, or our token may not see it.
-            workspaces.channels.Throttled: too many requests.
-            workspaces.channels.Unavailable: no proper answer.
-            workspaces.channels.Rejected: anything else that Meta refuses.
+            workspaces.channel_errors.MediaGone: Meta has no such file, or our token may not see it.
+            workspaces.channel_errors.Throttled: too many requests.
+            workspaces.channel_errors.Unavailable: no proper answer.
+            workspaces.channel_errors.Rejected: anything else that Meta refuses.
         """
         if not META_ID.fullmatch(platform_media_id):
             raise MediaGone(404, "The message names no file of Meta's.")
@@ -78,9 +74,10 @@ class CloudApiChannel:
         """Send one message, the same bytes at every attempt.
 
         Raises:
-            workspaces.channels.Throttled, workspaces.channels.Unavailable: nothing was sent.
-            workspaces.channels.Rejected: refused for good.
-            workspaces.channels.OutcomeUnknown: it may have been sent.
+            workspaces.channel_errors.Throttled: nothing was sent.
+            workspaces.channel_errors.Unavailable: nothing was sent.
+            workspaces.channel_errors.Rejected: refused for good.
+            workspaces.channel_errors.OutcomeUnknown: it may have been sent.
         """
         return sending.accepted_in(await self._post(request))
 
@@ -88,7 +85,7 @@ class CloudApiChannel:
         """Mark a person's message as read, and show him that an answer is being typed.
 
         Raises:
-            workspaces.channels.ChannelError: refused, or no proper answer; harmless twice.
+            workspaces.channel_errors.ChannelError: refused, or no proper answer; harmless twice.
         """
         answer = await self._post(sending.read_mark(platform_message_id, typing=typing))
         if answer.get("success") is not True:
@@ -98,7 +95,7 @@ class CloudApiChannel:
         """Ask Meta about the number, and which portfolio owns its account.
 
         Raises:
-            workspaces.channels.ChannelError: refused, or no proper answer.
+            workspaces.channel_errors.ChannelError: refused, or no proper answer.
         """
         try:
             node = self._graph.get(self._phone_number_id, {"fields": describing.NUMBER_FIELDS})
@@ -113,7 +110,7 @@ class CloudApiChannel:
         """Ask Meta about the access token, as the token itself: it needs nobody's permission.
 
         Raises:
-            workspaces.channels.ChannelError: no proper answer; an invalid token is one.
+            workspaces.channel_errors.ChannelError: no proper answer; an invalid token is one.
         """
         answer = self._graph.ask("debug_token", {"input_token": self._credentials.access_token})
         if answer.status == 200:
@@ -127,8 +124,8 @@ class CloudApiChannel:
         """Yield the templates of the number's account, page after page.
 
         Raises:
-            workspaces.channels.NotConfigured: the workspace has no WABA id.
-            workspaces.channels.ChannelError: refused, or no proper answer.
+            workspaces.channel_errors.NotConfigured: the workspace has no WABA id.
+            workspaces.channel_errors.ChannelError: refused, or no proper answer.
         """
         return template_calls.listed(self._graph, self._account(), name)
 
@@ -136,8 +133,8 @@ class CloudApiChannel:
         """Submit a new template for review.
 
         Raises:
-            workspaces.channels.NotConfigured: the workspace has no WABA id.
-            workspaces.channels.ChannelError: refused, or no proper answer.
+            workspaces.channel_errors.NotConfigured: the workspace has no WABA id.
+            workspaces.channel_errors.ChannelError: refused, or no proper answer.
         """
         return template_calls.create(self._graph, self._account(), draft)
 
@@ -145,7 +142,7 @@ class CloudApiChannel:
         """Replace a template's components.
 
         Raises:
-            workspaces.channels.ChannelError: refused, or no proper answer.
+            workspaces.channel_errors.ChannelError: refused, or no proper answer.
         """
         template_calls.edit(self._graph, _meta_id(platform_template_id, "template"), draft)
 
@@ -153,8 +150,8 @@ class CloudApiChannel:
         """Delete a template in all its languages, or in the one of ``platform_template_id``.
 
         Raises:
-            workspaces.channels.NotConfigured: the workspace has no WABA id.
-            workspaces.channels.ChannelError: refused, or no proper answer.
+            workspaces.channel_errors.NotConfigured: the workspace has no WABA id.
+            workspaces.channel_errors.ChannelError: refused, or no proper answer.
         """
         template_calls.delete(self._graph, self._account(), name, platform_template_id)
 
@@ -182,7 +179,7 @@ def _meta_id(value: str, what: str) -> str:
     """Return an id that can be part of an address.
 
     Raises:
-        workspaces.channels.NotConfigured: it is none of Meta's.
+        workspaces.channel_errors.NotConfigured: it is none of Meta's.
     """
     if not META_ID.fullmatch(value):
         raise NotConfigured(f"The {what} ID is not one of Meta's; correct the workspace.")

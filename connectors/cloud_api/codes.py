@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from workspaces.channels import ChannelError, Reach, Rejected, Throttled, Unavailable
+from workspaces.channel_errors import ChannelError, Reach, Rejected, Throttled, Unavailable
 
 NO_SUCH_OBJECT = (100, 33)
 BAD_TOKEN = 190

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from connectors.cloud_api.answers import Json, integer, member, members, text
 from connectors.cloud_api.errors import clean
-from workspaces.channels import NumberFacts, TokenFacts
+from workspaces.channel_facts import NumberFacts, TokenFacts
 
 BASIC_FIELDS = "id,display_phone_number,verified_name,status,quality_rating,throughput"
 NUMBER_FIELDS = (

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from connectors.cloud_api.answers import Answer, integer, json_object, member, members, text
 from connectors.cloud_api.codes import NO_SUCH_OBJECT, Rule, rule_of
 from connectors.cloud_api.masking import MASK, mask
-from workspaces.channels import (
+from workspaces.channel_errors import (
     ChannelError,
     MediaGone,
     OutcomeUnknown,

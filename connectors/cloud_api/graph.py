@@ -14,7 +14,8 @@ import msgspec
 from connectors.cloud_api import transport
 from connectors.cloud_api.answers import Answer, Json
 from connectors.cloud_api.errors import error_of, has_error
-from workspaces.channels import Credentials, OutcomeUnknown, Unavailable
+from workspaces.channel_errors import OutcomeUnknown, Unavailable
+from workspaces.channels import Credentials
 
 logger = logging.getLogger("sigma.whatsapp.graph")
 
@@ -41,7 +42,7 @@ class Graph:
         """Read a node or an edge.
 
         Raises:
-            workspaces.channels.ChannelError: there is no proper answer.
+            workspaces.channel_errors.ChannelError: there is no proper answer.
         """
         answer = transport.call("GET", self._address(node, parameters), headers=self._headers)
         return self._object(answer, changes=False)
@@ -50,7 +51,7 @@ class Graph:
         """Read a node and leave the judgement of the answer to the caller.
 
         Raises:
-            workspaces.channels.Unavailable: there is no answer.
+            workspaces.channel_errors.Unavailable: there is no answer.
         """
         return transport.call("GET", self._address(node, parameters), headers=self._headers)
 
@@ -58,7 +59,7 @@ class Graph:
         """Change a node or add to an edge.
 
         Raises:
-            workspaces.channels.ChannelError: there is no proper answer.
+            workspaces.channel_errors.ChannelError: there is no proper answer.
         """
         answer = transport.call(
             "POST",
@@ -72,7 +73,7 @@ class Graph:
         """Delete what ``parameters`` name.
 
         Raises:
-            workspaces.channels.ChannelError: there is no proper answer.
+            workspaces.channel_errors.ChannelError: there is no proper answer.
         """
         answer = transport.call("DELETE", self._address(node, parameters), headers=self._headers)
         return self._object(answer, changes=True)
@@ -81,7 +82,7 @@ class Graph:
         """POST ``content``, which is JSON already, without blocking.
 
         Raises:
-            workspaces.channels.ChannelError: there is no proper answer.
+            workspaces.channel_errors.ChannelError: there is no proper answer.
         """
         answer = await transport.send(self._address(node), content=content, headers=self._writing)
         return self._object(answer, changes=True)

@@ -13,7 +13,7 @@ import httpx
 
 from connectors.cloud_api.answers import Answer
 from connectors.cloud_api.errors import media_error_of
-from workspaces.channels import Rejected, Unavailable
+from workspaces.channel_errors import Rejected, Unavailable
 
 # Where Meta keeps files. Anything else in an answer is not followed: it could be in our network.
 MEDIA_DOMAINS = ("fbsbx.com", "facebook.com", "fbcdn.net", "whatsapp.net")
@@ -83,7 +83,7 @@ def download(client: httpx.Client, url: str, *, graph_url: str, token: str) -> M
     """Open a media address with the access token, following a few redirects inside Meta.
 
     Raises:
-        workspaces.channels.ChannelError: the answer is not the file.
+        workspaces.channel_errors.ChannelError: the answer is not the file.
     """
     for _ in range(MAX_REDIRECTS + 1):
         request = client.build_request(

@@ -6,7 +6,8 @@ import msgspec
 
 from connectors.cloud_api.answers import Json, members, text
 from connectors.cloud_api.masking import word
-from workspaces.channels import Accepted, OutcomeUnknown
+from workspaces.channel_errors import OutcomeUnknown
+from workspaces.channel_facts import Accepted
 
 MAX_ID = 512
 MAX_PHONE = 20
@@ -16,7 +17,7 @@ def accepted_in(answer: Json) -> Accepted:
     """Return what a successful answer to a send says.
 
     Raises:
-        workspaces.channels.OutcomeUnknown: it names no message.
+        workspaces.channel_errors.OutcomeUnknown: it names no message.
     """
     sent = next(iter(members(answer, "messages")), {})
     message_id = text(sent, "id")

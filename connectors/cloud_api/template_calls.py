@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from connectors.cloud_api.answers import Json, integer, member, members, text
 from connectors.cloud_api.graph import Graph
-from workspaces.channels import OutcomeUnknown, Rejected, TemplateDraft, TemplateFacts, Unavailable
+from workspaces.channel_errors import OutcomeUnknown, Rejected, Unavailable
+from workspaces.channel_facts import TemplateDraft, TemplateFacts
 
 EDGE = "message_templates"
 FIELDS = (
@@ -27,7 +28,7 @@ def listed(graph: Graph, waba_id: str, name: str | None) -> Iterator[TemplateFac
     Meta's ``next`` address is not followed, it holds the token: the cursor is enough.
 
     Raises:
-        workspaces.channels.ChannelError: a page has no proper answer.
+        workspaces.channel_errors.ChannelError: a page has no proper answer.
     """
     parameters = {"fields": FIELDS, "limit": PAGE} | ({"name": name} if name else {})
     for _ in range(MAX_PAGES):
@@ -48,7 +49,7 @@ def create(graph: Graph, waba_id: str, draft: TemplateDraft) -> TemplateFacts:
     """Submit a template for review.
 
     Raises:
-        workspaces.channels.ChannelError: refused, or no proper answer.
+        workspaces.channel_errors.ChannelError: refused, or no proper answer.
     """
     body: Json = {
         "name": draft.name,
@@ -77,7 +78,7 @@ def edit(graph: Graph, template_id: str, draft: TemplateDraft) -> None:
     """Replace a template's components; Meta lets nobody change its name or language.
 
     Raises:
-        workspaces.channels.ChannelError: refused, or no proper answer.
+        workspaces.channel_errors.ChannelError: refused, or no proper answer.
     """
     _succeed(graph.post(template_id, _contents(draft)))
 
@@ -86,7 +87,7 @@ def delete(graph: Graph, waba_id: str, name: str, template_id: str | None) -> No
     """Delete a template in all its languages, or in the one of ``template_id``.
 
     Raises:
-        workspaces.channels.ChannelError: refused, or no proper answer.
+        workspaces.channel_errors.ChannelError: refused, or no proper answer.
     """
     one = {"hsm_id": template_id} if template_id else {}
     _succeed(graph.delete(f"{waba_id}/{EDGE}", {"name": name} | one))

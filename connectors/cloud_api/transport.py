@@ -20,7 +20,7 @@ from django.conf import settings
 from httpx_aiohttp import AiohttpTransport
 
 from connectors.cloud_api.answers import Answer
-from workspaces.channels import ChannelError, OutcomeUnknown, Unavailable
+from workspaces.channel_errors import ChannelError, OutcomeUnknown, Unavailable
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 40.0
 # aiohttp's limit for waiting in its pool and connecting together.
@@ -52,8 +52,8 @@ async def send(url: str, *, content: bytes, headers: Mapping[str, str]) -> Answe
     """POST ``content`` once.
 
     Raises:
-        workspaces.channels.Unavailable: the request did not leave.
-        workspaces.channels.OutcomeUnknown: it may have left, and there is no whole answer.
+        workspaces.channel_errors.Unavailable: the request did not leave.
+        workspaces.channel_errors.OutcomeUnknown: it may have left, and there is no whole answer.
     """
     client = await _client()
     try:
@@ -73,8 +73,8 @@ def call(method: str, url: str, *, headers: Mapping[str, str], content: bytes = 
     """Make one request, blocking.
 
     Raises:
-        workspaces.channels.Unavailable: it did not leave, or changes nothing (GET).
-        workspaces.channels.OutcomeUnknown: it may have left, and there is no whole answer.
+        workspaces.channel_errors.Unavailable: it did not leave, or changes nothing (GET).
+        workspaces.channel_errors.OutcomeUnknown: it may have left, and there is no whole answer.
     """
     body = bytearray()
     end = time.monotonic() + TOTAL_SECONDS

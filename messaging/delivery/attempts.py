@@ -12,14 +12,8 @@ from random import Random
 from typing import NamedTuple
 from uuid import UUID
 
-from workspaces.channels import (
-    Accepted,
-    ChannelError,
-    Reach,
-    Rejected,
-    Throttled,
-    Unavailable,
-)
+from workspaces.channel_errors import ChannelError, Reach, Rejected, Throttled, Unavailable
+from workspaces.channel_facts import Accepted
 
 # Full jitter below a cap that doubles; https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
 FIRST_CAP, LAST_CAP = 2.0, 300.0

@@ -19,7 +19,7 @@ from messaging.delivery.attempts import WIDE, Attempt, Fate
 from messaging.delivery.pauses import Pause
 from messaging.models import OptOutSource
 from templates_wa.models import Template
-from workspaces.channels import ChannelError, Reach, Rejected, Throttled
+from workspaces.channel_errors import ChannelError, Reach, Rejected, Throttled
 from workspaces.models import Workspace
 
 logger = logging.getLogger("sigma.whatsapp.sending")

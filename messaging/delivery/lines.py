@@ -14,7 +14,8 @@ from messaging.delivery import pauses
 from messaging.delivery.pauses import Pause
 from messaging.models import NumberState
 from workspaces import bulk
-from workspaces.channels import Channel, NotConfigured, channel_for
+from workspaces.channel_errors import NotConfigured
+from workspaces.channels import Channel, channel_for
 from workspaces.models import Workspace
 from workspaces.ttl import TtlCache
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from messaging.delivery.attempts import WIDE, GivenBack, Result
 from messaging.delivery.claims import Claimed
-from workspaces.channels import ChannelError, OutcomeUnknown, Rejected
+from workspaces.channel_errors import ChannelError, OutcomeUnknown, Rejected
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 

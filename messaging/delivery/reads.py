@@ -14,7 +14,8 @@ from messaging.delivery.lines import Lines
 from messaging.models import ReadMark
 from messaging.settling import SEALED_ID
 from workspaces import bulk, keys
-from workspaces.channels import Channel, ChannelError, Rejected
+from workspaces.channel_errors import ChannelError, Rejected
+from workspaces.channels import Channel
 from workspaces.envelope import CannotOpen, associated_data
 
 logger = logging.getLogger("sigma.whatsapp.sending")

@@ -20,7 +20,7 @@ from messaging.delivery.attempts import Attempt, Fate, Result, facts_of, fate_of
 from messaging.receipts import MessageKey
 from messaging.settling import seal_id
 from workspaces import bulk, identity, keys
-from workspaces.channels import Accepted
+from workspaces.channel_facts import Accepted
 from workspaces.keys import TenantHasNoKeys
 
 # Both lock in the order of ids, as everybody who changes messages. An answer may come after the end

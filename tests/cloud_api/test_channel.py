@@ -26,14 +26,8 @@ from tests.cloud_api.wires import (
     serving,
 )
 from tests.messaging.meta import Meta, Reply
-from workspaces.channels import (
-    Accepted,
-    NotConfigured,
-    NumberFacts,
-    Rejected,
-    TokenFacts,
-    Unavailable,
-)
+from workspaces.channel_errors import NotConfigured, Rejected, Unavailable
+from workspaces.channel_facts import Accepted, NumberFacts, TokenFacts
 
 PROOF = hmac.new(APP_SECRET.encode(), TOKEN.encode(), hashlib.sha256).hexdigest()
 NUMBER = {

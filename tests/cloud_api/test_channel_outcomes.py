@@ -22,7 +22,7 @@ from tests.cloud_api.wires import (
     send_to,
     serving,
 )
-from workspaces.channels import ChannelError, OutcomeUnknown, Unavailable
+from workspaces.channel_errors import ChannelError, OutcomeUnknown, Unavailable
 
 ACCEPTED = {"messages": [{"id": "wamid.X"}]}
 WHOLE = response(ACCEPTED)

@@ -10,7 +10,9 @@ import pytest
 
 from connectors.cloud_api.channel import CloudApiChannel
 from connectors.simulator.meta.server import RunningSimulator
-from workspaces.channels import Credentials, Rejected, TemplateDraft
+from workspaces.channel_errors import Rejected
+from workspaces.channel_facts import TemplateDraft
+from workspaces.channels import Credentials
 
 TEXT = {"messaging_product": "whatsapp", "type": "text", "text": {"body": "Hello"}}
 WELCOME = {

@@ -11,13 +11,8 @@ import pytest
 
 from connectors.cloud_api import transport
 from tests.cloud_api.wires import WABA_ID, channel
-from workspaces.channels import (
-    OutcomeUnknown,
-    Rejected,
-    TemplateDraft,
-    TemplateFacts,
-    Unavailable,
-)
+from workspaces.channel_errors import OutcomeUnknown, Rejected, Unavailable
+from workspaces.channel_facts import TemplateDraft, TemplateFacts
 
 EDGE = f"/v26.0/{WABA_ID}/message_templates"
 BODY: dict[str, object] = {"type": "BODY", "text": "Hello {{1}}"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from connectors.cloud_api.answers import Answer
 from connectors.cloud_api.codes import RULES
 from connectors.cloud_api.errors import LONGEST_WAIT, error_of, media_error_of
-from workspaces.channels import (
+from workspaces.channel_errors import (
     ChannelError,
     MediaGone,
     OutcomeUnknown,

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from connectors.cloud_api.channel import CloudApiChannel
-from workspaces.channels import Accepted, Credentials
+from workspaces.channel_facts import Accepted
+from workspaces.channels import Credentials
 
 NUMBER_ID, WABA_ID = "100000000000001", "900000000000001"
 TOKEN, APP_SECRET = "EAAG-a-token-1234567890", "0123456789abcdef0123456789abcdef"

@@ -13,7 +13,8 @@ from messaging.models import Contact, Message
 from messaging.settling import seal_id
 from tests.conftest import Cast
 from workspaces import keys
-from workspaces.channels import Accepted, Credentials
+from workspaces.channel_facts import Accepted
+from workspaces.channels import Credentials
 from workspaces.envelope import associated_data
 from workspaces.ids import uuid7
 

@@ -17,14 +17,8 @@ from templates_wa.models import Template
 from tests.conftest import Cast
 from tests.delivery.outgoing import Platform, accept, heard, queue
 from tests.delivery.test_sending import template
-from workspaces.channels import (
-    Accepted,
-    OutcomeUnknown,
-    Reach,
-    Rejected,
-    Throttled,
-    Unavailable,
-)
+from workspaces.channel_errors import OutcomeUnknown, Reach, Rejected, Throttled, Unavailable
+from workspaces.channel_facts import Accepted
 from workspaces.ids import uuid7
 
 Deliver = Callable[[], int]

@@ -16,7 +16,7 @@ from messaging.models import Message
 from tests.conftest import Cast
 from tests.delivery.outgoing import Platform, accept, queue
 from workspaces import bells
-from workspaces.channels import Accepted
+from workspaces.channel_facts import Accepted
 
 
 def cut_connections(request: dict) -> Accepted:

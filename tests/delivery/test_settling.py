@@ -19,7 +19,8 @@ from tests.delivery.outgoing import Platform, accept, queue
 from tests.webhooks import deliveries
 from tests.webhooks.deliveries import callback, status
 from workspaces import identity, keys
-from workspaces.channels import Accepted, OutcomeUnknown
+from workspaces.channel_errors import OutcomeUnknown
+from workspaces.channel_facts import Accepted
 from workspaces.envelope import associated_data
 
 Deliver = Callable[[], int]

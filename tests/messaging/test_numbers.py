@@ -19,7 +19,7 @@ from tests.conftest import Cast
 from tests.messaging.meta import Meta, Reply
 from tests.webhooks.deliveries import deliver
 from workspaces import secrets
-from workspaces.channels import NotConfigured, Throttled
+from workspaces.channel_errors import NotConfigured, Throttled
 from workspaces.models import EventSubscription, OutgoingEvent, SecretKind, TenantStatus
 
 HOUR = timedelta(hours=1)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from templates_wa.models import Template
 from tests.conftest import Cast
-from workspaces.channels import ChannelError, TemplateDraft, TemplateFacts
+from workspaces.channel_errors import ChannelError
+from workspaces.channel_facts import TemplateDraft, TemplateFacts
 
 BODY = ({"type": "BODY", "text": "Hello {{1}}!"},)
 

@@ -15,7 +15,7 @@ from templates_wa.sync import sync
 from tests.conftest import Cast
 from tests.people import list_of, member, page_of
 from tests.templates_wa.account import Platform, fact, in_catalogue
-from workspaces.channels import Unavailable
+from workspaces.channel_errors import Unavailable
 from workspaces.models import Role
 
 

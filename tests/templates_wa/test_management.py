@@ -14,7 +14,8 @@ from templates_wa.models import Template, TemplateSync
 from templates_wa.sync import sync
 from tests.conftest import Cast
 from tests.templates_wa.account import Platform, fact, in_catalogue
-from workspaces.channels import ChannelError, OutcomeUnknown, Rejected, TemplateDraft, Unavailable
+from workspaces.channel_errors import ChannelError, OutcomeUnknown, Rejected, Unavailable
+from workspaces.channel_facts import TemplateDraft
 
 BODY: dict[str, Any] = {
     "type": "BODY", "text": "Hello {{1}}, welcome!", "example": {"body_text": [["Ada"]]}

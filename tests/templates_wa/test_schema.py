@@ -14,7 +14,7 @@ from templates_wa.sync import sync
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, key_with
 from tests.templates_wa.account import Platform, fact, in_catalogue
-from workspaces.channels import Rejected, Unavailable
+from workspaces.channel_errors import Rejected, Unavailable
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
 

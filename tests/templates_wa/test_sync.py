@@ -17,7 +17,7 @@ from templates_wa.sync import SyncReport, run_due, sync, sync_tenant
 from tests.conftest import Cast
 from tests.templates_wa.account import Platform, fact, in_catalogue
 from workspaces import outbox, provisioning, secrets
-from workspaces.channels import ChannelError, Rejected, Throttled, Unavailable
+from workspaces.channel_errors import ChannelError, Rejected, Throttled, Unavailable
 from workspaces.models import (
     EventSubscription,
     OutgoingEvent,

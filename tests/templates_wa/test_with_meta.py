@@ -21,7 +21,8 @@ from templates_wa.validation import problems
 from tests.conftest import Cast
 from tests.templates_wa.account import in_catalogue
 from workspaces import secrets
-from workspaces.channels import Rejected, TemplateDraft
+from workspaces.channel_errors import Rejected
+from workspaces.channel_facts import TemplateDraft
 from workspaces.models import SecretKind
 
 pytestmark = pytest.mark.django_db

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from messaging import number_sync, numbers
-from workspaces.channels import ChannelError
+from workspaces.channel_errors import ChannelError
 from workspaces.keys import TenantHasNoKeys
 from workspaces.models import Tenant, TenantStatus, Workspace
 

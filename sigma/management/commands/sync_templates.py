@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from templates_wa.sync import describe, sync
-from workspaces.channels import ChannelError
+from workspaces.channel_errors import ChannelError
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import TenantStatus, Workspace
 
