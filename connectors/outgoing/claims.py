@@ -6,7 +6,7 @@ that is killed leaves nothing behind but that, and the event is sent again: at l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,8 +32,8 @@ RECURSIVE turn AS (
             ORDER BY d.subscription_id LIMIT 1)
     FROM turn WHERE turn.id IS NOT NULL
 )"""
-CLAIM = f"""
-WITH {WAITING}, owed AS (
+# Who may be sent something now, and how much; not those whose requests take long, if told so.
+READY = f"""{WAITING}, owed AS (
     SELECT s.*, coalesce(busy.requests, 0) AS busy,
            sum(coalesce(busy.requests, 0)) OVER (PARTITION BY s.tenant_id) AS tenant_busy
     FROM turn JOIN event_subscriptions s ON s.id = turn.id
@@ -47,10 +47,14 @@ WITH {WAITING}, owed AS (
     ) AS free
     FROM owed s
     WHERE s.disabled_at IS NULL AND coalesce(s.resting_until <= %(now)s, true)
+      AND s.id <> ALL (%(without)s::uuid[])
       AND EXISTS (SELECT FROM event_deliveries d
                   WHERE d.subscription_id = s.id AND d.next_attempt_at <= %(now)s)
     ORDER BY random() LIMIT %(room)s
-), picked AS (
+)"""  # noqa: S608 - words of ours
+IS_DUE = f"WITH {READY} SELECT EXISTS (SELECT FROM ready WHERE free > 0)"  # noqa: S608
+CLAIM = f"""
+WITH {READY}, picked AS (
     SELECT mine.id FROM ready CROSS JOIN LATERAL (
         SELECT d.id FROM event_deliveries d
         WHERE d.subscription_id = ready.id AND d.next_attempt_at <= %(now)s
@@ -87,12 +91,30 @@ class Claimed:
     data: dict[str, Any]
 
 
-def claim(*, now: datetime, room: int, busy: Mapping[UUID, int]) -> list[Claimed]:
-    """Claim up to ``room`` deliveries; ``busy`` says how many requests of whom are under way."""
-    parameters = {
-        "now": now, "until": now + LEASE, "room": room, "most": MOST_EACH, "tenant": MOST_OF_TENANT,
-        "busy": list(busy), "requests": list(busy.values()),
-    }  # fmt: skip
+def claim(
+    *, now: datetime, room: int, busy: Mapping[UUID, int], without: Collection[UUID] = ()
+) -> list[Claimed]:
+    """Claim up to ``room`` deliveries; ``busy`` says how many requests of whom are under way.
+
+    Nothing of the subscriptions in ``without``.
+    """
     with bulk.cursor() as cursor:
-        cursor.execute(CLAIM, parameters)
+        cursor.execute(CLAIM, _parameters(now, room, busy, without))
         return [Claimed(*row) for row in cursor.fetchall()]
+
+
+def is_due(*, now: datetime) -> bool:
+    """Tell whether a deliverer would find something; what rests or is closed does not count."""
+    with bulk.cursor() as cursor:
+        cursor.execute(IS_DUE, _parameters(now, 1, {}, ()))
+        (due,) = cursor.fetchone() or (False,)
+    return bool(due)
+
+
+def _parameters(
+    now: datetime, room: int, busy: Mapping[UUID, int], without: Collection[UUID]
+) -> dict[str, object]:
+    return {
+        "now": now, "until": now + LEASE, "room": room, "most": MOST_EACH, "tenant": MOST_OF_TENANT,
+        "busy": list(busy), "requests": list(busy.values()), "without": list(without),
+    }  # fmt: skip

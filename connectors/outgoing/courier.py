@@ -26,7 +26,9 @@ from connectors.outgoing.addresses import Policy, UnusableAddress
 from connectors.outgoing.parcels import Parcel, Report
 from connectors.outgoing.verdicts import comment, explain, patience
 
-TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
+# A request in all, and to connect to one address.
+SECONDS, CONNECT_SECONDS = 15, 5
+TIMEOUT = aiohttp.ClientTimeout(total=SECONDS, sock_connect=CONNECT_SECONDS)
 # Names that nobody answers for hold a thread for long; other names must not wait for those.
 RESOLVERS = 64
 # Read so that the connection can serve the next parcel; nobody looks at it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -15,21 +15,22 @@ from django.db import InterfaceError, OperationalError, connection
 from connectors.outgoing import claims, recording
 from connectors.outgoing.addresses import Policy
 from connectors.outgoing.claims import Claimed
-from connectors.outgoing.courier import Courier
+from connectors.outgoing.courier import SECONDS, Courier
 from connectors.outgoing.parcels import Parcel, Report, body_of, headers_of
 from workspaces import event_secrets
 from workspaces.envelope import CannotOpen
 from workspaces.keys import TenantHasNoKeys
 from workspaces.master import UnknownMasterKey
-from workspaces.models import EventDelivery
 from workspaces.outbox import BELL
 
 logger = logging.getLogger("sigma.whatsapp.events")
 
 # Requests under way at once.
 ROOM = 256
-# A deliverer gives its worker back now and then; what is under way then is waited for.
+# A deliverer gives its worker back now and then. It waits for what is under way then, and goes on
+# serving all but those whose requests take long: nobody waits for another's slow endpoint.
 TURN_SECONDS = 5.0
+SLOW_SECONDS = 1.0
 # One that stays for a moment saves the next event the way through the broker.
 LINGER_SECONDS = 1.0
 POLL_SECONDS = 0.05
@@ -59,7 +60,7 @@ def policy() -> Policy:
 
 def sweep(*, now: datetime) -> bool:
     """Ring for what is due and whose bell was lost; return whether a deliverer was called."""
-    return EventDelivery.objects.filter(next_attempt_at__lte=now).exists() and BELL.ring()
+    return claims.is_due(now=now) and BELL.ring()
 
 
 class _Round:
@@ -68,6 +69,7 @@ class _Round:
     def __init__(self, courier: Courier, clock: Clock) -> None:
         self._courier, self._clock = courier, clock
         self._busy: Counter[UUID] = Counter()
+        self._begun: dict[int, tuple[UUID, float]] = {}
         self.attempts = 0
 
     def run(self, linger: float) -> None:
@@ -80,14 +82,13 @@ class _Round:
                 BELL.release()
                 if not self._step():  # who commits after this look rings again
                     return
-        self._finish()
+        self._finish(until=time.monotonic() + SECONDS)
         BELL.release()
         BELL.ring()
 
-    def _step(self) -> bool:
+    def _step(self, *, without: Collection[UUID] = ()) -> bool:
         """Claim, send, and note what has come back; return whether there was anything due."""
-        room = ROOM - self._courier.under_way
-        claimed = claims.claim(now=self._clock(), room=room, busy=self._busy) if room else []
+        claimed = self._claim(without)
         if claimed:
             BELL.stay()
         for owed in claimed:
@@ -95,10 +96,24 @@ class _Round:
         self._note(self._courier.wait(POLL_SECONDS))
         return bool(claimed)
 
-    def _finish(self) -> None:
+    def _claim(self, without: Collection[UUID]) -> list[Claimed]:
+        room = ROOM - self._courier.under_way
+        if not room:
+            return []
+        return claims.claim(now=self._clock(), room=room, busy=self._busy, without=without)
+
+    def _finish(self, *, until: float) -> None:
+        """Wait for what is under way; what was is over by ``until``, then nothing new begins."""
         while self._courier.under_way:
             BELL.stay()
-            self._note(self._courier.wait(1.0))
+            if time.monotonic() < until:
+                self._step(without=self._slow())
+            else:
+                self._note(self._courier.wait(1.0))
+
+    def _slow(self) -> set[UUID]:
+        late = time.monotonic() - SLOW_SECONDS
+        return {subscription_id for subscription_id, begun in self._begun.values() if begun < late}
 
     def _send(self, owed: Claimed) -> None:
         self.attempts += 1
@@ -106,6 +121,7 @@ class _Round:
         parcel = _parcel(owed, now)
         if parcel.headers:
             self._busy[owed.subscription_id] += 1
+            self._begun[owed.delivery_id] = owed.subscription_id, time.monotonic()
             self._courier.send(parcel)
         else:
             recording.record([Report(parcel, error=NO_SECRETS)], now=now)
@@ -113,6 +129,8 @@ class _Round:
     def _note(self, reports: list[Report]) -> None:
         self._busy.subtract(report.parcel.subscription_id for report in reports)
         self._busy = +self._busy
+        for report in reports:
+            self._begun.pop(report.parcel.delivery_id, None)
         recording.record(reports, now=self._clock())
 
 

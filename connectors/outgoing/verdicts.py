@@ -16,6 +16,7 @@ WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (aiohttp.ClientConnectorCertificateError, "Its TLS certificate was not accepted."),
     (aiohttp.ClientSSLError, "No TLS connection could be agreed on."),
     (aiohttp.ClientConnectorDNSError, "Its name does not resolve."),
+    (aiohttp.ConnectionTimeoutError, "It could not be connected to."),
     (TimeoutError, "It did not answer within 15 seconds."),
     (aiohttp.ClientConnectorError, "It could not be connected to."),
     (aiohttp.InvalidURL, "This is not a URL."),

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from connectors.outgoing import delivering
 from tests.conftest import Cast
 from tests.webhooks.conftest import web
 from workspaces import event_secrets, outbox
@@ -88,6 +89,12 @@ def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     monkeypatch.setattr(Bell, "ring", lambda self, slot=0: bool(names.append(self.name)) or True)
     return names
+
+
+@pytest.fixture(autouse=True)
+def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deliverer looks twice before it leaves, and waits a while each time."""
+    monkeypatch.setattr(delivering, "POLL_SECONDS", 0.005)
 
 
 Subscribe = Callable[..., EventSubscription]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -10,7 +11,7 @@ from uuid import UUID
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from connectors.outgoing import claims
+from connectors.outgoing import claims, delivering
 from connectors.outgoing.delivering import deliver
 from connectors.outgoing.parcels import DELAYS
 from tests.conftest import Cast
@@ -226,3 +227,43 @@ def test_a_subscription_whose_secrets_cannot_be_opened_fails_alone(
 
     assert {got.path for got in endpoint.got} == {"/whole"}
     assert "secrets" in EventDelivery.objects.get(subscription_id=broken.id).last_error
+
+
+def test_nobody_waits_for_anothers_slow_endpoint_when_the_turn_ends(
+    acme: Cast,
+    globex: Cast,
+    endpoint: Endpoint,
+    subscribe: Subscribe,
+    emit: Emit,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delivering, "TURN_SECONDS", 0.05)
+    monkeypatch.setattr(delivering, "SLOW_SECONDS", 0.1)
+    subscribe(acme, path="/slow")
+    subscribe(globex, path="/quick")
+    emit(acme)
+    turn_ends, emitted = time.monotonic() + 0.2, list[Cast]()
+
+    def clock() -> datetime:  # is asked in every step
+        if time.monotonic() > turn_ends and not emitted:
+            emitted.append(globex)
+            emit(globex)
+        if endpoint.ids("/quick"):
+            endpoint.slow.set()
+        return now + SOON
+
+    assert deliver(clock=clock, linger=0) == 2
+    assert len(endpoint.ids("/quick")) == 1
+
+
+def test_a_slow_endpoint_gets_nothing_new_while_the_turn_ends(
+    acme: Cast, globex: Cast, subscribe: Subscribe, emit: Emit, now: datetime
+) -> None:
+    slow, quick = subscribe(acme), subscribe(globex)
+    emit(acme)
+    emit(globex)
+
+    claimed = claims.claim(now=now + SOON, room=64, busy={slow.id: 1}, without={slow.id})
+
+    assert [each.subscription_id for each in claimed] == [quick.id]

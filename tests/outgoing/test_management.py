@@ -242,6 +242,17 @@ def test_the_sweep_rings_for_what_is_due(
     assert "events" in rung
 
 
+@pytest.mark.parametrize("state", ["disabled_at", "resting_until"])
+def test_the_sweep_calls_nobody_for_what_cannot_be_delivered_now(
+    acme: Cast, subscribe: Subscribe, emit: Emit, now: datetime, state: str
+) -> None:
+    row = subscribe(acme)
+    emit(acme)
+    EventSubscription.objects.filter(pk=row.pk).update(**{state: now + timedelta(minutes=1)})
+
+    assert not sweep(now=now + timedelta(seconds=1))
+
+
 def test_it_keeps_delivered_events_for_a_week_and_dead_ones_for_a_month(
     acme: Cast, subscribe: Subscribe, emit: Emit, now: datetime
 ) -> None:
