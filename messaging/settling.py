@@ -57,8 +57,8 @@ def settle(
         message_id = _message_of(event.callback_data)
         if message_id is not None:
             reported.setdefault(message_id, (incoming, event.platform_message_id))
-    wanted = sorted((one, incoming.workspace_id) for one, (incoming, _) in reported.items())
-    rows = []
+    wanted = [(one, incoming.workspace_id) for one, (incoming, _) in reported.items()]
+    rows, surprising = [], []
     for message_id, status in bulk.run(FIND, FIND_COLUMNS, wanted):
         incoming, wamid = reported[message_id]
         cipher = keys.day_cipher(incoming.tenant_id, incoming.delivery_day)
@@ -66,8 +66,10 @@ def settle(
         digest = people.digester(incoming.tenant_id).wamid(wamid)
         rows.append((message_id, digest, sealed, incoming.delivery_day))
         if status not in EXPECTED:
-            extra = {"message_id": message_id, "status": status}
-            logger.error("whatsapp message was sent that should not have been", extra=extra)
+            surprising.append(f"{message_id} {status}")
+    if surprising:
+        extra = {"messages": len(surprising), "first": surprising[0]}
+        logger.error("whatsapp message was sent that should not have been", extra=extra)
     return [(row[0], row[1]) for row in bulk.run(ATTACH, ATTACH_COLUMNS, rows)]
 
 
