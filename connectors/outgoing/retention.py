@@ -23,11 +23,12 @@ DEAD_DAYS = 30
 PAUSE = timedelta(days=1)
 
 # With the deliveries go the events that nobody else is owed or could replay. What a statement
-# deletes it still sees, hence the second look at the batch.
+# deletes it still sees, hence the second look at the batch. What is being replayed is left out.
 DELETE = """
 WITH gone AS (
     DELETE FROM event_deliveries WHERE id = ANY (ARRAY(
         SELECT id FROM event_deliveries WHERE {column} < %s ORDER BY {column} LIMIT %s
+        FOR UPDATE SKIP LOCKED
     )) RETURNING id, event_id
 ), events AS (
     DELETE FROM outgoing_events e WHERE e.id IN (SELECT event_id FROM gone) AND NOT EXISTS (

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from connectors.outgoing import reach
 from connectors.outgoing.addresses import UnusableAddress
@@ -63,17 +63,14 @@ def create(*, tenant_id: UUID, url: str, types: Sequence[str], description: str)
     Raises:
         UnableToSubscribe: the input cannot be used, or there are too many already.
     """
+    row = EventSubscription(
+        id=uuid7(), tenant_id=tenant_id, url=_url(url), types=_types(types),
+        description=_description(description),
+    )  # fmt: skip
+    secret = event_secrets.new()
+    row.sealed_secrets = _seal(row, [secret])
     with transaction.atomic():
-        if EventSubscription.objects.filter(tenant_id=tenant_id).count() >= MOST_PER_TENANT:
-            raise UnableToSubscribe(
-                EventErrorCode.TOO_MANY, "url", f"A tenant has at most {MOST_PER_TENANT}."
-            )
-        row = EventSubscription(
-            id=uuid7(), tenant_id=tenant_id, url=_url(url), types=_types(types),
-            description=_description(description),
-        )  # fmt: skip
-        secret = event_secrets.new()
-        row.sealed_secrets = _seal(row, [secret])
+        _insist_on_room(tenant_id)
         row.save(force_insert=True)
         row.refresh_from_db(fields=["created_at"])
     return Created(row, secret.value)
@@ -87,17 +84,17 @@ def update(
     Raises:
         UnableToSubscribe: not found, or the input cannot be used.
     """
+    url = None if changes.url is None else _url(changes.url)  # asks for a name: before the lock
     with transaction.atomic():
         row = find(tenant_id=tenant_id, subscription_id=subscription_id, lock=True)
-        if changes.url is not None:
-            row.url = _url(changes.url)
+        row.url = url or row.url
         if changes.types is not None:
             row.types = _types(changes.types)
         if changes.description is not None:
             row.description = _description(changes.description)
         if changes.is_active is not None:
             row.disabled_at = None if changes.is_active else row.disabled_at or now
-        if changes.url is not None or changes.is_active:
+        if url is not None or changes.is_active:
             row.failing_since = row.resting_until = None
         if row.disabled_at is None:
             row.disabled_reason = ""
@@ -165,6 +162,16 @@ def require_active(row: EventSubscription) -> None:
     if row.disabled_at is not None:
         raise UnableToSubscribe(
             EventErrorCode.DISABLED, "id", "The subscription is disabled; activate it first."
+        )
+
+
+def _insist_on_room(tenant_id: UUID) -> None:
+    with connection.cursor() as cursor:  # nobody else of the tenant counts until the commit
+        key = f"event_subscriptions:{tenant_id}"
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+    if EventSubscription.objects.filter(tenant_id=tenant_id).count() >= MOST_PER_TENANT:
+        raise UnableToSubscribe(
+            EventErrorCode.TOO_MANY, "url", f"A tenant has at most {MOST_PER_TENANT}."
         )
 
 
