@@ -12,9 +12,9 @@ from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import TemplateContent
 from templates_wa import catalogue
 from templates_wa.catalogue import AmbiguousLanguage, NotSendable, UnableToFind, UnknownTemplate
-from templates_wa.definitions import Button, ButtonKind, Definition, Header, Text
+from templates_wa.definitions import Button, ButtonKind, Card, Definition, Header, Text
 from templates_wa.models import Template
-from templates_wa.parameters import HeaderValue, TemplateParameters, write
+from templates_wa.parameters import CardValue, HeaderValue, TemplateParameters, write
 from templates_wa.rendering import Preview, preview, wire
 from templates_wa.validation import Problem, problems
 
@@ -59,7 +59,8 @@ class Found:
         parameters = content.parameters
         if self.row is not None:
             kept["category"] = self.row.category
-        if self.is_secret:
+        # What nobody here knows may carry a one-time password too.
+        if self.is_secret or self.row is None:
             parameters = _hidden(self.definition)
         template = {**kept, "parameters": write(parameters)}
         return Body(
@@ -158,15 +159,23 @@ def fitted(found: Found, content: TemplateContent) -> Found:
 
 
 def _guess(parameters: TemplateParameters) -> Definition:
-    named, positional = parameters.named or {}, parameters.positional or ()
+    own = _guess_card(parameters.card)
+    return Definition(
+        bool(parameters.named), own.header, own.body, buttons=own.buttons,
+        cards=tuple(_guess_card(card) for card in parameters.cards),
+    )  # fmt: skip
+
+
+def _guess_card(values: CardValue) -> Card:
+    named, positional = values.named or {}, values.positional or ()
     names = tuple(named) or tuple(str(number + 1) for number in range(len(positional)))
-    given = parameters.header
+    given = values.header
     header = Header(_format_of(given), Text("")) if given is not None else None
     buttons = tuple(
         Button(value.index, (value.kind or "URL").upper(), url=Text("{{1}}", ("1",)))
-        for value in parameters.buttons
+        for value in values.buttons
     )
-    return Definition(bool(named), header, Text("", names), buttons=buttons)
+    return Card(header, Text("", names), buttons)
 
 
 def _format_of(header: HeaderValue) -> str:

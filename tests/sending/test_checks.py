@@ -18,7 +18,7 @@ from messaging.models import (
 from messaging.sending.refusals import UnableToSend
 from messaging.sending.requests import ReactionContent, TemplateContent, TextContent
 from messaging.sending.window import open_until
-from templates_wa.parameters import ButtonValue, TemplateParameters
+from templates_wa.parameters import ButtonValue, CardValue, TemplateParameters
 from tests.conftest import Cast
 from tests.sending.conftest import PHONE, hear, request_to, template, wire_of
 from tests.sending.test_accepting import WELCOME, refused, send
@@ -185,6 +185,23 @@ def test_it_says_where_templates_cannot_be_known(acme: Cast, now: datetime) -> N
 
     assert (codes(refusal), refusal.field) == (["TEMPLATE_NOT_FOUND"], "workspace_id")
     assert "WABA ID" in refusal.message
+
+
+def test_it_passes_on_all_of_a_template_nobody_knows_and_keeps_none(
+    acme: Cast, now: datetime
+) -> None:
+    parameters = TemplateParameters(
+        positional=("918273",), buttons=(ButtonValue(0, "918273"),),
+        cards=(CardValue(positional=("Shoes",)),),
+    )  # fmt: skip
+
+    queued = send(acme, now, TemplateContent("fresh", "en", parameters), force=True)
+
+    row = Message.objects.get(pk=queued.message_id)
+    body, button, carousel = wire_of(row.id)["template"]["components"]
+    assert body["parameters"][0]["text"] == button["parameters"][0]["text"] == "918273"
+    assert carousel["cards"][0]["components"][0]["parameters"][0]["text"] == "Shoes"
+    assert "918273" not in f"{row.text} {row.content}"
 
 
 def test_it_keeps_no_one_time_password(acme: Cast, now: datetime) -> None:
