@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from templates_wa.parameters import Value, text_of
+from templates_wa.parameters import Localized, Value, text_of
 
 # Meta refuses them in parameters (132012, 132018): line breaks, tabs, more than four spaces. Other
 # control characters and halves of surrogate pairs cannot even be written as JSON or stored.
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]| {5}")
+_CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 class ProblemCode(StrEnum):
@@ -65,6 +66,11 @@ def _joined(outer: str, inner: str) -> str:
 def check_text(place: Place, value: Value, what: str, most: int | None = None) -> Iterator[Problem]:
     """Yield what Meta refuses in a parameter's text; ``what`` names it, ``most`` is characters."""
     text = text_of(value)
+    if isinstance(value, Localized) and not _is_whole(value):
+        yield place.problem(
+            ProblemCode.WRONG_FORMAT,
+            f"{what} is an amount only with code (three capitals, ISO 4217) and amount_1000",
+        )
     if not text.strip():
         yield place.problem(ProblemCode.EMPTY, f"{what} is empty")
     if _FORBIDDEN.search(text):
@@ -77,6 +83,12 @@ def check_text(place: Place, value: Value, what: str, most: int | None = None) -
         yield place.problem(
             ProblemCode.TOO_LONG, f"{what} has {len(text)} characters, {most} are allowed"
         )
+
+
+def _is_whole(value: Localized) -> bool:
+    if value.code is None or value.amount_1000 is None:
+        return value.code is value.amount_1000 is None
+    return _CURRENCY.fullmatch(value.code) is not None
 
 
 def given(count: int, noun: str) -> str:

@@ -283,6 +283,16 @@ def test_it_sends_amounts_and_dates_with_their_fallback() -> None:
 
 
 @pytest.mark.parametrize(
+    "half", [Localized("$1", "USD"), Localized("$1", None, 1000), Localized("$1", "usd", 1000)]
+)
+def test_it_refuses_half_an_amount(half: Localized) -> None:
+    (problem,) = problems(body("Pay {{1}}"), TemplateParameters(positional=(half,)), NOW)
+
+    assert (problem.code, problem.field) == ("WRONG_FORMAT", "positional[0]")
+    assert "parameter 1 is an amount only with code" in problem.message
+
+
+@pytest.mark.parametrize(
     ("value", "place"),
     [({"bodyy": []}, "bodyy"), ({"positional": [1]}, "$.positional"), ({"buttons": [{}]}, "index")],
 )
