@@ -52,11 +52,10 @@ def queue_many(
         return [UnableToSend(refusal.code, refusal.field, refusal.message) for _ in requests]
     drafts = [shaped(request) for request in requests]
     answers = Answers(tenant_id=tenant_id, workspace_id=workspace_id)
-    answers.load({key for draft in drafts if (key := draft.request.idempotency_key)})
+    well_formed = [draft for draft in drafts if not draft.reasons]
+    answers.load({key for draft in well_formed if (key := draft.request.idempotency_key)})
     outcomes: dict[Draft, Outcome] = {
-        draft: answer
-        for draft in drafts
-        if not draft.reasons and (answer := answers.answer(draft)) is not None
+        draft: answer for draft in well_formed if (answer := answers.answer(draft)) is not None
     }
     _accept([d for d in drafts if d not in outcomes], place, answers, outcomes, now)
     return [outcomes[draft] for draft in drafts]

@@ -111,7 +111,8 @@ def _interactive(content: InteractiveContent, _: str | None) -> Body:
     if content.raw is not None:
         said = content.raw.get("body")
         text = said.get("text") if isinstance(said, dict) else None
-        return Body("interactive", content.raw, text, {"interactive": content.raw["type"]})
+        said_text = text if isinstance(text, str) else None  # Meta judges what stands in raw
+        return Body("interactive", content.raw, said_text, {"interactive": content.raw["type"]})
     kind, action = _action(content)
     wire: Json = {"type": kind, "body": {"text": content.body}, "action": action}
     if content.header is not None:

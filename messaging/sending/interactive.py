@@ -48,7 +48,8 @@ def check(content: InteractiveContent) -> Iterator[Fault]:
 def _raw(content: InteractiveContent, raw: dict[str, Any]) -> Iterator[Fault]:
     if content.body or content.header or content.footer:
         yield Fault("interactive", "With raw, body, header and footer stand inside raw.")
-    if raw.get("type") not in RAW_KINDS:
+    kind = raw.get("type")
+    if not isinstance(kind, str) or kind not in RAW_KINDS:
         yield Fault(
             "interactive.raw", f"raw.type must be one of Meta's: {', '.join(sorted(RAW_KINDS))}."
         )

@@ -83,8 +83,8 @@ def request_of(given: Mapping[str, Any]) -> SendRequest:
         content=_content(read),
         reply_to=read.reply_to,
         idempotency_key=read.idempotency_key,
-        scheduled_at=_utc(read.scheduled_at),
-        expires_at=_utc(read.expires_at),
+        scheduled_at=_utc(read.scheduled_at, "scheduled_at"),
+        expires_at=_utc(read.expires_at, "expires_at"),
         force=bool(read.force),
     )
 
@@ -166,11 +166,14 @@ def _parameters(read: SendInput) -> TemplateParameters:
     return msgspec.structs.replace(detailed, positional=read.template_params)
 
 
-def _utc(value: datetime | None) -> datetime | None:
+def _utc(value: datetime | None, field: str) -> datetime | None:
     """Return a time in UTC, which is what is meant by one without an offset."""
     if value is None:
         return None
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise _fault(field, "This is no time of our calendar.") from None
 
 
 def _fault(field: str, message: str) -> Malformed:

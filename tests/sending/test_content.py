@@ -139,6 +139,7 @@ def test_it_addresses_a_number_or_a_user_id() -> None:
         ({"template_name": "a", "language": "english"}, "language", "pt_BR"),
         ({"interactive": {"body": "a"}}, "interactive", "none came"),
         ({"interactive": {"raw": {"type": "nope", "action": {}}}}, "interactive.raw", "raw.type"),
+        ({"interactive": {"raw": {"type": [], "action": {}}}}, "interactive.raw", "raw.type"),
         ({"interactive": {"raw": {"type": "flow"}}}, "interactive.raw", "raw.action"),
         (
             {"interactive": {"raw": {"type": "flow", "action": {"x": "y" * 64_000}}}},
@@ -173,6 +174,14 @@ def test_it_knows_every_limit(given: dict, field: str, words: str) -> None:
 
     assert fault[0] == field
     assert words in fault[1]
+
+
+def test_it_leaves_what_stands_in_raw_to_meta() -> None:
+    raw = {"type": "flow", "action": {}, "body": {"text": {"no": "text"}}}
+
+    said = body(interactive={"raw": raw})
+
+    assert (said.wire, said.text) == (raw, None)
 
 
 def test_it_survives_what_is_nested_without_end() -> None:

@@ -86,7 +86,10 @@ def test_it_sends_named_parameters_and_a_header(acme: Cast) -> None:
         ({"text": None}, 400, "INVALID_INPUT", "text"),
         ({"workspace_id": None}, 400, "INVALID_INPUT", "workspace_id"),
         ({"media": {"kind": "image", "colour": 1}}, 400, "INVALID_INPUT", "media"),
+        ({"scheduled_at": "0001-01-01T00:00:00+14:00"}, 400, "INVALID_INPUT", "scheduled_at"),
+        ({"expires_at": "9999-12-31T23:59:59-14:00"}, 400, "INVALID_INPUT", "expires_at"),
         ({"text": "x" * 4097}, 422, "INVALID_INPUT", "text"),
+        ({"idempotency_key": "a\0"}, 422, "INVALID_INPUT", "idempotency_key"),
         ({"recipient_phone": "0711558396"}, 422, "INVALID_PHONE", "recipient_phone"),
         ({"workspace_id": str(uuid4())}, 422, "WORKSPACE_NOT_FOUND", "workspace_id"),
         ({"recipient_phone": "+27711558396"}, 422, "WINDOW_CLOSED", "text"),
@@ -115,6 +118,8 @@ def test_it_refuses_strangers_and_what_is_not_json(acme: Cast) -> None:
     assert ask(reader, body=text_to(acme))[0] == 403
     for body, kind, status in (
         ("x=1", "text/plain", 415), ("{", "application/json", 400), ("[]", "application/json", 400),
+        ('{"text": "\\ud800"}', "application/json", 400), (b"\xff", "application/json", 400),
+        ("[" * 100_000, "application/json", 400), ('{"a": NaN}', "application/json", 400),
         (" " * 200_001, "application/json", 413),
     ):  # fmt: skip
         answer = Client().post(MESSAGES, body, content_type=kind, headers=headers)
