@@ -38,6 +38,7 @@ from connectors.webhooks.requests import (
     Unreadable,
     headers_of,
 )
+from sigma.stopping import on_stop
 
 # The receiver's loop waits at most this long for a thread that computes a page (Python's default is
 # 5 ms). Measured by `make bench`: "callbacks p99, everybody reads".
@@ -116,6 +117,7 @@ class Application:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                on_stop(self._streams.end)
                 await self._webhooks.start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":

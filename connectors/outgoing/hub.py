@@ -130,6 +130,12 @@ class Hub:
                 with suppress(RedisError, OSError):
                     await self._pubsub.unsubscribe(channel)
 
+    def end(self) -> None:
+        """Let every stream come to its end."""
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.end()
+
     async def close(self) -> None:
         """Let go of the broker."""
         if self._reader is not None:

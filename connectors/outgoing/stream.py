@@ -69,23 +69,23 @@ class Streams:
         self._hub = Hub()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="streams")
         self._begun = 0
+        self._is_ending = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one stream to its end, or say why not."""
+        self._begun += 1  # also who is still being asked: a rush must not pass the limit
         try:
-            types = _types(scope)
-            visitor = await self._admit(scope)
+            watcher = Watcher(await self._admit(scope), _types(scope))
+            await self._watch(watcher, scope, receive, send)
         except Refused as refusal:
             await _refuse(refusal, send)
-            return
-        self._begun += 1
-        watcher = Watcher(visitor, types)
-        try:
-            await self._hub.join(watcher)
-            await _first(_gone(receive), self._serve(watcher, send), self._guard(scope, watcher))
         finally:
             self._begun -= 1
-            await self._hub.leave(watcher)
+
+    def end(self) -> None:
+        """End every stream and begin no other: the server is about to stop."""
+        self._is_ending = True
+        self._hub.end()
 
     async def close(self) -> None:
         """Let go of the broker and the threads."""
@@ -94,10 +94,19 @@ class Streams:
         await loop.run_in_executor(self._threads, connections.close_all)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    async def _watch(self, watcher: Watcher, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._hub.join(watcher)
+            if self._is_ending:
+                watcher.end()
+            await _first(_gone(receive), self._serve(watcher, send), self._guard(scope, watcher))
+        finally:
+            await self._hub.leave(watcher)
+
     async def _admit(self, scope: Scope) -> Visitor:
         if scope["method"] != "GET":
             raise Refused(405, "METHOD_NOT_ALLOWED", "Send a GET.")
-        if self._begun >= settings.SIGMA_STREAMS:
+        if self._is_ending or self._begun > settings.SIGMA_STREAMS:
             raise Refused(503, "UNAVAILABLE", "Too many streams are open here; try again later.")
         try:
             visitor = await self._identify(scope)
@@ -107,7 +116,7 @@ class Streams:
             raise Refused(503, "UNAVAILABLE", "The database cannot be reached.") from None
         if self._hub.count(visitor.tenant_id) >= MOST_PER_TENANT:
             raise Refused(429, "TOO_MANY", f"A tenant has at most {MOST_PER_TENANT} streams.")
-        return visitor
+        return visitor  # and watches before anybody else is counted
 
     async def _identify(self, scope: Scope) -> Visitor:
         loop = asyncio.get_running_loop()
