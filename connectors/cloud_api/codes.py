@@ -17,7 +17,10 @@ PERMISSIONS = range(200, 300)
 
 
 class Rule(NamedTuple):
-    """The decision a code forces; ``wait`` is in seconds, ``None`` where the headers tell it."""
+    """The decision a code forces; ``wait`` is in seconds, ``None`` where the headers tell it.
+
+    ``is_vague`` tells that with a status of 5xx nobody knows whether anything was done.
+    """
 
     error: type[ChannelError]
     sentence: str = ""
@@ -25,6 +28,7 @@ class Rule(NamedTuple):
     stops: bool = False
     most_attempts: int | None = None
     wait: float | None = None
+    is_vague: bool = False
 
 
 def rule_of(code: int, subcode: int = 0) -> Rule | None:
@@ -60,7 +64,7 @@ MISSING_OBJECT = _stop(
 RULES: Mapping[int, Rule] = {
     # The app, its token and its permissions.
     0: _stop(Reach.TENANT, "Meta does not accept the access token; issue a new one."),
-    1: _again("Meta had an unknown error.", 3),
+    1: Rule(Unavailable, "Meta had an unknown error.", most_attempts=3, is_vague=True),
     2: _again("Meta is overloaded or down for a moment."),
     3: _stop(Reach.TENANT, "The app lacks the capability; check its products and permissions."),
     4: _slow(Reach.ACCOUNT),
@@ -112,7 +116,7 @@ RULES: Mapping[int, Rule] = {
     131045: _stop(Reach.NUMBER, "The number is not registered correctly; register it again."),
     131048: _stop(Reach.NUMBER, "Too many people blocked or reported messages of this number."),
     131057: _slow(Reach.NUMBER, 60),
-    131064: _stop(Reach.NUMBER, "The account is limited for wrongly classified templates."),
+    131064: _stop(Reach.ACCOUNT, "The account is limited for wrongly classified templates."),
     133000: _refused("An earlier deregistration did not finish; deregister again.", Reach.NUMBER),
     133004: _again("The registration service is unavailable for a moment."),
     133005: _refused("The two-step PIN is wrong.", Reach.NUMBER),

@@ -56,6 +56,10 @@ def error_of(answer: Answer, *, changes: bool) -> ChannelError:
     rule = rule_of(problem.code, problem.subcode)
     if rule is None:
         rule = _unlisted(answer, problem, changes)
+    if changes and rule.is_vague and answer.status >= 500:
+        return OutcomeUnknown(
+            rule.sentence, code=problem.code, details=problem.details, trace_id=problem.trace_id
+        )
     return _raised(rule, problem, answer)
 
 

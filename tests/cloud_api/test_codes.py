@@ -24,8 +24,8 @@ from workspaces.channel_errors import (
 # Meta's table, https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes
 STOPS = {
     Reach.TENANT: [0, 3, 10, 104, 190, 200, 210, 299],
-    Reach.ACCOUNT: [368, 131031, 131042],
-    Reach.NUMBER: [33, 803, 131005, 131037, 131045, 131048, 131064, 133010],
+    Reach.ACCOUNT: [368, 131031, 131042, 131064],
+    Reach.NUMBER: [33, 803, 131005, 131037, 131045, 131048, 133010],
     Reach.TEMPLATE: [131063, 132015, 132016, 132068],
 }
 REFUSES = {
@@ -93,10 +93,15 @@ def test_it_slows_down(code: int, reach: Reach) -> None:
 
 @pytest.mark.parametrize(("code", "most_attempts"), AGAIN.items())
 def test_it_tries_again(code: int, most_attempts: int | None) -> None:
-    error = told(code=code, status=500)
+    error = told(code=code, status=400 if code == 1 else 500)
 
     assert isinstance(error, Unavailable)
     assert (error.code, error.most_attempts) == (code, most_attempts)
+
+
+def test_it_does_not_know_what_a_server_did_that_had_an_unknown_error() -> None:
+    assert isinstance(told(code=1, status=500), OutcomeUnknown)
+    assert isinstance(error_of(answer(500, code=1), changes=False), Unavailable)
 
 
 def test_it_knows_every_code_of_the_table() -> None:
