@@ -87,7 +87,7 @@ def check_text(place: Place, value: Value, what: str, most: int | None = None) -
 
 def _is_whole(value: Localized) -> bool:
     if value.code is None or value.amount_1000 is None:
-        return value.code is value.amount_1000 is None
+        return value.code is None and value.amount_1000 is None
     return _CURRENCY.fullmatch(value.code) is not None
 
 
