@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,10 +19,7 @@ from standardwebhooks import Webhook
 
 from connectors.outgoing import stream
 from connectors.outgoing.delivering import deliver
-from connectors.outgoing.stream import Streams
 from connectors.webhooks.processing import process_batch
-from connectors.webhooks.requests import Message
-from sigma import stopping
 from tests.conftest import Cast
 from tests.graphql.conftest import key_with
 from tests.outgoing.conftest import Endpoint, Subscribe
@@ -223,32 +218,3 @@ def test_a_tenant_and_a_process_have_a_most_of_streams(
         assert knock(acme) == 429
         with listen(globex):
             assert knock(globex) == 503
-
-
-def test_it_ends_when_the_server_is_told_to_stop(acme: Cast) -> None:
-    heard: list[int] = []
-    said: list[Message] = []
-
-    async def watch() -> None:
-        streams = Streams()
-        stopping.on_stop(streams.end)
-
-        async def send(message: Message) -> None:
-            said.append(message)
-            if b"hello" in message.get("body", b""):
-                signal.raise_signal(signal.SIGTERM)
-
-        scope = {
-            "type": "http", "method": "GET", "path": stream.PATH, "query_string": b"",
-            "headers": [(b"x-api-key", acme.api_key.encode())],
-        }  # fmt: skip
-        await asyncio.wait_for(streams(scope, asyncio.Event().wait, send), 5)
-        await streams.close()
-
-    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
-    try:
-        asyncio.run(watch())
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert heard == [signal.SIGTERM]
-    assert said[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
