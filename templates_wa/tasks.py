@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 
 from celery import shared_task
-from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from templates_wa.accounts import BELL
 from templates_wa.sync import run_due
+from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.templates")
 
@@ -18,8 +18,5 @@ logger = logging.getLogger("sigma.whatsapp.templates")
 def sync_due() -> None:
     """Read the templates of the accounts that are due."""
     BELL.release()  # before looking: who asks from now on rings again
-    try:
+    with until_the_next_time("template sync", logger):
         run_due(now=timezone.now())
-    except (OperationalError, InterfaceError) as error:
-        logger.warning("whatsapp template sync put off", extra={"error": type(error).__name__})
-        connection.close()

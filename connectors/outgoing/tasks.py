@@ -6,9 +6,9 @@ import logging
 from datetime import UTC, datetime
 
 from celery import shared_task
-from django.db import InterfaceError, OperationalError, connection
 
 from connectors.outgoing import delivering, retention
+from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.events")
 
@@ -22,18 +22,12 @@ def deliver() -> None:
 @shared_task(name="events.sweep")
 def sweep() -> None:
     """Find what a lost bell, a killed deliverer or a time for another attempt left."""
-    try:
+    with until_the_next_time("sweep of events", logger):
         delivering.sweep(now=datetime.now(UTC))
-    except (OperationalError, InterfaceError) as error:  # it comes round again
-        logger.warning("whatsapp events not swept", extra={"error": type(error).__name__})
-        connection.close()
 
 
 @shared_task(name="maintenance.events")
 def purge() -> None:
     """Delete events that are past their time."""
-    try:
+    with until_the_next_time("purge of events", logger):
         retention.purge(now=datetime.now(UTC))
-    except (OperationalError, InterfaceError) as error:
-        logger.warning("whatsapp events not purged", extra={"error": type(error).__name__})
-        connection.close()

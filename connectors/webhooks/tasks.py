@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from celery import shared_task
-from django.db import InterfaceError, OperationalError, connection
 
 from connectors.webhooks import draining, partitions, replay, retention
 from workspaces import daykeys
+from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.processing")
 
 # The task runs every hour: tomorrow's keys are made in time though a run or two fail.
 KEYS_FROM_HOUR = 20
-
-
-@contextmanager
-def _until_the_next_time(task: str) -> Iterator[None]:
-    """Give up quietly while the database is away: every task here comes round again."""
-    try:
-        yield
-    except (OperationalError, InterfaceError) as error:
-        logger.warning("whatsapp %s put off", task, extra={"error": type(error).__name__})
-        connection.close()
 
 
 @shared_task(name="ingest.drain")
@@ -38,14 +26,14 @@ def drain(*, slot: int = 0) -> None:
 @shared_task(name="ingest.sweep")
 def sweep() -> None:
     """Find what a lost doorbell left."""
-    with _until_the_next_time("sweep"):
+    with until_the_next_time("sweep", logger):
         draining.sweep()
 
 
 @shared_task(name="ingest.release")
 def release() -> None:
     """Replay quarantined updates whose phone number has a workspace by now."""
-    with _until_the_next_time("release"):
+    with until_the_next_time("release", logger):
         replay.replay(replay.releasable())
 
 
@@ -54,7 +42,7 @@ def make_partitions() -> None:
     """Make the partitions of the coming days and, in the evening, tomorrow's keys: at midnight all
     tenants would want theirs at once.
     """
-    with _until_the_next_time("partitions"):
+    with until_the_next_time("partitions", logger):
         now = datetime.now(UTC)
         partitions.ensure(now.date())
         if now.hour >= KEYS_FROM_HOUR:
@@ -64,5 +52,5 @@ def make_partitions() -> None:
 @shared_task(name="maintenance.purge")
 def purge() -> None:
     """Destroy keys past every tenant's retention window, then delete what they sealed."""
-    with _until_the_next_time("purge"):
+    with until_the_next_time("purge", logger):
         retention.purge_all(now=datetime.now(UTC))

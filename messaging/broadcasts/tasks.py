@@ -6,11 +6,11 @@ import logging
 from datetime import UTC, datetime
 
 from celery import shared_task
-from django.db import InterfaceError, OperationalError, connection
 
 from messaging.broadcasts import retention
 from messaging.broadcasts.bell import BELL
 from messaging.broadcasts.tending import tend
+from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.broadcasts")
 
@@ -19,25 +19,16 @@ logger = logging.getLogger("sigma.whatsapp.broadcasts")
 def tend_broadcasts() -> None:
     """Do what is due for every live broadcast; come again at once where there is more."""
     BELL.release()
-    try:
-        is_more = tend(clock=_now)
-    except (OperationalError, InterfaceError) as error:
-        # It comes round again every second.
-        logger.warning("whatsapp broadcasts put off", extra={"error": type(error).__name__})
-        connection.close()
-        return
-    if is_more:
-        BELL.ring()
+    with until_the_next_time("broadcasts", logger):
+        if tend(clock=_now):
+            BELL.ring()
 
 
 @shared_task(name="maintenance.broadcasts")
 def purge_lists() -> None:
     """Forget the lists of broadcasts that ended some time ago."""
-    try:
+    with until_the_next_time("purge of lists", logger):
         retention.purge(now=_now())
-    except (OperationalError, InterfaceError) as error:
-        logger.warning("whatsapp purge put off", extra={"error": type(error).__name__})
-        connection.close()
 
 
 def _now() -> datetime:

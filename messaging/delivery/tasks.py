@@ -8,12 +8,12 @@ from functools import cache
 
 from celery import shared_task
 from celery.signals import worker_process_shutdown
-from django.db import InterfaceError, OperationalError, connection
 
 from messaging.delivery import leases, reads
 from messaging.delivery.bell import BELL
 from messaging.delivery.lines import waiting
 from messaging.delivery.sender import Sender
+from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 
@@ -34,13 +34,10 @@ def deliver(*, slot: int = 0) -> None:
 def sweep() -> None:
     """Ring for what has become due, and for what a lost bell left; give up on dead senders."""
     now = datetime.now(UTC)
-    try:
+    with until_the_next_time("sweep of sends", logger):
         leases.expire(now=now)
         if waiting(1, now=now) or reads.are_due(now=now):
             BELL.ring()
-    except (OperationalError, InterfaceError) as error:
-        logger.warning("whatsapp sweep put off", extra={"error": type(error).__name__})
-        connection.close()
 
 
 @worker_process_shutdown.connect
