@@ -11,6 +11,7 @@ from messaging.broadcasts import bell, lifecycle, tasks
 from messaging.models import Broadcast
 from tests.broadcasts.conftest import draft, ids, people, template
 from tests.conftest import Cast
+from workspaces import chores
 from workspaces.models import EventSubscription, OutgoingEvent
 
 
@@ -39,17 +40,19 @@ def test_it_comes_again_at_once_while_there_is_more(
 
 
 def test_it_waits_for_a_database_that_is_away(
-    checking: Broadcast, monkeypatch: pytest.MonkeyPatch
+    checking: Broadcast, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def away(**_: object) -> None:
         raise OperationalError
 
     monkeypatch.setattr(tasks, "tend", away)
     monkeypatch.setattr(tasks.retention, "purge", away)
-    monkeypatch.setattr(tasks.connection, "close", lambda: None)
+    monkeypatch.setattr(chores.connection, "close", lambda: None)
 
     tasks.tend_broadcasts()
     tasks.purge_lists()
+
+    assert caplog.text.count("put off") == 2
 
 
 def test_it_tells_of_every_change_of_state(acme: Cast, now: datetime) -> None:
