@@ -22,7 +22,7 @@ DOORS = {f"connectors.cloud_api.{name}" for name in DOOR_NAMES}
 TEMPLATES = {"button_values", "definitions", "events", "header_values", "parameters", "problems"}
 TEMPLATES |= {"draft_parts", "drafts", "rendering", "validation"}
 SENDING = {"content", "faults", "interactive", "limits", "refusals", "requests", "timing"}
-WORDS = {"messaging.events", "messaging.statuses", "workspaces.numbering"}
+WORDS = {"messaging.events", "messaging.statuses", "workspaces.masking", "workspaces.numbering"}
 WORDS |= {"workspaces.channel_errors", "workspaces.channel_facts"}
 WORDS |= {f"templates_wa.{n}" for n in TEMPLATES} | {f"messaging.sending.{n}" for n in SENDING}
 

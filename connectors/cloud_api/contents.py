@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from connectors.cloud_api.decoding import NotAnEnvelope, load_embedded
 from connectors.cloud_api.facts import Json, compact
-from connectors.cloud_api.masking import conceal, mask, mask_tree, person_name, word
 from connectors.cloud_api.message_payloads import (
     CallPermission,
     Card,
@@ -26,6 +25,7 @@ from connectors.cloud_api.message_payloads import (
 )
 from connectors.cloud_api.updates import moment
 from messaging.events import MediaItem
+from workspaces.masking import conceal, mask, mask_tree, person_name, word
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 

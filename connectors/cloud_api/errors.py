@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from connectors.cloud_api.answers import Answer, integer, json_object, member, members, text
 from connectors.cloud_api.codes import NO_SUCH_OBJECT, Rule, rule_of
-from connectors.cloud_api.masking import MASK, mask
 from workspaces.channel_errors import (
     ChannelError,
     MediaGone,
@@ -21,6 +20,7 @@ from workspaces.channel_errors import (
     Throttled,
     Unavailable,
 )
+from workspaces.masking import MASK, mask
 
 MAX_DETAILS = 300
 MAX_TRACE_ID = 64

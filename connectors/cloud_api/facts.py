@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from connectors.cloud_api.masking import mask, word
 from connectors.cloud_api.message_payloads import Error
+from workspaces.masking import mask, word
 
 Json = dict[str, object]
 _CODES_END = 10_000_000

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from connectors.cloud_api.decoding import fingerprint, load
-from connectors.cloud_api.masking import word
 from connectors.cloud_api.payloads import Change, Entry, Value
 from connectors.cloud_api.people import ContactBook, phone_digits
 from connectors.cloud_api.updates import Path, locate
+from workspaces.masking import word
 
 
 class Source:

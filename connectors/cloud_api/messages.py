@@ -9,12 +9,12 @@ from connectors.cloud_api.contents import TYPES_WITH_A_BODY, Said, present_type,
 from connectors.cloud_api.facts import Json, compact, error_facts
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.identity_changes import identity_change
-from connectors.cloud_api.masking import conceal_tree, word
 from connectors.cloud_api.message_payloads import Content, Context, Message
 from connectors.cloud_api.parties import Parties, parties_of
 from connectors.cloud_api.payloads import Thread
 from connectors.cloud_api.updates import Event, Path, counted, moment
 from messaging.events import MessageEvent
+from workspaces.masking import conceal_tree, word
 
 KNOWN_TYPES = frozenset(
     (

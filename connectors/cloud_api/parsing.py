@@ -14,7 +14,6 @@ from typing import Any
 from connectors.cloud_api.decoding import NotAnEnvelope, decode
 from connectors.cloud_api.frames import Frame, Source, field_of, waba_of
 from connectors.cloud_api.isolation import Isolator, isolate, message_json
-from connectors.cloud_api.masking import word
 from connectors.cloud_api.messages import read_message
 from connectors.cloud_api.payloads import Change, Entry, Value
 from connectors.cloud_api.preferences import read_preference
@@ -23,6 +22,7 @@ from connectors.cloud_api.template_changes import read_template_change
 from connectors.cloud_api.unhandled import read_malformed, read_unhandled, read_unhandled_value
 from connectors.cloud_api.updates import WHOLE, Event, Path, Update, counted
 from connectors.cloud_api.walking import SECTIONS, lists, nested
+from workspaces.masking import word
 
 __all__ = ["Isolator", "NotAnEnvelope", "Path", "Update", "isolate", "message_json", "parse"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from connectors.cloud_api.masking import person_name
 from connectors.cloud_api.payloads import Contact, Scalar
 from messaging.events import Person
+from workspaces.masking import person_name
 
 NOBODY = Person()
 _BSUID = re.compile(r"u?[A-Za-z]{2}\.(ENT\.)?[A-Za-z0-9_-]{1,128}")

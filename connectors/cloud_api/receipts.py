@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from connectors.cloud_api.facts import Json, compact, error_facts, masked
 from connectors.cloud_api.frames import Frame
-from connectors.cloud_api.masking import conceal, word
 from connectors.cloud_api.parties import contact_position, recipient_of
 from connectors.cloud_api.payloads import Status
 from connectors.cloud_api.updates import Event, Path, counted, moment
 from messaging.events import StatusUpdate
+from workspaces.masking import conceal, word
 
 KNOWN_STATUSES = frozenset(("sent", "delivered", "read", "played", "failed", "deleted", "warning"))
 

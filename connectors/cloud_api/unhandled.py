@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from connectors.cloud_api.facts import error_code
 from connectors.cloud_api.frames import Frame
-from connectors.cloud_api.masking import word
 from connectors.cloud_api.payloads import Element, Value
 from connectors.cloud_api.updates import Event, Path, counted
+from workspaces.masking import word
 
 _KEYS = ("event", "event_name", "action_type", "action", "type", "status", "value")
 

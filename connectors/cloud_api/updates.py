@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from connectors.cloud_api.masking import WORD_LENGTH
 from connectors.cloud_api.payloads import Scalar
 from messaging.events import (
     IdentityChange,
@@ -16,6 +15,7 @@ from messaging.events import (
     Unhandled,
 )
 from templates_wa.events import TemplateEvent
+from workspaces.masking import WORD_LENGTH
 
 Event = (
     MessageEvent | StatusUpdate | IdentityChange | MarketingPreference | TemplateEvent | Unhandled

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from connectors.cloud_api.masking import MASK
+from workspaces.masking import MASK
 
 REPLIED_TO = "wamid.HBULMTU1NTAxMDAwMDEVAgASGBQzQTAwMDAwMDAwMDAwMDAwMDM4NA=="
 OWN = "wamid.HBULMjcwMDAwMDAxMDEVAgASGBQzQTAwMDAwMDAwMDAwMDAwMDAwNQ=="

@@ -2,7 +2,6 @@ from typing import Any
 
 import pytest
 
-from connectors.cloud_api.masking import MASK
 from messaging.events import (
     Direction,
     IdentityChange,
@@ -26,6 +25,7 @@ from tests.cloud_api.reading import (
     value_of,
 )
 from tests.cloud_api.said import SAID
+from workspaces.masking import MASK
 
 SHA256 = "3f9d94d399fa61c191bc1d4ca71375a035cbb9b1d4b4b4a0cb5cd9a1b6e0b0aa"
 

@@ -2,7 +2,6 @@ from typing import Any
 
 import pytest
 
-from connectors.cloud_api.masking import MASK
 from messaging.events import Person, StatusUpdate, Unhandled
 from tests.cloud_api.reading import (
     NUMBER,
@@ -17,6 +16,7 @@ from tests.cloud_api.reading import (
     tree,
     value_of,
 )
+from workspaces.masking import MASK
 
 WAMID = "wamid.HBULMjcwMDAwMDAxMDEVAgASGBQzQTAwMDAwMDAwMDAwMDAwMDAwMQ=="
 PRICE = {"billable": True, "pricing_model": "PMP", "type": "regular", "category": "utility"}
