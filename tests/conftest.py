@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
+from django.db.backends.postgresql.operations import DatabaseOperations
 
 from connectors.webhooks import doorbell
+from tests import emptying
 from workspaces import keys, provisioning, secrets
 from workspaces.models import SecretKind, Tenant, Workspace
 from workspaces.scopes import Scope
@@ -61,6 +63,14 @@ def globex(db: None) -> Cast:
 def _forget_keys() -> None:
     """No test finds keys of another's tenants in memory, nor its drain in the broker."""
     keys.forget()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _empty_quickly() -> Iterator[None]:
+    """Tests that commit leave their tables empty, in a hundredth of a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DatabaseOperations, "sql_flush", emptying.sql_flush)
+        yield
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from django.test import Client
 from redis import Redis
 from standardwebhooks import Webhook
 
-from connectors.outgoing import stream
+from connectors.outgoing import hub, stream
 from connectors.outgoing.delivering import deliver
 from connectors.webhooks.processing import process_batch
 from tests.conftest import Cast
@@ -136,8 +136,9 @@ def test_several_streams_share_one_subscription(acme: Cast, listen: Listen) -> N
 
 
 def test_it_says_that_something_was_missed_while_the_broker_was_away(
-    acme: Cast, listen: Listen
+    acme: Cast, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(hub, "RETRY_SECONDS", 0.02)
     with listen(acme) as listener, Redis.from_url(settings.REDIS_URL) as redis:
         redis.client_kill_filter(_type="pubsub")
 

@@ -1,0 +1,31 @@
+"""Empty the tables between tests that commit: only those that hold something.
+
+Django truncates them all, which costs PostgreSQL new files for every table and index: a quarter of
+a second for each such test, a hundredth this way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.backends.postgresql.operations import DatabaseOperations
+
+PLAIN = DatabaseOperations.sql_flush
+
+
+def sql_flush(
+    self: DatabaseOperations, style: Any, tables: Sequence[str], **options: bool
+) -> list[str]:
+    """Return what empties the tables; without the right to skip foreign keys, Django's own way."""
+    with self.connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('is_superuser') = 'on'")
+        if not tables or not cursor.fetchone()[0]:
+            return PLAIN(self, style, tables, **options)
+        each = (f"SELECT '{name}' WHERE EXISTS (SELECT FROM \"{name}\")" for name in sorted(tables))  # noqa: S608
+        cursor.execute(" UNION ALL ".join(each))
+        filled = [name for (name,) in cursor.fetchall()]
+    return [
+        "SET LOCAL session_replication_role = replica",
+        *(f'DELETE FROM "{name}"' for name in filled),  # noqa: S608 - Django's names
+    ]
