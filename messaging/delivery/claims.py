@@ -31,6 +31,8 @@ PLACE = "messages.sealed_request"
 LEASE_SECONDS = 150.0
 # The share of all places that one number may take: the next one's first message waits for nobody.
 LARGEST_SHARE = 0.75
+# How much of a late claim is remembered at the next one.
+FADING = 0.9
 # A full portfolio is looked at again after this long, or when its next place is free.
 FULL_PAUSE = timedelta(minutes=5)
 
@@ -56,6 +58,7 @@ class Claims:
     def __init__(self, *, chance: Random) -> None:
         self.lines = Lines()
         self._chance = chance
+        self._began = self._cycle = 0.0
 
     def claim(
         self, places: int, busy: Mapping[UUID, int], *, most: int, now: datetime
@@ -67,12 +70,13 @@ class Claims:
             redis.exceptions.RedisError: the broker is away; nothing is claimed.
             django.db.OperationalError, django.db.InterfaceError: the database is away.
         """
+        ahead = self._ahead()
         lines = self.lines.waiting(places, now=now)
         room = _room(lines, places, busy, most)
         free = pacing.free_slots(
             {line.workspace_id: line.rate for line in lines if room[line.workspace_id]},
-            at_most=places,
-        )
+            at_most=places, ahead=ahead,
+        )  # fmt: skip
         wanted = {one: count for one, n in free.items() if (count := min(n, room[one]))}
         if not wanted:
             return []
@@ -80,7 +84,16 @@ class Claims:
         with transaction.atomic():
             rows = due(wanted, now=now)
             by_id = {line.workspace_id: line for line in lines}
-            return _Round(by_id, now, self._chance, began).take(rows)
+            return _Round(by_id, now, self._chance, began, ahead).take(rows)
+
+    def _ahead(self) -> float:
+        """Return how far ahead to ask for slots, in seconds: beyond the next claim, if that comes
+        as late as the latest ones did.
+        """
+        passed, self._began = time.monotonic() - self._began, time.monotonic()
+        if passed < pacing.FURTHEST_AHEAD_SECONDS:  # more is a break between two turns
+            self._cycle = max(passed, self._cycle * FADING)
+        return min(pacing.FURTHEST_AHEAD_SECONDS, max(pacing.AHEAD_SECONDS, 1.5 * self._cycle))
 
 
 def _room(
@@ -109,6 +122,7 @@ class _Round:
     now: datetime
     chance: Random
     began: float
+    ahead: float
     failed: list[tuple[Due, Failed]] = field(default_factory=list)
     put_off: list[tuple[Due, PutOff]] = field(default_factory=list)
     requests: dict[UUID, bytes] = field(default_factory=dict)
@@ -185,7 +199,8 @@ class _Round:
         for row in rows:
             by_number[row.workspace_id].append(row.id)
         taken = pacing.take_slots(
-            {one: (len(ids), self.lines[one].rate) for one, ids in by_number.items()}
+            {one: (len(ids), self.lines[one].rate) for one, ids in by_number.items()},
+            ahead=self.ahead,
         )
         return {
             message_id: (taken[one], position)

@@ -16,10 +16,11 @@ from redis.commands.core import Script
 
 from workspaces.bells import broker
 
-# Slots are given out this far ahead: more would leave more messages in doubt when a process dies.
-AHEAD_SECONDS = 0.1
+# Slots are given out this far ahead: more would leave more messages in doubt when a process dies. A
+# process whose claims come late, on a busy machine, asks for more, or slots would go by unused.
+AHEAD_SECONDS, FURTHEST_AHEAD_SECONDS = 0.1, 0.3
 # What is kept back of a number's rate for sends that leave late and arrive close together.
-HEADROOM = 0.03
+HEADROOM = 0.04
 # One message to a person every six seconds (Meta, "Throughput": pair rate limit), a few at once.
 PAIR_SECONDS, PAIR_BURST = 6.0, 5
 # After "too fast" a number goes at half its pace, which doubles again in this time; complaints of
@@ -108,23 +109,28 @@ class Slots:
 Pair = tuple[UUID, UUID]
 
 
-def free_slots(rates: Mapping[UUID, int], *, at_most: int) -> dict[UUID, int]:
-    """Return how many sends each number (of a rate per second) may begin within the next moment.
+def free_slots(
+    rates: Mapping[UUID, int], *, at_most: int, ahead: float = AHEAD_SECONDS
+) -> dict[UUID, int]:
+    """Return how many sends each number (of a rate per second) may begin within ``ahead`` seconds.
 
     Raises:
         redis.exceptions.RedisError: the broker is away.
     """
-    found = _slots({one: (at_most, rate) for one, rate in rates.items()}, taking=False)
+    wanted = {one: (at_most, rate) for one, rate in rates.items()}
+    found = _slots(wanted, ahead, taking=False)
     return {one: slots.count for one, slots in found.items()}
 
 
-def take_slots(wanted: Mapping[UUID, tuple[int, int]]) -> dict[UUID, Slots]:
+def take_slots(
+    wanted: Mapping[UUID, tuple[int, int]], *, ahead: float = AHEAD_SECONDS
+) -> dict[UUID, Slots]:
     """Reserve up to as many slots per number as are wanted; each is (how many, rate per second).
 
     Raises:
         redis.exceptions.RedisError: the broker is away.
     """
-    return _slots(wanted, taking=True)
+    return _slots(wanted, ahead, taking=True)
 
 
 def slow_down(workspace_id: UUID) -> bool:
@@ -161,10 +167,12 @@ def hold_pair(pair: Pair, seconds: float) -> None:
     _script(HOLD)(keys=[_pair(pair)], args=[full])
 
 
-def _slots(wanted: Mapping[UUID, tuple[int, int]], *, taking: bool) -> dict[UUID, Slots]:
+def _slots(
+    wanted: Mapping[UUID, tuple[int, int]], ahead: float, *, taking: bool
+) -> dict[UUID, Slots]:
     if not wanted:
         return {}
-    args: list[int | float] = [_micro(AHEAD_SECONDS), int(taking), _micro(RECOVERY_SECONDS)]
+    args: list[int | float] = [_micro(ahead), int(taking), _micro(RECOVERY_SECONDS)]
     for count, rate in wanted.values():
         args += [count, MICROSECONDS / (rate * (1 - HEADROOM))]
     found = _script(SLOTS)(keys=[_number(one) for one in wanted], args=args)

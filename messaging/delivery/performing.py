@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from uuid import UUID
 
 from messaging.delivery.attempts import WIDE, GivenBack, Result
@@ -26,7 +27,7 @@ class Performer:
     """Sends for one event loop; remembers where each number and each person is."""
 
     def __init__(self) -> None:
-        self._free_at: dict[UUID, float] = {}
+        self._recent: dict[UUID, deque[float]] = {}
         self._last_to: dict[UUID, asyncio.Future[None]] = {}
         self._stopped: dict[UUID, float] = {}
 
@@ -48,14 +49,17 @@ class Performer:
                 del self._last_to[contact_id]
 
     async def _slot(self, claimed: Claimed) -> None:
-        """Wait for the message's slot; sends that fell behind are spaced anew, not caught up."""
-        number = claimed.attempt.workspace_id
+        """Wait for the message's slot. Sends that fell behind, on a busy machine, may follow close
+        upon one another, but never are there more than the slots of a second in any second.
+        """
+        number, most = claimed.attempt.workspace_id, max(1, int(1 / claimed.gap))
         await asyncio.sleep(claimed.start - time.monotonic())
-        now = time.monotonic()
-        start = max(now, self._free_at.get(number, 0.0))
-        self._free_at[number] = start + claimed.gap
-        if start > now:
-            await asyncio.sleep(start - now)
+        recent = self._recent.get(number)
+        if recent is None or recent.maxlen != most:
+            recent = self._recent[number] = deque(recent or (), maxlen=most)
+        while len(recent) == most and (early := recent[0] + 1.0 - time.monotonic()) > 0:
+            await asyncio.sleep(early)
+        recent.append(time.monotonic())
 
     async def _post(self, claimed: Claimed) -> Result:
         now, number = time.monotonic(), claimed.attempt.workspace_id
@@ -80,6 +84,7 @@ class Performer:
     def forget(self) -> None:
         """Drop what is of no use any more: there may be many numbers in the life of a process."""
         old = time.monotonic() - FORGET_SECONDS
-        for times in (self._free_at, self._stopped):
-            for number in [one for one, moment in times.items() if moment < old]:
-                del times[number]
+        for number in [one for one, times in self._recent.items() if times[-1] < old]:
+            del self._recent[number]
+        for number in [one for one, moment in self._stopped.items() if moment < old]:
+            del self._stopped[number]
