@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from django.db import DatabaseError
 from graphql import GraphQLError
+from psycopg.errors import DeadlockDetected
 
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
 from workspaces.graphql import BadInput, NotFound
@@ -69,6 +70,12 @@ def is_fatal(error: dict[str, object]) -> bool:
         {"code": Code.INTERNAL.value},
         {"code": Code.LIMIT_EXCEEDED.value},
     )
+
+
+def is_deadlock(error: GraphQLError) -> bool:
+    """Tell whether the database undid the transaction because it and another waited in turn."""
+    cause = error.original_error
+    return isinstance(cause and cause.__cause__, DeadlockDetected)
 
 
 def _is_refused(error: GraphQLError) -> bool:

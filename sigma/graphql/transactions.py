@@ -24,6 +24,7 @@ class RequestTransaction:
         self._tenant_id, self._timeout_ms = tenant_id, timeout_ms
         self._fields = operation.selection_set.selections
         self._stack = ExitStack()
+        self.was_left = False
 
     def __enter__(self) -> RequestTransaction:
         self._begin()
@@ -44,6 +45,7 @@ class RequestTransaction:
         """
         if len(self._fields) != 1 or not isinstance(self._fields[0], FieldNode):
             raise BadInput("This mutation asks the platform; it must be alone in its document.")
+        self.was_left = True
         try:
             self._stack.close()
             yield

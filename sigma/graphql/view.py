@@ -13,7 +13,13 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
-from graphql import DocumentNode, OperationType, execute_sync, get_operation_ast
+from graphql import (
+    DocumentNode,
+    OperationDefinitionNode,
+    OperationType,
+    execute_sync,
+    get_operation_ast,
+)
 
 from connectors.webhooks.originals import read_originals
 from messaging.related import OriginalsReader
@@ -90,6 +96,26 @@ def _execute(actor: Actor, document: DocumentNode, asked: GraphQLRequest) -> Htt
         max_depth=settings.SIGMA_GRAPHQL_MAX_DEPTH,
         max_cost=settings.SIGMA_GRAPHQL_MAX_COST,
     )
+    try:
+        return _run(actor, document, operation, asked)
+    except _Deadlock:
+        # Sends of a document lock conversations in the document's order, callbacks in their own.
+        return _run(actor, document, operation, asked, is_last=True)
+
+
+class _Deadlock(Exception):
+    """Of two transactions that waited for each other the database undid this one, whole."""
+
+
+def _run(
+    actor: Actor, document: DocumentNode, operation: OperationDefinitionNode, asked: GraphQLRequest,
+    *, is_last: bool = False,
+) -> HttpResponse:  # fmt: skip
+    """Execute a document in one transaction.
+
+    Raises:
+        _Deadlock: nothing was done, and the same may be done again; not if ``is_last``.
+    """
     timeout_ms = settings.SIGMA_GRAPHQL_TIMEOUT_MS
     with RequestTransaction(actor.tenant_id, operation, timeout_ms=timeout_ms) as request:
         result = execute_sync(
@@ -99,7 +125,10 @@ def _execute(actor: Actor, document: DocumentNode, asked: GraphQLRequest) -> Htt
             variable_values=asked.variables,
             operation_name=asked.operation_name,
         )
-        errors = failures.of_execution(result.errors or ())
+        found = result.errors or ()
+        if not is_last and not request.was_left and any(map(failures.is_deadlock, found)):
+            raise _Deadlock
+        errors = failures.of_execution(found)
         broken = any(map(failures.is_fatal, errors))
         if broken:
             transaction.set_rollback(True)

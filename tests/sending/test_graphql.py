@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
+from django.db import connection, transaction
 
-from messaging.models import Message, ReadMark
+from messaging.models import Conversation, Message, ReadMark
 from tests.conftest import Cast
 from tests.contract.conftest import block
 from tests.graphql.conftest import Gql, key_with
@@ -42,6 +44,48 @@ def test_it_runs_the_contract_word_for_word(gql: Gql, acme: Cast) -> None:
     row = Message.objects.get(pk=UUID(payload["messageId"]))
     assert (row.status, row.text) == ("queued", "Hello John! Welcome to SIGMA Analytics.")
     assert wire_of(row.id)["to"] == "+1234567890"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_sends_of_one_document_survive_a_deadlock(
+    gql: Gql, acme: Cast, wait_for, now: datetime
+) -> None:
+    first, second = (hear(acme, now, phone=p, wamid=f"wamid.{p}") for p in ("15550001", "15550002"))
+    both = "mutation M($w: ID!) {" + "".join(
+        f"""m{n}: sendWhatsAppMessage(input: {{
+              workspaceId: $w recipientPhone: "+1555000{n}" text: "Hi" }}) {{ success }}"""
+        for n in (1, 2)
+    ) + "}"  # fmt: skip
+
+    def ask() -> dict:
+        try:
+            return gql(acme, both, w=str(acme.workspace.id)).data
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        lock(second)
+        answer = pool.submit(ask)
+        wait_for(somebody_waits)
+        lock(first)  # the other one has it, waits for ours, and looks for deadlocks before we do
+    assert answer.result() == {"m1": {"success": True}, "m2": {"success": True}}
+    assert Message.objects.filter(direction="OUTBOUND").count() == 2
+
+
+def lock(message: Message) -> None:
+    """Hold a message's conversation to the end of the transaction."""
+    of_contact = Conversation.objects.filter(contact_id=message.contact_id)
+    list(of_contact.select_for_update())
+
+
+def somebody_waits() -> bool:
+    """Tell whether another session waits for this one."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted "
+            "AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def test_it_answers_with_the_stored_message(gql: Gql, acme: Cast, heard: Message) -> None:
