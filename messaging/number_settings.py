@@ -11,6 +11,7 @@ from uuid import UUID
 from messaging import number_sync, numbers
 from messaging.delivery import pauses
 from messaging.models import NumberState, SendingPause
+from workspaces import token_checks
 from workspaces.identity import NotAPhoneNumber, digester, digits_of
 from workspaces.models import TokenCheck, Workspace
 
@@ -56,9 +57,8 @@ def find(*, tenant_id: UUID, workspace_id: UUID, now: datetime) -> Number | None
         return None
     state: NumberState | None = getattr(workspace, "number", None)
     held = pauses.open_pauses(tenant_id=tenant_id, workspace_id=workspace_id, now=now)
-    checks = TokenCheck.objects.filter(tenant_id=tenant_id).order_by("-secret_id")
     unknown = NumberState(workspace_id=workspace_id, tenant_id=tenant_id)
-    return Number(state or unknown, tuple(held), checks.first())
+    return Number(state or unknown, tuple(held), token_checks.latest(tenant_id))
 
 
 def ask_again(*, tenant_id: UUID, workspace_id: UUID, now: datetime) -> Number:

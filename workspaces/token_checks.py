@@ -91,6 +91,11 @@ def check(secret: TenantSecret, *, now: datetime) -> Checked:
     return Checked(secret.tenant_id, secret.pk, facts.is_valid, _is_used(secret, now))
 
 
+def latest(tenant_id: UUID) -> TokenCheck | None:
+    """Return what the platform last said about the newest token of a tenant's that was checked."""
+    return TokenCheck.objects.filter(tenant_id=tenant_id).order_by("-secret_id").first()
+
+
 def due(now: datetime) -> QuerySet[TenantSecret]:
     """Return the live access tokens of active tenants that were not checked lately."""
     never = Q(token_check=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from uuid import UUID
@@ -14,12 +14,11 @@ from messaging.models import SendingPause
 from messaging.sending import portfolio
 from messaging.sending.drafts import Draft
 from messaging.sending.places import Place
-from workspaces.models import TokenCheck
+from workspaces import token_checks
 from workspaces.numbering import may_be_in_united_states
 
 # The share of the messaging limit from which on a warning is worth it.
 NEARLY = 0.8
-TOKEN_NOTICE = timedelta(days=7)
 
 
 class WarningCode(StrEnum):
@@ -80,17 +79,18 @@ def of_place(place: Place, held: Sequence[SendingPause], now: datetime) -> Itera
 
 
 def _of_token(tenant_id: UUID, now: datetime) -> Iterator[Warned]:
-    checks = list(TokenCheck.objects.filter(tenant_id=tenant_id))
-    valid = [one for one in checks if one.is_valid]
-    if checks and not valid:
+    # What was said about older tokens is nothing to go by: channels use the newest.
+    token = token_checks.latest(tenant_id)
+    if token is None:
+        return
+    if not token.is_valid:
         yield Warned(
             WarningCode.TOKEN_INVALID, "The platform does not accept the access token.", 190
         )
-    ends = [one.expires_at for one in valid if one.expires_at]
-    if valid and len(ends) == len(valid) and max(ends) < now + TOKEN_NOTICE:
+    elif token.expires_at is not None and token.expires_at <= now + token_checks.WARN_BEFORE:
         yield Warned(
             WarningCode.TOKEN_EXPIRES,
-            f"The access token expires at {max(ends):%Y-%m-%d %H:%M} UTC.",
+            f"The access token expires at {token.expires_at:%Y-%m-%d %H:%M} UTC.",
         )
 
 

@@ -117,6 +117,21 @@ def test_it_warns_of_what_would_hold_a_message(acme: Cast, globex: Cast, now: da
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("was_valid", [True, False])
+def test_it_warns_of_the_newest_token_only(acme: Cast, was_valid: bool, now: datetime) -> None:
+    template(acme)
+    for is_valid in (was_valid, not was_valid):
+        token = secrets.add(tenant=acme.tenant, kind=SecretKind.ACCESS_TOKEN, value="EAAG" * 8)
+        TokenCheck.objects.create(
+            secret=token, tenant_id=acme.tenant.id, checked_at=now, is_valid=is_valid
+        )
+
+    found = think(acme, request_to(acme, WELCOME, phone="+27820000001"), now)
+
+    said = [warning.code.value for warning in found.warnings]
+    assert said == (["TOKEN_INVALID"] if was_valid else [])
+
+
 def test_it_tells_when_there_is_room_again(acme: Cast, now: datetime) -> None:
     template(acme)
     NumberState.objects.create(
