@@ -48,6 +48,7 @@ SLOWS = {
     Reach.TEMPLATE: [134101],
 }
 AGAIN = {1: 3, 2: None, 131000: 3, 131016: None, 133004: None}
+KEYS = ["error", "code", "error_subcode", "error_data", "details", "message", "fbtrace_id"]
 DETAILS = "body: number of localizable_params (1) does not match the expected number of params (3)"
 
 
@@ -222,17 +223,7 @@ def test_it_passes_no_number_and_no_token_on(secret: str, place: str) -> None:
         lambda inner: (
             st.lists(inner, max_size=3)
             | st.dictionaries(
-                st.sampled_from(
-                    [
-                        "error",
-                        "code",
-                        "error_subcode",
-                        "error_data",
-                        "details",
-                        "message",
-                        "fbtrace_id",
-                    ]
-                ),
+                st.sampled_from(KEYS),
                 inner,
                 max_size=5,
             )
