@@ -87,6 +87,9 @@ def announce(tenants: Collection[UUID], make: Callable[[], Iterable[Event]]) -> 
     """Do the same for events that are only made where one of these tenants wants them.
 
     For the paths where hundreds come at once: to make them would cost ten times the question.
+
+    Raises:
+        UnknownEvent: as ``emit``, where somebody subscribed; else nobody is told, and it is logged.
     """
     if not tenants:
         return
@@ -139,6 +142,7 @@ def _check(event: Event) -> None:
 
 
 def _notice(event: Event) -> Notice:
+    _check(event)
     item = Item(uuid7(), event.type, event.occurred_at, dict(event.data))
     return Notice(event.tenant_id, item)
 

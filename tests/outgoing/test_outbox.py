@@ -62,5 +62,10 @@ def test_it_writes_an_event_once_and_a_delivery_for_each_who_wants_it(
 def test_it_refuses_what_is_not_in_the_catalogue(
     acme: Cast, now: datetime, type: str, data: dict[str, object]
 ) -> None:
+    events = [Event(acme.tenant.id, type, data, now)]
     with pytest.raises(outbox.UnknownEvent, match="EVENT_TYPES"):
-        outbox.emit([Event(acme.tenant.id, type, data, now)])
+        outbox.emit(events)
+
+    subscribe(acme)
+    with pytest.raises(outbox.UnknownEvent, match="EVENT_TYPES"):
+        outbox.announce([acme.tenant.id], lambda: events)
