@@ -40,16 +40,22 @@ def _refused(message: str, status: int = 400) -> Answer:
     return answer({"error": {"message": message}}, status)
 
 
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+        raise Unreadable(f"{text[:64]!r} is not a whole number.")
+    return int(text)
+
+
 def _front(sim: Simulator, request: Request) -> object:
     return Answer(200, banner.text(request.origin).encode(), b"text/plain; charset=utf-8")
 
 
 def _journal(sim: Simulator, request: Request) -> object:
     query = request.query
-    entries = sim.journal.since(int(query.get("since", "0")))
+    entries = sim.journal.since(_number(query.get("since", "0")))
     wanted = {k: v for k, v in query.items() if k in ("to", "biz_opaque_callback_data", "template")}
     chosen = (entry for entry in entries if all(getattr(entry, k) == v for k, v in wanted.items()))
-    limit = int(query.get("limit", str(PAGE)))
+    limit = _number(query.get("limit", str(PAGE)))
     return {"count": sim.journal.count, "entries": list(islice(chosen, limit))}
 
 
@@ -120,12 +126,12 @@ def _add_rule(sim: Simulator, request: Request) -> object:
 
 
 def _lift_rules(sim: Simulator, request: Request) -> object:
-    sim.rules.remove(int(request.parts[2]) if len(request.parts) > 2 else None)
+    sim.rules.remove(_number(request.parts[2]) if len(request.parts) > 2 else None)
     return {"rules": sim.rules.all}
 
 
 def _webhooks(sim: Simulator, request: Request) -> object:
-    since = int(request.query.get("since", "0"))
+    since = _number(request.query.get("since", "0"))
     deliveries = [delivery for delivery in sim.emitter.log if delivery.n > since]
     return {"count": sim.emitter.count, "options": sim.options, "deliveries": deliveries}
 

@@ -187,3 +187,21 @@ def test_two_businesses_do_not_see_each_other(http: httpx.Client) -> None:
             assert (len(listed), first.json()["name"]) == (12, "welcome_message")
             assert http.get(f"{meta.url}/9{other}", headers=bearer).status_code == 400
             assert http.get(f"{meta.url}/1{other}", headers=bearer).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "journal?since=yesterday"),
+        ("GET", "journal?limit=-1"),
+        ("GET", "webhooks?since=1.5"),
+        ("DELETE", "rules/first"),
+    ],
+)
+def test_the_control_api_explains_a_number_that_is_none(
+    meta: RunningSimulator, method: str, path: str
+) -> None:
+    answer = httpx.request(method, f"{meta.origin}/sim/{path}")
+
+    assert answer.status_code == 400
+    assert "is not a whole number" in answer.json()["error"]["message"]
