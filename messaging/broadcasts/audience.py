@@ -30,12 +30,13 @@ MOST_LISTED = 100
 MOST_ADDED = 1_000
 
 COLUMNS = (
-    "tenant_id uuid", "broadcast_id uuid", "position int", "digest text", "reference text",
-    "sealed bytea",
+    "tenant_id uuid", "broadcast_id uuid", "position int", "digest text", "sealed bytea",
+    "sealed_reference bytea",
 )  # fmt: skip
 INSERT = """
-INSERT INTO broadcast_recipients (tenant_id, broadcast_id, position, digest, reference, sealed)
-SELECT * FROM {rows} ON CONFLICT (broadcast_id, digest) DO NOTHING RETURNING position
+INSERT INTO broadcast_recipients (
+    tenant_id, broadcast_id, position, digest, sealed, sealed_reference
+) SELECT * FROM {rows} ON CONFLICT (broadcast_id, digest) DO NOTHING RETURNING position
 """
 FIRST = """
 SELECT r.position, first.position FROM {rows}
@@ -200,11 +201,12 @@ class _Writer:
         found = bulk.run(FIRST, COLUMNS[:4], repeated)
         report.note_duplicates([Duplicate(row - self._before, first) for row, first in found])
 
-    def _values(self, row: Row) -> tuple[UUID, UUID, int, str, str, bytes]:
+    def _values(self, row: Row) -> tuple[UUID, UUID, int, str, bytes, bytes | None]:
         position = self._before + row.position
         addressee = Addressee(row.phone, row.user_id, row.parameters)
         sealed = self._sealer.seal(position, addressee)
-        return (*self._ids, position, digest_of(self._digest, row), row.reference, sealed)
+        reference = self._sealer.seal_reference(position, row.reference)
+        return (*self._ids, position, digest_of(self._digest, row), sealed, reference)
 
 
 def digest_of(digest: Digester, row: Row) -> str:

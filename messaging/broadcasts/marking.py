@@ -8,6 +8,7 @@ from uuid import UUID
 
 from messaging.models import Broadcast, RecipientState
 from workspaces import bulk
+from workspaces.masking import mask
 
 # Code and reason of a row whose key is gone.
 UNREADABLE = ("UNREADABLE", "The row cannot be opened any more.")
@@ -32,8 +33,8 @@ class Mark(NamedTuple):
 
 
 def refused(position: int, code: str, reason: str) -> Mark:
-    """Return the mark of a row that will not be sent."""
-    return Mark(position, RecipientState.REFUSED, code, reason)
+    """Return the mark of a row that will not be sent; reasons may name what the caller wrote."""
+    return Mark(position, RecipientState.REFUSED, code, mask(reason))
 
 
 def mark(broadcast: Broadcast, marks: Sequence[Mark]) -> None:

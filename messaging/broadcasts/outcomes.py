@@ -37,9 +37,16 @@ class RefusedRow(NamedTuple):
     reason: str
 
 
+class _Refused(NamedTuple):
+    position: int
+    sealed_reference: bytes | None
+    code: str
+    reason: str
+
+
 class _Outcome(NamedTuple):
     position: int
-    reference: str
+    sealed_reference: bytes | None
     sealed: bytes | None
     state: str
     code: str
@@ -50,12 +57,12 @@ class _Outcome(NamedTuple):
 
 
 REFUSED = f"""
-SELECT {columns_of(RefusedRow)} FROM broadcast_recipients
+SELECT {columns_of(_Refused)} FROM broadcast_recipients
 WHERE broadcast_id = %s AND state = 'REFUSED' ORDER BY position LIMIT %s
 """  # noqa: S608 - names of ours
 ROWS = """
-SELECT r.position, r.reference, r.sealed, r.state, r.code, r.reason, r.message_id, m.status,
-    m.delivery::text
+SELECT r.position, r.sealed_reference, r.sealed, r.state, r.code, r.reason, r.message_id,
+    m.status, m.delivery::text
 FROM broadcast_recipients r LEFT JOIN messages m ON m.id = r.message_id
 WHERE r.broadcast_id = %s AND r.position > %s ORDER BY r.position LIMIT %s
 """
@@ -63,7 +70,14 @@ WHERE r.broadcast_id = %s AND r.position > %s ORDER BY r.position LIMIT %s
 
 def refused_rows(broadcast: Broadcast, *, limit: int) -> list[RefusedRow]:
     """Return the first rows that were left out."""
-    return select(RefusedRow, REFUSED, [broadcast.id, limit])
+    sealer = Sealer(broadcast.tenant_id, broadcast.id)
+    return [
+        RefusedRow(
+            row.position, sealer.open_reference(row.position, row.sealed_reference), row.code,
+            row.reason,
+        )
+        for row in select(_Refused, REFUSED, [broadcast.id, limit])
+    ]  # fmt: skip
 
 
 def as_csv(broadcast: Broadcast, *, in_full: bool) -> Iterator[bytes]:
@@ -92,7 +106,8 @@ def _cells(row: _Outcome, sealer: Sealer, in_full: bool) -> list[str]:
     delivery = json.loads(row.delivery) if row.delivery else {}
     error: dict[str, Any] = next(iter(delivery.get("errors") or ()), {})
     said = error.get("details") or error.get("message") or error.get("title") or ""
-    before = [str(row.position), _harmless(row.reference)]
+    reference = sealer.open_reference(row.position, row.sealed_reference)
+    before = [str(row.position), _harmless(reference)]
     after = (
         row.state, row.code, row.reason, row.message_id or "", row.status or "",
         *(delivery.get(name, "") for name in TIMES), error.get("code", ""), said,

@@ -115,7 +115,7 @@ def _reference(text: str, phone: str) -> str:
         raise UnusableRow(
             RowCode.INVALID_REFERENCE, f"reference: {expected}, {len(reference)} came."
         )
-    # It is kept in the clear, longer than the number is.
+    # It is kept longer than the number is.
     if phone and phone[-max(TELLING_DIGITS, len(phone) - 3) :] in NON_DIGITS.sub("", reference):
         raise UnusableRow(
             RowCode.INVALID_REFERENCE, "reference: it must not hold the phone number itself."

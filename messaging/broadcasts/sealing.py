@@ -9,9 +9,9 @@ import msgspec
 from messaging.broadcasts.rows import NO_PARAMETERS
 from templates_wa.parameters import TemplateParameters
 from workspaces import keys
-from workspaces.envelope import associated_data
+from workspaces.envelope import CannotOpen, associated_data
 
-PLACE = "broadcast_recipients.sealed"
+PLACE, REFERENCE_PLACE = "broadcast_recipients.sealed", "broadcast_recipients.sealed_reference"
 
 
 class Addressee(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,7 +45,7 @@ class Sealer:
 
     def seal(self, position: int, addressee: Addressee) -> bytes:
         """Return the sealed form of the row at ``position``."""
-        return self._cipher.seal(_encoder.encode(addressee), self._bound_to(position))
+        return self._cipher.seal(_encoder.encode(addressee), self._bound_to(PLACE, position))
 
     def open(self, position: int, sealed: bytes) -> Addressee:
         """Return what was sealed.
@@ -53,8 +53,21 @@ class Sealer:
         Raises:
             workspaces.envelope.CannotOpen: altered, moved, or another key's.
         """
-        return _decoder.decode(self._cipher.open(sealed, self._bound_to(position)))
+        return _decoder.decode(self._cipher.open(sealed, self._bound_to(PLACE, position)))
 
-    def _bound_to(self, position: int) -> bytes:
+    def seal_reference(self, position: int, reference: str) -> bytes | None:
+        """Return the sealed form of a row's reference, which outlives the row's; empty: nothing."""
+        place = self._bound_to(REFERENCE_PLACE, position)
+        return self._cipher.seal(reference.encode(), place) if reference else None
+
+    def open_reference(self, position: int, sealed: bytes | None) -> str:
+        """Return a row's reference; empty: it has none, or it cannot be opened."""
+        try:
+            place = self._bound_to(REFERENCE_PLACE, position)
+            return self._cipher.open(bytes(sealed), place).decode() if sealed else ""
+        except CannotOpen:
+            return ""
+
+    def _bound_to(self, place: str, position: int) -> bytes:
         tenant_id, broadcast_id = self._where
-        return associated_data(tenant_id, PLACE, f"{broadcast_id}:{position}")
+        return associated_data(tenant_id, place, f"{broadcast_id}:{position}")

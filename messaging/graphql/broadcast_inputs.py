@@ -37,7 +37,7 @@ class BroadcastRecipientInput(graphene.InputObjectType):
     phone = graphene.String(description="The number, in international form (+27…).")
     user_id = graphene.String(description="The business-scoped user id (BSUID).")
     reference = graphene.String(
-        description="Your own reference, up to 128 characters; not the number: it is not sealed."
+        description="Your own reference, up to 128 characters; not the number: it is kept longer."
     )
     template_parameters = TemplateParametersInput(
         description="His own values; they go before those that all share."

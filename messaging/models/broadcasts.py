@@ -77,7 +77,8 @@ class RecipientState(models.TextChoices):
 
 
 class BroadcastRecipient(models.Model):
-    """One person of the list. Number and parameters are sealed together and purged.
+    """One person of the list. Number and parameters are sealed together and purged; the caller's
+    reference is sealed by itself and stays.
 
     ``position`` is the line of the file, or the place among the rows that the API added.
     """
@@ -87,8 +88,8 @@ class BroadcastRecipient(models.Model):
     position = models.IntegerField()
     # Digest of the number or BSUID: one row per person, however it was written.
     digest = models.CharField(max_length=64)
-    reference = models.CharField(max_length=128, blank=True, default="", db_default="")
     sealed = models.BinaryField(null=True)
+    sealed_reference = models.BinaryField(null=True)
     state = models.CharField(
         max_length=16, choices=RecipientState, default=RecipientState.PENDING,
         db_default=RecipientState.PENDING,

@@ -53,7 +53,7 @@ def queue_many(
     drafts = [shaped(request) for request in requests]
     answers = Answers(tenant_id=tenant_id, workspace_id=workspace_id)
     well_formed = [draft for draft in drafts if not draft.reasons]
-    answers.load({key for draft in well_formed if (key := draft.request.idempotency_key)})
+    answers.load(well_formed)
     outcomes: dict[Draft, Outcome] = {
         draft: answer for draft in well_formed if (answer := answers.answer(draft)) is not None
     }
@@ -103,7 +103,7 @@ def _accept(
     message_ids = rows.insert(accepted, place=place, answers=answers, now=now)
     outcomes.update((draft, Queued(key, rows.QUEUED)) for draft, key in message_ids.items())
     beaten = [draft for draft in accepted if draft not in message_ids]
-    answers.load({key for draft in beaten if (key := draft.request.idempotency_key)})
+    answers.load(beaten)
     for draft in beaten:
         answer = answers.answer(draft)
         assert answer is not None  # noqa: S101 - somebody's row was in the way

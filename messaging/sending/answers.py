@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -50,6 +50,11 @@ def digest_of(draft: Draft, salt: bytes) -> bytes:
     return hmac.digest(salt, b"request:" + canonical, "sha256")
 
 
+def reference_of(key: str, salt: bytes) -> str:
+    """Return what is kept of a key: callers may make theirs of a phone number."""
+    return hmac.digest(salt, b"key:" + key.encode("utf-8", "replace"), "sha256").hex()
+
+
 class Answers:
     """The answers that some requests to a workspace were given before, by key."""
 
@@ -58,11 +63,17 @@ class Answers:
         self._salt = keys.salt(tenant_id)
         self._known: dict[str, _Answered] = {}
 
-    def load(self, references: Collection[str]) -> None:
-        """Read what was answered under some keys, as it stands now."""
+    def load(self, drafts: Iterable[Draft]) -> None:
+        """Read what was answered under the keys of some drafts, as it stands now."""
+        references = {found for draft in drafts if (found := self.reference(draft))}
         parameters = [self._tenant_id, self._workspace_id, list(references)]
         for row in select(_Answered, FIND, parameters) if references else ():
             self._known[row.client_reference] = row
+
+    def reference(self, draft: Draft) -> str | None:
+        """Return what is kept of a request's key; ``None``: it has none."""
+        key = draft.request.idempotency_key
+        return reference_of(key, self._salt) if key else None
 
     def digest(self, draft: Draft) -> bytes | None:
         """Return what is kept of a request to compare others with; ``None``: it has no key."""
@@ -70,7 +81,7 @@ class Answers:
 
     def answer(self, draft: Draft) -> Queued | UnableToSend | None:
         """Return the answer to a well-formed request that was asked for before."""
-        known = self._known.get(draft.request.idempotency_key or "")
+        known = self._known.get(self.reference(draft) or "")
         if known is None:
             return None
         digest = self.digest(draft)

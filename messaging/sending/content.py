@@ -6,12 +6,13 @@ Shapes: Meta, "Messages" API reference. What is kept has the shape of received m
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
 from messaging.sending.requests import (
+    CardCompany,
     ContactCard,
     ContactsContent,
     Content,
@@ -24,6 +25,7 @@ from messaging.sending.requests import (
     Recipient,
     TextContent,
 )
+from workspaces.masking import conceal, conceal_tree, mask, person_name
 
 Json = dict[str, Any]
 
@@ -31,7 +33,7 @@ Json = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Body:
     """One message as the platform wants it (``wire``, under its ``type``), and what is kept of it:
-    ``text`` and ``kept`` hold no phone number but what the business itself wrote.
+    ``text`` as the business wrote it, and ``kept``, see :func:`concealed`.
     """
 
     type: str
@@ -43,6 +45,15 @@ class Body:
 def body_of(content: Content, target: str | None) -> Body:
     """Return the body of anything but a template; ``target`` is the wamid a reaction is to."""
     return _BODIES[type(content)](content, target)
+
+
+def concealed(body: Body, recipient: Recipient) -> Body:
+    """Return a body whose structured rest names neither the recipient's number nor international
+    ones, as of received messages; the text stays.
+    """
+    own = recipient.phone
+    text = conceal(body.text, own) if body.type == "location" and body.text else body.text
+    return replace(body, text=text, kept=conceal_tree(body.kept, own))
 
 
 def envelope(
@@ -97,14 +108,19 @@ def _contacts(content: ContactsContent, _: str | None) -> Body:
 
 def _card(card: ContactCard) -> Json:
     """Keep names and counts, as of cards that people send; the numbers are not the business's."""
-    work = card.org
+    work = card.org or CardCompany()
     return _compact(
-        name=card.name.formatted_name, first_name=card.name.first_name,
-        last_name=card.name.last_name, company=work and work.company,
-        department=work and work.department, title=work and work.title,
+        name=person_name(card.name.formatted_name, None),
+        first_name=person_name(card.name.first_name, None),
+        last_name=person_name(card.name.last_name, None), company=_masked(work.company),
+        department=_masked(work.department), title=_masked(work.title),
         phones=len(card.phones), emails=len(card.emails), addresses=len(card.addresses),
         urls=len(card.urls),
     )  # fmt: skip
+
+
+def _masked(text: str | None) -> str | None:
+    return mask(text) if text is not None else None
 
 
 def _interactive(content: InteractiveContent, _: str | None) -> Body:

@@ -72,11 +72,8 @@ def refused(*problems: UnableToSend) -> Preflight:
 
 
 def _answer(draft: Draft, place: Place) -> Queued | UnableToSend | None:
-    key = draft.request.idempotency_key
-    if key is None:
-        return None
     answers = Answers(tenant_id=place.tenant_id, workspace_id=place.workspace.id)
-    answers.load([key])
+    answers.load([draft])
     return answers.answer(draft)
 
 

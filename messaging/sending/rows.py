@@ -11,7 +11,7 @@ from msgspec import json
 
 from messaging.events import Direction, Source
 from messaging.sending.answers import Answers
-from messaging.sending.content import envelope
+from messaging.sending.content import concealed, envelope
 from messaging.sending.drafts import Draft
 from messaging.sending.places import Place
 from workspaces import bulk, keys, outbox
@@ -64,8 +64,9 @@ def insert(
 def _values(
     draft: Draft, message_id: UUID, place: Place, cipher: Cipher, answers: Answers, now: datetime
 ) -> tuple[object, ...]:
-    request, times, body = draft.request, draft.times, draft.body()
+    request, times = draft.request, draft.times
     assert draft.recipient and times  # noqa: S101 - or there would be a reason against it
+    body = concealed(draft.body(), draft.recipient)
     wire = envelope(body, draft.recipient, reference=str(message_id), quoted=draft.quoted)
     place_of_it = associated_data(place.tenant_id, SEALED_REQUEST, message_id)
     # A forced template is not looked at again: the platform decides.
@@ -74,7 +75,7 @@ def _values(
         message_id, place.tenant_id, place.workspace.id, draft.contact_id,
         Direction.OUTBOUND.value, Source.API.value, body.type, body.text,
         json.encode(body.kept).decode(), draft.target and draft.target.platform_message_id, now,
-        QUEUED, json.encode(_delivery(draft, now)).decode(), request.idempotency_key,
+        QUEUED, json.encode(_delivery(draft, now)).decode(), answers.reference(draft),
         answers.digest(draft), cipher.seal(wire, place_of_it), template and template.id,
         request.broadcast_id, times.due, times.expires,
     )  # fmt: skip

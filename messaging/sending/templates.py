@@ -61,7 +61,7 @@ class Found:
             kept["category"] = self.row.category
         # What nobody here knows may carry a one-time password too.
         if self.is_secret or self.row is None:
-            parameters = _hidden(self.definition)
+            parameters = _hidden(self.definition, with_names=self.row is not None)
         template = {**kept, "parameters": write(parameters)}
         return Body(
             "template",
@@ -186,9 +186,11 @@ def _format_of(header: HeaderValue) -> str:
     return "PRODUCT" if header.product is not None else "TEXT"
 
 
-def _hidden(definition: Definition) -> TemplateParameters:
-    """Return parameters that give nothing away, in their places."""
+def _hidden(definition: Definition, *, with_names: bool) -> TemplateParameters:
+    """Return parameters that give nothing away, in their places; names that only the caller knows
+    are values too.
+    """
     names = definition.body.variables if definition.body else ()
-    if definition.is_named:
+    if definition.is_named and with_names:
         return TemplateParameters(named=dict.fromkeys(names, _HIDDEN))
     return TemplateParameters(positional=tuple(_HIDDEN for _ in names))

@@ -12,6 +12,7 @@ from messaging.broadcasts.progress import counts
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.delivery.pauses import Pause, lift, pause
 from messaging.models import Broadcast, BroadcastRecipient, ContactIdentity, Message, OptOutSource
+from messaging.sending.answers import reference_of
 from templates_wa.models import Template
 from tests.broadcasts.conftest import (
     deliver_all,
@@ -26,6 +27,7 @@ from tests.broadcasts.conftest import (
 )
 from tests.conftest import Cast
 from tests.sending.conftest import hear
+from workspaces import keys
 
 
 def refused(code: BroadcastErrorCode, act, *arguments, **more) -> str:
@@ -94,7 +96,8 @@ def test_it_sends_to_everybody_and_is_complete_when_the_last_has_left(
     assert counts(broadcast).queued == 3
     message = Message.objects.order_by("text").first()
     assert (message.status, message.text) == ("queued", "Hello Person 0!")
-    assert message.client_reference == f"broadcast:{broadcast.id}:2"
+    key = f"broadcast:{broadcast.id}:2"
+    assert message.client_reference == reference_of(key, keys.salt(acme.tenant.id))
 
     deliver_all(broadcast)
 
