@@ -22,6 +22,8 @@ from workspaces.outbox import Event
 
 __all__ = ["web"]
 
+RING = Bell.ring
+
 
 @dataclass(frozen=True)
 class Got:

@@ -48,12 +48,12 @@ def web(transactional_db: None) -> Iterator[Web]:
     served.client.close()
     server.should_exit = True
     thread.join(10)
-    _hang_up()
+    hang_up()
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE webhook_deliveries")  # Django empties only the tables it made
 
 
-def _hang_up() -> None:
+def hang_up() -> None:
     """End the connections that the server's threads kept open: the database must be droppable."""
     with connection.cursor() as cursor:
         cursor.execute(
