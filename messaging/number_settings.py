@@ -12,8 +12,9 @@ from messaging import number_sync, numbers
 from messaging.delivery import pauses
 from messaging.models import NumberState, SendingPause
 from workspaces import token_checks
-from workspaces.identity import NotAPhoneNumber, digester, digits_of
+from workspaces.identity import digester
 from workspaces.models import TokenCheck, Workspace
+from workspaces.numbering import NotInternational, international
 
 # Meta, "Test numbers": five recipients, each of whom had to confirm.
 MOST_TEST_RECIPIENTS = 5
@@ -120,8 +121,8 @@ def _digests(tenant_id: UUID, phones: Sequence[str]) -> list[str]:
     found = []
     for position, phone in enumerate(phones):
         try:
-            found.append(digest(digits_of(phone)))
-        except NotAPhoneNumber as error:
+            found.append(digest(international(phone)))
+        except NotInternational as error:
             message = f"Number {position + 1} of the list: {error}"
             raise UnableToManageNumber(NumberErrorCode.INVALID_PHONE, "phones", message) from None
     return found
