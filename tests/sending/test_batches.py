@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
+import psycopg
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from messaging.models import Contact, Conversation, Message
 from messaging.sending.accepting import queue, queue_many
@@ -38,16 +37,22 @@ def queue_all(cast: Cast, requests: list[SendRequest], now: datetime) -> list:
         )
 
 
-def test_it_takes_no_more_statements_for_more_messages(acme: Cast, now: datetime) -> None:
+def test_it_takes_no_more_statements_for_more_messages(
+    acme: Cast, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     template(acme)
-    counts = []
+    sent, counts, execute = [], [], psycopg.Cursor.execute
+    # Django sees its own cursors only, and most of the work is done on the driver's.
+    monkeypatch.setattr(
+        psycopg.Cursor, "execute", lambda *args, **more: sent.append(1) or execute(*args, **more)
+    )
     for numbers in (range(900_000_000, 900_000_002), range(910_000_000, 910_000_200)):
-        with CaptureQueriesContext(connection) as captured:
-            outcomes = queue_all(acme, batch(acme, numbers), now)
+        before = len(sent)
+        outcomes = queue_all(acme, batch(acme, numbers), now)
         assert all(isinstance(outcome, Queued) for outcome in outcomes)
-        counts.append(len(captured))
+        counts.append(len(sent) - before)
 
-    assert counts[1] <= counts[0]
+    assert 10 < counts[1] <= counts[0]
     assert Message.objects.count() == Contact.objects.count() == Conversation.objects.count() == 202
 
 
@@ -61,7 +66,6 @@ def test_it_says_of_each_what_became_of_it(acme: Cast, now: datetime) -> None:
     assert second.code == "INVALID_PHONE"
     for outcome, asked in ((first, good[0]), (third, good[2])):
         assert wire_of(outcome.message_id)["to"] == asked.recipient.phone
-    assert queue_all(acme, [bad], now)[0] is not second
 
 
 def test_it_leaves_no_number_in_the_clear(
