@@ -10,6 +10,8 @@ from ipaddress import ip_address
 from connectors.outgoing.addresses import Policy, UnusableAddress
 
 RESOLVE_SECONDS = 3.0
+# Names that nobody answers for hold a thread for long; somebody else's must not wait for those.
+THREADS = 32
 
 
 def check(url: str, policy: Policy) -> None:
@@ -33,9 +35,10 @@ def _resolve(host: str, port: int) -> list[str]:
     try:
         return [str(info[4][0]).partition("%")[0] for info in asked.result(RESOLVE_SECONDS)]
     except (TimeoutError, OSError, UnicodeError):
+        asked.cancel()  # nobody waits for it any more
         raise UnusableAddress("The name does not resolve.") from None
 
 
 @cache
 def _executor() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(4, thread_name_prefix="resolve")
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="resolve")

@@ -8,11 +8,19 @@ from uuid import uuid4
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
-from connectors.outgoing.addresses import Policy
-from connectors.outgoing.courier import Courier
+from connectors.outgoing.addresses import Policy, UnusableAddress
+from connectors.outgoing.courier import Courier, Doorkeeper
 from connectors.outgoing.parcels import Parcel, Report
 from tests.outgoing.conftest import Endpoint
+
+# Before anything is connected to.
+REFUSALS = {
+    "This is not a URL.",
+    "The address is not one of the public internet.",
+    "The name leads to no address of the public internet.",
+}
 
 
 class Zone(AbstractResolver):
@@ -76,13 +84,29 @@ def test_it_leaves_out_the_private_ones_among_several_addresses(endpoint: Endpoi
 
 
 @pytest.mark.parametrize(
-    "url", ["https://127.1/", "https://2130706433/", "https://0x7f.1/", "https://127.0.0.1/"]
+    "url",
+    [
+        "https://127.1/",
+        "https://2130706433/",
+        "https://0x7f.1/",
+        "https://127.0.0.1/",
+        "https://127.0.0.1./",
+        "https://[::ffff:127.0.0.1]/",
+        "https://localhost/",
+    ],
 )
 def test_it_refuses_an_address_in_any_spelling(url: str) -> None:
-    report = post(url, Policy())
+    assert post(url, Policy()).error in REFUSALS
 
-    assert report.status is None
-    assert report.error
+
+def test_no_socket_is_made_for_an_address_that_nobody_checked() -> None:
+    keeper = Doorkeeper(Policy(), Zone(["127.0.0.1"]))
+    public, private = ("93.184.215.14", 443), ("127.0.0.1", 443)
+    keeper.check(URL("https://93.184.215.14/"))
+
+    keeper.open((socket.AF_INET, socket.SOCK_STREAM, 0, "", public)).close()
+    with pytest.raises(UnusableAddress, match="not checked"):
+        keeper.open((socket.AF_INET, socket.SOCK_STREAM, 0, "", private))
 
 
 def test_it_ignores_a_proxy_of_the_environment(
