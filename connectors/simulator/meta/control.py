@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -19,6 +19,8 @@ from connectors.simulator.meta.world import Json, Unreadable, read, written
 
 Handler: TypeAlias = Callable[[Simulator, Request], object]
 PAGE = 10_000
+# Ten years, in seconds.
+MOST_ADVANCE = 315_360_000
 
 
 async def handle(sim: Simulator, request: Request) -> Answer:
@@ -99,7 +101,7 @@ def _import(sim: Simulator, request: Request) -> object:
 class Advance(msgspec.Struct, forbid_unknown_fields=True):
     """How far to move time on, in seconds."""
 
-    advance_seconds: float = 0
+    advance_seconds: Annotated[float, msgspec.Meta(ge=0, le=MOST_ADVANCE)] = 0
 
 
 def _document(request: Request) -> Json:

@@ -205,3 +205,11 @@ def test_the_control_api_explains_a_number_that_is_none(
 
     assert answer.status_code == 400
     assert "is not a whole number" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("seconds", [-1, 1e300])
+def test_time_moves_on_only_and_not_for_ever(meta: RunningSimulator, seconds: float) -> None:
+    asked = httpx.post(f"{meta.origin}/sim/clock", json={"advance_seconds": seconds})
+
+    assert asked.status_code == 400
+    assert "advance_seconds" in asked.json()["error"]["message"]
