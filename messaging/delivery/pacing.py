@@ -20,7 +20,7 @@ from workspaces.bells import broker
 # process whose claims come late, on a busy machine, asks for more, or slots would go by unused.
 AHEAD_SECONDS, FURTHEST_AHEAD_SECONDS = 0.1, 0.3
 # What is kept back of a number's rate for sends that leave late and arrive close together.
-HEADROOM = 0.04
+HEADROOM = 0.05
 # One message to a person every six seconds (Meta, "Throughput": pair rate limit), a few at once.
 PAIR_SECONDS, PAIR_BURST = 6.0, 5
 # After "too fast" a number goes at half its pace, which doubles again in this time; complaints of

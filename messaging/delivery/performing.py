@@ -19,6 +19,8 @@ logger = logging.getLogger("sigma.whatsapp.sending")
 # A send is given up after this. The channel's own limit is shorter; this one is for a channel that
 # has none.
 MOST_SECONDS = 65.0
+# Later than this is for other reasons than a busy loop.
+LATEST_SECONDS = 0.2
 # Longer than any lease.
 FORGET_SECONDS = 300.0
 
@@ -50,14 +52,16 @@ class Performer:
 
     async def _slot(self, claimed: Claimed) -> None:
         """Wait for the message's slot. Sends that fell behind, on a busy machine, may follow close
-        upon one another, but never are there more than the slots of a second in any second.
+        upon one another, but never are there more than the slots of a second in any second; and
+        where sends wake late they leave late too, so that second is made longer by as much.
         """
         number, most = claimed.attempt.workspace_id, max(1, int(1 / claimed.gap))
         await asyncio.sleep(claimed.start - time.monotonic())
+        second = 1.0 + min(LATEST_SECONDS, max(0.0, time.monotonic() - claimed.start))
         recent = self._recent.get(number)
         if recent is None or recent.maxlen != most:
             recent = self._recent[number] = deque(recent or (), maxlen=most)
-        while len(recent) == most and (early := recent[0] + 1.0 - time.monotonic()) > 0:
+        while len(recent) == most and (early := recent[0] + second - time.monotonic()) > 0:
             await asyncio.sleep(early)
         recent.append(time.monotonic())
 
