@@ -16,11 +16,16 @@ from messaging.sending import targets
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from workspaces.sql import select
 
-WRITTEN_AT = "SELECT timestamp_utc FROM messages WHERE tenant_id = %s AND id = %s"
+WRITTEN = """
+SELECT m.timestamp_utc, m.group_id IS NOT NULL AS in_group, w.is_active
+FROM messages m JOIN workspaces w ON w.id = m.workspace_id WHERE m.tenant_id = %s AND m.id = %s
+"""
 
 
 class _Written(NamedTuple):
     timestamp_utc: datetime
+    in_group: bool
+    is_active: bool
 
 
 def mark(*, tenant_id: UUID, message_id: UUID, typing: bool, now: datetime) -> None:
@@ -30,7 +35,8 @@ def mark(*, tenant_id: UUID, message_id: UUID, typing: bool, now: datetime) -> N
     until the answer comes (Meta, "Typing indicators").
 
     Raises:
-        UnableToSend: no such message of a person, or the platform's id of it was purged.
+        UnableToSend: no such message of a person, the platform's id of it was purged, or its
+            workspace is not active.
     """
     target = targets.find(tenant_id=tenant_id, ids=[message_id]).get(message_id)
     if target is None or target.direction != Direction.INBOUND or target.sealed_id is None:
@@ -39,12 +45,17 @@ def mark(*, tenant_id: UUID, message_id: UUID, typing: bool, now: datetime) -> N
             "No person wrote a message with this id to your tenant.",
         )  # fmt: skip
     targets.opened(target, "message_id")
+    (written,) = select(_Written, WRITTEN, [tenant_id, message_id])
+    if not written.is_active:
+        raise UnableToSend(
+            SendErrorCode.WORKSPACE_INACTIVE, "message_id", "The message's workspace is not active."
+        )
     ReadMark.objects.create(
         tenant_id=tenant_id, workspace_id=target.workspace_id, message_id=message_id,
         typing=typing, next_attempt_at=now,
     )  # fmt: skip
-    if target.contact_id is not None:
-        (written,) = select(_Written, WRITTEN_AT, [tenant_id, message_id])
+    # What is said in a group belongs to no conversation with one person.
+    if target.contact_id is not None and not written.in_group:
         conversations.mark_read(
             tenant_id=tenant_id, workspace_id=target.workspace_id, contact_id=target.contact_id,
             now=written.timestamp_utc,

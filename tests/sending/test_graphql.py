@@ -14,6 +14,7 @@ from tests.conftest import Cast
 from tests.contract.conftest import block
 from tests.graphql.conftest import Gql, key_with
 from tests.sending.conftest import hear, template, wire_of
+from workspaces.models import Workspace
 from workspaces.scopes import Scope
 
 pytestmark = pytest.mark.django_db
@@ -167,6 +168,21 @@ def test_it_marks_as_read_with_typing(gql: Gql, acme: Cast, heard: Message) -> N
     )  # fmt: skip
     refusal = gql(acme, mark, id=str(acme.tenant.id)).data["markMessageRead"]
     assert refusal["errors"] == [{"code": "MESSAGE_NOT_FOUND"}]
+    Workspace.objects.update(is_active=False)
+    refusal = gql(acme, mark, id=str(heard.id)).data["markMessageRead"]
+    assert refusal["errors"] == [{"code": "WORKSPACE_INACTIVE"}]
+
+
+@pytest.mark.parametrize(("group", "unread"), [(None, 0), ("g", 1)])
+def test_a_read_mark_in_a_group_is_about_no_conversation(
+    gql: Gql, acme: Cast, heard: Message, group: str | None, unread: int
+) -> None:
+    Message.objects.filter(pk=heard.pk).update(group_id=group)
+    mark = "mutation M($id: ID!) { markMessageRead(input: {messageId: $id}) { success } }"
+
+    assert gql(acme, mark, id=str(heard.id)).data["markMessageRead"] == {"success": True}
+
+    assert Conversation.objects.get(contact_id=heard.contact_id).unread_count == unread
 
 
 def test_it_knows_nothing_of_another_tenant(
