@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
@@ -9,7 +10,6 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Now
 
 from templates_wa.models import Template, TemplateSync
 from workspaces.bells import Bell
@@ -64,13 +64,17 @@ def request_all(*, tenant_id: UUID, now: datetime) -> None:
             request(tenant_id=tenant_id, waba_id=waba_id)
 
 
-def mark_stale(template_id: UUID) -> None:
-    """Note that Meta refused a send that the row allowed, and ask for a sync of its account."""
+def mark_stale(template_ids: Collection[UUID], *, now: datetime) -> None:
+    """Note that Meta refused sends that these rows allowed, and ask for a sync of their accounts;
+    those that are in doubt already were asked about.
+    """
     with transaction.atomic():
-        found = Template.objects.filter(pk=template_id)
-        if found.update(stale_at=Now()):
-            row = found.get()
-            request(tenant_id=row.tenant_id, waba_id=row.waba_id)
+        # Whoever holds a row doubts it too, or is writing what Meta says of it.
+        doubted = Template.objects.filter(pk__in=template_ids, stale_at=None)
+        rows = list(doubted.select_for_update(skip_locked=True))
+        Template.objects.filter(pk__in=[row.pk for row in rows]).update(stale_at=now)
+        for tenant_id, waba_id in sorted({(row.tenant_id, row.waba_id) for row in rows}):
+            request(tenant_id=tenant_id, waba_id=waba_id)
 
 
 def claim(*, now: datetime) -> TemplateSync | None:

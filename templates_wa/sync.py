@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from templates_wa import accounts, storing
-from templates_wa.accounts import mark_stale
 from templates_wa.models import TemplateSync
 from templates_wa.storing import SyncReport
 from workspaces.channel_errors import ChannelError, NotConfigured, Throttled
@@ -21,7 +20,7 @@ from workspaces.channel_facts import TemplateFacts
 from workspaces.channels import channel_for
 from workspaces.models import Tenant, TenantStatus, Workspace
 
-__all__ = ["SyncReport", "mark_stale", "run_due", "sync", "sync_tenant"]
+__all__ = ["SyncReport", "run_due", "sync", "sync_tenant"]
 
 logger = logging.getLogger("sigma.whatsapp.templates")
 

@@ -18,15 +18,16 @@ from messaging.delivery import pacing, pauses
 from messaging.delivery.attempts import WIDE, Attempt, Fate
 from messaging.delivery.pauses import Pause
 from messaging.models import OptOutSource
-from templates_wa.models import Template
+from templates_wa import accounts
 from workspaces.channel_errors import ChannelError, Reach, Rejected, Throttled
 from workspaces.models import Workspace
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 
 OPTED_OUT = 131050
-# Parameters that do not match, and no such template: it was changed, or taken away.
-OUTDATED = frozenset({132000, 132001})
+# Parameters that do not fit, and no such template: it was changed, or taken away. 132018 is what
+# newer versions of the API may say for the others.
+OUTDATED = frozenset({132000, 132001, 132012, 132018})
 # A limit of the whole account or app: everything of it waits, a minute where nothing is said.
 ACCOUNT_WAIT, LONGEST_WAIT = 60.0, 3600.0
 
@@ -41,8 +42,8 @@ def follow(fates: Iterable[tuple[Attempt, Fate]], *, now: datetime) -> None:
     pauses.pause(_pauses(answers, now), now=now)
     _heed_people(answers, now)
     stale = {a.template_id for a, e in answers if a.template_id and _doubts_template(e)}
-    if stale:  # whoever syncs templates asks about these first
-        Template.objects.filter(pk__in=stale, stale_at=None).update(stale_at=now)
+    if stale:
+        accounts.mark_stale(stale, now=now)
     throttled = [(a, e) for a, e in answers if isinstance(e, Throttled)]
     if throttled:
         transaction.on_commit(partial(_slow_down, throttled), robust=True)

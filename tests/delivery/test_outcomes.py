@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from messaging.delivery import pacing, pauses
 from messaging.delivery.attempts import Attempt, fate_of
 from messaging.models import Message, OptOut, ReadMark, SendingPause
-from templates_wa.models import Template
+from templates_wa.models import Template, TemplateSync
 from tests.conftest import Cast
 from tests.delivery.outgoing import Platform, accept, heard, queue
 from tests.delivery.test_sending import template
@@ -142,16 +142,18 @@ def test_it_slows_a_number_that_is_too_fast(
     assert 38 < rate < 45
 
 
-def test_it_doubts_a_template_that_was_refused(
-    acme: Cast, now: datetime, platform: Platform, deliver: Deliver
+@pytest.mark.parametrize("code", [132000, 132001, 132012, 132018])
+def test_it_doubts_a_template_that_was_refused_and_has_it_read_again(
+    acme: Cast, now: datetime, platform: Platform, deliver: Deliver, code: int
 ) -> None:
     used = template(acme, now)
-    error = Rejected(132001, "There is none.", reach=Reach.TEMPLATE)
+    error = Rejected(code, "It does not fit.", reach=Reach.TEMPLATE)
     sent(platform, deliver, queue(acme, now, type="template", template_id=used.id), error)
     queue(acme, now, type="template", template_id=used.id)
     deliver()
 
     assert Template.objects.get().stale_at is not None
+    assert TemplateSync.objects.get(waba_id=acme.workspace.waba_id).due_at is not None
     assert len(platform.posted) == 1
 
 

@@ -224,7 +224,7 @@ def test_a_refused_send_asks_for_a_sync(
     sync(acme.workspace, now=now - LATER)
 
     with django_capture_on_commit_callbacks(execute=True):
-        accounts.mark_stale(row(acme).pk)
+        accounts.mark_stale([row(acme).pk], now=datetime.now(UTC))
 
     assert row(acme).stale_at and rung() == 1 and state(acme).due_at <= datetime.now(UTC)
     run_due(now=datetime.now(UTC))
