@@ -16,7 +16,7 @@ from messaging.graphql.access import check_workspace, reader
 from messaging.graphql.arguments import MessageArguments, cursor_of, limit_of, window_of
 from messaging.graphql.connection import Listing, MessageConnection, MessageOrder, PageInfo
 from messaging.graphql.messages import Acquaintance, Contact, Item, Message
-from messaging.sending.window import LENGTH
+from messaging.sending.window import LENGTH, still_open
 from messaging.threads import Threads
 from workspaces.graphql import parse_id
 
@@ -78,8 +78,7 @@ class Conversation(graphene.ObjectType):
     def resolve_window_open_until(root: Thread, info: GraphQLResolveInfo) -> datetime | None:
         """Return when the customer care window closes."""
         heard = root.row.last_inbound_at
-        end = heard and heard + LENGTH
-        return end if end and end > root.now else None
+        return still_open(heard and heard + LENGTH, now=root.now)
 
     @staticmethod
     def resolve_messages(

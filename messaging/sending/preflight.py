@@ -12,7 +12,7 @@ from uuid import UUID
 
 from messaging.delivery import pauses
 from messaging.models import SendingPause
-from messaging.sending import places, warnings
+from messaging.sending import places, warnings, window
 from messaging.sending.answers import Answers, Queued
 from messaging.sending.checks import check
 from messaging.sending.drafts import Draft, shaped
@@ -85,7 +85,7 @@ def _described(draft: Draft, place: Place, now: datetime) -> Preflight:
     return Preflight(
         Would.QUEUE,
         warnings=(*warnings.of_place(place, held, now), *warnings.of_draft(draft, place, now)),
-        window_open_until=ends if ends is not None and ends > now else None,
+        window_open_until=window.still_open(ends, now=now),
         template=template.row if template else None,
         preview=template.preview(content)
         if template and isinstance(content, TemplateContent)

@@ -25,13 +25,8 @@ class _Heard(NamedTuple):
     last_inbound_at: datetime
 
 
-def open_until(
-    *, tenant_id: UUID, workspace_id: UUID, contact_id: UUID, now: datetime
-) -> datetime | None:
-    """Return when the window of a person closes; ``None``: it is closed at ``now``."""
-    end = ends(tenant_id=tenant_id, workspace_id=workspace_id, contact_ids=[contact_id]).get(
-        contact_id
-    )
+def still_open(end: datetime | None, *, now: datetime) -> datetime | None:
+    """Return when a window closes; ``None``: it never opened, or is closed at ``now``."""
     return end if end is not None and end > now else None
 
 

@@ -15,9 +15,9 @@ from messaging.models import (
     OptOutSource,
     PortfolioRecipient,
 )
+from messaging.sending.preflight import preflight
 from messaging.sending.refusals import UnableToSend
 from messaging.sending.requests import ReactionContent, TemplateContent, TextContent
-from messaging.sending.window import open_until
 from templates_wa.parameters import ButtonValue, CardValue, TemplateParameters
 from tests.conftest import Cast
 from tests.sending.conftest import PHONE, hear, request_to, template, wire_of
@@ -25,6 +25,7 @@ from tests.sending.test_accepting import WELCOME, refused, send
 from workspaces import keys
 from workspaces.identity import digester
 from workspaces.ids import uuid7
+from workspaces.scope import tenant_scope
 
 pytestmark = pytest.mark.django_db
 
@@ -95,10 +96,11 @@ def refused_user(cast: Cast, now: datetime, user_id: str) -> UnableToSend:
 
 def test_its_window_is_24_hours_to_the_second(acme: Cast, heard: Message) -> None:
     end = heard.timestamp_utc + timedelta(hours=24)
-    where = {"tenant_id": acme.tenant.id, "workspace_id": acme.workspace.id}
 
     for now, until in ((end - timedelta(seconds=1), end), (end, None)):
-        assert open_until(**where, contact_id=heard.contact_id, now=now) == until
+        with tenant_scope(acme.tenant.id):
+            asked = {"tenant_id": acme.tenant.id, "request": request_to(acme), "now": now}
+            assert preflight(**asked).window_open_until == until
     assert codes(refused(acme, end)) == ["WINDOW_CLOSED"]
     later = end - timedelta(hours=2)
     assert codes(refused(acme, later, scheduled_at=end + timedelta(hours=1))) == ["WINDOW_CLOSED"]
