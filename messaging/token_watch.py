@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from messaging.delivery import pauses
+from templates_wa import sync
 from workspaces import token_checks
 
 # Meta: the access token is expired or invalid.
@@ -21,4 +22,6 @@ def watch(*, now: datetime) -> int:
         checked += 1
         if found.is_valid and found.is_used:
             pauses.lift(tenant_id=found.tenant_id, code=BAD_TOKEN, by=LIFTED_BY, now=now)
+            # Templates that could not be read with the old one wait up to an hour otherwise.
+            sync.sync_tenant(found.tenant_id, now=now)
     return checked

@@ -11,6 +11,7 @@ from messaging import token_watch
 from messaging.delivery import pauses
 from messaging.delivery.pauses import Pause
 from messaging.tasks import check_tokens
+from templates_wa.models import TemplateSync
 from tests.conftest import Cast
 from tests.messaging.meta import Meta, Reply, meta_on_loopback
 from workspaces import secrets, setup_facts, token_checks
@@ -128,6 +129,22 @@ def test_it_warns_a_week_before_a_token_ends(
 
     assert bool(warnings(acme, now)) is is_warned
     assert ("expires soon" in caplog.text) is is_warned
+
+
+@pytest.mark.parametrize("is_valid", [True, False])
+def test_a_token_that_works_has_templates_read_again(
+    acme: Cast, globex: Cast, meta: Meta, token: TenantSecret, is_valid: bool, now: datetime
+) -> None:
+    answer(meta, is_valid=is_valid)
+    for cast in (acme, globex):
+        TemplateSync.objects.create(
+            tenant_id=cast.tenant.id, waba_id=cast.workspace.waba_id, due_at=now + DAY
+        )
+
+    token_watch.watch(now=now)
+
+    due = TemplateSync.objects.filter(due_at__lt=now + DAY)
+    assert [row.tenant_id for row in due] == [acme.tenant.id] * is_valid
 
 
 @pytest.mark.parametrize(
