@@ -89,7 +89,9 @@ def _crash(env: Mapping[str, str], crashes: int, senders: int, chance: Random) -
         for zygote in zygotes:
             # Every ninth dies at a moment instead of a step.
             step = steps[number % len(steps)] if number % 9 else str(chance.randint(20, 600))
-            zygote.begin(step, chance.randint(1, 6 if step in ("slot", "left", "answered") else 2))
+            zygote.begin(
+                step, chance.randint(1, 6 if step in ("marked", "left", "answered") else 2)
+            )
             begun.append("any moment" if step.isdecimal() else step)
             number += 1
         for zygote, step in zip(zygotes, begun, strict=True):

@@ -19,10 +19,11 @@ import django
 
 # From the claim to the commit of the record, in order; "none" lives until nothing is owed.
 STEPS = (
-    "found", "marked", "committed", "slot", "left", "answered", "written", "recorded", "none",
+    "found", "reserved", "committed", "marking", "marked", "left", "answered", "written",
+    "recorded", "none",
 )  # fmt: skip
 # Short enough to see leases end; a send takes a tenth of a second here.
-LEASE_SECONDS, MOST_SECONDS = 4.0, 2.0
+RESERVED_SECONDS, LEASE_SECONDS, MOST_SECONDS = 1.0, 4.0, 2.0
 # A request is on its way, and its answer (100 ms later) is not there yet.
 LEFT_SECONDS = 0.04
 LIFE_SECONDS = 5.0
@@ -55,13 +56,16 @@ def _ended(step: str, times: int) -> tuple[str, int]:
 def _live(step: str, times: int) -> None:
     """Send like a worker, until the step."""
     # Only here: the models need Django, and a fork must not share its parent's threads.
-    from messaging.delivery import claims, performing, sender
+    from messaging.delivery import claims, marking, performing, sender
 
-    claims.LEASE_SECONDS, performing.MOST_SECONDS = LEASE_SECONDS, MOST_SECONDS
+    claims.RESERVED_SECONDS = RESERVED_SECONDS
+    marking.LEASE_SECONDS, performing.MOST_SECONDS = LEASE_SECONDS, MOST_SECONDS
     sender.LINGER_SECONDS = 0.1
     _arm(step, times)
     if step.isdecimal():  # a moment in milliseconds, whatever happens at it
         threading.Timer(int(step) / 1000, _die).start()
+    if step == "none":  # what the dead had reserved is due by then
+        time.sleep(RESERVED_SECONDS)
     alive = sender.Sender()
     while alive.work():
         pass
@@ -79,9 +83,10 @@ def _arm(step: str, times: int) -> None:
 
     places: Mapping[str, tuple[Any, str, str]] = {
         "found": (claims, "due", "after"),
-        "marked": (writing, "claim", "after"),
+        "reserved": (writing, "reserve", "after"),
         "committed": (claims.Claims, "claim", "after"),
-        "slot": (CloudApiChannel, "send", "before"),
+        "marking": (writing, "mark", "after"),
+        "marked": (CloudApiChannel, "send", "before"),
         "left": (CloudApiChannel, "send", "meanwhile"),
         "answered": (CloudApiChannel, "send", "after"),
         "written": (recording, "_accept", "after"),

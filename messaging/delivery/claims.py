@@ -1,7 +1,7 @@
 """Take turns: what is due is claimed in one short transaction, committed before anything is sent.
 
-A claimed row is ``sending`` and has a lease. Nobody takes it from its claimer: when the lease ends
-without an outcome nobody knows whether the message left (:mod:`messaging.delivery.leases`).
+A claimed row is reserved and still ``queued``: it is due again when its claimer died. It becomes
+``sending`` in the moment before it is sent (:mod:`messaging.delivery.marking`).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from workspaces.channels import Channel
 from workspaces.envelope import CannotOpen, associated_data
 
 PLACE = "messages.sealed_request"
-# A send takes 60 seconds at most (the channel gives up), after waiting for its slot and for those
-# to the same person before it.
-LEASE_SECONDS = 150.0
+# Slots are a moment ahead. What waits longer, for a message to the same person, may be claimed
+# again: then the first claim cannot mark it any more.
+RESERVED_SECONDS = 20.0
 # The share of all places that one number may take: the next one's first message waits for nobody.
 LARGEST_SHARE = 0.75
 # How much of a late claim is remembered at the next one.
@@ -39,8 +39,8 @@ FULL_PAUSE = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A message to send: claimed ``at``, to be sent not before ``start`` and not after
-    ``lease_end`` (all monotonic); the next of its number follows after ``gap`` seconds.
+    """A message to send: claimed ``at``, to be sent not before ``start`` (both monotonic); the next
+    of its number follows after ``gap`` seconds.
     """
 
     attempt: Attempt
@@ -49,7 +49,6 @@ class Claimed:
     at: float
     start: float
     gap: float
-    lease_end: float
 
 
 class Claims:
@@ -138,7 +137,7 @@ class _Round:
              for r in ready if r.contact_id and self._counts(r)},
             now=self.now,
         )  # fmt: skip
-        writing.claim([row.id for row in ready], seconds=LEASE_SECONDS)
+        writing.reserve([row.id for row in ready], seconds=RESERVED_SECONDS)
         writing.put_off([(row.id, off.until, off.reason) for row, off in self.put_off])
         writing.fail(
             [(r.id, r.tenant_id, r.workspace_id, f.facts()) for r, f in self.failed], now=self.now
@@ -230,7 +229,4 @@ class _Round:
         )  # fmt: skip
         start = time.monotonic() + slots.wait + position * slots.gap
         channel = self.lines[row.workspace_id].channel
-        return Claimed(
-            attempt, channel, self.requests[row.id], self.began, start, slots.gap,
-            self.began + LEASE_SECONDS,
-        )  # fmt: skip
+        return Claimed(attempt, channel, self.requests[row.id], self.began, start, slots.gap)

@@ -1,5 +1,5 @@
-"""Send one claimed message: in its slot, after what goes to the same person, and only while its
-lease has time for it.
+"""Send one claimed message: in its slot, after what goes to the same person, and only once it is
+marked as being sent.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ import asyncio
 import logging
 import time
 from collections import deque
+from typing import Protocol
 from uuid import UUID
 
-from messaging.delivery.attempts import WIDE, GivenBack, Result
+from messaging.delivery.attempts import WIDE, Attempt, GivenBack, Result
 from messaging.delivery.claims import Claimed
 from workspaces.channel_errors import ChannelError, OutcomeUnknown, Rejected
 
@@ -25,10 +26,18 @@ LATEST_SECONDS = 0.2
 FORGET_SECONDS = 300.0
 
 
+class Marks(Protocol):
+    """Who marks messages: see :class:`messaging.delivery.marking.Marker`."""
+
+    async def mark(self, attempt: Attempt) -> float | None:
+        """Return when the lease ends (monotonic), or ``None`` where the message must not go."""
+
+
 class Performer:
     """Sends for one event loop; remembers where each number and each person is."""
 
-    def __init__(self) -> None:
+    def __init__(self, marker: Marks) -> None:
+        self._marker = marker
         self._recent: dict[UUID, deque[float]] = {}
         self._last_to: dict[UUID, asyncio.Future[None]] = {}
         self._stopped: dict[UUID, float] = {}
@@ -44,6 +53,8 @@ class Performer:
             if before is not None:
                 await before
             await self._slot(claimed)
+            if not await self._is_mine(claimed):
+                return GivenBack()
             return await self._post(claimed)
         finally:
             done.set_result(None)
@@ -65,10 +76,21 @@ class Performer:
             await asyncio.sleep(early)
         recent.append(time.monotonic())
 
+    async def _is_mine(self, claimed: Claimed) -> bool:
+        """Mark the message, unless its number was stopped since it was claimed. A sender that was
+        frozen meanwhile finds its lease too short.
+        """
+        if self._is_stopped(claimed):
+            return False
+        end = await self._marker.mark(claimed.attempt)
+        is_late = end is None or time.monotonic() + MOST_SECONDS > end
+        return not (is_late or self._is_stopped(claimed))
+
+    def _is_stopped(self, claimed: Claimed) -> bool:
+        return self._stopped.get(claimed.attempt.workspace_id, 0.0) > claimed.at
+
     async def _post(self, claimed: Claimed) -> Result:
-        now, number = time.monotonic(), claimed.attempt.workspace_id
-        if now + MOST_SECONDS > claimed.lease_end or self._stopped.get(number, 0.0) > claimed.at:
-            return GivenBack()
+        number = claimed.attempt.workspace_id
         try:
             async with asyncio.timeout(MOST_SECONDS):
                 return await claimed.channel.send(claimed.request)

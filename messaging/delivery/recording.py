@@ -1,7 +1,8 @@
 """Write down what came of sends, many in one transaction.
 
-Each outcome changes its row only where that is still ``sending`` in the same attempt. A status
-webhook may have been faster: then the message is settled already, and never goes back.
+Each outcome changes its row only in the same attempt, while nothing better is known: a clear
+answer settles what was ``unknown`` because its lease had ended. A status webhook may have been
+faster: then the message is settled already, and never goes back.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from django.db import transaction
 
 from messaging import receipts
 from messaging.delivery import consequences, writing
-from messaging.delivery.attempts import Attempt, Fate, Result, facts_of, fate_of
+from messaging.delivery.attempts import Attempt, Fate, GivenBack, Result, facts_of, fate_of
 from messaging.receipts import MessageKey
 from messaging.settling import seal_id
 from workspaces import bulk, identity, keys
@@ -55,10 +56,12 @@ MOVE = """
 WITH mine AS MATERIALIZED (
     SELECT m.id, r.status, r.facts, r.next_attempt_at
     FROM {rows} JOIN messages m ON m.id = r.id
-    WHERE m.attempts = r.attempt AND m.status = 'sending' ORDER BY m.id FOR UPDATE OF m
+    WHERE m.attempts = r.attempt AND m.platform_message_id IS NULL
+      AND (m.status = 'sending' OR (m.status = 'unknown' AND r.status <> 'unknown'))
+    ORDER BY m.id FOR UPDATE OF m
 )
 UPDATE messages m SET status = mine.status, lease_until = NULL,
-    delivery = m.delivery || mine.facts, next_attempt_at = mine.next_attempt_at,
+    delivery = (m.delivery - 'unknown_at') || mine.facts, next_attempt_at = mine.next_attempt_at,
     sealed_request = CASE WHEN mine.status = 'failed' THEN NULL ELSE m.sealed_request END
 FROM mine WHERE m.id = mine.id
 RETURNING m.id
@@ -90,6 +93,8 @@ def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> Non
     ]
     with transaction.atomic():
         _accept(fates)
+        back = [o.attempt for o, _ in fates if isinstance(o.result, GivenBack)]
+        writing.release([(one.message_id, one.number) for one in back], now=now)
         moved = _move(fates, now)
         _tell(moved, now)
         consequences.follow([(outcome.attempt, fate) for outcome, fate in moved], now=now)
@@ -121,7 +126,11 @@ def _identify(attempt: Attempt, wamid: str, day: date) -> tuple[str | None, byte
 
 def _move(fates: Sequence[Ended], now: datetime) -> list[Ended]:
     """Write down what was not accepted; return what was still to be written."""
-    others = {o.attempt.message_id: (o, f) for o, f in fates if not isinstance(o.result, Accepted)}
+    others = {
+        outcome.attempt.message_id: (outcome, fate)
+        for outcome, fate in fates
+        if not isinstance(outcome.result, Accepted | GivenBack)
+    }
     rows = [
         (one, outcome.attempt.number, fate.status, _facts(outcome, fate), _again_at(fate, now))
         for one, (outcome, fate) in others.items()

@@ -27,6 +27,7 @@ from redis.exceptions import RedisError
 from messaging.delivery import reads
 from messaging.delivery.bell import BELL
 from messaging.delivery.claims import Claimed, Claims
+from messaging.delivery.marking import Marker
 from messaging.delivery.performing import Performer
 from messaging.delivery.recorder import Recorder
 from messaging.delivery.recording import Outcome
@@ -53,7 +54,8 @@ class Sender:
     def __init__(self) -> None:
         self._chance = SystemRandom()
         self._claims = Claims(chance=self._chance)
-        self._performer = Performer()
+        self._marker = Marker()
+        self._performer = Performer(self._marker)
         self._busy: Counter[UUID] = Counter()
         self._looked = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -80,6 +82,7 @@ class Sender:
         self._loop.close()
         self._claimer.submit(connections.close_all)
         self._claimer.shutdown()
+        self._marker.close()
         self._recorder.close()
 
     def _run(self, work: Coroutine[object, object, T]) -> T:

@@ -12,12 +12,37 @@ from msgspec import json
 
 from workspaces import bulk, outbox
 
-# The lease ends by the database's clock, which all workers share.
-CLAIM = """
-UPDATE messages m SET status = 'sending', attempts = m.attempts + 1, next_attempt_at = NULL,
-    lease_until = clock_timestamp() + make_interval(secs => r.seconds),
+# By the database's clock, which all workers share. A message that is reserved is still queued: if
+# its sender dies before he marks it, it is due again, for it cannot have left.
+RESERVE = """
+UPDATE messages m SET attempts = m.attempts + 1,
+    next_attempt_at = clock_timestamp() + make_interval(secs => r.seconds),
     delivery = m.delivery - 'waiting'
 FROM {rows} WHERE m.id = r.id AND m.status = 'queued'
+"""
+# The next three lock in the order of ids, as everybody who changes messages.
+MARK = """
+WITH mine AS MATERIALIZED (
+    SELECT m.id, r.seconds FROM {rows} JOIN messages m ON m.id = r.id
+    WHERE m.attempts = r.attempt AND m.status = 'queued' AND m.next_attempt_at IS NOT NULL
+    ORDER BY m.id FOR UPDATE OF m
+)
+UPDATE messages m SET status = 'sending', next_attempt_at = NULL,
+    lease_until = clock_timestamp() + make_interval(secs => mine.seconds)
+FROM mine WHERE m.id = mine.id RETURNING m.id
+"""
+# Whatever the state says: its sender knows that it has not left.
+RELEASE = """
+WITH mine AS MATERIALIZED (
+    SELECT m.id, r.at FROM {rows} JOIN messages m ON m.id = r.id
+    WHERE m.attempts = r.attempt AND m.platform_message_id IS NULL
+      AND (m.status IN ('sending', 'unknown')
+           OR (m.status = 'queued' AND m.next_attempt_at IS NOT NULL))
+    ORDER BY m.id FOR UPDATE OF m
+)
+UPDATE messages m SET status = 'queued', lease_until = NULL, next_attempt_at = mine.at,
+    delivery = m.delivery - 'unknown_at'
+FROM mine WHERE m.id = mine.id
 """
 PUT_OFF = """
 UPDATE messages m SET next_attempt_at = r.until,
@@ -34,9 +59,24 @@ FROM {rows} WHERE m.id = r.id AND m.status = 'queued'
 Failure = tuple[UUID, UUID, UUID, Mapping[str, object]]
 
 
-def claim(ids: Sequence[UUID], *, seconds: float) -> None:
-    """Move messages from ``queued`` to ``sending``, with a lease."""
-    bulk.run(CLAIM, ("id uuid", "seconds float8"), [(one, seconds) for one in ids])
+def reserve(ids: Sequence[UUID], *, seconds: float) -> None:
+    """Let nobody else claim queued messages for a while; each begins its next attempt."""
+    bulk.run(RESERVE, ("id uuid", "seconds float8"), [(one, seconds) for one in ids])
+
+
+def mark(attempts: Iterable[tuple[UUID, int]], *, seconds: float) -> set[UUID]:
+    """Move reserved messages from ``queued`` to ``sending``, with a lease; return those that were
+    still reserved by this attempt.
+    """
+    columns = ("id uuid", "attempt int2", "seconds float8")
+    rows = [(one, number, seconds) for one, number in sorted(attempts)]
+    return {row[0] for row in bulk.run(MARK, columns, rows)}
+
+
+def release(attempts: Iterable[tuple[UUID, int]], *, now: datetime) -> None:
+    """Give back messages that these attempts did not send; they are due at once."""
+    columns = ("id uuid", "attempt int2", "at timestamptz")
+    bulk.run(RELEASE, columns, [(one, number, now) for one, number in sorted(attempts)])
 
 
 def put_off(rows: Sequence[tuple[UUID, datetime, str]]) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from random import Random
+from uuid import UUID
 
 import pytest
 from django.db import connection
 
-from messaging.delivery import reads
+from messaging.delivery import reads, writing
+from messaging.delivery.attempts import Attempt
 from messaging.delivery.claims import Claimed, Claims
+from messaging.delivery.marking import LEASE_SECONDS
 from messaging.delivery.performing import Performer
 from messaging.delivery.recording import Outcome, record
 from messaging.delivery.sender import Sender
@@ -37,11 +41,23 @@ def _tokens(request: pytest.FixtureRequest) -> None:
         secrets.add(tenant=cast.tenant, kind=SecretKind.ACCESS_TOKEN, value=f"EAAG-{name}")
 
 
+class Marked:
+    """The product's marker has a connection of its own, which sees nothing of the test's."""
+
+    def __init__(self) -> None:
+        self.ids = set[UUID]()
+
+    async def mark(self, attempt: Attempt) -> float | None:
+        """Answer from what was marked already."""
+        return time.monotonic() + LEASE_SECONDS if attempt.message_id in self.ids else None
+
+
 @pytest.fixture
 def deliver(db: None, django_capture_on_commit_callbacks) -> Callable[[], int]:
     """Claim, send and record what is due, one after the other; returns how many that was."""
     chance = Random(1)
-    claims, performer = Claims(chance=chance), Performer()
+    claims, marked = Claims(chance=chance), Marked()
+    performer = Performer(marked)
 
     async def send(claimed: list[Claimed], marks: list[reads.Mark]) -> list[Outcome]:
         for mark in marks:
@@ -56,6 +72,8 @@ def deliver(db: None, django_capture_on_commit_callbacks) -> Callable[[], int]:
     def run() -> int:
         now = datetime.now(UTC)
         claimed = claims.claim(100, {}, most=1_000, now=now)
+        due = [(one.attempt.message_id, one.attempt.number) for one in claimed]
+        marked.ids = writing.mark(due, seconds=LEASE_SECONDS)
         outcomes = asyncio.run(send(claimed, reads.claim(claims.lines, now=now)))
         while done:
             reads.forget(done.pop())
