@@ -87,8 +87,8 @@ def _crash(env: Mapping[str, str], crashes: int, senders: int, chance: Random) -
     while killed.total() < crashes:
         begun = []
         for zygote in zygotes:
-            # Every ninth dies at a moment instead of a step.
-            step = steps[number % len(steps)] if number % 9 else str(chance.randint(20, 600))
+            # Every tenth dies at a moment instead of a step.
+            step = steps[number % len(steps)] if number % 10 else str(chance.randint(20, 600))
             zygote.begin(
                 step, chance.randint(1, 6 if step in ("marked", "left", "answered") else 2)
             )
