@@ -137,7 +137,7 @@ class _Round:
              for r in ready if r.contact_id and self._counts(r)},
             now=self.now,
         )  # fmt: skip
-        writing.reserve([row.id for row in ready], seconds=RESERVED_SECONDS)
+        writing.reserve([row.id for row in ready], seconds=RESERVED_SECONDS, now=self.now)
         writing.put_off([(row.id, off.until, off.reason) for row, off in self.put_off])
         writing.fail(
             [(r.id, r.tenant_id, r.workspace_id, f.facts()) for r, f in self.failed], now=self.now

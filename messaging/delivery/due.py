@@ -16,7 +16,10 @@ from workspaces import bulk
 DUE = """
 SELECT m.id, m.tenant_id, m.workspace_id, m.contact_id, m.template_id, m.type, m.attempts,
        m.next_attempt_at, m.expires_at, m.sealed_request, c.last_inbound_at,
-       t.status, t.stale_at, t.deleted_at
+       t.status, t.stale_at, t.deleted_at, t.category = 'MARKETING' AND EXISTS (
+           SELECT FROM opt_outs o
+           WHERE o.tenant_id = m.tenant_id AND o.contact_id = m.contact_id AND o.lifted_at IS NULL
+       )
 FROM {rows} CROSS JOIN LATERAL (
     SELECT q.id, q.tenant_id, q.workspace_id, q.contact_id, q.template_id, q.type, q.attempts,
            q.next_attempt_at, q.expires_at, q.sealed_request
@@ -55,6 +58,7 @@ class Due(NamedTuple):
     template_status: str | None
     template_stale_at: datetime | None
     template_deleted_at: datetime | None
+    is_unwanted: bool | None
 
 
 class Failed(NamedTuple):
@@ -96,6 +100,8 @@ def examine(row: Due, *, now: datetime, chance: Random) -> Failed | PutOff | Non
     if row.template_status != APPROVED:
         reason = f"The template is {row.template_status[:64]}; sending waits until it is approved."
         return PutOff(now + TEMPLATE_PAUSE * drawn_out, reason)
+    if row.is_unwanted:  # he said so while the message was in a sender's hands
+        return Failed(131050, "The person wants no marketing any more.")
     stale = row.template_stale_at
     if stale is not None and now - stale < STALE_FOR:
         reason = "Meta refused this template; sending waits for its state."

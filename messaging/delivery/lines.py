@@ -16,6 +16,8 @@ from messaging.models import NumberState
 from workspaces import bulk
 from workspaces.channel_errors import NotConfigured
 from workspaces.channels import Channel, channel_for
+from workspaces.envelope import CannotOpen
+from workspaces.keys import TenantHasNoKeys
 from workspaces.models import Workspace
 from workspaces.ttl import TtlCache
 
@@ -75,8 +77,8 @@ class Lines:
         return self.of(waiting(limit, now=now), now=now)
 
     def of(self, workspace_ids: Iterable[UUID], *, now: datetime) -> list[Line]:
-        """Return the lines of these numbers. One that cannot send for want of a token is paused,
-        with the reason, and left out.
+        """Return the lines of these numbers. One that cannot send for want of a token that can be
+        read is paused, with the reason, and left out: its trouble is not the others'.
         """
         wanted = list(workspace_ids)
         missing = [one for one in wanted if self._known.get(one) is None]
@@ -98,6 +100,8 @@ class Lines:
                 line = _line(workspace, states.get(workspace.pk), now)
             except NotConfigured as error:
                 unable.append((workspace, str(error)))
+            except (CannotOpen, TenantHasNoKeys) as error:
+                unable.append((workspace, f"The access token cannot be read. {error}"))
             else:
                 lines.append(self._known.put(workspace.pk, line))
         until = now + NOT_CONFIGURED_PAUSE

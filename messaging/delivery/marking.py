@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
-from django.db import Error, connection, connections, transaction
+from django.db import connection, connections, transaction
 
 from messaging.delivery import writing
 from messaging.delivery.attempts import Attempt
@@ -71,7 +71,7 @@ class Marker:
                 return writing.mark(
                     [(one.message_id, one.number) for one in attempts], seconds=LEASE_SECONDS
                 )
-        except Error as error:
+        except Exception as error:
             # Marked or not, nobody sends it now: it is given back when the database is there again.
             logger.warning("whatsapp sends not marked", extra={"error": type(error).__name__})
             connection.close()

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -77,10 +78,11 @@ class Performer:
         recent.append(time.monotonic())
 
     async def _is_mine(self, claimed: Claimed) -> bool:
-        """Mark the message, unless its number was stopped since it was claimed. A sender that was
-        frozen meanwhile finds its lease too short.
+        """Mark the message, unless it expired or its number was stopped since it was claimed. A
+        sender that was frozen meanwhile finds its lease too short.
         """
-        if self._is_stopped(claimed):
+        expires = claimed.attempt.expires_at  # by the clock that the next claim gives it up by
+        if self._is_stopped(claimed) or (expires is not None and expires <= datetime.now(UTC)):
             return False
         end = await self._marker.mark(claimed.attempt)
         is_late = end is None or time.monotonic() + MOST_SECONDS > end

@@ -153,10 +153,20 @@ class Sender:
         marks: list[reads.Mark] = []
         if slot is None or time.monotonic() - self._looked > SELDOM_SECONDS:
             self._looked = time.monotonic()
-            marks = reads.claim(self._claims.lines, now=now)
+            marks = self._marks(now)
             if slot is not None and (claimed or marks or busy):
                 BELL.stay(slot)
         return claimed, marks
+
+    def _marks(self, now: datetime) -> list[reads.Mark]:
+        """Claim read marks. Their trouble is not the messages', which are claimed already."""
+        try:
+            return reads.claim(self._claims.lines, now=now)
+        except Exception as error:
+            extra = {"error": type(error).__name__}
+            is_away = isinstance(error, AWAY)
+            logger.warning("whatsapp read marks put off", exc_info=not is_away, extra=extra)
+            return []
 
     def _begin(self, number: UUID, work: Coroutine[object, object, None]) -> None:
         self._busy[number] += 1

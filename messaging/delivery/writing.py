@@ -12,11 +12,12 @@ from msgspec import json
 
 from workspaces import bulk, outbox
 
-# By the database's clock, which all workers share. A message that is reserved is still queued: if
-# its sender dies before he marks it, it is due again, for it cannot have left.
+# By the database's clock, which all workers share; or by one's own, where that is ahead: else one
+# would find it due again at once. A message that is reserved is still queued: if its sender dies
+# before he marks it, it is due again, for it cannot have left.
 RESERVE = """
 UPDATE messages m SET attempts = m.attempts + 1,
-    next_attempt_at = clock_timestamp() + make_interval(secs => r.seconds),
+    next_attempt_at = greatest(clock_timestamp(), r.now) + make_interval(secs => r.seconds),
     delivery = m.delivery - 'waiting'
 FROM {rows} WHERE m.id = r.id AND m.status = 'queued'
 """
@@ -59,9 +60,10 @@ FROM {rows} WHERE m.id = r.id AND m.status = 'queued'
 Failure = tuple[UUID, UUID, UUID, Mapping[str, object]]
 
 
-def reserve(ids: Sequence[UUID], *, seconds: float) -> None:
+def reserve(ids: Sequence[UUID], *, seconds: float, now: datetime) -> None:
     """Let nobody else claim queued messages for a while; each begins its next attempt."""
-    bulk.run(RESERVE, ("id uuid", "seconds float8"), [(one, seconds) for one in ids])
+    columns = ("id uuid", "seconds float8", "now timestamptz")
+    bulk.run(RESERVE, columns, [(one, seconds, now) for one in ids])
 
 
 def mark(attempts: Iterable[tuple[UUID, int]], *, seconds: float) -> set[UUID]:

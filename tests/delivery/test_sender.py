@@ -12,11 +12,12 @@ from django.db import connection
 from messaging.delivery import leases, tasks
 from messaging.delivery.bell import BELL
 from messaging.delivery.sender import Sender
-from messaging.models import Message
+from messaging.models import Message, ReadMark
 from tests.conftest import Cast
-from tests.delivery.outgoing import Platform, accept, queue
-from workspaces import bells
+from tests.delivery.outgoing import Platform, accept, heard, queue
+from workspaces import bells, keys
 from workspaces.channel_facts import Accepted
+from workspaces.models import RawKey
 
 
 def cut_connections(request: dict) -> Accepted:
@@ -86,3 +87,20 @@ def test_it_does_not_know_what_became_of_a_dead_senders_message(
     lost.refresh_from_db()
     assert (lost.status, lost.delivery["unknown_at"]) == ("unknown", now.isoformat())
     assert lost.sealed_request is not None
+
+
+def test_a_read_mark_that_cannot_be_made_stops_no_message(
+    acme: Cast, now: datetime, platform: Platform, sender: Sender
+) -> None:
+    mark_for = heard(acme, now, "wamid.READ")
+    ReadMark.objects.create(
+        tenant_id=acme.tenant.id, workspace_id=acme.workspace.id, message_id=mark_for.id,
+        next_attempt_at=now,
+    )  # fmt: skip
+    RawKey.objects.update(wrapped=b"")
+    keys.forget()
+    message = queue(acme, now)
+
+    assert sender.work() == 1
+    sender.settle()
+    assert platform.ids == [str(message.id)]

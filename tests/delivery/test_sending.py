@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from random import Random
 
 import pytest
 
+from messaging.delivery.attempts import GivenBack
 from messaging.delivery.claims import Claims
+from messaging.delivery.performing import Performer
 from messaging.models import (
     Contact,
     Conversation,
     Message,
     NumberState,
+    OptOut,
     PortfolioRecipient,
     SendingPause,
 )
 from templates_wa.models import Template
 from tests.conftest import Cast
+from tests.delivery.conftest import Marked
 from tests.delivery.outgoing import Platform, queue
 from workspaces import identity
 from workspaces.ids import uuid7
@@ -100,6 +105,18 @@ def test_it_gives_up_what_expired(
     assert (message.status, message.sealed_request) == ("failed", None)
     assert message.delivery["errors"][0]["code"] == "EXPIRED"
     assert message.delivery["failed_at"]
+
+
+def test_it_sends_nothing_that_expired_in_its_hands(
+    acme: Cast, now: datetime, platform: Platform
+) -> None:
+    queue(acme, now, expires_at=now + timedelta(microseconds=1))
+    (claimed,) = Claims(chance=Random(1)).claim(10, {}, most=10, now=now)
+    marked = Marked()
+    marked.ids = {claimed.attempt.message_id}
+
+    assert asyncio.run(Performer(marked).send(claimed)) == GivenBack()
+    assert platform.posted == []
 
 
 def template(cast: Cast, now: datetime, **columns: object) -> Template:
@@ -196,6 +213,56 @@ def test_it_says_that_there_is_no_token(
     assert (pause.workspace_id, pause.code) == (acme.workspace.id, 0)
     assert "no access token" in pause.reason
     assert pause.until > now
+
+
+def test_a_token_that_cannot_be_read_stops_nobody_else(
+    acme: Cast, globex: Cast, now: datetime, platform: Platform, deliver: Deliver
+) -> None:
+    TenantSecret.objects.filter(tenant=acme.tenant, kind="ACCESS_TOKEN").update(sealed=b"ruined")
+    queue(acme, now)
+    theirs = queue(globex, now)
+    deliver()
+
+    assert platform.ids == [str(theirs.id)]
+    pause = SendingPause.objects.get()
+    assert (pause.workspace_id, pause.code) == (acme.workspace.id, 0)
+    assert "cannot be read" in pause.reason
+
+
+@pytest.mark.parametrize("clock", [timedelta(hours=1), timedelta(hours=-1)])
+def test_it_keeps_what_it_has_reserved_whatever_its_clock_says(
+    acme: Cast, now: datetime, clock: timedelta
+) -> None:
+    queue(acme, now - timedelta(hours=2))
+    claims = Claims(chance=Random(1))
+
+    assert len(claims.claim(10, {}, most=10, now=now + clock)) == 1
+    assert claims.claim(10, {}, most=10, now=now + clock) == []
+
+
+@pytest.mark.parametrize(
+    ("category", "lifted", "state"),
+    [
+        ("MARKETING", None, "failed"),
+        ("MARKETING", True, "accepted"),
+        ("UTILITY", None, "accepted"),
+    ],
+)
+def test_it_sends_no_marketing_to_whoever_has_had_enough_since_it_was_tried(
+    acme: Cast, now: datetime, deliver: Deliver, category: str, lifted: bool | None, state: str
+) -> None:
+    used = template(acme, now, category=category)
+    message = queue(acme, now, type="template", template_id=used.id, attempts=1)
+    OptOut.objects.create(
+        tenant_id=acme.tenant.id, contact_id=message.contact_id, source="WORD",
+        lifted_at=lifted and now,
+    )  # fmt: skip
+    deliver()
+    message.refresh_from_db()
+
+    assert message.status == state
+    if state == "failed":
+        assert message.delivery["errors"][0]["code"] == 131050
 
 
 @pytest.mark.parametrize("who", ["workspace", "tenant"])
