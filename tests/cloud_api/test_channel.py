@@ -149,11 +149,11 @@ def test_it_takes_no_proxy_from_the_environment(settings, monkeypatch) -> None:
 
 
 def test_it_closes_its_connections_with_the_loop(settings) -> None:
-    before = len(transport._clients)
+    before = len(transport._transports)
 
     send_to(answering(accepted()), settings)
 
-    assert len(transport._clients) == before
+    assert len(transport._transports) == before
 
 
 @pytest.mark.parametrize("typing", [True, False])
