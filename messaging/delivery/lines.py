@@ -26,23 +26,25 @@ CACHE_SECONDS = 5.0
 # Whoever has no token yet is looked at again after this.
 NOT_CONFIGURED_PAUSE = timedelta(minutes=1)
 
-# A loose index scan finds the numbers that owe something. Tenants take turns, whatever number of
-# numbers each has; where there are more than places, chance decides, so that none is always last.
+# A loose index scan finds the numbers that owe something, each with what it owes first: the order
+# is the index's (messages_owed), so that no plan reads what was sent long ago. Tenants take turns,
+# whatever number of numbers each has; where there are more than places, chance decides, so that
+# none is always last.
 WAITING = """
 WITH RECURSIVE turn AS (
-    (SELECT workspace_id FROM messages WHERE next_attempt_at IS NOT NULL
-     ORDER BY workspace_id LIMIT 1)
+    (SELECT workspace_id, next_attempt_at FROM messages WHERE next_attempt_at IS NOT NULL
+     ORDER BY workspace_id, next_attempt_at LIMIT 1)
     UNION ALL
-    SELECT (SELECT m.workspace_id FROM messages m
-            WHERE m.next_attempt_at IS NOT NULL AND m.workspace_id > turn.workspace_id
-            ORDER BY m.workspace_id LIMIT 1)
-    FROM turn WHERE turn.workspace_id IS NOT NULL
+    SELECT m.workspace_id, m.next_attempt_at
+    FROM turn CROSS JOIN LATERAL (
+        SELECT q.workspace_id, q.next_attempt_at FROM messages q
+        WHERE q.next_attempt_at IS NOT NULL AND q.workspace_id > turn.workspace_id
+        ORDER BY q.workspace_id, q.next_attempt_at LIMIT 1
+    ) m
 )
 SELECT w.id, w.tenant_id
 FROM turn JOIN workspaces w ON w.id = turn.workspace_id JOIN tenants t ON t.id = w.tenant_id
-WHERE w.is_active AND t.status = 'ACTIVE' AND EXISTS (
-    SELECT FROM messages m WHERE m.workspace_id = w.id AND m.next_attempt_at <= %(now)s
-) AND NOT EXISTS (
+WHERE w.is_active AND t.status = 'ACTIVE' AND turn.next_attempt_at <= %(now)s AND NOT EXISTS (
     SELECT FROM sending_pauses p
     WHERE p.tenant_id = w.tenant_id AND coalesce(p.workspace_id = w.id, true)
       AND p.lifted_at IS NULL AND coalesce(p.until > %(now)s, true)
