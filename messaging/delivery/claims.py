@@ -211,11 +211,8 @@ class _Round:
         """Charge each person's bucket; what is too fast waits, one after the other."""
         people = [row for row in rows if row.contact_id]
         waits = pacing.take_pairs([(r.workspace_id, r.contact_id) for r in people if r.contact_id])
-        early: Counter[UUID | None] = Counter()
         for row, wait in zip(people, waits, strict=True):
             if wait > 0:
-                wait += early[row.contact_id] * pacing.PAIR_SECONDS
-                early[row.contact_id] += 1
                 until = self.now + timedelta(seconds=wait)
                 reason = "One message to a person every six seconds, a few at once."
                 self.put_off.append((row, PutOff(until, reason)))

@@ -23,6 +23,8 @@ AHEAD_SECONDS, FURTHEST_AHEAD_SECONDS = 0.1, 0.3
 HEADROOM = 0.05
 # One message to a person every six seconds (Meta, "Throughput": pair rate limit), a few at once.
 PAIR_SECONDS, PAIR_BURST = 6.0, 5
+# Who comes back in his turn may be so much early: the wait began when his claim did.
+PAIR_SLACK = 0.25
 # After "too fast" a number goes at half its pace, which doubles again in this time; complaints of
 # one burst count once.
 RECOVERY_SECONDS, BURST_SECONDS, SLOWEST = 30.0, 1.0, 1 / 16
@@ -68,30 +70,37 @@ redis.call('HSET', KEYS[1], 'factor', tostring(factor), 'since', string.format('
 redis.call('EXPIRE', KEYS[1], 3600)
 return 1
 """
-# Of each person: 0 and the bucket is charged, or the microseconds until a send would be allowed.
+# Of each person: 0 and the bucket is charged, or the microseconds until its turn: those that wait
+# stand in a row, one behind the other, or all would come back at once, and again.
 PAIRS = """
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local gap, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local gap, burst, slack = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local waits = {}
 for i, key in ipairs(KEYS) do
-    local due = math.max(tonumber(redis.call('GET', key) or 0), now)
-    local early = due - now - (burst - 1) * gap
-    if early > 0 then
-        waits[i] = early
+    local row = redis.call('HMGET', key, 'due', 'last')
+    local due, last = math.max(tonumber(row[1] or 0), now), tonumber(row[2] or 0)
+    local free = due - (burst - 1) * gap
+    if free > now + slack then
+        last = math.max(free, last + gap)
+        waits[i] = last - now
+        redis.call('HSET', key, 'last', string.format('%.0f', last))
     else
+        due = due + gap
         waits[i] = 0
-        redis.call('SET', key, string.format('%.0f', due + gap),
-                   'PX', math.ceil((due + gap - now) / 1000))
+        redis.call('HSET', key, 'due', string.format('%.0f', due))
     end
+    redis.call('PEXPIRE', key, math.ceil((math.max(due, last) - now) / 1000))
 end
 return waits
 """
 HOLD = """
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local due = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now + tonumber(ARGV[1]))
-redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', math.ceil((due - now) / 1000))
+local row = redis.call('HMGET', KEYS[1], 'due', 'last')
+local due = math.max(tonumber(row[1] or 0), now + tonumber(ARGV[1]))
+redis.call('HSET', KEYS[1], 'due', string.format('%.0f', due))
+redis.call('PEXPIRE', KEYS[1], math.ceil((math.max(due, tonumber(row[2] or 0)) - now) / 1000))
 return 0
 """
 
@@ -144,16 +153,15 @@ def slow_down(workspace_id: UUID) -> bool:
 
 
 def take_pairs(pairs: Sequence[Pair]) -> list[float]:
-    """Charge each person's bucket; return for each 0, or the seconds until a send is allowed.
+    """Charge each person's bucket; return for each 0, or the seconds until its turn comes.
 
     Raises:
         redis.exceptions.RedisError: the broker is away.
     """
     if not pairs:
         return []
-    waits = _script(PAIRS)(
-        keys=[_pair(pair) for pair in pairs], args=[_micro(PAIR_SECONDS), PAIR_BURST]
-    )
+    args = [_micro(PAIR_SECONDS), PAIR_BURST, _micro(PAIR_SLACK)]
+    waits = _script(PAIRS)(keys=[_pair(pair) for pair in pairs], args=args)
     return [wait / MICROSECONDS for wait in waits]
 
 

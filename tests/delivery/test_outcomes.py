@@ -139,7 +139,7 @@ def test_it_slows_a_number_that_is_too_fast(
     sent(platform, deliver, queue(acme, now), Throttled(reach=Reach.NUMBER))
     rate = 1 / pacing.take_slots({acme.workspace.id: (1, 80)})[acme.workspace.id].gap
 
-    assert 38 < rate < 45
+    assert 37.9 < rate < 42  # half of 80 less the headroom, and recovering
 
 
 @pytest.mark.parametrize("code", [132000, 132001, 132012, 132018])

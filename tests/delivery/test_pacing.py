@@ -93,6 +93,19 @@ def test_it_lets_a_few_messages_to_a_person_go_at_once(number: UUID) -> None:
     assert pacing.take_pairs([ben])[0] == pytest.approx(64, abs=0.1)
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 200), st.integers(0, round(pacing.PAIR_SLACK * 1e6)))
+def test_those_who_wait_for_a_person_come_back_once_and_in_their_order(
+    count: int, early: int
+) -> None:
+    key, args = f"sigma:pair:{uuid7()}", [6_000_000, 5, round(pacing.PAIR_SLACK * 1e6)]
+    waits = at(pacing.PAIRS, START, [key] * count, args)
+    again = [at(pacing.PAIRS, START + wait - early, [key], args)[0] for wait in waits[5:]]
+
+    assert waits == [0] * min(5, count) + [6_000_000 * n for n in range(1, count - 4)]
+    assert set(again) <= {0}
+
+
 def test_it_shares_a_number_between_workers_without_giving_a_slot_twice(number: UUID) -> None:
     first, second = (pacing.take_slots({number: (3, 80)})[number] for _ in range(2))
 
