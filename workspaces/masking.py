@@ -54,7 +54,7 @@ def mask_tree(value: object, levels: int = 50) -> object:
         return mask(value)
     if isinstance(value, dict):
         return {mask(key): mask_tree(item, levels - 1) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [mask_tree(item, levels - 1) for item in value]
     if isinstance(value, int | float) and abs(value) >= _SEVEN_DIGITS:
         return MASK
@@ -71,7 +71,7 @@ def _conceal_value(value: object, own: str | None) -> object:
         return conceal(value, own)
     if isinstance(value, dict):
         return conceal_tree(value, own)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_conceal_value(item, own) for item in value]
     return value
 

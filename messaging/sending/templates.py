@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from messaging.sending.content import Body
@@ -17,6 +18,7 @@ from templates_wa.models import Template
 from templates_wa.parameters import CardValue, HeaderValue, TemplateParameters, write
 from templates_wa.rendering import Preview, preview, wire
 from templates_wa.validation import Problem, problems
+from workspaces.masking import mask_tree
 
 MARKETING = "MARKETING"
 AUTHENTICATION = "AUTHENTICATION"
@@ -62,7 +64,7 @@ class Found:
         # What nobody here knows may carry a one-time password too.
         if self.is_secret or self.row is None:
             parameters = _hidden(self.definition, with_names=self.row is not None)
-        template = {**kept, "parameters": write(parameters)}
+        template = {**kept, "parameters": _written(parameters)}
         return Body(
             "template",
             wire(self.name, self.language, self.definition, content.parameters),
@@ -184,6 +186,23 @@ def _format_of(header: HeaderValue) -> str:
     if header.location is not None:
         return "LOCATION"
     return "PRODUCT" if header.product is not None else "TEXT"
+
+
+def _written(parameters: TemplateParameters) -> dict[str, Any]:
+    """Return parameters to keep; what a form opens with is masked as what people fill in."""
+    written = write(parameters)
+    for card in (written, *written.get("cards", ())):
+        for button in card.get("buttons", ()):
+            if "flow_data" in button:
+                button["flow_data"] = _masked(button["flow_data"])
+    return written
+
+
+def _masked(form: object) -> object:
+    try:
+        return mask_tree(form)
+    except RecursionError:  # deeper than any form
+        return {}
 
 
 def _hidden(definition: Definition, *, with_names: bool) -> TemplateParameters:

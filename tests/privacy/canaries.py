@@ -22,8 +22,31 @@ SPELLINGS = (
     PHONE, "+27831234567", "+27 83 123 4567", "+27-83-123-4567", "+27 (83) 123-4567",
     "27.83.1234567", "0831234567", "083 123 4567", "0027 83 123 4567",
 )  # fmt: skip
+# Those who are written to, and the business itself: a digit more makes it one of ten.
+SENT_TO = "84317550"
 # What is looked for: the number at home without its zero, and how all of them begin.
 TAILS = ("831234567", "278312345")
+
+
+def person(number: int) -> str:
+    """Return the digits of one of ten who are written to."""
+    return f"27{SENT_TO}{number}"
+
+
+def accepted(digits: str) -> tuple[str, ...]:
+    """Return the ways to write a South African number that sending takes."""
+    area, first, last = digits[2:4], digits[4:7], digits[7:]
+    return (
+        f"+{digits}", f"+27 {area} {first} {last}", f"+27-{area}-{first}-{last}",
+        f"+27 ({area}) {first}-{last}", f"+27.{area}.{first}{last}",
+    )  # fmt: skip
+
+
+def refused(digits: str) -> tuple[str, ...]:
+    """Return the ways that sending refuses."""
+    home = f"0{digits[2:]}"
+    spaced = f"0{digits[2:4]} {digits[4:7]} {digits[7:]}"
+    return digits, home, spaced, f"0027 {spaced[1:]}", f"+{digits} ext. 4", f"tel:+{digits}"
 
 
 def wamid_of(phone: str) -> str:

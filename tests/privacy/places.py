@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from django.conf import settings
 from django.db import connection
@@ -13,7 +15,9 @@ from redis import Redis
 
 from sigma.logs import TextFormatter
 
-SEPARATORS = re.compile(r"[\s().\-/_+]")
+SEPARATORS = re.compile(r"[\s().\-/_+\u2010-\u2015]")
+# Larger relation files are skipped: no test makes any.
+LARGEST_FILE = 32 * 1024 * 1024
 READERS = {
     "string": lambda broker, key: [broker.get(key)],
     "list": lambda broker, key: broker.lrange(key, 0, -1),
@@ -70,6 +74,38 @@ def wal_since(position: str) -> bytes:
             [position],
         )
         return bytes(cursor.fetchone()[0])
+
+
+def database_files() -> Iterator[tuple[str, bytes]]:
+    """Yield the files of this database as they are on disk: tables, indexes, TOAST, catalogues,
+    and whatever of deleted rows nobody vacuumed yet.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("CHECKPOINT")
+        cursor.execute(
+            """
+            SELECT path, pg_read_binary_file(path, 0, %(most)s, true)
+            FROM pg_database, LATERAL pg_ls_dir('base/' || oid) name,
+                LATERAL (SELECT 'base/' || oid || '/' || name AS path) there
+            WHERE datname = current_database()
+              AND (pg_stat_file(path, true)).size BETWEEN 1 AND %(most)s
+            """,
+            {"most": LARGEST_FILE},
+        )
+        yield from ((path, bytes(content or b"")) for path, content in cursor.fetchall())
+
+
+def found_in_bytes(content: bytes, disguised: Iterable[str]) -> set[str]:
+    """Return what of it stands in ``content``, with or without separators."""
+    bare = content.translate(None, b" ().-/_+")
+    return {one for one in disguised if one.encode() in content or one.encode() in bare}
+
+
+def engine_logs() -> Iterator[tuple[str, bytes]]:
+    """Yield what the engines that these tests started have logged."""
+    home = os.environ.get("SIGMA_TESTS_HOME")
+    for path in Path(home).glob("*.log") if home else ():
+        yield path.name, path.read_bytes()
 
 
 def broker_entries() -> Iterator[tuple[str, str]]:
