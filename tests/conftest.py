@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
+from django.conf import settings
 from django.db.backends.postgresql.operations import DatabaseOperations
 
 from connectors.webhooks import doorbell
@@ -70,6 +71,14 @@ def _empty_quickly() -> Iterator[None]:
     """Tests that commit leave their tables empty, in a hundredth of a second."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DatabaseOperations, "sql_flush", emptying.sql_flush)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _look_for_files_when_asked() -> Iterator[None]:
+    """Each test client makes the middleware anew, which would list every static file each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "WHITENOISE_AUTOREFRESH", True, raising=False)
         yield
 
 
