@@ -12,12 +12,14 @@ from uuid import UUID
 
 from workspaces import bulk
 
-# Rows locked by another claimer are his. LATERAL … LIMIT keeps it a look-up per number.
+# Rows locked by another claimer are his. What comes back from an attempt of a broadcast that was
+# stopped meanwhile is for whoever tends that. Each LATERAL … LIMIT, and each subquery, is a look-up
+# in an index: the planner, who cannot know how few rows are wanted, would rather read tables.
 DUE = """
 SELECT m.id, m.tenant_id, m.workspace_id, m.contact_id, m.template_id, m.type, m.attempts,
        m.next_attempt_at, m.expires_at, m.sealed_request, c.last_inbound_at,
-       t.status, t.stale_at, t.deleted_at, t.category = 'MARKETING' AND EXISTS (
-           SELECT FROM opt_outs o
+       t.status, t.stale_at, t.deleted_at, t.category IS NOT DISTINCT FROM 'MARKETING' AND (
+           SELECT true FROM opt_outs o
            WHERE o.tenant_id = m.tenant_id AND o.contact_id = m.contact_id AND o.lifted_at IS NULL
        )
 FROM {rows} CROSS JOIN LATERAL (
@@ -25,10 +27,19 @@ FROM {rows} CROSS JOIN LATERAL (
            q.next_attempt_at, q.expires_at, q.sealed_request
     FROM messages q
     WHERE q.workspace_id = r.workspace_id AND q.next_attempt_at <= r.now AND q.status = 'queued'
+      AND coalesce((
+          SELECT b.state FROM broadcasts b WHERE b.id = q.broadcast_id
+      ) NOT IN ('PAUSED', 'CANCELLED'), true)
     ORDER BY q.next_attempt_at LIMIT r.most FOR UPDATE SKIP LOCKED
 ) m
-LEFT JOIN conversations c ON c.workspace_id = m.workspace_id AND c.contact_id = m.contact_id
-LEFT JOIN templates t ON t.id = m.template_id
+LEFT JOIN LATERAL (
+    SELECT v.last_inbound_at FROM conversations v
+    WHERE v.workspace_id = m.workspace_id AND v.contact_id = m.contact_id LIMIT 1
+) c ON true
+LEFT JOIN LATERAL (
+    SELECT p.status, p.stale_at, p.deleted_at, p.category FROM templates p
+    WHERE p.id = m.template_id LIMIT 1
+) t ON true
 ORDER BY m.next_attempt_at, m.id
 """
 COLUMNS = ("workspace_id uuid", "most int4", "now timestamptz")

@@ -13,6 +13,7 @@ from messaging.delivery.attempts import GivenBack
 from messaging.delivery.claims import Claims
 from messaging.delivery.performing import Performer
 from messaging.models import (
+    Broadcast,
     Contact,
     Conversation,
     Message,
@@ -92,6 +93,18 @@ def test_it_sends_nothing_else(
 
     assert deliver() == 0
     assert platform.posted == []
+
+
+@pytest.mark.parametrize(("state", "count"), [("PAUSED", 0), ("CANCELLED", 0), ("RUNNING", 1)])
+def test_it_sends_nothing_of_a_broadcast_that_was_stopped_while_it_tried(
+    acme: Cast, now: datetime, deliver: Deliver, state: str, count: int
+) -> None:
+    broadcast = Broadcast.objects.create(
+        tenant_id=acme.tenant.id, workspace_id=acme.workspace.id, state=state
+    )
+    queue(acme, now, broadcast_id=broadcast.id, attempts=1)
+
+    assert deliver() == count
 
 
 def test_it_gives_up_what_expired(
