@@ -34,6 +34,8 @@ WEIGHTS = {
     "ledger": 100,
     "raw": 4,
     "wamid": 1,
+    "sendWhatsAppMessage": 20,
+    "preflightWhatsAppMessage": 20,
 }
 # Introspection is bounded in depth by a validation rule; this bounds how often it is asked for.
 INTROSPECTION = {"__schema": 500, "__type": 50}
