@@ -1,0 +1,108 @@
+"""One attempt at a time: what an earlier one learns late never changes what a later one does."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from random import Random
+
+import pytest
+
+from messaging.delivery import leases, writing
+from messaging.delivery.attempts import Attempt, GivenBack, Result
+from messaging.delivery.claims import Claims
+from messaging.delivery.recording import Outcome, record
+from messaging.models import Message
+from tests.conftest import Cast
+from tests.delivery.outgoing import queue
+from workspaces.channel_errors import OutcomeUnknown, Rejected, Throttled
+from workspaces.channel_facts import Accepted
+
+REFUSED = Rejected(131026, "Cannot be delivered.")
+
+
+def claim(now: datetime) -> Attempt:
+    """Claim the one message that is due."""
+    (claimed,) = Claims(chance=Random(1)).claim(10, {}, most=10, now=now)
+    return claimed.attempt
+
+
+def mark(attempt: Attempt) -> bool:
+    """Mark it as being sent; return whether it may be."""
+    return bool(writing.mark([(attempt.message_id, attempt.number)], seconds=90))
+
+
+def learn(attempt: Attempt, result: Result, now: datetime) -> Message:
+    """Record what came of an attempt, twice, as after a commit whose answer was lost."""
+    for _ in range(2):
+        record([Outcome(attempt, result, now)], now=now, chance=Random(1))
+    return Message.objects.get(pk=attempt.message_id)
+
+
+def again(now: datetime) -> tuple[Attempt, Attempt]:
+    """Claim, and claim once more when the reservation is over."""
+    first = claim(now)
+    Message.objects.update(next_attempt_at=now)
+    return first, claim(now)
+
+
+def test_only_the_last_claim_may_send(acme: Cast, now: datetime) -> None:
+    queue(acme, now)
+    first, second = again(now)
+
+    assert (first.number, second.number) == (1, 2)
+    assert (mark(first), mark(second), mark(second)) == (False, True, False)
+
+
+@pytest.mark.parametrize(
+    "result", [REFUSED, Throttled(), OutcomeUnknown("?"), GivenBack()], ids=str
+)
+def test_an_earlier_attempt_changes_nothing_while_a_later_one_sends(
+    acme: Cast, now: datetime, result: Result
+) -> None:
+    queue(acme, now)
+    first, second = again(now)
+    mark(second)
+    message = learn(first, result, now)
+
+    assert (message.status, message.attempts, message.next_attempt_at) == ("sending", 2, None)
+    assert message.lease_until is not None
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"status": "cancelled", "next_attempt_at": None}, {"next_attempt_at": None}],
+    ids=["cancelled", "held"],
+)
+def test_what_was_taken_back_in_its_hands_is_neither_sent_nor_due_again(
+    acme: Cast, now: datetime, columns: dict
+) -> None:
+    queue(acme, now)
+    attempt = claim(now)
+    Message.objects.update(**columns)
+
+    assert not mark(attempt)
+    message = learn(attempt, GivenBack(), now)
+    assert (message.status, message.next_attempt_at) == (columns.get("status", "queued"), None)
+
+
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [
+        (REFUSED, "failed"), (Throttled(), "queued"), (GivenBack(), "queued"),
+        (OutcomeUnknown("?"), "unknown"), (Accepted("wamid.1"), "accepted"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_its_own_sender_knows_for_sure_settles_it_after_its_lease(
+    acme: Cast, now: datetime, result: Result, status: str
+) -> None:
+    queue(acme, now)
+    attempt = claim(now)
+    mark(attempt)
+    Message.objects.update(lease_until=now - timedelta(hours=1))
+    assert leases.expire(now=now) == 1
+    message = learn(attempt, result, now)
+
+    assert (message.status, message.attempts, message.lease_until) == (status, 1, None)
+    assert (message.next_attempt_at is not None) == (status == "queued")
+    assert ("unknown_at" in message.delivery) == (status in ("unknown", "accepted"))
