@@ -76,7 +76,10 @@ class Claims:
             {line.workspace_id: line.rate for line in lines if room[line.workspace_id]},
             at_most=places, ahead=ahead,
         )  # fmt: skip
-        wanted = {one: count for one, n in free.items() if (count := min(n, room[one]))}
+        wanted: dict[UUID, int] = {}
+        for one, slots in free.items():  # in the order of turns
+            if count := min(slots, room[one], places - sum(wanted.values())):
+                wanted[one] = count
         if not wanted:
             return []
         began = time.monotonic()

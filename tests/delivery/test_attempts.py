@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from random import Random
 
@@ -10,10 +11,12 @@ import pytest
 from messaging.delivery import leases, writing
 from messaging.delivery.attempts import Attempt, GivenBack, Result
 from messaging.delivery.claims import Claims
+from messaging.delivery.performing import Performer
 from messaging.delivery.recording import Outcome, record
 from messaging.models import Message
 from tests.conftest import Cast
-from tests.delivery.outgoing import queue
+from tests.delivery.conftest import Marked
+from tests.delivery.outgoing import Platform, queue
 from workspaces.channel_errors import OutcomeUnknown, Rejected, Throttled
 from workspaces.channel_facts import Accepted
 
@@ -106,3 +109,15 @@ def test_what_its_own_sender_knows_for_sure_settles_it_after_its_lease(
     assert (message.status, message.attempts, message.lease_until) == (status, 1, None)
     assert (message.next_attempt_at is not None) == (status == "queued")
     assert ("unknown_at" in message.delivery) == (status in ("unknown", "accepted"))
+
+
+def test_it_sends_nothing_that_expired_in_its_hands(
+    acme: Cast, now: datetime, platform: Platform
+) -> None:
+    queue(acme, now, expires_at=now + timedelta(microseconds=1))
+    (claimed,) = Claims(chance=Random(1)).claim(10, {}, most=10, now=now)
+    marked = Marked()
+    marked.ids = {claimed.attempt.message_id}
+
+    assert asyncio.run(Performer(marked).send(claimed)) == GivenBack()
+    assert platform.posted == []

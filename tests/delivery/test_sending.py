@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 
 import pytest
 
-from messaging.delivery.attempts import GivenBack
 from messaging.delivery.claims import Claims
-from messaging.delivery.performing import Performer
 from messaging.models import (
     Broadcast,
     Contact,
@@ -24,9 +22,8 @@ from messaging.models import (
 )
 from templates_wa.models import Template
 from tests.conftest import Cast
-from tests.delivery.conftest import Marked
 from tests.delivery.outgoing import Platform, queue
-from workspaces import identity
+from workspaces import identity, provisioning
 from workspaces.ids import uuid7
 from workspaces.models import TenantSecret, TenantStatus
 
@@ -62,6 +59,22 @@ def test_it_gives_each_tenant_its_share_whatever_the_others_owe(
 
     assert mine.id in {one.attempt.message_id for one in claimed}
     assert len(claimed) == 6
+
+
+def test_a_tenant_of_many_numbers_has_no_more_places_than_the_others(
+    acme: Cast, globex: Cast, now: datetime
+) -> None:
+    for n in range(30):
+        one = provisioning.create_workspace(
+            tenant_id=globex.tenant.id, name=f"Shop {n}", external_id=f"3{n:014}"
+        )
+        queue(replace(globex, workspace=one), now - timedelta(hours=1))
+    mine = {queue(acme, now).id for _ in range(5)}
+
+    claimed = Claims(chance=Random(1)).claim(10, {}, most=100, now=now)
+
+    assert len(claimed) == 10
+    assert mine < {one.attempt.message_id for one in claimed}
 
 
 def test_it_leaves_places_for_the_next_number(acme: Cast, now: datetime) -> None:
@@ -118,18 +131,6 @@ def test_it_gives_up_what_expired(
     assert (message.status, message.sealed_request) == ("failed", None)
     assert message.delivery["errors"][0]["code"] == "EXPIRED"
     assert message.delivery["failed_at"]
-
-
-def test_it_sends_nothing_that_expired_in_its_hands(
-    acme: Cast, now: datetime, platform: Platform
-) -> None:
-    queue(acme, now, expires_at=now + timedelta(microseconds=1))
-    (claimed,) = Claims(chance=Random(1)).claim(10, {}, most=10, now=now)
-    marked = Marked()
-    marked.ids = {claimed.attempt.message_id}
-
-    assert asyncio.run(Performer(marked).send(claimed)) == GivenBack()
-    assert platform.posted == []
 
 
 def template(cast: Cast, now: datetime, **columns: object) -> Template:
