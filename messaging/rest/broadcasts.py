@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 from uuid import UUID
 
 import msgspec
+from asgiref.sync import sync_to_async
 from django.core.files.uploadhandler import MemoryFileUploadHandler
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
 from rest_framework.exceptions import UnsupportedMediaType
@@ -122,9 +124,18 @@ class Outcomes(BroadcastView):
             raise missing()
         rows = outcomes.as_csv(broadcast, in_full=Scope.RAW_READ in self.actor.scopes)
         disposition = f'attachment; filename="broadcast-{broadcast.id}.csv"'
+        is_asgi = isinstance(request._request, ASGIRequest)
         return StreamingHttpResponse(
-            rows, headers={"Content-Type": "text/csv", "Content-Disposition": disposition}
+            _one_by_one(rows) if is_asgi else rows,
+            headers={"Content-Type": "text/csv", "Content-Disposition": disposition},
         )
+
+
+async def _one_by_one(rows: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Make a page when the one before is sent: Django would collect a plain iterator first."""
+    following = sync_to_async(lambda: next(rows, None))
+    while (page := await following()) is not None:
+        yield page
 
 
 def _content(request: Request) -> bytes:

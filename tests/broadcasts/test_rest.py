@@ -10,9 +10,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse
-from django.test import Client
+from django.test import AsyncClient, Client
 
 from messaging.models import Broadcast, BroadcastRecipient, Message
 from tests.broadcasts.conftest import draft, fill, people, phone, start, template
@@ -177,3 +178,16 @@ def test_it_streams_page_after_page(acme: Cast, broadcast: Broadcast) -> None:
     fill(broadcast, people(2_000))
 
     assert [row["line"] for row in outcomes(acme, broadcast)] == [str(n + 2) for n in range(2_000)]
+
+
+def test_a_server_holds_one_page_of_it_at_a_time(acme: Cast, broadcast: Broadcast) -> None:
+    fill(broadcast, people(1_500))
+
+    async def sizes() -> list[int]:
+        headers = {"Authorization": f"Bearer {acme.api_key}"}
+        path = f"/api/v1/broadcasts/{broadcast.id}/outcomes.csv"
+        return [
+            len(page.splitlines()) async for page in await AsyncClient().get(path, headers=headers)
+        ]
+
+    assert async_to_sync(sizes)() == [1, 1_000, 500]
