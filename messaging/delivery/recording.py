@@ -1,8 +1,7 @@
 """Write down what came of sends, many in one transaction.
 
-Each outcome changes its row only in the same attempt, while nothing better is known: a clear
-answer settles what was ``unknown`` because its lease had ended. A status webhook may have been
-faster: then the message is settled already, and never goes back.
+Each outcome changes its row only where that is still ``sending`` in the same attempt. A status
+webhook may have been faster: then the message is settled already, and never goes back.
 """
 
 from __future__ import annotations
@@ -56,12 +55,10 @@ MOVE = """
 WITH mine AS MATERIALIZED (
     SELECT m.id, r.status, r.facts, r.next_attempt_at
     FROM {rows} JOIN messages m ON m.id = r.id
-    WHERE m.attempts = r.attempt AND m.platform_message_id IS NULL
-      AND (m.status = 'sending' OR (m.status = 'unknown' AND r.status <> 'unknown'))
-    ORDER BY m.id FOR UPDATE OF m
+    WHERE m.attempts = r.attempt AND m.status = 'sending' ORDER BY m.id FOR UPDATE OF m
 )
 UPDATE messages m SET status = mine.status, lease_until = NULL,
-    delivery = (m.delivery - 'unknown_at') || mine.facts, next_attempt_at = mine.next_attempt_at,
+    delivery = m.delivery || mine.facts, next_attempt_at = mine.next_attempt_at,
     sealed_request = CASE WHEN mine.status = 'failed' THEN NULL ELSE m.sealed_request END
 FROM mine WHERE m.id = mine.id
 RETURNING m.id

@@ -32,17 +32,16 @@ UPDATE messages m SET status = 'sending', next_attempt_at = NULL,
     lease_until = clock_timestamp() + make_interval(secs => mine.seconds)
 FROM mine WHERE m.id = mine.id RETURNING m.id
 """
-# Whatever the state says: its sender knows that it has not left.
+# Its sender knows that it has not left. What became ``unknown`` meanwhile stays so: its tenant was
+# told, and may have written to the person again.
 RELEASE = """
 WITH mine AS MATERIALIZED (
     SELECT m.id, r.at FROM {rows} JOIN messages m ON m.id = r.id
-    WHERE m.attempts = r.attempt AND m.platform_message_id IS NULL
-      AND (m.status IN ('sending', 'unknown')
-           OR (m.status = 'queued' AND m.next_attempt_at IS NOT NULL))
+    WHERE m.attempts = r.attempt
+      AND (m.status = 'sending' OR (m.status = 'queued' AND m.next_attempt_at IS NOT NULL))
     ORDER BY m.id FOR UPDATE OF m
 )
-UPDATE messages m SET status = 'queued', lease_until = NULL, next_attempt_at = mine.at,
-    delivery = m.delivery - 'unknown_at'
+UPDATE messages m SET status = 'queued', lease_until = NULL, next_attempt_at = mine.at
 FROM mine WHERE m.id = mine.id
 """
 PUT_OFF = """
