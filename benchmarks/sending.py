@@ -15,7 +15,7 @@ import psycopg
 
 from benchmarks.engines import Engines
 from benchmarks.outgoing import meta as metas
-from benchmarks.outgoing.meta import Meta, busiest_second
+from benchmarks.outgoing.meta import Meta, busiest_second, fullest
 from benchmarks.outgoing.owed import Order, owe
 from benchmarks.processes import Server
 from benchmarks.product import Product
@@ -90,8 +90,8 @@ def _throughput(product: Product, engines: Engines, messages: int) -> list[Figur
     return [
         Figure(GROUP, "sent", (len(times) - 1) / took, "/s", 0.9 * RATE,
                note=f"{len(times):,} requests in {took:.1f} s, answers after {ANSWER_MS} ms"),
-        Figure(GROUP, "busiest second, wherever it begins", busiest_second(times), "", RATE,
-               at_least=False),
+        Figure(GROUP, "most of the number's bucket used at once", fullest(times, RATE) * 100, "%",
+               100, at_least=False, note=f"busiest second, as arrived: {busiest_second(times):,}"),
         Figure(GROUP, "refused for being too fast", refused, "", 0, at_least=False),
         Figure(GROUP, "sent twice, or not recorded as accepted",
                len(times) - len(ids) + messages - states.get("accepted", 0), "", 0,

@@ -75,6 +75,18 @@ def busiest_second(times: Sequence[float]) -> int:
     return most
 
 
+def fullest(times: Sequence[float], rate: float) -> float:
+    """Return how much of a bucket of one second's requests was used at the most, from 0 to 1 (or
+    more, where it overflowed); ``times`` ascend.
+    """
+    most = level = 0.0
+    before = times[0] if times else 0.0
+    for moment in times:
+        level = max(0.0, level - (moment - before) * rate) + 1
+        most, before = max(most, level), moment
+    return most / rate
+
+
 async def _serve(file: Path, port: int) -> None:
     simulator = Simulator(world.read(file.read_bytes()))
     async with server.serving(simulator, server.listen(server.HOST, port)):
