@@ -53,24 +53,24 @@ class Performer:
         try:
             if before is not None:
                 await before
-            await asyncio.sleep(claimed.start - time.monotonic())
-            late = time.monotonic() - claimed.start
+            await self._slot(claimed)
+            # Nothing is waited for between the mark and the post: whoever dies there leaves doubt.
             if not await self._is_mine(claimed):
                 return GivenBack()
-            await self._keep_pace(claimed, late)
             return await self._post(claimed)
         finally:
             done.set_result(None)
             if contact_id and self._last_to.get(contact_id) is done:
                 del self._last_to[contact_id]
 
-    async def _keep_pace(self, claimed: Claimed, late: float) -> None:
-        """Wait for room. Sends that fell behind, on a busy machine or marked together, may follow
-        close upon one another, but never are there more than the slots of a second in any second;
-        and where sends wake ``late`` they leave late too, so that second is made longer by as much.
+    async def _slot(self, claimed: Claimed) -> None:
+        """Wait for the message's slot. Sends that fell behind, on a busy machine, may follow close
+        upon one another, but never are there more than the slots of a second in any second; and
+        where sends wake late they leave late too, so that second is made longer by as much.
         """
         number, most = claimed.attempt.workspace_id, max(1, int(1 / claimed.gap))
-        second = 1.0 + min(LATEST_SECONDS, max(0.0, late))
+        await asyncio.sleep(claimed.start - time.monotonic())
+        second = 1.0 + min(LATEST_SECONDS, max(0.0, time.monotonic() - claimed.start))
         recent = self._recent.get(number)
         if recent is None or recent.maxlen != most:
             recent = self._recent[number] = deque(recent or (), maxlen=most)
