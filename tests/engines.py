@@ -14,12 +14,15 @@ import time
 from base64 import b64encode
 from collections.abc import Generator
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
 from sigma.engines import confinement, postgres, valkey
 from sigma.engines.engine import Engine, EngineFailed
 
+# As many as Valkey and Redis have unless they are told otherwise.
+DATABASES = 16
 SESSION = pytest.StashKey[tuple[Path, list[subprocess.Popen[bytes]]]]()
 
 
@@ -39,7 +42,16 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
             _start(postgres.prepare(folder, durable=False), "DATABASE_URL", processes)
         if not os.environ.get("REDIS_URL"):
             _start(valkey.prepare(folder, durable=False), "REDIS_URL", processes)
+    _take_a_broker_of_its_own(os.environ.get("PYTEST_XDIST_WORKER", ""))
     return (yield)
+
+
+def _take_a_broker_of_its_own(worker: str) -> None:
+    """Give each process of pytest-xdist its own database of the broker, as it has of PostgreSQL."""
+    if worker:
+        parts = urlsplit(os.environ["REDIS_URL"])
+        number = (int(parts.path.strip("/") or 0) + int(worker.removeprefix("gw"))) % DATABASES
+        os.environ["REDIS_URL"] = urlunsplit(parts._replace(path=f"/{number}"))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
