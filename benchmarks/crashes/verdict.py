@@ -33,10 +33,12 @@ class Verdict:
 def judge(journal: Iterable[Mapping[str, object]], rows: Mapping[str, str]) -> Verdict:
     """Compare: ``rows`` are the states by message id.
 
-    Lost is a message that the table calls sent and Meta never saw, and one that is owed still when
-    all is quiet.
+    Lost is a message that the table calls sent and Meta never took, and one that is owed still when
+    all is quiet. What Meta refused (a sender killed then never heard it) became no message.
     """
-    requests = Counter(str(entry["biz_opaque_callback_data"]) for entry in journal)
+    requests = Counter(
+        str(entry["biz_opaque_callback_data"]) for entry in journal if entry["is_processed"]
+    )
     unknown = {one for one, state in rows.items() if state == "unknown"}
     return Verdict(
         messages=len(rows),

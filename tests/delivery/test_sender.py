@@ -23,7 +23,7 @@ from workspaces.models import RawKey
 def cut_connections(request: dict) -> Accepted:
     """Take a message while the database closes every connection."""
     known = {**connection.get_connection_params(), "cursor_factory": None}
-    wanted = {key: known[key] for key in ("host", "port", "user", "password", "dbname")}
+    wanted = {key: known.get(key) for key in ("host", "port", "user", "password", "dbname")}
     with psycopg.connect(**wanted, autocommit=True) as other:
         other.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
