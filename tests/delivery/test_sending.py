@@ -200,7 +200,13 @@ def test_it_keeps_the_limit_of_the_portfolio(
 ) -> None:
     limited(acme, now - timedelta(hours=3), 48)
     used = template(acme, now)
-    messages = [queue(acme, now, type="template", template_id=used.id) for _ in range(3)]
+    messages = [
+        queue(
+            acme, now, type="template", template_id=used.id,
+            next_attempt_at=now - timedelta(seconds=3 - turn),
+        )
+        for turn in range(3)
+    ]  # fmt: skip
     open_to = queue(acme, now, type="template", template_id=used.id)
     Conversation.objects.create(
         tenant_id=acme.tenant.id, workspace_id=acme.workspace.id, contact_id=open_to.contact_id,
