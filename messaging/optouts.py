@@ -51,11 +51,6 @@ class Wish(NamedTuple):
     is_wanted: bool
 
 
-def is_opted_out(*, tenant_id: UUID, contact_id: UUID) -> bool:
-    """Return whether a person wants no marketing templates of this tenant."""
-    return bool(opted_out(tenant_id=tenant_id, contact_ids=(contact_id,)))
-
-
 def opted_out(*, tenant_id: UUID, contact_ids: Collection[UUID]) -> set[UUID]:
     """Return which of these people want no marketing templates of this tenant."""
     if not contact_ids:

@@ -69,7 +69,7 @@ def test_it_opts_a_number_out_before_anybody_wrote(gql: Gql, acme: Cast) -> None
 
     (contact,) = Contact.objects.all()
     assert done["contact"]["id"] == str(contact.id)
-    assert optouts.is_opted_out(tenant_id=acme.tenant.id, contact_id=contact.id)
+    assert optouts.opted_out(tenant_id=acme.tenant.id, contact_ids=[contact.id])
 
 
 def test_it_makes_nobody_to_opt_him_in(gql: Gql, acme: Cast) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 from functools import lru_cache
 
-from connectors.simulator.meta.failures import GraphError, no_such_object
+from connectors.simulator.meta.failures import GraphError
 from connectors.simulator.meta.http import Answer, Call, Request, answer
 from connectors.simulator.meta.simulator import Simulator
 from connectors.simulator.meta.world import SCOPES, Account, App, Json, Token
@@ -128,15 +128,3 @@ def _app_token(sim: Simulator, text: str) -> Token:
 @lru_cache(maxsize=1024)
 def _proof(secret: str, token: str) -> str:
     return hmac.digest(secret.encode(), token.encode(), "sha256").hex()
-
-
-def account_of(sim: Simulator, call: Call, waba_id: str) -> Account:
-    """Return an account that the token may see.
-
-    Raises:
-        GraphError: 100 with subcode 33, as for one that does not exist.
-    """
-    account = sim.registry.accounts.get(waba_id)
-    if account is None or not may_see(call.token, account):
-        raise no_such_object(waba_id)
-    return account
