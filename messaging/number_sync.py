@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -21,7 +22,7 @@ from workspaces.channel_errors import ChannelError, Throttled, Unavailable
 from workspaces.channel_facts import NumberFacts
 from workspaces.channels import channel_for
 from workspaces.keys import TenantHasNoKeys
-from workspaces.models import Workspace
+from workspaces.models import HOSTED, Workspace
 
 logger = logging.getLogger("sigma.whatsapp.numbers")
 
@@ -53,7 +54,7 @@ INSERT INTO number_states AS n (workspace_id, tenant_id, sync_due_at)
 SELECT w.id, w.tenant_id, %(lease)s
 FROM workspaces w JOIN tenants t ON t.id = w.tenant_id
 LEFT JOIN number_states s ON s.workspace_id = w.id
-WHERE w.is_active AND t.status = 'ACTIVE' AND (
+WHERE w.is_active AND t.status = 'ACTIVE' AND w.transport <> ALL(%(hosted)s) AND (
     coalesce(s.sync_due_at <= %(now)s, true) OR (w.updated_at > s.synced_at AND s.sync_error = '')
 )
 ORDER BY s.sync_due_at NULLS FIRST, w.id LIMIT %(most)s
@@ -128,7 +129,7 @@ def _ring() -> None:
 
 
 def _claim(now: datetime) -> list[UUID]:
-    facts: dict[str, datetime | int] = {"now": now, "lease": now + LEASE, "most": MOST}
+    facts: dict[str, Any] = {"now": now, "lease": now + LEASE, "most": MOST, "hosted": list(HOSTED)}
     with connection.cursor() as cursor:
         cursor.execute(CLAIM, facts)
         return [row[0] for row in cursor.fetchall()]

@@ -7,10 +7,11 @@ Every value that differs between installations is read from the environment
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import suppress
 from pathlib import Path
 
-from sigma import adminsite, appsettings, databases, engines, graphurl, masterkey, openapi
+from sigma import adminsite, appsettings, databases, engines, graphurl, masterkey, openapi, senders
 from sigma.env import Env, InvalidSetting
 from sigma.secretkey import load_secret_key
 
@@ -96,6 +97,25 @@ try:
     SIGMA_EVENTS_KEEP_DAYS = env.integer("SIGMA_EVENTS_KEEP_DAYS", 7, low=1, high=365)
     # Live streams (SSE) open at once in one web process.
     SIGMA_STREAMS = env.integer("SIGMA_STREAMS", 500, low=1, high=10_000)
+    # The sender service and linked devices: stores and logs, the name of this machine among hosts.
+    SIGMA_SENDER_STORE = Path(env.text("SIGMA_SENDER_STORE", str(SIGMA_HOME / "sender"))).absolute()
+    SIGMA_SENDER_HOST = env.text("SIGMA_SENDER_HOST", socket.gethostname())[:128]
+    # What is linked: WhatsApp, or a simulated account where things are tried out.
+    SIGMA_SENDER_DEVICE = senders.device(
+        env.choice("SIGMA_SENDER_DEVICE", "whatsapp", senders.DEVICES), for_trying=EMBEDDED or DEBUG
+    )
+    # Seconds that /send waits for the outcome before it answers that the message is queued.
+    SIGMA_SENDER_WAIT_SECONDS = env.integer("SIGMA_SENDER_WAIT_SECONDS", 20, low=0, high=120)
+    # Messages a minute that one API key may send through the sender service.
+    SIGMA_SENDER_RATE = env.integer("SIGMA_SENDER_RATE", 60, low=1, high=100_000)
+    # Messages a day that a linked device may send to one person.
+    SIGMA_SENDER_CONTACT_CAP = env.integer("SIGMA_SENDER_CONTACT_CAP", 30, low=1, high=1_000)
+    # Web pages (origins) whose scripts may call the sender service.
+    SIGMA_SENDER_ORIGINS = senders.origins(env.items("SIGMA_SENDER_ORIGINS", ""))
+    # The workspace that calls without an API key send from; none: every call needs a key.
+    SIGMA_SENDER_OPEN_WORKSPACE = senders.workspace(env.text("SIGMA_SENDER_OPEN_WORKSPACE"))
+    # Whether calls without a key are served on an address that other machines reach.
+    SIGMA_SENDER_OPEN_PUBLIC = env.boolean("SIGMA_SENDER_OPEN_PUBLIC")
     # Log level, and text (coloured on a terminal) or json.
     SIGMA_LOG_LEVEL = env.choice("SIGMA_LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
     SIGMA_LOG_FORMAT = env.choice("SIGMA_LOG_FORMAT", "text", ("text", "json"))
@@ -259,6 +279,11 @@ LOGGING = {
 
 # How each transport of a workspace is reached; a platform more is a line more.
 SIGMA_CHANNELS = {"CLOUD_API": "connectors.cloud_api.channel.CloudApiChannel"}
+# What a session process links; imported there and nowhere else.
+SIGMA_DEVICES = {
+    "whatsapp": "connectors.linked_device.neonize_device.NeonizeDevice",
+    "simulated": "connectors.simulator.device.SimulatedDevice",
+}
 GRAPHENE = {"SCHEMA": "sigma.schema.schema"}
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

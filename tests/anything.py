@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.db import models
 from django.db.models.fields import NOT_PROVIDED
 
+from connectors.models import SenderSession
 from tests.conftest import Cast
 from workspaces.ids import uuid7
 
@@ -49,6 +50,11 @@ def _sample(field: models.Field, cast: Cast) -> object:
         "tenant_id": lambda: cast.tenant.pk,
         "workspace_id": lambda: cast.workspace.pk,
         "secret_id": lambda: cast.tenant.secrets.values_list("pk", flat=True).first(),
+        "session_id": lambda: (
+            SenderSession.objects.get_or_create(
+                workspace=cast.workspace, defaults={"tenant_id": cast.tenant.pk}
+            )[0].pk
+        ),
         "user_id": lambda: User.objects.create_user(f"member-of-{cast.tenant.slug}").pk,
     }
     if field.attname in known:

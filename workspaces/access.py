@@ -17,7 +17,7 @@ from workspaces.sql import select
 VIEWER_SCOPES = frozenset(
     {
         Scope.MESSAGES_READ, Scope.MEDIA_READ, Scope.WORKSPACES_READ, Scope.TEMPLATES_READ,
-        Scope.BROADCASTS_READ, Scope.EVENTS_READ,
+        Scope.BROADCASTS_READ, Scope.EVENTS_READ, Scope.SENDER_READ,
     }
 )  # fmt: skip
 # Writing the time of every request would make each read a write.
@@ -31,11 +31,12 @@ class LiveKey(NamedTuple):
     tenant_id: UUID
     prefix: str
     scopes: list[str]
+    workspace_id: UUID | None
     last_used_at: datetime | None
 
 
 FIND_KEY = """
-SELECT k.id, k.tenant_id, k.prefix, k.scopes, k.last_used_at
+SELECT k.id, k.tenant_id, k.prefix, k.scopes, k.workspace_id, k.last_used_at
 FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
 WHERE k.digest = %s AND k.revoked_at IS NULL AND coalesce(k.expires_at > %s, true) AND t.status = %s
 """
@@ -55,11 +56,12 @@ class TenantRequired(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The caller of one request, bound to one tenant."""
+    """The caller of one request, bound to one tenant, and maybe to one ``workspace_id``."""
 
     tenant_id: UUID
     scopes: frozenset[str]
     label: str
+    workspace_id: UUID | None = None
 
     def require(self, scope: Scope) -> None:
         """Insist on a permission.
@@ -85,7 +87,8 @@ def by_api_key(clear: str, *, now: datetime) -> Actor:
     (key,) = found
     if key.last_used_at is None or now - key.last_used_at > LAST_USED_PRECISION:
         ApiKey.objects.filter(pk=key.id).update(last_used_at=now)
-    return Actor(key.tenant_id, frozenset(key.scopes), f"API key {key.prefix}…")
+    label = f"API key {key.prefix}…"
+    return Actor(key.tenant_id, frozenset(key.scopes), label, key.workspace_id)
 
 
 def by_session(user: AbstractBaseUser | AnonymousUser, *, tenant: str = "") -> Actor:

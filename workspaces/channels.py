@@ -136,7 +136,8 @@ def channel_for(workspace: Workspace, *, now: datetime) -> Channel:
     """Return the channel of a workspace, with the newest live credentials of its tenant.
 
     Raises:
-        NotConfigured: no access token, or no connector for the workspace's transport.
+        NotConfigured: no access token, or no connector for the workspace's transport; hosted ones
+            are reached by the process that holds their connection, and by nobody else.
     """
     token = secrets.newest(tenant_id=workspace.tenant_id, kind=SecretKind.ACCESS_TOKEN, now=now)
     make = _factory(workspace.transport)

@@ -21,12 +21,13 @@ def actor_of(request: HttpRequest, *, now: datetime) -> Actor:
 
     Raises:
         workspaces.access.NotAuthenticated: nobody, or not a valid key.
-        workspaces.access.NotAllowed: the CSRF token is missing or wrong.
+        workspaces.access.NotAllowed: the CSRF token is missing or wrong, or the key is bound to one
+            workspace: that one opens the sender service alone.
         workspaces.access.TenantRequired: the user must name one of several tenants.
     """
     key = _api_key(request)
     if key:
-        return by_api_key(key, now=now)
+        return _unbound(by_api_key(key, now=now))
     actor = by_session(request.user, tenant=request.headers.get("X-Sigma-Tenant", ""))
     if request.method in UNSAFE_METHODS:
         _check_csrf(request)
@@ -38,6 +39,14 @@ def _api_key(request: HttpRequest) -> str:
     if header[: len(BEARER)].lower() == BEARER:
         return header[len(BEARER) :].strip()
     return request.headers.get("X-API-Key", "").strip()
+
+
+def _unbound(actor: Actor) -> Actor:
+    if actor.workspace_id is not None:
+        raise NotAllowed(
+            "This API key is bound to one workspace; it opens the sender service and nothing else."
+        )
+    return actor
 
 
 def _check_csrf(request: HttpRequest) -> None:

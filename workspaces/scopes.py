@@ -23,6 +23,9 @@ class Scope(StrEnum):
     EVENTS_READ = "events:read"
     EVENTS_WRITE = "events:write"
     SENDING_MANAGE = "sending:manage"
+    NUMBERS_READ = "numbers:read"
+    SENDER_READ = "sender:read"
+    SENDER_MANAGE = "sender:manage"
 
 
 ALL_SCOPES = frozenset(Scope)

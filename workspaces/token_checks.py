@@ -19,7 +19,14 @@ from workspaces.channel_facts import TokenFacts
 from workspaces.channels import channel_of_token
 from workspaces.envelope import CannotOpen
 from workspaces.keys import TenantHasNoKeys
-from workspaces.models import SecretKind, TenantSecret, TenantStatus, TokenCheck, Workspace
+from workspaces.models import (
+    SecretKind,
+    TenantSecret,
+    TenantStatus,
+    TokenCheck,
+    Transport,
+    Workspace,
+)
 
 logger = logging.getLogger("sigma.whatsapp.tokens")
 
@@ -27,7 +34,6 @@ EVERY = timedelta(days=1)
 WHILE_INVALID = timedelta(hours=1)
 # Long enough to make a new token before the old one ends.
 WARN_BEFORE = timedelta(days=7)
-TRANSPORT = "CLOUD_API"
 # How often in a row the platform may be silent before the others are left for the next time.
 MOST_SILENCES = 3
 MAX_WORD = 64
@@ -107,7 +113,7 @@ def due(now: datetime) -> QuerySet[TenantSecret]:
 
 def _ask(secret: TenantSecret, now: datetime) -> TokenFacts:
     try:
-        return channel_of_token(secret, transport=TRANSPORT, now=now).token()
+        return channel_of_token(secret, transport=Transport.CLOUD_API, now=now).token()
     except Rejected as refused:
         if not refused.code:
             raise

@@ -40,6 +40,7 @@ from workspaces.models import (
 TABLES = (
     "webhook_pending", "webhook_dead", "webhook_unhandled", "event_deliveries", "outgoing_events",
     "event_subscriptions", "template_events", "template_syncs", "templates", "token_checks",
+    "session_leases", "sender_sessions",
 )  # fmt: skip
 # Rows of a tenant that people handle in the admin, whose log names them.
 HANDLED: tuple[type[Model], ...] = (

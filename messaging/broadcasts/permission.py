@@ -9,9 +9,8 @@ from messaging.models import Broadcast
 from templates_wa import catalogue
 from templates_wa.catalogue import AmbiguousLanguage, NotSendable, UnableToFind
 from templates_wa.models import Template
-from workspaces.models import Workspace
+from workspaces.models import HOSTED, Workspace
 
-CLOUD_API = "CLOUD_API"
 # What one message was refused for, the others would be, too.
 STALE = (
     "Meta refused a message that the template as last synced allows. It is synced again just now; "
@@ -32,10 +31,10 @@ def check_workspace(*, tenant_id: UUID, workspace_id: UUID) -> Workspace:
         raise _unusable(
             BroadcastErrorCode.WORKSPACE_NOT_FOUND, "Your tenant has no such workspace."
         )
-    if workspace.transport != CLOUD_API:
+    if workspace.transport in HOSTED:
         raise _unusable(
             BroadcastErrorCode.UNSUPPORTED_TRANSPORT,
-            f"Broadcasts go through {CLOUD_API}; this workspace is {workspace.transport}.",
+            f"Broadcasts go through the Cloud API; this workspace is a {workspace.transport}.",
         )
     if not workspace.is_active:
         raise _unusable(BroadcastErrorCode.WORKSPACE_INACTIVE, "The workspace is inactive.")

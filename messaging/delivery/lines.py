@@ -18,7 +18,7 @@ from workspaces.channel_errors import NotConfigured
 from workspaces.channels import Channel, channel_for
 from workspaces.envelope import CannotOpen
 from workspaces.keys import TenantHasNoKeys
-from workspaces.models import Workspace
+from workspaces.models import HOSTED, Workspace
 from workspaces.ttl import TtlCache
 
 # How long a process goes on with a token, a pace or a limit that somebody has changed.
@@ -44,7 +44,8 @@ WITH RECURSIVE turn AS (
 )
 SELECT w.id, w.tenant_id
 FROM turn JOIN workspaces w ON w.id = turn.workspace_id JOIN tenants t ON t.id = w.tenant_id
-WHERE w.is_active AND t.status = 'ACTIVE' AND turn.next_attempt_at <= %(now)s AND NOT EXISTS (
+WHERE w.is_active AND t.status = 'ACTIVE' AND turn.next_attempt_at <= %(now)s
+  AND w.transport <> ALL(%(hosted)s) AND NOT EXISTS (
     SELECT FROM sending_pauses p
     WHERE p.tenant_id = w.tenant_id AND coalesce(p.workspace_id = w.id, true)
       AND p.lifted_at IS NULL AND coalesce(p.until > %(now)s, true)
@@ -115,9 +116,11 @@ class Lines:
 
 
 def waiting(limit: int, *, now: datetime) -> list[UUID]:
-    """Return up to ``limit`` numbers with something due that nothing holds, fairly chosen."""
+    """Return up to ``limit`` numbers with something due that nothing holds, fairly chosen. Those of
+    hosted transports are for the processes that hold their connections.
+    """
     with bulk.cursor() as cursor:
-        cursor.execute(WAITING, {"now": now, "limit": limit})
+        cursor.execute(WAITING, {"now": now, "limit": limit, "hosted": list(HOSTED)})
         return [row[0] for row in cursor.fetchall()]
 
 

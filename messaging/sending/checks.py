@@ -96,7 +96,8 @@ def _check_people(drafts: Sequence[Draft], place: Place, book: Book) -> None:
     for draft in drafts:
         if draft.contact_id is not None:
             draft.window_ends = ends.get(draft.contact_id)
-        _check_window(draft)
+        if place.has_windows:
+            _check_window(draft)
         _check_template_for(draft, opted_out=draft.contact_id in gone)
         if draft.recipient is not None:
             draft.reasons.extend(place.reasons_against(draft.recipient, book))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -13,9 +14,10 @@ from messaging.sending.recipients import Book
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import Recipient, SendRequest, TextContent
 from workspaces.identity import digester
-from workspaces.models import Workspace
+from workspaces.models import HOSTED, Workspace
 
-CLOUD_API = "CLOUD_API"
+# In these a linked device is on its way back by itself, and what is queued may wait for it.
+REACHABLE = frozenset({"CONNECTED", "DISCONNECTED", "WAITING", "STARTING", "FAILED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,11 @@ class Place:
     number: NumberState | None = None
     own_phone: str | None = None
 
+    @property
+    def has_windows(self) -> bool:
+        """Whether texts may be sent only within 24 hours of a person's last one: Meta's API."""
+        return self.workspace.transport not in HOSTED
+
     def reasons(self, request: SendRequest) -> list[UnableToSend]:
         """Return why nothing, or not this, can be sent from here."""
         reasons = []
@@ -34,14 +41,31 @@ class Place:
             reasons.append(UnableToSend(
                 SendErrorCode.WORKSPACE_INACTIVE, "workspace_id", "The workspace is not active."
             ))  # fmt: skip
-        transport = self.workspace.transport
-        if transport not in settings.SIGMA_CHANNELS:
-            reasons.append(_unsupported(f"There is no connector for the transport {transport}."))
-        elif transport != CLOUD_API and not isinstance(request.content, TextContent):
-            reasons.append(_unsupported(f"Over {transport} only texts can be sent."))
-        elif transport != CLOUD_API and request.broadcast_id is not None:
-            reasons.append(_unsupported(f"Over {transport} there are no broadcasts."))
+        if self.workspace.transport in HOSTED:
+            reasons.extend(self._hosted(request))
+        elif self.workspace.transport not in settings.SIGMA_CHANNELS:
+            reasons.append(
+                _unsupported(f"There is no connector for the transport {self.workspace.transport}.")
+            )
         return reasons
+
+    def _hosted(self, request: SendRequest) -> Iterator[UnableToSend]:
+        """Yield why a linked device cannot send this, or nothing now."""
+        transport, state = self.workspace.transport, self.number
+        if not isinstance(request.content, TextContent):
+            yield _unsupported(f"Over {transport} only texts can be sent.")
+        if request.broadcast_id is not None:
+            yield _unsupported(f"Over {transport} there are no broadcasts.")
+        if request.reply_to is not None:
+            yield _unsupported(f"Over {transport} messages cannot be quoted.")
+        if request.recipient.user_id is not None:
+            yield _unsupported(f"Over {transport} the recipient is a phone number.")
+        if state is None or state.status not in REACHABLE:
+            why = state.problem if state and state.problem else "It was never paired."
+            yield UnableToSend(
+                SendErrorCode.NOT_CONNECTED, "workspace_id",
+                f"The linked device is not connected. {why}",
+            )  # fmt: skip
 
     def reasons_against(self, recipient: Recipient, book: Book) -> list[UnableToSend]:
         """Return why this number may not write to a recipient (looked up)."""

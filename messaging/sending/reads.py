@@ -14,10 +14,11 @@ from messaging.events import Direction
 from messaging.models import ReadMark
 from messaging.sending import targets
 from messaging.sending.refusals import SendErrorCode, UnableToSend
+from workspaces.models import HOSTED
 from workspaces.sql import select
 
 WRITTEN = """
-SELECT m.timestamp_utc, m.group_id IS NOT NULL AS in_group, w.is_active
+SELECT m.timestamp_utc, m.group_id IS NOT NULL AS in_group, w.is_active, w.transport
 FROM messages m JOIN workspaces w ON w.id = m.workspace_id WHERE m.tenant_id = %s AND m.id = %s
 """
 
@@ -26,13 +27,15 @@ class _Written(NamedTuple):
     timestamp_utc: datetime
     in_group: bool
     is_active: bool
+    transport: str
 
 
 def mark(*, tenant_id: UUID, message_id: UUID, typing: bool, now: datetime) -> None:
     """Owe the platform a read mark, and count the conversation as read up to this message.
 
     The platform marks what was written before as read too, and shows the typing for 25 seconds or
-    until the answer comes (Meta, "Typing indicators").
+    until the answer comes (Meta, "Typing indicators"). Over a linked device the phone's owner reads
+    for himself: there only the conversation counts as read.
 
     Raises:
         UnableToSend: no such message of a person, the platform's id of it was purged, or its
@@ -50,10 +53,11 @@ def mark(*, tenant_id: UUID, message_id: UUID, typing: bool, now: datetime) -> N
         raise UnableToSend(
             SendErrorCode.WORKSPACE_INACTIVE, "message_id", "The message's workspace is not active."
         )
-    ReadMark.objects.create(
-        tenant_id=tenant_id, workspace_id=target.workspace_id, message_id=message_id,
-        typing=typing, next_attempt_at=now,
-    )  # fmt: skip
+    if written.transport not in HOSTED:
+        ReadMark.objects.create(
+            tenant_id=tenant_id, workspace_id=target.workspace_id, message_id=message_id,
+            typing=typing, next_attempt_at=now,
+        )  # fmt: skip
     # What is said in a group belongs to no conversation with one person.
     if target.contact_id is not None and not written.in_group:
         conversations.mark_read(

@@ -14,6 +14,7 @@ class SendErrorCode(StrEnum):
     WORKSPACE_NOT_FOUND = "WORKSPACE_NOT_FOUND"
     WORKSPACE_INACTIVE = "WORKSPACE_INACTIVE"
     UNSUPPORTED_TRANSPORT = "UNSUPPORTED_TRANSPORT"
+    NOT_CONNECTED = "NOT_CONNECTED"
     INVALID_INPUT = "INVALID_INPUT"
     INVALID_PHONE = "INVALID_PHONE"
     INVALID_USER_ID = "INVALID_USER_ID"
@@ -41,6 +42,9 @@ DESCRIPTIONS: Mapping[SendErrorCode, str] = MappingProxyType(
         SendErrorCode.WORKSPACE_NOT_FOUND: "Your tenant has no workspace with this id.",
         SendErrorCode.WORKSPACE_INACTIVE: "The workspace was made inactive.",
         SendErrorCode.UNSUPPORTED_TRANSPORT: "The workspace's transport cannot send this.",
+        SendErrorCode.NOT_CONNECTED: (
+            "The workspace's linked device is not connected; its state says why and what to do."
+        ),
         SendErrorCode.INVALID_INPUT: "A value is missing, malformed, too long, or one too many.",
         SendErrorCode.INVALID_PHONE: "The phone number is not in international form (E.164).",
         SendErrorCode.INVALID_USER_ID: "The recipient's user id is not a BSUID.",
@@ -89,7 +93,9 @@ PLATFORM_CODES: Mapping[SendErrorCode, int] = MappingProxyType(
     }
 )
 # The same request may be accepted later, with nothing changed in it.
-RETRYABLE = frozenset({SendErrorCode.LIMIT_REACHED, SendErrorCode.TEMPLATE_PAUSED})
+RETRYABLE = frozenset(
+    {SendErrorCode.LIMIT_REACHED, SendErrorCode.NOT_CONNECTED, SendErrorCode.TEMPLATE_PAUSED}
+)
 
 
 class UnableToSend(Exception):

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from workspaces.models.callers import ApiKey, Membership, Role
 from workspaces.models.outgoing import EventDelivery, EventSubscription, OutgoingEvent
 from workspaces.models.tenants import (
+    HOSTED,
     INSTALLATION_ID,
-    ApiKey,
     DirectoryVersion,
     KeyPurpose,
-    Membership,
     Platform,
     RawKey,
-    Role,
     SecretKind,
     Tenant,
     TenantKey,
     TenantSecret,
     TenantStatus,
     TokenCheck,
+    Transport,
     Workspace,
 )
 
 __all__ = [
+    "HOSTED",
     "INSTALLATION_ID",
     "ApiKey",
     "DirectoryVersion",
@@ -39,5 +40,6 @@ __all__ = [
     "TenantSecret",
     "TenantStatus",
     "TokenCheck",
+    "Transport",
     "Workspace",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
@@ -20,6 +19,17 @@ class Platform(models.IntegerChoices):
     """The messaging platforms; the numbers are part of the SQL contract."""
 
     WHATS_APP = 5, "WhatsApp"
+
+
+class Transport(models.TextChoices):
+    """How a workspace's number is reached."""
+
+    CLOUD_API = "CLOUD_API", "Cloud API"
+    LINKED_DEVICE = "LINKED_DEVICE", "Linked device"
+
+
+# Sends over these are made by the process that holds the number's connection, and by no other.
+HOSTED = (Transport.LINKED_DEVICE.value,)
 
 
 class TenantStatus(models.TextChoices):
@@ -154,7 +164,9 @@ class TokenCheck(models.Model):
 
 
 class Workspace(models.Model):
-    """One business phone number of a tenant; ``external_id`` is Meta's phone number id."""
+    """One business phone number of a tenant; ``external_id`` is Meta's phone number id, or one that
+    we made for a linked device.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="workspaces")
@@ -162,7 +174,10 @@ class Workspace(models.Model):
     platform = models.PositiveSmallIntegerField(choices=Platform, default=Platform.WHATS_APP)
     external_id = models.CharField("phone number ID", max_length=64)
     waba_id = models.CharField("WABA ID", max_length=64, blank=True, default="", db_default="")
-    transport = models.CharField(max_length=32, default="CLOUD_API", db_default="CLOUD_API")
+    transport = models.CharField(
+        max_length=32, choices=Transport, default=Transport.CLOUD_API,
+        db_default=Transport.CLOUD_API,
+    )  # fmt: skip
     is_active = models.BooleanField(default=True, db_default=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True, db_default=Now())
@@ -182,55 +197,6 @@ class Workspace(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class ApiKey(models.Model):
-    """A tenant's key to the API: only a digest is kept, the key itself is shown once."""
-
-    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="api_keys")
-    name = models.CharField(max_length=100)
-    prefix = models.CharField(max_length=16)
-    digest = models.BinaryField(max_length=32, unique=True)
-    scopes = ArrayField(models.CharField(max_length=32), default=list)
-    expires_at = models.DateTimeField(null=True, blank=True)
-    revoked_at = models.DateTimeField(null=True, blank=True)
-    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-
-    class Meta:
-        db_table = "api_keys"
-        verbose_name = "API key"
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.prefix}…)"
-
-
-class Role(models.TextChoices):
-    """What a tenant's member may do: ``VIEWER`` reads, ``MANAGER`` also changes and reads Raw."""
-
-    VIEWER = "VIEWER"
-    MANAGER = "MANAGER"
-
-
-class Membership(models.Model):
-    """A Django user's place in a tenant."""
-
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="memberships")
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships"
-    )
-    role = models.CharField(max_length=16, choices=Role, default=Role.VIEWER)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-
-    class Meta:
-        db_table = "memberships"
-        constraints = (
-            models.UniqueConstraint(fields=("tenant", "user"), name="memberships_one_per_tenant"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.user} in {self.tenant}"
 
 
 class DirectoryVersion(models.Model):

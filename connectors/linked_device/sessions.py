@@ -1,0 +1,214 @@
+"""What an operator may ask of a session; its host sees to it. Every verb may be repeated.
+
+Nothing here talks to WhatsApp: wishes are written down, and the host that has the session's store
+acts on them (:mod:`connectors.linked_device.host`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from django.db import transaction
+
+from connectors.linked_device import standing
+from connectors.linked_device.standing import Standing
+from connectors.models import PairBy, SenderSession, SessionState, Wanted
+from workspaces import keys
+from workspaces.envelope import CannotOpen, associated_data
+from workspaces.models import HOSTED, Workspace
+from workspaces.numbering import NotInternational, international
+
+PAIRING_PLACE, NUMBER_PLACE = "sender_sessions.sealed_pairing", "sender_sessions.sealed_pair_number"
+# These end when somebody decided what to do, not by themselves.
+FINAL = frozenset({SessionState.CONFLICT, SessionState.OUTDATED, SessionState.LOGGED_OUT})
+# These end by themselves, at a time that WhatsApp named: to ask sooner makes it later.
+TIMED = frozenset({SessionState.RATE_LIMITED, SessionState.BANNED})
+
+
+class SessionErrorCode(StrEnum):
+    """Why a wish was refused."""
+
+    NOT_FOUND = "NOT_FOUND"
+    NOT_A_LINKED_DEVICE = "NOT_A_LINKED_DEVICE"
+    NOT_PAIRED = "NOT_PAIRED"
+    ALREADY_PAIRED = "ALREADY_PAIRED"
+    INVALID_PHONE = "INVALID_PHONE"
+    RUNNING = "RUNNING"
+    NO_STORE = "NO_STORE"
+
+
+class UnableTo(Exception):
+    """A wish was refused; the message says what to do instead."""
+
+    def __init__(self, code: SessionErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """What a phone needs to link the account now: the text of a QR code, or a code to type."""
+
+    by: PairBy
+    code: str = field(repr=False)
+    expires_at: datetime
+
+
+def of_workspace(*, tenant_id: UUID, workspace_id: UUID) -> SenderSession:
+    """Return the session of a linked device, made when it is first asked for.
+
+    Raises:
+        UnableTo: no such workspace of this tenant, or one of another transport.
+    """
+    workspace = Workspace.objects.filter(tenant_id=tenant_id, pk=workspace_id).first()
+    if workspace is None:
+        raise UnableTo(SessionErrorCode.NOT_FOUND, "There is no such workspace.")
+    if workspace.transport not in HOSTED:
+        raise UnableTo(
+            SessionErrorCode.NOT_A_LINKED_DEVICE,
+            f"The workspace {workspace.name} goes through {workspace.transport}; only linked "
+            "devices have sessions.",
+        )
+    session, _ = SenderSession.objects.get_or_create(
+        workspace=workspace, defaults={"tenant_id": tenant_id}
+    )
+    return session
+
+
+@transaction.atomic
+def start(session_id: UUID, *, now: datetime) -> SenderSession:
+    """Let a paired session run; one that waits for a time that WhatsApp named goes on waiting.
+
+    Raises:
+        UnableTo: no phone is linked.
+    """
+    session = _locked(session_id)
+    if session.paired_at is None:
+        raise UnableTo(
+            SessionErrorCode.NOT_PAIRED, "No phone is linked with this account: pair it first."
+        )
+    is_new = session.wanted == Wanted.STOPPED or session.state in FINAL
+    _update(session_id, wanted=Wanted.RUNNING)
+    if is_new and session.state not in TIMED:
+        _stand(session_id, SessionState.WAITING, "Asked to start.", now)
+    return _fresh(session_id)
+
+
+@transaction.atomic
+def stop(session_id: UUID, *, now: datetime) -> SenderSession:
+    """Let a session end, after the send that is under way; a pairing is given up."""
+    session = _locked(session_id)
+    _update(session_id, wanted=Wanted.STOPPED, pair_by="", sealed_pair_number=None)
+    keeps = session.state in TIMED or session.state in FINAL
+    if not is_held(session, now=now) and not keeps and session.state != SessionState.STOPPED:
+        _stand(session_id, SessionState.STOPPED, "Stopped.", now)
+    return _fresh(session_id)
+
+
+@transaction.atomic
+def restart(session_id: UUID, *, now: datetime) -> SenderSession:
+    """Let a session end after the send that is under way, and start again after the gap.
+
+    Raises:
+        UnableTo: no phone is linked.
+    """
+    start(session_id, now=now)
+    _update(session_id, restart_asked_at=now)
+    return _fresh(session_id)
+
+
+@transaction.atomic
+def pair(
+    session_id: UUID, *, by: PairBy, number: str | None = None, now: datetime
+) -> SenderSession:
+    """Ask for a QR code, or for a pairing code for the phone with ``number`` (international form).
+
+    Asked again while a pairing is under way, nothing changes.
+
+    Raises:
+        UnableTo: a phone is linked already, or the number is not international.
+    """
+    session = _locked(session_id)
+    if session.paired_at is not None:
+        raise UnableTo(
+            SessionErrorCode.ALREADY_PAIRED,
+            "A phone is linked with this account already. To link another one, stop the session "
+            "and clear it first.",
+        )
+    sealed = _sealed_number(session, by, number)
+    if session.pair_by == by and session.wanted == Wanted.RUNNING and by == PairBy.QR:
+        return session
+    _update(session_id, wanted=Wanted.RUNNING, pair_by=by, sealed_pair_number=sealed)
+    if not is_held(session, now=now):
+        _stand(session_id, SessionState.WAITING, "Asked to pair.", now)
+    else:
+        _update(session_id, restart_asked_at=now)
+    return _fresh(session_id)
+
+
+def pairing_of(session: SenderSession, *, now: datetime) -> Pairing | None:
+    """Return what a phone needs to link the account, while it is good."""
+    ends = session.pairing_expires_at
+    if session.sealed_pairing is None or ends is None or ends <= now or not session.pair_by:
+        return None
+    place = associated_data(session.tenant_id, PAIRING_PLACE, session.id)
+    try:
+        code = keys.field_cipher(session.tenant_id).open(bytes(session.sealed_pairing), place)
+    except (CannotOpen, keys.TenantHasNoKeys):
+        return None
+    return Pairing(PairBy(session.pair_by), code.decode(), ends)
+
+
+def number_to_pair(session: SenderSession) -> str | None:
+    """Return the digits of the number that a pairing code is wanted for."""
+    if session.sealed_pair_number is None:
+        return None
+    place = associated_data(session.tenant_id, NUMBER_PLACE, session.id)
+    return keys.field_cipher(session.tenant_id).open(
+        bytes(session.sealed_pair_number), place
+    ).decode()  # fmt: skip
+
+
+def seal_pairing(session: SenderSession, code: str) -> bytes:
+    """Return a QR text or pairing code as it is stored."""
+    place = associated_data(session.tenant_id, PAIRING_PLACE, session.id)
+    return keys.field_cipher(session.tenant_id).seal(code.encode(), place)
+
+
+def is_held(session: SenderSession, *, now: datetime) -> bool:
+    """Tell whether a process holds the session's connection."""
+    lease = getattr(session, "lease", None)
+    return bool(lease and lease.owner and lease.expires_at and lease.expires_at > now)
+
+
+def _sealed_number(session: SenderSession, by: PairBy, number: str | None) -> bytes | None:
+    if by == PairBy.QR:
+        return None
+    try:
+        digits = international(number or "")
+    except NotInternational as error:
+        raise UnableTo(SessionErrorCode.INVALID_PHONE, str(error)) from None
+    place = associated_data(session.tenant_id, NUMBER_PLACE, session.id)
+    return keys.field_cipher(session.tenant_id).seal(digits.encode(), place)
+
+
+def _locked(session_id: UUID) -> SenderSession:
+    found = SenderSession.objects.select_for_update().filter(pk=session_id).first()
+    if found is None:
+        raise UnableTo(SessionErrorCode.NOT_FOUND, "There is no such session.")
+    return found
+
+
+def _fresh(session_id: UUID) -> SenderSession:
+    return SenderSession.objects.get(pk=session_id)
+
+
+def _update(session_id: UUID, **values: object) -> None:
+    SenderSession.objects.filter(pk=session_id).update(**values)
+
+
+def _stand(session_id: UUID, state: SessionState, reason: str, now: datetime) -> None:
+    standing.write(session_id, Standing(state, reason), now=now)

@@ -1,0 +1,67 @@
+"""Who may act for a tenant: API keys and members."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+from django.db.models.functions import Now
+
+from workspaces.ids import uuid7
+from workspaces.models.tenants import Tenant, Workspace
+
+
+class ApiKey(models.Model):
+    """A tenant's key to the API: only a digest is kept, the key itself is shown once.
+
+    One that is bound to a ``workspace`` opens the sender service alone, for that workspace.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="api_keys")
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.CASCADE, null=True, blank=True, related_name="api_keys"
+    )
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=16)
+    digest = models.BinaryField(max_length=32, unique=True)
+    scopes = ArrayField(models.CharField(max_length=32), default=list)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "api_keys"
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+
+class Role(models.TextChoices):
+    """What a tenant's member may do: ``VIEWER`` reads, ``MANAGER`` also changes and reads Raw."""
+
+    VIEWER = "VIEWER"
+    MANAGER = "MANAGER"
+
+
+class Membership(models.Model):
+    """A Django user's place in a tenant."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships"
+    )
+    role = models.CharField(max_length=16, choices=Role, default=Role.VIEWER)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "memberships"
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "user"), name="memberships_one_per_tenant"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.tenant}"
