@@ -113,12 +113,9 @@ def _workspace(tenant: Tenant, visit: _Visit) -> Workspace:
     known = visit.known.phone_number_id if visit.known else ""
     found = workspaces.filter(external_id=known).first() or workspaces.first()
     return found or provisioning.create_workspace(
-        tenant_id=tenant.id, name="Demo", external_id=_meta_id(), waba_id=_meta_id()
-    )
-
-
-def _meta_id() -> str:
-    return str(random.randbelow(9 * 10**14) + 10**14)  # 15 digits, as Meta's ids have
+        tenant_id=tenant.id, name="Demo", external_id=provisioning.made_up_id(),
+        waba_id=provisioning.made_up_id(),
+    )  # fmt: skip
 
 
 def _app_secret(tenant: Tenant, visit: _Visit) -> str:

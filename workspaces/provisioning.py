@@ -14,7 +14,15 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Q, QuerySet
 
 from workspaces import keys
-from workspaces.models import ApiKey, Platform, Tenant, TenantStatus, Workspace
+from workspaces.models import (
+    HOSTED,
+    ApiKey,
+    Platform,
+    Tenant,
+    TenantStatus,
+    Transport,
+    Workspace,
+)
 from workspaces.scopes import check_scopes
 
 # Meta's ids are decimal numbers; nothing longer than 20 digits has been seen.
@@ -31,6 +39,7 @@ class WorkspaceErrorCode(StrEnum):
     INVALID_ID = "INVALID_ID"
     INVALID_NAME = "INVALID_NAME"
     UNSUPPORTED_PLATFORM = "UNSUPPORTED_PLATFORM"
+    UNSUPPORTED_TRANSPORT = "UNSUPPORTED_TRANSPORT"
 
 
 class UnableToCreateWorkspace(Exception):
@@ -43,6 +52,10 @@ class UnableToCreateWorkspace(Exception):
 
 class UnableToCreateTenant(Exception):
     """The slug is taken, or is not lower-case letters, digits and hyphens (1 to 63)."""
+
+
+class ForeignWorkspace(Exception):
+    """An API key was to be bound to a workspace that its tenant does not have."""
 
 
 @transaction.atomic
@@ -73,26 +86,31 @@ def is_uuid(slug: str) -> bool:
 
 
 def create_workspace(
-    *, tenant_id: UUID, name: str, external_id: str, platform: int = Platform.WHATS_APP,
-    waba_id: str = "",
+    *, tenant_id: UUID, name: str, external_id: str = "", platform: int = Platform.WHATS_APP,
+    waba_id: str = "", transport: str = Transport.CLOUD_API,
 ) -> Workspace:  # fmt: skip
     """Create the workspace of one phone number.
+
+    A linked device has no id that Meta gave it: leave ``external_id`` out, and one is made.
 
     Raises:
         UnableToCreateWorkspace: unknown tenant, a number in use, malformed id or name.
     """
-    check_workspace(name=name, external_id=external_id, platform=platform, waba_id=waba_id)
+    check_workspace(
+        name=name, external_id=external_id, platform=platform, waba_id=waba_id, transport=transport
+    )
     tenant = Tenant.objects.filter(pk=tenant_id, status=TenantStatus.ACTIVE).first()
     if tenant is None:
         raise UnableToCreateWorkspace(
             WorkspaceErrorCode.TENANT_NOT_FOUND, "tenantId", "There is no such tenant."
         )
+    external_id = external_id or made_up_id()
     try:
         with transaction.atomic():
             refuse_number_in_use(tenant_id=tenant_id, external_id=external_id, platform=platform)
             return Workspace.objects.create(
                 tenant=tenant, name=name.strip(), platform=platform,
-                external_id=external_id, waba_id=waba_id,
+                external_id=external_id, waba_id=waba_id, transport=transport,
             )  # fmt: skip
     except IntegrityError:
         raise UnableToCreateWorkspace(
@@ -100,6 +118,11 @@ def create_workspace(
             "externalId",
             "This tenant has a workspace with this phone number id already.",
         ) from None
+
+
+def made_up_id() -> str:
+    """Return an id of 15 random digits, in the form of Meta's: it says nothing about a number."""
+    return str(random.randbelow(9 * 10**14) + 10**14)
 
 
 def refuse_number_in_use(*, tenant_id: UUID, external_id: str, platform: int) -> None:
@@ -121,20 +144,44 @@ def refuse_number_in_use(*, tenant_id: UUID, external_id: str, platform: int) ->
         )
 
 
-def check_workspace(*, name: str, external_id: str, platform: int, waba_id: str) -> None:
+def check_workspace(
+    *, name: str, external_id: str, platform: int, waba_id: str,
+    transport: str = Transport.CLOUD_API,
+) -> None:  # fmt: skip
     """Refuse what can be refused without looking at other workspaces.
 
     Raises:
-        UnableToCreateWorkspace: malformed id or name, unknown platform.
+        UnableToCreateWorkspace: malformed id or name, unknown platform or transport.
     """
     if platform not in Platform.values:
         raise UnableToCreateWorkspace(
             WorkspaceErrorCode.UNSUPPORTED_PLATFORM, "platform", "This platform is not supported."
         )
+    if transport not in Transport.values:
+        raise UnableToCreateWorkspace(
+            WorkspaceErrorCode.UNSUPPORTED_TRANSPORT, "transport", "There is no such transport."
+        )
     if not 1 <= len(name.strip()) <= 200 or "\x00" in name:
         raise UnableToCreateWorkspace(
             WorkspaceErrorCode.INVALID_NAME, "name", "A name must have 1 to 200 characters."
         )
+    if transport in HOSTED:
+        _refuse_metas_ids(external_id, waba_id)
+    else:
+        _check_metas_ids(external_id, waba_id)
+
+
+def _refuse_metas_ids(external_id: str, waba_id: str) -> None:
+    # Digits that the caller chose could be the phone number, which is kept nowhere in the clear.
+    for given, field in ((external_id, "externalId"), (waba_id, "wabaId")):
+        if given:
+            raise UnableToCreateWorkspace(
+                WorkspaceErrorCode.INVALID_ID, field,
+                "A linked device has no id of Meta's; leave this out, and an id is made.",
+            )  # fmt: skip
+
+
+def _check_metas_ids(external_id: str, waba_id: str) -> None:
     if not META_ID.fullmatch(external_id):
         raise UnableToCreateWorkspace(
             WorkspaceErrorCode.INVALID_ID,
@@ -148,17 +195,23 @@ def check_workspace(*, name: str, external_id: str, platform: int, waba_id: str)
 
 
 def issue_api_key(
-    *, tenant: Tenant, name: str, scopes: Sequence[str], expires_at: datetime | None = None
-) -> tuple[ApiKey, str]:
+    *, tenant: Tenant, name: str, scopes: Sequence[str], expires_at: datetime | None = None,
+    workspace: Workspace | None = None,
+) -> tuple[ApiKey, str]:  # fmt: skip
     """Create an API key; return its row and the key itself, which is not kept anywhere.
+
+    With a ``workspace`` the key opens the sender service alone, for that workspace.
 
     Raises:
         workspaces.scopes.UnknownScope: a scope that does not exist.
+        ForeignWorkspace: the workspace is another tenant's.
     """
     check_scopes(scopes)
+    if workspace is not None and workspace.tenant_id != tenant.pk:
+        raise ForeignWorkspace("The tenant has no such workspace.")
     clear = KEY_PREFIX + random.token_urlsafe(32)
     row = ApiKey.objects.create(
-        tenant=tenant, name=name, prefix=clear[: len(KEY_PREFIX) + 4],
+        tenant=tenant, workspace=workspace, name=name, prefix=clear[: len(KEY_PREFIX) + 4],
         digest=digest_api_key(clear), scopes=list(scopes), expires_at=expires_at,
     )  # fmt: skip
     return row, clear

@@ -17,9 +17,14 @@ from workspaces.scopes import Scope
 CODE_DESCRIPTIONS = {
     "TENANT_NOT_FOUND": "There is no such tenant, or you may not act for it.",
     "DUPLICATE": "A workspace, yours or another tenant's, has this phone number id already.",
-    "INVALID_ID": "The id is not one of Meta's: 5 to 32 digits.",
+    "INVALID_ID": "Meta's id is missing, is not 5 to 32 digits, or is given for a linked device.",
     "INVALID_NAME": "A name has 1 to 200 characters.",
     "UNSUPPORTED_PLATFORM": "This platform has no connector.",
+    "UNSUPPORTED_TRANSPORT": "There is no such transport.",
+}
+TRANSPORT_DESCRIPTIONS = {
+    "CLOUD_API": "Meta's Cloud API, with a number that is registered there.",
+    "LINKED_DEVICE": "A WhatsApp account that is linked as a device, outside WhatsApp's terms.",
 }
 
 
@@ -27,11 +32,16 @@ def _describe_platform(value: models.Platform | None) -> str:
     return "A messaging platform." if value is None else value.label
 
 
+def _describe_transport(value: models.Transport | None) -> str:
+    return "How a number is reached." if value is None else TRANSPORT_DESCRIPTIONS[value]
+
+
 def _describe_code(value: provisioning.WorkspaceErrorCode | None) -> str:
     return "Why a workspace was not created." if value is None else CODE_DESCRIPTIONS[value]
 
 
 Platform = graphene.Enum.from_enum(models.Platform, description=_describe_platform)
+Transport = graphene.Enum.from_enum(models.Transport, description=_describe_transport)
 WorkspaceErrorCode = graphene.Enum.from_enum(
     provisioning.WorkspaceErrorCode, description=_describe_code
 )
@@ -55,11 +65,14 @@ class Workspace(graphene.ObjectType):
     name = graphene.String(required=True, description="Its name for people.")
     platform = graphene.Field(Platform, required=True, description="The messaging platform.")
     external_id = graphene.String(
-        required=True, description="The platform's id of the number: Meta's phone number id."
+        required=True,
+        description="The platform's id of the number: Meta's phone number id, or for a linked "
+        "device one that SIGMA made.",
     )
     waba_id = graphene.String(
         description="Meta's id of the WhatsApp Business Account, where known."
     )
+    transport = graphene.Field(Transport, required=True, description="How the number is reached.")
     is_active = graphene.Boolean(required=True, description="Whether it may be used.")
     created_at = graphene.DateTime(required=True, description="When it was created.")
 
@@ -106,8 +119,12 @@ class CreateWorkspaceInput(graphene.InputObjectType):
     tenant_id = graphene.ID(required=True, description="Your tenant's UUID.")
     name = graphene.String(required=True, description="A name for people, 1 to 200 characters.")
     platform = graphene.Field(Platform, required=True, description="The messaging platform.")
+    transport = graphene.Field(
+        Transport, description="How the number is reached; CLOUD_API where it is not given."
+    )
     external_id = graphene.String(
-        required=True, description="Meta's phone number id (digits; not the phone number)."
+        description="Meta's phone number id (digits; not the phone number). For a linked device "
+        "it must be left out: SIGMA makes one."
     )
     waba_id = graphene.String(
         description="Meta's id of the WhatsApp Business Account; account-level events need it."
@@ -149,8 +166,9 @@ class CreateWorkspace(graphene.Mutation):
         try:
             workspace = provisioning.create_workspace(
                 tenant_id=_own_tenant(actor, input.tenant_id), name=input.name,
-                platform=input.platform.value, external_id=input.external_id,
+                platform=input.platform.value, external_id=input.get("external_id") or "",
                 waba_id=input.get("waba_id") or "",
+                transport=getattr(input.get("transport"), "value", models.Transport.CLOUD_API),
             )  # fmt: skip
         except UnableToCreateWorkspace as refusal:
             # Not the exception itself: graphql-core raises whatever exception it is given.

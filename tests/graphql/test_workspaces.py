@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 CREATE = """
 mutation Create($input: CreateWorkspaceInput!) {
   createWorkspace(input: $input) {
-    success workspace { id wabaId isActive } errors { code field message }
+    success workspace { id wabaId externalId transport isActive } errors { code field message }
   }
 }
 """
@@ -58,6 +58,16 @@ def test_it_creates_a_workspace_with_its_account(gql: Gql, acme: Cast) -> None:
     assert Workspace.objects.get(pk=payload["workspace"]["id"]).tenant == acme.tenant
 
 
+def test_it_creates_the_workspace_of_a_linked_device(gql: Gql, acme: Cast) -> None:
+    wish = wanted(acme, transport="LINKED_DEVICE")
+    del wish["externalId"]
+
+    made = gql(acme, CREATE, input=wish).data["createWorkspace"]["workspace"]
+
+    assert made["transport"] == "LINKED_DEVICE"
+    assert Workspace.objects.get(pk=made["id"]).external_id == made["externalId"]
+
+
 def test_it_refuses_a_number_of_another_tenant(gql: Gql, acme: Cast, globex: Cast) -> None:
     number = acme.workspace.external_id
     payload = gql(globex, CREATE, input=wanted(globex, externalId=number)).data["createWorkspace"]
@@ -74,6 +84,8 @@ def test_it_refuses_a_number_of_another_tenant(gql: Gql, acme: Cast, globex: Cas
         ({"externalId": "100000000000001"}, "DUPLICATE", "externalId"),
         ({"externalId": "+15550100001"}, "INVALID_ID", "externalId"),
         ({"externalId": ""}, "INVALID_ID", "externalId"),
+        ({"externalId": None}, "INVALID_ID", "externalId"),
+        ({"transport": "LINKED_DEVICE"}, "INVALID_ID", "externalId"),
         ({"externalId": "123\u0000456"}, "INVALID_ID", "externalId"),
         ({"wabaId": "x"}, "INVALID_ID", "wabaId"),
         ({"name": "  "}, "INVALID_NAME", "name"),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.db import connection
 
 from tests.conftest import Cast
 from workspaces import provisioning
-from workspaces.models import Workspace
-from workspaces.provisioning import UnableToCreateTenant, UnableToCreateWorkspace
+from workspaces.models import ApiKey, Transport, Workspace
+from workspaces.provisioning import (
+    ForeignWorkspace,
+    UnableToCreateTenant,
+    UnableToCreateWorkspace,
+)
 from workspaces.scope import tenant_scope
 
 pytestmark = pytest.mark.django_db
@@ -58,3 +64,51 @@ def test_it_lets_no_function_of_the_owner_look_where_the_caller_says(db: None) -
         found = dict(cursor.fetchall())
     path = ["search_path=pg_catalog, public, pg_temp"]
     assert found == {"bump_directory_version": path, "number_in_use": path}
+
+
+def link(cast: Cast, **given: str) -> Workspace:
+    """Create the workspace of a linked device."""
+    return provisioning.create_workspace(
+        tenant_id=cast.tenant.id, name="Linked", transport=Transport.LINKED_DEVICE, **given
+    )
+
+
+def test_it_makes_the_id_of_a_linked_device(acme: Cast) -> None:
+    first, second = link(acme), link(acme)
+
+    assert first.external_id != second.external_id
+    assert re.fullmatch("[1-9][0-9]{14}", first.external_id)
+    assert (first.transport, first.waba_id) == ("LINKED_DEVICE", "")
+
+
+@pytest.mark.parametrize("given", ["27711558396", "300000000000003", "x"])
+def test_it_takes_no_id_of_a_linked_device_from_outside(acme: Cast, given: str) -> None:
+    with pytest.raises(UnableToCreateWorkspace, match="leave this out") as refusal:
+        link(acme, external_id=given)
+
+    assert (refusal.value.code, refusal.value.field) == ("INVALID_ID", "externalId")
+    assert acme.tenant.workspaces.count() == 1
+
+
+def test_it_insists_on_metas_id_for_the_cloud_api(acme: Cast) -> None:
+    with pytest.raises(UnableToCreateWorkspace, match="digits that Meta shows"):
+        create(acme, "")
+
+
+def test_it_refuses_a_transport_that_nobody_made(acme: Cast) -> None:
+    with pytest.raises(UnableToCreateWorkspace) as refusal:
+        provisioning.create_workspace(tenant_id=acme.tenant.id, name="New", transport="PIGEON")
+
+    assert (refusal.value.code, refusal.value.field) == ("UNSUPPORTED_TRANSPORT", "transport")
+
+
+def test_it_binds_a_key_to_a_workspace_of_its_tenant_only(acme: Cast, globex: Cast) -> None:
+    def issue(cast: Cast) -> ApiKey:
+        key, _ = provisioning.issue_api_key(
+            tenant=acme.tenant, name="bound", scopes=["messages:send"], workspace=cast.workspace
+        )
+        return key
+
+    assert issue(acme).workspace_id == acme.workspace.pk
+    with pytest.raises(ForeignWorkspace):
+        issue(globex)
