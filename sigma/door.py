@@ -23,7 +23,7 @@ class AlreadyRunning(UnableToStart):
 
 
 class NotHealthy(UnableToStart):
-    """The web server started but does not say that it is healthy."""
+    """A server started but does not answer, or does not say that it is healthy."""
 
 
 async def until_healthy(port: int) -> None:
@@ -34,7 +34,7 @@ async def until_healthy(port: int) -> None:
     """
     try:
         async with asyncio.timeout(WEB_SECONDS):
-            while not await _health(port):
+            while b" 200 " not in await _status(port, "/healthz"):
                 await asyncio.sleep(0.1)
     except TimeoutError:
         raise NotHealthy(
@@ -42,15 +42,31 @@ async def until_healthy(port: int) -> None:
         ) from None
 
 
-async def _health(port: int) -> bool:
+async def until_answering(port: int, path: str) -> None:
+    """Wait until a server on this machine answers anything, be it that it is not well.
+
+    Raises:
+        NotHealthy: it never did.
+    """
+    try:
+        async with asyncio.timeout(WEB_SECONDS):
+            while not await _status(port, path):
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise NotHealthy(f"Nothing answers on port {port} after {WEB_SECONDS:.0f} s.") from None
+
+
+async def _status(port: int, path: str) -> bytes:
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        writer.write(
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+        )
         status = await reader.readline()
         writer.close()
     except OSError:
-        return False
-    return b" 200 " in status
+        return b""
+    return status
 
 
 @contextmanager
@@ -66,8 +82,14 @@ def only_one(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """Listen from the start: the port is ours before anything else is done, and stays so."""
+def listening(host: str, port: int, *, variable: str = "PORT") -> Iterator[socket.socket]:
+    """Listen from the start: the port is ours before anything else is done, and stays so.
+
+    ``variable`` is make's name for the port, for whoever has to choose another.
+
+    Raises:
+        PortTaken: another program has it.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -78,7 +100,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
             listener.bind((host, port))
         except OSError as error:
             raise PortTaken(
-                f"Port {port} on {host}: {error.strerror}. Choose another: make up PORT={port + 1}"
+                f"Port {port} on {host}: {error.strerror}. "
+                f"Choose another: make up {variable}={port + 1}"
             ) from None
         listener.listen(2048)
         yield listener

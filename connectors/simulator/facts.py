@@ -8,7 +8,7 @@ from pathlib import Path
 
 from connectors.simulator.updates import Business
 from workspaces import demo_facts, directory
-from workspaces.models import Workspace
+from workspaces.models import HOSTED, Workspace
 
 
 class NobodyToWriteTo(Exception):
@@ -47,7 +47,11 @@ def of_tenant(tenant: str, *, base_url: str, now: datetime) -> Facts:
     route = directory.load(now).find(tenant)
     if route is None or not route.app_secrets:
         raise NobodyToWriteTo(f"There is no tenant {tenant!r}, or it has no app secret.")
-    workspace = Workspace.objects.filter(tenant_id=route.tenant_id, is_active=True).first()
+    workspace = (
+        Workspace.objects.filter(tenant_id=route.tenant_id, is_active=True)
+        .exclude(transport__in=HOSTED)
+        .first()
+    )
     if workspace is None:
         raise NobodyToWriteTo(f"The tenant {tenant!r} has no active workspace.")
     business = Business(workspace.waba_id or "102290129340398", workspace.external_id)

@@ -13,7 +13,7 @@ from rich.table import Table
 from messaging import number_sync, numbers
 from workspaces.channel_errors import ChannelError
 from workspaces.keys import TenantHasNoKeys
-from workspaces.models import Tenant, TenantStatus, Workspace
+from workspaces.models import HOSTED, Tenant, TenantStatus, Workspace
 
 
 class Command(BaseCommand):
@@ -53,7 +53,9 @@ class Command(BaseCommand):
 def _workspaces(slug: str) -> list[Workspace]:
     if slug and not Tenant.objects.filter(slug=slug).exists():
         raise CommandError(f"There is no tenant with the slug {slug!r}.")
-    rows = Workspace.objects.filter(is_active=True, tenant__status=TenantStatus.ACTIVE)
+    rows = Workspace.objects.filter(is_active=True, tenant__status=TenantStatus.ACTIVE).exclude(
+        transport__in=HOSTED
+    )
     if slug:
         rows = rows.filter(tenant__slug=slug)
     return list(rows.select_related("tenant").order_by("tenant__slug", "name"))

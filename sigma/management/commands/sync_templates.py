@@ -10,7 +10,7 @@ from django.utils import timezone
 from templates_wa.sync import describe, sync
 from workspaces.channel_errors import ChannelError
 from workspaces.lookup import NoSuchTenant, find_tenant
-from workspaces.models import TenantStatus, Workspace
+from workspaces.models import HOSTED, TenantStatus, Workspace
 
 
 class Command(BaseCommand):
@@ -24,7 +24,9 @@ class Command(BaseCommand):
 
     def handle(self, *, tenant: str | None, **_: object) -> None:
         """Sync one account after the other."""
-        rows = Workspace.objects.filter(is_active=True, tenant__status=TenantStatus.ACTIVE)
+        rows = Workspace.objects.filter(is_active=True, tenant__status=TenantStatus.ACTIVE).exclude(
+            transport__in=HOSTED
+        )
         if tenant is not None:
             try:
                 rows = rows.filter(tenant=find_tenant(tenant))
