@@ -12,6 +12,7 @@ from uuid import UUID
 from messaging.models import NumberState
 from workspaces import keys
 from workspaces.envelope import CannotOpen, associated_data
+from workspaces.masking import mask_number
 
 PLACE = "number_states.sealed_number"
 # Meta, "Throughput": 80 messages a second unless told otherwise, 20 while the number is also on the
@@ -72,5 +73,4 @@ def number_of(state: NumberState | None) -> str | None:
 
 def masked(state: NumberState | None) -> str:
     """Return a business number as people see it, such as ``+27XXXXXXXXX``; empty: not told."""
-    digits = number_of(state)
-    return f"+{digits[:2]}{'X' * (len(digits) - 2)}" if digits else ""
+    return mask_number(number_of(state) or "")

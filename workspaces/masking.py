@@ -31,6 +31,11 @@ def mask(text: str) -> str:
     return _PHONE_LIKE.sub(_unless_date, _WAMID.sub(MASK, text))
 
 
+def mask_number(digits: str) -> str:
+    """Return a number's digits as people see it, such as ``+27XXXXXXXXX``; empty: not known."""
+    return f"+{digits[:2]}{'X' * (len(digits) - 2)}" if digits else ""
+
+
 def conceal(text: str, own: str | None) -> str:
     """Replace message ids, international numbers, and ``own`` (digits) in any way of writing it."""
     text = _INTERNATIONAL.sub(MASK, _WAMID.sub(MASK, text))
