@@ -38,8 +38,9 @@ class PrivateRotatingFile(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         """Say once that lines are lost, and begin with a fresh file: disks become free again."""
         with suppress(OSError, ValueError):
-            self.stream.close()
-        self.stream = None  # type: ignore[assignment] # opened again by the next line
+            if self.stream is not None:
+                self.stream.close()
+        self.stream = None  # opened again by the next line
         if not self.has_complained:
             self.has_complained = True
             _complain(Path(self.baseFilename))
