@@ -38,6 +38,8 @@ class SessionErrorCode(StrEnum):
     INVALID_PHONE = "INVALID_PHONE"
     RUNNING = "RUNNING"
     NO_STORE = "NO_STORE"
+    BAD_STORE = "BAD_STORE"
+    BAD_BACKUP = "BAD_BACKUP"
 
 
 class UnableTo(Exception):
