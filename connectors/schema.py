@@ -1,10 +1,11 @@
-"""GraphQL: the ledger of what was accepted and where it ended."""
+"""GraphQL: the ledger of what was accepted and where it ended, events, and linked devices."""
 
 from __future__ import annotations
 
 import graphene
 from graphql import GraphQLResolveInfo
 
+from connectors.linked_device import schema as linked_device
 from connectors.outgoing import schema as outgoing
 from connectors.webhooks.ledger import Ledger as LedgerRow
 from connectors.webhooks.ledger import read as read_ledger
@@ -50,8 +51,8 @@ class Ledger(graphene.ObjectType):
     )
 
 
-class Query(outgoing.Query):
-    """What can be read about callbacks and events."""
+class Query(outgoing.Query, linked_device.Query):
+    """What can be read about callbacks, events and linked devices."""
 
     ledger = graphene.Field(Ledger, description="Your tenant's ledger; needs ledger:read.")
 
@@ -63,5 +64,5 @@ class Query(outgoing.Query):
         return read_ledger(actor.tenant_id)
 
 
-class Mutation(outgoing.Mutation):
-    """What can be changed about events."""
+class Mutation(outgoing.Mutation, linked_device.Mutation):
+    """What can be changed about events and linked devices."""

@@ -31,6 +31,8 @@ WEIGHTS = {
     "conversations": 10,
     "counts": 50,
     "etaSeconds": 50,
+    "health": 50,
+    "qrSvg": 20,
     "ledger": 100,
     "raw": 4,
     "wamid": 1,

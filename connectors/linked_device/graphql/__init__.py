@@ -1,0 +1,1 @@
+"""GraphQL of linked devices, in parts; connectors/linked_device/schema.py puts them together."""

@@ -1,0 +1,97 @@
+"""What may be known of linked devices' sessions: the same for the API and for the admin.
+
+A workspace that nobody asked anything of yet has a session as well, which was never started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from connectors.linked_device import health
+from connectors.models import SenderSession, SessionState
+from messaging import numbers
+from workspaces.models import HOSTED, Workspace
+
+# Where a session is until somebody does something about it.
+NEEDS_SOMEBODY = (
+    SessionState.CONFLICT,
+    SessionState.LOGGED_OUT,
+    SessionState.BANNED,
+    SessionState.OUTDATED,
+    SessionState.FAILED,
+)
+PAIR, START, NO_HOST = "Pair a phone.", "Start it.", "See that a session host runs on its machine."
+REMEDIES: Mapping[str, str] = MappingProxyType(
+    {
+        SessionState.STOPPED: START,
+        SessionState.PAIRING: "Scan the QR code with the phone, or type the code into it.",
+        SessionState.CONFLICT: "Find and stop the other program that has this account, then start.",
+        SessionState.RATE_LIMITED: "Wait; it goes on by itself.",
+        SessionState.BANNED: "Wait; it goes on by itself. Then send less.",
+        SessionState.LOGGED_OUT: PAIR,
+        SessionState.OUTDATED: "Update the software, then start.",
+        SessionState.FAILED: "It starts again by itself; if it goes on, read the sender's log.",
+    }
+)
+MAKE_MISSING = """
+INSERT INTO sender_sessions (tenant_id, workspace_id)
+SELECT w.tenant_id, w.id FROM workspaces w
+WHERE w.transport = ANY(%s) AND NOT EXISTS (
+    SELECT FROM sender_sessions s WHERE s.workspace_id = w.id
+) ON CONFLICT DO NOTHING
+"""
+
+
+def make_missing() -> None:
+    """Give every linked device its row, so that lists have them all."""
+    with connection.cursor() as cursor:
+        cursor.execute(MAKE_MISSING, [list(HOSTED)])
+
+
+def of_tenant(tenant_id: UUID) -> list[SenderSession]:
+    """Return the sessions of a tenant's linked devices, by the names of their workspaces."""
+    return [_session_of(each) for each in _linked(tenant_id).order_by("name", "id")]
+
+
+def find(*, tenant_id: UUID, workspace_id: UUID) -> SenderSession | None:
+    """Return the session of a linked device; ``None``: the tenant has no such linked device."""
+    workspace = _linked(tenant_id).filter(pk=workspace_id).first()
+    return _session_of(workspace) if workspace else None
+
+
+def remedy(session: SenderSession, *, now: datetime) -> str:
+    """Return what somebody should do next; empty: nothing."""
+    if health.is_unattended(session, now=now):
+        return NO_HOST
+    if session.state == SessionState.STOPPED and session.paired_at is None:
+        return PAIR
+    return REMEDIES.get(session.state, "")
+
+
+def phone(session: SenderSession, *, in_clear: bool = False) -> str:
+    """Return the account's number, masked unless ``in_clear``; empty: not known."""
+    state = getattr(session.workspace, "number", None)
+    if not in_clear:
+        return numbers.masked(state)
+    digits = numbers.number_of(state)
+    return f"+{digits}" if digits else ""
+
+
+def _linked(tenant_id: UUID) -> QuerySet[Workspace]:
+    rows = Workspace.objects.filter(tenant_id=tenant_id, transport__in=HOSTED)
+    return rows.select_related("number", "sender_session", "sender_session__lease")
+
+
+def _session_of(workspace: Workspace) -> SenderSession:
+    found = getattr(workspace, "sender_session", None)
+    if isinstance(found, SenderSession):
+        return found
+    return SenderSession(
+        workspace=workspace, tenant_id=workspace.tenant_id, since=workspace.created_at
+    )
