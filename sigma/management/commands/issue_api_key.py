@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from datetime import timedelta
+from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from workspaces import provisioning
 from workspaces.lookup import NoSuchTenant, find_tenant
+from workspaces.models import Tenant, Workspace
 from workspaces.scopes import Scope
+
+# What a key for the sender service may do unless told otherwise.
+SENDER_SCOPES = (Scope.MESSAGES_SEND, Scope.MESSAGES_READ)
 
 
 class Command(BaseCommand):
@@ -26,11 +31,16 @@ class Command(BaseCommand):
         parser.add_argument(
             "--scope", action="append", choices=scopes, help="may be repeated; default: all"
         )
+        parser.add_argument(
+            "--workspace", type=UUID,
+            help="bind it to this workspace: it then opens the sender service, and nothing else",
+        )  # fmt: skip
         parser.add_argument("--days", type=int, help="days until it expires; default: never")
 
     def handle(
-        self, *, tenant: str, name: str, scope: list[str] | None, days: int | None, **_: object
-    ) -> None:
+        self, *, tenant: str, name: str, scope: list[str] | None, workspace: UUID | None,
+        days: int | None, **_: object,
+    ) -> None:  # fmt: skip
         """Print the key."""
         if days is not None and days < 1:
             raise CommandError("--days must be at least 1.")
@@ -38,11 +48,22 @@ class Command(BaseCommand):
             owner = find_tenant(tenant)
         except NoSuchTenant as error:
             raise CommandError(str(error)) from error
+        bound = self._workspace(owner, workspace)
         row, clear = provisioning.issue_api_key(
             tenant=owner,
             name=name,
-            scopes=scope or sorted(Scope),
+            workspace=bound,
+            scopes=scope or sorted(SENDER_SCOPES if bound else Scope),
             expires_at=timezone.now() + timedelta(days=days) if days else None,
         )
-        self.stderr.write(f"Key of {owner.slug}, shown this once; it may: {', '.join(row.scopes)}")
+        whose = f"{owner.slug}, for the workspace {bound.name}" if bound else owner.slug
+        self.stderr.write(f"Key of {whose}, shown this once; it may: {', '.join(row.scopes)}")
         self.stdout.write(clear)
+
+    def _workspace(self, owner: Tenant, wanted: UUID | None) -> Workspace | None:
+        if wanted is None:
+            return None
+        found = Workspace.objects.filter(tenant=owner, pk=wanted).first()
+        if found is None:
+            raise CommandError(f"{owner.slug} has no workspace {wanted}.")
+        return found
