@@ -60,6 +60,10 @@ class Digester:
         """Digest a group id; old ones begin with the founder's number."""
         return self._digest("group:" + group_id)
 
+    def device(self, external_id: str) -> str:
+        """Sign what a linked device tells: only who holds the salt can have made it."""
+        return "device:" + self._digest("device:" + external_id)
+
     def _digest(self, value: str) -> str:
         return hmac.digest(self._salt, value.encode("utf-8", "replace"), "sha256").hex()
 

@@ -20,13 +20,24 @@ from connectors.cloud_api.preferences import read_preference
 from connectors.cloud_api.receipts import read_status
 from connectors.cloud_api.template_changes import read_template_change
 from connectors.cloud_api.unhandled import read_malformed, read_unhandled, read_unhandled_value
-from connectors.cloud_api.updates import WHOLE, Event, Path, Update, counted
+from connectors.cloud_api.updates import (
+    CLOUD_API,
+    LINKED_DEVICE,
+    WHOLE,
+    Event,
+    Path,
+    Update,
+    counted,
+)
 from connectors.cloud_api.walking import SECTIONS, lists, nested
 from workspaces.masking import word
 
-__all__ = ["Isolator", "NotAnEnvelope", "Path", "Update", "isolate", "message_json", "parse"]
+__all__ = [
+    "LINKED_DEVICE", "Isolator", "NotAnEnvelope", "Path", "Update", "isolate", "message_json",
+    "parse",
+]  # fmt: skip
 
-OURS = "whatsapp_business_account"
+OURS = frozenset((CLOUD_API, LINKED_DEVICE))
 
 Reader = Callable[[Frame, Any, Path], tuple[Event, ...]]
 
@@ -43,7 +54,7 @@ def parse(body: bytes, received_at: datetime) -> list[Update]:
     envelope = decode(body)
     if "entry" in envelope.dropped:
         return [_problem(Path(WHOLE, WHOLE, "entry", WHOLE))]
-    source = Source(body, received_at, envelope.object or OURS)
+    source = Source(body, received_at, envelope.object or CLOUD_API)
     updates: list[Update] = []
     for index, entry in enumerate(envelope.entry or ()):
         if entry is None:
@@ -70,7 +81,7 @@ def _read_entry(source: Source, entry: Entry, position: int, updates: list[Updat
 def _read_change(frame: Frame, whole: Path, updates: list[Update]) -> None:
     before = len(updates)
     value = frame.value
-    if frame.field not in _WITHOUT_LISTS and frame.source.object == OURS:
+    if frame.field not in _WITHOUT_LISTS and frame.source.object in OURS:
         for section, items in lists(value):
             reader = _READERS.get((frame.field, section), read_unhandled)
             for index, item in enumerate(items):
@@ -101,11 +112,12 @@ def _update(frame: Frame, path: Path, reader: Reader, element: Any) -> Update:
                 events += _left_out(frame, element.dropped)
         except Exception as error:
             problem = f"{type(error).__name__}: the update could not be read"
-    return Update(path, frame.field, frame.waba_id, frame.phone_number_id, events, problem)
+    number, kind = frame.phone_number_id, frame.source.object
+    return Update(path, frame.field, frame.waba_id, number, events, problem, kind)
 
 
 def _read_value(frame: Frame, value: Value, _path: Path) -> tuple[Event, ...]:
-    if frame.source.object != OURS:
+    if frame.source.object not in OURS:
         return (counted(frame.field, f"object:{word(frame.source.object)}"),)
     template = read_template_change(frame)
     return (template,) if template is not None else read_unhandled_value(frame, value)

@@ -21,6 +21,8 @@ Event = (
     MessageEvent | StatusUpdate | IdentityChange | MarketingPreference | TemplateEvent | Unhandled
 )
 
+# The objects of envelopes: Meta's, and that of a linked device of ours in the same shape.
+CLOUD_API, LINKED_DEVICE = "whatsapp_business_account", "linked_device"
 # Stands for "the thing as a whole" where an element's position is expected.
 WHOLE = -1
 _END_OF_TIME = 253_402_300_800
@@ -46,6 +48,7 @@ class Update:
     """One update of a callback and what it means; ``problem`` says why it could not be read.
 
     ``waba_id`` and ``phone_number_id`` are what Meta says, for routing; never trusted by itself.
+    ``object`` is what the envelope is about, as it says.
     """
 
     path: Path
@@ -54,6 +57,7 @@ class Update:
     phone_number_id: str | None
     events: tuple[Event, ...]
     problem: str | None = None
+    object: str = CLOUD_API
 
 
 def counted(field: str, kind: str) -> Unhandled:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from hmac import compare_digest
 from uuid import UUID
 
-from connectors.cloud_api.parsing import Update
+from connectors.cloud_api.parsing import LINKED_DEVICE, Update
 from messaging.events import IdentityChange, MarketingPreference, MessageEvent, StatusUpdate
 from templates_wa.events import TemplateEvent
-from workspaces.models import Workspace
+from workspaces.identity import digester
+from workspaces.models import HOSTED, Workspace
 
 NEEDS_NUMBER = (MessageEvent, StatusUpdate, IdentityChange, MarketingPreference)
 WABA_ID = re.compile("(?!0$)[0-9]{1,64}")
@@ -39,7 +41,7 @@ class Numbers:
         """
         pairs = list(updates)
         tenants = {tenant_id for tenant_id, _ in pairs}
-        fields = ("id", "tenant_id", "external_id", "waba_id")
+        fields = ("id", "tenant_id", "external_id", "waba_id", "transport")
         numbers = cls(Workspace.objects.filter(tenant_id__in=tenants, is_active=True).only(*fields))
         numbers._notice(pairs)
         return numbers
@@ -51,8 +53,11 @@ class Numbers:
     def refusal(self, tenant_id: UUID, update: Update) -> str | None:
         """Return why an update is not the tenant's, or ``None`` if it is."""
         if update.phone_number_id:
-            if (tenant_id, update.phone_number_id) not in self._by_number:
+            workspace = self._by_number.get((tenant_id, update.phone_number_id))
+            if workspace is None:
                 return "No active workspace of this tenant has this phone number id."
+            if not _came_its_way(workspace, update):
+                return "This phone number's updates come another way."
         elif any(isinstance(event, NEEDS_NUMBER) for event in update.events):
             return "The update names no phone number id."
         for event in update.events:
@@ -75,6 +80,7 @@ class Numbers:
             for tenant_id, update in updates
             if (workspace := self._by_number.get((tenant_id, update.phone_number_id or "")))
             and not workspace.waba_id
+            and workspace.transport not in HOSTED
             and WABA_ID.fullmatch(update.waba_id)
         ]
         owners = _owners({waba_id for _, waba_id in news})
@@ -83,6 +89,18 @@ class Numbers:
                 owners[waba_id].add(workspace.tenant_id)
                 workspace.waba_id = self._learned[workspace.pk] = waba_id
                 self._wabas.add((workspace.tenant_id, waba_id))
+
+
+def _came_its_way(workspace: Workspace, update: Update) -> bool:
+    """Whether an update came from the linked device or, for other numbers, did not say so. Whoever
+    may sign callbacks does not know what a device's envelopes are signed with.
+    """
+    if update.object != LINKED_DEVICE:
+        return workspace.transport not in HOSTED
+    if workspace.transport not in HOSTED:
+        return False
+    expected = digester(workspace.tenant_id).device(workspace.external_id)
+    return compare_digest(update.waba_id.encode(), expected.encode())
 
 
 def _owners(waba_ids: set[str]) -> dict[str, set[UUID]]:

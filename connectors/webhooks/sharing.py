@@ -8,17 +8,12 @@ own key and owed anew, so that one tenant's Raw never holds another's words.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import connection
-
 from connectors.cloud_api.parsing import Path, Update
-from connectors.models import DeadKind, WebhookDelivery, WebhookPending
+from connectors.models import DeadKind, WebhookDelivery
+from connectors.webhooks.filing import Parcel, file
 from connectors.webhooks.outcomes import Callback, Outcome
-from connectors.webhooks.raw import BLOCK, BODY
-from workspaces import keys
-from workspaces.envelope import associated_data
 from workspaces.models import INSTALLATION_ID, TenantStatus, Workspace
 
 NOBODY = "No tenant has this phone number or WhatsApp Business Account."
@@ -27,15 +22,6 @@ SEVERAL = "Several tenants claim this phone number or WhatsApp Business Account.
 BROAD = ("envelope", "entry", "changes")
 
 Owners = dict[str, set[UUID]]
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A tenant's part of a callback."""
-
-    tenant_id: UUID
-    callback: Callback
-    body: bytes
 
 
 def is_shared(callback: Callback) -> bool:
@@ -48,7 +34,7 @@ def hand_out(entries: Sequence[tuple[Callback, list[Update]]], outcome: Outcome)
     if not entries:
         return
     numbers, wabas = _owners([update for _, updates in entries for update in updates])
-    shares: list[Share] = []
+    parcels: list[Parcel] = []
     for callback, updates in entries:
         parts: dict[UUID, list[Update]] = {}
         for update in updates:
@@ -62,9 +48,9 @@ def hand_out(entries: Sequence[tuple[Callback, list[Update]]], outcome: Outcome)
         for tenant_id, part in sorted(parts.items()):
             whole = len(part) == len(updates)
             body = callback.body if whole else callback.isolate(_changes(part))
-            shares.append(Share(tenant_id, callback, body))
+            parcels.append(Parcel(tenant_id, callback.received_at, body))
             outcome.tallies[INSTALLATION_ID].processed += len(part)
-    _file(shares)
+    file(parcels)
     removed = _remove([callback for callback, _ in entries])
     outcome.tallies[INSTALLATION_ID].purged_callbacks += removed
 
@@ -95,45 +81,6 @@ def _tenants_by(pairs: Iterable[tuple[str, UUID]]) -> Owners:
     for key, tenant_id in pairs:
         owners.setdefault(key, set()).add(tenant_id)
     return owners
-
-
-def _file(shares: Sequence[Share]) -> None:
-    ids = _take_ids(len(shares))
-    pairs = list(zip(ids, shares, strict=True))
-    WebhookDelivery.objects.bulk_create(_delivery(*pair) for pair in pairs)
-    WebhookPending.objects.bulk_create(
-        WebhookPending(
-            delivery_id=delivery_id,
-            received_at=share.callback.received_at,
-            tenant_id=share.tenant_id,
-            size=len(share.body),
-        )
-        for delivery_id, share in pairs
-    )
-
-
-def _delivery(delivery_id: int, share: Share) -> WebhookDelivery:
-    received_at = share.callback.received_at
-    cipher = keys.day_cipher(share.tenant_id, received_at.date())
-    return WebhookDelivery(
-        id=delivery_id,
-        received_at=received_at,
-        tenant_id=share.tenant_id,
-        size=len(share.body),
-        digest=b"",
-        body=cipher.seal(share.body, associated_data(share.tenant_id, BODY, delivery_id)),
-    )
-
-
-def _take_ids(count: int) -> list[int]:
-    """Return ``count`` ids of as few blocks as will do."""
-    blocks = -(-count // BLOCK)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT nextval('webhook_delivery_blocks') FROM generate_series(1, %s)", [blocks]
-        )
-        starts = [start for (start,) in cursor.fetchall()]
-    return [number for start in starts for number in range(start, start + BLOCK)][:count]
 
 
 def _remove(callbacks: Sequence[Callback]) -> int:
