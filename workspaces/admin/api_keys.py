@@ -23,17 +23,19 @@ class ApiKeyAdmin(ScopedAdmin):
     """API keys. A key cannot be changed: issue another and revoke the old one."""
 
     form = ApiKeyForm
-    list_display = ("name", "tenant", "prefix", "state", "allowed", "last_used_at", "created_at")
+    list_display = (
+        "name", "tenant", "workspace", "prefix", "state", "allowed", "last_used_at", "created_at",
+    )  # fmt: skip
     list_filter = (TenantFilter,)
-    list_select_related = ("tenant",)
+    list_select_related = ("tenant", "workspace")
     search_fields = ("name", "prefix")
     ordering = ("-created_at",)
-    autocomplete_fields = ("tenant",)
+    autocomplete_fields = ("tenant", "workspace")
     actions = ("revoke",)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Ask for the least; show the rest once there is a key."""
-        asked = ("tenant", "name", "scopes", "expires_at")
+        asked = ("tenant", "name", "workspace", "scopes", "expires_at")
         return (*asked, "prefix", "state", "last_used_at", "revoked_at") if obj else asked
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -81,8 +83,9 @@ class ApiKeyAdmin(ScopedAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Issue the key; its clear form lives until the answer is written."""
         made, clear = provisioning.issue_api_key(
-            tenant=obj.tenant, name=obj.name, scopes=obj.scopes, expires_at=obj.expires_at
-        )
+            tenant=obj.tenant, name=obj.name, scopes=obj.scopes, expires_at=obj.expires_at,
+            workspace=obj.workspace,
+        )  # fmt: skip
         adopt(obj, made)
         obj.clear = clear
 

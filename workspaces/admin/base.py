@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 
 from workspaces import staff
-from workspaces.models import Tenant
+from workspaces.models import Tenant, Workspace
 
 if TYPE_CHECKING:
     AnyPaginator = Paginator[Any]
@@ -69,9 +69,12 @@ class ScopedAdmin(UnfoldAdmin):
     def formfield_for_foreignkey(
         self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> ModelChoiceField[Any] | None:
-        """Offer, and accept, only tenants that this user manages."""
+        """Offer, and accept, only tenants that this user manages, and their workspaces."""
+        managed = staff.tenants_managed_by(request.user)
         if db_field.related_model is Tenant:
-            kwargs["queryset"] = staff.tenants_managed_by(request.user)
+            kwargs["queryset"] = managed
+        if db_field.related_model is Workspace:
+            kwargs["queryset"] = Workspace.objects.filter(tenant__in=managed)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def has_module_permission(self, request: HttpRequest) -> bool:

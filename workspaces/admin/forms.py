@@ -8,7 +8,15 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from workspaces import provisioning, secrets
-from workspaces.models import ApiKey, Tenant, TenantSecret, TenantStatus, Workspace
+from workspaces.models import (
+    HOSTED,
+    ApiKey,
+    Tenant,
+    TenantSecret,
+    TenantStatus,
+    Transport,
+    Workspace,
+)
 from workspaces.provisioning import UnableToCreateWorkspace
 from workspaces.scopes import Scope
 from workspaces.tokens import UnusableToken
@@ -113,35 +121,58 @@ class SecretForm(SecretModelForm):
 
 
 class WorkspaceForm(WorkspaceModelForm):
-    """A workspace, under the rules of ``provisioning``."""
+    """A workspace, under the rules of ``provisioning``. It keeps its transport: messages and a
+    linked account hang on it.
+    """
 
     class Meta:
         model = Workspace
-        fields = ("tenant", "name", "external_id", "waba_id", "is_active")
+        fields = ("tenant", "name", "transport", "external_id", "waba_id", "is_active")
         help_texts = {  # noqa: RUF012
-            "external_id": "The digits Meta shows as “Phone number ID”, not the phone number.",
+            "transport": "How the number is reached; it stays. A linked device is a WhatsApp "
+            "account that you link like WhatsApp Web, which is outside WhatsApp's terms and may "
+            "get the number banned.",
+            "external_id": "The digits Meta shows as “Phone number ID”, not the phone number. For "
+            "a linked device leave it empty: an ID is made.",
             "waba_id": "The WhatsApp Business Account ID; template events are assigned by it.",
             "is_active": "Updates for an inactive workspace go to quarantine.",
         }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Whether they may be empty depends on the transport; the domain says.
+        for name in ("transport", "external_id"):
+            if name in self.fields:
+                self.fields[name].required = False
+
+    def clean_transport(self) -> str:
+        """Return the usual one where none is chosen."""
+        return str(self.cleaned_data["transport"] or Transport.CLOUD_API)
 
     def clean(self) -> dict[str, Any]:
         """Refuse malformed ids, and a number that somebody has already."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if self.errors:
             return cleaned
+        if not self.instance._state.adding and self.instance.transport in HOSTED:
+            return cleaned  # its id is ours, and is not in this form
         try:
-            provisioning.check_workspace(
-                name=cleaned["name"],
-                external_id=cleaned["external_id"],
-                platform=self.instance.platform,
-                waba_id=cleaned["waba_id"],
-            )
-            self._refuse_number_in_use(cleaned)
+            self._check(cleaned)
         except UnableToCreateWorkspace as error:
             self.add_error(WORKSPACE_FIELDS.get(error.field), error.message)
         else:
             self._refuse_duplicate(cleaned)
         return cleaned
+
+    def _check(self, cleaned: dict[str, Any]) -> None:
+        provisioning.check_workspace(
+            name=cleaned["name"],
+            external_id=cleaned["external_id"],
+            platform=self.instance.platform,
+            waba_id=cleaned["waba_id"],
+            transport=cleaned.get("transport") or self.instance.transport,
+        )
+        self._refuse_number_in_use(cleaned)
 
     def _refuse_number_in_use(self, cleaned: dict[str, Any]) -> None:
         tenant = cleaned.get("tenant") or self.instance.tenant
@@ -173,5 +204,18 @@ class ApiKeyForm(ApiKeyModelForm):
 
     class Meta:
         model = ApiKey
-        fields = ("tenant", "name", "scopes", "expires_at")
-        help_texts = {"name": "Who uses it, for example “CRM”."}  # noqa: RUF012
+        fields = ("tenant", "name", "workspace", "scopes", "expires_at")
+        help_texts = {  # noqa: RUF012
+            "name": "Who uses it, for example “CRM”.",
+            "workspace": "Empty for a key to the whole API. With a workspace the key opens the "
+            "sender service only, for this workspace: messages:send lets it send, messages:read "
+            "ask what became of a message, numbers:read see the own number in the clear.",
+        }
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse a workspace of another tenant."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        workspace, tenant = cleaned.get("workspace"), cleaned.get("tenant")
+        if workspace is not None and tenant is not None and workspace.tenant_id != tenant.pk:
+            self.add_error("workspace", "This tenant has no such workspace.")
+        return cleaned

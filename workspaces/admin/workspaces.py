@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from workspaces import provisioning, staff
 from workspaces.admin.base import ScopedAdmin, adopt
 from workspaces.admin.filters import TenantFilter
 from workspaces.admin.forms import WorkspaceForm
-from workspaces.models import Membership, Workspace
+from workspaces.models import HOSTED, Membership, Workspace
 
 
 @admin.register(Workspace)
@@ -19,8 +19,10 @@ class WorkspaceAdmin(ScopedAdmin):
     """Business phone numbers. One that is no longer used is made inactive; its messages stay."""
 
     form = WorkspaceForm
-    list_display = ("name", "tenant", "external_id", "waba_id", "is_active", "created_at")
-    list_filter = (TenantFilter, "is_active")
+    list_display = (
+        "name", "tenant", "transport", "external_id", "waba_id", "is_active", "created_at",
+    )  # fmt: skip
+    list_filter = (TenantFilter, "transport", "is_active")
     list_select_related = ("tenant",)
     search_fields = ("name", "external_id", "waba_id")
     ordering = ("tenant__slug", "name", "id")
@@ -28,12 +30,23 @@ class WorkspaceAdmin(ScopedAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Show the id once there is one: GraphQL and SQL ask for it."""
-        fields = ("tenant", "name", "external_id", "waba_id", "is_active")
+        fields = ("tenant", "name", "transport", "external_id", "waba_id", "is_active")
         return ("id", *fields) if obj else fields
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Keep the tenant: messages do not move between tenants."""
-        return ("id", "tenant") if obj else ()
+        """Keep the tenant and the transport, and the id that we made for a linked device."""
+        if obj is None:
+            return ()
+        made_up = ("external_id", "waba_id") if obj.transport in HOSTED else ()
+        return ("id", "tenant", "transport", *made_up)
+
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Say what comes next for a linked device."""
+        if obj.transport in HOSTED:
+            self.message_user(request, "Link a phone with it now, under “Linked devices”.")
+        return super().response_add(request, obj, post_url_continue)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Create through the domain, as the API does."""
@@ -46,6 +59,7 @@ class WorkspaceAdmin(ScopedAdmin):
             name=obj.name,
             external_id=obj.external_id,
             waba_id=obj.waba_id,
+            transport=obj.transport,
         )
         adopt(obj, made)
         if not active:
