@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from sigma.tether import Identity, tethered
+from workspaces.tether import Identity, tethered
 
 TICKS = os.sysconf("SC_CLK_TCK")
 

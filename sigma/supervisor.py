@@ -15,7 +15,7 @@ from pathlib import Path
 from sigma.console import Terminal
 from sigma.engines.engine import UnableToStart
 from sigma.engines.state import write_private
-from sigma.tether import Identity, tethered
+from workspaces.tether import Identity, tethered
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 # After this many seconds of life a death is an accident again, and no longer part of a crash loop.

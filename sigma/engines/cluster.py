@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sigma.engines import confinement, wheels
 from sigma.engines.engine import EngineFailed
-from sigma.tether import Identity, tethered
+from workspaces.tether import Identity, tethered
 
 USER = DATABASE = "sigma"
 # The same sort order everywhere, without ICU; docker-compose.yml passes the same to its PostgreSQL.

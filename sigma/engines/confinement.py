@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sigma.engines import wheels
 from sigma.engines.engine import EngineFailed
-from sigma.tether import Identity, tethered
+from workspaces.tether import Identity, tethered
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sigma.tether import Identity, tethered
+from workspaces.tether import Identity, tethered
 
 
 class UnableToStart(Exception):

@@ -22,7 +22,7 @@ from sigma import engines
 from sigma.engines import cluster, ports, postgres, state, valkey
 from sigma.engines.engine import Engine
 from sigma.engines.wheels import EngineNotInstalled
-from sigma.tether import Identity, tethered
+from workspaces.tether import Identity, tethered
 
 WaitFor = Callable[..., None]
 
@@ -186,7 +186,7 @@ class TestValkey:
 class TestTether:
     def test_it_ends_the_program_when_the_starter_is_killed(self, wait_for: WaitFor) -> None:
         script = (
-            "import subprocess, sys, time; from sigma.tether import tethered;"
+            "import subprocess, sys, time; from workspaces.tether import tethered;"
             "print(subprocess.Popen(tethered(['/bin/sleep', '60'])).pid, flush=True);"
             "time.sleep(60)"
         )
