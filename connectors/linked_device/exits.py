@@ -12,3 +12,5 @@ HELD: Final = 75
 LOST: Final = 76
 # It wrote down why it must not start again by itself: replaced, logged out, outdated, banned.
 FINAL: Final = 77
+# It wrote down what went wrong: to be started again, after a pause that grows.
+FAILED: Final = 78

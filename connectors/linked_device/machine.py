@@ -68,6 +68,10 @@ class Machine:
         """Whether messages may leave now."""
         return self.standing.state == S.CONNECTED and self.leaving is None
 
+    def stopped(self, standing: Standing, *, now: datetime) -> Standing:
+        """Return where the session stands when its process ends because somebody wanted it to."""
+        return self._silent() if self._limit.holds(now) else standing
+
     def hear(self, event: Heard, *, now: datetime) -> list[Action]:
         """Take an event; return what is to be done now, in order."""
         if self.leaving is not None or not is_meant(self.standing.state, event):

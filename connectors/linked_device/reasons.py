@@ -58,6 +58,14 @@ CONNECT_FAILED = (
 )
 NO_CODE = "WhatsApp gave no pairing code{}. Check the number and pair again, or use the QR code."
 LOGGED_OUT = "The phone, or WhatsApp, removed this device{}. Pair again: a backup does not help."
+NO_LIBRARY = (
+    "The library for linked devices is not installed{}. Install requirements-linked.txt on the "
+    "session's host."
+)
+NO_STORE = "The session's store cannot be opened{}. Restore a backup, or clear it and pair again."
+BROKE = (
+    "The session's process broke; its log says where. It is started again after a pause that grows."
+)
 BANNED = (
     "WhatsApp banned this account for a time: {} Nothing can be done before it ends; the session "
     "then starts by itself. Send less, and only to people who wrote first."

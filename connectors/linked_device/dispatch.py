@@ -1,0 +1,123 @@
+"""The thread of a session that sends: a send may block for 75 seconds while events go on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from django.db import connection
+
+from connectors.linked_device.device import Device, Sent
+from connectors.linked_device.events import Account, Event, RateLimited
+from connectors.linked_device.leases import Lost
+from connectors.linked_device.persistence import AWAY, PAUSE_SECONDS, Persistence
+from connectors.linked_device.record import Signs
+from workspaces.channel_errors import Throttled
+
+logger = logging.getLogger("sigma.whatsapp.sender")
+
+# While nothing may be sent, and after something that should not happen.
+IDLE_SECONDS, BROKEN_SECONDS = 0.1, 5.0
+
+
+class Attended:
+    """A device whose sends the session notices: that one left, and that WhatsApp is annoyed."""
+
+    def __init__(self, device: Device, *, listen: Callable[[Event], None], signs: Signs) -> None:
+        self._device, self._listen, self._signs = device, listen, signs
+
+    @property
+    def library(self) -> str:
+        """Return name and version of what drives it."""
+        return self._device.library
+
+    def start(self, store: Path, listen: Callable[[Event], None]) -> None:
+        """Open the store and connect, as the port says."""
+        self._device.start(store, listen)
+
+    def pair_code(self, number: str) -> str:
+        """Ask for a pairing code, as the port says."""
+        return self._device.pair_code(number)
+
+    def send_text(self, number: str, text: str) -> Sent:
+        """Send, as the port says."""
+        try:
+            sent = self._device.send_text(number, text)
+        except Throttled as error:
+            self._listen(RateLimited(error.retry_after))
+            raise
+        self._signs.last_sent_at = datetime.now(UTC)
+        return sent
+
+    def account(self) -> Account | None:
+        """Return the linked account, as far as it is known."""
+        return self._device.account()
+
+    def stop(self) -> None:
+        """Disconnect, as the port says."""
+        self._device.stop()
+
+
+class Dispatch:
+    """Turn after turn of sending, while the session may send.
+
+    ``turn`` does at most one send and returns the seconds until its next. ``on_lost`` ends the
+    process at once.
+    """
+
+    def __init__(
+        self,
+        turn: Callable[[datetime], float],
+        *,
+        may_send: Callable[[], bool],
+        on_lost: Callable[[str], object],
+    ) -> None:
+        self._turn, self._may_send, self._on_lost = turn, may_send, on_lost
+        self._ended = threading.Event()
+        self._persistence = Persistence("sending", wait=self._ended.wait)
+        self._thread = threading.Thread(target=self._run, name="dispatch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def stop(self, seconds: float) -> bool:
+        """Begin no other send and wait for the one under way; return whether it ended in time."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def step(self, now: datetime) -> float:
+        """Let a message leave, if one may; return the seconds until the next step."""
+        if not self._may_send():
+            return IDLE_SECONDS
+        try:
+            pause = self._turn(now)
+        except Lost as lost:
+            self._on_lost(f"whatsapp session lost its lease: {lost}")
+            return IDLE_SECONDS
+        except AWAY as error:
+            self._persistence.missed(error)
+            return PAUSE_SECONDS
+        self._persistence.worked()
+        return pause
+
+    def _run(self) -> None:
+        pause = 0.0
+        try:
+            while not self._ended.wait(pause):
+                pause = self._guarded()
+        finally:
+            connection.close()
+
+    def _guarded(self) -> float:
+        """A mistake of ours in one message must not end the session's sending in silence."""
+        try:
+            return self.step(datetime.now(UTC))
+        except Exception:
+            logger.exception("whatsapp sending failed")
+            return BROKEN_SECONDS
