@@ -1,0 +1,310 @@
+"""The state machine of a session: every rule, and that nothing else can happen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.linked_device import events
+from connectors.linked_device.actions import (
+    Action,
+    AskPairCode,
+    CodeGiven,
+    CodeRefused,
+    Exit,
+    ForgetPairing,
+    GiveUpPairing,
+    Heard,
+    Leaving,
+    Linked,
+    ShowPairing,
+    Steady,
+    Unlinked,
+)
+from connectors.linked_device.events import Account
+from connectors.linked_device.limits import Limit
+from connectors.linked_device.machine import Machine
+from connectors.linked_device.sessions import FINAL, TIMED
+from connectors.models import PairBy
+from connectors.models import SessionState as S
+
+NOW = datetime(2026, 11, 22, 8, tzinfo=UTC)
+ACCOUNT = Account(number="27711558396", platform="iphone")
+AGAIN, LAST = Exit(Leaving.AGAIN), Exit(Leaving.FINAL)
+
+
+def later(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def machine(
+    *, is_paired: bool = True, by: PairBy = PairBy.QR, limit: Limit | None = None
+) -> Machine:
+    return Machine(is_paired=is_paired, pair_by=by, limit=limit or Limit(), now=NOW)
+
+
+def connected(limit: Limit | None = None) -> Machine:
+    one = machine(limit=limit)
+    one.hear(events.Connected(ACCOUNT), now=NOW)
+    return one
+
+
+def rotation(one: Machine) -> list[ShowPairing]:
+    """Let the device show its six QR codes."""
+    shown: list[Action] = []
+    for number, (at, seconds) in enumerate(zip(range(40, 160, 20), [60, *[20] * 5], strict=True)):
+        at = 0 if number == 0 else at
+        shown += one.hear(events.QrShown(f"code-{number}", seconds), now=later(at))
+    return [action for action in shown if isinstance(action, ShowPairing)]
+
+
+def test_it_shows_six_qr_codes_each_until_the_next() -> None:
+    one = machine(is_paired=False)
+
+    shown = rotation(one)
+
+    assert [(s.by, s.code) for s in shown] == [(PairBy.QR, f"code-{n}") for n in range(6)]
+    assert [(s.expires_at - NOW).seconds for s in shown] == [60, 80, 100, 120, 140, 160]
+    assert one.standing.state == S.PAIRING
+    assert "scan" in one.standing.reason
+
+
+def test_it_gives_a_pairing_up_when_nobody_scanned() -> None:
+    one = machine(is_paired=False)
+    rotation(one)
+
+    actions = one.hear(events.PairingTimedOut(), now=later(160))
+
+    assert actions == [GiveUpPairing(), ForgetPairing(), LAST]
+    assert one.standing.state == S.STOPPED
+    assert "Pair again" in one.standing.reason
+
+
+def test_it_gives_a_pairing_up_by_itself_when_the_device_says_nothing() -> None:
+    one = machine(is_paired=False)
+    rotation(one)
+
+    assert one.tick(now=later(164)) == []
+    assert one.tick(now=later(165)) == [GiveUpPairing(), ForgetPairing(), LAST]
+
+
+def test_it_asks_once_for_a_code_that_is_good_for_what_is_left() -> None:
+    one = machine(is_paired=False, by=PairBy.CODE)
+
+    asked = [one.hear(events.QrShown("x", 60), now=later(at)) for at in (0, 60)]
+    shown = one.hear(CodeGiven("abcd1234"), now=later(3))
+
+    assert asked == [[AskPairCode()], []]
+    assert shown == [ShowPairing(PairBy.CODE, "ABCD-1234", later(160))]
+
+
+def test_it_says_so_when_there_is_no_code() -> None:
+    one = machine(is_paired=False, by=PairBy.CODE)
+    one.hear(events.QrShown("x", 60), now=NOW)
+
+    assert one.hear(CodeRefused("bad number 447700900123"), now=NOW)[0] == GiveUpPairing()
+    assert one.standing.state == S.STOPPED
+    assert "447700900123" not in one.standing.reason
+
+
+def test_it_waits_when_codes_were_asked_for_too_often() -> None:
+    one = machine(is_paired=False, by=PairBy.CODE)
+    one.hear(events.QrShown("x", 60), now=NOW)
+
+    assert one.hear(CodeRefused("429", is_limit=True), now=NOW) == [ForgetPairing(), LAST]
+    assert (one.standing.state, one.standing.until) == (S.RATE_LIMITED, later(3600))
+
+
+def test_it_expects_the_restart_that_follows_pairing() -> None:
+    one = machine(is_paired=False)
+    rotation(one)
+
+    assert one.hear(events.Paired(ACCOUNT), now=later(100)) == [ForgetPairing(), Linked(ACCOUNT)]
+    assert one.hear(events.Disconnected("515"), now=later(101)) == []
+    assert one.standing.state == S.STARTING
+    assert one.hear(events.Connected(ACCOUNT), now=later(102)) == [Linked(ACCOUNT)]
+    assert one.standing.state == S.CONNECTED
+
+
+def test_it_pairs_nobody_whose_store_should_have_an_account() -> None:
+    one = machine()
+
+    assert one.hear(events.QrShown("x", 60), now=NOW) == [LAST]
+    assert one.standing.state == S.LOGGED_OUT
+    assert "Restore a backup" in one.standing.reason
+
+
+def test_it_lets_the_device_reconnect_for_three_minutes() -> None:
+    one = connected()
+    one.hear(events.Disconnected("EOF"), now=later(60))
+
+    assert (one.standing.state, one.standing.until) == (S.DISCONNECTED, later(240))
+    assert one.tick(now=later(239)) == []
+    assert one.tick(now=later(240)) == [AGAIN]
+    assert one.standing.state == S.FAILED
+
+
+def test_it_is_connected_again_when_the_device_is() -> None:
+    one = connected()
+    one.hear(events.Disconnected(), now=later(60))
+    one.hear(events.Disconnected(), now=later(100))
+    one.hear(events.Connected(ACCOUNT), now=later(120))
+
+    assert one.standing.state == S.CONNECTED
+    assert one.tick(now=later(1000)) == [Steady()]
+
+
+def test_it_believes_in_silence_after_three_missed_keep_alives() -> None:
+    one = connected()
+    states = []
+    for misses in (1, 2, 3):
+        one.hear(events.KeepAliveMissed(misses), now=later(misses * 25))
+        states.append(one.standing.state)
+
+    assert states == [S.CONNECTED, S.CONNECTED, S.DISCONNECTED]
+    one.hear(events.KeptAlive(), now=later(100))
+    assert one.standing.state == S.CONNECTED
+
+
+def test_a_keep_alive_does_not_mend_a_connection_that_was_lost() -> None:
+    one = connected()
+    one.hear(events.Disconnected(), now=later(10))
+    one.hear(events.KeptAlive(), now=later(11))
+
+    assert one.standing.state == S.DISCONNECTED
+
+
+def test_it_starts_again_later_when_nothing_connects() -> None:
+    failed, silent = machine(), machine()
+
+    assert failed.hear(events.ConnectFailed("dns"), now=NOW) == [AGAIN]
+    assert silent.tick(now=later(180)) == [AGAIN]
+    assert (failed.standing.state, silent.standing.state) == (S.FAILED, S.FAILED)
+
+
+ENDS = {
+    events.Replaced(): (S.CONFLICT, None, "start this session again", [LAST]),
+    events.LoggedOut("device_removed"): (S.LOGGED_OUT, None, "Pair again", [Unlinked(), LAST]),
+    events.TemporarilyBanned(101, later(60)): (S.BANNED, later(60), "address books", [LAST]),
+    events.TemporarilyBanned(199): (S.BANNED, later(86400), "reason 199", [LAST]),
+    events.ClientOutdated(): (S.OUTDATED, None, "Update the software", [LAST]),
+}
+
+
+@pytest.mark.parametrize("event", ENDS, ids=lambda event: type(event).__name__)
+@pytest.mark.parametrize("one", [machine, connected], ids=["starting", "connected"])
+def test_it_ends_for_good_and_says_what_to_do(event: Heard, one: object) -> None:
+    state, until, remedy, actions = ENDS[event]
+    it = one()  # type: ignore[operator]
+
+    assert it.hear(event, now=NOW) == actions
+    assert (it.standing.state, it.standing.until) == (state, until)
+    assert remedy in it.standing.reason
+    assert it.hear(events.Connected(ACCOUNT), now=later(1)) == []
+    assert it.standing.state == state, "it never comes back by itself"
+
+
+def test_it_waits_out_a_limit_and_goes_on_by_itself() -> None:
+    one = connected()
+    one.hear(events.RateLimited(90), now=NOW)
+
+    assert (one.standing.state, one.standing.until) == (S.RATE_LIMITED, later(90))
+    assert not one.may_send
+    one.tick(now=later(90))
+    assert one.standing.state == S.CONNECTED
+    assert one.may_send
+
+
+def test_it_waits_longer_each_time_and_never_longer_than_a_day() -> None:
+    one, at, waits = connected(), NOW, []
+    for _ in range(7):
+        one.hear(events.RateLimited(), now=at)
+        one.hear(events.RateLimited(), now=at)  # two sends at once are one time
+        assert one.standing.until is not None
+        waits.append((one.standing.until - at).total_seconds() / 3600)
+        at = one.standing.until
+        one.tick(now=at)
+
+    assert waits == [1, 2, 4, 8, 16, 24, 24]
+
+
+def test_it_forgets_limits_after_a_quiet_day() -> None:
+    one = connected()
+    for at in (0, 1e6):
+        one.hear(events.RateLimited(), now=later(at))
+        assert one.standing.until == later(at + 3600)
+        one.tick(now=later(at + 3600))
+
+
+def test_a_new_connection_does_not_lift_a_limit() -> None:
+    one = connected()
+    one.hear(events.RateLimited(3600), now=NOW)
+    one.hear(events.Disconnected(), now=later(10))
+    one.hear(events.Connected(ACCOUNT), now=later(20))
+    assert (one.standing.state, one.standing.until) == (S.RATE_LIMITED, later(3600))
+
+    one.hear(events.Disconnected(), now=later(30))
+    one.tick(now=later(300))
+    assert (one.standing.state, one.standing.until) == (S.RATE_LIMITED, later(3600))
+    assert one.leaving == Leaving.FINAL
+
+
+def test_a_new_process_does_not_lift_a_limit() -> None:
+    one = connected(Limit(later(600), timedelta(hours=1)))
+
+    assert (one.standing.state, one.standing.until) == (S.RATE_LIMITED, later(600))
+
+
+def test_it_is_steady_after_a_minute_and_says_so_once() -> None:
+    one = connected()
+
+    assert [one.tick(now=later(at)) for at in (59, 60, 61)] == [[], [Steady()], []]
+
+
+def test_it_ignores_and_counts_what_means_nothing() -> None:
+    one = connected()
+    one.hear(events.PairingTimedOut(), now=NOW)
+    one.hear(CodeGiven("ABCD1234"), now=NOW)
+
+    assert one.standing.state == S.CONNECTED
+    assert one.ignored == {"PairingTimedOut": 1, "CodeGiven": 1}
+
+
+HEARD = st.sampled_from([
+    events.QrShown("x", 20), events.PairingTimedOut(), events.Paired(ACCOUNT),
+    events.Connected(ACCOUNT), events.Connected(ACCOUNT), events.Disconnected(),
+    events.KeptAlive(), events.KeepAliveMissed(1), events.KeepAliveMissed(4), events.Replaced(),
+    events.LoggedOut(), events.TemporarilyBanned(101), events.RateLimited(), events.RateLimited(30),
+    events.ClientOutdated(), events.ConnectFailed(), CodeGiven("ABCD1234"), CodeRefused("no"),
+    CodeRefused("no", is_limit=True),
+])  # fmt: skip
+SOON = st.sampled_from([0.0, 1.0, 20.0, 61.0, 200.0, 4000.0])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    is_paired=st.booleans(),
+    by=st.sampled_from(PairBy),
+    story=st.lists(st.tuples(SOON, HEARD), max_size=30),
+)
+def test_whatever_happens_it_moves_by_the_table(
+    is_paired: bool, by: PairBy, story: list[tuple[float, Heard]]
+) -> None:
+    one, at = machine(is_paired=is_paired, by=by), NOW
+    for seconds, event in story:
+        at += timedelta(seconds=seconds)
+        before, left = one.standing.state, one.leaving
+        actions = one.tick(now=at) + one.hear(event, now=at)
+
+        assert not [name for name in one.ignored if " to " in name], "an illegal transition"
+        assert left is None or (one.standing.state == before and actions == [])
+        exits = [action.how for action in actions if isinstance(action, Exit)]
+        assert exits == ([one.leaving] if one.leaving != left else [])
+        assert one.standing.state not in FINAL or one.leaving == Leaving.FINAL
+        waits = one.standing.state in {*TIMED, S.PAIRING, S.DISCONNECTED, S.STARTING}
+        assert (one.standing.until is not None) == waits
+        assert one.standing.reason
+        assert one.may_send == (one.standing.state == S.CONNECTED)
