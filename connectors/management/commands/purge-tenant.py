@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from connectors.webhooks import erasure
+from connectors import erasure
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import Tenant
 
@@ -35,11 +36,14 @@ class Command(BaseCommand):
         if options["dry_run"]:
             steps = erasure.plan(tenant)
         elif options["yes"] or self._is_confirmed(tenant):
-            steps = erasure.erase(tenant)
+            steps = erasure.erase(tenant, now=datetime.now(UTC))
         else:
             raise CommandError("Nothing was removed.")
-        for step in steps:
-            self.stdout.write(f"{step.count:>12,}  {step.what}")
+        try:
+            for step in steps:
+                self.stdout.write(f"{step.count:>12,}  {step.what}")
+        except OSError as error:
+            raise CommandError(f"Stores of linked devices are left: {error}") from error
         verb = "would be removed" if options["dry_run"] else "is removed"
         self.stdout.write(f"Tenant {tenant.slug} ({tenant.id}) {verb}.")
         if left:

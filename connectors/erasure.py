@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
@@ -17,7 +18,8 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model, QuerySet, TextField
 from django.db.models.functions import Cast
 
-from connectors.models import WebhookDead
+from connectors.linked_device import erasure as linked_device
+from connectors.models import SenderSession, WebhookDead
 from connectors.webhooks import retention
 from connectors.webhooks.routes import POLL_SECONDS
 from messaging import erasure as messaging
@@ -57,6 +59,7 @@ HANDLED: tuple[type[Model], ...] = (
     SendingPolicy,
     Broadcast,
     Template,
+    SenderSession,
 )
 # Raw in flight: until every web process has seen that the tenant is gone, one may still store a
 # callback.
@@ -78,6 +81,7 @@ def plan(tenant: Tenant) -> list[Step]:
         "raw_keys": RawKey.objects.filter(tenant_id=tenant.id).count(),
         "tenant_keys": TenantKey.objects.filter(tenant=tenant).count(),
         "webhook_deliveries": bulk.count("webhook_deliveries", tenant_id=tenant.id),
+        **linked_device.count(tenant.id),
         **{table: bulk.count(table, tenant_id=tenant.id) for table in TABLES},
         **messaging.count(tenant.id),
         "webhook_ledger": bulk.count("webhook_ledger", tenant_id=tenant.id),
@@ -90,10 +94,24 @@ def plan(tenant: Tenant) -> list[Step]:
     return [Step(what, count) for what, count in counts.items()]
 
 
-def erase(tenant: Tenant, *, sleep: Callable[[float], None] = time.sleep) -> Iterator[Step]:
-    """Remove the tenant and all that is his, step by step, each reported when it is done."""
+def erase(
+    tenant: Tenant, *, now: datetime, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[Step]:
+    """Remove the tenant and all that is his, step by step, each reported when it is done.
+
+    Raises:
+        OSError: a store of a linked device cannot be removed from this machine; all else is gone.
+    """
     Tenant.objects.filter(pk=tenant.pk).update(status=TenantStatus.ERASING)
+    # Before the keys go: a send that is under way still writes down what came of it.
+    if cut_off := linked_device.stop(tenant.id, now=now, sleep=sleep):
+        yield Step("sender sessions that did not end by themselves, cut off", cut_off)
     yield from (Step(what, count) for what, count in keys.destroy_all(tenant.id).items())
+    try:
+        removed, left = linked_device.remove(tenant.id), None
+    except OSError as error:  # one disk's trouble; all else goes
+        removed, left = {}, error
+    yield from (Step(what, count) for what, count in removed.items())
     # While the rows stand that tell which entries are the tenant's.
     yield Step("django_admin_log", sum(entries.delete()[0] for entries in _log_entries(tenant)))
     sleep(SETTLE_SECONDS)
@@ -103,6 +121,8 @@ def erase(tenant: Tenant, *, sleep: Callable[[float], None] = time.sleep) -> Ite
     yield Step("webhook_deliveries", callbacks)
     yield from (Step(what, count) for what, count in messaging.erase(tenant.id).items())
     yield from _delete_tenant(tenant)
+    if left is not None:
+        raise left
 
 
 def users_of(tenant: Tenant) -> list[str]:

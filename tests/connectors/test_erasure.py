@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
@@ -11,8 +11,8 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from connectors import erasure
 from connectors.models import WebhookDead, WebhookPending
-from connectors.webhooks import erasure
 from connectors.webhooks.processing import process_batch
 from messaging import erasure as messaging_erasure
 from messaging.models import Message
@@ -43,6 +43,10 @@ def fill(cast: Cast) -> None:
     anything.fill(cast)
 
 
+def erase(cast: Cast) -> list[erasure.Step]:
+    return list(erasure.erase(cast.tenant, now=datetime.now(UTC), sleep=lambda _: None))
+
+
 def rows_of(cast: Cast) -> dict[str, int]:
     """Count the tenant's rows in every table that has tenants, by looking, not by a list."""
     counts = {}
@@ -65,7 +69,7 @@ def test_it_removes_every_row_of_the_tenant_and_none_of_the_other(acme: Cast, gl
     assert {table for table, count in rows_of(acme).items() if not count} == set()
     assert {"messages", "opt_outs", "raw_keys", "event_deliveries"} <= rows_of(acme).keys()
 
-    list(erasure.erase(acme.tenant, sleep=lambda _: None))
+    erase(acme)
 
     assert {table: count for table, count in rows_of(acme).items() if count} == {}
     assert rows_of(globex) == neighbour
@@ -80,7 +84,7 @@ def test_it_finishes_in_small_bites(
     fill(globex)
     Workspace.objects.create(tenant=acme.tenant, name="Second", external_id="300000000000003")
 
-    steps = {step.what: step.count for step in erasure.erase(acme.tenant, sleep=lambda _: None)}
+    steps = {step.what: step.count for step in erase(acme)}
 
     assert (steps["messages"], steps["media"], steps["message_statuses"]) == (2, 1, 1)
     assert Message.objects.filter(tenant_id=globex.tenant.id).count() == 2
@@ -91,7 +95,7 @@ def test_it_removes_what_belongs_to_no_workspace_any_more(acme: Cast, globex: Ca
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM workspaces WHERE tenant_id = %s", [acme.tenant.id])
 
-    list(erasure.erase(acme.tenant, sleep=lambda _: None))
+    erase(acme)
 
     assert not any(rows_of(acme).values())
 
@@ -102,7 +106,7 @@ def test_it_removes_what_the_admins_log_says_of_the_tenant(acme: Cast, globex: C
         for row in (cast.tenant, cast.workspace, cast.tenant.api_keys.get()):
             LogEntry.objects.log_actions(alice.pk, [row], CHANGE, single_object=True)
 
-    steps = {step.what: step.count for step in erasure.erase(acme.tenant, sleep=lambda _: None)}
+    steps = {step.what: step.count for step in erase(acme)}
 
     assert steps["django_admin_log"] == 3
     left = set(LogEntry.objects.values_list("object_id", flat=True))
@@ -143,7 +147,7 @@ def test_it_knows_every_model_that_has_tenants(acme: Cast) -> None:
 def test_it_removes_what_it_says_it_would(acme: Cast) -> None:
     fill(acme)
     planned = {step.what: step.count for step in erasure.plan(acme.tenant)}
-    removed = {step.what: step.count for step in erasure.erase(acme.tenant, sleep=lambda _: None)}
+    removed = {step.what: step.count for step in erase(acme)}
 
     assert removed == planned
     assert all(planned[table] for table in rows_of(acme))
