@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from benchmarks.outgoing.owed import CHUNK, Order, Owed
 from messaging.delivery.bell import BELL
-from messaging.delivery.claims import PLACE
+from messaging.delivery.opening import PLACE
 from messaging.models import NumberState
 from workspaces import bulk, keys, provisioning, secrets
 from workspaces.envelope import associated_data

@@ -20,12 +20,10 @@ from messaging.delivery import pacing, tiers, writing
 from messaging.delivery.attempts import Attempt
 from messaging.delivery.due import Due, Failed, PutOff, due, examine
 from messaging.delivery.lines import Line, Lines
+from messaging.delivery.opening import request_of
 from messaging.delivery.pacing import Slots
-from workspaces import keys
 from workspaces.channels import Channel
-from workspaces.envelope import CannotOpen, associated_data
 
-PLACE = "messages.sealed_request"
 # Slots are a moment ahead. What waits longer, for a message to the same person, may be claimed
 # again: then the first claim cannot mark it any more.
 RESERVED_SECONDS = 20.0
@@ -158,12 +156,10 @@ class _Round:
         return verdict is None
 
     def _open(self, row: Due) -> Failed | None:
-        place = associated_data(row.tenant_id, PLACE, row.id)
-        try:
-            cipher = keys.field_cipher(row.tenant_id)
-            self.requests[row.id] = cipher.open(row.sealed_request or b"", place)
-        except (CannotOpen, keys.TenantHasNoKeys) as error:
-            return Failed("UNREADABLE", str(error))
+        request = request_of(row)
+        if isinstance(request, Failed):
+            return request
+        self.requests[row.id] = request
         return None
 
     def _counts(self, row: Due) -> bool:

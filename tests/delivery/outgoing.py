@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from messaging.delivery.claims import PLACE
+from messaging.delivery.opening import PLACE
 from messaging.models import Contact, Message
 from messaging.settling import seal_id
 from tests.conftest import Cast

@@ -14,7 +14,7 @@ from connectors.linked_device import leases, sessions
 from connectors.linked_device.device import Sent
 from connectors.linked_device.events import Account, Event, MessageArrived, ReceiptArrived, Someone
 from connectors.models import SenderSession
-from messaging.delivery.claims import PLACE
+from messaging.delivery.opening import PLACE
 from messaging.models import Contact, Message, NumberState
 from tests.conftest import Cast
 from tests.delivery import outgoing

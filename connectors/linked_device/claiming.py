@@ -1,0 +1,122 @@
+"""Claim the next message of a session's workspace: reserved in one transaction that holds the
+session's lease, and sent by whoever still has that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from random import Random
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+from django.db import transaction
+
+from connectors.linked_device import leases, logs, quota
+from connectors.linked_device.leases import Lease
+from messaging.delivery import pauses, writing
+from messaging.delivery.attempts import Attempt
+from messaging.delivery.due import Due, Failed, PutOff, due, examine
+from messaging.delivery.opening import request_of
+from workspaces.models import TenantStatus, Workspace
+
+# Longer than any slot is ahead: what its sender did not mark by then is due again.
+RESERVED_SECONDS = 60.0
+# How soon to look again: where nothing is due, and where sending is paused.
+IDLE_SECONDS, PAUSED_SECONDS = 0.5, 5.0
+CAPPED = "A linked device sends at most {} messages to one person in 24 hours."
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A reserved message, and what to send to which number (digits)."""
+
+    attempt: Attempt
+    number: str = field(repr=False)
+    text: str = field(repr=False)
+
+
+class _Text(msgspec.Struct):
+    body: str
+
+
+class _Request(msgspec.Struct):
+    to: str
+    text: _Text
+
+
+def claim(lease: Lease, workspace_id: UUID, *, now: datetime, chance: Random) -> Ready | float:
+    """Reserve the message that is due next, or return the seconds until it is worth another look.
+
+    Raises:
+        leases.Lost: the session is somebody else's; nothing is reserved.
+        django.db.OperationalError, django.db.InterfaceError: the database is away.
+    """
+    with transaction.atomic():
+        leases.insist(lease)
+        rows = due({workspace_id: 1}, now=now)
+        if not rows:
+            return IDLE_SECONDS
+        if not may_send(lease.tenant_id, workspace_id, now=now):
+            return PAUSED_SECONDS
+        (row,) = rows
+        verdict = _verdict(row, now, chance)
+        if isinstance(verdict, Ready):
+            writing.reserve([row.id], seconds=RESERVED_SECONDS, now=now)
+            return verdict
+        if isinstance(verdict, PutOff):
+            writing.put_off([(row.id, verdict.until, verdict.reason)])
+        else:
+            _fail(row, verdict, now)
+        return 0.0
+
+
+def may_send(tenant_id: UUID, workspace_id: UUID, *, now: datetime) -> bool:
+    """Tell whether nothing holds the sends of a workspace: neither it, its tenant, nor a pause."""
+    active = Workspace.objects.filter(
+        pk=workspace_id, tenant_id=tenant_id, is_active=True, tenant__status=TenantStatus.ACTIVE
+    )
+    held = pauses.open_pauses(tenant_id=tenant_id, workspace_id=workspace_id, now=now)
+    return active.exists() and not held.exists()
+
+
+def _verdict(row: Due, now: datetime, chance: Random) -> Ready | PutOff | Failed:
+    refused = examine(row, now=now, chance=chance)
+    return refused or _over_quota(row, now) or _ready(row)
+
+
+def _over_quota(row: Due, now: datetime) -> PutOff | None:
+    if row.contact_id is None:
+        return None
+    cap = int(settings.SIGMA_SENDER_CONTACT_CAP)
+    until = quota.free_at(
+        workspace_id=row.workspace_id, contact_id=row.contact_id, cap=cap, now=now
+    )
+    if until is None:
+        return None
+    # One that will not be worth sending by then is given up when it expires, not later.
+    return PutOff(min(until, row.expires_at or until), CAPPED.format(cap))
+
+
+def _ready(row: Due) -> Ready | Failed:
+    request = request_of(row)
+    if isinstance(request, Failed):
+        return request
+    try:
+        wanted = msgspec.json.decode(request, type=_Request)
+    except msgspec.DecodeError:
+        return Failed("UNSUPPORTED", "A linked device sends texts to phone numbers, nothing else.")
+    attempt = Attempt(
+        row.id, row.tenant_id, row.workspace_id, row.contact_id, row.template_id,
+        row.attempts + 1, row.expires_at,
+    )  # fmt: skip
+    return Ready(attempt, wanted.to.lstrip("+"), wanted.text.body)
+
+
+def _fail(row: Due, why: Failed, now: datetime) -> None:
+    writing.fail([(row.id, row.tenant_id, row.workspace_id, why.facts())], now=now)
+    logs.failed(
+        message_id=row.id, workspace_id=row.workspace_id, number=None, code=why.code,
+        message=why.title,
+    )  # fmt: skip
