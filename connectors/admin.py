@@ -1,4 +1,4 @@
-"""What is owed, what went wrong, and the counts: for reading, and for replaying."""
+"""What is owed, what went wrong, the counts, and linked devices: for reading, and for replaying."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.timesince import timesince
 
+from connectors.linked_device.admin import SenderSessionAdmin
 from connectors.models import (
     DeadState,
     WebhookDead,
@@ -27,6 +28,7 @@ __all__ = [
     "DeliveryAdmin",
     "LedgerAdmin",
     "PendingAdmin",
+    "SenderSessionAdmin",
     "SubscriptionAdmin",
     "UnhandledAdmin",
 ]

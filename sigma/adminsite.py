@@ -69,6 +69,7 @@ UNFOLD: dict[str, object] = {
                 "Sending",
                 _item("Broadcasts", "campaign", "messaging_broadcast"),
                 _item("Numbers", "sim_card", "messaging_numberstate"),
+                _item("Linked devices", "phonelink", "connectors_sendersession"),
                 _item("Sending pauses", "pause_circle", "messaging_sendingpause"),
             ),
             _group(

@@ -11,13 +11,22 @@ from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
 
-from connectors.models import DeadKind, DeadState, WebhookDead, WebhookLedger, WebhookPending
+from connectors.linked_device import overview
+from connectors.models import (
+    DeadKind,
+    DeadState,
+    SenderSession,
+    WebhookDead,
+    WebhookLedger,
+    WebhookPending,
+)
 from workspaces import setup_facts, staff
 from workspaces.models import Tenant
 from workspaces.setup_check import Severity
 
 # Each row runs the set-up check, a handful of small queries.
 MOST_TENANTS = 20
+MOST_DEVICES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,7 @@ def add_context(request: HttpRequest, context: dict[str, object]) -> dict[str, o
     everything = staff.is_superuser(request.user)
     context["waiting"] = _waiting(tenants, everything)
     context["rows"] = _rows(tenants, timezone.now())
+    context["devices"] = _devices(tenants)
     context["more_tenants"] = tenants.count() > MOST_TENANTS
     return context
 
@@ -82,6 +92,12 @@ def _waiting(tenants: QuerySet[Tenant], everything: bool) -> Waiting:
         dead=dead[DeadKind.DEAD],
         quarantined=dead[DeadKind.QUARANTINE],
     )
+
+
+def _devices(tenants: QuerySet[Tenant]) -> list[SenderSession]:
+    mine = SenderSession.objects.filter(tenant_id__in=tenants.values("pk"))
+    stuck = mine.filter(state__in=overview.NEEDS_SOMEBODY).select_related("workspace")
+    return list(stuck.order_by("since")[:MOST_DEVICES])
 
 
 def _rows(tenants: QuerySet[Tenant], now: datetime) -> list[TenantRow]:

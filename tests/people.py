@@ -27,6 +27,7 @@ LISTS = (
     "connectors_webhookdead",
     "connectors_webhookledger",
     "connectors_webhookunhandled",
+    "connectors_sendersession",
     "workspaces_eventsubscription",
     "workspaces_eventdelivery",
 )

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from connectors.models import WebhookDead, WebhookLedger, WebhookPending, WebhookUnhandled
+from connectors.models import (
+    SenderSession,
+    SessionLease,
+    WebhookDead,
+    WebhookLedger,
+    WebhookPending,
+    WebhookUnhandled,
+)
 from messaging.models import Broadcast, Contact, ContactIdentity, Media, Message, MessageStatus
 from templates_wa.models import Template, TemplateEventRow, TemplateSync
 from tests.conftest import Cast
-from workspaces import identity
+from workspaces import identity, provisioning
 from workspaces.ids import uuid7
 from workspaces.models import EventDelivery, EventSubscription, OutgoingEvent
 
@@ -21,6 +28,7 @@ def store(cast: Cast, now: datetime) -> dict[str, object]:
         **_messaging(cast, now),
         **_connectors(cast, now),
         **_events(cast),
+        **_devices(cast),
         "workspaces_workspace": cast.workspace.pk,
     }
 
@@ -62,6 +70,20 @@ def _events(cast: Cast) -> dict[str, object]:
         "workspaces_eventsubscription": subscription.pk,
         "workspaces_eventdelivery": delivery.pk,
     }
+
+
+def _devices(cast: Cast) -> dict[str, object]:
+    workspace = provisioning.create_workspace(
+        tenant_id=cast.tenant.pk, name=f"Device of {cast.tenant.slug}", transport="LINKED_DEVICE"
+    )
+    session = SenderSession.objects.create(
+        tenant_id=cast.tenant.pk, workspace=workspace, reason=f"For {cast.tenant.slug}",
+        sealed_pairing=SEALED, sealed_pair_number=SEALED,
+    )  # fmt: skip
+    SessionLease.objects.create(
+        session=session, tenant_id=cast.tenant.pk, host=f"host-of-{cast.tenant.slug}"
+    )
+    return {"connectors_sendersession": session.pk}
 
 
 def _messaging(cast: Cast, now: datetime) -> dict[str, object]:

@@ -11,8 +11,7 @@ from django.utils import timezone
 
 from connectors.outgoing import deliveries, subscriptions
 from connectors.outgoing.deliveries import STATES, Delivery, DeliveryState
-from workspaces import staff
-from workspaces.admin.base import ReadOnlyAdmin
+from workspaces.admin.base import ManagedAdmin
 from workspaces.admin.filters import RecordedFilter, TenantFilter
 from workspaces.models import EventDelivery, EventSubscription
 
@@ -36,22 +35,8 @@ class StateFilter(admin.SimpleListFilter):
         return queryset.filter(STATES[DeliveryState(self.value() or "")])
 
 
-class _Managed(ReadOnlyAdmin):
-    """Rows that managers may act on."""
-
-    def has_manage_permission(self, request: HttpRequest) -> bool:
-        """Managers act."""
-        return staff.manages(request.user)
-
-    def mine(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return those of the selected rows that the user may act on."""
-        if staff.is_superuser(request.user):
-            return queryset
-        return self.belonging_to(queryset, staff.tenants_managed_by(request.user))
-
-
 @admin.register(EventSubscription)
-class SubscriptionAdmin(_Managed):
+class SubscriptionAdmin(ManagedAdmin):
     """URLs of tenants' apps that receive events; made and changed through GraphQL."""
 
     deferred = ("sealed_secrets",)
@@ -81,7 +66,7 @@ class SubscriptionAdmin(_Managed):
 
 
 @admin.register(EventDelivery)
-class DeliveryAdmin(_Managed):
+class DeliveryAdmin(ManagedAdmin):
     """Events owed to subscriptions, and what became of them."""
 
     list_display = (

@@ -24,7 +24,14 @@ else:
     from unfold.admin import ModelAdmin as UnfoldAdmin
     from unfold.admin import TabularInline as UnfoldTabularInline
 
-__all__ = ["BoundedPaginator", "ReadOnlyAdmin", "ScopedAdmin", "UnfoldTabularInline", "adopt"]
+__all__ = [
+    "BoundedPaginator",
+    "ManagedAdmin",
+    "ReadOnlyAdmin",
+    "ScopedAdmin",
+    "UnfoldTabularInline",
+    "adopt",
+]
 
 # Further pages would cost an ever longer OFFSET, and nobody reads that far.
 MOST_ROWS = 10_000
@@ -131,6 +138,20 @@ class ReadOnlyAdmin(ScopedAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody changes."""
         return False
+
+
+class ManagedAdmin(ReadOnlyAdmin):
+    """Rows that nobody edits, and that managers may act on."""
+
+    def has_manage_permission(self, request: HttpRequest) -> bool:
+        """Managers act."""
+        return staff.manages(request.user)
+
+    def mine(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return those of the selected rows that the user may act on."""
+        if staff.is_superuser(request.user):
+            return queryset
+        return self.belonging_to(queryset, staff.tenants_managed_by(request.user))
 
 
 def _plain_fields(model: type[Model], deferred: tuple[str, ...]) -> list[str]:
