@@ -11,7 +11,7 @@ import msgspec
 from connectors.sender.refusals import Refused, bad_request
 
 FIELDS = ("phone", "message")
-EXAMPLE = '{"phone": "+27711558396", "message": "Your DR evaluation is ready"}'
+EXAMPLE = '{"phone": "+27821234567", "message": "Hello"}'
 # Python's types of JSON's values, in JSON's words.
 KINDS: dict[type, str] = {
     bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object",
