@@ -1,0 +1,293 @@
+"""Linked devices in the admin: who sees and does what, and the page that links a phone."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.urls import reverse
+
+from connectors.models import PairBy, SenderSession, SessionLease
+from messaging import numbers
+from messaging.models import NumberState
+from tests.conftest import Cast
+from tests.linked_device import devices
+from tests.people import list_of, member, page_of, superuser
+from workspaces.models import Role, Workspace
+
+pytestmark = pytest.mark.django_db
+
+NUMBER = "+27 71 155 8396"
+DIGITS = "27711558396"
+SCRIPT = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def device(acme: Cast, globex: Cast) -> Workspace:
+    """A linked device of acme; globex has one as well."""
+    devices.session_of(devices.linked(globex))
+    return devices.linked(acme)
+
+
+def html(client: Client, url: str) -> str:
+    response = client.get(url)
+    assert response.status_code == 200, url
+    return str(response.content.decode())
+
+
+def url_of(name: str, session: SenderSession, *more: str) -> str:
+    return reverse(f"admin:connectors_sendersession_{name}", args=(session.pk, *more))
+
+
+def change_page(session: SenderSession) -> str:
+    return page_of("connectors_sendersession", session.pk)
+
+
+def asked(session: SenderSession) -> dict[str, Any]:
+    """Return what is wanted of a session now."""
+    return SenderSession.objects.values("wanted", "pair_by", "restart_asked_at").get(pk=session.pk)
+
+
+def test_it_lists_devices_that_nobody_touched(acme: Cast, device: Workspace) -> None:
+    page = html(superuser(), list_of("connectors_sendersession"))
+
+    assert device.name in page
+    assert "Device of globex" in page
+    assert SenderSession.objects.filter(workspace=device).count() == 1
+
+
+def test_a_member_sees_own_devices_only(acme: Cast, device: Workspace) -> None:
+    foreign = SenderSession.objects.exclude(tenant_id=acme.tenant.pk).get()
+    browser = member(acme.tenant)
+
+    page = html(browser, list_of("connectors_sendersession"))
+
+    assert device.name in page
+    assert "globex" not in page
+    for name, more in (("pair", ()), ("pairing", ())):
+        assert browser.get(url_of(name, foreign, *more)).status_code == 404
+    assert browser.post(url_of("pair", foreign), {"by": "QR"}).status_code == 404
+    assert browser.post(url_of("ask", foreign, "stop")).status_code == 404
+    assert asked(foreign)["pair_by"] == ""
+
+
+def test_it_says_everything_on_the_devices_page(
+    acme: Cast, device: Workspace, now: datetime
+) -> None:
+    sealed = numbers.seal(DIGITS, tenant_id=acme.tenant.id, workspace_id=device.id)
+    NumberState.objects.create(workspace=device, tenant_id=acme.tenant.id, sealed_number=sealed)
+    session = devices.session_of(
+        device, state="CONFLICT", reason="Somebody else has it.", home="berlin", paired_at=now,
+        library="neonize 0.5", wanted="RUNNING",
+    )  # fmt: skip
+    SessionLease.objects.create(
+        session=session, tenant_id=acme.tenant.id, owner=session.pk, host="berlin", pid=4711,
+        fencing_token=3, acquired_at=now, renewed_at=now, expires_at=now + timedelta(seconds=60),
+    )  # fmt: skip
+
+    page = html(member(acme.tenant), change_page(session))
+
+    for fact in (
+        "Somebody else has it.", "Find and stop the other program", "berlin, process 4711, token 3",
+        "neonize 0.5", "+27XXXXXXXXX", "none here", "0 to send", "Replaced by another client",
+    ):  # fmt: skip
+        assert fact in page, fact
+    assert DIGITS not in page
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "restart"])
+def test_its_buttons_may_be_pressed_twice(
+    acme: Cast, device: Workspace, now: datetime, verb: str
+) -> None:
+    session = devices.session_of(device, paired_at=now)
+    browser = member(acme.tenant)
+
+    for _ in range(2):
+        answer = browser.post(url_of("ask", session, verb), follow=True)
+        assert f"Asked it to {verb}" in answer.content.decode()
+
+    assert asked(session)["wanted"] == ("STOPPED" if verb == "stop" else "RUNNING")
+    entry = LogEntry.objects.filter(object_id=str(session.pk)).latest("pk")
+    assert entry.change_message == f"Asked it to {verb}."
+
+
+def test_its_buttons_take_no_get_and_no_other_word(acme: Cast, device: Workspace) -> None:
+    session, browser = devices.session_of(device), member(acme.tenant)
+
+    assert browser.get(url_of("ask", session, "start")).status_code == 405
+    assert browser.post(url_of("ask", session, "clear")).status_code == 404
+
+
+def test_it_says_why_nothing_was_done(acme: Cast, device: Workspace) -> None:
+    session = devices.session_of(device)
+
+    answer = member(acme.tenant).post(url_of("ask", session, "start"), follow=True)
+
+    assert "No phone is linked" in answer.content.decode()
+    assert not LogEntry.objects.filter(object_id=str(session.pk)).exists()
+
+
+def test_it_asks_the_selected_devices(acme: Cast, device: Workspace, now: datetime) -> None:
+    mine = devices.session_of(device, paired_at=now)
+    foreign = SenderSession.objects.exclude(tenant_id=acme.tenant.pk).get()
+    SenderSession.objects.filter(pk=foreign.pk).update(paired_at=now)
+    form = {"action": "start", "_selected_action": [str(mine.pk), str(foreign.pk)]}
+
+    answer = member(acme.tenant).post(list_of("connectors_sendersession"), form, follow=True)
+
+    assert "1 asked to start." in answer.content.decode()
+    assert (asked(mine)["wanted"], asked(foreign)["wanted"]) == ("RUNNING", "STOPPED")
+
+
+def test_a_viewer_sees_and_does_nothing(acme: Cast, device: Workspace, now: datetime) -> None:
+    session = devices.pairing(device, now)
+    viewer = member(acme.tenant, Role.VIEWER)
+
+    page = html(viewer, change_page(session))
+
+    assert "Link a phone" not in page
+    for url in (url_of("pair", session), url_of("pairing", session)):
+        assert viewer.get(url).status_code == 403
+    assert viewer.post(url_of("ask", session, "stop")).status_code == 403
+    assert viewer.post(url_of("pair", session), {"by": "CODE"}).status_code == 403
+    form = {"action": "stop", "_selected_action": [str(session.pk)]}
+    viewer.post(list_of("connectors_sendersession"), form)
+    assert (asked(session)["wanted"], asked(session)["pair_by"]) == ("RUNNING", "QR")
+
+
+def test_strangers_have_to_sign_in(device: Workspace, now: datetime) -> None:
+    session = devices.pairing(device, now)
+
+    for url in (change_page(session), url_of("pair", session), url_of("pairing", session)):
+        answer = Client().get(url)
+        assert (answer.status_code, answer.url.partition("?")[0]) == (302, "/admin/login/")
+    assert Client().post(url_of("ask", session, "stop")).status_code == 302
+    assert asked(session)["wanted"] == "RUNNING"
+
+
+def test_the_pairing_page_says_what_whatsapps_terms_say(acme: Cast, device: Workspace) -> None:
+    page = html(member(acme.tenant), url_of("pair", devices.session_of(device)))
+
+    assert "outside WhatsApp&#x27;s terms" in page
+    assert "may get the number banned" in page
+    assert "Settings &gt; Linked devices" in page
+
+
+@pytest.mark.parametrize("form", [{"by": "QR"}, {"by": "CODE", "phone": NUMBER}])
+def test_it_asks_a_phone_to_link(acme: Cast, device: Workspace, form: dict[str, str]) -> None:
+    session, browser = devices.session_of(device), member(acme.tenant)
+
+    for _ in range(2):
+        answer = browser.post(url_of("pair", session), form)
+        assert answer.url == url_of("pair", session)
+
+    assert browser.get(url_of("pairing", session)).json()["phase"] == "WAITING"
+    assert asked(session)["pair_by"] == form["by"]
+    said = LogEntry.objects.filter(object_id=str(session.pk)).values_list("change_message")
+    assert DIGITS not in str(list(said)).replace(" ", "")
+
+
+def test_it_asks_no_national_number(acme: Cast, device: Workspace) -> None:
+    session = devices.session_of(device)
+    form = {"by": "CODE", "phone": "0711558396"}
+
+    answer = member(acme.tenant).post(url_of("pair", session), form, follow=True)
+
+    assert "+27821234567" in answer.content.decode()  # how it is written
+    assert "0711558396" not in answer.content.decode()
+    assert asked(session)["pair_by"] == ""
+
+
+@pytest.mark.parametrize("by", PairBy)
+def test_it_shows_the_code_of_the_moment(
+    acme: Cast, device: Workspace, now: datetime, by: PairBy
+) -> None:
+    session, browser = devices.pairing(device, now, by), member(acme.tenant)
+
+    answer = browser.get(url_of("pairing", session))
+
+    facts = answer.json()
+    assert (facts["phase"], facts["by"]) == ("SHOWN", by)
+    assert facts["code"] == ("" if by == PairBy.QR else devices.CODE)
+    assert facts["qr"].startswith("<svg ") == (by == PairBy.QR)
+    assert 50 < facts["seconds"] <= 60
+    assert (facts["qr"] or facts["code"]) in html(browser, url_of("pair", session))
+
+
+def test_no_cache_keeps_the_code(acme: Cast, device: Workspace, now: datetime) -> None:
+    session, browser = devices.pairing(device, now), member(acme.tenant)
+
+    for url in (url_of("pair", session), url_of("pairing", session)):
+        assert "no-store" in browser.get(url)["Cache-Control"]
+
+
+def test_the_qr_code_is_replaced_by_the_next(acme: Cast, device: Workspace, now: datetime) -> None:
+    session, browser = devices.pairing(device, now), member(acme.tenant)
+    first = browser.get(url_of("pairing", session)).json()["qr"]
+
+    devices.show(session, "2@bmV4dA==,x", by=PairBy.QR, until=now + timedelta(seconds=20))
+
+    assert browser.get(url_of("pairing", session)).json()["qr"] != first
+
+
+def test_it_shows_no_code_that_is_over(acme: Cast, device: Workspace, now: datetime) -> None:
+    session = devices.session_of(device)
+    devices.show(session, devices.CODE, by=PairBy.CODE, until=now - timedelta(seconds=1))
+    browser = member(acme.tenant)
+
+    assert browser.get(url_of("pairing", session)).json()["phase"] == "WAITING"
+    assert devices.CODE not in html(browser, url_of("pair", session))
+
+
+def test_it_says_that_a_phone_is_linked(acme: Cast, device: Workspace, now: datetime) -> None:
+    session = devices.pairing(device, now)
+    SenderSession.objects.filter(pk=session.pk).update(paired_at=now, state="CONNECTED")
+
+    facts = member(acme.tenant).get(url_of("pairing", session)).json()
+
+    assert (facts["phase"], facts["state"]) == ("LINKED", "Connected")
+    assert "qr" not in facts
+
+
+def test_a_pairing_can_be_given_up(acme: Cast, device: Workspace, now: datetime) -> None:
+    session, browser = devices.pairing(device, now), member(acme.tenant)
+
+    answer = browser.post(url_of("ask", session, "stop"), {"back": "pair"})
+
+    assert answer.url == url_of("pair", session)
+    assert asked(session)["wanted"] == "STOPPED"
+
+
+def test_it_escapes_what_an_account_calls_itself(acme: Cast, device: Workspace) -> None:
+    session = devices.session_of(device, push_name=SCRIPT, reason=SCRIPT, state="FAILED")
+    boss = superuser()
+
+    for url in (
+        list_of("connectors_sendersession"), change_page(session), url_of("pair", session),
+    ):  # fmt: skip
+        assert SCRIPT not in html(boss, url)
+
+
+def test_the_page_writes_what_it_is_told_as_text() -> None:
+    script = Path(__file__).parents[2] / "connectors/static/connectors/pairing.js"
+
+    assert "innerHTML" not in script.read_text()
+
+
+def test_the_overview_names_devices_that_need_somebody(
+    acme: Cast, globex: Cast, device: Workspace
+) -> None:
+    devices.session_of(device, state="LOGGED_OUT")
+    SenderSession.objects.exclude(workspace=device).update(state="CONNECTED")
+
+    whole, other = superuser(), member(globex.tenant)
+
+    assert "need somebody" in html(whole, reverse("admin:index"))
+    assert [d.workspace_id for d in whole.get(reverse("admin:index")).context["devices"]] == [
+        device.pk
+    ]
+    assert other.get(reverse("admin:index")).context["devices"] == []
