@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,7 +65,8 @@ class Attended:
 class Dispatch:
     """Turn after turn of sending, while the session may send.
 
-    ``turn`` does at most one send and returns the seconds until its next. ``on_lost`` ends the
+    ``turn`` does at most one send and returns the seconds until its next; ``settle`` gives back
+    and writes down what is in its hands, and returns whether that is done. ``on_lost`` ends the
     process at once.
     """
 
@@ -72,10 +74,12 @@ class Dispatch:
         self,
         turn: Callable[[datetime], float],
         *,
+        settle: Callable[[datetime], bool],
         may_send: Callable[[], bool],
         on_lost: Callable[[str], object],
     ) -> None:
-        self._turn, self._may_send, self._on_lost = turn, may_send, on_lost
+        self._turn, self._settle = turn, settle
+        self._may_send, self._on_lost = may_send, on_lost
         self._ended = threading.Event()
         self._persistence = Persistence("sending", wait=self._ended.wait)
         self._thread = threading.Thread(target=self._run, name="dispatch", daemon=True)
@@ -85,7 +89,9 @@ class Dispatch:
         self._thread.start()
 
     def stop(self, seconds: float) -> bool:
-        """Begin no other send and wait for the one under way; return whether it ended in time."""
+        """Begin no other send, and wait until the one under way is written down; return whether
+        that was in time.
+        """
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join(seconds)
@@ -111,6 +117,8 @@ class Dispatch:
         try:
             while not self._ended.wait(pause):
                 pause = self._guarded()
+            while not self._settle(datetime.now(UTC)):
+                time.sleep(PAUSE_SECONDS)
         finally:
             connection.close()
 

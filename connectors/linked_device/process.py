@@ -1,0 +1,150 @@
+"""The process of one session: it alone holds the account's connection, and it ends with it.
+
+The device's library is imported here and nowhere else, for it may end the process at any moment
+and does not survive a fork. Whatever must not be done twice is guarded by the lease.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import connection
+from django.utils.module_loading import import_string
+
+from connectors.linked_device import exits, leases, lock, reasons, sessions, standing, stores
+from connectors.linked_device.device import Device
+from connectors.linked_device.keeper import Keeper, exit_hard, kernel_alarm
+from connectors.linked_device.leases import Lease
+from connectors.linked_device.parts import Parts
+from connectors.linked_device.persistence import AWAY, PAUSE_SECONDS
+from connectors.linked_device.session_loop import Ending
+from connectors.linked_device.standing import Standing
+from connectors.models import SenderSession, SessionState
+
+logger = logging.getLogger("sigma.whatsapp.sender")
+
+RELEASE_SECONDS = 10.0
+
+
+def run(session_id: UUID) -> int:
+    """Hold a session until it ends; return one of the codes of ``exits``.
+
+    Where the lease is lost, or the library does not let go of the connection, the process ends
+    inside. Call it once in a process, from its main thread.
+    """
+    os.umask(0o077)
+    is_told = _told_to_end()
+    session = _session(session_id)
+    if session is None:
+        logger.warning("whatsapp session is not there", extra={"session": str(session_id)})
+        return exits.FINAL
+    try:
+        store = stores.prepare(session)
+    except OSError as error:
+        return _unable(session, None, str(error))
+    try:
+        with lock.hold(store.parent):
+            return _own(session_id, store, is_told)
+    except (lock.StoreInUse, leases.Held) as held:
+        logger.warning("whatsapp session is held: %s", held, extra={"session": str(session_id)})
+        return exits.HELD
+
+
+def _own(session_id: UUID, store: Path, is_told: Callable[[], bool]) -> int:
+    """Hold the session by its lease."""
+    host, pid = str(settings.SIGMA_SENDER_HOST), os.getpid()
+    lease = leases.acquire(session_id, owner=uuid4(), host=host, pid=pid)
+    keeper = Keeper(lease, on_lost=exit_hard, alarm=kernel_alarm)
+    keeper.start()
+    try:
+        code = _work(session_id, lease, store, is_told)
+    except leases.Lost as lost:
+        exit_hard(f"whatsapp session {session_id} lost its lease: {lost}")
+    keeper.stop()
+    _release(lease)
+    return code
+
+
+def _work(session_id: UUID, lease: Lease, store: Path, is_told: Callable[[], bool]) -> int:
+    """Let the session work until it ends, and write down how it ended."""
+    session = _session(session_id)
+    if session is None:
+        return exits.FINAL
+    try:
+        parts = Parts(session, lease, _device(), is_told_to_end=is_told)
+    except ImportError as error:
+        return _unable(session, lease, reasons.told(reasons.NO_LIBRARY, str(error)))
+    ending = _led(parts, store)
+    is_closed = parts.close()
+    parts.finish(ending)
+    if not is_closed:
+        # The lease is kept, and ends by itself: whoever takes over waits for that.
+        logger.critical("whatsapp session %s would not disconnect", session_id)
+        logging.shutdown()
+        os._exit(ending.code)
+    return ending.code
+
+
+def _led(parts: Parts, store: Path) -> Ending:
+    try:
+        parts.begin(store)
+        return parts.lead()
+    except OSError as error:
+        reason = reasons.told(reasons.NO_STORE, error.strerror or str(error))
+        return Ending(exits.FAILED, Standing(SessionState.FAILED, reason))
+    except leases.Lost:
+        raise
+    except Exception:  # the process ends in order, whatever broke it
+        logger.exception("whatsapp session broke")
+        return Ending(exits.FAILED, Standing(SessionState.FAILED, reasons.BROKE))
+
+
+def _session(session_id: UUID) -> SenderSession | None:
+    return SenderSession.objects.select_related("workspace").filter(pk=session_id).first()
+
+
+def _device() -> Device:
+    made: Device = import_string(settings.SIGMA_DEVICES[settings.SIGMA_SENDER_DEVICE])()
+    return made
+
+
+def _unable(session: SenderSession, lease: Lease | None, reason: str) -> int:
+    """Say why nothing was begun; without a lease only where nobody has one."""
+    now, failed = datetime.now(UTC), Standing(SessionState.FAILED, reason)
+    if lease is not None:
+        standing.write(session.pk, failed, now=now, fencing_token=lease.fencing_token)
+    elif not sessions.is_held(session, now=now):
+        standing.write(session.pk, failed, now=now)
+    logger.error("whatsapp session not started: %s", reason, extra={"session": str(session.pk)})
+    return exits.FAILED
+
+
+def _told_to_end() -> Callable[[], bool]:
+    """Return whether the process was asked to end, as its host does (SIGTERM)."""
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    return told.is_set
+
+
+def _release(lease: Lease) -> None:
+    """Give the lease back; without that the next owner waits for its end: no harm, only time."""
+    deadline = time.monotonic() + RELEASE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            leases.release(lease)
+        except AWAY:
+            connection.close()
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
+    logger.warning("whatsapp session lease not given back", extra={"session": lease.session_id})
