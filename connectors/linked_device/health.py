@@ -66,7 +66,9 @@ def is_unattended(session: SenderSession, *, now: datetime) -> bool:
         return False
     if session.state in sessions.FINAL:
         return False
-    due = max(filter(None, (session.since, session.until, session.stopped_at)))
+    lease = getattr(session, "lease", None)
+    let_go = lease.expires_at if lease else None
+    due = max(filter(None, (session.since, session.until, session.stopped_at, let_go)))
     return now - due > HOST_PATIENCE
 
 

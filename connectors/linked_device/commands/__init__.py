@@ -1,0 +1,1 @@
+"""What ``manage.py sender`` does, verb by verb; the command itself only takes the arguments."""

@@ -1,0 +1,127 @@
+"""Which linked device, or which number, the operator means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.core.management.base import CommandError
+from django.db.models import Q, QuerySet
+
+from connectors.linked_device import overview, sessions
+from connectors.models import SenderSession
+from workspaces.lookup import NoSuchTenant, find_tenant
+from workspaces.models import HOSTED, TenantStatus, Workspace
+
+HOW = "Name it: tenant/workspace, or the id of the workspace or session."
+NONE = "There is no linked device yet. Add one: manage.py sender add --tenant ACME --name NAME"
+
+
+def label(workspace: Workspace) -> str:
+    """Return what people call a number."""
+    return f"{workspace.tenant.slug}/{workspace.name}"
+
+
+def one(name: str | None) -> SenderSession:
+    """Return the linked device that ``name`` means; without a name, the only one there is.
+
+    Raises:
+        CommandError: none, or several.
+    """
+    workspace = _only(named(name)) if name else _only(list(linked()), NONE)
+    try:
+        session = sessions.of_workspace(tenant_id=workspace.tenant_id, workspace_id=workspace.id)
+    except sessions.UnableTo as error:
+        raise CommandError(error.message) from error
+    return fresh(session.id)
+
+
+def some(name: str | None) -> list[SenderSession]:
+    """Return the linked device that ``name`` means; without a name, all of them.
+
+    Raises:
+        CommandError: the name means none, or several.
+    """
+    if name:
+        return [one(name)]
+    overview.make_missing()
+    rows = _whole().filter(workspace__in=linked())
+    return list(rows.order_by("workspace__tenant__slug", "workspace__name", "id"))
+
+
+def fresh(session_id: UUID) -> SenderSession:
+    """Return a session as it is now, with all that is shown of it.
+
+    Raises:
+        CommandError: it was removed.
+    """
+    found = _whole().filter(pk=session_id).first()
+    if found is None:
+        raise CommandError("The session is not there any more.")
+    return found
+
+
+def numbers(names: Sequence[str], *, transports: Sequence[str] = ()) -> list[Workspace]:
+    """Return the numbers that ``names`` mean; without names, all that go over ``transports`` (none
+    named: over any).
+
+    Raises:
+        CommandError: a name means none, or several.
+    """
+    if names:
+        return [_only(named(name)) for name in names]
+    rows = _active()
+    if transports:
+        rows = rows.filter(transport__in=transports)
+    return list(rows)
+
+
+def linked() -> QuerySet[Workspace]:
+    """Return the workspaces whose account is a linked device."""
+    return _active().filter(transport__in=HOSTED)
+
+
+def named(name: str) -> list[Workspace]:
+    """Return the workspaces that ``name`` may mean.
+
+    Raises:
+        CommandError: it is neither an id nor ``tenant/workspace``, or there is no such tenant.
+    """
+    if (wanted := _uuid(name)) is not None:
+        return list(_all().filter(Q(pk=wanted) | Q(sender_session__pk=wanted)))
+    slug, slash, title = name.partition("/")
+    if not slash:
+        raise CommandError(f"{name!r} names no linked device. {HOW}")
+    try:
+        tenant = find_tenant(slug)
+    except NoSuchTenant as error:
+        raise CommandError(str(error)) from error
+    return list(_all().filter(tenant=tenant, name__iexact=title.strip()))
+
+
+def _only(found: list[Workspace], nothing: str = f"There is none of that name. {HOW}") -> Workspace:
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise CommandError(nothing)
+    lines = "\n".join(f"  {label(each)}  {each.id}" for each in found)
+    raise CommandError(f"There are several. {HOW}\n{lines}")
+
+
+def _all() -> QuerySet[Workspace]:
+    return Workspace.objects.select_related("tenant").order_by("tenant__slug", "name", "id")
+
+
+def _active() -> QuerySet[Workspace]:
+    return _all().filter(is_active=True).exclude(tenant__status=TenantStatus.ERASING)
+
+
+def _whole() -> QuerySet[SenderSession]:
+    return SenderSession.objects.select_related("workspace__tenant", "workspace__number", "lease")
+
+
+def _uuid(name: str) -> UUID | None:
+    try:
+        return UUID(name)
+    except ValueError:
+        return None

@@ -1,0 +1,92 @@
+"""``backup``, ``restore`` and ``clear``: what an account can be lost by, so it asks before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TypeVar
+
+from django.core.management.base import CommandError, OutputWrapper
+
+from connectors.linked_device import backups, sessions
+from connectors.linked_device.commands import choosing
+from connectors.models import SenderSession
+
+T = TypeVar("T")
+RESTORES = (
+    "This puts an older state of the account in the place of its store (which is backed up "
+    "before). Pairing anew is better wherever the phone is at hand: an old store has forgotten "
+    "keys that its contacts use. Never restore what still runs on another machine."
+)
+CLEARS = (
+    "This forgets the linked account: its store is backed up and removed, and a phone has to be "
+    "paired anew. Remove the device on the phone as well: WhatsApp > Settings > Linked devices."
+)
+NOT_ASKED = "Nothing was changed: there is nobody to ask. Say --yes if you mean it."
+
+
+def back_up(out: OutputWrapper, *, name: str | None) -> None:
+    """Seal the store of a session that is stopped into a dated file.
+
+    Raises:
+        CommandError: a process has the session, or its store is not here or cannot be read.
+    """
+    session = choosing.one(name)
+    made = _done(lambda: backups.back_up(session, now=datetime.now(UTC)))
+    out.write(f"{choosing.label(session.workspace)} is backed up: {made}")
+    out.write("Only this installation can open it, while the tenant is not erased.")
+
+
+def restore(
+    out: OutputWrapper, ask: IO[str], *, name: str | None, file: str | None, is_sure: bool
+) -> None:
+    """Put a backup, the newest unless ``file`` names one, in the place of the store.
+
+    Raises:
+        CommandError: not meant, the session is not stopped, or the backup cannot be used.
+    """
+    session = choosing.one(name)
+    _confirm(out, ask, session, RESTORES, is_sure)
+    path = Path(file) if file else None
+    used = _done(lambda: backups.restore(session, path, now=datetime.now(UTC)))
+    out.write(f"{choosing.label(session.workspace)} is restored from {used}.")
+    out.write("Next: manage.py sender start")
+
+
+def clear(out: OutputWrapper, ask: IO[str], *, name: str | None, is_sure: bool) -> None:
+    """Back a store up and remove it, so that a phone can be paired anew.
+
+    Raises:
+        CommandError: not meant, or the session is not stopped.
+    """
+    session = choosing.one(name)
+    _confirm(out, ask, session, CLEARS, is_sure)
+    made = _done(lambda: backups.clear(session, now=datetime.now(UTC)))
+    out.write(f"{choosing.label(session.workspace)} is cleared.")
+    out.write(f"Its backup: {made}" if made else "There was no store to back up.")
+    out.write("Next: manage.py sender pair")
+
+
+def _confirm(
+    out: OutputWrapper, ask: IO[str], session: SenderSession, what: str, is_sure: bool
+) -> None:
+    if is_sure:
+        return
+    if not ask.isatty():
+        raise CommandError(NOT_ASKED)
+    out.write(what)
+    name = session.workspace.name
+    out.write(f"Type {name} to go on: ", ending="")
+    out.flush()
+    if ask.readline().strip() != name:
+        raise CommandError("Nothing was changed.")
+
+
+def _done(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except sessions.UnableTo as error:
+        raise CommandError(error.message) from error
+    except OSError as error:
+        raise CommandError(f"The file system refused: {error}") from error

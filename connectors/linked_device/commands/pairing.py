@@ -1,0 +1,130 @@
+"""``pair``: link a phone from the terminal, with a QR code or a code to type.
+
+What is shown here is as good as the account while it lasts; it goes to the terminal and nowhere
+else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import IO, cast
+
+from django.core.management.base import CommandError, OutputWrapper
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from connectors.linked_device import health, overview, sessions
+from connectors.linked_device.commands import choosing
+from connectors.linked_device.commands.drawing import as_text
+from connectors.linked_device.commands.waiting import STEP_SECONDS, waits_for
+from connectors.linked_device.sessions import Pairing
+from connectors.linked_device.terms import TERMS
+from connectors.models import PairBy, SenderSession, SessionState, Wanted
+
+WHERE = "On the phone: WhatsApp > Settings > Linked devices > Link a device"
+SCAN = f"{WHERE}, then scan this."
+TYPE = f"{WHERE} > Link with phone number instead, then type this code."
+# Where less fits, a code that is drawn over the last one would lose its upper part.
+TALL_ENOUGH = 45
+QR_STYLE = "#ffffff on #000000"
+
+
+def pair(out: OutputWrapper, *, name: str | None, phone: str | None, wait: float) -> None:
+    """Show what links a phone until it is linked; Ctrl-C gives it up.
+
+    Raises:
+        CommandError: a phone is linked already, the number is not international, WhatsApp refused,
+            or nobody linked a phone in time.
+    """
+    session = choosing.one(name)
+    out.write(f"{TERMS}\n")
+    by = PairBy.CODE if phone else PairBy.QR
+    asked = datetime.now(UTC)
+    try:
+        sessions.pair(session.id, by=by, number=phone, now=asked)
+        _watch(out, session, asked, wait)
+    except sessions.UnableTo as error:
+        raise CommandError(error.message) from error
+    except KeyboardInterrupt:
+        sessions.stop(session.id, now=datetime.now(UTC))
+        raise CommandError("Given up; no phone is linked.") from None
+
+
+def _watch(out: OutputWrapper, session: SenderSession, asked: datetime, wait: float) -> None:
+    ends = time.monotonic() + wait
+    with _screen(out) as screen:
+        while time.monotonic() < ends:
+            now = datetime.now(UTC)
+            session = choosing.fresh(session.id)
+            if _is_linked(session, asked):
+                break
+            screen.show(session, now)
+            time.sleep(STEP_SECONDS)
+        else:
+            sessions.stop(session.id, now=datetime.now(UTC))
+            raise CommandError(f"No phone was linked within {wait:.0f} s; the pairing is given up.")
+    who = overview.phone(session)
+    out.write(f"Successfully logged in{f' as {who}' if who else ''}.")
+
+
+def _is_linked(session: SenderSession, asked: datetime) -> bool:
+    """Tell whether a phone is linked and connected.
+
+    Raises:
+        CommandError: it will not come.
+    """
+    if session.paired_at is not None and session.state == SessionState.CONNECTED:
+        return True
+    is_over = session.wanted == Wanted.STOPPED and session.paired_at is None
+    # What ended before it was asked for says nothing about this pairing.
+    is_stuck = session.state in sessions.FINAL | sessions.TIMED and session.since > asked
+    if is_over or is_stuck:
+        raise CommandError(f"No phone is linked. {health.stands(session)}")
+    return False
+
+
+@contextmanager
+def _screen(out: OutputWrapper) -> Iterator[Screen]:
+    console = Console(file=cast(IO[str], out), highlight=False)
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield Screen(console, live)
+
+
+@dataclass(slots=True)
+class Screen:
+    """A terminal, on which each code replaces the last; where the output goes into a file or a
+    pipe, or the terminal is too low, each is written once.
+    """
+
+    console: Console
+    live: Live
+    said: str = field(default="", repr=False)
+
+    def show(self, session: SenderSession, now: datetime) -> None:
+        """Show what the phone needs now, or what the pairing waits for."""
+        shown = sessions.pairing_of(session, now=now)
+        if shown is None:
+            topic, why = waits_for(session, now)
+            self._put(topic, Text(f"… {why}"))
+        else:
+            left = (shown.expires_at - now).total_seconds()
+            self._put(shown.code, _picture(shown, left))
+
+    def _put(self, topic: str, picture: Text) -> None:
+        if self.console.is_terminal and self.console.height >= TALL_ENOUGH:
+            self.live.update(picture, refresh=True)
+        elif topic != self.said:
+            self.console.print(picture, soft_wrap=True)
+        self.said = topic
+
+
+def _picture(shown: Pairing, left: float) -> Text:
+    seconds = f"{left:.0f} s left"
+    if shown.by == PairBy.CODE:
+        return Text.assemble(f"{TYPE}\n\n    ", (shown.code, "bold"), f"\n\n{seconds}")
+    return Text.assemble((as_text(shown.code), QR_STYLE), f"\n{SCAN} {seconds}; the next follows.")

@@ -1,0 +1,41 @@
+"""The sender's command, as an operator of one machine types it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from pytest_django.fixtures import Settings
+
+from connectors.linked_device import host
+
+Sender = Callable[..., str]
+
+
+class Typed(io.StringIO):
+    """What somebody types at a terminal."""
+
+    def isatty(self) -> bool:
+        """Somebody is there."""
+        return True
+
+
+@pytest.fixture
+def sender(settings: Settings, tmp_path: Path) -> Sender:
+    """Run a verb on a machine of its own, where a host is up; return what it printed."""
+    settings.SIGMA_SENDER_STORE = tmp_path / "sender"
+    settings.SIGMA_SENDER_HOST = "desk"
+    (tmp_path / "sender").mkdir(mode=0o700)
+    (tmp_path / "sender" / host.ALIVE).touch()
+
+    def run(
+        *arguments: object, stdin: io.StringIO | None = None, out: io.StringIO | None = None
+    ) -> str:
+        out = out or io.StringIO()
+        call_command("sender", *map(str, arguments), stdout=out, stdin=stdin or io.StringIO())
+        return out.getvalue()
+
+    return run
