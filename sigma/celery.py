@@ -25,7 +25,7 @@ app.autodiscover_tasks(["messaging.delivery"])
 app.autodiscover_tasks(
     ["connectors.webhooks", "connectors.outgoing", "messaging.broadcasts", "messaging"]
 )
-app.autodiscover_tasks(["templates_wa", "connectors.linked_device"])
+app.autodiscover_tasks(["templates_wa"])
 
 
 @worker_process_init.connect

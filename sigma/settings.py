@@ -224,11 +224,6 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 900},
     },
     "forget_events": {"task": "maintenance.events", "schedule": 900.0, "options": {"expires": 900}},
-    "forget_pairings": {
-        "task": "maintenance.pairings",
-        "schedule": 900.0,
-        "options": {"expires": 900},
-    },
 }
 
 AUTH_PASSWORD_VALIDATORS = [

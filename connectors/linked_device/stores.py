@@ -77,21 +77,6 @@ def prepare(session: SenderSession) -> Path:
     return store_of(session)
 
 
-def tighten(session: SenderSession) -> None:
-    """Take what others may do with the store's files away, whatever the library made them with.
-
-    Raises:
-        OSError: one of them is a link, or somebody else's.
-    """
-    for part in _parts(session):
-        _chmod(part, 0o600, os.O_RDONLY)
-
-
-def exists(session: SenderSession) -> bool:
-    """Tell whether this machine has a store of the session."""
-    return store_of(session) in _parts(session)
-
-
 def size(session: SenderSession) -> int:
     """Return how many bytes the store has on this machine."""
     return sum(part.lstat().st_size for part in _parts(session))
@@ -182,7 +167,7 @@ def _make_one(path: Path) -> None:
     except FileExistsError:
         found = path.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
-            _chmod(path, 0o700, os.O_RDONLY | os.O_DIRECTORY)
+            _close_to_others(path)
         _insist(path, path.lstat(), is_type=stat.S_ISDIR)
     else:
         sync(path.parent)
@@ -200,10 +185,10 @@ def _insist(path: Path, found: os.stat_result, *, is_type: Callable[[int], bool]
         )
 
 
-def _chmod(path: Path, mode: int, flags: int) -> None:
-    descriptor = os.open(path, flags | os.O_NOFOLLOW)
+def _close_to_others(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        os.fchmod(descriptor, mode)
+        os.fchmod(descriptor, 0o700)
     finally:
         os.close(descriptor)
 

@@ -64,7 +64,7 @@ def write(session: SenderSession, *contacts: str) -> None:
         database.execute("CREATE TABLE contacts (number TEXT)")
         database.executemany("INSERT INTO contacts VALUES (?)", [(one,) for one in contacts])
         database.commit()
-    stores.tighten(session)
+    stores.store_of(session).chmod(0o600)
 
 
 def contacts(session: SenderSession) -> list[str]:

@@ -145,7 +145,7 @@ def test_it_clears_an_account_after_backing_it_up(session: SenderSession, now: d
     found = SenderSession.objects.get()
     assert (found.state, found.reason, found.home) == ("STOPPED", "Cleared.", "")
     assert (found.paired_at, found.push_name, found.backed_up_at) == (None, "", now)
-    assert not stores.exists(session)
+    assert not stores.store_of(session).exists()
     assert backups.restore(session, now=now) == path
 
 
@@ -221,10 +221,10 @@ def test_it_clears_a_damaged_store_only_when_told_not_to_back_it_up(
     stores.store_of(session).write_bytes(b"not a database")
 
     refused(SessionErrorCode.BAD_STORE, lambda: backups.clear(session, now=now))
-    assert stores.exists(session)
+    assert stores.store_of(session).exists()
     backups.clear(session, now=now, back_up=False)
 
-    assert not stores.exists(session)
+    assert not stores.store_of(session).exists()
 
 
 def test_it_backs_up_nothing_that_others_may_read(session: SenderSession, now: datetime) -> None:

@@ -45,7 +45,7 @@ def test_it_removes_stores_and_backups_as_it_said_it_would(
 
     assert (planned["sender stores"], planned["sender backups"]) == (1, 2)
     assert not stores.tenant_folder(session.tenant_id).exists()
-    assert stores.exists(other)
+    assert stores.store_of(other).exists()
     assert len(backups.existing(other)) == 1
 
 
@@ -59,7 +59,7 @@ def test_it_changes_nothing_when_it_only_says_what_would_go(
 
     assert "1  sender stores\n" in out.getvalue()
     assert "1  sender backups\n" in out.getvalue()
-    assert stores.exists(session)
+    assert stores.store_of(session).exists()
     assert not StoreRemoval.objects.exists()
 
 
@@ -102,10 +102,10 @@ def test_it_leaves_word_for_machines_that_are_down(
     assert erase(session, now)["sender stores"] == 0
 
     here("one")
-    assert stores.exists(session)
+    assert stores.store_of(session).exists()
     assert stores.remove_erased() == 1
-    assert not stores.exists(session)
-    assert stores.exists(other)
+    assert not stores.store_of(session).exists()
+    assert stores.store_of(other).exists()
 
 
 def test_it_removes_all_else_before_it_says_what_a_disk_keeps(

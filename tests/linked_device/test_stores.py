@@ -87,8 +87,6 @@ def test_it_refuses_a_store_that_is_a_link(
 
     with pytest.raises(stores.StoreUnsafe, match="link"):
         stores.prepare(session)
-    with pytest.raises(OSError, match="symbolic link"):
-        stores.tighten(session)
 
 
 def test_it_refuses_a_store_that_is_a_folder(session: SenderSession) -> None:
@@ -110,29 +108,21 @@ def test_it_refuses_folders_that_lead_elsewhere(
     folder.parent.mkdir(parents=True)
     folder.symlink_to(target)
 
-    for refused in (stores.prepare, stores.remove, stores.exists, stores.tighten):
+    for refused in (stores.prepare, stores.remove, stores.size):
         with pytest.raises(stores.StoreUnsafe, match="link"):
             refused(session)
     assert (target / "whatsapp.db").exists()
 
 
-def test_it_takes_from_others_what_a_library_gave_them(session: SenderSession) -> None:
-    path = made(session, mode=0o644)
-
-    stores.tighten(session)
-
-    assert mode_of(path) == mode_of(path.with_name("whatsapp.db-wal")) == 0o600
-
-
 def test_it_tells_size_and_age(session: SenderSession, now: datetime) -> None:
-    assert (stores.exists(session), stores.size(session)) == (False, 0)
+    assert stores.size(session) == 0
     assert stores.age(session, now) == stores.Age(None, None)
     made(session)
     session.paired_at = now - timedelta(days=3)
 
     found = stores.age(session, now + timedelta(hours=1))
 
-    assert (stores.exists(session), stores.size(session)) == (True, 20)
+    assert stores.size(session) == 20
     assert found.paired == timedelta(days=3, hours=1)
     assert found.written is not None
     assert timedelta(minutes=59) < found.written < timedelta(minutes=61)
