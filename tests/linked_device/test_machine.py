@@ -28,6 +28,7 @@ from connectors.linked_device.events import Account
 from connectors.linked_device.limits import Limit
 from connectors.linked_device.machine import Machine
 from connectors.linked_device.sessions import FINAL, TIMED
+from connectors.linked_device.standing import Standing
 from connectors.models import PairBy
 from connectors.models import SessionState as S
 
@@ -256,6 +257,15 @@ def test_a_new_process_does_not_lift_a_limit() -> None:
     one = connected(Limit(later(600), timedelta(hours=1)))
 
     assert (one.standing.state, one.standing.until) == (S.RATE_LIMITED, later(600))
+
+
+def test_a_stop_does_not_lift_a_limit() -> None:
+    one, stopped = connected(), Standing(S.STOPPED, "Stopped.")
+    assert one.stopped(stopped, now=NOW) == stopped
+
+    one.hear(events.RateLimited(600), now=NOW)
+    assert one.stopped(stopped, now=NOW).until == later(600)
+    assert one.stopped(stopped, now=later(600)) == stopped
 
 
 def test_it_is_steady_after_a_minute_and_says_so_once() -> None:

@@ -1,0 +1,268 @@
+"""The real process of a session, through everything that a linked device may go through."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from connectors.linked_device import exits, sessions, stores
+from connectors.linked_device.events import Account
+from connectors.models import PairBy, SenderSession, SessionLease, WebhookPending
+from connectors.models import SessionState as S
+from connectors.simulator import device_script
+from connectors.simulator.device_store import DeviceStore, journal_of
+from messaging import numbers
+from messaging.delivery import leases as sends_under_way
+from messaging.models import Message, NumberState
+from tests.conftest import Cast
+from tests.linked_device import devices, sends
+from tests.linked_device.nursery import Nursery
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ACCOUNT = Account(number="447700900123", push_name="Front desk", platform="android")
+QUICK = {"connect_after": 0.0, "receipts": {}}
+HOUR = timedelta(hours=1)
+
+
+@dataclass
+class Stage:
+    """A store, the processes on it, and WhatsApp as a script says."""
+
+    nursery: Nursery
+    wait_for: Callable[..., None]
+    ended: dict[int, int] = field(default_factory=dict)
+
+    def prepare(self, session: SenderSession, *, linked: bool = True, **script: object) -> Path:
+        """Make the store of a session, with a script beside it."""
+        store = stores.prepare(session)
+        device_script.write(store, **{**QUICK, **script})
+        if linked:
+            DeviceStore(store).link(ACCOUNT)
+        return store
+
+    def start(self, session: SenderSession) -> int:
+        """Start a process for a session that stopped long ago."""
+        SenderSession.objects.filter(pk=session.pk, stopped_at__isnull=False).update(
+            stopped_at=datetime.now(UTC) - HOUR
+        )
+        return self.nursery.start(session.pk)
+
+    def code(self, pid: int) -> int | None:
+        """Return how a process ended; ``None``: it runs."""
+        if pid not in self.ended and (code := self.nursery.ended(pid)) is not None:
+            self.ended[pid] = code
+        return self.ended.get(pid)
+
+    def exit_of(self, pid: int) -> int:
+        """Wait for a process to end; return how."""
+        self.wait_for(lambda: self.code(pid) is not None, seconds=20)
+        return self.ended[pid]
+
+    def becomes(self, session: SenderSession, state: S) -> None:
+        """Wait until a session is in a state."""
+        self.wait_for(lambda: fresh(session).state == state, seconds=20)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of all stores."""
+    return tmp_path_factory.mktemp("sender")
+
+
+@pytest.fixture(scope="module")
+def nursery(folder: Path, django_db_setup: None) -> Iterator[Nursery]:
+    """Where session processes come from."""
+    one = Nursery(folder)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def stage(
+    nursery: Nursery, folder: Path, settings: Settings, wait_for: Callable[..., None]
+) -> Iterator[Stage]:
+    """A stage whose processes end with the test."""
+    settings.SIGMA_SENDER_STORE = folder
+    one = Stage(nursery, wait_for)
+    yield one
+    for pid in nursery.born:
+        if one.code(pid) is None:
+            os.kill(pid, signal.SIGKILL)
+            one.exit_of(pid)
+    nursery.born.clear()
+
+
+def fresh(session: SenderSession) -> SenderSession:
+    return SenderSession.objects.get(pk=session.pk)
+
+
+def linked(cast: Cast, name: str = "") -> SenderSession:
+    """Return a session that is paired and wanted."""
+    workspace = devices.linked(cast, name)
+    return devices.session_of(workspace, wanted="RUNNING", paired_at=datetime.now(UTC) - HOUR)
+
+
+def test_it_shows_qr_codes_until_a_phone_is_linked_and_ends_with_its_host(
+    acme: Cast, stage: Stage
+) -> None:
+    session = devices.session_of(devices.linked(acme))
+    store = stage.prepare(
+        session, linked=False, qr_seconds=[0.4] * 6, paired_after=0.9,
+        events=[{"after": 0.1, "event": "message", "text": "Is the shop open?"}],
+    )  # fmt: skip
+    sessions.pair(session.id, by=PairBy.QR, now=datetime.now(UTC))
+    pid, shown = stage.start(session), set()
+
+    def is_connected() -> bool:
+        pairing = sessions.pairing_of(fresh(session), now=datetime.now(UTC))
+        shown.update({pairing.code} if pairing else ())
+        return fresh(session).state == S.CONNECTED and WebhookPending.objects.exists()
+
+    stage.wait_for(is_connected, seconds=20)
+    row = fresh(session)
+    assert len(shown) >= 2, "QR codes replace one another"
+    assert (row.sealed_pairing, row.pair_by, row.failures) == (None, "", 0)
+    assert row.paired_at
+    assert (row.device_platform, row.library) == ("android", "simulated 1")
+    number = NumberState.objects.get(pk=row.workspace_id)
+    assert (numbers.number_of(number), number.status) == (device_script.NUMBER, "CONNECTED")
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (store.parent, store)]
+    assert modes == [0o700, 0o600]
+    assert stage.exit_of(stage.start(session)) == exits.HELD, "one owner, never two"
+
+    os.kill(pid, signal.SIGTERM)
+    assert stage.exit_of(pid) == exits.DONE
+    row = fresh(session)
+    assert (row.state, row.wanted, row.lease.owner) == (S.WAITING, "RUNNING", None)
+    assert row.stopped_at > row.started_at
+
+
+def test_it_pairs_by_a_code_and_stops_when_asked(acme: Cast, stage: Stage) -> None:
+    session = devices.session_of(devices.linked(acme))
+    stage.prepare(session, linked=False, paired_after=0.8)
+    now = datetime.now(UTC)
+    sessions.pair(session.id, by=PairBy.CODE, number="+447700900155", now=now)
+    pid, codes = stage.start(session), []
+
+    def is_connected() -> bool:
+        pairing = sessions.pairing_of(fresh(session), now=datetime.now(UTC))
+        codes.extend([pairing] if pairing else ())
+        return fresh(session).state == S.CONNECTED
+
+    stage.wait_for(is_connected, seconds=20)
+    assert {(one.by, len(one.code), one.code[4]) for one in codes} == {(PairBy.CODE, 9, "-")}
+    assert codes[0].expires_at - now > timedelta(seconds=150)
+    assert fresh(session).sealed_pair_number is None
+
+    sessions.stop(session.id, now=datetime.now(UTC))
+    assert stage.exit_of(pid) == exits.DONE
+    assert (fresh(session).state, fresh(session).reason) == (S.STOPPED, "Stopped.")
+
+
+def test_it_stops_when_nobody_links_a_phone(acme: Cast, stage: Stage) -> None:
+    session = devices.session_of(devices.linked(acme))
+    stage.prepare(session, linked=False, qr_seconds=[0.2, 0.2], paired_after=None)
+    sessions.pair(session.id, by=PairBy.QR, now=datetime.now(UTC))
+
+    assert stage.exit_of(stage.start(session)) == exits.FINAL
+    row = fresh(session)
+    assert (row.state, row.wanted, row.pair_by, row.sealed_pairing) == (
+        S.STOPPED,
+        "STOPPED",
+        "",
+        None,
+    )
+    assert "Pair again" in row.reason
+
+
+ENDS = {
+    "replaced": (S.CONFLICT, exits.FINAL, "start this session again"),
+    "logged_out": (S.LOGGED_OUT, exits.FINAL, "Pair again"),
+    "banned": (S.BANNED, exits.FINAL, "banned"),
+    "outdated": (S.OUTDATED, exits.FINAL, "Update the software"),
+    "unreachable": (S.FAILED, exits.FAILED, "network"),
+}
+
+
+def test_it_ends_once_and_says_what_to_do(acme: Cast, globex: Cast, stage: Stage) -> None:
+    hosted = {word: linked(acme, word) for word in ENDS}
+    unharmed = linked(globex)
+    running = [
+        (s, stage.prepare(s, events=[{"after": 0.2, "event": w}])) for w, s in hosted.items()
+    ]
+    stage.prepare(unharmed)
+    healthy = stage.start(unharmed)
+    codes = [stage.exit_of(pid) for pid in [stage.start(session) for session, _ in running]]
+
+    ended = {word: fresh(session) for word, session in hosted.items()}
+    assert codes == [code for _, code, _ in ENDS.values()]
+    assert {w: row.state for w, row in ended.items()} == {w: end[0] for w, end in ENDS.items()}
+    assert all(ENDS[word][2] in row.reason for word, row in ended.items())
+    assert {word for word, row in ended.items() if row.paired_at is None} == {"logged_out"}
+    assert {word for word, row in ended.items() if row.until} == {"banned"}
+    for _, store in running:
+        connections = [line["event"] for line in journal_of(store, "connections")]
+        assert connections == ["connected", "disconnected"], "it never reconnects by itself"
+    assert (fresh(unharmed).state, stage.code(healthy)) == (S.CONNECTED, None)
+
+
+def test_it_waits_by_itself_when_whatsapp_says_so(acme: Cast, stage: Stage) -> None:
+    session = sends.linked(acme, wanted="RUNNING", paired_at=datetime.now(UTC))
+    stage.prepare(session, sends=["throttled:1.5"])
+    message = sends.queue(acme, datetime.now(UTC))
+    pid = stage.start(session)
+
+    stage.becomes(session, S.RATE_LIMITED)
+    assert fresh(session).until - fresh(session).since > timedelta(seconds=1)
+    stage.wait_for(lambda: Message.objects.get(pk=message.pk).status == "queued")
+    stage.becomes(session, S.CONNECTED)
+    assert stage.code(pid) is None, "it listened all the time"
+
+
+def test_a_restart_waits_for_a_slow_send(acme: Cast, stage: Stage) -> None:
+    session = sends.linked(acme, wanted="RUNNING", paired_at=datetime.now(UTC))
+    store = stage.prepare(session, sends=["slow:1.5"])
+    message = sends.queue(acme, datetime.now(UTC))
+    pid = stage.start(session)
+    stage.wait_for(lambda: Message.objects.get(pk=message.pk).status == "sending", seconds=20)
+
+    sessions.restart(session.id, now=datetime.now(UTC))
+    assert stage.exit_of(pid) == exits.DONE
+    assert Message.objects.get(pk=message.pk).status not in ("sending", "unknown", "queued")
+    assert (fresh(session).state, len(journal_of(store))) == (S.WAITING, 1)
+
+    pid = stage.start(session)
+    stage.becomes(session, S.CONNECTED)
+    stage.wait_for(lambda: fresh(session).last_event_at is not None)
+    assert stage.code(pid) is None, "a restart is done once"
+
+
+def test_a_send_that_dies_in_mid_flight_is_unknown_and_never_repeated(
+    acme: Cast, stage: Stage
+) -> None:
+    session = sends.linked(acme, wanted="RUNNING", paired_at=datetime.now(UTC))
+    store = stage.prepare(session, sends=["crash"])
+    lost = sends.queue(acme, datetime.now(UTC))
+    assert stage.exit_of(stage.start(session)) == -signal.SIGKILL
+    assert Message.objects.get(pk=lost.pk).status == "sending"
+    assert stage.exit_of(stage.start(session)) == exits.HELD, "its lease is not over"
+
+    past = datetime.now(UTC) - HOUR
+    Message.objects.filter(pk=lost.pk).update(lease_until=past)
+    SessionLease.objects.update(expires_at=past)
+    sends_under_way.expire(now=datetime.now(UTC))
+    other = sends.queue(acme, datetime.now(UTC), number="27839999999")
+    stage.start(session)
+    stage.wait_for(lambda: len(journal_of(store)) == 2, seconds=20)
+    stage.wait_for(lambda: Message.objects.get(pk=other.pk).status not in ("queued", "sending"))
+    assert Message.objects.get(pk=lost.pk).status == "unknown"
+    assert len(journal_of(store)) == 2
