@@ -24,9 +24,10 @@ def to_send(headers: Headers) -> Caller:
     Raises:
         Refused: he may not.
     """
+    caller = _identify(headers, callers.MAY_SEND)
     if callers.key_in(headers) is None:
         keyless.insist_on_json(headers)
-    return _identify(headers, callers.MAY_SEND)
+    return caller
 
 
 def to_look(headers: Headers) -> Caller:
