@@ -80,7 +80,7 @@ def _is_linked(session: SenderSession, asked: datetime) -> bool:
     """
     if session.paired_at is not None and session.state == SessionState.CONNECTED:
         return True
-    is_over = session.wanted == Wanted.STOPPED and session.paired_at is None
+    is_over = session.wanted == Wanted.STOPPED and session.state == SessionState.STOPPED
     # What ended before it was asked for says nothing about this pairing.
     is_stuck = session.state in sessions.FINAL | sessions.TIMED and session.since > asked
     if is_over or is_stuck:
