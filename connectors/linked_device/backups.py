@@ -130,7 +130,9 @@ def _back_up(session: SenderSession, now: datetime) -> Path:
         made = backup_files.write(session, snapshots.take(stores.store_of(session)), now=now)
     except (snapshots.Damaged, backup_files.TooLarge) as error:
         raise UnableTo(
-            SessionErrorCode.BAD_STORE, f"The store cannot be backed up. {error}"
+            SessionErrorCode.BAD_STORE,
+            f"The store cannot be backed up. {error} Where it is to be given up: "
+            "manage.py sender clear --no-backup",
         ) from None
     except TenantHasNoKeys as error:
         raise UnableTo(SessionErrorCode.BAD_STORE, str(error)) from None
@@ -206,7 +208,8 @@ def _insist_on_home(session: SenderSession) -> None:
     if session.home and session.home != settings.SIGMA_SENDER_HOST:
         raise UnableTo(
             SessionErrorCode.NO_STORE,
-            f"The session's store is on {session.home}: do this there.",
+            f"The session's store is on {session.home}: do this there. If that machine is gone for "
+            "good: manage.py sender clear --no-backup",
         )
 
 

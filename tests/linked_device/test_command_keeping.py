@@ -61,3 +61,14 @@ def test_a_running_session_is_not_backed_up(sender: Sender, acme: Cast, now: dat
     hold(session_of(linked(acme), now), now)
     with pytest.raises(CommandError, match="stop it first"):
         sender("backup")
+
+
+def test_a_damaged_store_is_forgotten_when_that_is_said(
+    sender: Sender, stopped: SenderSession
+) -> None:
+    stores.store_of(stopped).write_bytes(b"damaged")
+    with pytest.raises(CommandError, match="--no-backup"):
+        sender("clear", "--yes")
+    shown = sender("clear", "--no-backup", stdin=Typed("Front desk\n"))
+    assert "without a backup" in shown
+    assert not stores.store_of(stopped).exists()

@@ -37,7 +37,12 @@ def add(parser: ArgumentParser) -> None:
     restoring = _one(verbs, "restore", "put a backup in the place of a stopped session's store")
     restoring.add_argument("--file", help="the backup; the newest unless given")
     _sure(restoring)
-    _sure(_one(verbs, "clear", "forget the linked account; backs up first, asks before"))
+    clearing = _one(verbs, "clear", "forget the linked account; backs up first, asks before")
+    clearing.add_argument(
+        "--no-backup", action="store_true",
+        help="without one: its store is damaged, or on a machine that is gone for good",
+    )  # fmt: skip
+    _sure(clearing)
     _counts(verbs)
 
 

@@ -23,6 +23,11 @@ CLEARS = (
     "This forgets the linked account: its store is backed up and removed, and a phone has to be "
     "paired anew. Remove the device on the phone as well: WhatsApp > Settings > Linked devices."
 )
+FORGETS = (
+    "This forgets the linked account without a backup, for a store that is damaged, or on a "
+    "machine that is gone for good: a phone has to be paired anew, and nothing brings the old "
+    "account's state back. Remove the device on the phone: WhatsApp > Settings > Linked devices."
+)
 NOT_ASKED = "Nothing was changed: there is nobody to ask. Say --yes if you mean it."
 
 
@@ -54,17 +59,19 @@ def restore(
     out.write("Next: manage.py sender start")
 
 
-def clear(out: OutputWrapper, ask: IO[str], *, name: str | None, is_sure: bool) -> None:
-    """Back a store up and remove it, so that a phone can be paired anew.
+def clear(
+    out: OutputWrapper, ask: IO[str], *, name: str | None, is_sure: bool, back_up: bool
+) -> None:
+    """Back a store up, unless told not to, and remove it, so that a phone can be paired anew.
 
     Raises:
         CommandError: not meant, or the session is not stopped.
     """
     session = choosing.one(name)
-    _confirm(out, ask, session, CLEARS, is_sure)
-    made = _done(lambda: backups.clear(session, now=datetime.now(UTC)))
+    _confirm(out, ask, session, CLEARS if back_up else FORGETS, is_sure)
+    made = _done(lambda: backups.clear(session, now=datetime.now(UTC), back_up=back_up))
     out.write(f"{choosing.label(session.workspace)} is cleared.")
-    out.write(f"Its backup: {made}" if made else "There was no store to back up.")
+    out.write(f"Its backup: {made}" if made else "Nothing was backed up.")
     out.write("Next: manage.py sender pair")
 
 

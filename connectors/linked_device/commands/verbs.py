@@ -69,7 +69,9 @@ def _restore(out: OutputWrapper, ask: IO[str], options: Options) -> None:
 
 
 def _clear(out: OutputWrapper, ask: IO[str], options: Options) -> None:
-    keeping.clear(out, ask, name=options["session"], is_sure=options["yes"])
+    keeping.clear(
+        out, ask, name=options["session"], is_sure=options["yes"], back_up=not options["no_backup"]
+    )
 
 
 def _stats(out: OutputWrapper, ask: IO[str], options: Options) -> None:
