@@ -22,7 +22,7 @@ def documentation() -> str:
     "name",
     [
         "appsettings.json", "create_workspace.graphql", "create_workspace.sql",
-        "messages.graphql", "messages.sql", "send_template.graphql",
+        "messages.graphql", "messages.sql", "send_template.graphql", "sender.txt",
     ],
 )  # fmt: skip
 def test_it_shows_the_contract_word_for_word(name: str, documentation: str) -> None:
