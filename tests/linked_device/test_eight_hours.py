@@ -1,0 +1,262 @@
+"""A working day of a session on a clock that a test turns: nothing is missed, and nothing grows."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from queue import SimpleQueue
+from random import Random
+
+import pytest
+from django.db import OperationalError
+from pytest_django.fixtures import Settings
+
+from connectors.linked_device import events, logs
+from connectors.linked_device.actions import Heard
+from connectors.linked_device.claiming import IDLE_SECONDS as NOTHING_DUE
+from connectors.linked_device.delivering import Deliverer
+from connectors.linked_device.device import Sent
+from connectors.linked_device.dispatch import IDLE_SECONDS as NOT_NOW
+from connectors.linked_device.dispatch import Attended, Dispatch
+from connectors.linked_device.events import Account, MessageArrived
+from connectors.linked_device.keeper import Keeper
+from connectors.linked_device.leases import Lease
+from connectors.linked_device.limits import Limit
+from connectors.linked_device.machine import Machine
+from connectors.linked_device.mailbox import Mailbox
+from connectors.linked_device.persistence import Persistence
+from connectors.linked_device.record import Record, Signs, Wishes
+from connectors.linked_device.session_loop import SessionLoop
+from connectors.models import SenderSession, SessionState, WebhookPending
+from messaging.models import Message
+from tests.conftest import Cast
+from tests.linked_device import sends
+from workspaces.channel_errors import Throttled
+
+# The keeper hangs up when the database is away, which ends a transaction around a test.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MINUTE, HOUR = 60.0, 3600.0
+DAY = 8 * HOUR
+# What happens, and for how long: WhatsApp asks to slow down, a connection and a database are lost.
+SLOW, GONE, AWAY = (3 * HOUR, HOUR / 2), (5 * HOUR, 40.0), (6 * HOUR, 30.0)
+NOTHING_TO_DO = (NOTHING_DUE, NOT_NOW)
+ACCOUNT = Account(number="447700900123")
+FILE_BYTES, FILES = 2_000, 3
+
+
+def within(spell: tuple[float, float], seconds: float) -> bool:
+    """Return whether a time of the day is in a spell: its begin, and how long it lasts."""
+    return spell[0] <= seconds < sum(spell)
+
+
+class Clock:
+    """Time that passes when it is told to; what was planned happens in turn."""
+
+    def __init__(self, start: datetime) -> None:
+        self.start, self.seconds = start, 0.0
+        self._plans: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    @property
+    def now(self) -> datetime:
+        """The moment it is."""
+        return self.start + timedelta(seconds=self.seconds)
+
+    def at(self, seconds: float, action: Callable[[], None]) -> None:
+        """Plan something for a time of the day."""
+        heapq.heappush(self._plans, (max(seconds, self.seconds), next(self._order), action))
+
+    def every(self, pause: float, action: Callable[[], None]) -> None:
+        """Do something now and again after every pause."""
+        action()
+        self.at(self.seconds + pause, lambda: self.every(pause, action))
+
+    def run(self, until: float) -> None:
+        """Let the time pass."""
+        while self._plans and self._plans[0][0] <= until:
+            self.seconds, _, action = heapq.heappop(self._plans)
+            action()
+        self.seconds = until
+
+
+class Notes(Record):
+    """The session's record; what is written thousands of times is only counted."""
+
+    def __init__(self, session: SenderSession, lease: Lease) -> None:
+        super().__init__(session, lease)
+        self.stood: list[str] = []
+        self.signed = 0
+
+    def wishes(self) -> Wishes:
+        """Nobody wants anything else all day."""
+        return Wishes("RUNNING")
+
+    def signs(self, taken: dict[str, datetime]) -> None:
+        """Count it."""
+        self.signed += bool(taken)
+
+    def stands(self, new, *, now: datetime) -> None:
+        """Write it down, and remember the order."""
+        self.stood.append(new.state.value)
+        super().stands(new, now=now)
+
+
+class Day:
+    """A session at work, without threads; the phone, the people and the database as planned."""
+
+    def __init__(self, session: SenderSession, lease: Lease, start: datetime) -> None:
+        self.clock, self.inbox = Clock(start), SimpleQueue[Heard]()
+        self.renewals: list[float] = []
+        self.lost: list[str] = []
+        self.sent: list[float] = []
+        self.longest_queue = 0
+        self.was_throttled = False
+        self.record, signs = Notes(session, lease), Signs()
+        self.machine = Machine(is_paired=True, limit=Limit(), now=start)
+        device = Attended(sends.FakeDevice(self.answer), listen=self.inbox.put, signs=signs)
+        deliverer = Deliverer(
+            session=session, lease=lease, device=device, clock=lambda: self.clock.seconds,
+            chance=Random(8),
+        )  # fmt: skip
+        self.dispatch = Dispatch(
+            deliverer.turn, settle=deliverer.settle, may_send=lambda: self.machine.may_send,
+            on_lost=self.lost.append,
+        )  # fmt: skip
+        self.mailbox = Mailbox(session=session)
+        self.keeper = Keeper(
+            lease, on_lost=self.lost.append, clock=lambda: self.clock.seconds, renew=self.renew
+        )
+        self.loop = SessionLoop(
+            machine=self.machine, record=self.record, signs=signs, inbox=self.inbox,
+            ask_code=lambda: None, persistence=Persistence("day", wait=lambda _: None),
+            first=Wishes("RUNNING"), is_told_to_end=lambda: False,
+        )  # fmt: skip
+
+    def answer(self, number: str, text: str) -> Sent | Exception:
+        """Take a message, or ask once to slow down."""
+        if self.clock.seconds >= SLOW[0] and not self.was_throttled:
+            self.was_throttled = True
+            return Throttled(SLOW[1])
+        self.sent.append(self.clock.seconds)
+        return Sent(f"3EB0{len(self.sent):016X}")
+
+    def renew(self, lease: Lease) -> None:
+        """Renew, unless the database is away."""
+        if within(AWAY, self.clock.seconds):
+            raise OperationalError("away")
+        self.renewals.append(self.clock.seconds)
+
+    def beat(self) -> None:
+        """Keep the lease, and plan to do so again when its keeper says."""
+        self.keeper.tick(self.clock.seconds)
+        pause = self.keeper.beat(self.clock.seconds)
+        self.clock.at(self.clock.seconds + pause, self.beat)
+
+    def send(self) -> None:
+        """Take turns at sending while there is anything to send."""
+        pause = self.dispatch.step(self.clock.now)
+        if pause not in NOTHING_TO_DO:
+            self.clock.at(self.clock.seconds + max(pause, 0.01), self.send)
+
+    def keep_alive(self) -> None:
+        """Let the server answer, while there is a connection."""
+        if self.machine.standing.state != SessionState.DISCONNECTED:
+            self.hear(events.KeptAlive())
+
+    def hear(self, event: events.Event) -> None:
+        """Let the device tell something."""
+        if isinstance(event, MessageArrived):
+            self.mailbox.keep([event], now=self.clock.now)
+        else:
+            self.inbox.put(event)
+            self.step()
+
+    def step(self) -> None:
+        """Let the loop hear all there is."""
+        self.longest_queue = max(self.longest_queue, self.inbox.qsize())
+        for _ in range(self.inbox.qsize() + 1):
+            assert self.loop.step(self.loop.wait(0), now=self.clock.now) is None
+
+
+@pytest.fixture
+def log(settings: Settings, tmp_path: Path) -> Iterator[Path]:
+    """The folder of the session's log files, small ones."""
+    settings.SIGMA_SENDER_STORE = tmp_path
+    before = list(logs.logger.handlers)
+    logs.attach("day", size=FILE_BYTES, files=FILES)
+    yield tmp_path / "logs"
+    for handler in set(logs.logger.handlers) - set(before):
+        logs.logger.removeHandler(handler)
+        handler.close()
+
+
+@pytest.fixture
+def day(acme: Cast, now: datetime, log: Path) -> Day:
+    """A working day: people write, people are written to, and three things go wrong."""
+    session = sends.linked(acme, wanted="RUNNING", paired_at=now)
+    one = Day(session, sends.leased(session), now)
+    clock = one.clock
+    one.step()
+    one.beat()
+    clock.at(1, lambda: one.hear(events.Connected(ACCOUNT)))
+    clock.at(2, lambda: clock.every(25, one.keep_alive))
+    clock.at(GONE[0], lambda: one.hear(events.Disconnected("EOF")))
+    clock.at(sum(GONE), lambda: one.hear(events.Connected(ACCOUNT)))
+
+    def write(number: int) -> None:
+        sends.queue(acme, clock.now, number=f"2783{number:07}")
+        one.send()
+
+    def read(number: int) -> None:
+        one.hear(sends.said(clock.now, f"3EB0{number:04}"))
+
+    busy = [HOUR] * 8 + [SLOW[0], SLOW[0] + MINUTE, GONE[0] + 10]
+    for number, at in enumerate([*busy, *(HOUR * n / 2 for n in range(1, 16))]):
+        clock.at(at, partial(write, number))
+        clock.at(at, partial(read, number))
+    for minute in range(0, 8 * 60, 5):  # as its thread would, much more often
+        clock.at(minute * MINUTE, one.send)
+    return one
+
+
+def lasted(day: Day) -> None:
+    """Its lease was renewed in time, its states followed the day, and nothing piled up."""
+    assert day.lost == []
+    assert max(after - before for before, after in pairwise([*day.renewals, DAY])) <= 45
+    assert day.record.stood == [
+        "STARTING", "CONNECTED", "RATE_LIMITED", "CONNECTED", "DISCONNECTED", "CONNECTED",
+    ]  # fmt: skip
+    assert (day.inbox.qsize(), day.machine.ignored) == (0, {})
+    assert day.longest_queue <= 2
+    assert DAY / 60 < day.record.signed <= DAY / 10, "often enough, and not for each event"
+
+
+def worked(day: Day) -> None:
+    """Everything was sent at a person's pace, but when WhatsApp was annoyed or away."""
+    assert set(Message.objects.values_list("status", flat=True)) == {"accepted"}
+    assert len(day.sent) == Message.objects.count() == WebhookPending.objects.count() == 26
+    assert min(after - before for before, after in pairwise(day.sent)) >= 1.0
+    assert not [at for at in day.sent if within(SLOW, at - 5) or within(GONE, at)]
+    assert [at for at in day.sent if within((sum(SLOW), 10 * MINUTE), at)], "it goes on by itself"
+
+
+def was_written_down(folder: Path) -> None:
+    """Its log went round, and never outgrew its files."""
+    files = sorted(folder.iterdir())
+    assert [file.name for file in files] == ["day.log", "day.log.1", "day.log.2"]
+    assert all(file.stat().st_size <= FILE_BYTES for file in files)
+    assert "message sent" in files[1].read_text()
+
+
+def test_it_lasts_for_eight_hours(day: Day, log: Path) -> None:
+    day.clock.run(DAY)
+
+    lasted(day)
+    worked(day)
+    was_written_down(log)
