@@ -1,0 +1,93 @@
+"""When a session may start, and why not now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from uuid import uuid4
+
+import pytest
+
+from connectors.linked_device.agenda import Facts, Leave, Plan, Start, Wait, pause, plan
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+LATER = NOW + timedelta(hours=3)
+READY = Facts(
+    session_id=uuid4(), tenant_id=uuid4(), home="one", wanted="RUNNING", state="WAITING",
+    is_paired=True,
+)  # fmt: skip
+
+
+def planned(**changes: object) -> Plan:
+    return plan(replace(READY, **changes), host="one", now=NOW)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"home": ""},
+        {"state": "CONNECTED"},  # its host was killed
+        {"is_paired": False, "pair_by": "QR"},
+        {"state": "BANNED", "until": NOW},
+        {"state": "RATE_LIMITED", "until": NOW - timedelta(hours=1)},
+        {"state": "STARTING", "until": LATER},  # how long a start may take
+        {"stopped_at": NOW - timedelta(seconds=30)},
+        {"holder": "two", "expires_at": NOW - timedelta(seconds=30)},
+    ],
+)
+def test_it_starts_what_nothing_holds_back(changes: dict[str, object]) -> None:
+    assert planned(**changes) == Start()
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"wanted": "STOPPED"}, "nobody wants"),
+        ({"home": "two"}, "its store is on two"),
+        ({"state": "CONFLICT"}, "operator"),
+        ({"state": "LOGGED_OUT", "is_paired": False, "pair_by": ""}, "operator"),
+        ({"state": "OUTDATED"}, "operator"),
+        ({"is_paired": False}, "no phone"),
+        ({"is_served": False}, "not in use"),
+    ],
+)
+def test_it_leaves_what_somebody_has_to_change(changes: dict[str, object], why: str) -> None:
+    left = planned(**changes)
+
+    assert isinstance(left, Leave)
+    assert why in left.why
+
+
+@pytest.mark.parametrize(
+    ("changes", "until"),
+    [
+        ({"state": "BANNED", "until": LATER}, LATER),
+        ({"state": "RATE_LIMITED", "until": LATER}, LATER),
+        ({"state": "FAILED", "until": LATER}, LATER),
+        ({"stopped_at": NOW - timedelta(seconds=10)}, NOW + timedelta(seconds=20)),
+        (
+            {"holder": "two", "expires_at": NOW + timedelta(seconds=5)},
+            NOW + timedelta(seconds=35),
+        ),
+        # The longest wait counts.
+        (
+            {"state": "BANNED", "until": NOW + timedelta(seconds=1), "stopped_at": NOW},
+            NOW + timedelta(seconds=30),
+        ),
+    ],
+)
+def test_it_waits_for_what_ends_by_itself(changes: dict[str, object], until: datetime) -> None:
+    waiting = planned(**changes)
+
+    assert isinstance(waiting, Wait)
+    assert waiting.until == until
+
+
+def test_it_waits_longer_after_each_failure_up_to_five_minutes() -> None:
+    pauses = [pause(failures, jitter=0).total_seconds() for failures in range(1, 200)]
+
+    assert pauses[:7] == [5, 10, 20, 40, 80, 160, 300]
+    assert all(before <= after <= 300 for before, after in pairwise(pauses))
+    assert pause(3, jitter=1).total_seconds() == 16

@@ -1,0 +1,238 @@
+"""A process keeps its session, or ends: paused, without a database, or with one that hangs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import quote
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
+
+from connectors.linked_device import exits, leases, standing
+from connectors.linked_device.keeper import Keeper
+from connectors.linked_device.leases import Lease, Lost
+from connectors.linked_device.standing import Standing
+from connectors.models import SenderSession, SessionLease, SessionState
+from sigma.engines import postgres
+from sigma.engines.engine import Engine
+from tests.conftest import Cast
+from tests.linked_device import devices
+
+Renew = Callable[[Lease], None]
+LEASE = Lease(uuid4(), uuid4(), uuid4(), 1)
+TABLES = """
+CREATE TABLE sender_sessions (id uuid PRIMARY KEY, tenant_id uuid, stopped_at timestamptz,
+    updated_at timestamptz, library text);
+CREATE TABLE session_leases (session_id uuid PRIMARY KEY, tenant_id uuid, owner uuid,
+    host text DEFAULT '', pid int DEFAULT 0, fencing_token int8 DEFAULT 0,
+    acquired_at timestamptz, renewed_at timestamptz, expires_at timestamptz);
+"""
+
+
+class Renewals:
+    """A database as a script says: errors and nothing, in this order, then nothing."""
+
+    def __init__(self, *answers: Exception | None) -> None:
+        self.answers, self.count = list(answers), 0
+
+    def __call__(self, lease: Lease) -> None:
+        self.count += 1
+        answer = self.answers.pop(0) if self.answers else None
+        if answer is not None:
+            raise answer
+
+
+def kept(renew: Renew, lost: list[str], **changes: object) -> Keeper:
+    return Keeper(LEASE, on_lost=lost.append, clock=lambda: 0.0, renew=renew, **changes)
+
+
+def test_it_renews_every_ten_seconds_and_sooner_after_a_failure() -> None:
+    lost: list[str] = []
+    renew = Renewals(None, OperationalError(), None)
+    keeper = kept(renew, lost)
+
+    assert [keeper.beat(at) for at in (0.0, 4.0, 10.0, 12.0)] == [10.0, 6.0, 2.0, 10.0]
+    keeper.tick(56.9)
+
+    assert (renew.count, lost) == (3, [])
+
+
+def test_it_is_lost_once_when_too_much_time_passed() -> None:
+    lost: list[str] = []
+    keeper = kept(Renewals(None, *[OperationalError()] * 9), lost)
+    for at in (0.0, 10.0, 44.9):
+        keeper.beat(at)
+        keeper.tick(at)
+    assert lost == []
+
+    keeper.tick(45.0)
+    keeper.tick(46.0)
+
+    assert len(lost) == 1
+    assert "not renewed for 45 s" in lost[0]
+
+
+def test_it_is_lost_when_the_lease_is_somebody_else_s() -> None:
+    lost: list[str] = []
+
+    kept(Renewals(Lost("It is two's.")), lost).beat(0.0)
+
+    assert len(lost) == 1
+    assert "two's" in lost[0]
+
+
+def test_it_sets_the_kernel_s_alarm_until_it_is_stopped() -> None:
+    alarms: list[float] = []
+    keeper = kept(Renewals(), [], alarm=alarms.append)
+
+    keeper.beat(0.0)
+    keeper.stop()
+    keeper.beat(10.0)
+
+    assert alarms == [54.0, 0], "before the lease ends, and never after a stop"
+
+
+def test_it_watches_the_clock_while_the_database_hangs(wait_for: Callable[..., None]) -> None:
+    lost: list[str] = []
+    hangs, answers = threading.Event(), Renewals()
+
+    def renew(lease: Lease) -> None:
+        answers(lease)
+        if answers.count > 1:
+            hangs.wait(30)
+
+    keeper = Keeper(LEASE, on_lost=lost.append, renew=renew, every=0.01, patience=0.3)
+    keeper.start()
+    wait_for(lambda: bool(lost))
+    hangs.set()
+    keeper.stop()
+
+    assert answers.count == 2
+
+
+@pytest.fixture
+def hold() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start processes that hold a session; the test's end is theirs."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def start(session: UUID, url: str, *, every: float, patience: float) -> subprocess.Popen[str]:
+        argv = (sys.executable, "-m", "tests.linked_device.holder", str(session), "one")
+        begun.append(
+            subprocess.Popen(
+                (*argv, str(every), str(patience)), text=True,
+                env={**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "sigma.settings"},
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )
+        )  # fmt: skip
+        return begun[-1]
+
+    yield start
+    for one in begun:
+        one.kill()
+        one.communicate()
+
+
+def lease_of(session: SenderSession, holder: subprocess.Popen[str]) -> Lease:
+    """Wait until the process has the session; return what it has."""
+    assert holder.stdout is not None
+    _, owner, token = holder.stdout.readline().split()
+    return Lease(session.pk, session.tenant_id, UUID(owner), int(token))
+
+
+def the_tests_own() -> str:
+    known = {name: quote(str(value), safe="") for name, value in connection.settings_dict.items()}
+    return "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**known)
+
+
+def last_worker(session: SenderSession) -> str:
+    return SenderSession.objects.get(pk=session.pk).library
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_that_was_paused_past_its_lease_wakes_up_to_nothing(
+    acme: Cast, hold: Callable[..., subprocess.Popen[str]], wait_for: Callable[..., None]
+) -> None:
+    session = devices.session_of(devices.linked(acme))
+    holder = hold(session.pk, the_tests_own(), every=0.5, patience=45)
+    old = lease_of(session, holder)
+    wait_for(lambda: last_worker(session) == "1")
+
+    holder.send_signal(signal.SIGSTOP)
+    long_ago = timezone.now() - timedelta(hours=1)
+    SessionLease.objects.filter(pk=session.pk).update(expires_at=long_ago)
+    new = leases.acquire(session.pk, owner=uuid4(), host="two", pid=1)
+    SenderSession.objects.filter(pk=session.pk).update(library="the new owner's")
+    holder.send_signal(signal.SIGCONT)
+
+    assert holder.wait(10) == exits.LOST
+    assert holder.stderr is not None
+    assert "lost its lease" in holder.stderr.read()
+    assert last_worker(session) == "the new owner's"
+    with pytest.raises(Lost), transaction.atomic():
+        leases.insist(old)
+    stand, now = Standing(SessionState.CONNECTED), timezone.now()
+    assert not standing.write(session.pk, stand, now=now, fencing_token=old.fencing_token)
+    assert new.fencing_token == old.fencing_token + 1
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """A database of its own, started (again) when called; killed with the test."""
+    made, begun = postgres.prepare(tmp_path, durable=True), list[subprocess.Popen[bytes]]()
+
+    def start() -> subprocess.Popen[bytes]:
+        # What a killed server leaves behind is gone a moment later.
+        while not answering(made, begun):
+            pass
+        return begun[-1]
+
+    start.url = made.url  # type: ignore[attr-defined]
+    yield start
+    for one in begun:
+        one.kill()
+        one.wait()
+
+
+def answering(engine: Engine, begun: list[subprocess.Popen[bytes]]) -> bool:
+    if not begun or begun[-1].poll() is not None:
+        quiet = subprocess.DEVNULL
+        begun.append(subprocess.Popen(engine.command(), stdout=quiet, stderr=quiet))
+    threading.Event().wait(0.05)
+    return engine.answers()
+
+
+def test_a_killed_database_ends_a_process_unless_it_comes_back_before(
+    engine: Callable[[], subprocess.Popen[bytes]],
+    hold: Callable[..., subprocess.Popen[str]],
+    wait_for: Callable[..., None],
+) -> None:
+    session = SenderSession(tenant_id=uuid4())
+    url: str = engine.url  # type: ignore[attr-defined]
+    server = engine()
+    with psycopg.connect(url, autocommit=True) as own:
+        own.execute(TABLES)
+        row = (session.pk, session.tenant_id)
+        own.execute("INSERT INTO sender_sessions (id, tenant_id) VALUES (%s, %s)", row)
+    holder = hold(session.pk, url, every=0.2, patience=4)
+    assert lease_of(session, holder).fencing_token == 1
+
+    server.kill()
+    server.wait()
+    server = engine()
+    with psycopg.connect(url, autocommit=True) as own:
+        own.execute("UPDATE sender_sessions SET library = ''")
+        wait_for(lambda: own.execute("SELECT library FROM sender_sessions").fetchone() == ("1",))
+    assert holder.poll() is None
+
+    server.kill()
+    assert holder.wait(10) == exits.LOST
