@@ -29,10 +29,10 @@ from connectors.simulator.device_script import InvalidScript, Script, Step
 
 STRANGER = "447700900001"
 TOO_MANY_TO_STRANGERS = 101
-# What ends a connection; the device is not reconnected by itself after any but the first.
+# What ends a connection; the device is not reconnected by itself after any but the first. Being
+# asked to slow down does not: who waits goes on hearing.
 ENDS = (
-    Disconnected, Replaced, LoggedOut, TemporarilyBanned, RateLimited, ClientOutdated,
-    ConnectFailed,
+    Disconnected, Replaced, LoggedOut, TemporarilyBanned, ClientOutdated, ConnectFailed,
 )  # fmt: skip
 
 Fields = Mapping[str, Any]
