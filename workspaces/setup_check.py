@@ -62,6 +62,7 @@ class WorkspaceFacts:
     name: str
     waba_id: str
     is_active: bool
+    is_linked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,10 @@ Rule = Callable[[SetUp, datetime], Iterator[Finding]]
 
 def check(set_up: SetUp, *, now: datetime) -> list[Finding]:
     """Return what is wrong, errors first."""
-    found = [finding for rule in RULES for finding in rule(set_up, now)]
+    active = [workspace for workspace in set_up.workspaces if workspace.is_active]
+    is_metas = not active or not all(workspace.is_linked for workspace in active)
+    rules = RULES if is_metas else [rule for rule in RULES if rule not in METAS]
+    found = [finding for rule in rules for finding in rule(set_up, now)]
     return sorted(found, key=lambda finding: finding.severity != Severity.ERROR)
 
 
@@ -188,7 +192,7 @@ def _workspaces(set_up: SetUp, _: datetime) -> Iterator[Finding]:
             "Add one with Meta's phone number ID, then replay what is in quarantine.",
         )
     for workspace in active:
-        if not workspace.waba_id:
+        if not workspace.waba_id and not workspace.is_linked:
             yield Finding(
                 Severity.WARNING,
                 f"Workspace “{workspace.name}” has no WABA ID: template events are not assigned.",
@@ -226,6 +230,8 @@ def _installation(set_up: SetUp, _: datetime) -> Iterator[Finding]:
         )
 
 
+# What linked devices do without.
+METAS = (_app_secret, _verify_token, _access_token)
 RULES: tuple[Rule, ...] = (
     _status,
     _keys,

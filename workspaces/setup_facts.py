@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from workspaces import master, provisioning, setup_check
-from workspaces.models import KeyPurpose, Tenant, TenantSecret, TokenCheck, Workspace
+from workspaces.models import HOSTED, KeyPurpose, Tenant, TenantSecret, TokenCheck, Workspace
 from workspaces.setup_check import Finding, SecretFacts, SetUp, TokenState, WorkspaceFacts
 
 
@@ -28,12 +28,16 @@ def gather(tenant: Tenant, *, now: datetime) -> SetUp:
         secrets=tuple(_secret(row) for row in _secrets(tenant)),
         configured_app_secret=bool(named or configured.default_app_secret),
         configured_verify_token=bool(configured.verify_token),
-        workspaces=tuple(WorkspaceFacts(w.name, w.waba_id, w.is_active) for w in workspaces),
+        workspaces=tuple(map(_workspace, workspaces)),
         numbers_shared_with_others=_shared(tenant, workspaces),
         public_url=settings.SIGMA_PUBLIC_URL,
         master_key_is_generated=master.key_is_generated(),
         has_readers=_has_readers(tenant, now),
     )
+
+
+def _workspace(row: Workspace) -> WorkspaceFacts:
+    return WorkspaceFacts(row.name, row.waba_id, row.is_active, row.transport in HOSTED)
 
 
 def _secrets(tenant: Tenant) -> QuerySet[TenantSecret]:

@@ -80,7 +80,7 @@ def today(obj: SenderSession) -> str:
 
 
 FIELDSETS: Any = (
-    ("Now", {"fields": ("workspace", "tenant", "wanted", "state", "since", "until")}),
+    ("Now", {"fields": ("workspace", "tenant", "wanted", "since", "until")}),
     ("Account", {"fields": (number, "push_name", "device_platform", "library", "paired_at")}),
     (
         "Process",
@@ -97,7 +97,11 @@ def context_of(session: SenderSession, *, now: datetime) -> dict[str, object]:
     return {
         "label": SessionState(session.state).label,
         "colour": COLOURS.get(SessionState(session.state), ""),
-        "problems": health.look(session.workspace, now=now).problems,
-        "remedy": overview.remedy(session, now=now),
+        # Where it stands is said above them.
+        "problems": [each for each in _problems(session, now) if each != health.stands(session)],
         "is_paired": session.paired_at is not None,
     }
+
+
+def _problems(session: SenderSession, now: datetime) -> tuple[str, ...]:
+    return health.look(session.workspace, now=now).problems

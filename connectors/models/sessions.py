@@ -96,7 +96,7 @@ class SenderSession(models.Model):
         indexes = (models.Index(fields=("home", "wanted"), name="sender_sessions_of_a_host"),)
 
     def __str__(self) -> str:
-        return f"{self.state} {self.id}"
+        return str(self.workspace)
 
 
 class SessionLease(models.Model):

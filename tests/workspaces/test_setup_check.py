@@ -43,6 +43,12 @@ def test_it_finds_nothing_in_a_complete_set_up() -> None:
     assert setup_check.check(COMPLETE, now=NOW) == []
 
 
+def test_it_misses_nothing_of_metas_where_devices_are_linked() -> None:
+    devices = (WorkspaceFacts("Phone", "", True, is_linked=True),)
+
+    assert setup_check.check(replace(NO_SECRETS, workspaces=devices), now=NOW) == []
+
+
 @pytest.mark.parametrize(
     ("set_up", "said"),
     [
