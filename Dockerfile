@@ -4,6 +4,12 @@ COPY requirements.txt /tmp/requirements.txt
 RUN python -m venv /opt/venv \
  && /opt/venv/bin/pip install --no-cache-dir --require-hashes --no-deps -r /tmp/requirements.txt
 
+# With --build-arg LINKED=true the image can link WhatsApp accounts as devices, and is 80 MB larger.
+ARG LINKED=false
+COPY requirements-linked.txt /tmp/requirements-linked.txt
+RUN [ "$LINKED" != true ] || /opt/venv/bin/pip install --no-cache-dir --require-hashes --no-deps \
+    -r /tmp/requirements-linked.txt
+
 FROM python:3.13-slim-bookworm
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 SIGMA_HOME=/var/lib/sigma
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin sigma \

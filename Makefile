@@ -17,7 +17,7 @@ types consistency migrations schema: export SIGMA_EMBEDDED := true
 types consistency migrations schema: export PYTHONWARNINGS := ignore:Got an error checking
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check lint style types consistency format lock migrations schema shell bench crashes chaos broadcast-proof clean env env-dev
+.PHONY: help up test check lint style types consistency format lock linked migrations schema shell bench crashes chaos broadcast-proof clean env env-dev
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36mmake %-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,7 +52,11 @@ format: env-dev ## Format the code and sort its imports
 lock: env-dev ## Pin requirements/*.in to requirements*.txt, with hashes (needs uv)
 	@$(UV) pip compile $(LOCK) requirements/core.in -o requirements.txt
 	@$(UV) pip compile $(LOCK) requirements/embedded.in -c requirements.txt -o requirements-embedded.txt
-	@$(UV) pip compile $(LOCK) requirements/dev.in -c requirements.txt -c requirements-embedded.txt -o requirements-dev.txt
+	@$(UV) pip compile $(LOCK) requirements/linked.in -c requirements.txt -o requirements-linked.txt
+	@$(UV) pip compile $(LOCK) requirements/dev.in -c requirements.txt -c requirements-embedded.txt -c requirements-linked.txt -o requirements-dev.txt
+
+linked: ## Install what linking a real WhatsApp account needs, beside 'make up'
+	@sh requirements/environment.sh requirements.txt requirements-embedded.txt requirements-linked.txt
 
 migrations: env-dev ## Make the migrations for changed models
 	@$(MANAGE) makemigrations
