@@ -17,6 +17,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from connectors.linked_device import exits
 from workspaces.tether import tethered
 
 logger = logging.getLogger("sigma.whatsapp.sender")
@@ -25,6 +26,7 @@ logger = logging.getLogger("sigma.whatsapp.sender")
 # the log's own filter.
 OURS = re.compile(rb'\d{4}-\d\d-\d\dT[\d:.]+Z [A-Z]|\{"time": ')
 LONGEST_LINE, LONGEST_QUOTE = 1 << 16, 500
+CUT_SHORT = (-signal.SIGTERM, -signal.SIGKILL)
 
 Argv = Callable[[UUID], Sequence[str]]
 
@@ -46,6 +48,7 @@ class Child:
         self.session_id = session_id
         self.leased_at = time.monotonic()
         self.asked_at: float | None = None
+        self._is_asked = False
         self._process = subprocess.Popen(
             # Killed, not asked: the next host must find nobody at work.
             tethered(argv, stop_signal=signal.SIGKILL),
@@ -61,14 +64,18 @@ class Child:
         threading.Thread(target=_pump, args=pump, name="session-output", daemon=True).start()
 
     def ending(self) -> int | None:
-        """Return the exit code, negative for a signal, once the process ended."""
+        """Return the exit code, negative for a signal, once the process ended.
+
+        One that was asked to end, but had not got as far as to do it in order, is done too.
+        """
         code = self._process.poll()
         if code is not None:
             _signal_group(self.pid, signal.SIGKILL)  # whatever it started itself
-        return code
+        return exits.DONE if self._is_asked and code in CUT_SHORT else code
 
     def ask(self) -> None:
         """Ask the process to end after the send that is under way."""
+        self._is_asked = True
         if self._process.poll() is None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGTERM)
