@@ -60,10 +60,11 @@ class Application:
 
     async def _start(self) -> dict[str, str]:
         try:
-            await self._service.begin(self._address)
+            await self._service.check(self._address)
         except UnsafeToStart as error:
             return {"type": "lifespan.startup.failed", "message": f"sigma: {error}"}
         logs.attach("service")
+        keyless.announce(self._address)
         on_stop(self._service.end)
         return {"type": "lifespan.startup.complete"}
 

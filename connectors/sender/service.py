@@ -75,14 +75,13 @@ class Service:
             reply = reply_of(refusal_of(error))
         await reply.send(send, cors.headers_for(headers))
 
-    async def begin(self, address: str | None) -> None:
+    async def check(self, address: str | None) -> None:
         """See to it that what was configured may be served at an address (``None``: not known).
 
         Raises:
             keyless.UnsafeToStart: calls without a key may not.
         """
         await self._threads.run(partial(keyless.check, address))
-        keyless.announce(address)
 
     def end(self) -> None:
         """Let whoever waits for an outcome go: the server is about to stop."""

@@ -1,0 +1,129 @@
+"""The service as a process: when it refuses to start, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from urllib.parse import quote
+from uuid import uuid4
+
+import httpx
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from connectors.sender import keyless
+from connectors.sender.keyless import UnsafeToStart
+from messaging.models import Message
+from tests.conftest import Cast
+from tests.sender.conftest import WANTED, queued
+from workspaces.access import by_api_key
+
+WaitFor = Callable[..., None]
+
+
+@contextmanager
+def started(listener: socket.socket, **env: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the service on the test's engines."""
+    known = {name: quote(str(value), safe="") for name, value in connection.settings_dict.items()}
+    environment = {
+        **os.environ, **env,
+        "DATABASE_URL": "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**known),
+    }  # fmt: skip
+    argv = [sys.executable, "-m", "sigma.sender", "--fd", str(listener.fileno())]
+    process = subprocess.Popen(
+        argv, env=environment, pass_fds=[listener.fileno()], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_it_lets_those_who_wait_go_when_it_is_stopped(
+    acme: Cast, heard: Message, tmp_path, wait_for: WaitFor, transactional_db: None
+) -> None:
+    own = {
+        "SIGMA_SENDER_STORE": str(tmp_path), "SIGMA_SENDER_WAIT_SECONDS": "60",
+        "SIGMA_SENDER_OPEN_WORKSPACE": str(acme.workspace.id),
+    }  # fmt: skip
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener, started(listener, **own) as process,
+        ThreadPoolExecutor(1) as pool,
+    ):  # fmt: skip
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/send"
+        asked = pool.submit(httpx.post, url, json=WANTED, timeout=30)
+        wait_for(queued, seconds=20)
+        process.send_signal(signal.SIGTERM)
+        answer = asked.result()
+        _, said = process.communicate(timeout=10)
+
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    assert said.count("without an API key") == 1
+    assert "without an API key" in (tmp_path / "logs" / "service.log").read_text()
+    assert "Traceback" not in said
+
+
+def test_it_does_not_start_open_to_others(tmp_path, transactional_db: None) -> None:
+    with (
+        socket.create_server(("0.0.0.0", 0)) as listener,  # noqa: S104 - what is refused
+        started(listener, SIGMA_SENDER_OPEN_WORKSPACE=str(uuid4())) as process,
+    ):
+        _, said = process.communicate(timeout=20)
+
+    assert process.returncode == 1
+    assert said.startswith("sigma: SIGMA_SENDER_OPEN_WORKSPACE lets whoever reaches this service")
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "is_public", "words"),
+    [
+        ("0.0.0.0", False, "others reach 0.0.0.0"), ("::", False, "others reach"),  # noqa: S104
+        ("192.168.1.7", False, "others reach"), ("nobody.invalid", False, "others reach"),
+        (None, False, "not known"), ("127.0.0.1", False, ""), ("::1", False, ""),
+        ("localhost", False, ""), ("0.0.0.0", True, ""), (None, True, ""),  # noqa: S104
+    ],
+)  # fmt: skip
+def test_calls_without_a_key_are_for_this_machine(
+    acme: Cast, settings, address: str | None, is_public: bool, words: str
+) -> None:
+    keyless.check(address)
+    settings.SIGMA_SENDER_OPEN_WORKSPACE = acme.workspace.id
+    settings.SIGMA_SENDER_OPEN_PUBLIC = is_public
+    try:
+        keyless.check(address)
+        said = ""
+    except UnsafeToStart as error:
+        said = str(error)
+
+    assert words in said
+    assert bool(words) == bool(said)
+
+
+def test_it_does_not_start_for_a_workspace_that_is_not_there(
+    acme: Cast, globex: Cast, settings
+) -> None:
+    globex.workspace.is_active = False
+    globex.workspace.save()
+    for workspace_id in (uuid4(), globex.workspace.id):
+        settings.SIGMA_SENDER_OPEN_WORKSPACE = workspace_id
+        with pytest.raises(UnsafeToStart, match="no active workspace"):
+            keyless.check("127.0.0.1")
+
+
+def test_a_key_is_bound_from_the_shell(acme: Cast, globex: Cast, now, capsys) -> None:
+    call_command("issue_api_key", "acme", name="app", workspace=acme.workspace.id)
+    actor = by_api_key(capsys.readouterr().out.strip(), now=now)
+
+    assert (actor.workspace_id, actor.tenant_id) == (acme.workspace.id, acme.tenant.id)
+    assert actor.scopes == {"messages:send", "messages:read"}
+    with pytest.raises(CommandError, match="acme has no workspace"):
+        call_command("issue_api_key", "acme", name="app", workspace=globex.workspace.id)
