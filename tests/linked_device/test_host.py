@@ -1,13 +1,12 @@
-"""A host and its sessions' processes: started by plan, ended when they hang, and never orphans."""
+"""A host and its sessions' processes: started by plan, kept, and never orphans."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -20,84 +19,34 @@ from pytest_django.fixtures import Settings
 
 from connectors.linked_device import exits, leases, lock, standing
 from connectors.linked_device import host as hosting
-from connectors.linked_device.children import Child
-from connectors.linked_device.host import Host
-from connectors.linked_device.leases import Lease
 from connectors.linked_device.standing import Standing
 from connectors.models import SenderSession, SessionLease, SessionState, StoreRemoval
 from tests.conftest import Cast
 from tests.linked_device import devices
+from tests.linked_device.hosts import (
+    SLEEP,
+    Make,
+    fresh,
+    is_over,
+    is_running,
+    lease,
+    make,
+    session_of,
+    sh,
+    started,
+)
+
+__all__ = ("make",)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-HOUR = timedelta(hours=1)
-SLEEP = ("/bin/sleep", "600")
 REAL_HOST = """
 import sys, django
-from pathlib import Path
 django.setup()
-from connectors.linked_device import children, host
+from connectors.linked_device import host
 host.Host.__init__.__kwdefaults__["argv"] = lambda session_id: ("/bin/sleep", "600")
 sys.exit(host.run())
 """
-Make = Callable[..., Host]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    """Make hosts whose processes do nothing; what is left of them ends with the test."""
-    made: list[Host] = []
-
-    def one(name: str = "one", argv: Sequence[str] = SLEEP, **changes: object) -> Host:
-        store = tmp_path / name
-        store.mkdir(exist_ok=True)
-        argv_of = argv if callable(argv) else lambda _: argv
-        made.append(Host(name=name, store=store, argv=argv_of, every=0.01, **changes))
-        return made[-1]
-
-    yield one
-    for host in made:
-        for child in host.children.values():
-            child.kill()
-
-
-def session_of(cast: Cast, home: str = "one", **columns: object) -> SenderSession:
-    """Return a session that is paired and wanted, and stopped long ago."""
-    wanted = {"wanted": "RUNNING", "state": "WAITING", "home": home}
-    past = timezone.now() - HOUR
-    return devices.session_of(
-        devices.linked(cast, str(uuid4())), **{**wanted, "paired_at": past, **columns}
-    )
-
-
-def sh(script: str) -> tuple[str, ...]:
-    return ("/bin/sh", "-c", script)
-
-
-def fresh(session: SenderSession) -> SenderSession:
-    return SenderSession.objects.get(pk=session.pk)
-
-
-def started(host: Host, session: SenderSession) -> Child:
-    host.step()
-    return host.children[session.pk]
-
-
-def lease(session: SenderSession, child: Child, name: str = "one") -> Lease:
-    """Take the lease as the process would."""
-    return leases.acquire(session.pk, owner=uuid4(), host=name, pid=child.pid)
-
-
-def is_over(host: Host, session: SenderSession) -> bool:
-    host.step()
-    return session.pk not in host.children
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_it_starts_what_is_its_own_or_nobody_s(acme: Cast, globex: Cast, make: Make) -> None:
@@ -141,128 +90,6 @@ def test_two_hosts_of_one_name_have_one_owner_between_them(acme: Cast, make: Mak
     assert (row.state, row.failures, row.stopped_at) == ("WAITING", 0, None), "not its to judge"
     assert not two.children
     assert one.children
-
-
-def test_a_crash_is_that_session_s_alone_and_the_pause_grows(
-    acme: Cast, globex: Cast, make: Make, wait_for: Callable[..., None]
-) -> None:
-    broken, well = session_of(acme), session_of(globex)
-    crash = sh("kill -ABRT $$")
-    host = make(argv=lambda session_id: crash if session_id == broken.pk else SLEEP)
-    pauses = []
-    for _ in range(3):
-        SenderSession.objects.filter(pk=broken.pk).update(until=None)
-        started(host, broken)
-        wait_for(lambda: is_over(host, broken))
-        host.step()
-        row = fresh(broken)
-        pauses.append((row.until - timezone.now()).total_seconds())
-
-    assert (row.state, row.failures) == (SessionState.FAILED, 3)
-    assert "SIGABRT" in row.reason
-    assert 3 < pauses[0] <= 5 < pauses[1] <= 10 < pauses[2] <= 20
-    assert host.children.keys() == {well.pk}
-
-
-@pytest.mark.parametrize("state", ["CONFLICT", "LOGGED_OUT", "BANNED", "RATE_LIMITED"])
-@pytest.mark.parametrize("code", [exits.FINAL, 1])
-def test_it_leaves_what_a_session_said_about_its_own_end(
-    acme: Cast,
-    make: Make,
-    wait_for: Callable[..., None],
-    tmp_path: Path,
-    state: str,
-    code: int,
-) -> None:
-    session, later = session_of(acme), timezone.now() + HOUR
-    go = tmp_path / "go"
-    host = make(argv=sh(f"until [ -e {go} ]; do sleep 0.01; done; exit {code}"))
-    started(host, session)
-    said = Standing(SessionState(state), "As WhatsApp said.", later)
-    standing.write(session.pk, said, now=timezone.now())
-
-    go.touch()
-    wait_for(lambda: is_over(host, session))
-    host.step()
-
-    row = fresh(session)
-    assert (row.state, row.reason, row.until) == (state, "As WhatsApp said.", later)
-    assert not host.children
-
-
-def test_a_dead_process_keeps_its_successor_waiting_for_its_lease(
-    acme: Cast, make: Make, wait_for: Callable[..., None]
-) -> None:
-    session, host = session_of(acme), make()
-    child = started(host, session)
-    lease(session, child)
-    standing.write(session.pk, Standing(SessionState.CONNECTED), now=timezone.now())
-    os.kill(child.pid, signal.SIGSEGV)
-    wait_for(lambda: is_over(host, session))
-    host.step()
-
-    row, ends = fresh(session), SessionLease.objects.get(pk=session.pk).expires_at
-    assert (row.state, row.until) == (SessionState.FAILED, ends + leases.GRACE)
-    assert row.stopped_at is not None
-    assert not host.children
-
-
-def test_it_kills_a_paused_process_before_anybody_else_may_start(
-    acme: Cast, make: Make, wait_for: Callable[..., None]
-) -> None:
-    session, host = session_of(acme), make()
-    child = started(host, session)
-    lease(session, child)
-    os.kill(child.pid, signal.SIGSTOP)
-    host.step()
-    assert host.children
-    long_ago = timezone.now() - timedelta(seconds=46)
-    SessionLease.objects.filter(pk=session.pk).update(renewed_at=long_ago, expires_at=long_ago)
-
-    wait_for(lambda: is_over(host, session))
-    host.step()
-
-    assert not is_running(child.pid)
-    assert not host.children, "the gap begins with its end, whatever the lease says"
-    assert fresh(session).stopped_at > timezone.now() - timedelta(seconds=20)
-
-
-def test_it_kills_what_does_not_end_when_it_should(
-    acme: Cast, make: Make, wait_for: Callable[..., None]
-) -> None:
-    session = session_of(acme)
-    host = make(argv=sh("trap '' TERM; while :; do sleep 0.05; done"), ending=0.3)
-    child = started(host, session)
-    lease(session, child)
-    SenderSession.objects.filter(pk=session.pk).update(wanted="STOPPED", state="CONNECTED")
-
-    host.step()
-    assert is_running(child.pid)
-    wait_for(lambda: is_over(host, session))
-    host.step()
-
-    assert fresh(session).state == SessionState.STOPPED
-    assert not is_running(child.pid)
-
-
-@pytest.mark.parametrize("way", ["removed", "inactive", "moved"])
-def test_it_ends_a_session_that_is_not_to_be_served_here(
-    acme: Cast, make: Make, wait_for: Callable[..., None], way: str
-) -> None:
-    session, host = session_of(acme), make()
-    started(host, session)
-    if way == "removed":
-        SenderSession.objects.filter(pk=session.pk).delete()
-    elif way == "moved":
-        SenderSession.objects.filter(pk=session.pk).update(home="two")
-    else:
-        session.workspace.is_active = False
-        session.workspace.save()
-
-    wait_for(lambda: is_over(host, session))
-    host.step()
-
-    assert not host.children
 
 
 def test_it_keeps_its_sessions_while_the_database_is_away(
@@ -334,22 +161,6 @@ def test_it_ends_sessions_that_just_began_when_it_is_stopped(acme: Cast, make: M
 
     assert (fresh(session).state, fresh(session).failures) == ("WAITING", 0)
     assert not is_running(child.pid)
-
-
-def test_it_does_not_ask_again_at_once_for_a_session_that_is_held(
-    acme: Cast, make: Make, wait_for: Callable[..., None]
-) -> None:
-    session, now = session_of(acme), [0.0]
-    host = make(argv=sh(f"exit {exits.HELD}"), clock=lambda: now[0])
-    started(host, session)
-    wait_for(lambda: is_over(host, session))
-    host.step()
-    assert not host.children
-    assert (fresh(session).state, fresh(session).failures) == ("WAITING", 0)
-
-    now[0] = 10.0
-
-    assert started(host, session)
 
 
 def test_it_removes_what_is_left_of_pairings_and_of_erased_tenants(

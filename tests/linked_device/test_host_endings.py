@@ -1,0 +1,172 @@
+"""How sessions' processes end, and what their host does about it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+
+from connectors.linked_device import exits, leases, standing
+from connectors.linked_device.standing import Standing
+from connectors.models import SenderSession, SessionLease, SessionState
+from tests.conftest import Cast
+from tests.linked_device.hosts import (
+    HOUR,
+    SLEEP,
+    Make,
+    fresh,
+    is_over,
+    is_running,
+    lease,
+    make,
+    session_of,
+    sh,
+    started,
+)
+
+__all__ = ("make",)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_a_crash_is_that_session_s_alone_and_the_pause_grows(
+    acme: Cast, globex: Cast, make: Make, wait_for: Callable[..., None]
+) -> None:
+    broken, well = session_of(acme), session_of(globex)
+    crash = sh("kill -ABRT $$")
+    host = make(argv=lambda session_id: crash if session_id == broken.pk else SLEEP)
+    pauses = []
+    for _ in range(3):
+        SenderSession.objects.filter(pk=broken.pk).update(until=None)
+        started(host, broken)
+        wait_for(lambda: is_over(host, broken))
+        host.step()
+        row = fresh(broken)
+        pauses.append((row.until - timezone.now()).total_seconds())
+
+    assert (row.state, row.failures) == (SessionState.FAILED, 3)
+    assert "SIGABRT" in row.reason
+    assert 3 < pauses[0] <= 5 < pauses[1] <= 10 < pauses[2] <= 20
+    assert host.children.keys() == {well.pk}
+
+
+@pytest.mark.parametrize("state", ["CONFLICT", "LOGGED_OUT", "BANNED", "RATE_LIMITED"])
+@pytest.mark.parametrize("code", [exits.FINAL, 1])
+def test_it_leaves_what_a_session_said_about_its_own_end(
+    acme: Cast,
+    make: Make,
+    wait_for: Callable[..., None],
+    tmp_path: Path,
+    state: str,
+    code: int,
+) -> None:
+    session, later = session_of(acme), timezone.now() + HOUR
+    go = tmp_path / "go"
+    host = make(argv=sh(f"until [ -e {go} ]; do sleep 0.01; done; exit {code}"))
+    started(host, session)
+    said = Standing(SessionState(state), "As WhatsApp said.", later)
+    standing.write(session.pk, said, now=timezone.now())
+
+    go.touch()
+    wait_for(lambda: is_over(host, session))
+    host.step()
+
+    row = fresh(session)
+    assert (row.state, row.reason, row.until) == (state, "As WhatsApp said.", later)
+    assert not host.children
+
+
+def test_a_dead_process_keeps_its_successor_waiting_for_its_lease(
+    acme: Cast, make: Make, wait_for: Callable[..., None]
+) -> None:
+    session, host = session_of(acme), make()
+    child = started(host, session)
+    lease(session, child)
+    standing.write(session.pk, Standing(SessionState.CONNECTED), now=timezone.now())
+    os.kill(child.pid, signal.SIGSEGV)
+    wait_for(lambda: is_over(host, session))
+    host.step()
+
+    row, ends = fresh(session), SessionLease.objects.get(pk=session.pk).expires_at
+    assert (row.state, row.until) == (SessionState.FAILED, ends + leases.GRACE)
+    assert row.stopped_at is not None
+    assert not host.children
+
+
+def test_it_kills_a_paused_process_before_anybody_else_may_start(
+    acme: Cast, make: Make, wait_for: Callable[..., None]
+) -> None:
+    session, host = session_of(acme), make()
+    child = started(host, session)
+    lease(session, child)
+    os.kill(child.pid, signal.SIGSTOP)
+    host.step()
+    assert host.children
+    long_ago = timezone.now() - timedelta(seconds=46)
+    SessionLease.objects.filter(pk=session.pk).update(renewed_at=long_ago, expires_at=long_ago)
+
+    wait_for(lambda: is_over(host, session))
+    host.step()
+
+    assert not is_running(child.pid)
+    assert not host.children, "the gap begins with its end, whatever the lease says"
+    assert fresh(session).stopped_at > timezone.now() - timedelta(seconds=20)
+
+
+def test_it_kills_what_does_not_end_when_it_should(
+    acme: Cast, make: Make, wait_for: Callable[..., None]
+) -> None:
+    session = session_of(acme)
+    host = make(argv=sh("trap '' TERM; while :; do sleep 0.05; done"), ending=0.3)
+    child = started(host, session)
+    lease(session, child)
+    SenderSession.objects.filter(pk=session.pk).update(wanted="STOPPED", state="CONNECTED")
+
+    host.step()
+    assert is_running(child.pid)
+    wait_for(lambda: is_over(host, session))
+    host.step()
+
+    assert fresh(session).state == SessionState.STOPPED
+    assert not is_running(child.pid)
+
+
+@pytest.mark.parametrize("way", ["removed", "inactive", "moved"])
+def test_it_ends_a_session_that_is_not_to_be_served_here(
+    acme: Cast, make: Make, wait_for: Callable[..., None], way: str
+) -> None:
+    session, host = session_of(acme), make()
+    started(host, session)
+    if way == "removed":
+        SenderSession.objects.filter(pk=session.pk).delete()
+    elif way == "moved":
+        SenderSession.objects.filter(pk=session.pk).update(home="two")
+    else:
+        session.workspace.is_active = False
+        session.workspace.save()
+
+    wait_for(lambda: is_over(host, session))
+    host.step()
+
+    assert not host.children
+
+
+def test_it_does_not_ask_again_at_once_for_a_session_that_is_held(
+    acme: Cast, make: Make, wait_for: Callable[..., None]
+) -> None:
+    session, now = session_of(acme), [0.0]
+    host = make(argv=sh(f"exit {exits.HELD}"), clock=lambda: now[0])
+    started(host, session)
+    wait_for(lambda: is_over(host, session))
+    host.step()
+    assert not host.children
+    assert (fresh(session).state, fresh(session).failures) == ("WAITING", 0)
+
+    now[0] = 10.0
+
+    assert started(host, session)
