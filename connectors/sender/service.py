@@ -20,7 +20,7 @@ from connectors.sender.accounts import Account
 from connectors.sender.bodies import Bodies
 from connectors.sender.failures import AWAY, refusal_of
 from connectors.sender.outcomes import Seen
-from connectors.sender.refusals import Refused
+from connectors.sender.refusals import Refused, unavailable
 from connectors.sender.replies import Reply, reply_of
 from connectors.sender.threads import Threads
 from connectors.sender.told import tell
@@ -28,6 +28,8 @@ from connectors.sender.waiting import WaitingRoom
 from connectors.webhooks.requests import Headers, Receive, Scope, Send, headers_of
 
 THREADS, HEALTH_THREADS = 8, 2
+# Calls at once in one process; more than may wait, so that some can still be told to come again.
+MOST_CALLS = 6_000
 ALIVE = Reply(200, {"status": "healthy", "connected": True, "phone": None})
 
 
@@ -58,7 +60,7 @@ class Service:
         # Health is asked for when every other thread is busy.
         self._health_threads = Threads(HEALTH_THREADS, "health")
         self._room = WaitingRoom(self._how_far)
-        self._bodies = Bodies()
+        self._bodies, self._calls = Bodies(), 0
         self._routes: Mapping[str, tuple[str, Handler]] = {
             "health": ("GET", self._health),
             "send": ("POST", self._send),
@@ -69,10 +71,13 @@ class Service:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request (ASGI)."""
         headers = headers_of(scope)
+        self._calls += 1
         try:
             reply = await self._reply(scope, headers, receive)
         except Exception as error:
             reply = reply_of(refusal_of(error))
+        finally:
+            self._calls -= 1
         await reply.send(send, cors.headers_for(headers))
 
     async def check(self, address: str | None) -> None:
@@ -103,6 +108,8 @@ class Service:
         if scope["method"] != wanted:
             message = f"Send a {wanted} to /{name}."
             raise Refused(405, "METHOD_NOT_ALLOWED", message, headers=(("allow", methods),))
+        if self._calls > MOST_CALLS:
+            raise unavailable("Too many call at once; try again.")
         return await handler(Call(headers, receive, rest))
 
     async def _health(self, call: Call) -> Reply:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from uuid import UUID
 
+import httpx
 import pytest
 from django.db import OperationalError
 
-from connectors.sender import accounts, messages, quota
+from connectors.sender import accounts, bodies, messages, quota, service, waiting
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.sender.conftest import Served, key_for, queued, settle
@@ -123,6 +125,32 @@ def test_it_says_that_the_database_is_away(
             "reason": "The database cannot be reached, or took too long; try again.",
         }  # fmt: skip
     assert {code_in(one) for one in others} == {(503, "UNAVAILABLE")}
+
+
+def test_it_does_not_wait_for_bodies_that_do_not_come(
+    acme: Cast, sender: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "SECONDS", 0.05)
+    url = httpx.URL(sender.url)
+    head = f"POST /send HTTP/1.1\r\nHost: x\r\nX-API-Key: {key_for(acme)}\r\n"
+    with socket.create_connection((url.host, url.port or 0), timeout=5) as caller:
+        caller.sendall(f'{head}Content-Length: 70\r\n\r\n{{"phone"'.encode())
+        answer = b"".join(iter(lambda: caller.recv(4096), b""))
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"retryable":true' in answer
+
+
+def test_it_goes_on_when_too_many_wait(
+    acme: Cast, heard: Message, sender: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "MOST", 0)
+    assert sender.send(key_for(acme)).status_code == 202
+    monkeypatch.setattr(service, "MOST_CALLS", 0)
+    refused = sender.send(key_for(acme))
+
+    assert code_in(refused) == (503, "UNAVAILABLE")
+    assert len(queued()) == 1
 
 
 def test_it_hides_what_went_wrong_inside(
