@@ -68,7 +68,8 @@ def is_unattended(session: SenderSession, *, now: datetime) -> bool:
         return False
     lease = getattr(session, "lease", None)
     let_go = lease.expires_at if lease else None
-    due = max(filter(None, (session.since, session.until, session.stopped_at, let_go)))
+    moments = (session.since, session.until, session.stopped_at, let_go)
+    due: datetime = max(filter(None, moments))
     return now - due > HOST_PATIENCE
 
 

@@ -199,7 +199,7 @@ def test_stop_waits_until_the_process_has_ended(
     out = io.StringIO()
 
     def work(session: SenderSession) -> None:
-        wait_for(lambda: "… Connected." in out.getvalue())
+        wait_for(lambda: "… its process ends, after the send" in out.getvalue())
         SessionLease.objects.update(owner=None, expires_at=datetime.now(UTC))
 
     meanwhile(work, asked="STOPPED")
@@ -211,7 +211,7 @@ def test_restart_is_not_done_by_the_old_process(
     sender: Sender, acme: Cast, meanwhile: Meanwhile, now: datetime
 ) -> None:
     hold(session_of(linked(acme), now, started_at=now - timedelta(days=1)), now)
-    with pytest.raises(CommandError, match="Not done within 0 s: Connected"):
+    with pytest.raises(CommandError, match="Not done within 0 s: its process ends"):
         sender("restart", "--wait", 0.3)
     SenderSession.objects.update(started_at=datetime.now(UTC) + timedelta(seconds=1))
     assert "is connected again" in sender("restart", "--wait", 5)

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from typing import IO, cast
 
 from django.core.management.base import OutputWrapper
+from django.core.serializers.json import DjangoJSONEncoder
 from rich.console import Console
 from rich.table import Table
 
 from connectors.linked_device.commands import choosing
 from connectors.linked_device.commands.facts import Facts, gather
-from connectors.linked_device.commands.wording import ago, bytes_of
+from connectors.linked_device.commands.wording import ago, bytes_of, lasts
 from connectors.models import SessionState
 
 WIDTH = 132
@@ -28,7 +29,7 @@ def status(out: OutputWrapper, *, name: str | None, as_json: bool) -> None:
     now = datetime.now(UTC)
     found = [gather(session, now=now) for session in choosing.some(name)]
     if as_json:
-        out.write(json.dumps([each.plain() for each in found], indent=2, default=str))
+        out.write(json.dumps([each.plain() for each in found], indent=2, cls=DjangoJSONEncoder))
         return
     if not found:
         out.write(choosing.NONE)
@@ -57,7 +58,7 @@ def _name(each: Facts) -> Iterator[str]:
 def _state(each: Facts, now: datetime) -> Iterator[str]:
     session = each.session
     yield session.state
-    yield f"since {ago(session.since, now)}"
+    yield f"since {lasts(now - session.since)}"
     if session.until is not None:
         yield f"until {session.until:%m-%d %H:%M} UTC"
     yield f"wanted: {session.wanted.lower()}"

@@ -13,7 +13,7 @@ from django.core.management.base import CommandError, OutputWrapper
 
 from connectors.linked_device import health, host, leases, sessions
 from connectors.linked_device.commands import choosing
-from connectors.models import SenderSession, SessionState
+from connectors.models import SenderSession, SessionState, Wanted
 
 STEP_SECONDS = 0.25
 # A host that is up has taken a wish within a second or two.
@@ -66,7 +66,7 @@ class Waiter:
 def waits_for(session: SenderSession, now: datetime) -> tuple[str, str]:
     """Return what a session waits for: a word for it, and a sentence with the seconds left."""
     if sessions.is_held(session, now=now):
-        return session.state, f"{SessionState(session.state).label}. {session.reason}".rstrip()
+        return _of_process(session)
     if session.home == settings.SIGMA_SENDER_HOST and not host.is_alive():
         return "host", health.unattended(session)
     if (left := _left(_gap_ends(session), now)) > 0:
@@ -82,6 +82,13 @@ def waits_for(session: SenderSession, now: datetime) -> tuple[str, str]:
     if now - _asked_at(session) > HOST_SECONDS:
         return "host", health.unattended(session)
     return "next", "its session host takes it up"
+
+
+def _of_process(session: SenderSession) -> tuple[str, str]:
+    asked, began = session.restart_asked_at, session.started_at
+    if session.wanted == Wanted.STOPPED or (asked and began and asked > began):
+        return "ending", "its process ends, after the send that is under way"
+    return session.state, session.reason or SessionState(session.state).label
 
 
 def _not_done(seconds: float, why: str) -> str:
