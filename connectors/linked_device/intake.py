@@ -74,7 +74,8 @@ class Intake:
         What is not in the inbox by then was never acknowledged: WhatsApp sends it again.
         """
         self._waiting.put(None)
-        self._thread.join(seconds)
+        if self._thread.is_alive():
+            self._thread.join(seconds)
 
     def _run(self) -> None:
         try:

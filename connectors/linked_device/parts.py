@@ -47,7 +47,7 @@ class Parts:
         is_told_to_end: Callable[[], bool],
     ) -> None:
         self._inbox: SimpleQueue[Heard] = SimpleQueue()
-        self._signs = Signs()
+        self._signs, self._is_begun = Signs(), False
         self._number = sessions.number_to_pair(session)
         self._device = Attended(device, listen=self._inbox.put, signs=self._signs)
         self._persistence = Persistence("session", wait=time.sleep)
@@ -66,24 +66,21 @@ class Parts:
             first=Wishes(session.wanted, session.restart_asked_at), is_told_to_end=is_told_to_end,
         )  # fmt: skip
 
-    def begin(self, store: Path) -> None:
-        """Connect, and begin to receive and to send.
+    def lead(self, store: Path) -> Ending:
+        """Connect, receive and send; return how the session ends, once it does.
 
         Raises:
             OSError: the store cannot be opened.
+            leases.Lost: the session is somebody else's.
         """
         now = datetime.now(UTC)
         self._persistence.insist(lambda: self.record.started(self._device.library, now=now))
+        if (ending := self.loop.step(None, now=now)) is not None:
+            return ending  # before it connects: somebody changed his mind
         self._intake.start()
+        self._is_begun = True
         self._device.start(store, self.listen)
         self._dispatch.start()
-
-    def lead(self) -> Ending:
-        """Return how the session ends, once it does.
-
-        Raises:
-            leases.Lost: it is somebody else's.
-        """
         while True:
             event = self.loop.wait(STEP_SECONDS)
             if (ending := self.loop.step(event, now=datetime.now(UTC))) is not None:
@@ -103,11 +100,9 @@ class Parts:
         """
         if not self._dispatch.stop(SEND_SECONDS):
             logger.warning("whatsapp session ends in the middle of a send", extra=self.record.ids)
-        stopping = threading.Thread(target=self._device.stop, name="device-stop", daemon=True)
-        stopping.start()
-        stopping.join(STOP_SECONDS)
+        is_closed = self._disconnect()
         self._intake.stop(INTAKE_SECONDS)
-        return not stopping.is_alive()
+        return is_closed
 
     def finish(self, ending: Ending) -> None:
         """Write down how the session ended, after it did.
@@ -117,8 +112,19 @@ class Parts:
         """
         now, final = datetime.now(UTC), ending.standing
         self._persistence.insist(self.record.forget_pairing)
+        if taken := self._signs.take():
+            self._persistence.insist(lambda: self.record.signs(taken))
         if final is not None:
             self._persistence.insist(lambda: self.record.stands(final, now=now))
+
+    def _disconnect(self) -> bool:
+        """Let the device go, which may hang; return whether it did."""
+        if not self._is_begun:
+            return True
+        stopping = threading.Thread(target=self._device.stop, name="device-stop", daemon=True)
+        stopping.start()
+        stopping.join(STOP_SECONDS)
+        return not stopping.is_alive()
 
     def _ask_code(self) -> None:
         threading.Thread(target=self._ask, name="pair-code", daemon=True).start()

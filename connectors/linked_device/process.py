@@ -25,7 +25,7 @@ from connectors.linked_device.device import Device
 from connectors.linked_device.keeper import Keeper, exit_hard, kernel_alarm
 from connectors.linked_device.leases import Lease
 from connectors.linked_device.parts import Parts
-from connectors.linked_device.persistence import AWAY, PAUSE_SECONDS
+from connectors.linked_device.persistence import AWAY, PAUSE_SECONDS, Persistence
 from connectors.linked_device.session_loop import Ending
 from connectors.linked_device.standing import Standing
 from connectors.models import SenderSession, SessionState
@@ -42,7 +42,19 @@ def run(session_id: UUID) -> int:
     inside. Call it once in a process, from its main thread.
     """
     os.umask(0o077)
-    is_told = _told_to_end()
+    is_told, extra = _told_to_end(), {"session": str(session_id)}
+    try:
+        return _guarded(session_id, is_told)
+    except (lock.StoreInUse, leases.Held) as held:
+        logger.warning("whatsapp session is held: %s", held, extra=extra)
+    except AWAY as error:  # nothing was begun yet
+        extra["error"] = type(error).__name__
+        logger.warning("whatsapp session not started: the database is away", extra=extra)
+    return exits.HELD
+
+
+def _guarded(session_id: UUID, is_told: Callable[[], bool]) -> int:
+    """Hold the session by its store, on this machine, then everywhere."""
     session = _session(session_id)
     if session is None:
         logger.warning("whatsapp session is not there", extra={"session": str(session_id)})
@@ -51,12 +63,8 @@ def run(session_id: UUID) -> int:
         store = stores.prepare(session)
     except OSError as error:
         return _unable(session, None, str(error))
-    try:
-        with lock.hold(store.parent):
-            return _own(session_id, store, is_told)
-    except (lock.StoreInUse, leases.Held) as held:
-        logger.warning("whatsapp session is held: %s", held, extra={"session": str(session_id)})
-        return exits.HELD
+    with lock.hold(store.parent):
+        return _own(session_id, store, is_told)
 
 
 def _own(session_id: UUID, store: Path, is_told: Callable[[], bool]) -> int:
@@ -76,13 +84,15 @@ def _own(session_id: UUID, store: Path, is_told: Callable[[], bool]) -> int:
 
 def _work(session_id: UUID, lease: Lease, store: Path, is_told: Callable[[], bool]) -> int:
     """Let the session work until it ends, and write down how it ended."""
-    session = _session(session_id)
+    patience = Persistence("start", wait=time.sleep)
+    session = patience.insist(lambda: _session(session_id))
     if session is None:
         return exits.FINAL
     try:
-        parts = Parts(session, lease, _device(), is_told_to_end=is_told)
+        device = _device()
     except ImportError as error:
         return _unable(session, lease, reasons.told(reasons.NO_LIBRARY, str(error)))
+    parts = patience.insist(lambda: Parts(session, lease, device, is_told_to_end=is_told))
     ending = _led(parts, store)
     is_closed = parts.close()
     parts.finish(ending)
@@ -96,8 +106,7 @@ def _work(session_id: UUID, lease: Lease, store: Path, is_told: Callable[[], boo
 
 def _led(parts: Parts, store: Path) -> Ending:
     try:
-        parts.begin(store)
-        return parts.lead()
+        return parts.lead(store)
     except OSError as error:
         reason = reasons.told(reasons.NO_STORE, error.strerror or str(error))
         return Ending(exits.FAILED, Standing(SessionState.FAILED, reason))

@@ -38,13 +38,12 @@ class Signs:
     """Signs of life since they were last written down; ``None``: none. Any thread may set them."""
 
     last_event_at: datetime | None = None
-    last_inbound_at: datetime | None = None
     last_sent_at: datetime | None = None
 
     def take(self) -> dict[str, datetime]:
         """Return what is new, by column, and forget it."""
         taken: dict[str, datetime] = {}
-        for name in ("last_event_at", "last_inbound_at", "last_sent_at"):
+        for name in ("last_event_at", "last_sent_at"):
             at = getattr(self, name)
             if at is not None:
                 taken[name] = at
@@ -120,8 +119,7 @@ class Record:
 
     def signs(self, taken: dict[str, datetime]) -> None:
         """Write down signs of life."""
-        if taken:
-            self._update(**taken)
+        self._update(**taken)
 
     def _keep_number(self, digits: str) -> None:
         tenant_id, workspace_id = self._session.tenant_id, self._session.workspace_id

@@ -124,9 +124,12 @@ class SessionLoop:
         logger.info("whatsapp session %s", standing.state.value, extra=self._record.ids)
 
     def _sign(self, now: datetime) -> None:
-        if self._signed_at is None or now - self._signed_at >= SIGNS_EVERY:
+        """Write down signs of life, the first at once."""
+        if self._signed_at is not None and now - self._signed_at < SIGNS_EVERY:
+            return
+        if taken := self._signs.take():
             self._signed_at = now
-            self._try(lambda: self._record.signs(self._signs.take()))
+            self._try(lambda: self._record.signs(taken))
 
     def _asked_to_end(self, now: datetime) -> Ending | None:
         is_told = self._is_told_to_end()

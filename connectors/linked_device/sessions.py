@@ -144,10 +144,10 @@ def pair(
     if session.pair_by == by and session.wanted == Wanted.RUNNING and by == PairBy.QR:
         return session
     _update(session_id, wanted=Wanted.RUNNING, pair_by=by, sealed_pair_number=sealed)
-    if not is_held(session, now=now):
-        _stand(session_id, SessionState.WAITING, "Asked to pair.", now)
-    else:
+    if is_held(session, now=now):
         _update(session_id, restart_asked_at=now)
+    elif session.state not in TIMED:
+        _stand(session_id, SessionState.WAITING, "Asked to pair.", now)
     return _fresh(session_id)
 
 

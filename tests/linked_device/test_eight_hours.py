@@ -199,7 +199,7 @@ def log(settings: Settings, tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def day(acme: Cast, now: datetime, log: Path) -> Day:
     """A working day: people write, people are written to, and three things go wrong."""
-    session = sends.linked(acme, wanted="RUNNING", paired_at=now)
+    session = sends.linked(acme, wanted="RUNNING", paired_at=now, failures=3)
     one = Day(session, sends.leased(session), now)
     clock = one.clock
     one.step()
@@ -234,6 +234,7 @@ def lasted(day: Day) -> None:
     ]  # fmt: skip
     assert (day.inbox.qsize(), day.machine.ignored) == (0, {})
     assert day.longest_queue <= 2
+    assert SenderSession.objects.get().failures == 0
     assert DAY / 60 < day.record.signed <= DAY / 10, "often enough, and not for each event"
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from pytest_django.fixtures import Settings
 
 from connectors.linked_device import exits, sessions, stores
@@ -31,6 +32,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ACCOUNT = Account(number="447700900123", push_name="Front desk", platform="android")
 QUICK = {"connect_after": 0.0, "receipts": {}}
 HOUR = timedelta(hours=1)
+HANG_UP = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 
 
 @dataclass
@@ -182,6 +187,29 @@ def test_it_stops_when_nobody_links_a_phone(acme: Cast, stage: Stage) -> None:
         None,
     )
     assert "Pair again" in row.reason
+
+
+def test_it_begins_nothing_with_a_store_that_others_may_read(acme: Cast, stage: Stage) -> None:
+    session = linked(acme)
+    stage.prepare(session).chmod(0o644)
+
+    assert stage.exit_of(stage.start(session)) == exits.FAILED
+    assert fresh(session).state == S.FAILED
+    assert "other users of this machine" in fresh(session).reason
+
+
+def test_it_outlives_a_database_that_hangs_up(acme: Cast, stage: Stage) -> None:
+    session = linked(acme)
+    stage.prepare(session, events=[{"after": 1, "event": "message"}])
+    pid = stage.start(session)
+    stage.becomes(session, S.CONNECTED)
+    with connection.cursor() as cursor:
+        cursor.execute(HANG_UP)
+
+    stage.wait_for(WebhookPending.objects.exists, seconds=20)
+    sessions.stop(session.id, now=datetime.now(UTC))
+    assert stage.exit_of(pid) == exits.DONE
+    assert fresh(session).state == S.STOPPED
 
 
 ENDS = {
