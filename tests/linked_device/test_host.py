@@ -17,10 +17,13 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from connectors.linked_device import exits, leases, lock, standing
+from connectors.linked_device import exits, leases, lock, standing, stores
 from connectors.linked_device import host as hosting
+from connectors.linked_device.events import Account
 from connectors.linked_device.standing import Standing
 from connectors.models import SenderSession, SessionLease, SessionState, StoreRemoval
+from connectors.simulator import device_script
+from connectors.simulator.device_store import DeviceStore
 from tests.conftest import Cast
 from tests.linked_device import devices
 from tests.linked_device.hosts import (
@@ -40,13 +43,7 @@ __all__ = ("make",)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-REAL_HOST = """
-import sys, django
-django.setup()
-from connectors.linked_device import host
-host.Host.__init__.__kwdefaults__["argv"] = lambda session_id: ("/bin/sleep", "600")
-sys.exit(host.run())
-"""
+MANAGE = Path(__file__).parents[2] / "manage.py"
 
 
 def test_it_starts_what_is_its_own_or_nobody_s(acme: Cast, globex: Cast, make: Make) -> None:
@@ -192,35 +189,54 @@ def test_it_shows_that_it_is_alive(make: Make, tmp_path: Path) -> None:
 
 @pytest.fixture
 def real(settings: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A host in a process of its own, named ``one``."""
+    """The command that hosts sessions, on the machine ``one``."""
     settings.SIGMA_SENDER_STORE = tmp_path
     known = {name: quote(str(value), safe="") for name, value in connection.settings_dict.items()}
     env = {
-        **os.environ, "DJANGO_SETTINGS_MODULE": "sigma.settings", "SIGMA_SENDER_HOST": "one",
-        "SIGMA_SENDER_STORE": str(tmp_path),
+        **os.environ, "SIGMA_SENDER_HOST": "one", "SIGMA_SENDER_STORE": str(tmp_path),
+        "SIGMA_SENDER_DEVICE": "simulated",
         "DATABASE_URL": "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**known),
     }  # fmt: skip
-    with subprocess.Popen((sys.executable, "-c", REAL_HOST), env=env) as process:
+    with subprocess.Popen((sys.executable, MANAGE, "sender", "host"), env=env) as process:
         yield process
         process.kill()
 
 
-def children_of(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(one) for one in children.read_text().split()] if children.exists() else []
+def connected(cast: Cast, wait_for: Callable[..., None]) -> tuple[SenderSession, int]:
+    """Return a session that the real host connected, and its process."""
+    session = session_of(cast, state="STOPPED")
+    store = stores.prepare(session)
+    device_script.write(store, connect_after=0.0)
+    DeviceStore(store).link(Account(number="447700900123"))
+    wait_for(lambda: fresh(session).state == SessionState.CONNECTED, seconds=20)
+    return session, SessionLease.objects.get(pk=session.pk).pid
 
 
 def test_it_is_one_of_its_stores_and_leaves_no_process_when_it_is_killed(
     acme: Cast, real: subprocess.Popen[bytes], wait_for: Callable[..., None]
 ) -> None:
-    session_of(acme)
-    wait_for(lambda: len(children_of(real.pid)) == 1)
-    (child,) = children_of(real.pid)
-    assert os.getsid(child) == child, "no signal for the host is one for its sessions"
+    _, pid = connected(acme, wait_for)
+    assert os.getsid(pid) == pid, "no signal for the host is one for its sessions"
     with pytest.raises(lock.StoreInUse):
         hosting.run()
 
     real.kill()
     real.wait()
 
-    wait_for(lambda: not is_running(child))
+    wait_for(lambda: not is_running(pid))
+
+
+def test_it_gives_every_session_back_when_it_is_stopped(
+    acme: Cast, real: subprocess.Popen[bytes], wait_for: Callable[..., None]
+) -> None:
+    session, pid = connected(acme, wait_for)
+
+    real.terminate()
+
+    assert real.wait(20) == exits.DONE
+    assert not is_running(pid)
+    row = fresh(session)
+    assert (row.state, row.wanted, row.failures) == ("WAITING", "RUNNING", 0)
+    assert SessionLease.objects.get(pk=session.pk).owner is None
+    with pytest.raises(leases.Held):
+        leases.acquire(session.pk, owner=uuid4(), host="one", pid=1)
