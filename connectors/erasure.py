@@ -42,8 +42,8 @@ from workspaces.models import (
 # templates and of tokens, beside Raw.
 TABLES = (
     "session_leases", "sender_sessions", "webhook_pending", "webhook_dead", "webhook_unhandled",
-    "event_deliveries", "outgoing_events", "event_subscriptions", "template_events", "template_syncs",
-    "templates", "token_checks",
+    "event_deliveries", "outgoing_events", "event_subscriptions", "template_events",
+    "template_syncs", "templates", "token_checks",
 )  # fmt: skip
 # Rows of a tenant that people handle in the admin, whose log names them.
 HANDLED: tuple[type[Model], ...] = (
