@@ -60,7 +60,8 @@ def attach(name: str, *, size: int = SIZE, files: int = FILES) -> None:
     if any(getattr(one, "baseFilename", "") == str(path) for one in logger.handlers):
         return
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (path.parent.parent, path.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         handler = PrivateRotatingFile(path, maxBytes=size, backupCount=files - 1, encoding="utf-8")
     except OSError:
         _complain(path)

@@ -84,7 +84,7 @@ def test_only_its_owner_reads_them_after_they_rotated_too(folder: Path) -> None:
     logs.attach("sender", size=400, files=3)
     for _ in range(12):
         say_sent()
-    assert mode(folder) == 0o700
+    assert (mode(folder), mode(folder.parent)) == (0o700, 0o700)
     assert {path.name: mode(path) for path in folder.iterdir()} == {
         "sender.log": 0o600, "sender.log.1": 0o600, "sender.log.2": 0o600
     }  # fmt: skip

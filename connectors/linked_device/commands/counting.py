@@ -9,14 +9,14 @@ from typing import IO, Any, cast
 
 from django.core.management.base import OutputWrapper
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from connectors.linked_device import statistics
 from connectors.linked_device.commands import choosing
 from connectors.linked_device.statistics import Counts, Statistics
 from workspaces.models import Workspace
 
-WIDTH = 110
+WIDTH = 132
 Found = Sequence[tuple[Workspace, Statistics]]
 
 
@@ -39,8 +39,8 @@ def stats(out: OutputWrapper, *, names: Sequence[str], days: int, as_json: bool)
 
 def _numbers(found: Found, days: int) -> Table:
     table = Table(
-        "number", "over", "messages today", "errors", "error rate", "received",
-        f"messages in {days} days", "errors", title="Today is the UTC day", title_justify="left",
+        Column("number", min_width=24), "over", "messages today", "errors", "error rate", "received",
+        f"messages in {days} days", "errors", title="Days are UTC days", title_justify="left",
     )  # fmt: skip
     for workspace, counted in found:
         today, total = counted.today, counted.total
