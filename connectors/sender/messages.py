@@ -24,11 +24,13 @@ from messaging.sending.refusals import UnableToSend
 from messaging.sending.requests import Recipient, SendRequest, TextContent
 from workspaces.scope import tenant_scope
 
-# Of whatever tenant: who waits was shown his message when it was accepted.
+# Of whatever tenant: who waits was shown his message when it was accepted. Most are still queued,
+# which they were when the wait began.
 HOW_FAR = """
 SELECT m.id, m.status, CASE WHEN m.status = 'failed' THEN m.delivery::text ELSE '{}' END,
        w.transport
-FROM messages m JOIN workspaces w ON w.id = m.workspace_id WHERE m.id = ANY(%s)
+FROM messages m JOIN workspaces w ON w.id = m.workspace_id
+WHERE m.id = ANY(%s) AND m.status <> 'queued'
 """
 # What a message went through, in its ``delivery``; when it is due is no such thing.
 STEPS = ("queued", "accepted", "held", "sent", "delivered", "read", "played")
@@ -68,7 +70,7 @@ def accept(
 
 
 def how_far(message_ids: Collection[UUID]) -> dict[UUID, Seen]:
-    """Return how far some messages are; blocks."""
+    """Return how far some messages are, but for those that are queued; blocks."""
     with connection.cursor() as cursor:
         cursor.execute(HOW_FAR, [list(message_ids)])
         return {row[0]: Seen(row[1], json.loads(row[2]), row[3]) for row in cursor.fetchall()}
