@@ -1,0 +1,238 @@
+"""A linked device by neonize: the only module that drives it, in a session's own process.
+
+What it may never do is in docs/sender.md, *What was verified, and what could not be*.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from connectors.linked_device import neonize_events, neonize_messages
+from connectors.linked_device import neonize_library as library
+from connectors.linked_device import neonize_refusals as refusals
+from connectors.linked_device.device import Sent
+from connectors.linked_device.events import (
+    Account,
+    ClientOutdated,
+    Connected,
+    ConnectFailed,
+    Disconnected,
+    Event,
+    LoggedOut,
+    Paired,
+    QrShown,
+    RateLimited,
+    Replaced,
+    TemporarilyBanned,
+)
+from workspaces.channel_errors import OutcomeUnknown, Unavailable
+
+logger = logging.getLogger("sigma.whatsapp.sender")
+
+FIRST_QR_SECONDS, NEXT_QR_SECONDS = 60.0, 20.0
+# A dial that hangs takes ten seconds, and nothing shortens it.
+STOP_SECONDS, AGAIN_SECONDS = 12.0, 1.0
+KNOWN_SECONDS = 86_400.0
+SQLITE = b"SQLite format 3\0"
+# The name beside the device on the phone, and the kind of browser it is drawn as.
+SHOWN_AS, CHROME = "SIGMA", 1
+EVENTS = (
+    "PairStatus", "Connected", "KeepAliveTimeout", "KeepAliveRestored", "LoggedOut",
+    "StreamReplaced", "TemporaryBan", "ConnectFailure", "ClientOutdated", "Disconnected",
+    "Message", "Receipt",
+)  # fmt: skip
+
+ENDS = (Disconnected, Replaced, LoggedOut, TemporarilyBanned, ClientOutdated, ConnectFailed)
+
+
+class NeonizeDevice:
+    """The Device port over neonize; one in a process, and the process ends with it."""
+
+    library = f"neonize {library.version}"
+
+    def __init__(self) -> None:
+        self._client: Any = None
+        self._account: Account | None = None
+        self._codes = 0
+        self._is_connected = self._is_over = False
+        self._telling = threading.RLock()
+        # The id that WhatsApp knows a number by (``None``: not there), and when it was asked.
+        self._known: dict[str, tuple[Any, float]] = {}
+
+    def start(self, store: Path, listen: Callable[[Event], None]) -> None:
+        """Open or make the store and connect, in threads of the library's and one of ours.
+
+        Raises:
+            OSError: the store cannot be opened.
+        """
+        _insist_on_a_database(store)
+        self._listen = listen
+        quiet = library.Quiet()
+        quiet.on_limit = lambda: self._tell(RateLimited())
+        library.quieten(quiet)
+        library.close_standard_output()
+        properties = library.registration.DeviceProps(os=SHOWN_AS, platformType=CHROME)
+        self._client = client = library.client.NewClient(
+            str(store), props=properties, uuid="session"
+        )
+        # What it does at the interpreter's end may block.
+        client._stop_finalizer.atexit = False
+        client.event.qr(lambda _, code: self._guarded(self._show, code))
+        # It would print the word's address.
+        client._NewClient__onLoginStatus = lambda _, word: self._guarded(self._log_in, word)
+        for name in EVENTS:
+            client.event(getattr(library.pb, name))(lambda _, told: self._guarded(self._hear, told))
+        self._thread = threading.Thread(target=self._connect, name="neonize", daemon=True)
+        self._thread.start()
+
+    def pair_code(self, number: str) -> str:
+        """Ask for a pairing code, under a name such as WhatsApp takes: ``Chrome (Linux)``.
+
+        Raises:
+            ChannelError: no QR code was shown yet, or WhatsApp gave none.
+        """
+        if not self._codes or self._account is not None or self._is_over:
+            raise Unavailable("A pairing code can be asked for while QR codes are shown.")
+        try:
+            return str(
+                self._client.PairPhone(
+                    number, True, client_name=SimpleNamespace(name="Linux"),
+                    client_type=SimpleNamespace(name="Chrome", value=CHROME),
+                )
+            )  # fmt: skip
+        except Exception as error:
+            raise refusals.pairing_error(str(error)) from None
+
+    def send_text(self, number: str, text: str) -> Sent:
+        """Send a text, after asking once a day whether the number is on WhatsApp.
+
+        Raises:
+            ChannelError: as the port says.
+        """
+        known = self._known_as(number)
+        if known is None:
+            raise refusals.not_on_whatsapp()
+        self._insist_on_a_connection()
+        # Built here: a plain text would be searched for mentions, with questions to the server.
+        content = library.e2e.Message(conversation=text)
+        try:
+            answer = self._client.send_message(known, content)
+        except library.client.SendMessageError as error:
+            raise refusals.send_error(str(error)) from None
+        except Exception:
+            raise OutcomeUnknown("The library broke while it sent the message.") from None
+        return Sent(str(answer.ID))
+
+    def account(self) -> Account | None:
+        """Return the account as it was told; to ask the library may end the process."""
+        return self._account
+
+    def stop(self) -> None:
+        """Disconnect. Blocks for twelve seconds at most where a dial hangs."""
+        self._is_over, self._is_connected = True, False
+        if self._client is None:
+            return
+        ends = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < ends:
+            # Again: one that comes before the library knows of its client does nothing.
+            stopping = threading.Thread(target=self._client.stop, daemon=True)
+            stopping.start()
+            stopping.join(ends - time.monotonic())
+            self._thread.join(AGAIN_SECONDS)
+            if not self._thread.is_alive() or self._codes:
+                # After QR codes its thread never ends; the connection has.
+                return
+
+    def _connect(self) -> None:
+        try:
+            self._client.connect()
+            reason = "the library ended"
+        except Exception as error:
+            reason = library.concealed(str(error))
+        self._is_connected = False
+        self._tell(ConnectFailed(reason))
+
+    def _show(self, code: bytes) -> None:
+        self._codes += 1
+        seconds = FIRST_QR_SECONDS if self._codes == 1 else NEXT_QR_SECONDS
+        self._tell(QrShown(code.decode(), seconds))
+
+    def _log_in(self, word: int) -> None:
+        event = neonize_events.login_event(ctypes.string_at(word).decode())
+        if event is not None:
+            self._tell(event)
+
+    def _hear(self, told: Any) -> None:
+        name = told.DESCRIPTOR.name
+        if name == "Message":
+            event: Event | None = neonize_messages.message(told)
+        elif name == "Receipt":
+            event = neonize_events.receipt(told)
+        elif name == "Connected":
+            event = self._connected()
+        else:
+            event = neonize_events.connection_event(told, now=datetime.now(UTC))
+        if event is not None:
+            self._tell(event)
+
+    def _connected(self) -> Event:
+        # The library told this itself before; to ask it would be one of the calls that can end us.
+        if self._client.me is not None:
+            self._account = neonize_events.account_of(self._client.me)
+        self._account = self._account or Account()
+        self._is_connected = True
+        return Connected(self._account)
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, Paired):
+            self._account = event.account
+        if isinstance(event, ENDS):
+            self._is_connected = False
+        with self._telling:
+            if not self._is_over:
+                self._listen(event)
+
+    def _guarded(self, take: Callable[[Any], None], what: Any) -> None:
+        """Call ``take``; the library's threads would print what it raises, and forget it."""
+        try:
+            take(what)
+        except Exception:
+            logger.exception("whatsapp device's event was not taken")
+
+    def _known_as(self, number: str) -> Any:
+        known, asked = self._known.get(number, (None, -KNOWN_SECONDS))
+        if time.monotonic() - asked < KNOWN_SECONDS:
+            return known
+        self._insist_on_a_connection()
+        try:
+            answers = self._client.is_on_whatsapp(f"+{number}")
+        except Exception as error:
+            raise refusals.look_up_error(str(error)) from None
+        found = next((answer.JID for answer in answers if answer.IsIn), None)
+        self._known[number] = (found, time.monotonic())
+        return found
+
+    def _insist_on_a_connection(self) -> None:
+        """Keep calls away from a library that has no client: some of them end the process."""
+        if not self._is_connected:
+            raise Unavailable("The account is not connected.")
+
+
+def _insist_on_a_database(store: Path) -> None:
+    """Make the store, or refuse one that is none: the library's own error would end it later."""
+    file = os.open(store, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        head = os.read(file, len(SQLITE))
+    finally:
+        os.close(file)
+    if head and head != SQLITE:
+        raise OSError("The store cannot be opened: it is no SQLite file.")
