@@ -26,6 +26,7 @@ PAIRING_PLACE, NUMBER_PLACE = "sender_sessions.sealed_pairing", "sender_sessions
 FINAL = frozenset({SessionState.CONFLICT, SessionState.OUTDATED, SessionState.LOGGED_OUT})
 # These end by themselves, at a time that WhatsApp named: to ask sooner makes it later.
 TIMED = frozenset({SessionState.RATE_LIMITED, SessionState.BANNED})
+NOTHING_SHOWN = {"sealed_pairing": None, "pairing_expires_at": None}
 
 
 class SessionErrorCode(StrEnum):
@@ -103,7 +104,7 @@ def start(session_id: UUID, *, now: datetime) -> SenderSession:
 def stop(session_id: UUID, *, now: datetime) -> SenderSession:
     """Let a session end, after the send that is under way; a pairing is given up."""
     session = _locked(session_id)
-    _update(session_id, wanted=Wanted.STOPPED, pair_by="", sealed_pair_number=None)
+    _update(session_id, wanted=Wanted.STOPPED, pair_by="", sealed_pair_number=None, **NOTHING_SHOWN)
     keeps = session.state in TIMED or session.state in FINAL
     if not is_held(session, now=now) and not keeps and session.state != SessionState.STOPPED:
         _stand(session_id, SessionState.STOPPED, "Stopped.", now)
@@ -140,10 +141,15 @@ def pair(
             "A phone is linked with this account already. To link another one, stop the session "
             "and clear it first.",
         )
-    sealed = _sealed_number(session, by, number)
-    if session.pair_by == by and session.wanted == Wanted.RUNNING and by == PairBy.QR:
+    digits = _digits(by, number)
+    is_same = session.pair_by == by and number_to_pair(session) == digits
+    if is_same and session.wanted == Wanted.RUNNING:
         return session
-    _update(session_id, wanted=Wanted.RUNNING, pair_by=by, sealed_pair_number=sealed)
+    # What was shown before links a phone in another way, or not at all any more.
+    _update(
+        session_id, wanted=Wanted.RUNNING, pair_by=by,
+        sealed_pair_number=_sealed_number(session, digits), **NOTHING_SHOWN,
+    )  # fmt: skip
     if is_held(session, now=now):
         _update(session_id, restart_asked_at=now)
     elif session.state not in TIMED:
@@ -186,13 +192,18 @@ def is_held(session: SenderSession, *, now: datetime) -> bool:
     return bool(lease and lease.owner and lease.expires_at and lease.expires_at > now)
 
 
-def _sealed_number(session: SenderSession, by: PairBy, number: str | None) -> bytes | None:
+def _digits(by: PairBy, number: str | None) -> str | None:
     if by == PairBy.QR:
         return None
     try:
-        digits = international(number or "")
+        return international(number or "")
     except NotInternational as error:
         raise UnableTo(SessionErrorCode.INVALID_PHONE, str(error)) from None
+
+
+def _sealed_number(session: SenderSession, digits: str | None) -> bytes | None:
+    if digits is None:
+        return None
     place = associated_data(session.tenant_id, NUMBER_PLACE, session.id)
     return keys.field_cipher(session.tenant_id).seal(digits.encode(), place)
 

@@ -167,6 +167,28 @@ def test_it_asks_for_a_code_and_keeps_no_number_in_the_clear(
     assert NUMBER.encode() not in bytes(session.sealed_pair_number)
 
 
+def test_it_shows_no_code_of_an_earlier_wish(
+    gql: Gql, acme: Cast, device: Workspace, now: datetime
+) -> None:
+    devices.pairing(device, now)
+
+    ask(gql, acme, "pair", device.id, by="CODE", phone=f"+{NUMBER}")
+
+    assert read(gql, acme, device)["pairing"] is None
+
+
+def test_it_leaves_a_code_that_is_asked_for_again(
+    gql: Gql, acme: Cast, device: Workspace, now: datetime
+) -> None:
+    ask(gql, acme, "pair", device.id, by="CODE", phone=f"+{NUMBER}")
+    devices.pairing(device, now, PairBy.CODE)
+
+    for phone, shown in ((f"+{NUMBER}", devices.CODE), ("+27821234567", None)):
+        ask(gql, acme, "pair", device.id, by="CODE", phone=phone)
+        pairing = read(gql, acme, device)["pairing"]
+        assert (pairing and pairing["code"]) == shown
+
+
 @pytest.mark.parametrize("phone", ["0711558396", "", "+27"])
 def test_it_pairs_international_numbers_only(
     gql: Gql, acme: Cast, device: Workspace, phone: str
