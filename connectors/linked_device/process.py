@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -139,10 +138,10 @@ def _unable(session: SenderSession, lease: Lease | None, reason: str) -> int:
 
 def _told_to_end() -> Callable[[], bool]:
     """Return whether the process was asked to end, as its host does (SIGTERM)."""
-    told = threading.Event()
+    told: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    return told.is_set
+        signal.signal(number, lambda number, _: told.append(number))
+    return lambda: bool(told)
 
 
 def _release(lease: Lease) -> None:
