@@ -102,10 +102,11 @@ class Service:
         if name not in self._routes or bool(rest) != (name == "messages"):
             raise Refused(404, "NOT_FOUND", "There is nothing at this path.")
         wanted, handler = self._routes[name]
-        methods = f"{wanted}, OPTIONS"
+        allowed = ("GET", "HEAD") if wanted == "GET" else (wanted,)
+        methods = ", ".join((*allowed, "OPTIONS"))
         if scope["method"] == "OPTIONS":
             return Reply(204, None, (("allow", methods), *cors.preflight_for(headers, methods)))
-        if scope["method"] != wanted:
+        if scope["method"] not in allowed:
             message = f"Send a {wanted} to /{name}."
             raise Refused(405, "METHOD_NOT_ALLOWED", message, headers=(("allow", methods),))
         if self._calls > MOST_CALLS:

@@ -115,7 +115,13 @@ def test_it_has_four_routes(acme: Cast, sender: Served) -> None:
     assert {code_in(one) for one in answers[:4]} == {(404, "NOT_FOUND")}
     assert {code_in(one) for one in answers[4:]} == {(405, "METHOD_NOT_ALLOWED")}
     allowed = [one.headers.get("allow", "") for one in answers]
-    assert allowed == [""] * 4 + ["POST, OPTIONS"] + ["GET, OPTIONS"] * 3
+    assert allowed == [""] * 4 + ["POST, OPTIONS"] + ["GET, HEAD, OPTIONS"] * 3
+
+
+def test_a_monitor_may_ask_for_the_head_alone(acme: Cast, sender: Served) -> None:
+    answer = sender.client.head("/health")
+
+    assert (answer.status_code, answer.content) == (200, b"")
 
 
 def test_no_answer_is_cached_or_guessed_at(acme: Cast, sender: Served) -> None:
