@@ -23,9 +23,6 @@ WORST_RATE, FEWEST_SENDS = 0.2, 5
 DAY = timedelta(days=1)
 # A host looks after its sessions every few seconds; whatever is due for so long has no host.
 HOST_PATIENCE = timedelta(seconds=60)
-CONNECTING = frozenset(
-    {SessionState.WAITING, SessionState.STARTING, SessionState.DISCONNECTED, SessionState.FAILED}
-)
 
 
 @dataclass(frozen=True, slots=True)
