@@ -1,0 +1,106 @@
+"""Nobody's number, nor hidden id, stays behind of what a linked device sent and heard."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+from random import Random
+
+import pytest
+
+from connectors.linked_device.delivering import Deliverer
+from connectors.linked_device.device import Sent
+from connectors.linked_device.events import ReceiptArrived, Someone
+from connectors.linked_device.mailbox import Mailbox
+from connectors.webhooks.processing import process_batch
+from messaging.models import Message, MessageStatus
+from messaging.sending import accepting
+from tests.conftest import Cast
+from tests.linked_device.sends import FakeDevice, leased, linked, said
+from tests.privacy import places
+from tests.sending.conftest import request_to
+from tests.webhooks.deliveries import callback, deliver, text
+from workspaces import bells
+from workspaces.channel_errors import Rejected
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# All whom this test names begin so; the hidden id too.
+PLANTED = "84719934"
+NUMBERS = places.disguises(PLANTED)
+WRITER = Someone(phone=f"27{PLANTED}1", lid=f"{PLANTED}0000011", name=f"Al +27{PLANTED}1")
+HIDDEN = Someone(lid=f"{PLANTED}0000012", name="Bo")
+OWNER = Someone(phone=f"27{PLANTED}0")
+GROUP = f"27{PLANTED}0-1600000000@g.us"
+
+
+def leaks(contents: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(where, text[:300]) for where, text in contents if places.found_in(text, NUMBERS)]
+
+
+def send(cast: Cast, now: datetime) -> None:
+    """Send to two people, one of whom is refused in words that a library might use."""
+    session, seconds = linked(cast), [0.0]
+
+    def answer(number: str, text: str) -> Sent | Exception:
+        refused = RuntimeError(f"no such user {number}@s.whatsapp.net")
+        return {"4": refused, "5": Rejected(131026, "Not on WhatsApp.")}.get(
+            number[-1], Sent(f"3EB0{number[-1]}")
+        )
+
+    deliverer = Deliverer(
+        session=session, lease=leased(session), device=FakeDevice(answer),
+        clock=lambda: seconds[0], chance=Random(1),
+    )  # fmt: skip
+    for last in "345":
+        wanted = request_to(cast, phone=f"+27 {PLANTED[:2]} {PLANTED[2:]}{last}")
+        accepting.queue(tenant_id=cast.tenant.id, request=wanted, now=now)
+    while Message.objects.filter(status="queued", tenant_id=cast.tenant.id).exists():
+        seconds[0] += deliverer.turn(now) + 0.001
+
+
+def hear(cast: Cast, now: datetime) -> None:
+    """Hear of everything that a device tells."""
+    Mailbox(session=linked(cast)).keep(
+        [
+            said(now, "A", who=WRITER, text="Hello"),
+            said(now, "B", who=HIDDEN),
+            said(now, "C", who=WRITER, sender=OWNER, from_me=True),
+            said(now, "D", who=WRITER, group_id=GROUP),
+            said(now, "E", who=WRITER, kind="image", text=None, mime_type="image/jpeg"),
+            said(now, "F", who=WRITER, kind=f"kind +27{PLANTED}1"),
+            said(now, f"27{PLANTED}1", who=WRITER, kind="reaction", quoted_id="A", emoji="👍"),
+            ReceiptArrived((f"27{PLANTED}2", "3EB03"), WRITER, "read", now),
+        ],
+        now=now,
+    )
+    # And what is set aside.
+    body = callback(cast.workspace.external_id, messages=[text("wamid.X", sender=WRITER.phone)])
+    deliver(cast.tenant.id, body)
+    process_batch(100)
+
+
+def test_it_leaves_no_number_anywhere(
+    acme: Cast, globex: Cast, now: datetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    try:
+        with caplog.at_level(logging.INFO):
+            for cast in (acme, globex):
+                send(cast, now)
+                hear(cast, now)
+        assert leaks(places.rows()) == []
+        assert leaks(places.broker_entries()) == []
+        assert leaks(("log", line) for line in places.log_lines(caplog.records)) == []
+
+        # It was all taken in, or the search would prove nothing.
+        for cast in (acme, globex):
+            mine = Message.objects.filter(tenant_id=cast.tenant.id)
+            sent = mine.filter(source="API").order_by("pk").values_list("status", flat=True)
+            assert list(sent) == ["read", "unknown", "failed"]
+            assert mine.exclude(source="API").count() == 7
+        assert MessageStatus.objects.count() == 4
+    finally:
+        broker = bells.broker()
+        for key in (*broker.scan_iter("sigma:*"), "send", "ingest", "events"):
+            broker.delete(key)
