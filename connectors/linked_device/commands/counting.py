@@ -40,7 +40,8 @@ def stats(out: OutputWrapper, *, names: Sequence[str], days: int, as_json: bool)
 def _numbers(found: Found, days: int) -> Table:
     table = Table(
         Column("number", min_width=24), "over", "messages today", "errors", "error rate",
-        "received", f"messages in {days} days", "errors", title="Days are UTC days", title_justify="left",
+        "received", f"messages in {days} days", "errors",
+        title="Days are UTC days", title_justify="left",
     )  # fmt: skip
     for workspace, counted in found:
         today, total = counted.today, counted.total
