@@ -68,7 +68,7 @@ def add_context(request: HttpRequest, context: dict[str, object]) -> dict[str, o
     everything = staff.is_superuser(request.user)
     context["waiting"] = _waiting(tenants, everything)
     context["rows"] = _rows(tenants, timezone.now())
-    context["devices"] = _devices(tenants)
+    context["devices"] = _devices(tenants, timezone.now())
     context["more_tenants"] = tenants.count() > MOST_TENANTS
     return context
 
@@ -94,10 +94,9 @@ def _waiting(tenants: QuerySet[Tenant], everything: bool) -> Waiting:
     )
 
 
-def _devices(tenants: QuerySet[Tenant]) -> list[SenderSession]:
-    mine = SenderSession.objects.filter(tenant_id__in=tenants.values("pk"))
-    stuck = mine.filter(state__in=overview.NEEDS_SOMEBODY).select_related("workspace")
-    return list(stuck.order_by("since")[:MOST_DEVICES])
+def _devices(tenants: QuerySet[Tenant], now: datetime) -> list[SenderSession]:
+    stuck = overview.needing_somebody(now=now).filter(tenant_id__in=tenants.values("pk"))
+    return list(stuck[:MOST_DEVICES])
 
 
 def _rows(tenants: QuerySet[Tenant], now: datetime) -> list[TenantRow]:

@@ -11,10 +11,10 @@ from types import MappingProxyType
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from connectors.linked_device import health
-from connectors.models import SenderSession, SessionState
+from connectors.models import SenderSession, SessionState, Wanted
 from messaging import numbers
 from workspaces.models import HOSTED, Workspace
 
@@ -52,6 +52,19 @@ def make_missing() -> None:
     """Give every linked device its row, so that lists have them all."""
     with connection.cursor() as cursor:
         cursor.execute(MAKE_MISSING, [list(HOSTED)])
+
+
+def needing_somebody(*, now: datetime) -> QuerySet[SenderSession]:
+    """Return the sessions that wait for somebody, and those that should run and that no host runs
+    (as :func:`connectors.linked_device.health.is_unattended` tells of one).
+    """
+    due = now - health.HOST_PATIENCE
+    unheld = Q(lease=None) | Q(lease__owner=None) | Q(lease__expires_at__lte=now)
+    unattended = unheld & Q(wanted=Wanted.RUNNING, since__lt=due)
+    unattended &= Q(until=None) | Q(until__lt=due)
+    unattended &= Q(stopped_at=None) | Q(stopped_at__lt=due)
+    rows = SenderSession.objects.filter(Q(state__in=NEEDS_SOMEBODY) | unattended)
+    return rows.select_related("workspace", "lease").order_by("since")
 
 
 def of_tenant(tenant_id: UUID) -> list[SenderSession]:

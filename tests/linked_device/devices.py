@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
+
+from django.test import Client
+from django.urls import reverse
 
 from connectors.linked_device import sessions
 from connectors.models import PairBy, SenderSession
@@ -43,3 +47,20 @@ def pairing(workspace: Workspace, now: datetime, by: PairBy = PairBy.QR) -> Send
     code = QR_TEXT if by == PairBy.QR else CODE
     show(session, code, by=by, until=now + timedelta(seconds=60))
     return SenderSession.objects.get(pk=session.pk)
+
+
+def html(client: Client, url: str) -> str:
+    """Return a page that is there."""
+    response = client.get(url)
+    assert response.status_code == 200, url
+    return str(response.content.decode())
+
+
+def url_of(name: str, session: SenderSession, *more: str) -> str:
+    """Return an address of the admin that is about a session."""
+    return reverse(f"admin:connectors_sendersession_{name}", args=(session.pk, *more))
+
+
+def asked(session: SenderSession) -> dict[str, Any]:
+    """Return what is wanted of a session now."""
+    return SenderSession.objects.values("wanted", "pair_by", "restart_asked_at").get(pk=session.pk)
