@@ -69,5 +69,18 @@ def web(env: Mapping[str, str], listener: int) -> Program:
     return Program(name="web", argv=argv, env=env, pass_fds=(listener,))
 
 
+def sender(env: Mapping[str, str], listener: int, host: str) -> Program:
+    """Return the sender service on a socket that is already listening on ``host``."""
+    argv = (sys.executable, "-m", "sigma.sender", "--fd", str(listener), "--host", host)
+    return Program(name="sender", argv=argv, env=env, pass_fds=(listener,))
+
+
+def devices(env: Mapping[str, str]) -> Program:
+    """Return the host of linked devices; its sessions end after the send that is under way."""
+    manage_py = str(state.REPOSITORY / "manage.py")
+    argv = (sys.executable, manage_py, "sender", "host")
+    return Program(name="devices", argv=argv, env=env, grace_seconds=100.0)
+
+
 def _celery(name: str, env: Mapping[str, str], *arguments: str) -> Program:
     return Program(name=name, argv=(sys.executable, *CELERY, *arguments), env=env)

@@ -6,8 +6,11 @@ import asyncio
 import http.client
 import json
 import socket
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 from sigma.door import PortTaken
 from sigma.engines.engine import UnableToStart
@@ -16,6 +19,21 @@ HOST = "127.0.0.1"
 USUAL_PORT = 8090
 VERSION = "v26.0"
 SECONDS = 60.0
+
+
+# He asked for his results, so the demo may answer him with a text for a day (contract, B1).
+PERSON = "+27711558396"
+QUESTION = "Hello, is my evaluation ready?"
+
+
+NEWEST = (
+    '{ messages(workspaceId: "%s" platform: WHATS_APP first: 1 direction: INBOUND '
+    "orderBy: { timestamp: DESC }) { nodes { id } } }"
+)
+
+
+class NobodyWrote(UnableToStart):
+    """The simulated customer's message did not arrive."""
 
 
 class NotSubscribed(UnableToStart):
@@ -69,6 +87,44 @@ async def until_subscribed(port: int, folder: Path) -> None:
             f"The simulator does not send callbacks after {SECONDS:.0f} s; "
             f"{folder / 'simulator.log'} says why."
         ) from None
+
+
+async def let_somebody_write(port: int, base_url: str, folder: Path) -> None:
+    """Let a customer of the demo write, and wait until that is stored: then he may be answered.
+
+    Raises:
+        NobodyWrote: it never was.
+    """
+    demo = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
+    said = {"phone_number_id": demo["phone_number_id"], "from": PERSON, "text": QUESTION}
+    before = await asyncio.to_thread(_newest, base_url, demo)
+    try:
+        async with asyncio.timeout(SECONDS):
+            await asyncio.to_thread(_post, f"{url(port)}/sim/inbound", said)
+            while await asyncio.to_thread(_newest, base_url, demo) in ("", before):
+                await asyncio.sleep(0.1)
+    except (TimeoutError, OSError) as error:
+        raise NobodyWrote(
+            f"The simulated customer's message did not arrive ({type(error).__name__}); "
+            f"{folder / 'simulator.log'} and the lines above say why."
+        ) from None
+
+
+def _newest(base_url: str, demo: Mapping[str, str]) -> str:
+    """Return the id of the newest message that a customer of the demo wrote; empty: none."""
+    query = NEWEST % demo["workspace_id"]
+    answer = _post(f"{base_url}/graphql", {"query": query}, key=demo["api_key"])
+    nodes = answer["data"]["messages"]["nodes"]
+    return str(nodes[0]["id"]) if nodes else ""
+
+
+def _post(address: str, body: object, *, key: str = "") -> Any:
+    headers = {"Content-Type": "application/json"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    request = Request(address, json.dumps(body).encode(), headers)  # noqa: S310 - of this machine
+    with urlopen(request, timeout=5) as answer:  # noqa: S310
+        return json.loads(answer.read())
 
 
 def _is_subscribed(port: int, path: str) -> bool:

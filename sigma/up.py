@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import json
 import os
 import signal
 import socket
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sigma import caller, door, programs, simulated, welcome
 from sigma.console import Terminal
 from sigma.engines import postgres, state, valkey
 from sigma.engines.engine import Engine, EngineFailed, UnableToStart
+from sigma.options import Options, read_options
 from sigma.supervisor import Child, Program, StepFailed, Supervisor
 
 ENGINE_SECONDS = 60.0
@@ -29,41 +30,25 @@ UNWANTED_ADVICE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Where to listen, which address to tell the demo tenant for the sender service, and where to
-    simulate Meta (``None``: nowhere, sends go to ``SIGMA_GRAPH_URL``).
-    """
+class Listeners(NamedTuple):
+    """The sockets that callers reach us at."""
 
-    host: str
-    port: int
-    sender_port: int
-    simulator_port: int | None
-
-    @property
-    def base_url(self) -> str:
-        """Return the address to open on this machine."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def sender_url(self) -> str:
-        """Return the address of the sender service."""
-        return f"http://127.0.0.1:{self.sender_port}"
-
-    @property
-    def simulator_url(self) -> str:
-        """Return the address of the simulator; empty where there is none."""
-        return simulated.url(self.simulator_port) if self.simulator_port else ""
+    web: socket.socket
+    sender: socket.socket
 
 
 def main() -> int:
     """Run until a signal comes; return the exit code."""
     terminal, folder = Terminal(), state.home(os.environ)
     try:
-        options = _options()
-        with door.only_one(folder), door.listening(options.host, options.port) as listener:
+        options = read_options()
+        with (
+            door.only_one(folder),
+            door.listening(options.host, options.port) as web,
+            door.listening(options.host, options.sender_port, variable="SENDER_PORT") as sender,
+        ):
             supervisor = Supervisor(terminal, folder / "pids.json")
-            asyncio.run(_until_stopped(options, terminal, supervisor, listener))
+            asyncio.run(_until_stopped(options, terminal, supervisor, Listeners(web, sender)))
     except UnableToStart as error:
         terminal.problem(str(error))
         return 1
@@ -71,7 +56,7 @@ def main() -> int:
 
 
 async def _until_stopped(
-    options: Options, terminal: Terminal, supervisor: Supervisor, listener: socket.socket
+    options: Options, terminal: Terminal, supervisor: Supervisor, listeners: Listeners
 ) -> None:
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None  # noqa: S101 (this is a coroutine, so there is one)
@@ -86,20 +71,21 @@ async def _until_stopped(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, on_signal)
     try:
-        await _start(options, terminal, supervisor, listener)
+        await _start(options, terminal, supervisor, listeners)
         await caller.until_make_stops()
         terminal.note("\nmake was stopped; stopping …")
     except asyncio.CancelledError:
         terminal.note("\nStopping …")
     finally:
         # Closed first: whoever calls now is refused at once instead of waiting for nobody.
-        listener.close()
+        for listener in listeners:
+            listener.close()
         await supervisor.stop()
     terminal.note("Stopped.")
 
 
 async def _start(
-    options: Options, terminal: Terminal, supervisor: Supervisor, listener: socket.socket
+    options: Options, terminal: Terminal, supervisor: Supervisor, listeners: Listeners
 ) -> None:
     began, folder = time.monotonic(), state.home(os.environ)
     urls = await _engines(folder, terminal, supervisor)
@@ -119,26 +105,38 @@ async def _start(
     with terminal.step("Web, workers and beat started"):
         supervisor.start(*programs.workers(env))
         supervisor.start(programs.beat(env))
-        supervisor.start(programs.web(env, listener.fileno()))
+        supervisor.start(programs.web(env, listeners.web.fileno()))
         await door.until_healthy(options.port)
     if options.simulator_port:
         with terminal.step("Simulator of Meta ready"):
             await simulated.until_subscribed(options.simulator_port, folder)
-        await _read_templates(terminal, supervisor, env)
+        await _read_catalogue(terminal, supervisor, env)
+        with terminal.step("A simulated customer wrote"):
+            await simulated.let_somebody_write(options.simulator_port, options.base_url, folder)
+    with terminal.step("Sender service and linked devices started"):
+        env = _for_sender(options, folder, env)
+        supervisor.start(programs.devices(env))
+        supervisor.start(programs.sender(env, listeners.sender.fileno(), options.host))
+        await door.until_answering(options.sender_port, "/health")
     welcome.show(terminal, folder=folder, base_url=options.base_url)
     terminal.note(f"Started in {time.monotonic() - began:.1f} s.\n")
 
 
-async def _read_templates(
+async def _read_catalogue(
     terminal: Terminal, supervisor: Supervisor, env: Mapping[str, str]
 ) -> None:
-    """Read the demo's templates at once; where that fails, the schedule does it a little later."""
-    sync = programs.manage("sync_templates", env, "sync_templates", "--tenant", "demo")
+    """Read the demo's templates and number at once; where that fails, the schedule does it a little
+    later.
+    """
+    syncs = (
+        programs.manage("sync_templates", env, "sync_templates", "--tenant", "demo"),
+        programs.manage("sync_numbers", env, "sync_numbers", "--tenant", "demo"),
+    )
     try:
-        with terminal.step("Templates read"):
-            await supervisor.run(sync)
+        with terminal.step("Templates and number read"):
+            await asyncio.gather(*(supervisor.run(sync) for sync in syncs))
     except StepFailed as error:
-        terminal.problem(f"The templates are not there yet. {error}")
+        terminal.problem(f"Templates or number are not there yet. {error}")
 
 
 async def _engines(folder: Path, terminal: Terminal, supervisor: Supervisor) -> state.Urls:
@@ -202,24 +200,15 @@ def _environment(options: Options, folder: Path, urls: state.Urls) -> dict[str, 
     return {**defaults, **os.environ, **ours}
 
 
-def _options() -> Options:
-    parser = argparse.ArgumentParser(prog="make up", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=8000, help="port of the web server")
-    parser.add_argument("--sender-port", type=int, default=8081, help="port of the sender service")
-    parser.add_argument(
-        "--simulator-port", type=int,
-        help=f"port of the simulated Meta ({simulated.USUAL_PORT}, or another if that is taken)",
-    )  # fmt: skip
-    chosen = parser.parse_args()
-    # Who names a Graph API means it: Meta's own, or a simulator of his.
-    given = os.environ.get("SIGMA_GRAPH_URL", "").strip()
-    return Options(
-        host=chosen.host,
-        port=chosen.port,
-        sender_port=chosen.sender_port,
-        simulator_port=None if given else simulated.choose_port(chosen.simulator_port),
-    )
+def _for_sender(options: Options, folder: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the sender service and of linked devices: nothing here is
+    WhatsApp's, unless the user said so; and on this machine alone the demo's calls need no key.
+    """
+    demo = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
+    defaults = {"SIGMA_SENDER_DEVICE": "simulated"}
+    if options.is_private:
+        defaults["SIGMA_SENDER_OPEN_WORKSPACE"] = demo["workspace_id"]
+    return {**defaults, **env}
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import secrets as random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,14 +18,16 @@ from django.db import transaction
 from workspaces import addresses, demo_facts, provisioning, secrets
 from workspaces.demo_facts import DemoFacts
 from workspaces.models import (
+    HOSTED,
     ApiKey,
     SecretKind,
     Tenant,
     TenantSecret,
     TenantStatus,
+    Transport,
     Workspace,
 )
-from workspaces.scopes import ALL_SCOPES
+from workspaces.scopes import ALL_SCOPES, Scope
 
 SLUG = "demo"
 LABEL = "demo"
@@ -92,6 +95,8 @@ def ensure(
             access_token=_access_token(tenant, visit, is_simulated=bool(simulator_url)),
             graph_url=graph_url,
             simulator_url=simulator_url.rstrip("/"),
+            sender_key=_sender_key(workspace, visit),
+            device_workspace_id=str(_device(tenant).id),
         )
     return Demo(facts, demo_facts.write(home, facts), visit.notes)
 
@@ -109,13 +114,21 @@ def _tenant(visit: _Visit) -> Tenant:
 
 
 def _workspace(tenant: Tenant, visit: _Visit) -> Workspace:
-    workspaces = tenant.workspaces.order_by("created_at", "id")
+    workspaces = tenant.workspaces.exclude(transport__in=HOSTED).order_by("created_at", "id")
     known = visit.known.phone_number_id if visit.known else ""
     found = workspaces.filter(external_id=known).first() or workspaces.first()
     return found or provisioning.create_workspace(
         tenant_id=tenant.id, name="Demo", external_id=provisioning.made_up_id(),
         waba_id=provisioning.made_up_id(),
     )  # fmt: skip
+
+
+def _device(tenant: Tenant) -> Workspace:
+    """Return the workspace of the account that is linked as a device; it is paired by hand."""
+    devices = tenant.workspaces.filter(transport=Transport.LINKED_DEVICE)
+    return devices.order_by("created_at", "id").first() or provisioning.create_workspace(
+        tenant_id=tenant.id, name="Demo device", external_id="", transport=Transport.LINKED_DEVICE
+    )
 
 
 def _app_secret(tenant: Tenant, visit: _Visit) -> str:
@@ -160,14 +173,33 @@ def _new_secret(tenant: Tenant, kind: SecretKind, value: str) -> str:
 
 def _api_key(tenant: Tenant, visit: _Visit) -> str:
     known = visit.known.api_key if visit.known else ""
-    if provisioning.usable_api_keys(visit.now).filter(
-        tenant=tenant, digest=provisioning.digest_api_key(known)
-    ):
+    if _opens(known, tenant, visit):
         return known
     if known:
         visit.notes.append("The API key was no longer valid and was made anew.")
-    ApiKey.objects.filter(tenant=tenant, name=LABEL, revoked_at=None).update(revoked_at=visit.now)
-    _, clear = provisioning.issue_api_key(tenant=tenant, name=LABEL, scopes=sorted(ALL_SCOPES))
+    return _new_key(tenant, LABEL, sorted(ALL_SCOPES), visit, workspace=None)
+
+
+def _sender_key(workspace: Workspace, visit: _Visit) -> str:
+    known = visit.known.sender_key if visit.known else ""
+    if _opens(known, workspace.tenant, visit):
+        return known
+    scopes = [Scope.MESSAGES_SEND, Scope.MESSAGES_READ]
+    return _new_key(workspace.tenant, f"{LABEL} sender", scopes, visit, workspace=workspace)
+
+
+def _opens(known: str, tenant: Tenant, visit: _Visit) -> bool:
+    usable = provisioning.usable_api_keys(visit.now)
+    return usable.filter(tenant=tenant, digest=provisioning.digest_api_key(known)).exists()
+
+
+def _new_key(
+    tenant: Tenant, name: str, scopes: Sequence[str], visit: _Visit, *, workspace: Workspace | None
+) -> str:
+    ApiKey.objects.filter(tenant=tenant, name=name, revoked_at=None).update(revoked_at=visit.now)
+    _, clear = provisioning.issue_api_key(
+        tenant=tenant, name=name, scopes=scopes, workspace=workspace
+    )
     return clear
 
 

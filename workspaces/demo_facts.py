@@ -32,6 +32,9 @@ class DemoFacts:
     access_token: str = field(default="", repr=False)
     graph_url: str = ""
     simulator_url: str = ""
+    # What a file of an earlier version lacks is made when the demo is next completed.
+    sender_key: str = field(default="", repr=False)
+    device_workspace_id: str = ""
 
 
 def read(home: Path) -> DemoFacts | None:

@@ -20,6 +20,7 @@ KEYS = [
     "base_url", "callback_url", "tenant_id", "tenant_slug", "workspace_id", "phone_number_id",
     "waba_id", "app_secret", "verify_token", "api_key", "admin_url", "admin_user",
     "admin_password", "sender_url", "access_token", "graph_url", "simulator_url",
+    "sender_key", "device_workspace_id",
 ]  # fmt: skip
 
 
