@@ -21,10 +21,11 @@ NOT_ON_WHATSAPP = 131026
 # Too many requests; and too many chats begun with people who did not write first.
 TOO_MANY, RESTRICTED = 429, 463
 _ANSWER = re.compile(r"server returned error:?\s*(\d{3})")
-# Nothing is connected, so nothing leaves.
+# Nothing is connected, so nothing leaves. The bare "websocket not connected" is not here: it may
+# come of a frame that whatsmeow wanted to repeat after the first had left.
 _NOT_CONNECTED = re.compile(
-    r"^(?:client is nil|client not found|websocket not connected|"
-    r"the store doesn't contain a device jid)|: websocket not connected$",
+    r"^(?:client is nil|client not found|the store doesn't contain a device jid|"
+    r"failed to send message node: websocket not connected)",
     re.IGNORECASE,
 )
 # Steps before the message itself.
