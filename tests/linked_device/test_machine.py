@@ -73,6 +73,15 @@ def test_it_shows_six_qr_codes_each_until_the_next() -> None:
     assert "scan" in one.standing.reason
 
 
+def test_it_shows_no_code_for_longer_than_a_pairing_lasts() -> None:
+    one = machine(is_paired=False)
+    one.hear(events.QrShown("x", 60), now=NOW)
+
+    assert one.hear(events.QrShown("y", 20), now=later(150)) == [
+        ShowPairing(PairBy.QR, "y", later(160))
+    ]
+
+
 def test_it_gives_a_pairing_up_when_nobody_scanned() -> None:
     one = machine(is_paired=False)
     rotation(one)
@@ -124,6 +133,7 @@ def test_it_expects_the_restart_that_follows_pairing() -> None:
     rotation(one)
 
     assert one.hear(events.Paired(ACCOUNT), now=later(100)) == [ForgetPairing(), Linked(ACCOUNT)]
+    assert one.hear(events.QrShown("late", 20), now=later(100)) == []
     assert one.hear(events.Disconnected("515"), now=later(101)) == []
     assert one.standing.state == S.STARTING
     assert one.hear(events.Connected(ACCOUNT), now=later(102)) == [Linked(ACCOUNT)]
@@ -174,7 +184,12 @@ def test_a_keep_alive_does_not_mend_a_connection_that_was_lost() -> None:
     one = connected()
     one.hear(events.Disconnected(), now=later(10))
     one.hear(events.KeptAlive(), now=later(11))
+    assert one.standing.state == S.DISCONNECTED
 
+    one.hear(events.Connected(ACCOUNT), now=later(12))
+    one.hear(events.KeepAliveMissed(3), now=later(90))
+    one.hear(events.Disconnected(), now=later(91))
+    one.hear(events.KeptAlive(), now=later(92))
     assert one.standing.state == S.DISCONNECTED
 
 
@@ -217,6 +232,16 @@ def test_it_waits_out_a_limit_and_goes_on_by_itself() -> None:
     one.tick(now=later(90))
     assert one.standing.state == S.CONNECTED
     assert one.may_send
+
+
+def test_a_wait_becomes_no_shorter() -> None:
+    one = connected()
+    one.hear(events.RateLimited(), now=NOW)
+    one.hear(events.RateLimited(5), now=NOW)
+    assert one.standing.until == later(3600)
+
+    one.hear(events.RateLimited(7200), now=NOW)
+    assert one.standing.until == later(7200)
 
 
 def test_it_waits_longer_each_time_and_never_longer_than_a_day() -> None:
