@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -28,9 +27,11 @@ from connectors.linked_device.events import (
     Disconnected,
     Event,
     LoggedOut,
+    MessageArrived,
     Paired,
     QrShown,
     RateLimited,
+    ReceiptArrived,
     Replaced,
     TemporarilyBanned,
 )
@@ -41,8 +42,8 @@ logger = logging.getLogger("sigma.whatsapp.sender")
 FIRST_QR_SECONDS, NEXT_QR_SECONDS = 60.0, 20.0
 # A dial that hangs takes ten seconds, and nothing shortens it.
 STOP_SECONDS, AGAIN_SECONDS = 12.0, 1.0
+DRAIN_SECONDS, QUIET_SECONDS = 2.0, 0.25
 KNOWN_SECONDS = 86_400.0
-SQLITE = b"SQLite format 3\0"
 # The name beside the device on the phone, and the kind of browser it is drawn as.
 SHOWN_AS, CHROME = "SIGMA", 1
 EVENTS = (
@@ -63,7 +64,8 @@ class NeonizeDevice:
         self._client: Any = None
         self._account: Account | None = None
         self._codes = 0
-        self._is_connected = self._is_over = False
+        self._is_connected = self._is_ending = self._is_over = False
+        self._last_told = time.monotonic()
         self._telling = threading.RLock()
         # The id that WhatsApp knows a number by (``None``: not there), and when it was asked.
         self._known: dict[str, tuple[Any, float]] = {}
@@ -74,7 +76,7 @@ class NeonizeDevice:
         Raises:
             OSError: the store cannot be opened.
         """
-        _insist_on_a_database(store)
+        library.insist_on_a_database(store)
         self._listen = listen
         quiet = library.Quiet()
         quiet.on_limit = lambda: self._tell(RateLimited())
@@ -100,7 +102,7 @@ class NeonizeDevice:
         Raises:
             ChannelError: no QR code was shown yet, or WhatsApp gave none.
         """
-        if not self._codes or self._account is not None or self._is_over:
+        if not self._codes or self._account is not None or self._is_ending:
             raise Unavailable("A pairing code can be asked for while QR codes are shown.")
         try:
             return str(
@@ -137,20 +139,29 @@ class NeonizeDevice:
         return self._account
 
     def stop(self) -> None:
-        """Disconnect. Blocks for twelve seconds at most where a dial hangs."""
-        self._is_over, self._is_connected = True, False
+        """Disconnect, and take what was received until then. Blocks for twelve seconds at most,
+        where a dial hangs.
+        """
+        was_connected, self._is_connected, self._is_ending = self._is_connected, False, True
         if self._client is None:
             return
         ends = time.monotonic() + STOP_SECONDS
+        if was_connected:
+            library.within(self._client.disconnect, ends - time.monotonic())
+            self._drain(time.monotonic() + DRAIN_SECONDS)
         while time.monotonic() < ends:
             # Again: one that comes before the library knows of its client does nothing.
-            stopping = threading.Thread(target=self._client.stop, daemon=True)
-            stopping.start()
-            stopping.join(ends - time.monotonic())
+            library.within(self._client.stop, ends - time.monotonic())
             self._thread.join(AGAIN_SECONDS)
             if not self._thread.is_alive() or self._codes:
                 # After QR codes its thread never ends; the connection has.
-                return
+                break
+        self._is_over = True
+
+    def _drain(self, ends: float) -> None:
+        """Wait while the library still tells what it had received, and acknowledged, before."""
+        while time.monotonic() < ends and time.monotonic() - self._last_told < QUIET_SECONDS:
+            time.sleep(QUIET_SECONDS / 5)
 
     def _connect(self) -> None:
         try:
@@ -197,9 +208,11 @@ class NeonizeDevice:
             self._account = event.account
         if isinstance(event, ENDS):
             self._is_connected = False
+        is_content = isinstance(event, MessageArrived | ReceiptArrived)
         with self._telling:
-            if not self._is_over:
+            if not self._is_over and (is_content or not self._is_ending):
                 self._listen(event)
+            self._last_told = time.monotonic()
 
     def _guarded(self, take: Callable[[Any], None], what: Any) -> None:
         """Call ``take``; the library's threads would print what it raises, and forget it."""
@@ -225,14 +238,3 @@ class NeonizeDevice:
         """Keep calls away from a library that has no client: some of them end the process."""
         if not self._is_connected:
             raise Unavailable("The account is not connected.")
-
-
-def _insist_on_a_database(store: Path) -> None:
-    """Make the store, or refuse one that is none: the library's own error would end it later."""
-    file = os.open(store, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        head = os.read(file, len(SQLITE))
-    finally:
-        os.close(file)
-    if head and head != SQLITE:
-        raise OSError("The store cannot be opened: it is no SQLite file.")

@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +23,7 @@ logger = logging.getLogger("sigma.whatsapp.sender")
 _SOMEBODY = re.compile(r"\S*[\d@]\S*|\S{30,}")
 _LIMITED = re.compile(r"connect failure.*(?:\b429\b|rate-overlimit)", re.IGNORECASE | re.DOTALL)
 MOST = 200
+SQLITE = b"SQLite format 3\0"
 ITS_LOGGERS = ("neonize", "whatsmeow", "Whatsmeow")
 
 
@@ -98,6 +100,28 @@ def close_standard_output() -> None:
     sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 1)
     os.close(sink)
+
+
+def within(call: Callable[[], object], seconds: float) -> None:
+    """Let a call that may hang have so many seconds."""
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(max(0.0, seconds))
+
+
+def insist_on_a_database(store: Path) -> None:
+    """Make the store, or refuse one that is none: the library would find out later.
+
+    Raises:
+        OSError: it is no SQLite file, or cannot be opened.
+    """
+    file = os.open(store, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        head = os.read(file, len(SQLITE))
+    finally:
+        os.close(file)
+    if head and head != SQLITE:
+        raise OSError("The store cannot be opened: it is no SQLite file.")
 
 
 def _daemon(*args: Any, **options: Any) -> threading.Thread:
