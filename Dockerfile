@@ -13,7 +13,7 @@ RUN [ "$LINKED" != true ] || /opt/venv/bin/pip install --no-cache-dir --require-
 FROM python:3.13-slim-bookworm
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 SIGMA_HOME=/var/lib/sigma
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin sigma \
- && install -d -o sigma -g sigma -m 0700 /var/lib/sigma
+ && install -d -o sigma -g sigma -m 0700 /var/lib/sigma /var/lib/sigma/sender
 WORKDIR /srv/sigma
 COPY --from=packages /opt/venv /opt/venv
 COPY manage.py ./
@@ -26,7 +26,7 @@ COPY workspaces workspaces
 RUN SIGMA_EMBEDDED=true SIGMA_HOME=/tmp/build DATABASE_URL=postgresql://build/build \
     REDIS_URL=redis://build/0 python manage.py collectstatic --no-input && rm -rf /tmp/build
 USER 10001
-EXPOSE 8000
+EXPOSE 8000 8081
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 # Logs go to the standard error; `docker logs sigma-api | grep whatsapp` reads the standard output.

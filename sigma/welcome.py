@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from sigma import simulated
 from sigma.console import Terminal
 from sigma.engines.state import write_private
 
@@ -46,6 +47,7 @@ def show(terminal: Terminal, *, folder: Path, base_url: str) -> None:
             "User": f"{demo['admin_user']}  (password: {demo['admin_password']})",
             "Callback URL": demo["callback_url"],
             "Verify token": demo["verify_token"],
+            "Sender service": demo["sender_url"],
             "Sends go to": f"a simulator, {simulator}" if simulator else demo["graph_url"],
             "All of it": str(folder / "demo.json"),
         },
@@ -56,6 +58,7 @@ def show(terminal: Terminal, *, folder: Path, base_url: str) -> None:
         send = _ask(demo, base_url, MUTATION % demo["workspace_id"])
         terminal.paste("Send a template to somebody simulated, who reads it in two seconds:", send)
         terminal.paste("Have him answer:", _answer(demo))
+        terminal.paste("Send a text through the sender service:", _text(demo))
     terminal.note("\nCtrl-C stops everything; the data stay.\n")
 
 
@@ -105,6 +108,18 @@ def _answer(demo: Mapping[str, str]) -> str:
     return " \\\n  ".join(
         [
             f"curl -sS {demo['simulator_url']}/sim/inbound",
+            "-H 'Content-Type: application/json'",
+            f"-d {shlex.quote(json.dumps(body))}",
+        ]
+    )
+
+
+def _text(demo: Mapping[str, str]) -> str:
+    body = {"phone": simulated.PERSON, "message": "Your DR evaluation is ready"}
+    return " \\\n  ".join(
+        [
+            f"curl -sS {demo['sender_url']}/send",
+            f"-H 'X-API-Key: {demo['sender_key']}'",
             "-H 'Content-Type: application/json'",
             f"-d {shlex.quote(json.dumps(body))}",
         ]

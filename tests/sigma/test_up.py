@@ -35,6 +35,8 @@ DEMO = {
     "access_token": "EAA0123456789",
     "graph_url": "http://127.0.0.1:8090/v26.0",
     "simulator_url": "http://127.0.0.1:8090",
+    "sender_url": "http://127.0.0.1:8081",
+    "sender_key": "sigma_sender_key",
 }
 # Stands in for curl: one argument a line.
 CURL = "curl() { printf '%s\\n' \"$@\"; }\n"
@@ -159,6 +161,14 @@ def test_it_prints_a_command_that_has_the_person_answer(commands: list[str]) -> 
     assert f"{DEMO['simulator_url']}/sim/inbound" in arguments
     assert asked["phone_number_id"] == DEMO["phone_number_id"]
     assert content_of(Random(0), asked)["text"] == {"body": "Thank you!"}
+
+
+def test_it_prints_a_command_that_sends_a_text(commands: list[str]) -> None:
+    arguments = pasted(commands[4])
+
+    assert arguments[1] == f"{DEMO['sender_url']}/send"
+    assert json.loads(arguments[-1])["phone"] == simulated.PERSON
+    assert f"X-API-Key: {DEMO['sender_key']}" in arguments
 
 
 def test_it_has_nobody_answer_where_meta_is_real(tmp_path: Path) -> None:
