@@ -140,8 +140,9 @@ def test_it_shows_qr_codes_until_a_phone_is_linked_and_ends_with_its_host(
     assert (row.device_platform, row.library) == ("android", "simulated 1")
     number = NumberState.objects.get(pk=row.workspace_id)
     assert (numbers.number_of(number), number.status) == (device_script.NUMBER, "CONNECTED")
-    modes = [stat.S_IMODE(path.stat().st_mode) for path in (store.parent, store)]
-    assert modes == [0o700, 0o600]
+    made = (store.parent, store, store.with_name("whatsapp.db.server"))
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in made]
+    assert modes == [0o700, 0o600, 0o600]
     assert stage.exit_of(stage.start(session)) == exits.HELD, "one owner, never two"
 
     os.kill(pid, signal.SIGTERM)
@@ -187,6 +188,18 @@ def test_it_stops_when_nobody_links_a_phone(acme: Cast, stage: Stage) -> None:
         None,
     )
     assert "Pair again" in row.reason
+
+
+def test_a_code_is_gone_with_the_process_that_showed_it(acme: Cast, stage: Stage) -> None:
+    session = devices.session_of(devices.linked(acme))
+    stage.prepare(session, linked=False, paired_after=None)
+    sessions.pair(session.id, by=PairBy.QR, now=datetime.now(UTC))
+    pid = stage.start(session)
+    stage.wait_for(lambda: fresh(session).sealed_pairing is not None, seconds=20)
+
+    os.kill(pid, signal.SIGTERM)
+    assert stage.exit_of(pid) == exits.DONE
+    assert (fresh(session).sealed_pairing, fresh(session).pair_by) == (None, "QR")
 
 
 def test_it_begins_nothing_with_a_store_that_others_may_read(acme: Cast, stage: Stage) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from django.db import OperationalError
@@ -14,7 +15,10 @@ from connectors.linked_device.dispatch import Attended, Dispatch
 from connectors.linked_device.events import Content, Event, RateLimited
 from connectors.linked_device.intake import Intake, NotKept
 from connectors.linked_device.leases import Lost
+from connectors.linked_device.parts import Parts
 from connectors.linked_device.record import Signs
+from connectors.models import WebhookPending
+from tests.conftest import Cast
 from tests.linked_device import sends
 from workspaces.channel_errors import Rejected, Throttled
 
@@ -103,6 +107,29 @@ def test_it_says_so_when_it_ended_before(intake: Callable[[Inbox], Intake], now:
     with pytest.raises(NotKept):
         one.take(sends.said(now))
     assert inbox.kept == []
+
+
+class Talker(sends.FakeDevice):
+    """A device that tells of a message while it starts, and looks whether it was kept."""
+
+    was_kept = False
+
+    def start(self, store: Path, listen: Callable[[Event], None]) -> None:
+        """Tell it."""
+        listen(sends.said(datetime.now(UTC)))
+        self.was_kept = WebhookPending.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_device_goes_on_once_its_message_is_in_the_inbox(acme: Cast, tmp_path: Path) -> None:
+    session = sends.linked(acme, wanted="RUNNING", paired_at=datetime.now(UTC))
+    device = Talker()
+    told = iter([False, True])
+    parts = Parts(session, sends.leased(session), device, is_told_to_end=lambda: next(told))
+
+    parts.lead(tmp_path)
+    assert device.was_kept
+    assert parts.close()
 
 
 class Turns:
