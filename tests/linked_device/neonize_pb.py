@@ -15,6 +15,7 @@ if _FOUND is None or _FOUND.submodule_search_locations is None:
     pytest.skip("neonize has no wheel for this platform", allow_module_level=True)
 _package = ModuleType("neonize")
 _package.__path__ = list(_FOUND.submodule_search_locations)
+_package.__spec__ = _FOUND
 sys.modules.setdefault("neonize", _package)
 
 pb: Any = importlib.import_module("neonize.proto.Neonize_pb2")
