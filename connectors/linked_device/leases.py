@@ -29,6 +29,8 @@ GRACE = timedelta(seconds=30)
 GAP = timedelta(seconds=30)
 # Who asks must have time left to draw his conclusions before the lease ends.
 STATEMENT_SECONDS = 5
+# An owner that is paused inside of a transaction would keep its lock, and everybody out.
+IDLE_SECONDS = 20
 
 MAKE = """
 INSERT INTO session_leases (session_id, tenant_id)
@@ -156,6 +158,7 @@ def insist(lease: Lease) -> None:
     if not connection.in_atomic_block:
         raise TransactionManagementError("A lease is insisted on inside of a transaction.")
     with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
         cursor.execute(INSIST, _mine(lease))
         if cursor.fetchone() is None:
             raise Lost("The lease ended, or somebody else has it.")

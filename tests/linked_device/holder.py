@@ -22,7 +22,8 @@ def main() -> None:
     leases = importlib.import_module("connectors.linked_device.leases")
     keeper = importlib.import_module("connectors.linked_device.keeper")
     lease = leases.acquire(UUID(session), owner=uuid4(), host=host, pid=os.getpid())
-    keeper.Keeper(lease, every=float(every), patience=float(patience)).start()
+    limits = {"every": float(every), "patience": float(patience)}
+    keeper.Keeper(lease, alarm=keeper.kernel_alarm, **limits).start()
     sys.stdout.write(f"held {lease.owner} {lease.fencing_token}\n")
     sys.stdout.flush()
     while True:
