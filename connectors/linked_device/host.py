@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from connectors.linked_device import agenda, exits, keeper, lock, roster, stores
-from connectors.linked_device.agenda import Facts
+from connectors.linked_device.agenda import Facts, Wait
 from connectors.linked_device.children import Argv, Child, session_argv, told
 from connectors.models import Wanted
 
@@ -83,6 +83,7 @@ class Host:
         self._hung_after, self._ending = timedelta(seconds=hung_after), ending
         self._ended: list[tuple[Child, int]] = []
         self._not_before: dict[UUID, float] = {}
+        self._waits: dict[UUID, Wait] = {}
         self._is_stopping = self._is_away = False
         self._chores_at = clock()
 
@@ -160,8 +161,12 @@ class Host:
             roster.settle(facts, now=now)
         if self._clock() < self._not_before.get(facts.session_id, 0.0):
             return
-        is_due = isinstance(agenda.plan(facts, host=self._name, now=now), agenda.Start)
-        if is_due and roster.adopt(facts.session_id, self._name):
+        plan = agenda.plan(facts, host=self._name, now=now)
+        if isinstance(plan, Wait) and plan != self._waits.get(facts.session_id):
+            self._waits[facts.session_id] = plan
+            extra = {"session": str(facts.session_id), "until": f"{plan.until:%m-%d %H:%M:%S}"}
+            logger.info("whatsapp session waits: %s", plan.why, extra=extra)
+        if isinstance(plan, agenda.Start) and roster.adopt(facts.session_id, self._name):
             self._start(facts)
 
     def _start(self, facts: Facts) -> None:
