@@ -18,6 +18,9 @@ from uuid import UUID
 import django
 from django.db import connection
 
+# Seconds between two messages: whoever writes here is no person (tests of pacing have those).
+QUICK = (0.0, 0.1)
+
 
 class Nursery:
     """The process that the session processes come from, on the test's engines."""
@@ -61,6 +64,8 @@ def main() -> None:
     """Do what the lines say until they end."""
     django.setup()
     process = importlib.import_module("connectors.linked_device.process")
+    pacing = importlib.import_module("connectors.linked_device.pacing")
+    pacing.JITTER, pacing.LETTERS_PER_SECOND = QUICK, 2_500.0
     importlib.import_module("connectors.simulator.device")
     for line in sys.stdin:
         verb, what = line.split()

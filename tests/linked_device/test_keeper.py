@@ -249,28 +249,35 @@ def answering(engine: Engine, begun: list[subprocess.Popen[bytes]]) -> bool:
     return engine.answers()
 
 
+def add_session(own: psycopg.Connection) -> SenderSession:
+    session = SenderSession(tenant_id=uuid4())
+    row = (session.pk, session.tenant_id)
+    own.execute("INSERT INTO sender_sessions (id, tenant_id) VALUES (%s, %s)", row)
+    return session
+
+
 def test_a_killed_database_ends_a_process_unless_it_comes_back_before(
     engine: Callable[[], subprocess.Popen[bytes]],
     hold: Callable[..., subprocess.Popen[str]],
     wait_for: Callable[..., None],
 ) -> None:
-    session = SenderSession(tenant_id=uuid4())
     url: str = engine.url  # type: ignore[attr-defined]
     server = engine()
     with psycopg.connect(url, autocommit=True) as own:
         own.execute(TABLES)
-        row = (session.pk, session.tenant_id)
-        own.execute("INSERT INTO sender_sessions (id, tenant_id) VALUES (%s, %s)", row)
-    holder = hold(session.pk, url, every=0.2, patience=4)
-    assert lease_of(session, holder).fencing_token == 1
+        held = {patience: add_session(own) for patience in (1, 30)}
+    holders = [hold(held[patience].pk, url, every=0.2, patience=patience) for patience in held]
+    tokens = [lease_of(*each).fencing_token for each in zip(held.values(), holders, strict=True)]
+    assert tokens == [1, 1]
 
     server.kill()
     server.wait()
-    server = engine()
+    assert holders[0].wait(10) in ENDED
+    engine()
+
     with psycopg.connect(url, autocommit=True) as own:
         own.execute("UPDATE sender_sessions SET library = ''")
-        wait_for(lambda: own.execute("SELECT library FROM sender_sessions").fetchone() == ("1",))
-    assert holder.poll() is None
-
-    server.kill()
-    assert holder.wait(10) in ENDED
+        worker = "SELECT library FROM sender_sessions WHERE id = %s"
+        wait_for(lambda: own.execute(worker, (held[30].pk,)).fetchone() == ("1",))
+        assert own.execute(worker, (held[1].pk,)).fetchone() == ("",)
+    assert holders[1].poll() is None
