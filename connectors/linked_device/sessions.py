@@ -96,6 +96,8 @@ def start(session_id: UUID, *, now: datetime) -> SenderSession:
     is_new = session.wanted == Wanted.STOPPED or session.state in FINAL
     _update(session_id, wanted=Wanted.RUNNING)
     if is_new and session.state not in TIMED:
+        if is_held(session, now=now):  # it was asked to stop, and may not have seen that yet
+            _update(session_id, restart_asked_at=now)
         _stand(session_id, SessionState.WAITING, "Asked to start.", now)
     return _fresh(session_id)
 
@@ -143,16 +145,19 @@ def pair(
         )
     digits = _digits(by, number)
     is_same = session.pair_by == by and number_to_pair(session) == digits
-    if is_same and session.wanted == Wanted.RUNNING:
+    is_over = session.state in FINAL
+    if is_same and session.wanted == Wanted.RUNNING and not is_over:
         return session
     # What was shown before links a phone in another way, or not at all any more.
     _update(
         session_id, wanted=Wanted.RUNNING, pair_by=by,
         sealed_pair_number=_sealed_number(session, digits), **NOTHING_SHOWN,
     )  # fmt: skip
-    if is_held(session, now=now):
+    is_running = is_held(session, now=now)
+    if is_running:
         _update(session_id, restart_asked_at=now)
-    elif session.state not in TIMED:
+    # One whose process is still closing is over too: no host starts it before somebody decided.
+    if is_over or not (is_running or session.state in TIMED):
         _stand(session_id, SessionState.WAITING, "Asked to pair.", now)
     return _fresh(session_id)
 
