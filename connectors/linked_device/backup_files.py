@@ -85,6 +85,7 @@ def write(session: SenderSession, content: bytes, *, now: datetime) -> Path:
         raise TooLarge(f"The store has {len(content):,} bytes; {LARGEST:,} can be backed up.")
     folder = stores.backups_of(session)
     stores.make_folder(folder)
+    forget_unfinished(folder)
     at = now.astimezone(UTC)
     while (path := folder / f"{at:{STAMP}}.backup").exists():
         at += timedelta(microseconds=1)
@@ -95,7 +96,8 @@ def write(session: SenderSession, content: bytes, *, now: datetime) -> Path:
     staged.rename(path)
     stores.sync(folder)
     for old in existing(session)[KEPT:]:
-        old.path.unlink(missing_ok=True)
+        if old.path != path:  # after a clock that was set back the newest looks old
+            old.path.unlink(missing_ok=True)
     return path
 
 
@@ -133,6 +135,12 @@ def stage(path: Path, *parts: bytes) -> Path:
         staged.unlink()
         raise
     return staged
+
+
+def forget_unfinished(folder: Path) -> None:
+    """Remove what a crash left of :func:`stage`: of a restore, that is an account in the clear."""
+    for left in folder.glob(".*.new"):
+        left.unlink(missing_ok=True)
 
 
 def _label(line: bytes) -> Label:

@@ -86,7 +86,7 @@ def clear(session: SenderSession, *, now: datetime, back_up: bool = True) -> Pat
     """Forget the linked account: back up its store, remove it, and let a phone be paired anew.
 
     Returns the backup's path, if there was anything to back up. Without ``back_up`` a store that is
-    damaged, or on a machine that is gone, is forgotten too.
+    damaged, open to others, or on a machine that is gone, is forgotten too.
 
     Raises:
         UnableTo: the session is not stopped, or its store is not here or cannot be backed up.
@@ -95,7 +95,7 @@ def clear(session: SenderSession, *, now: datetime, back_up: bool = True) -> Pat
     _insist_on_stop(session)
     if back_up:
         _insist_on_home(session)
-    with _at_rest(session):
+    with _at_rest(session, is_given_up=not back_up):
         made = _back_up(session, now) if back_up and stores.size(session) else None
         with _kept_free(session):
             stores.remove(session)
@@ -160,11 +160,16 @@ def _newest(session: SenderSession) -> Path:
 
 
 @contextmanager
-def _at_rest(session: SenderSession) -> Iterator[None]:
-    """Hold the store, which nobody uses."""
+def _at_rest(session: SenderSession, *, is_given_up: bool = False) -> Iterator[None]:
+    """Hold the store, which nobody uses; only one that is given up may be open to others."""
     try:
-        stores.prepare(session)
-        with lock.hold(stores.folder_of(session)):
+        folder = stores.folder_of(session)
+        if is_given_up:
+            stores.make_folder(folder)
+        else:
+            stores.prepare(session)
+        with lock.hold(folder):
+            backup_files.forget_unfinished(folder)
             _insist_on_no_holder(session)
             yield
     except lock.StoreInUse as error:

@@ -181,7 +181,8 @@ def _insist(path: Path, found: os.stat_result, *, is_type: Callable[[int], bool]
     if found.st_mode & OTHERS:
         raise StoreUnsafe(
             f"{path} may be read or written by other users of this machine. If nobody did, take "
-            "that away (chmod go-rwx) and start again; else clear the session and pair anew."
+            "that away (chmod go-rwx) and start again; else give the account up (manage.py sender "
+            "clear --no-backup) and pair anew."
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.linked_device import backups, stores
+from connectors.linked_device import backup_files, backups, stores
 from connectors.linked_device.sessions import SessionErrorCode
 from connectors.models import SenderSession, SessionState, Wanted
 from tests.linked_device.stored import (
@@ -133,6 +133,29 @@ def test_it_keeps_the_newest_ten(session: SenderSession, now: datetime) -> None:
     assert [one.path for one in backups.existing(session)] == made[:1:-1]
 
 
+def test_it_keeps_the_last_one_after_a_clock_was_set_back(
+    session: SenderSession, now: datetime
+) -> None:
+    for n in range(10):
+        backups.back_up(session, now=now + timedelta(days=n))
+
+    path = backups.clear(session, now=now - timedelta(days=1))
+
+    assert path is not None
+    assert path.exists()
+
+
+def test_it_removes_what_a_crash_left_in_the_clear(session: SenderSession, now: datetime) -> None:
+    left = backup_files.stage(stores.store_of(session), b"an account")
+    backups.back_up(session, now=now)
+    cut_off = backup_files.stage(backups.existing(session)[0].path, b"half of a backup")
+
+    backups.clear(session, now=now)
+
+    assert not left.exists()
+    assert not cut_off.exists()
+
+
 def test_it_overwrites_no_backup_of_the_same_moment(session: SenderSession, now: datetime) -> None:
     assert backups.back_up(session, now=now) != backups.back_up(session, now=now)
 
@@ -225,6 +248,27 @@ def test_it_clears_a_damaged_store_only_when_told_not_to_back_it_up(
     backups.clear(session, now=now, back_up=False)
 
     assert not stores.store_of(session).exists()
+
+
+def test_it_gives_up_a_store_that_others_may_read(session: SenderSession, now: datetime) -> None:
+    stores.store_of(session).chmod(0o644)
+
+    backups.clear(session, now=now, back_up=False)
+
+    assert not stores.store_of(session).exists()
+    assert SenderSession.objects.get().paired_at is None
+
+
+def test_it_gives_up_a_link_and_not_what_it_leads_to(
+    session: SenderSession, now: datetime, tmp_path: Path
+) -> None:
+    elsewhere = stores.store_of(session).rename(tmp_path / "elsewhere.db")
+    stores.store_of(session).symlink_to(elsewhere)
+
+    backups.clear(session, now=now, back_up=False)
+
+    assert not stores.store_of(session).is_symlink()
+    assert elsewhere.exists()
 
 
 def test_it_backs_up_nothing_that_others_may_read(session: SenderSession, now: datetime) -> None:
