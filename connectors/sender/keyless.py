@@ -24,6 +24,8 @@ logger = logging.getLogger("sigma.whatsapp.sender")
 
 # A page that found its way here by its own host name does not get to use ours.
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+# What a proxy says of itself: whoever calls through one may be anywhere.
+PROXIED = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
 
 
 class UnsafeToStart(Exception):
@@ -85,14 +87,22 @@ def announce(address: str | None) -> None:
 
 
 def admit(headers: Headers) -> None:
-    """Let a call without a key pass, unless a web page of somebody else's may be behind it.
+    """Let a call without a key pass, unless a web page of somebody else's may be behind it, or
+    somebody who is not on this machine.
 
     Raises:
-        Refused: the Host or Origin is not one of ours.
+        Refused: the Host or Origin is not one of ours, or a proxy passed the call on.
     """
     host, _ = split_domain_port(headers.get(b"host", b"").decode("latin-1"))
-    if not validate_host(host, [*LOCAL_HOSTS, *settings.ALLOWED_HOSTS]):
+    # "*" names no host: a page that was rebound to us would be one of ours.
+    named = [name for name in settings.ALLOWED_HOSTS if name != "*"]
+    if not validate_host(host, [*LOCAL_HOSTS, *named]):
         raise bad_request("This Host is not one of SIGMA_ALLOWED_HOSTS; or send an API key.")
+    if not settings.SIGMA_SENDER_OPEN_PUBLIC and any(name in headers for name in PROXIED):
+        raise Refused(
+            403, "FORBIDDEN",
+            "A proxy passed this call on: send an API key, or set SIGMA_SENDER_OPEN_PUBLIC=true.",
+        )  # fmt: skip
     if b"origin" in headers and not cors.is_allowed(headers):
         raise Refused(
             403, "FORBIDDEN",

@@ -118,6 +118,24 @@ def test_a_foreign_page_cannot_ask_without_a_key(unlocked: Cast, sender: Served)
     assert [one.status_code for one in answers] == [400, 403, 400, 403]
 
 
+def test_hosts_that_nobody_named_are_not_ours(unlocked: Cast, sender: Served, settings) -> None:
+    settings.ALLOWED_HOSTS = ["*", "sender.example"]
+    answers = [sender.get("/status", Host=name) for name in ("evil.example", "sender.example")]
+
+    assert [one.status_code for one in answers] == [400, 200]
+
+
+@pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"])
+def test_a_proxy_needs_a_key_unless_others_may_call(
+    unlocked: Cast, sender: Served, settings, name: str
+) -> None:
+    first = sender.get("/status", **{name: "for=203.0.113.7"})
+    settings.SIGMA_SENDER_OPEN_PUBLIC = True
+    second = sender.get("/status", **{name: "for=203.0.113.7"})
+
+    assert [first.status_code, second.status_code] == [403, 200]
+
+
 def test_a_page_of_ours_sends_without_a_key(unlocked: Cast, heard: Message, sender: Served) -> None:
     assert post(sender, Origin=PAGE).status_code == 202
 
