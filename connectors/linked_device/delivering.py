@@ -56,13 +56,7 @@ class Deliverer:
         self._pace = Pace(chance=self._chance, at=clock())
         self._ready: tuple[Ready, float] | None = None
         self._outcome: Outcome | None = None
-        self._in_device = False
         self._not_before = clock()
-
-    @property
-    def is_sending(self) -> bool:
-        """Whether a message is with the device, or its outcome not written down yet."""
-        return self._in_device or self._outcome is not None
 
     def turn(self, now: datetime) -> float:
         """Send at most one message; return the seconds until the next turn. It blocks only while
@@ -145,12 +139,10 @@ class Deliverer:
             return attempt.message_id in writing.mark([pair], seconds=LEASE_SECONDS)
 
     def _send(self, ready: Ready, now: datetime, began: float) -> None:
-        self._in_device = True
         try:
             result = self._caller.send(ready, now=now)
             self._outcome = Outcome(ready.attempt, result, self._moment(now, began))
         finally:
-            self._in_device = False
             self._pace.left(contact_id=ready.attempt.contact_id, at=self._clock())
         self._not_before = self._clock() + self._caller.pause
 

@@ -26,6 +26,7 @@ NEEDS_SOMEBODY = (
     SessionState.OUTDATED,
     SessionState.FAILED,
 )
+RESTORE = "Restore a backup, or clear it and pair again."
 PAIR, START, NO_HOST = "Pair a phone.", "Start it.", "See that a session host runs on its machine."
 REMEDIES: Mapping[str, str] = MappingProxyType(
     {
@@ -84,6 +85,8 @@ def remedy(session: SenderSession, *, now: datetime) -> str:
         return NO_HOST
     if session.state == SessionState.STOPPED and session.paired_at is None:
         return PAIR
+    if session.state == SessionState.LOGGED_OUT and session.paired_at is not None:
+        return RESTORE  # an account, and no store: to pair is refused
     return REMEDIES.get(session.state, "")
 
 

@@ -134,6 +134,13 @@ def test_status_shows_every_state_with_its_remedy(
     assert "Remedy: Find and stop the other program that has this account" in shown
 
 
+def test_status_sends_nobody_to_pair_where_that_is_refused(
+    sender: Sender, acme: Cast, now: datetime
+) -> None:
+    session_of(linked(acme), now, "LOGGED_OUT")
+    assert "Remedy: Restore a backup, or clear it" in " ".join(sender("status").split())
+
+
 def test_status_is_for_machines_too(
     sender: Sender, acme: Cast, globex: Cast, now: datetime
 ) -> None:

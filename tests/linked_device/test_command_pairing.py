@@ -15,7 +15,7 @@ from django.core.management import CommandError
 from django.db import connection
 
 from connectors.linked_device import sessions, standing
-from connectors.linked_device.commands.drawing import as_text
+from connectors.linked_device.qrcodes import as_text
 from connectors.linked_device.standing import Standing
 from connectors.models import SenderSession, SessionLease, SessionState
 from messaging import numbers

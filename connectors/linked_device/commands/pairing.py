@@ -20,8 +20,8 @@ from rich.text import Text
 
 from connectors.linked_device import health, overview, sessions
 from connectors.linked_device.commands import choosing
-from connectors.linked_device.commands.drawing import as_text
 from connectors.linked_device.commands.waiting import STEP_SECONDS, waits_for
+from connectors.linked_device.qrcodes import as_text
 from connectors.linked_device.sessions import Pairing
 from connectors.linked_device.terms import TERMS
 from connectors.models import PairBy, SenderSession, SessionState, Wanted
