@@ -22,6 +22,9 @@ logger = logging.getLogger("sigma.whatsapp.sender")
 
 # While nothing may be sent, and after something that should not happen.
 IDLE_SECONDS, BROKEN_SECONDS = 0.1, 5.0
+# A send takes 75 seconds at most, and the questions before it as long; a library that does not come
+# back by then never will.
+HUNG_SECONDS = 300.0
 
 
 class Attended:
@@ -77,12 +80,20 @@ class Dispatch:
         settle: Callable[[datetime], bool],
         may_send: Callable[[], bool],
         on_lost: Callable[[str], object],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._turn, self._settle = turn, settle
+        self._turn, self._settle, self._clock = turn, settle, clock
+        self._began: float | None = None
         self._may_send, self._on_lost = may_send, on_lost
         self._ended = threading.Event()
         self._persistence = Persistence("sending", wait=self._ended.wait)
         self._thread = threading.Thread(target=self._run, name="dispatch", daemon=True)
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a send does not come back: nothing would leave any more, and nobody know."""
+        began = self._began
+        return began is not None and self._clock() - began > HUNG_SECONDS
 
     def start(self) -> None:
         """Begin to send."""
@@ -124,8 +135,11 @@ class Dispatch:
 
     def _guarded(self) -> float:
         """A mistake of ours in one message must not end the session's sending in silence."""
+        self._began = self._clock()
         try:
             return self.step(datetime.now(UTC))
         except Exception:
             logger.exception("whatsapp sending failed")
             return BROKEN_SECONDS
+        finally:
+            self._began = None

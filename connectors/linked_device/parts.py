@@ -15,7 +15,7 @@ from connectors.linked_device.actions import CodeGiven, CodeRefused, Heard
 from connectors.linked_device.delivering import Deliverer
 from connectors.linked_device.device import Device
 from connectors.linked_device.dispatch import Attended, Dispatch
-from connectors.linked_device.events import Event, MessageArrived, ReceiptArrived
+from connectors.linked_device.events import ConnectFailed, Event, MessageArrived, ReceiptArrived
 from connectors.linked_device.intake import Intake
 from connectors.linked_device.keeper import exit_hard
 from connectors.linked_device.leases import Lease
@@ -82,9 +82,13 @@ class Parts:
         self._device.start(store, self.listen)
         self._dispatch.start()
         while True:
-            event = self.loop.wait(STEP_SECONDS)
+            event = self.loop.wait(STEP_SECONDS) or self._hung()
             if (ending := self.loop.step(event, now=datetime.now(UTC))) is not None:
                 return ending
+
+    def _hung(self) -> Heard | None:
+        """A library that is stuck says nothing: who sends has to tell."""
+        return ConnectFailed("a send did not come back") if self._dispatch.hangs else None
 
     def listen(self, event: Event) -> None:
         """Take what the device tells; what people wrote is in the inbox when this returns."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError
 
+from connectors.linked_device import dispatch
 from connectors.linked_device.device import Sent
 from connectors.linked_device.dispatch import Attended, Dispatch
 from connectors.linked_device.events import Content, Event, RateLimited
@@ -136,11 +137,11 @@ class Turns:
     """Turns of sending, each as a test wants it."""
 
     def __init__(self, answer: Callable[[], float]) -> None:
-        self.count, self.settled, self.lost = 0, 0, []
+        self.count, self.settled, self.lost, self.time = 0, 0, [], 0.0
         self.answer, self.may_send = answer, True
         self.dispatch = Dispatch(
             self.turn, settle=self.settle, may_send=lambda: self.may_send,
-            on_lost=self.lost.append,
+            on_lost=self.lost.append, clock=lambda: self.time,
         )  # fmt: skip
 
     def turn(self, now: datetime) -> float:
@@ -191,6 +192,21 @@ def test_it_waits_for_the_send_under_way_and_settles_it(wait_for: Callable[..., 
     done.set()
     assert turns.dispatch.stop(10)
     assert (turns.count, turns.settled) == (1, 2)
+
+
+def test_it_tells_of_a_send_that_does_not_come_back(wait_for: Callable[..., None]) -> None:
+    begun, done = threading.Event(), threading.Event()
+    turns = Turns(lambda: float(begun.set() or done.wait(10)))
+    turns.dispatch.start()
+    begun.wait(10)
+    turns.time = dispatch.HUNG_SECONDS
+    assert not turns.dispatch.hangs
+
+    turns.time += 1
+    assert turns.dispatch.hangs
+    done.set()
+    wait_for(lambda: not turns.dispatch.hangs)
+    assert turns.dispatch.stop(10)
 
 
 @pytest.mark.parametrize(
