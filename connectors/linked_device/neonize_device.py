@@ -44,6 +44,8 @@ FIRST_QR_SECONDS, NEXT_QR_SECONDS = 60.0, 20.0
 STOP_SECONDS, AGAIN_SECONDS = 12.0, 1.0
 DRAIN_SECONDS, QUIET_SECONDS = 2.0, 0.25
 KNOWN_SECONDS = 86_400.0
+# What is left of the port's 75 seconds must do for the send itself.
+LOOK_UP_SECONDS = 20.0
 # The name beside the device on the phone, and the kind of browser it is drawn as.
 SHOWN_AS, CHROME = "SIGMA", 1
 EVENTS = (
@@ -120,9 +122,12 @@ class NeonizeDevice:
         Raises:
             ChannelError: as the port says.
         """
+        began = time.monotonic()
         known = self._known_as(number)
         if known is None:
             raise refusals.not_on_whatsapp()
+        if time.monotonic() - began > LOOK_UP_SECONDS:  # the next try knows the answer
+            raise Unavailable("WhatsApp was slow to tell whether the number is there.")
         self._insist_on_a_connection()
         # Built here: a plain text would be searched for mentions, with questions to the server.
         content = library.e2e.Message(conversation=text)

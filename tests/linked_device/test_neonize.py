@@ -26,7 +26,7 @@ BEGIN = """
 import json, logging, os, sys, threading, time
 os.umask(0o077)
 from pathlib import Path
-from connectors.linked_device import neonize_library as library
+from connectors.linked_device import neonize_device, neonize_library as library
 from connectors.linked_device.neonize_device import NeonizeDevice
 device, events, came = NeonizeDevice(), [], threading.Event()
 def listen(event):
@@ -83,6 +83,10 @@ facts["account"] = [device.account().number, device.account().platform]
 facts["sent"] = [device.send_text("447700900001", "Hi").message_id for _ in range(2)][0]
 facts["asked"] = device._client.asked
 facts["late"] = error_of(device.send_text, "447700900001", "late")
+neonize_device.LOOK_UP_SECONDS = -1  # whatever it takes is too long
+facts["slow"] = error_of(device.send_text, "447700900003", "Hi")
+neonize_device.LOOK_UP_SECONDS = 20
+facts["then"] = device.send_text("447700900003", "Hi").message_id
 facts["nobody"] = error_of(device.send_text, "447700900002", "Hi")
 quiet = library.Quiet()
 quiet.on_limit = lambda: device._tell(library_limit())
@@ -156,6 +160,7 @@ def test_it_drives_the_library_with_care_and_without_libmagic(tmp_path: Path) ->
     assert facts == {
         "code": "ABCD-1234", "name": "Chrome (Linux)", "account": ["447700900123", "android"],
         "sent": "3EB0447700900001", "asked": 1, "late": "OutcomeUnknown", "nobody": "Rejected",
+        "slow": "Unavailable", "then": "3EB0447700900003",
         "gone": "Unavailable", "seconds": [60.0, 20.0], "magic": "NoLibmagic",
         "events": ["QrShown", "QrShown", "Connected", "RateLimited", "Disconnected"],
     }  # fmt: skip
