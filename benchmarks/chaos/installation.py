@@ -23,6 +23,10 @@ from workspaces.demo_facts import DemoFacts
 # What the installation under test must not inherit: it has engines, keys and settings of its own.
 OURS = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "SIGMA_", "Platforms__", "PYTEST_")
 
+# No Meta: a simulated one has customers of its own, who would count as stored and never sent.
+NOBODY = "http://127.0.0.1:9/v26.0"
+STARTED = "Started in"
+
 
 @dataclass(frozen=True, slots=True)
 class Installation:
@@ -48,12 +52,12 @@ def running() -> Iterator[Installation]:
     """Start one, yield it healthy, stop and remove it."""
     home = Path(tempfile.mkdtemp(prefix="sigma-chaos-"))
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
-    env = {**inherited, "SIGMA_HOME": str(home)}
-    port, log = free_port(), home / "up.log"
-    argv = [sys.executable, "-m", "sigma.up", "--port", str(port), "--sender-port", "1"]
+    env = {**inherited, "SIGMA_HOME": str(home), "SIGMA_GRAPH_URL": NOBODY}
+    ports, log = (str(free_port()), str(free_port())), home / "up.log"
+    argv = [sys.executable, "-m", "sigma.up", "--port", ports[0], "--sender-port", ports[1]]
     server = Server(argv, env=env, log=log, stop_signal=signal.SIGINT)
     try:
-        server.wait_until(lambda: is_healthy(port), seconds=90)
+        server.wait_until(lambda: STARTED in log.read_text(errors="replace"), seconds=90)
         facts = demo_facts.read(home)
         assert facts is not None
         urls = state.read(home)
