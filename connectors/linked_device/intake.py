@@ -62,7 +62,7 @@ class Intake:
         """
         held = _Held(content)
         self._waiting.put(held)
-        while not held.done.wait(LOOK_SECONDS):
+        while not held.done.wait(LOOK_SECONDS if self._thread.is_alive() else 0.0):
             if not self._thread.is_alive():
                 raise NotKept("The session ends.")
         if held.error is not None:

@@ -11,6 +11,7 @@ from django.core.management import call_command
 from pytest_django.fixtures import Settings
 
 from connectors.linked_device import host
+from connectors.linked_device.commands import pairing, waiting
 
 Sender = Callable[..., str]
 
@@ -24,8 +25,10 @@ class Typed(io.StringIO):
 
 
 @pytest.fixture
-def sender(settings: Settings, tmp_path: Path) -> Sender:
+def sender(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sender:
     """Run a verb on a machine of its own, where a host is up; return what it printed."""
+    for module in (pairing, waiting):
+        monkeypatch.setattr(module, "STEP_SECONDS", 0.02)
     settings.SIGMA_SENDER_STORE = tmp_path / "sender"
     settings.SIGMA_SENDER_HOST = "desk"
     (tmp_path / "sender").mkdir(mode=0o700)

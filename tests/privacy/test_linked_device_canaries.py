@@ -29,6 +29,13 @@ NUMBERS = places.disguises(SENT_TO)
 OWN, PAIRED, WRITES, WRITTEN_TO = (person(n) for n in range(4))
 # The account, and the part of WhatsApp, which knows everybody. All else is searched.
 THE_ACCOUNT, WHATSAPP = "whatsapp.db", "whatsapp.db.script"
+# The command, without a person's pause before the first message.
+QUICK = """
+import manage
+from connectors.linked_device import pacing
+pacing.JITTER = (0.0, 0.1)
+manage.main()
+"""
 HAPPENS = {
     "connect_after": 0.0, "paired_after": 0.4, "receipts": {"delivered": 0.0, "read": 0.1},
     "account": {"number": OWN, "push_name": "Front desk", "platform": "android"},
@@ -59,7 +66,7 @@ def process(session: SenderSession, settings) -> Iterator[subprocess.Popen[bytes
             **connection.settings_dict
         ),
     }  # fmt: skip
-    argv = [sys.executable, "manage.py", "sender", "session", str(session.id)]
+    argv = [sys.executable, "-c", QUICK, "sender", "session", str(session.id)]
     root, pipe = Path(__file__).parents[2], subprocess.PIPE
     with subprocess.Popen(argv, cwd=root, env=env, stdout=pipe, stderr=subprocess.STDOUT) as one:
         yield one
