@@ -12,12 +12,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import IO
 from uuid import UUID
 
 from django.conf import settings
 
 from connectors.linked_device import exits
+from connectors.linked_device.agenda import Facts
+from connectors.models import SessionState
 from workspaces.tether import tethered
 
 logger = logging.getLogger("sigma.whatsapp.sender")
@@ -26,6 +29,10 @@ logger = logging.getLogger("sigma.whatsapp.sender")
 # the log's own filter.
 OURS = re.compile(rb'\d{4}-\d\d-\d\dT[\d:.]+Z [A-Z]|\{"time": ')
 LONGEST_LINE, LONGEST_QUOTE = 1 << 16, 500
+# These pass within three minutes, and an end in order takes less than two, unless the library lets
+# go of nothing.
+PASSING = (SessionState.STARTING, SessionState.PAIRING, SessionState.DISCONNECTED)
+STUCK_SECONDS = 400.0
 CUT_SHORT = (-signal.SIGTERM, -signal.SIGKILL)
 
 Argv = Callable[[UUID], Sequence[str]]
@@ -49,6 +56,8 @@ class Child:
         self.leased_at = time.monotonic()
         self.asked_at: float | None = None
         self._is_asked = False
+        self._place: tuple[str, datetime | None] | None = None
+        self._place_at = self.leased_at
         self._process = subprocess.Popen(
             # Killed, not asked: the next host must find nobody at work.
             tethered(argv, stop_signal=signal.SIGKILL),
@@ -72,6 +81,15 @@ class Child:
         if code is not None:
             _signal_group(self.pid, signal.SIGKILL)  # whatever it started itself
         return exits.DONE if self._is_asked and code in CUT_SHORT else code
+
+    def is_stuck(self, facts: Facts, *, at: float) -> bool:
+        """Note where its session stands at a time; tell whether it never gets any further: its
+        lease is renewed by a thread of its own, even where all others hang.
+        """
+        place = (facts.state, facts.until)
+        if place != self._place:
+            self._place, self._place_at = place, at
+        return facts.state in PASSING and at - self._place_at > STUCK_SECONDS
 
     def ask(self) -> None:
         """Ask the process to end after the send that is under way."""

@@ -189,8 +189,9 @@ class Host:
                 self._kill(child, "does not renew its lease")
         elif self._clock() - child.leased_at > UNLEASED_SECONDS:
             self._kill(child, "has no lease")
-        why = agenda.unwelcome(facts, host=self._name)
-        if why is not None:
+        if child.is_stuck(facts, at=self._clock()):
+            self._kill(child, f"is stuck in {facts.state}")
+        if (why := agenda.unwelcome(facts, host=self._name)) is not None:
             self._end(child, why)
         elif facts.wanted == Wanted.STOPPED:
             self._grant_time(child)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from connectors.linked_device import exits, leases, standing
+from connectors.linked_device import children, exits, leases, standing
 from connectors.linked_device.standing import Standing
 from connectors.models import SenderSession, SessionLease, SessionState
 from tests.conftest import Cast
@@ -170,3 +171,25 @@ def test_it_does_not_ask_again_at_once_for_a_session_that_is_held(
     now[0] = 10.0
 
     assert started(host, session)
+
+
+@pytest.mark.parametrize(
+    ("state", "is_killed"), [("STARTING", True), ("DISCONNECTED", True), ("CONNECTED", False)]
+)
+def test_it_ends_a_process_that_only_keeps_its_lease(
+    acme: Cast, make: Make, wait_for: Callable[..., None], state: str, is_killed: bool
+) -> None:
+    now = [time.monotonic()]
+    session, host = session_of(acme), make(clock=lambda: now[0])
+    child = started(host, session)
+    lease(session, child)
+    SenderSession.objects.update(state=state)
+    for seconds in (0, children.STUCK_SECONDS):
+        now[0] += seconds
+        assert not is_over(host, session)
+
+    now[0] += 1
+    host.step()
+    if is_killed:
+        wait_for(lambda: is_over(host, session))
+    assert is_running(child.pid) != is_killed
