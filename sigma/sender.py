@@ -36,13 +36,15 @@ class Application:
     """Tie the service's life to the server's; ``address`` is where it listens, if that is known."""
 
     def __init__(self, address: str | None = None) -> None:
-        self._service, self._address = Service(), address
+        self._service, self._address, self._is_checked = Service(), address, False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
+            if not self._is_checked:  # a server that tells nobody of its start (--lifespan off)
+                await self._begin()
             await self._service(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": NOT_FOUND})
@@ -60,13 +62,17 @@ class Application:
 
     async def _start(self) -> dict[str, str]:
         try:
-            await self._service.check(self._address)
+            await self._begin()
         except UnsafeToStart as error:
             return {"type": "lifespan.startup.failed", "message": f"sigma: {error}"}
+        return {"type": "lifespan.startup.complete"}
+
+    async def _begin(self) -> None:
+        await self._service.check(self._address)
+        self._is_checked = True
         logs.attach("service")
         keyless.announce(self._address)
         on_stop(self._service.end)
-        return {"type": "lifespan.startup.complete"}
 
 
 application = Application()

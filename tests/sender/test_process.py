@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -21,6 +22,7 @@ from django.db import connection
 from connectors.sender import keyless
 from connectors.sender.keyless import UnsafeToStart
 from messaging.models import Message
+from sigma.sender import Application
 from tests.conftest import Cast
 from tests.sender.conftest import WANTED, queued
 from workspaces.access import by_api_key
@@ -106,6 +108,20 @@ def test_calls_without_a_key_are_for_this_machine(
 
     assert words in said
     assert bool(words) == bool(said)
+
+
+def test_a_server_that_tells_nobody_of_its_start_opens_nothing(
+    acme: Cast, settings, db: None
+) -> None:
+    settings.SIGMA_SENDER_OPEN_WORKSPACE = acme.workspace.id
+    transport = httpx.ASGITransport(app=Application())
+
+    async def call() -> None:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            await client.get("/status")
+
+    with pytest.raises(UnsafeToStart, match="its address is not known"):
+        asyncio.run(call())
 
 
 def test_it_does_not_start_for_a_workspace_that_is_not_there(
