@@ -120,6 +120,8 @@ class Parts:
             self._persistence.insist(lambda: self.record.signs(taken))
         if final is not None:
             self._persistence.insist(lambda: self.record.stands(final, now=now))
+        # The database answers again, if it did not: what it kept waiting may be acknowledged.
+        self._intake.stop(INTAKE_SECONDS)
 
     def _disconnect(self) -> bool:
         """Let the device go, which may hang; return whether it did."""
