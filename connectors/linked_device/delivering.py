@@ -81,6 +81,8 @@ class Deliverer:
             return wait
         self._ready = None
         began = self._clock()
+        if began - slot > claiming.RESERVED_SECONDS:
+            return 0.0  # due again: nothing could leave for so long that it has to be read anew
         if self._mark(ready, now):
             self._send(ready, now, began)
         return self._record(self._moment(now, began))

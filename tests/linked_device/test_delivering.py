@@ -364,6 +364,18 @@ def die(number: str, text: str) -> Sent:
     raise SystemExit
 
 
+def test_it_reads_anew_what_could_not_leave_for_long(acme: Cast, now: datetime) -> None:
+    """A session that was asked to slow down takes no turns for hours."""
+    gone, message = queue(acme, now), queue(acme, now, text="Later")
+    stage = Stage(acme, now)
+    stage.claim()
+    Message.objects.filter(pk=gone.pk).update(sealed_request=None)  # as an erasure does
+    stage.seconds += 600
+
+    assert stage.play(60) == [("27831234567", "Later")]
+    assert (status_of(gone), status_of(message)) == ("failed", "accepted")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_it_keeps_an_outcome_while_the_database_is_away(acme: Cast, now: datetime) -> None:
     first, second = queue(acme, now), queue(acme, now)
