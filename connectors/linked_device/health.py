@@ -97,7 +97,9 @@ def stands(session: SenderSession) -> str:
     """Say where a session stands, why, since when and until when."""
     until = f", until {session.until:%Y-%m-%d %H:%M} UTC" if session.until else ""
     since = f"since {session.since:%Y-%m-%d %H:%M} UTC{until}"
-    return f"{SessionState(session.state).label} ({since}). {session.reason}".rstrip()
+    label = SessionState(session.state).label
+    reason = "" if session.reason == f"{label}." else session.reason
+    return f"{label} ({since}). {reason}".rstrip()
 
 
 def _cloud(workspace: Workspace, now: datetime) -> tuple[datetime | None, list[str]]:
