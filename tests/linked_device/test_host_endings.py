@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -83,8 +84,9 @@ def test_it_leaves_what_a_session_said_about_its_own_end(
 
 
 def test_a_dead_process_keeps_its_successor_waiting_for_its_lease(
-    acme: Cast, make: Make, wait_for: Callable[..., None]
+    acme: Cast, make: Make, wait_for: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, logger="sigma.whatsapp.sender")
     session, host = session_of(acme), make()
     child = started(host, session)
     lease(session, child)
@@ -92,11 +94,14 @@ def test_a_dead_process_keeps_its_successor_waiting_for_its_lease(
     os.kill(child.pid, signal.SIGSEGV)
     wait_for(lambda: is_over(host, session))
     host.step()
+    host.step()
 
     row, ends = fresh(session), SessionLease.objects.get(pk=session.pk).expires_at
     assert (row.state, row.until) == (SessionState.FAILED, ends + leases.GRACE)
     assert row.stopped_at is not None
     assert not host.children
+    said = [one.message for one in caplog.records if "session waits" in one.message]
+    assert said == ["whatsapp session waits: FAILED: it has to wait"], "once, and why"
 
 
 def test_it_kills_a_paused_process_before_anybody_else_may_start(
