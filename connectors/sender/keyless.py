@@ -24,6 +24,8 @@ logger = logging.getLogger("sigma.whatsapp.sender")
 
 # A page that found its way here by its own host name does not get to use ours.
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+# What browsers send along, and programs do not.
+OF_BROWSERS = (b"origin", b"referer", b"cookie", b"sec-fetch-site", b"sec-fetch-mode")
 # What a proxy says of itself: whoever calls through one may be anywhere.
 PROXIED = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
 
@@ -111,15 +113,17 @@ def admit(headers: Headers) -> None:
 
 
 def insist_on_json(headers: Headers) -> None:
-    """Refuse a body that a browser would let any page post without asking us first.
+    """Refuse a body that a browser would let any page post without asking us first. Programs need
+    no content type: curl gives a form's to whatever it posts.
 
-    Rule: Fetch standard, "CORS-safelisted request-header".
+    Rule: Fetch standard, "CORS-safelisted request-header"; a browser says ``Sec-Fetch-Site``, or at
+    least ``Origin``, of every post.
 
     Raises:
-        Refused: the content type is not JSON's.
+        Refused: a browser's, and its content type is not JSON's.
     """
     given = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
-    if given != "application/json":
+    if given != "application/json" and any(name in headers for name in OF_BROWSERS):
         raise Refused(
             415, "BAD_REQUEST", "Without an API key, send Content-Type: application/json."
         )

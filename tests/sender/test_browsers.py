@@ -90,8 +90,8 @@ def test_calls_without_a_key_send_where_that_is_wanted(
 
 
 ATTEMPTS = [
-    ({"Content-Type": "text/plain"}, 415),
-    ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+    ({"Content-Type": "text/plain", "Sec-Fetch-Site": "cross-site"}, 415),
+    ({"Content-Type": "application/x-www-form-urlencoded", "Referer": EVIL}, 415),
     ({"Origin": EVIL}, 403), ({"Origin": "null"}, 403), ({"Host": "evil.example"}, 400),
     ({"Host": "evil.example:8081", "Origin": "http://evil.example:8081"}, 400),
     ({"Authorization": "Bearer sigma_wrong"}, 401), ({"Authorization": "Basic dTpw"}, 401),
@@ -106,6 +106,12 @@ def test_no_page_can_make_a_browser_send_without_a_key(
 
     assert [one.status_code for one in answers] == [status for _, status in ATTEMPTS]
     assert not queued()
+
+
+def test_a_program_needs_no_content_type(unlocked: Cast, heard: Message, sender: Served) -> None:
+    answer = post(sender, **{"Content-Type": "application/x-www-form-urlencoded"})  # curl -d
+
+    assert (answer.status_code, len(queued())) == (202, 1)
 
 
 def test_a_foreign_page_cannot_ask_without_a_key(unlocked: Cast, sender: Served) -> None:
