@@ -18,7 +18,7 @@ from messaging import inbound
 from messaging.events import MessageEvent
 from messaging.identities import People
 from messaging.incoming import Incoming
-from workspaces.models import Workspace
+from workspaces.models import Transport, Workspace
 
 CHUNK = 500
 READ = "SELECT id, received_at, tenant_id, body FROM webhook_deliveries ORDER BY id"
@@ -32,7 +32,7 @@ def main() -> None:
     own: psycopg.Connection[Any] = connection.connection
     own.execute("DROP TABLE IF EXISTS copied_made")
     own.execute("CREATE TABLE copied_made (LIKE messages INCLUDING ALL)")
-    workspace = Workspace.objects.get()
+    workspace = Workspace.objects.get(transport=Transport.CLOUD_API)
     cursor = psycopg.Cursor(own)
     callbacks = cursor.execute(READ).fetchall()
     started = time.perf_counter()
