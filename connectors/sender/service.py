@@ -6,6 +6,7 @@ costs no thread, and whoever hangs up loses nothing: what was accepted is owed.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,19 +18,24 @@ from django.db import InterfaceError, OperationalError
 
 from connectors.sender import accounts, admission, asking, cors, keyless, messages
 from connectors.sender.accounts import Account
+from connectors.sender.asking import Wanted
 from connectors.sender.bodies import Bodies
+from connectors.sender.callers import Caller
 from connectors.sender.failures import AWAY, refusal_of
+from connectors.sender.messages import Accepted
 from connectors.sender.outcomes import Seen
 from connectors.sender.refusals import Refused, unavailable
 from connectors.sender.replies import Reply, reply_of
 from connectors.sender.threads import Threads
-from connectors.sender.told import tell
+from connectors.sender.told import note, tell
 from connectors.sender.waiting import WaitingRoom
 from connectors.webhooks.requests import Headers, Receive, Scope, Send, headers_of
 
 THREADS, HEALTH_THREADS = 8, 2
 # Calls at once in one process; more than may wait, so that some can still be told to come again.
 MOST_CALLS = 6_000
+# How long the log wants to hear of a message; what takes longer waits for a pause or a limit.
+WATCH_SECONDS = 600.0
 ALIVE = Reply(200, {"status": "healthy", "connected": True, "phone": None})
 
 
@@ -61,6 +67,7 @@ class Service:
         self._health_threads = Threads(HEALTH_THREADS, "health")
         self._room = WaitingRoom(self._how_far)
         self._bodies, self._calls = Bodies(), 0
+        self._watching: set[asyncio.Task[None]] = set()
         self._routes: Mapping[str, tuple[str, Handler]] = {
             "health": ("GET", self._health),
             "send": ("POST", self._send),
@@ -137,12 +144,26 @@ class Service:
             messages.accept, caller, wanted, idempotency_key=call.header(b"idempotency-key"),
             now=datetime.now(UTC),
         ))  # fmt: skip
+        if not accepted.is_repeat:
+            self._watch(caller, wanted, accepted)
         preference = asking.preference_of(call.headers.get(b"prefer", b""))
         seen = await self._room.outcome(
             accepted.message_id, accepted.seen,
             seconds=preference.seconds(settings.SIGMA_SENDER_WAIT_SECONDS),
         )  # fmt: skip
-        return tell(caller, wanted, accepted, seen)
+        return tell(accepted, seen)
+
+    def _watch(self, caller: Caller, wanted: Wanted, accepted: Accepted) -> None:
+        """Log what becomes of a message, however long its caller waits."""
+
+        async def watch() -> None:
+            message_id, seen = accepted.message_id, accepted.seen
+            seen = await self._room.outcome(message_id, seen, seconds=WATCH_SECONDS)
+            note(caller, wanted, accepted, seen)
+
+        watching = asyncio.create_task(watch())
+        self._watching.add(watching)
+        watching.add_done_callback(self._watching.discard)
 
     async def _how_far(self, message_ids: Collection[UUID]) -> Mapping[UUID, Seen]:
         return await self._outcomes.run(partial(messages.how_far, message_ids))

@@ -15,11 +15,9 @@ from workspaces.numbering import international
 REPLAYED: Headers = (("idempotency-replayed", "true"),)
 
 
-def tell(caller: Caller, wanted: Wanted, accepted: Accepted, seen: Seen) -> Reply:
+def tell(accepted: Accepted, seen: Seen) -> Reply:
     """Return the answer to a message that was accepted, by what is known of it now."""
     headers = REPLAYED if accepted.is_repeat else ()
-    if not accepted.is_repeat:
-        _log(caller, wanted, accepted, seen)
     failure = failure_of(seen, accepted.message_id)
     if failure is not None:
         failed = reply_of(failure)
@@ -30,7 +28,7 @@ def tell(caller: Caller, wanted: Wanted, accepted: Accepted, seen: Seen) -> Repl
     return Reply(202, {**body, "status": seen.status}, headers)
 
 
-def _log(caller: Caller, wanted: Wanted, accepted: Accepted, seen: Seen) -> None:
+def note(caller: Caller, wanted: Wanted, accepted: Accepted, seen: Seen) -> None:
     """Log an outcome, unless a session process did so where it sent the message."""
     if not seen.is_settled or seen.transport in HOSTED:
         return

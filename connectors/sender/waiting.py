@@ -19,7 +19,7 @@ logger = logging.getLogger("sigma.whatsapp.sender")
 Look = Callable[[Collection[UUID]], Awaitable[Mapping[UUID, Seen]]]
 PAUSE_SECONDS = 0.1
 # Who comes when so many wait is answered at once: his message is queued.
-MOST = 5_000
+MOST = 10_000
 
 
 class Waiter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.utils import timezone
@@ -34,3 +34,14 @@ def test_it_tells_what_the_platform_answered(acme: Cast, sender: Served) -> None
     for answer, status in ((taken, "accepted"), (not_taken, "failed")):
         found = sender.get(f"/messages/{answer.json()['message_id']}", key).json()
         assert found["status"] == status
+
+
+@pytest.mark.usefixtures("_at_work")
+def test_it_logs_what_became_of_a_message_that_nobody_waited_for(
+    acme: Cast, sender: Served, wait_for: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "sigma.whatsapp.sender")
+    answer = sender.send(key_for(acme), Prefer="respond-async")
+
+    assert answer.status_code == 202
+    wait_for(lambda: [one.getMessage() for one in caplog.records].count("message sent") == 1)
