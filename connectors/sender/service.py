@@ -35,7 +35,7 @@ THREADS, HEALTH_THREADS = 8, 2
 # Calls at once in one process; more than may wait, so that some can still be told to come again.
 MOST_CALLS = 6_000
 # How long the log wants to hear of a message; what takes longer waits for a pause or a limit.
-WATCH_SECONDS = 600.0
+WATCH_SECONDS, LOG_PAUSE_SECONDS = 600.0, 1.0
 ALIVE = Reply(200, {"status": "healthy", "connected": True, "phone": None})
 
 
@@ -66,6 +66,8 @@ class Service:
         # Health is asked for when every other thread is busy.
         self._health_threads = Threads(HEALTH_THREADS, "health")
         self._room = WaitingRoom(self._how_far)
+        # The log is in no hurry: a message that waits for long must not be asked about all the time.
+        self._log_room = WaitingRoom(self._how_far, pause=LOG_PAUSE_SECONDS)
         self._bodies, self._calls = Bodies(), 0
         self._watching: set[asyncio.Task[None]] = set()
         self._routes: Mapping[str, tuple[str, Handler]] = {
@@ -98,6 +100,7 @@ class Service:
     def end(self) -> None:
         """Let whoever waits for an outcome go: the server is about to stop."""
         self._room.end()
+        self._log_room.end()
 
     def close(self) -> None:
         """Let go of the threads; blocks until they have finished what they do."""
@@ -144,21 +147,22 @@ class Service:
             messages.accept, caller, wanted, idempotency_key=call.header(b"idempotency-key"),
             now=datetime.now(UTC),
         ))  # fmt: skip
-        if not accepted.is_repeat:
-            self._watch(caller, wanted, accepted)
         preference = asking.preference_of(call.headers.get(b"prefer", b""))
-        seen = await self._room.outcome(
-            accepted.message_id, accepted.seen,
-            seconds=preference.seconds(settings.SIGMA_SENDER_WAIT_SECONDS),
-        )  # fmt: skip
+        seconds = preference.seconds(settings.SIGMA_SENDER_WAIT_SECONDS)
+        seen = await self._room.outcome(accepted.message_id, accepted.seen, seconds=seconds)
+        if not accepted.is_repeat:
+            self._log(caller, wanted, accepted._replace(seen=seen))
         return tell(accepted, seen)
 
-    def _watch(self, caller: Caller, wanted: Wanted, accepted: Accepted) -> None:
-        """Log what becomes of a message, however long its caller waits."""
+    def _log(self, caller: Caller, wanted: Wanted, accepted: Accepted) -> None:
+        """Log what became of a message: now, or once it is known."""
+        if accepted.seen.is_settled:
+            note(caller, wanted, accepted, accepted.seen)
+            return
 
         async def watch() -> None:
             message_id, seen = accepted.message_id, accepted.seen
-            seen = await self._room.outcome(message_id, seen, seconds=WATCH_SECONDS)
+            seen = await self._log_room.outcome(message_id, seen, seconds=WATCH_SECONDS)
             note(caller, wanted, accepted, seen)
 
         watching = asyncio.create_task(watch())

@@ -19,7 +19,7 @@ logger = logging.getLogger("sigma.whatsapp.sender")
 Look = Callable[[Collection[UUID]], Awaitable[Mapping[UUID, Seen]]]
 PAUSE_SECONDS = 0.1
 # Who comes when so many wait is answered at once: his message is queued.
-MOST = 10_000
+MOST = 5_000
 
 
 class Waiter:
@@ -32,10 +32,12 @@ class Waiter:
 
 
 class WaitingRoom:
-    """The callers of one process who wait; ``look`` asks how far some messages are."""
+    """Those of one process who wait; ``look`` asks how far some messages are, every ``pause``
+    seconds (``None``: as often as callers want to know).
+    """
 
-    def __init__(self, look: Look) -> None:
-        self._look = look
+    def __init__(self, look: Look, *, pause: float | None = None) -> None:
+        self._look, self._pause = look, pause
         self._waiting: dict[UUID, set[Waiter]] = {}
         self._asking: asyncio.Task[None] | None = None
         self._count, self._is_closed = 0, False
@@ -76,7 +78,7 @@ class WaitingRoom:
     async def _ask(self) -> None:
         is_away = False
         while self._waiting:
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(self._pause or PAUSE_SECONDS)
             try:
                 self._tell(await self._look(tuple(self._waiting)))
                 is_away = False
