@@ -74,3 +74,11 @@ def number_of(state: NumberState | None) -> str | None:
 def masked(state: NumberState | None) -> str:
     """Return a business number as people see it, such as ``+27XXXXXXXXX``; empty: not told."""
     return mask_number(number_of(state) or "")
+
+
+def shown(state: NumberState | None, *, in_clear: bool = False) -> str:
+    """Return a business number as somebody may see it: masked unless ``in_clear``; empty: not told."""
+    if not in_clear:
+        return masked(state)
+    digits = number_of(state)
+    return f"+{digits}" if digits else ""

@@ -92,11 +92,7 @@ def remedy(session: SenderSession, *, now: datetime) -> str:
 
 def phone(session: SenderSession, *, in_clear: bool = False) -> str:
     """Return the account's number, masked unless ``in_clear``; empty: not known."""
-    state = getattr(session.workspace, "number", None)
-    if not in_clear:
-        return numbers.masked(state)
-    digits = numbers.number_of(state)
-    return f"+{digits}" if digits else ""
+    return numbers.shown(getattr(session.workspace, "number", None), in_clear=in_clear)
 
 
 def _linked(tenant_id: UUID) -> QuerySet[Workspace]:

@@ -99,7 +99,7 @@ def look(caller: Caller, *, now: datetime) -> Account:
         if workspace is None:
             raise Refused(404, "WORKSPACE_NOT_FOUND", "The workspace is not there any more.")
         state: NumberState | None = getattr(workspace, "number", None)
-        phone = _phone(state, caller)
+        phone = numbers.shown(state, in_clear=Scope.NUMBERS_READ in caller.scopes) or None
         if workspace.transport not in HOSTED:
             return Account(workspace, phone, mask(_cloud_reason(workspace, state, now)))
         session = (
@@ -107,13 +107,6 @@ def look(caller: Caller, *, now: datetime) -> Account:
         )  # fmt: skip
         reason = _device_reason(workspace, session, now)
         return Account(workspace, phone, mask(reason), session)
-
-
-def _phone(state: NumberState | None, caller: Caller) -> str | None:
-    if Scope.NUMBERS_READ not in caller.scopes:
-        return numbers.masked(state) or None
-    digits = numbers.number_of(state)
-    return f"+{digits}" if digits else None
 
 
 def _cloud_reason(workspace: Workspace, state: NumberState | None, now: datetime) -> str:
