@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from uuid import uuid4
 
 from django.db import InterfaceError, OperationalError
 
 from connectors.sender.refusals import Refused, unavailable
+from workspaces import incidents
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 
@@ -20,8 +20,4 @@ def refusal_of(error: Exception) -> Refused:
         return error
     if isinstance(error, OperationalError | InterfaceError):
         return unavailable(AWAY)
-    incident = uuid4().hex[:12]
-    logger.error("whatsapp sender request failed, incident %s", incident, exc_info=error)
-    return Refused(
-        500, "INTERNAL", f"Something went wrong on our side; the log has it as {incident}."
-    )
+    return Refused(500, "INTERNAL", incidents.hide(logger, "whatsapp sender request", error))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from uuid import uuid4
 
 import msgspec
 from django.core.exceptions import RequestDataTooBig
@@ -13,6 +12,7 @@ from rest_framework.response import Response
 
 from messaging.rest.shapes import Failure, Reason, Refusal
 from messaging.sending.refusals import Malformed, SendErrorCode, UnableToSend
+from workspaces import incidents
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
 
 logger = logging.getLogger("sigma.whatsapp.rest")
@@ -89,9 +89,7 @@ def _plain(code: str, message: str, retryable: bool) -> Refusal:
 
 
 def _hide(error: Exception) -> Response:
-    incident = uuid4().hex[:12]
-    logger.error("whatsapp REST request failed, incident %s", incident, exc_info=error)
-    hidden = f"Something went wrong on our side; the log has it as {incident}."
+    hidden = incidents.hide(logger, "whatsapp REST request", error)
     return _respond(500, _plain("INTERNAL", hidden, False))
 
 

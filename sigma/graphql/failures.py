@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from enum import StrEnum
-from uuid import uuid4
 
 from django.db import DatabaseError
 from graphql import GraphQLError
 from psycopg.errors import DeadlockDetected
 
+from workspaces import incidents
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
 from workspaces.graphql import BadInput, NotFound
 from workspaces.scope import is_timeout
@@ -94,9 +94,7 @@ def _of_execution(error: GraphQLError) -> dict[str, object]:
     code = ANTICIPATED.get(type(cause)) if cause else None
     if code is not None:
         return with_code(error, code)
-    incident = uuid4().hex[:12]
-    logger.error("GraphQL resolver failed, incident %s", incident, exc_info=cause)
-    hidden = f"Something went wrong on our side; the log has it as {incident}."
+    hidden = incidents.hide(logger, "GraphQL resolver", cause)
     return {**with_code(error, Code.INTERNAL), "message": hidden}
 
 

@@ -1,0 +1,13 @@
+"""Errors of ours that a caller must not see: logged whole under a number that he is told."""
+
+from __future__ import annotations
+
+import logging
+from uuid import uuid4
+
+
+def hide(logger: logging.Logger, what: str, error: BaseException | None) -> str:
+    """Log an error as ``what`` failing, and return the sentence for whoever asked."""
+    incident = uuid4().hex[:12]
+    logger.error("%s failed, incident %s", what, incident, exc_info=error)
+    return f"Something went wrong on our side; the log has it as {incident}."
