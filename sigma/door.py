@@ -32,14 +32,7 @@ async def until_healthy(port: int) -> None:
     Raises:
         NotHealthy: it never did.
     """
-    try:
-        async with asyncio.timeout(WEB_SECONDS):
-            while b" 200 " not in await _status(port, "/healthz"):
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        raise NotHealthy(
-            f"The web server is not healthy after {WEB_SECONDS:.0f} s; the lines above say why."
-        ) from None
+    await _until(port, "/healthz", b" 200 ", "The web server is not healthy")
 
 
 async def until_answering(port: int, path: str) -> None:
@@ -48,12 +41,16 @@ async def until_answering(port: int, path: str) -> None:
     Raises:
         NotHealthy: it never did.
     """
+    await _until(port, path, b"HTTP/", f"Nothing answers on port {port}")
+
+
+async def _until(port: int, path: str, wanted: bytes, trouble: str) -> None:
     try:
         async with asyncio.timeout(WEB_SECONDS):
-            while not await _status(port, path):
+            while wanted not in await _status(port, path):
                 await asyncio.sleep(0.1)
     except TimeoutError:
-        raise NotHealthy(f"Nothing answers on port {port} after {WEB_SECONDS:.0f} s.") from None
+        raise NotHealthy(f"{trouble} after {WEB_SECONDS:.0f} s; the lines above say why.") from None
 
 
 async def _status(port: int, path: str) -> bytes:
