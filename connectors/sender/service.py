@@ -66,7 +66,7 @@ class Service:
         # Health is asked for when every other thread is busy.
         self._health_threads = Threads(HEALTH_THREADS, "health")
         self._room = WaitingRoom(self._how_far)
-        # The log is in no hurry: a message that waits for long must not be asked about all the time.
+        # The log is in no hurry: what waits for long is not asked about all the time.
         self._log_room = WaitingRoom(self._how_far, pause=LOG_PAUSE_SECONDS)
         self._bodies, self._calls = Bodies(), 0
         self._watching: set[asyncio.Task[None]] = set()
