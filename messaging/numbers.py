@@ -77,7 +77,7 @@ def masked(state: NumberState | None) -> str:
 
 
 def shown(state: NumberState | None, *, in_clear: bool = False) -> str:
-    """Return a business number as somebody may see it: masked unless ``in_clear``; empty: not told."""
+    """Return a business number as its reader may see it; empty: not told."""
     if not in_clear:
         return masked(state)
     digits = number_of(state)
