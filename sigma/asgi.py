@@ -15,6 +15,7 @@ import gc
 import re
 import sys
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 
 from a2wsgi import WSGIMiddleware
 from django.conf import settings
@@ -39,6 +40,7 @@ from connectors.webhooks.requests import (
     headers_of,
 )
 from sigma.stopping import on_stop
+from workspaces import structs
 
 # The receiver's loop waits at most this long for a thread that computes a page (Python's default is
 # 5 ms). Measured by `make bench`: "callbacks p99, everybody reads".
@@ -69,6 +71,9 @@ class Application:
 
     def __init__(self) -> None:
         sys.setswitchinterval(SWITCH_SECONDS)
+        # Else Django loads what answers with the first request, in one of many threads.
+        import_module(settings.ROOT_URLCONF)
+        structs.warm()
         # What is loaded by now stays; collections are for what comes, and it leaves few cycles.
         gc.collect()
         gc.freeze()

@@ -9,7 +9,9 @@ import signal
 import sys
 
 from celery import Celery
-from celery.signals import worker_process_init
+from celery.signals import worker_init, worker_process_init
+
+from workspaces import structs
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sigma.settings")
 
@@ -26,6 +28,12 @@ app.autodiscover_tasks(
     ["connectors.webhooks", "connectors.outgoing", "messaging.broadcasts", "messaging"]
 )
 app.autodiscover_tasks(["templates_wa"])
+
+
+@worker_init.connect
+def warm_structs(**_: object) -> None:
+    """Prepare the structs of all tasks' modules; pool processes inherit them."""
+    structs.warm()
 
 
 @worker_process_init.connect

@@ -24,6 +24,7 @@ from connectors.sender.keyless import UnsafeToStart
 from connectors.sender.service import Service
 from connectors.webhooks.requests import Receive, Scope, Send
 from sigma.stopping import on_stop
+from workspaces import structs
 
 __all__ = ("IS_READY", "Application", "application", "main")
 
@@ -75,6 +76,7 @@ class Application:
         on_stop(self._service.end)
 
 
+structs.warm()
 application = Application()
 
 

@@ -28,6 +28,7 @@ from connectors.linked_device.persistence import AWAY, PAUSE_SECONDS, Persistenc
 from connectors.linked_device.session_loop import Ending
 from connectors.linked_device.standing import Standing
 from connectors.models import SenderSession, SessionState
+from workspaces import structs
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 
@@ -41,6 +42,7 @@ def run(session_id: UUID) -> int:
     inside. Call it once in a process, from its main thread.
     """
     os.umask(0o077)
+    structs.warm()
     is_told, extra = _told_to_end(), {"session": str(session_id)}
     try:
         return _guarded(session_id, is_told)
