@@ -124,6 +124,9 @@ BODIES: dict[str, tuple[str, Callable[[Random], Json]]] = {
 }  # fmt: skip
 
 
+# The types of messages that come of a press, and so answer a message of the business.
+PRESSED = frozenset({"button", "interactive"})
+
 # These change an earlier message, whose id they are given.
 AMENDMENTS: dict[str, Callable[[Random, str], Json]] = {
     "reaction": lambda rng, wamid: {

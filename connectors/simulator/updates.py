@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from dataclasses import field as attribute
 from random import Random
 
-from connectors.simulator.people import Person, population, wamid
+from connectors.simulator.people import Person, population, sent_wamid, wamid
 from connectors.simulator.shapes import (
     AMENDMENT_TYPES,
     AMENDMENTS,
     BODIES,
     MESSAGE_KINDS,
+    PRESSED,
     Json,
     sentence,
 )
@@ -84,7 +85,8 @@ class Town:
             item |= {"type": AMENDMENT_TYPES.get(kind, kind)} | AMENDMENTS[kind](rng, target)
         else:
             wire_type, body = BODIES[kind]
-            item |= {"type": wire_type} | self._context() | body(rng)
+            context = self._pressed(person) if wire_type in PRESSED else self._context()
+            item |= {"type": wire_type} | context | body(rng)
             self._heard.append(str(item["id"]))
         # Meta sends no contacts beside these two.
         contact = None if kind in ("system", "unsupported") else person.contact()
@@ -108,6 +110,11 @@ class Town:
                 "headline": "Spring sale", "ctwa_clid": self._rng.randbytes(12).hex(),
             }}  # fmt: skip
         return {}
+
+    def _pressed(self, person: Person) -> Json:
+        """Return the context of a press: the message of the business that had the button."""
+        sender = self._business.display_phone_number
+        return {"context": {"from": sender, "id": sent_wamid(self._rng, person.phone or "0")}}
 
     def _receipt(self) -> Update:
         """Return the next receipt of a message underway, in order most of the time."""

@@ -28,6 +28,12 @@ def _get(sim: Simulator, call: Call) -> Answer:
         "account_review_status": "APPROVED",
         "business_verification_status": "verified",
         "ownership_type": "SELF",
+        "is_enabled_for_insights": True,
+        "marketing_messages_lite_api_status": "ELIGIBLE",
+        "marketing_messages_onboarding_status": "ELIGIBLE",
+        "disable_marketing_messages_on_cloud_api": False,
+        "on_behalf_of_business_info": None,
+        "subscribed_apps": {"data": [_subscribed(sim, s) for s in account.subscriptions]},
         "owner_business_info": {"name": account.name, "id": account.business_id},
         "whatsapp_business_manager_messaging_limit": account.messaging_limit,
         "health_status": numbers.health(account, None),
@@ -44,17 +50,18 @@ def _numbers(sim: Simulator, call: Call) -> Answer:
 
 
 def _subscriptions(sim: Simulator, call: Call) -> Answer:
-    data = []
-    for subscription in _subject(call).subscriptions:
-        app = sim.registry.apps.get(subscription.app_id)
-        name = app.name if app else ""
-        link = f"https://www.facebook.com/games/?app_id={subscription.app_id}"
-        facts: Json = {"id": subscription.app_id, "name": name, "link": link}
-        entry: Json = {"whatsapp_business_api_data": facts}
-        if subscription.callback_url:
-            entry["override_callback_uri"] = subscription.callback_url
-        data.append(entry)
-    return answer({"data": data})
+    return answer({"data": [_subscribed(sim, s) for s in _subject(call).subscriptions]})
+
+
+def _subscribed(sim: Simulator, subscription: Subscription) -> Json:
+    app = sim.registry.apps.get(subscription.app_id)
+    name = app.name if app else ""
+    link = f"https://www.facebook.com/games/?app_id={subscription.app_id}"
+    facts: Json = {"id": subscription.app_id, "name": name, "link": link}
+    entry: Json = {"whatsapp_business_api_data": facts}
+    if subscription.callback_url:
+        entry["override_callback_uri"] = subscription.callback_url
+    return entry
 
 
 def _subscribe(sim: Simulator, call: Call) -> Answered:

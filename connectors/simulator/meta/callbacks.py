@@ -31,6 +31,12 @@ class Update(NamedTuple):
         what = self.item.get("status") or self.item.get("type") or self.item.get("event") or ""
         return f"{self.field} {what}".strip()
 
+    @property
+    def person(self) -> str:
+        """Whom it tells of, empty for nobody."""
+        names = ("from", "from_user_id", "recipient_id", "recipient_user_id")
+        return next((str(self.item[name]) for name in names if self.item.get(name)), "")
+
 
 def envelope(updates: Iterable[Update]) -> Json:
     """Return the document of one callback: an entry per account, a change per number and list."""

@@ -51,7 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--duplicates", type=_percent, metavar="%", help="Updates that are sent twice.")
     add("--disorder", type=_percent, metavar="%", help="Updates that later ones overtake.")
     add("--loss", type=_percent, metavar="%", help="Updates that are never sent.")
-    add("--batch", type=int, metavar="N", help="Most updates in one callback (default 100).")
+    add("--batch", type=int, metavar="N", help="Most updates in one callback (default 1).")
     add("--throughput", choices=("STANDARD", "HIGH"), help="80 or 1,000 messages a second.")
     add("--auto-reply", metavar="TEXT", help="What people answer when they have read.")
     add("--seed", type=int, help="Which updates are lost, repeated, overtaken.")

@@ -93,7 +93,8 @@ class Emitter:
         )  # fmt: skip
         self.log.append(delivery)
         is_forged = self._happens("signature", str(self.count), self.options.bad_signatures)
-        return Parcel(delivery.n, body, delivery, is_forged)
+        people = frozenset(update.person for update in updates) - {""}
+        return Parcel(delivery.n, body, delivery, is_forged, people)
 
     def _settle(self, outbox: Outbox, parcel: Parcel, status: int) -> None:
         delivery = parcel.delivery

@@ -84,6 +84,8 @@ KINDS = {
     136024: Kind("The phone number is already verified"),
     136025: Kind("The verification code is wrong"),
     137000: Kind("Recipient identity key hash mismatch"),
+    139100: Kind("Failed to block/unblock users"),
+    139101: Kind("Blocklist limit reached"),
 }
 UNKNOWN = Kind("Something went wrong", 400)
 TRANSIENT = frozenset({1, 2})

@@ -44,7 +44,10 @@ def _answered(sim: Simulator, request: Request, headers: list[tuple[bytes, bytes
         return access.debug_token(sim, call)
     name = request.parts[0] if request.parts else ""
     edge = "/".join(request.parts[1:])
-    route = _table(sim, call, name).get((request.method, edge))
+    table = _table(sim, call, name)
+    # An entry of an edge, such as one short link, is answered under the edge's name and a star.
+    entry = f"{edge.rpartition('/')[0]}/*"
+    route = table.get((request.method, edge)) or table.get((request.method, entry))
     if route is None:
         raise no_such_object(name)
     if edge != "messages":

@@ -94,6 +94,16 @@ class Call:
         value = self.request.query.get(name, self.document.get(name))
         return "" if value is None else value if isinstance(value, str) else str(value)
 
+    def listed(self, name: str) -> object:
+        """Return a parameter of the body that is a list, which may also come as a text of JSON."""
+        value = self.document.get(name)
+        if not isinstance(value, str):
+            return value
+        try:
+            return msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            return None
+
 
 def answer(document: object, status: int = 200) -> Answer:
     """Return an answer of JSON."""

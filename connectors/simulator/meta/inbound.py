@@ -6,8 +6,8 @@ from random import Random
 
 from connectors.simulator.meta.recipients import Recipient, person
 from connectors.simulator.meta.world import Json
-from connectors.simulator.people import wamid
-from connectors.simulator.shapes import BODIES
+from connectors.simulator.people import sent_wamid, wamid
+from connectors.simulator.shapes import BODIES, PRESSED
 
 
 class UnknownContent(Exception):
@@ -15,10 +15,17 @@ class UnknownContent(Exception):
 
 
 def message(
-    rng: Random, sender: Recipient, content: Json, *, now: int
+    rng: Random, sender: Recipient, content: Json, *, now: int, business: str, pressed: str = ""
 ) -> tuple[Json, dict[str, object]]:
-    """Return the entries of ``messages`` and ``contacts`` for ``content`` (its type and part)."""
+    """Return the entries of ``messages`` and ``contacts`` for ``content`` (its type and part).
+
+    Who presses a button or picks from a list answers a message of the business: ``pressed`` is its
+    id, ``business`` the digits of the number that sent it.
+    """
     who = person(sender)
+    if content["type"] in PRESSED and "context" not in content:
+        context = {"from": business, "id": pressed or sent_wamid(rng, sender.digits or "0")}
+        content = {"context": context, **content}
     item: Json = {
         **who.named("from", "from_user_id"),
         "id": wamid(rng, sender.digits or "0"),

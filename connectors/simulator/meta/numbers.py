@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from connectors.simulator.meta import handshake, media, sending
+from connectors.simulator.meta import blocking, handshake, media, sending, shortlinks
 from connectors.simulator.meta.failures import GraphError
 from connectors.simulator.meta.fields import picked
 from connectors.simulator.meta.http import SUCCESS, Answer, Call, answer
@@ -23,6 +23,8 @@ PROFILE = ("about", "address", "description", "email", "profile_picture_url", "w
            "vertical", "messaging_product")  # fmt: skip
 PIN = re.compile(r"[0-9]{6}")
 WRONG_CODE = "000000"
+# The most ice breakers and commands of a number (Meta, "Conversational components").
+AUTOMATION = {"prompts": 4, "commands": 30}
 
 
 def node(account: Account, number: Number) -> Json:
@@ -45,10 +47,17 @@ def node(account: Account, number: Number) -> Json:
         "is_pin_enabled": bool(number.pin),
         "is_on_biz_app": number.is_on_biz_app,
         "is_preverified_number": False,
+        "search_visibility": "NON_VISIBLE",
+        "eligibility_for_api_business_global_search": "NON_ELIGIBLE_UNDEFINED",
+        "country_dial_code": number.digits[:1],
+        "country_code": None,
+        "certificate": None,
+        "new_certificate": None,
         "last_onboarded_time": "2026-01-05T09:00:00+0000",
         "webhook_configuration": _addresses(account, number),
         "health_status": health(account, number),
         "username": None,
+        "conversational_automation": {"id": number.id, **number.automation},
     }
 
 
@@ -157,6 +166,17 @@ def _set_profile(sim: Simulator, call: Call) -> Answer:
     return SUCCESS
 
 
+def _automate(sim: Simulator, call: Call) -> Answer:
+    """Replace ice breakers (``prompts``) and ``commands``; what is not named stays."""
+    _, number = _subject(call)
+    given = {name: call.listed(name) for name in AUTOMATION if name in call.document}
+    for name, entries in given.items():
+        if not isinstance(entries, list) or len(entries) > AUTOMATION[name]:
+            raise GraphError(100, f"Param {name} must be an array of at most {AUTOMATION[name]}.")
+    number.automation = number.automation | given
+    return SUCCESS
+
+
 def _check_pin(pin: str) -> None:
     if PIN.fullmatch(pin) is None:
         raise GraphError(100, "Param pin must be 6 digits.")
@@ -178,4 +198,7 @@ TABLE: Table = {
     ("POST", "deregister"): Route(_deregister),
     ("GET", "whatsapp_business_profile"): Route(_profile, MESSAGING),
     ("POST", "whatsapp_business_profile"): Route(_set_profile, MANAGEMENT),
+    ("POST", "conversational_automation"): Route(_automate),
+    **blocking.EDGE,
+    **shortlinks.EDGE,
 }

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from time import monotonic
 
 import msgspec
@@ -17,6 +18,8 @@ from connectors.simulator.wire import Target
 
 LINGER = 0.005
 MOST_CONNECTIONS = 16
+# How many waiting callbacks are looked at for one that may go.
+LOOK_AHEAD = 256
 # Meta does not publish how long it waits; 10 s is what peers assume.
 ANSWER_TIMEOUT = 10.0
 NO_ANSWER = 0
@@ -40,12 +43,13 @@ class Delivery(msgspec.Struct, kw_only=True):
 
 @dataclass(slots=True)
 class Parcel:
-    """A callback ready to go; ``delivery`` is its entry in the log."""
+    """A callback ready to go; ``delivery`` is its entry in the log, ``people`` whom it tells of."""
 
     n: int
     body: bytes = field(repr=False)
     delivery: Delivery = field(repr=False)
     is_forged: bool = False
+    people: frozenset[str] = frozenset()
 
 
 class Outbox:
@@ -100,8 +104,8 @@ class Outbox:
             parcel = self._pack(self, [self._updates.popleft() for _ in range(count)])
             if self._target is not None:
                 self._ready.append(parcel)
-        while self._ready and self._idle:
-            self._send(self._idle.pop(), self._ready.popleft())
+        while self._idle and (following := self._next()) is not None:
+            self._send(self._idle.pop(), following)
         room = MOST_CONNECTIONS - len(self._open) - len(self._tasks)
         for _ in range(min(room, len(self._ready) - len(self._tasks))):
             task = asyncio.get_running_loop().create_task(self._connect())
@@ -116,6 +120,17 @@ class Outbox:
             task.cancel()
         for connection in tuple(self._open):
             connection.abort()
+
+    def _next(self) -> Parcel | None:
+        """Take the first callback that tells of nobody whom one under way tells of: each person's
+        updates arrive in order, unless disorder is asked for.
+        """
+        spoken_of = {who for parcel in self._under_way.values() for who in parcel.people}
+        for position, parcel in enumerate(islice(self._ready, LOOK_AHEAD)):
+            if spoken_of.isdisjoint(parcel.people):
+                del self._ready[position]
+                return parcel
+        return None
 
     def _linger_ends(self) -> None:
         self._is_lingering = False

@@ -36,7 +36,7 @@ def post_message(sim: Simulator, call: Call) -> Answer:
     _describe(entry, body)
     try:
         if body.get("status") is not None:
-            return _mark_read(entry, body)
+            return _mark_read(sim, number, entry, body)
         return _Post(sim, account, number, entry, body).answer()
     except GraphError as error:
         entry.outcome, entry.code = "error", error.code
@@ -52,13 +52,15 @@ def _describe(entry: Entry, body: Json) -> None:
     entry.biz_opaque_callback_data = str(body.get("biz_opaque_callback_data") or "")
 
 
-def _mark_read(entry: Entry, body: Json) -> Answer:
+def _mark_read(sim: Simulator, number: Number, entry: Entry, body: Json) -> Answer:
     entry.type = "typing" if "typing_indicator" in body else "read"
     message_id = body.get("message_id")
     if body.get("messaging_product") != "whatsapp" or body.get("status") != "read":
         raise GraphError(100, "Param status must be one of {READ}.")
     if not isinstance(message_id, str) or not message_id.startswith("wamid."):
         raise GraphError(131009, "Param message_id is not a valid message ID.")
+    if not sim.has_written(number.id, message_id):
+        raise GraphError(100, "Param message_id names no message that this number received.")
     entry.outcome, entry.is_processed, entry.wamid = "read", True, message_id
     return SUCCESS
 
@@ -172,6 +174,8 @@ def _broken(entry: Entry, plan: Plan) -> Answer | None:
 def _check_number(number: Number, recipient: Recipient) -> None:
     if number.status != "CONNECTED":
         raise GraphError(133010, "The phone number is not registered on the Cloud API.")
+    if recipient.key in number.blocked:
+        raise GraphError(130403)
     if recipient.digits and recipient.digits == number.digits:
         raise GraphError(131021, "The sender and the recipient are the same phone number.")
     allowed = number.allowed_recipients

@@ -28,6 +28,9 @@ SERVICE_WINDOW = 24 * 3600.0
 HONOUR_OVERRIDES = frozenset({"messages", "account_settings_update", "history", "calls"})
 
 
+MOST_WRITTEN = 100_000
+
+
 class NoSuchNumber(Exception):
     """The simulator has no such phone number ID."""
 
@@ -53,6 +56,10 @@ class Simulator:
         self.media = MediaStore(self.rng)
         # When somebody last wrote to a number: (phone number id, digits or user id).
         self.heard: dict[tuple[str, str], float] = {}
+        # What people wrote, (phone number id, wamid), the newest last: what can be marked as read.
+        self._written: dict[tuple[str, str], None] = {}
+        # The newest message that a number sent to somebody, which their next press answers.
+        self.answerable: dict[tuple[str, str], str] = {}
 
     def reset(self, world: World | None = None) -> None:
         """Forget everything that happened; ``world`` becomes what it starts from."""
@@ -79,22 +86,37 @@ class Simulator:
         since = self.heard.get((phone_number_id, who))
         return since is not None and self.clock.now() - since < SERVICE_WINDOW
 
+    def has_written(self, phone_number_id: str, wamid: str) -> bool:
+        """Whether a person wrote this message to the number (of the newest `MOST_WRITTEN`)."""
+        return (phone_number_id, wamid) in self._written
+
     def play(self, message: Message, plan: Plan) -> None:
         """Let an accepted message live its life."""
+        self.answerable[message.phone_number_id, message.recipient.key] = message.wamid
         for step in statuses.steps(plan, self.options):
             self.agenda.at(message.time + step.after, partial(self._reach, message, step))
 
     def write(self, phone_number_id: str, person: Recipient, content: Json) -> str:
         """Let a person write to a number, which opens the window; return the message's id.
 
+        Nobody hears of it where the number has blocked the person.
+
         Raises:
             NoSuchNumber: see there.
         """
         account, number = self._number(phone_number_id)
         now = self.clock.now()
-        self.heard[phone_number_id, person.key] = now
-        item, contact = inbound.message(self.rng, person, content, now=int(now))
+        pressed = self.answerable.get((phone_number_id, person.key), "")
+        item, contact = inbound.message(
+            self.rng, person, content, now=int(now), business=number.digits, pressed=pressed
+        )
         wamid = str(item["id"])
+        if person.key in number.blocked:
+            return wamid
+        self.heard[phone_number_id, person.key] = now
+        self._written[phone_number_id, wamid] = None
+        if len(self._written) > MOST_WRITTEN:
+            del self._written[next(iter(self._written))]
         self.tell(account, number, "messages", item, contact=contact, key=wamid)
         return wamid
 

@@ -55,7 +55,13 @@ class Number(msgspec.Struct, kw_only=True):
     allowed_recipients: list[str] | None = None
     callback_url: str = ""
     verify_token: str = ""
-    profile: Json = {}
+    # What "Business profile" shows; Meta has no empty line of business.
+    profile: Json = msgspec.field(default_factory=lambda: {"vertical": "UNDEFINED"})
+    # Ice breakers and commands ("Conversational components").
+    automation: Json = {}
+    # Prefilled messages by the code of their short link, and people by number or user id.
+    short_links: dict[str, str] = {}
+    blocked: list[str] = []
 
     @property
     def digits(self) -> str:
@@ -106,8 +112,10 @@ class Options(msgspec.Struct, kw_only=True):
     """How it behaves. Shares are percent; delays are milliseconds of virtual time.
 
     ``status_delays_ms`` are the times from acceptance to sent, to delivered and to read.
-    ``window`` says how a message outside the 24-hour window fails: ``webhook`` (accepted, then
-    failed, as Meta does today), ``answer`` (refused at once) or ``off`` (not at all).
+    ``batch`` is the most updates in one callback; Meta's own mostly hold one, and clients that
+    read the first alone would lose the others. ``window`` says how a message outside the
+    24-hour window fails: ``webhook`` (accepted, then failed, as Meta does today), ``answer``
+    (refused at once) or ``off`` (not at all).
     """
 
     answer_delay_ms: float = 0
@@ -116,7 +124,7 @@ class Options(msgspec.Struct, kw_only=True):
     disorder: float = 0
     loss: float = 0
     bad_signatures: float = 0
-    batch: int = 100
+    batch: int = 1
     is_paused: bool = False
     seed: int = 0
     window: str = "webhook"

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from connectors.simulator.meta.server import RunningSimulator
-from tests.simulator.meta.conftest import PERSON, Post, error
+from tests.simulator.meta.conftest import PERSON, Post, Receiver, error
 
 BUTTON = {"type": "reply", "reply": {"id": "a", "title": "Yes"}}
 BODIES: dict[str, Any] = {
@@ -126,7 +126,8 @@ def test_it_takes_read_marks_and_typing(
     meta: RunningSimulator, graph: Callable[..., httpx.Response]
 ) -> None:
     path = f"{meta.phone_number_id}/messages"
-    mark = {"messaging_product": "whatsapp", "status": "read", "message_id": "wamid.x"}
+    wamid = meta.control.inbound(PERSON, "Hi")
+    mark = {"messaging_product": "whatsapp", "status": "read", "message_id": wamid}
     assert graph("POST", path, json=mark).json() == {"success": True}
     assert graph("POST", path, json={**mark, "typing_indicator": {"type": "text"}}).is_success
     assert [entry["type"] for entry in meta.control.journal()] == ["read", "typing"]
@@ -166,3 +167,21 @@ def test_a_message_from_a_person_opens_the_window_for_a_day(
     assert post(type="text", text={"body": "Hi"}).is_success
     meta.control.advance(24 * 3600)
     assert error(post(type="text", text={"body": "Hi"}))[1] == 131047
+
+
+def test_only_what_a_person_wrote_can_be_marked_as_read(meta: RunningSimulator, post: Post) -> None:
+    read = {"to": None, "type": "text", "status": "read"}
+    wamid = meta.control.inbound(PERSON, "Hi")
+
+    assert post(**read, message_id=wamid).json() == {"success": True}
+    assert error(post(**read, message_id="wamid.HBgLMTU1NTAxMDAxMjM="))[1] == 100
+
+
+def test_a_callback_holds_one_update_unless_more_are_asked_for(
+    meta: RunningSimulator, heard: Receiver, wait_for: Callable[..., None]
+) -> None:
+    for text in ("one", "two", "three"):
+        meta.control.inbound(PERSON, text)
+
+    wait_for(lambda: len(heard.items("messages")) == 3, seconds=60)
+    assert len(heard.documents) == 3

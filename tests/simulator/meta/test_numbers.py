@@ -106,3 +106,37 @@ def test_changes_of_a_number_are_told(
     told = "".join(delivery["body"] for delivery in meta.control.deliveries())
     assert "THROUGHPUT_UPGRADE" in told
     assert "business_capability_update" in told
+
+
+def test_a_short_link_is_made_changed_listed_and_deleted(
+    meta: RunningSimulator, graph: Graph
+) -> None:
+    edge = f"{meta.phone_number_id}/message_qrdls"
+    made = graph("POST", edge, json={"prefilled_message": "Hi", "generate_qr_image": "SVG"}).json()
+    assert made["deep_link_url"].endswith(made["code"])
+    assert made["qr_image_url"]
+
+    graph("POST", edge, json={"prefilled_message": "Hey", "code": made["code"]})
+    graph("POST", f"{edge}/{made['code']}", params={"prefilled_message": "Hello"})
+
+    (listed,) = graph("GET", edge).json()["data"]
+    assert graph("GET", f"{edge}/{made['code']}").json()["data"] == [listed]
+    assert listed["prefilled_message"] == "Hello"
+    assert graph("DELETE", f"{edge}/{made['code']}").json() == {"success": True}
+    assert error(graph("GET", f"{edge}/{made['code']}"))[1] == 100
+    assert error(graph("POST", edge, json={"prefilled_message": "x" * 141}))[1] == 100
+
+
+def test_there_are_four_ice_breakers_at_most(meta: RunningSimulator, graph: Graph) -> None:
+    edge = f"{meta.phone_number_id}/conversational_automation"
+    assert graph("POST", edge, json={"prompts": ["Where are you?"] * 4}).is_success
+    assert error(graph("POST", edge, json={"prompts": ["Where are you?"] * 5}))[1] == 100
+    asked = {"fields": "conversational_automation"}
+    found = graph("GET", meta.phone_number_id, params=asked).json()["conversational_automation"]
+    assert len(found["prompts"]) == 4
+
+
+def test_a_number_without_a_line_of_business_says_so(meta: RunningSimulator, graph: Graph) -> None:
+    path = f"{meta.phone_number_id}/whatsapp_business_profile"
+    (found,) = graph("GET", path, params={"fields": "vertical"}).json()["data"]
+    assert found == {"vertical": "UNDEFINED"}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -46,7 +47,10 @@ def test_many_answers_are_delayed_at_once() -> None:
     world.options.answer_delay_ms = 150
     world.accounts[0].numbers[0].messages_per_second = 1e6
     with RunningSimulator(world) as meta:
-        body = b'{"messaging_product":"whatsapp","status":"read","message_id":"wamid.x"}'
+        wamid = meta.control.inbound("+447700900123", "Hi")
+        body = json.dumps(
+            {"messaging_product": "whatsapp", "status": "read", "message_id": wamid}
+        ).encode()
         head = (
             f"POST /v26.0/{meta.phone_number_id}/messages HTTP/1.1\r\nHost: 127.0.0.1\r\n"
             f"Authorization: Bearer {meta.token}\r\nContent-Length: {len(body)}\r\n\r\n"
