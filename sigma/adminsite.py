@@ -30,6 +30,9 @@ UNFOLD: dict[str, object] = {
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("sigma/icon.svg")}
     ],
+    "ACCOUNT": {
+        "navigation": [{"title": "Second factor", "link": reverse_lazy("admin:second_factor")}]
+    },
     "DASHBOARD_CALLBACK": "sigma.dashboard.add_context",
     "SIDEBAR": {
         "show_search": False,

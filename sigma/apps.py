@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.contrib.admin import apps as django_admin
+
+
+class AdminConfig(django_admin.AdminConfig):
+    """The admin, with our way in (``sigma/signing_in.py``)."""
+
+    default = False
+    default_site = "sigma.signing_in.AdminSite"
 
 
 class SigmaConfig(AppConfig):

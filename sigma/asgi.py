@@ -48,6 +48,12 @@ SWITCH_SECONDS = 0.0005
 
 # Health is asked for when every other thread is busy; one check may hang for a while.
 HEALTH, HEALTH_THREADS = "/healthz", 2
+# Where passwords are hashed, which takes cores for a tenth of a second: one after the other in a
+# thread of their own, so that strangers who sign in hold none of the API's; beyond so many who
+# wait, others come again.
+HASHING = frozenset({"/admin/login/", "/admin/password_change/"})
+HASHING_THREADS, HASHES_WAITING = 1, 32
+BUSY = (("retry-after", "5"), ("connection", "close"))
 # How long a body may take, and how much of bodies for Django may be in the making at once.
 BODY_SECONDS, BODIES_BYTES = 15.0, 64_000_000
 
@@ -83,6 +89,8 @@ class Application:
         self._streams = Streams()
         self._django = _threaded(settings.SIGMA_WEB_THREADS)
         self._health = _threaded(HEALTH_THREADS)
+        self._hashing = _threaded(HASHING_THREADS)
+        self._hashes = 0
         self._budget = Budget(BODIES_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,10 +106,23 @@ class Application:
             await self._streams(scope, receive, send)
             return
         behind = self._health if path == HEALTH else self._django
+        if path in HASHING and scope.get("method") == "POST":
+            behind = self._hash
         if scope["type"] == "http":
             await self._serve(behind, scope, receive, send)
         else:
             await behind(scope, receive, send)
+
+    async def _hash(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request that hashes a password, or refuse it while too many wait."""
+        if self._hashes >= HASHES_WAITING:
+            await Answer(429, b"Too many are signing in; try again.\n", BUSY).send(send)
+            return
+        self._hashes += 1
+        try:
+            await self._hashing(scope, receive, send)
+        finally:
+            self._hashes -= 1
 
     async def _serve(self, behind: ASGI, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand over a request whose body is there: a slow caller must not hold a thread."""

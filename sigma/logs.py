@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Network
 
 from django.http import HttpRequest
 
@@ -18,8 +19,9 @@ API_KEY = re.compile(r"sigma_[A-Za-z0-9_-]{30,}")
 BEARER = re.compile(
     r"(?i)(bearer\s+|(?:token|sig|signature|proof|secret|password)(?:=|%3d))[^\s&'\"<>]+"
 )
-# Counts and ids of ours; a phone number is never a number in this product.
-HARMLESS = (int, float, type(None))
+# Counts and ids of ours, and addresses, which look like phone numbers as text; a phone number is
+# never a number in this product.
+HARMLESS = (int, float, type(None), IPv4Address, IPv6Network)
 
 
 def redact(text: str) -> str:

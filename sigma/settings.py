@@ -34,6 +34,14 @@ try:
     ALLOWED_HOSTS = env.items("SIGMA_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
     # The address Meta and browsers reach us at; shown in callback URLs and download links.
     SIGMA_PUBLIC_URL = env.text("SIGMA_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+    # Reverse proxies in front of web, each of which adds to X-Forwarded-For; sign-ins are counted
+    # by the address that the outermost saw.
+    SIGMA_PROXIES = env.integer(
+        "SIGMA_PROXIES", int(SIGMA_PUBLIC_URL.startswith("https://")), low=0, high=10
+    )
+    # Sessions of the admin end after so long without use, and after so long in any case.
+    SIGMA_SESSION_IDLE_MINUTES = env.integer("SIGMA_SESSION_IDLE_MINUTES", 60, low=1, high=1_440)
+    SIGMA_SESSION_HOURS = env.integer("SIGMA_SESSION_HOURS", 12, low=1, high=336)
     DATABASES = {"default": databases.parse(ENGINES.database_url)}
     # Doorbell, rate buckets and caches; callbacks are accepted without it.
     REDIS_URL = databases.check_broker(ENGINES.redis_url)
@@ -124,9 +132,9 @@ except InvalidSetting as error:
     raise SystemExit(f"sigma: {error}") from None
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "sigma.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -151,6 +159,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "workspaces.sessions.SessionRules",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]

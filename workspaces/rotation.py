@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from workspaces import daykeys, master
+from workspaces import daykeys, master, second_factors
 from workspaces.keys import tenant_place
-from workspaces.models import RawKey, TenantKey
+from workspaces.models import RawKey, SecondFactor, TenantKey
 
 
 def rewrap() -> Iterator[int]:
@@ -26,4 +26,9 @@ def rewrap() -> Iterator[int]:
         place = daykeys.place(raw_key.tenant_id, raw_key.day)
         wrapped = master.wrap(master.unwrap(bytes(raw_key.wrapped), place), place)
         RawKey.objects.filter(pk=raw_key.pk).update(wrapped=wrapped)
+        yield (done := done + 1)
+    for factor in SecondFactor.objects.order_by("pk").iterator():
+        place = second_factors.place(factor.pk)
+        wrapped = master.wrap(master.unwrap(bytes(factor.wrapped), place), place)
+        SecondFactor.objects.filter(pk=factor.pk).update(wrapped=wrapped)
         yield (done := done + 1)

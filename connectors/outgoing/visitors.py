@@ -18,6 +18,7 @@ from connectors.webhooks.requests import Scope
 from workspaces.access import NotAllowed
 from workspaces.requests import actor_of
 from workspaces.scopes import Scope as Permission
+from workspaces.sessions import SessionRules
 
 MAY_WATCH = frozenset({Permission.EVENTS_READ, Permission.MESSAGES_READ})
 
@@ -53,6 +54,7 @@ def _request(scope: Scope) -> HttpRequest:
         request.META.setdefault("HTTP_X_SIGMA_TENANT", query["tenant"][0])
     SessionMiddleware(_nothing).process_request(request)
     AuthenticationMiddleware(_nothing).process_request(request)
+    SessionRules(_nothing).process_request(request)
     return request
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workspaces.models.callers import ApiKey, Membership, Role
+from workspaces.models.callers import ApiKey, Membership, Role, SecondFactor, Throttle
 from workspaces.models.outgoing import EventDelivery, EventSubscription, OutgoingEvent
 from workspaces.models.tenants import (
     HOSTED,
@@ -34,11 +34,13 @@ __all__ = [
     "Platform",
     "RawKey",
     "Role",
+    "SecondFactor",
     "SecretKind",
     "Tenant",
     "TenantKey",
     "TenantSecret",
     "TenantStatus",
+    "Throttle",
     "TokenCheck",
     "Transport",
     "Workspace",

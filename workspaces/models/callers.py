@@ -1,4 +1,4 @@
-"""Who may act for a tenant: API keys and members."""
+"""Who may act for a tenant: API keys and members; how members sign in."""
 
 from __future__ import annotations
 
@@ -65,3 +65,38 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.tenant}"
+
+
+class SecondFactor(models.Model):
+    """A user's authenticator app: its secret, wrapped by the master key, and recovery codes."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True,
+        related_name="second_factor",
+    )  # fmt: skip
+    wrapped = models.BinaryField()
+    # Without it the app was not tried yet, and nobody is asked for its codes.
+    confirmed_at = models.DateTimeField(null=True)
+    # The step of time whose code was used last: a code is good once.
+    last_step = models.BigIntegerField(default=0)
+    recovery = ArrayField(models.BinaryField(max_length=32), default=list)
+
+    class Meta:
+        db_table = "second_factors"
+
+    def __str__(self) -> str:
+        return f"second factor of {self.user}"
+
+
+class Throttle(models.Model):
+    """How full a bucket of attempts is; see :mod:`workspaces.throttle`."""
+
+    key = models.BinaryField(primary_key=True, max_length=32)
+    full_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "throttles"
+        indexes = (models.Index(fields=("full_at",), name="throttles_full_at"),)
+
+    def __str__(self) -> str:
+        return bytes(self.key).hex()

@@ -1,0 +1,332 @@
+"""Signing in to the admin: the only door with a password."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import time
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django_otp.oath import hotp
+
+from sigma.logs import Redact, TextFormatter
+from sigma.signing_in import PER_ADDRESS, PER_NAME
+from tests.conftest import Cast
+from workspaces import master, rotation
+from workspaces.models import Membership, Role, SecondFactor, Throttle
+
+PASSWORD = "correct horse battery staple"
+LOGIN, FACTOR, INDEX = "/admin/login/", "/admin/second-factor/", "/admin/"
+
+
+@pytest.fixture(autouse=True)
+def _quick(settings: Any) -> None:
+    """Argon2 is slow on purpose; what is tested here is what stands around it."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def boss(db: None) -> User:
+    return User.objects.create_superuser("boss", password=PASSWORD)
+
+
+@pytest.fixture
+def manager(acme: Cast) -> User:
+    user = User.objects.create_user("acme-manager", password=PASSWORD, is_staff=True)
+    Membership.objects.create(tenant=acme.tenant, user=user, role=Role.MANAGER)
+    return user
+
+
+def attempt(
+    client: Client, name: str, password: str = PASSWORD, code: str = "", **meta: str
+) -> Any:
+    """Send the form; return the answer."""
+    return client.post(LOGIN, {"username": name, "password": password, "code": code}, **meta)
+
+
+def is_in(client: Client) -> bool:
+    """Whether the admin and the API take the browser for somebody."""
+    admin = client.get(INDEX).status_code == 200
+    asked = client.post("/graphql", {"query": "{ viewer { tenant { slug } } }"}, "application/json")
+    assert (asked.status_code != 401) == admin
+    return admin
+
+
+def app_code(secret: str, *, steps: int = 0) -> str:
+    """Return what an authenticator app shows now, or some steps from now."""
+    key = base64.b32decode(secret + "=" * (-len(secret) % 8))
+    return str(hotp(key, int(time.time()) // 30 + steps)).zfill(6)
+
+
+def set_up(client: Client) -> tuple[str, list[str]]:
+    """Set up a second factor on its page; return its secret and the recovery codes."""
+    secret = client.get(FACTOR).context["secret"]
+    page = client.post(FACTOR, {"code": app_code(secret, steps=-1)})
+    return secret, page.context["codes"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["boss", "nobody"])
+def test_it_slows_down_who_guesses_at_a_name_whether_somebody_has_it_or_not(
+    boss: User, name: str
+) -> None:
+    answers = [
+        attempt(Client(), name, "wrong", REMOTE_ADDR=f"203.0.113.{number}")
+        for number in range(PER_NAME.burst + 1)
+    ]
+
+    assert [answer.status_code for answer in answers] == [200] * PER_NAME.burst + [429]
+    assert 0 < int(answers[-1]["Retry-After"]) <= 60
+    assert attempt(Client(), name).status_code == 429, "not even with the right password"
+
+
+def test_it_slows_down_an_address_that_tries_many_names(boss: User) -> None:
+    answers = [attempt(Client(), f"name-{number}") for number in range(PER_ADDRESS.burst + 1)]
+
+    assert [answer.status_code for answer in answers].index(429) == PER_ADDRESS.burst
+    assert attempt(Client(), "boss").status_code == 429
+    assert attempt(Client(), "boss", REMOTE_ADDR="203.0.113.9").status_code == 302
+
+
+def test_it_counts_a_network_of_ipv6_as_one_address(boss: User) -> None:
+    for number in range(PER_ADDRESS.burst):
+        attempt(Client(), f"name-{number}", REMOTE_ADDR=f"2001:db8:0:1::{number:x}")
+
+    assert attempt(Client(), "boss", REMOTE_ADDR="2001:db8:0:1:ffff::1").status_code == 429
+    assert attempt(Client(), "boss", REMOTE_ADDR="2001:db8:0:2::1").status_code == 302
+
+
+def test_it_counts_the_address_that_the_proxy_saw_and_none_that_the_caller_made_up(
+    boss: User, settings: Any
+) -> None:
+    settings.SIGMA_PROXIES = 1
+    for number in range(PER_ADDRESS.burst):
+        forged = f"198.51.100.{number}, 203.0.113.5"
+        attempt(Client(), f"name-{number}", HTTP_X_FORWARDED_FOR=forged)
+
+    assert attempt(Client(), "boss", HTTP_X_FORWARDED_FOR="203.0.113.5").status_code == 429
+    assert attempt(Client(), "boss", HTTP_X_FORWARDED_FOR="203.0.113.6").status_code == 302
+
+
+def test_it_keeps_its_limits_while_the_broker_is_away(boss: User, settings: Any) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    caches = settings.CACHES
+    settings.CACHES = {"default": {**caches["default"], "LOCATION": "redis://127.0.0.1:1/0"}}
+    wrong = [attempt(Client(), "boss", "wrong").status_code for _ in range(PER_NAME.burst + 1)]
+
+    assert wrong[-1] == 429
+    assert attempt(Client(), "other").status_code == 200
+
+
+def test_it_counts_only_what_was_wrong(boss: User) -> None:
+    answers = [attempt(Client(), "boss").status_code for _ in range(PER_ADDRESS.burst + 5)]
+
+    assert set(answers) == {302}
+
+
+def test_it_forgets_buckets_that_ran_empty(boss: User, now: object) -> None:
+    for number in range(3):
+        Throttle.objects.create(key=bytes([number]), full_at="2020-01-01T00:00:00Z")
+
+    attempt(Client(), "boss", "wrong")
+
+    assert Throttle.objects.filter(full_at__year=2020).count() == 0
+
+
+def test_it_says_the_same_whatever_was_wrong(boss: User, manager: User) -> None:
+    User.objects.create_user("customer", password=PASSWORD)
+    User.objects.create_user("former", password=PASSWORD, is_staff=True, is_active=False)
+    browser = Client()
+    attempt(browser, "acme-manager")
+    set_up(browser)
+
+    pages = {
+        attempt(Client(), name, password).content.decode().replace(name, "…").split("csrf")[0]
+        for name, password in (
+            ("nobody", PASSWORD), ("boss", "wrong"), ("customer", PASSWORD),
+            ("former", PASSWORD), ("acme-manager", PASSWORD),
+        )
+    }  # fmt: skip
+
+    assert len(pages) == 1
+    assert "The user name, the password or the code is not right." in pages.pop()
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "line"),
+    [
+        ("boss", PASSWORD, "accepted user=boss address=127.0.0.1"),
+        ("boss", "wrong", "refused user=boss address=127.0.0.1"),
+        ("my secret typed here", PASSWORD, "refused user=(unknown) address=127.0.0.1"),
+    ],
+)
+def test_it_logs_who_tried_and_no_secret(
+    boss: User, caplog: pytest.LogCaptureFixture, name: str, password: str, line: str
+) -> None:
+    with caplog.at_level(logging.INFO, "sigma.whatsapp.sign_in"):
+        attempt(Client(), name, password)
+
+    (record,) = (r for r in caplog.records if r.name == "sigma.whatsapp.sign_in")
+    Redact().filter(record)
+    shown = TextFormatter().format(record)
+    assert shown.endswith(f"whatsapp admin sign-in {line}")
+    assert password not in shown
+
+
+def test_it_logs_that_somebody_was_slowed_down(
+    boss: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(PER_NAME.burst + 1):
+        attempt(Client(), "boss", "wrong", REMOTE_ADDR="192.168.100.200")
+
+    record = [r for r in caplog.records if r.name == "sigma.whatsapp.sign_in"][-1]
+    assert (record.getMessage(), record.levelname) == (
+        "whatsapp admin sign-in throttled",
+        "WARNING",
+    )
+    assert str(record.address) == "192.168.100.200"
+
+
+def test_it_asks_who_has_a_second_factor_for_its_code(manager: User) -> None:
+    browser = Client()
+    attempt(browser, "acme-manager")
+    assert is_in(browser)
+    secret, _ = set_up(browser)
+
+    assert is_in(browser), "who set it up goes on"
+    assert attempt(Client(), "acme-manager").status_code == 200
+    assert attempt(Client(), "acme-manager", code="000000").status_code == 200
+    other = Client()
+    assert attempt(other, "acme-manager", code=app_code(secret)).status_code == 302
+    assert is_in(other)
+
+
+def test_it_takes_a_code_once(manager: User) -> None:
+    browser = Client()
+    attempt(browser, "acme-manager")
+    secret, recovery = set_up(browser)
+    now = app_code(secret)
+
+    for code in (now, recovery[0]):
+        assert attempt(Client(), "acme-manager", code=code).status_code == 302
+        assert attempt(Client(), "acme-manager", code=code).status_code == 200
+    assert attempt(Client(), "acme-manager", code=recovery[1].upper()).status_code == 302
+    assert attempt(Client(), "acme-manager", code=app_code(secret, steps=-1)).status_code == 200
+
+
+def test_it_ends_what_older_sessions_may_do_once_there_is_a_second_factor(manager: User) -> None:
+    older, newer = Client(), Client()
+    attempt(older, "acme-manager")
+    attempt(newer, "acme-manager")
+    set_up(newer)
+
+    assert is_in(newer)
+    assert not is_in(older)
+
+
+def test_it_lets_a_superuser_do_nothing_before_their_second_factor(
+    boss: User, acme: Cast, settings: Any
+) -> None:
+    settings.EMBEDDED = False
+    browser = Client()
+
+    assert attempt(browser, "boss").url == FACTOR
+    assert not is_in(browser)
+    assert browser.get(LOGIN).url == FACTOR
+    set_up(browser)
+    assert is_in(browser)
+
+
+def test_it_leaves_the_choice_to_staff_and_to_the_embedded_default(
+    boss: User, manager: User, settings: Any
+) -> None:
+    browser = Client()
+    attempt(browser, "boss")
+    assert is_in(browser)
+
+    settings.EMBEDDED = False
+    browser = Client()
+    attempt(browser, "acme-manager")
+    assert is_in(browser)
+
+
+def test_it_shows_the_page_of_the_second_factor_to_nobody_without_a_password(boss: User) -> None:
+    assert Client().get(FACTOR).url == LOGIN
+    assert Client().post(FACTOR, {"code": "123456"}).url == LOGIN
+    assert not SecondFactor.objects.exists()
+
+
+def test_it_takes_a_second_factor_away_for_a_code_and_for_nothing_else(manager: User) -> None:
+    browser = Client()
+    attempt(browser, "acme-manager")
+    secret, recovery = set_up(browser)
+
+    refused = browser.post(FACTOR, {"code": "000000"})
+    assert "The code is not right." in refused.content.decode()
+    assert SecondFactor.objects.count() == 1
+    browser.post(FACTOR, {"code": recovery[0]})
+    assert not SecondFactor.objects.filter(confirmed_at__isnull=False).exists()
+    assert browser.get(FACTOR).context["secret"] != secret
+
+
+def test_it_slows_down_who_guesses_codes_inside_a_session(manager: User) -> None:
+    browser = Client()
+    attempt(browser, "acme-manager")
+    secret, _ = set_up(browser)
+
+    for _ in range(PER_NAME.burst):
+        browser.post(FACTOR, {"code": "000000"})
+
+    assert "Too many attempts" in browser.post(FACTOR, {"code": app_code(secret)}).content.decode()
+
+
+def test_it_keeps_the_secret_sealed_and_wraps_it_anew_with_the_master_key(
+    manager: User, settings: Any
+) -> None:
+    browser = Client()
+    attempt(browser, "acme-manager")
+    secret, _ = set_up(browser)
+    key = base64.b32decode(secret + "=" * (-len(secret) % 8))
+    before = bytes(SecondFactor.objects.get().wrapped)
+    assert key not in before
+
+    settings.SIGMA_MASTER_KEYS = (("k2", b"2" * 32), *settings.SIGMA_MASTER_KEYS)
+    list(rotation.rewrap())
+    settings.SIGMA_MASTER_KEYS = (("k2", b"2" * 32),)
+    master._ciphers.cache_clear()
+
+    assert attempt(Client(), "acme-manager", code=app_code(secret)).status_code == 302
+
+
+def test_it_helps_who_lost_device_and_codes(manager: User) -> None:
+    browser = Client()
+    attempt(browser, "acme-manager")
+    set_up(browser)
+
+    call_command("reset_second_factor", "acme-manager", stdout=StringIO())
+
+    assert attempt(Client(), "acme-manager").status_code == 302
+    with pytest.raises(CommandError, match="no second factor"):
+        call_command("reset_second_factor", "acme-manager")
+    with pytest.raises(CommandError, match="no user"):
+        call_command("reset_second_factor", "somebody")
+
+
+def test_it_ends_a_session_that_is_not_used_and_one_that_is_old(
+    boss: User, acme: Cast, settings: Any
+) -> None:
+    for age, word in ((settings.SIGMA_SESSION_IDLE_MINUTES * 60, "seen"), (12 * 3600, "since")):
+        browser = Client()
+        attempt(browser, "boss")
+        assert is_in(browser)
+        session = browser.session
+        session[word] -= age
+        session.save()
+
+        assert not is_in(browser)
+        assert browser.session.get("_auth_user_id") is None

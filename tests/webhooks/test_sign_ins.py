@@ -1,0 +1,61 @@
+"""Strangers who sign in at once hold none of the threads that serve everybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+import httpx
+import pytest
+
+from sigma.asgi import HASHES_WAITING, HASHING_THREADS
+from tests.conftest import Cast
+from tests.webhooks import hashing
+from tests.webhooks.conftest import Web
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def strangers(settings: object) -> Iterator[ThreadPoolExecutor]:
+    """People whose passwords are hashed for as long as the test lasts."""
+    settings.PASSWORD_HASHERS = ["tests.webhooks.hashing.WaitingHasher"]  # type: ignore[attr-defined]
+    hashing.let_go.clear()
+    with ThreadPoolExecutor(HASHES_WAITING + 1) as crowd:
+        yield crowd
+        hashing.let_go.set()
+
+
+def sign_in(web: Web, number: int) -> httpx.Response:
+    with httpx.Client(base_url=f"http://127.0.0.1:{web.port}", timeout=30) as browser:
+        browser.get("/admin/login/")
+        token = browser.cookies["csrftoken"]
+        form = {"username": f"nobody-{number}", "password": "wrong", "csrfmiddlewaretoken": token}
+        return browser.post("/admin/login/", data=form)
+
+
+def test_it_answers_the_api_while_strangers_sign_in(
+    web: Web, acme: Cast, strangers: ThreadPoolExecutor
+) -> None:
+    waiting = [strangers.submit(sign_in, web, number) for number in range(16)]
+    for _ in range(HASHING_THREADS):
+        assert hashing.begun.acquire(timeout=10)
+
+    for _ in range(3):
+        answer = web.client.post(
+            "/graphql", json={"query": "{ __typename }"},
+            headers={"Authorization": f"Bearer {acme.api_key}"},
+        )  # fmt: skip
+        assert answer.json() == {"data": {"__typename": "Query"}}
+    assert not any(one.done() for one in waiting)
+    hashing.let_go.set()
+    assert {one.result().status_code for one in waiting} == {200}
+
+
+def test_it_lets_no_more_wait_than_it_has_room_for(web: Web, strangers: ThreadPoolExecutor) -> None:
+    crowd = [strangers.submit(sign_in, web, number) for number in range(HASHES_WAITING + 1)]
+    refused = next(as_completed(crowd, timeout=20)).result()
+
+    assert refused.status_code == 429
+    assert refused.headers["retry-after"] == "5"
+    hashing.let_go.set()
