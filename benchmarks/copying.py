@@ -51,9 +51,8 @@ def _rows(callbacks: list[Any], workspace: Workspace) -> list[tuple[object, ...]
     people, batch = People(), []
     for delivery_id, received_at, tenant_id, sealed in callbacks:
         body = raw.open_body(sealed, tenant_id=tenant_id, delivery_id=delivery_id)
-        day = received_at.date()
         for update in parse(body, received_at):
             for event in update.events:
                 if isinstance(event, MessageEvent):
-                    batch.append(Incoming(tenant_id, workspace.pk, delivery_id, day, event))
+                    batch.append(Incoming(tenant_id, workspace.pk, delivery_id, received_at, event))
     return [inbound._values(row, people) for row in inbound._messages_in(batch, people)]

@@ -161,7 +161,7 @@ def _lag(product: Product) -> float:
 def _queued(product: Product, order: Order) -> float:
     rows = _select(
         product,
-        "SELECT extract(epoch FROM max(m.timestamp_utc)) FROM messages m "
+        "SELECT extract(epoch FROM max((m.delivery->>'queued_at')::timestamptz)) FROM messages m "
         "JOIN workspaces w ON w.id = m.workspace_id WHERE w.external_id = %s",
         order.phone_number_id,
     )

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from messaging import admin_broadcasts, admin_sending
 from messaging.models import Contact, Media, Message, MessageStatus
+from messaging.statuses import oldest_first
 from workspaces.admin.base import ReadOnlyAdmin
 from workspaces.admin.filters import ArrivedFilter, RecordedFilter, TenantFilter, WorkspaceFilter
 from workspaces.models import Tenant, Workspace
@@ -118,7 +119,7 @@ class MessageAdmin(WorkspaceRowsAdmin):
         statuses = MessageStatus.objects.filter(
             workspace_id=obj.workspace_id, platform_message_id=obj.platform_message_id
         )
-        rows = statuses.order_by("timestamp_utc", "id").values_list("status", "timestamp_utc")
+        rows = [(row.status, row.timestamp_utc) for row in oldest_first(statuses)]
         return format_html_join("", "<div>{} at {:%Y-%m-%d %H:%M:%S} UTC</div>", rows)
 
     @admin.display(description="file")

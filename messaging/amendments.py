@@ -15,7 +15,8 @@ from workspaces import bulk
 AMENDING = frozenset({"edit", "revoke"})
 COLUMNS = ("workspace_id uuid", "platform_message_id text")
 # The sender's own amendments of the given targets, the latest of each kind; of those of one second
-# (Meta tells no more) the one received last. Served by the index messages_amendments.
+# (Meta tells no more) the one received last, which has the later id. Served by the index
+# messages_amendments.
 LATEST = """
     SELECT DISTINCT ON (t.id) t.id, a.text, a.timestamp_utc
     FROM {{rows}} JOIN messages a
@@ -24,7 +25,8 @@ LATEST = """
       ON t.workspace_id = a.workspace_id AND t.platform_message_id = a.reply_to
      AND t.direction = a.direction
      AND coalesce(t.contact_id = a.contact_id, t.sender = a.sender)
-    WHERE a.type = '{kind}' ORDER BY t.id, a.timestamp_utc DESC, a.delivery_id DESC, a.id DESC
+    WHERE a.type = '{kind}'
+    ORDER BY t.id, a.timestamp_utc DESC, a.id DESC
 """
 EDIT = f"""
 UPDATE messages m SET text = a.text, edited_at = a.timestamp_utc

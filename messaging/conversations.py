@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from messaging.cursors import Cursor
 from workspaces import bulk
 
 # Nothing is said by these: they change what was said before (edit, revoke), or the platform tells
@@ -22,7 +23,8 @@ COLUMNS = (
 )  # fmt: skip
 NAMES = ", ".join(column.split(" ", 1)[0] for column in COLUMNS)
 # In the order of the key, or concurrent batches deadlock; Python compares UUIDs slowly. greatest()
-# passes over NULL. Of two messages of one second the one with the later id is later, as in lists.
+# passes over NULL. Of two messages of one second the one with the later id arrived later, as in
+# lists.
 UPSERT = f"""
 INSERT INTO conversations AS c ({NAMES})
 SELECT {NAMES} FROM {{rows}} ORDER BY workspace_id, contact_id
@@ -35,12 +37,12 @@ ON CONFLICT (workspace_id, contact_id) DO UPDATE SET
   last_inbound_at = greatest(c.last_inbound_at, excluded.last_inbound_at),
   unread_count = c.unread_count + excluded.unread_count
 """  # noqa: S608 - names of ours
-# What came after the moment stays unread; with no such message this reads one index entry.
+# What came after the message stays unread; where nothing did this reads one index entry.
 READ = """
 UPDATE conversations c SET unread_count = least(c.unread_count, (
     SELECT count(*) FROM messages m
     WHERE m.workspace_id = c.workspace_id AND m.contact_id = c.contact_id
-      AND m.timestamp_utc > %s AND m.direction = 'INBOUND' AND m.source = 'LIVE'
+      AND (m.timestamp_utc, m.id) > (%s, %s) AND m.direction = 'INBOUND' AND m.source = 'LIVE'
       AND m.group_id IS NULL AND m.type <> ALL(%s)
 ))
 WHERE c.tenant_id = %s AND c.workspace_id = %s AND c.contact_id = %s AND c.unread_count > 0
@@ -96,7 +98,8 @@ def touch(touches: Iterable[Touch]) -> None:
     bulk.run(UPSERT, COLUMNS, [thread.row for thread in threads.values()])
 
 
-def mark_read(*, tenant_id: UUID, workspace_id: UUID, contact_id: UUID, now: datetime) -> None:
-    """Count what the person wrote until ``now`` as read, no matter who read it and where."""
+def mark_read(*, tenant_id: UUID, workspace_id: UUID, contact_id: UUID, upto: Cursor) -> None:
+    """Count what the person wrote up to a place as read, no matter who read it and where."""
+    parameters = [upto.timestamp, upto.id, sorted(UNSAID), tenant_id, workspace_id, contact_id]
     with bulk.cursor() as own:
-        own.execute(READ, [now, sorted(UNSAID), tenant_id, workspace_id, contact_id])
+        own.execute(READ, parameters)

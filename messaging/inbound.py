@@ -34,7 +34,7 @@ from messaging.wishes import Heard
 from workspaces import bulk, keys
 from workspaces.envelope import Cipher, associated_data
 from workspaces.identity import Digester
-from workspaces.ids import uuid7
+from workspaces.ids import arrival_uuid7, uuid7
 
 SEALED_ID = settling.SEALED_ID
 
@@ -61,6 +61,9 @@ MEDIA_COLUMNS = (
     "mime_type text", "sha256 text", "filename text", "voice bool", "animated bool",
     "sent_at timestamptz",
 )  # fmt: skip
+# Of the updates of one callback that many keep their order; it holds a thousand (Meta, "Webhooks").
+POSITION_BITS = 18
+LAST_POSITION = (1 << POSITION_BITS) - 1
 # Position in the batch, who told the platform, and what.
 _Told = tuple[int, Someone, MarketingPreference]
 
@@ -79,6 +82,15 @@ class _Owner:
     digest: Digester
     cipher: Cipher
     place: bytes
+
+    def message_id(self, incoming: Incoming, platform_message_id: str) -> UUID:
+        """Return the id of a message: the order of arrival, the same whenever it is stored."""
+        delivery = self.digest.delivery(incoming.delivery_id, incoming.received_at)
+        return arrival_uuid7(
+            incoming.received_at,
+            sequence=delivery << POSITION_BITS | min(incoming.position, LAST_POSITION),
+            tail=int(platform_message_id[:6], 16) ^ incoming.workspace_id.int,
+        )
 
     def seal_id(self, wamid: str, message_id: UUID) -> bytes:
         """Seal Meta's id of a message under the day's key."""
@@ -134,7 +146,8 @@ def store(batch: Sequence[Incoming]) -> Stored:
 
 
 def _arrivals(rows: Iterable[_Row], people: People) -> Iterator[Arrival]:
-    for row in rows:
+    """Yield what is news to a tenant's apps, in the order of the lists."""
+    for row in sorted(rows, key=lambda row: (row.event.timestamp, row.message_id)):
         event, incoming, contact = row.event, row.incoming, people.contact_of(row.contact)
         if event.direction == Direction.INBOUND and event.source == Source.LIVE:
             yield Arrival(
@@ -188,7 +201,8 @@ def _messages_in(batch: Iterable[Incoming], people: People) -> Iterator[_Row]:
             owner = owners.get(whose) or owners.setdefault(whose, _owner(*whose, people))
             contact = identify(owner.digest, incoming.tenant_id, event.contact)
             wamid = owner.digest.wamid(event.platform_message_id)
-            yield _Row(position, incoming, event, owner, contact, wamid, uuid7())
+            message_id = owner.message_id(incoming, wamid)
+            yield _Row(position, incoming, event, owner, contact, wamid, message_id)
 
 
 def _owner(tenant_id: UUID, day: date, people: People) -> _Owner:

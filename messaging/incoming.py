@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 from messaging.events import IdentityChange, MarketingPreference, MessageEvent, StatusUpdate
@@ -11,12 +11,20 @@ from messaging.events import IdentityChange, MarketingPreference, MessageEvent, 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One event for one workspace; ``delivery_id`` and ``delivery_day`` lead back to its Raw
-    callback.
+    """One event for one workspace, and the Raw callback it came with.
+
+    ``received_at`` and ``position`` (of the update among those of its callback, from 0) are the
+    order of arrival; ``delivery_id`` tells callbacks apart that arrived at one moment.
     """
 
     tenant_id: UUID
     workspace_id: UUID
     delivery_id: int
-    delivery_day: date
+    received_at: datetime
     event: MessageEvent | StatusUpdate | IdentityChange | MarketingPreference
+    position: int = 0
+
+    @property
+    def delivery_day(self) -> date:
+        """The day whose key seals the callback."""
+        return self.received_at.date()

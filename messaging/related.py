@@ -11,6 +11,7 @@ from uuid import UUID
 from messaging import optouts, queries
 from messaging.models import Media, MessageStatus
 from messaging.queries import ContactRow, MessageRow
+from messaging.statuses import oldest_first
 from workspaces.models import Workspace
 
 
@@ -69,7 +70,7 @@ class Related:
             platform_message_id__in=[message.platform_message_id for message in self._messages],
         )
         found: dict[tuple[UUID, str], list[MessageStatus]] = defaultdict(list)
-        for row in rows.order_by("timestamp_utc", "id"):
+        for row in oldest_first(rows):
             found[row.workspace_id, row.platform_message_id].append(row)
         return found
 

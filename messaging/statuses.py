@@ -10,11 +10,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 # "accepted" comes from the send call; the others are Meta's words on status webhooks.
 RANK = {"accepted": 1, "sent": 2, "delivered": 3, "read": 4, "played": 5}
 FAILED = "failed"
+
+
+_Row = TypeVar("_Row", bound="Reported")
+
+
+class Reported(Protocol):
+    """A receipt as it is stored."""
+
+    pk: Any
+    status: Any
+    timestamp_utc: Any
+
+
+def oldest_first(rows: Iterable[_Row]) -> list[_Row]:
+    """Return receipts by their time and, within one second, by how far they go."""
+    last = len(RANK) + 1
+    return sorted(rows, key=lambda row: (row.timestamp_utc, RANK.get(row.status, last), row.pk))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Nothing here decides what an update means; that is `messages`, `receipts`, `temp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -53,12 +53,12 @@ def parse(body: bytes, received_at: datetime) -> list[Update]:
     """
     envelope = decode(body)
     if "entry" in envelope.dropped:
-        return [_problem(Path(WHOLE, WHOLE, "entry", WHOLE))]
+        return [_problem(0, Path(WHOLE, WHOLE, "entry", WHOLE))]
     source = Source(body, received_at, envelope.object or CLOUD_API)
     updates: list[Update] = []
     for index, entry in enumerate(envelope.entry or ()):
         if entry is None:
-            updates.append(_problem(Path(index, WHOLE, "entry", WHOLE)))
+            updates.append(_problem(len(updates), Path(index, WHOLE, "entry", WHOLE)))
         else:
             _read_entry(source, entry, index, updates)
     return updates or [_empty_envelope()]
@@ -66,13 +66,14 @@ def parse(body: bytes, received_at: datetime) -> list[Update]:
 
 def _read_entry(source: Source, entry: Entry, position: int, updates: list[Update]) -> None:
     if "changes" in entry.dropped:
-        updates.append(_problem(Path(position, WHOLE, "changes", WHOLE), entry))
+        path = Path(position, WHOLE, "changes", WHOLE)
+        updates.append(_problem(len(updates), path, entry))
     for index, change in enumerate(entry.changes or ()):
         whole = Path(position, index, "value", WHOLE)
         if change is None:
-            updates.append(_problem(whole._replace(section="change"), entry))
+            updates.append(_problem(len(updates), whole._replace(section="change"), entry))
         elif "value" in change.dropped:
-            updates.append(_problem(whole, entry, change))
+            updates.append(_problem(len(updates), whole, entry, change))
         else:
             frame = Frame(source, entry, change, change.value or _NO_VALUE)
             _read_change(frame, whole, updates)
@@ -86,22 +87,20 @@ def _read_change(frame: Frame, whole: Path, updates: list[Update]) -> None:
             reader = _READERS.get((frame.field, section), read_unhandled)
             for index, item in enumerate(items):
                 path = Path(whole.entry, whole.change, section, index)
-                updates.append(_update(frame, path, reader, item))
+                updates.append(_update(frame, path, reader, item, len(updates)))
         if value.history or value.standby is not None or value.dropped:
-            updates.extend(_read_nested(frame, whole))
+            _read_nested(frame, whole, updates)
     if len(updates) == before:
-        updates.append(_update(frame, whole, _read_value, value))
+        updates.append(_update(frame, whole, _read_value, value, before))
 
 
-def _read_nested(frame: Frame, whole: Path) -> Iterator[Update]:
+def _read_nested(frame: Frame, whole: Path, updates: list[Update]) -> None:
     for path, element, thread in nested(frame.value, whole.entry, whole.change):
-        if thread is not None:
-            yield _update(frame, path, partial(read_message, thread=thread), element)
-        else:
-            yield _update(frame, path, read_unhandled, element)
+        reader = read_unhandled if thread is None else partial(read_message, thread=thread)
+        updates.append(_update(frame, path, reader, element, len(updates)))
 
 
-def _update(frame: Frame, path: Path, reader: Reader, element: Any) -> Update:
+def _update(frame: Frame, path: Path, reader: Reader, element: Any, position: int) -> Update:
     """Read one update; whatever goes wrong is its own problem and stays out of its neighbours."""
     events: tuple[Event, ...] = ()
     problem = None if element is not None else MALFORMED
@@ -113,7 +112,7 @@ def _update(frame: Frame, path: Path, reader: Reader, element: Any) -> Update:
         except Exception as error:
             problem = f"{type(error).__name__}: the update could not be read"
     number, kind = frame.phone_number_id, frame.source.object
-    return Update(path, frame.field, frame.waba_id, number, events, problem, kind)
+    return Update(path, frame.field, frame.waba_id, number, events, problem, kind, position)
 
 
 def _read_value(frame: Frame, value: Value, _path: Path) -> tuple[Event, ...]:
@@ -128,10 +127,12 @@ def _left_out(frame: Frame, dropped: tuple[str, ...]) -> tuple[Event, ...]:
     return read_malformed(frame, beside + dropped)
 
 
-def _problem(path: Path, entry: Entry | None = None, change: Change | None = None) -> Update:
+def _problem(
+    position: int, path: Path, entry: Entry | None = None, change: Change | None = None
+) -> Update:
     waba_id = waba_of(entry) if entry is not None else ""
     field = field_of(entry, change) if entry is not None else ""
-    return Update(path, field, waba_id, None, (), MALFORMED)
+    return Update(path, field, waba_id, None, (), MALFORMED, position=position)
 
 
 def _empty_envelope() -> Update:

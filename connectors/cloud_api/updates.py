@@ -48,7 +48,8 @@ class Update:
     """One update of a callback and what it means; ``problem`` says why it could not be read.
 
     ``waba_id`` and ``phone_number_id`` are what Meta says, for routing; never trusted by itself.
-    ``object`` is what the envelope is about, as it says.
+    ``object`` is what the envelope is about, as it says. ``position`` counts the updates of the
+    body from 0.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class Update:
     events: tuple[Event, ...]
     problem: str | None = None
     object: str = CLOUD_API
+    position: int = 0
 
 
 def counted(field: str, kind: str) -> Unhandled:

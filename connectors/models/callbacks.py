@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
@@ -73,7 +74,8 @@ class WebhookDead(models.Model):
     """One update (or one unreadable body) that could not be stored, sealed, with the reason.
 
     An empty ``sealed`` stands for the whole callback, which lies in Raw. A row may stand for
-    several ``updates`` of one callback.
+    several ``updates`` of one callback; ``positions`` say which of its updates they were, so that a
+    replay makes the order that there would have been.
     """
 
     tenant_id = models.UUIDField()
@@ -83,6 +85,7 @@ class WebhookDead(models.Model):
     phone_number_id = models.CharField(max_length=64, blank=True, default="", db_default="")
     sealed = models.BinaryField()
     updates = models.PositiveIntegerField(default=1, db_default=1)
+    positions = ArrayField(models.IntegerField(), null=True)
     delivery_id = models.BigIntegerField()
     received_at = models.DateTimeField()
     state = models.CharField(

@@ -33,6 +33,7 @@ def _row(failure: Failure) -> WebhookDead:
         phone_number_id=failure.phone_number_id,
         sealed=b"" if failure.body is None else _sealed(callback, failure.body),
         updates=failure.updates,
+        positions=list(failure.positions),
         delivery_id=callback.delivery_id,
         received_at=callback.received_at,
     )
@@ -50,7 +51,8 @@ def exhume(row: WebhookDead) -> Callback:
         workspaces.envelope.CannotOpen: purged, altered or moved.
     """
     body = _opened(row) if row.sealed else _raw(row)
-    return Callback(row.delivery_id, row.received_at, row.tenant_id, body)
+    positions = tuple(row.positions or ())
+    return Callback(row.delivery_id, row.received_at, row.tenant_id, body, positions)
 
 
 def _opened(row: WebhookDead) -> bytes:

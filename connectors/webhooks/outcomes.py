@@ -19,12 +19,16 @@ ROW_BYTES = 500
 
 @dataclass(slots=True, eq=False)
 class Callback:
-    """An opened callback (or some isolated updates of it, when replayed)."""
+    """An opened callback (or some isolated updates of it, when replayed).
+
+    ``positions`` are those that isolated updates had in the whole callback.
+    """
 
     delivery_id: int
     received_at: datetime
     tenant_id: UUID
     body: bytes = field(repr=False)
+    positions: tuple[int, ...] = ()
     _cut: int = field(default=0, init=False, repr=False)
     _isolator: Isolator | None = field(default=None, init=False, repr=False)
 
@@ -53,7 +57,8 @@ class Callback:
 class Failure:
     """Updates of a callback that could not be stored; ``reason`` never quotes their content.
 
-    Without a ``body`` it is the whole callback, which stays in Raw.
+    Without a ``body`` it is the whole callback, which stays in Raw. ``positions`` are those of the
+    updates in it.
     """
 
     callback: Callback
@@ -63,15 +68,15 @@ class Failure:
     field: str = ""
     phone_number_id: str = ""
     updates: int = 1
+    positions: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
 class Crowd:
     """Updates of one callback that share a row, since alone they would take too much room."""
 
-    first: Update
     reason: str
-    paths: list[Path] = field(default_factory=list)
+    updates: list[Update] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -125,26 +130,30 @@ class Outcome:
         """
         body = callback.cut(update.path)
         if body is not None:
-            self.fail(_failure(callback, update, kind, reason, body))
+            self.fail(_failure(callback, [update], kind, reason, body))
             return
         key = callback, kind, _number(update)
-        crowd = self._crowds.setdefault(key, Crowd(update, reason))
-        crowd.paths.append(update.path)
+        self._crowds.setdefault(key, Crowd(reason)).updates.append(update)
 
     def gather(self) -> None:
         """Make one failure of each crowd; every update was looked at."""
         for (callback, kind, _), crowd in self._crowds.items():
-            count = len(crowd.paths)
-            reason = f"{count} updates, the first: {crowd.reason}" if count > 1 else crowd.reason
-            body = callback.isolate(sorted(crowd.paths))
-            self.fail(_failure(callback, crowd.first, kind, reason, body, count))
+            updates, reason = crowd.updates, crowd.reason
+            if len(updates) > 1:
+                reason = f"{len(updates)} updates, the first: {reason}"
+            body = callback.isolate(sorted(update.path for update in updates))
+            self.fail(_failure(callback, updates, kind, reason, body))
         self._crowds.clear()
 
 
 def _failure(
-    callback: Callback, update: Update, kind: DeadKind, reason: str, body: bytes, updates: int = 1
+    callback: Callback, updates: Sequence[Update], kind: DeadKind, reason: str, body: bytes
 ) -> Failure:
-    return Failure(callback, kind, reason, body, update.field[:64], _number(update), updates)
+    first, positions = updates[0], sorted(update.position for update in updates)
+    return Failure(
+        callback, kind, reason, body, first.field[:64], _number(first), len(updates),
+        tuple(positions),
+    )  # fmt: skip
 
 
 def _number(update: Update) -> str:

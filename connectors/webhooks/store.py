@@ -20,14 +20,15 @@ from workspaces.envelope import Cipher
 
 # A database that is recovering is not asked again by every callback that arrives meanwhile.
 AWAY_SECONDS = 0.25
-# Array parameters go in binary: as text they are 2.6 times slower.
+# Array parameters go in binary: as text they are 2.6 times slower. Callbacks of one commit arrived
+# one after the other: a microsecond apart, they are told apart and keep their order.
 COMMIT = """
 WITH stored AS (
     INSERT INTO webhook_deliveries (id, received_at, tenant_id, size, digest, body)
-    SELECT r.id, %(received_at)b::timestamptz, (%(tenants)b::uuid[])[r.tenant], r.size, r.digest,
-           r.body
+    SELECT r.id, %(received_at)b::timestamptz + (r.place - 1) * interval '1 microsecond',
+           (%(tenants)b::uuid[])[r.tenant], r.size, r.digest, r.body
     FROM unnest(%(ids)b::int8[], %(owners)b::int4[], %(sizes)b::int4[], %(digests)b::bytea[],
-                %(bodies)b::bytea[]) AS r (id, tenant, size, digest, body)
+                %(bodies)b::bytea[]) WITH ORDINALITY AS r (id, tenant, size, digest, body, place)
     RETURNING id, received_at, tenant_id, size
 )
 INSERT INTO webhook_pending (delivery_id, received_at, tenant_id, size)

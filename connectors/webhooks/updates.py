@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
@@ -59,7 +59,7 @@ def process(callbacks: Sequence[Callback], outcome: Outcome) -> None:
 def _parse(callback: Callback, outcome: Outcome) -> list[Update]:
     tally = outcome.tallies[callback.tenant_id]
     try:
-        updates = parse(callback.body, callback.received_at)
+        updates = _in_their_places(parse(callback.body, callback.received_at), callback.positions)
     except NotAnEnvelope as error:
         reason = f"Not a callback: {error}"
     except Exception as error:  # a bug of ours must stop neither this batch nor the next
@@ -71,6 +71,14 @@ def _parse(callback: Callback, outcome: Outcome) -> list[Update]:
     tally.updates += 1
     outcome.fail(Failure(callback, DeadKind.DEAD, reason, callback.body))
     return []
+
+
+def _in_their_places(updates: list[Update], positions: Sequence[int]) -> list[Update]:
+    """Return isolated updates with their positions in the callback that they were cut out of."""
+    if len(positions) != len(updates):
+        return updates
+    pairs = zip(updates, positions, strict=True)
+    return [replace(update, position=position) for update, position in pairs]
 
 
 def _readable(callback: Callback, updates: list[Update], outcome: Outcome) -> Iterable[Item]:
@@ -120,8 +128,12 @@ def _store_together(items: Sequence[Item], numbers: Numbers) -> set[int]:
         for event in item.update.events:
             if isinstance(event, MINE):
                 workspace_id = numbers.workspace(tenant_id, event.phone_number_id)
-                day = callback.received_at.date()
-                incoming.append(Incoming(tenant_id, workspace_id, callback.delivery_id, day, event))
+                incoming.append(
+                    Incoming(
+                        tenant_id, workspace_id, callback.delivery_id, callback.received_at, event,
+                        item.update.position,
+                    )
+                )  # fmt: skip
                 owners.append(position)
             elif isinstance(event, TemplateEvent):
                 changes.append(templates.Reported(tenant_id, event))

@@ -117,8 +117,9 @@ def _recipients(drafts: Sequence[Draft]) -> list[Recipient]:
 
 
 def _touches(message_ids: dict[Draft, UUID], place: places.Place, now: datetime) -> list[Touch]:
+    at = rows.listed_at(now)
     return [
-        Touch(place.tenant_id, place.workspace.id, draft.contact_id, message_id, now, False)
+        Touch(place.tenant_id, place.workspace.id, draft.contact_id, message_id, at, False)
         for draft, message_id in message_ids.items()
         if draft.contact_id
     ]

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import transaction
 
 from messaging import conversations
+from messaging.cursors import Cursor
 from messaging.delivery.bell import BELL
 from messaging.events import Direction
 from messaging.models import ReadMark
@@ -62,6 +63,6 @@ def mark(*, tenant_id: UUID, message_id: UUID, typing: bool, now: datetime) -> N
     if target.contact_id is not None and not written.in_group:
         conversations.mark_read(
             tenant_id=tenant_id, workspace_id=target.workspace_id, contact_id=target.contact_id,
-            now=written.timestamp_utc,
+            upto=Cursor(written.timestamp_utc, message_id),
         )  # fmt: skip
     transaction.on_commit(BELL.ring, robust=True)

@@ -45,6 +45,15 @@ WHERE tenant_id = %s AND id = %s AND source = 'API' AND status = %s RETURNING wo
 STATUS = "SELECT status FROM messages WHERE tenant_id = %s AND id = %s AND source = 'API'"
 
 
+def listed_at(now: datetime) -> datetime:
+    """Return the time of a message that is accepted ``now``: in whole seconds, as Meta's are.
+
+    The order of arrival decides between messages of one second. With more than seconds, an answer
+    that arrives within the same second would stand before what it answers.
+    """
+    return now.replace(microsecond=0)
+
+
 def insert(
     drafts: Sequence[Draft], *, place: Place, answers: Answers, now: datetime
 ) -> dict[Draft, UUID]:
@@ -52,10 +61,10 @@ def insert(
 
     Whoever takes the same key at this moment is waited for.
     """
+    ids = {draft: uuid7() for draft in drafts}  # in the caller's order, by which they are listed
     # Sorted, or two callers with the same keys could wait for one another.
     ordered = sorted(drafts, key=lambda draft: draft.request.idempotency_key or "")
     cipher = keys.field_cipher(place.tenant_id)
-    ids = {draft: uuid7() for draft in ordered}
     values = [_values(draft, ids[draft], place, cipher, answers, now) for draft in ordered]
     fresh = {row[0] for row in bulk.run(INSERT, COLUMNS, values)}
     return {draft: message_id for draft, message_id in ids.items() if message_id in fresh}
@@ -74,10 +83,10 @@ def _values(
     return (
         message_id, place.tenant_id, place.workspace.id, draft.contact_id,
         Direction.OUTBOUND.value, Source.API.value, body.type, body.text,
-        json.encode(body.kept).decode(), draft.target and draft.target.platform_message_id, now,
-        QUEUED, json.encode(_delivery(draft, now)).decode(), answers.reference(draft),
-        answers.digest(draft), cipher.seal(wire, place_of_it), template and template.id,
-        request.broadcast_id, times.due, times.expires,
+        json.encode(body.kept).decode(), draft.target and draft.target.platform_message_id,
+        listed_at(now), QUEUED, json.encode(_delivery(draft, now)).decode(),
+        answers.reference(draft), answers.digest(draft), cipher.seal(wire, place_of_it),
+        template and template.id, request.broadcast_id, times.due, times.expires,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from messaging import conversations
 from messaging.conversations import Touch
+from messaging.cursors import Cursor
 from messaging.models import Contact, Conversation
 from messaging.optouts import opt_out
 from tests.conftest import Cast
@@ -119,7 +120,7 @@ def test_it_lists_what_nobody_has_read(listed, acme: Cast, now: datetime) -> Non
     talk(acme, "Ann")
     bob = talk(acme, "Bob", 3)
     place = {"tenant_id": bob.tenant_id, "workspace_id": bob.workspace_id}
-    conversations.mark_read(**place, contact_id=bob.contact_id, now=now)
+    conversations.mark_read(**place, contact_id=bob.contact_id, upto=Cursor(now, bob.id))
 
     assert names(listed(unread=True)) == ["Ann"]
     assert names(listed(unread=None)) == ["Bob", "Ann"]

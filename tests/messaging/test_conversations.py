@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from connectors.webhooks.processing import process_batch
 from messaging import conversations
 from messaging.conversations import Touch
+from messaging.cursors import Cursor
 from messaging.models import Conversation, Message
 from tests.conftest import Cast
 from tests.webhooks.deliveries import callback, deliver, status, text
@@ -20,6 +21,8 @@ from workspaces.ids import uuid7
 pytestmark = pytest.mark.django_db
 
 START = 1_790_000_000
+# Sorts after whatever happened at the same moment.
+LATEST = UUID(int=2**128 - 1)
 
 
 def moment(seconds: int) -> datetime:
@@ -182,7 +185,7 @@ def test_it_is_read_up_to_a_moment(acme: Cast, globex: Cast) -> None:
 
     for until, left in ((60, 1), (0, 1), (600, 0)):
         conversations.mark_read(
-            **place, contact_id=found.contact_id, now=moment(0) + timedelta(seconds=until)
+            **place, contact_id=found.contact_id, upto=Cursor(moment(until), LATEST)
         )
         found.refresh_from_db()
         assert found.unread_count == left
@@ -195,7 +198,7 @@ def test_it_is_read_by_its_own_tenant_only(acme: Cast, globex: Cast, now: dateti
 
     conversations.mark_read(
         tenant_id=globex.tenant.id, workspace_id=found.workspace_id, contact_id=found.contact_id,
-        now=now,
+        upto=Cursor(now, LATEST),
     )  # fmt: skip
 
     found.refresh_from_db()
