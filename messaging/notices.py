@@ -1,8 +1,8 @@
-"""What tenants' apps are told about messages that arrive: ids and types, nothing of the content."""
+"""What tenants' apps are told about messages: ids, types and states, nothing of the content."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -10,6 +10,7 @@ from uuid import UUID
 from workspaces import outbox
 
 RECEIVED = "message.received"
+STATUS = "message.status"
 
 
 class Arrival(NamedTuple):
@@ -33,10 +34,44 @@ class Arrival(NamedTuple):
         }
 
 
+class Change(NamedTuple):
+    """A message of the business that went into a new state (:mod:`messaging.states`);
+    ``error_codes`` are the platform's, or ours in letters.
+    """
+
+    message_id: UUID
+    tenant_id: UUID
+    workspace_id: UUID
+    status: str
+    error_codes: Sequence[object] = ()
+
+    @property
+    def data(self) -> dict[str, object]:
+        """What is told."""
+        return {
+            "message_id": str(self.message_id),
+            "workspace_id": str(self.workspace_id),
+            "status": self.status,
+            "error_codes": list(self.error_codes),
+        }
+
+
 def received(tenants: Collection[UUID], arrivals: Callable[[], Iterable[Arrival]]) -> None:
     """Tell of messages of these tenants in the caller's transaction, where one of them listens."""
-    outbox.announce(tenants, lambda: map(_event, arrivals()))
+    outbox.announce(tenants, lambda: map(_arrived, arrivals()))
 
 
-def _event(arrival: Arrival) -> outbox.Event:
+def changed(changes: Collection[Change], *, now: datetime) -> None:
+    """Tell of new states in the caller's transaction, which makes the changes; at most one query
+    where nobody listens.
+    """
+    tenants = {change.tenant_id for change in changes}
+    outbox.announce(tenants, lambda: [_moved(change, now) for change in changes])
+
+
+def _arrived(arrival: Arrival) -> outbox.Event:
     return outbox.Event(arrival.tenant_id, RECEIVED, arrival.data, arrival.sent_at)
+
+
+def _moved(change: Change, now: datetime) -> outbox.Event:
+    return outbox.Event(change.tenant_id, STATUS, change.data, now)

@@ -13,14 +13,15 @@ from uuid import UUID
 
 from msgspec import json
 
-from messaging import optouts, settling
+from messaging import notices, optouts, settling
 from messaging.events import StatusUpdate
 from messaging.identities import People, primary
 from messaging.incoming import Incoming
 from messaging.models import OptOutSource
+from messaging.notices import Change
 from messaging.optouts import Wish
-from messaging.statuses import Progress, Receipt, advance
-from workspaces import bulk, outbox
+from messaging.statuses import FAILED, Progress, Receipt, advance
+from workspaces import bulk
 
 
 class MessageKey(NamedTuple):
@@ -120,13 +121,14 @@ def store(statuses: Sequence[Reported], people: People, added: Sequence[MessageK
     ordered = [rows[identity][1] for identity in sorted(rows)]
     fresh = {tuple(result) for result in bulk.run(INSERT, COLUMNS, ordered)}
     settled = settling.settle(((incoming, event) for _, incoming, event in statuses), people)
-    pending = _stored([*added, *(MessageKey(*key) for key in settled)])
+    keys = [MessageKey(one.change.workspace_id, one.platform_message_id) for one in settled]
+    pending = _stored([*added, *keys])
     for identity, (position, row, event) in rows.items():
         if identity not in fresh:
             duplicates.add(position)
         elif not row.participant.startswith(PAYMENT):
             pending.setdefault(row.message, []).append(_receipt(event))
-    _project(pending)
+    _project(pending, [one.change for one in settled])
     return duplicates
 
 
@@ -169,8 +171,9 @@ def _stored(keys: Sequence[MessageKey]) -> dict[MessageKey, list[Receipt]]:
     return found
 
 
-def _project(pending: Mapping[MessageKey, list[Receipt]]) -> None:
-    changed, moved = [], []
+def _project(pending: Mapping[MessageKey, list[Receipt]], settled: Sequence[Change] = ()) -> None:
+    """Carry messages forward; tell of that, and of those that were ``settled`` just before."""
+    changed, moved = [], [*settled]
     messages = [_Message(*row) for row in bulk.run(MESSAGES, KEY_COLUMNS, sorted(pending))]
     for message in messages:
         before = Progress(message.status, message.delivery)
@@ -178,11 +181,10 @@ def _project(pending: Mapping[MessageKey, list[Receipt]]) -> None:
         if after != before:
             changed.append((message.id, after.status, json.encode(after.delivery).decode()))
         if after.status != before.status:
-            moved.append((message, after))
+            moved.append(_change(message, after))
     bulk.run(ADVANCE, ("id uuid", "status text", "delivery jsonb"), changed)
     _heed(messages, pending)
-    tenants = {message.tenant_id for message, _ in moved}
-    outbox.announce(tenants, lambda: [_event(message, after) for message, after in moved])
+    notices.changed(moved, now=datetime.now(UTC))
 
 
 def _heed(messages: Iterable[_Message], pending: Mapping[MessageKey, list[Receipt]]) -> None:
@@ -195,12 +197,9 @@ def _heed(messages: Iterable[_Message], pending: Mapping[MessageKey, list[Receip
     )
 
 
-def _event(message: _Message, after: Progress) -> outbox.Event:
-    data = {
-        "message_id": str(message.id), "workspace_id": str(message.workspace_id),
-        "status": after.status, "error_codes": _codes(after.delivery.get("errors")),
-    }  # fmt: skip
-    return outbox.Event(message.tenant_id, "message.status", data, datetime.now(UTC))
+def _change(message: _Message, after: Progress) -> Change:
+    codes = _codes(after.delivery.get("errors")) if after.status == FAILED else ()
+    return Change(message.id, message.tenant_id, message.workspace_id, str(after.status), codes)
 
 
 def _codes(errors: Iterable[Mapping[str, object]] | None) -> list[object]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import NamedTuple
 from uuid import UUID
 
 from messaging.events import StatusUpdate
 from messaging.identities import People
 from messaging.incoming import Incoming
+from messaging.notices import Change
 from workspaces import bulk, keys
 from workspaces.envelope import Cipher, associated_data
 
@@ -40,17 +42,21 @@ WHERE m.id = r.id AND NOT EXISTS (
     SELECT FROM messages o WHERE o.workspace_id = m.workspace_id
       AND o.platform_message_id = r.platform_message_id
 )
-RETURNING m.workspace_id, m.platform_message_id
+RETURNING m.id, m.tenant_id, m.workspace_id, m.status, m.platform_message_id
 """
 EXPECTED = frozenset({"sending", "unknown"})
 
 
-def settle(
-    reports: Iterable[tuple[Incoming, StatusUpdate]], people: People
-) -> list[tuple[UUID, str]]:
-    """Attach reports to messages that have no platform id yet, in the caller's transaction.
+class Settled(NamedTuple):
+    """A message that the platform has, as it turned out, and the digest of its id there."""
 
-    Returns workspace and platform id (digest) of each message that got one.
+    change: Change
+    platform_message_id: str
+
+
+def settle(reports: Iterable[tuple[Incoming, StatusUpdate]], people: People) -> list[Settled]:
+    """Attach reports to messages that have no platform id yet, in the caller's transaction; return
+    those that got one. Whoever calls carries them on from there, and emits the events.
     """
     reported: dict[UUID, tuple[Incoming, str]] = {}
     for incoming, event in reports:
@@ -70,7 +76,7 @@ def settle(
     if surprising:
         extra = {"messages": len(surprising), "first": surprising[0]}
         logger.error("whatsapp message was sent that should not have been", extra=extra)
-    return [(row[0], row[1]) for row in bulk.run(ATTACH, ATTACH_COLUMNS, rows)]
+    return [Settled(Change(*row[:4]), row[4]) for row in bulk.run(ATTACH, ATTACH_COLUMNS, rows)]
 
 
 def seal_id(cipher: Cipher, tenant_id: UUID, message_id: UUID, wamid: str) -> bytes:

@@ -23,7 +23,7 @@ TEMPLATES = {"button_values", "definitions", "events", "header_values", "paramet
 TEMPLATES |= {"draft_parts", "drafts", "rendering", "validation"}
 SENDING = {"content", "faults", "interactive", "limits", "refusals", "requests", "timing"}
 WORDS = {"messaging.events", "messaging.statuses", "workspaces.masking", "workspaces.numbering"}
-WORDS |= {"workspaces.channel_errors", "workspaces.channel_facts"}
+WORDS |= {"messaging.states", "workspaces.channel_errors", "workspaces.channel_facts"}
 WORDS |= {f"templates_wa.{n}" for n in TEMPLATES} | {f"messaging.sending.{n}" for n in SENDING}
 
 

@@ -31,8 +31,8 @@ EVENT_TYPES: Mapping[str, EventType] = {
         },
     ),
     "message.status": EventType(
-        "A message of the business moved on: accepted, sent, delivered, read, played, failed, "
-        "unknown, cancelled.",
+        "A message of the business moved on: accepted, held, sent, delivered, read, played, "
+        "failed, unknown, cancelled.",
         {**MESSAGE, "status": "the new status", "error_codes": "Meta's codes, where it failed"},
     ),
     "template.updated": EventType(

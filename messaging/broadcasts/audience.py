@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from django.db.models import Max
 
 from messaging.broadcasts import csvfile
 from messaging.broadcasts.locking import locked
+from messaging.broadcasts.moving import move
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.broadcasts.rows import Row, RowProblem
 from messaging.broadcasts.sealing import Addressee, Sealer
@@ -164,11 +166,15 @@ def _store(
     if report.problem_count and not skip_invalid:
         raise UnusableRows(report)
     report.total = present + report.added
-    # A refused list that changed is a new one; what was found in the old one is past.
-    Broadcast.objects.filter(pk=broadcast.pk).update(
-        state=BroadcastState.DRAFT, reason="", checked_to=0
-    )
+    _begin_anew(broadcast)
     return report
+
+
+def _begin_anew(broadcast: Broadcast) -> None:
+    """A refused list that changed is a new one; what was found in the old one is past."""
+    broadcast.checked_to = 0
+    if broadcast.state == BroadcastState.REFUSED:
+        move(broadcast, BroadcastState.DRAFT, now=datetime.now(UTC))
 
 
 def _good(rows: Iterable[Row | RowProblem], report: Report) -> Iterator[Row]:

@@ -12,7 +12,9 @@ from typing import Any
 
 from django.db import connection
 
+from messaging import notices
 from messaging.models import Broadcast
+from messaging.notices import Change
 
 # Both counts go by indexes of what is owed, or leased, now: small whatever the broadcast's size.
 IN_HAND = """
@@ -33,14 +35,11 @@ WHERE broadcast_id = %(broadcast)s AND next_attempt_at IS NULL AND status = 'que
 WITHDRAW = """
 UPDATE messages SET status = 'cancelled', next_attempt_at = NULL, sealed_request = NULL,
     delivery = delivery || jsonb_build_object('cancelled_at', %(at)s::text)
-WHERE broadcast_id = %(broadcast)s AND status = 'queued'
+WHERE broadcast_id = %(broadcast)s AND status = 'queued' {only}
+RETURNING id, tenant_id, workspace_id
 """
-WITHDRAW_OWED = (
-    WITHDRAW
-    + """
-  AND workspace_id = %(workspace)s AND next_attempt_at IS NOT NULL
-"""
-)
+EVERYTHING = WITHDRAW.format(only="")
+OWED = WITHDRAW.format(only="AND workspace_id = %(workspace)s AND next_attempt_at IS NOT NULL")
 
 
 def in_hand(broadcast: Broadcast) -> int:
@@ -62,12 +61,20 @@ def let_go(broadcast: Broadcast, *, now: datetime) -> int:
 
 def withdraw(broadcast: Broadcast, *, now: datetime) -> int:
     """Cancel everything that waits, held or not; return how many."""
-    return _run(WITHDRAW, {**_ids(broadcast), "at": now.isoformat()})
+    return _withdraw(EVERYTHING, broadcast, now)
 
 
 def withdraw_owed(broadcast: Broadcast, *, now: datetime) -> int:
     """Cancel what came back to be tried again after :func:`withdraw`; return how many."""
-    return _run(WITHDRAW_OWED, {**_ids(broadcast), "at": now.isoformat()})
+    return _withdraw(OWED, broadcast, now)
+
+
+def _withdraw(statement: str, broadcast: Broadcast, now: datetime) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {**_ids(broadcast), "at": now.isoformat()})
+        changes = [Change(one, t, w, "cancelled") for one, t, w in cursor.fetchall()]
+    notices.changed(changes, now=now)
+    return len(changes)
 
 
 def _ids(broadcast: Broadcast) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from django.db import transaction
 
-from messaging.delivery import writing
+from messaging import notices
+from messaging.notices import Change
 from workspaces import bulk
 
 logger = logging.getLogger("sigma.whatsapp.sending")
@@ -30,7 +31,7 @@ def expire(*, now: datetime) -> int:
     with transaction.atomic(), bulk.cursor() as cursor:
         cursor.execute(EXPIRE, {"now": now.isoformat(), "batch": BATCH})
         rows = cursor.fetchall()
-        writing.tell([(*row, "unknown", []) for row in rows], now=now)
+        notices.changed([Change(one, t, w, "unknown") for one, t, w in rows], now=now)
     if rows:
         logger.warning("whatsapp sends without an outcome", extra={"messages": len(rows)})
     return len(rows)

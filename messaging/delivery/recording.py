@@ -6,17 +6,18 @@ webhook may have been faster: then the message is settled already, and never goe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
 
-from messaging import receipts
+from messaging import notices, receipts
 from messaging.delivery import consequences, writing
 from messaging.delivery.attempts import Attempt, Fate, GivenBack, Result, facts_of, fate_of
+from messaging.notices import Change
 from messaging.receipts import MessageKey
 from messaging.settling import seal_id
 from workspaces import bulk, identity, keys
@@ -46,7 +47,7 @@ UPDATE messages m SET status = mine.status, sealed_request = NULL, lease_until =
           AND o.platform_message_id = mine.platform_message_id
     ) THEN NULL ELSE mine.platform_message_id END
 FROM mine WHERE m.id = mine.id
-RETURNING m.id, m.workspace_id, m.platform_message_id
+RETURNING m.id, m.tenant_id, m.workspace_id, m.status, m.platform_message_id
 """
 MOVE_COLUMNS = (
     "id uuid", "attempt int2", "status text", "facts jsonb", "next_attempt_at timestamptz",
@@ -89,15 +90,19 @@ def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> Non
         for o in outcomes
     ]
     with transaction.atomic():
-        _accept(fates)
+        accepted = _accept(fates)
         back = [o.attempt for o, _ in fates if isinstance(o.result, GivenBack)]
         writing.release([(one.message_id, one.number) for one in back], now=now)
         moved = _move(fates, now)
-        _tell(moved, now)
+        taken = [Change(*row[:4]) for row in accepted]
+        notices.changed([*taken, *_changes(moved)], now=now)
+        # A receipt that did not name the message may have been faster than the answer.
+        receipts.catch_up([MessageKey(row[2], row[4]) for row in accepted if row[4]])
         consequences.follow([(outcome.attempt, fate) for outcome, fate in moved], now=now)
 
 
-def _accept(fates: Sequence[Ended]) -> None:
+def _accept(fates: Sequence[Ended]) -> list[tuple[Any, ...]]:
+    """Write down what the platform took; return the rows of those it was news of."""
     rows = []
     for outcome, fate in fates:
         if isinstance(outcome.result, Accepted):
@@ -107,8 +112,7 @@ def _accept(fates: Sequence[Ended]) -> None:
                 attempt.message_id, attempt.number, fate.status, outcome.at.isoformat(), digest,
                 sealed, day,
             ))  # fmt: skip
-    accepted = bulk.run(ACCEPT, ACCEPT_COLUMNS, rows)
-    receipts.catch_up([MessageKey(one, digest) for _, one, digest in accepted if digest])
+    return bulk.run(ACCEPT, ACCEPT_COLUMNS, rows)
 
 
 def _identify(attempt: Attempt, wamid: str, day: date) -> tuple[str | None, bytes | None]:
@@ -149,12 +153,10 @@ def _again_at(fate: Fate, now: datetime) -> datetime | None:
     return now + timedelta(seconds=fate.wait) if fate.status == "queued" else None
 
 
-def _tell(moved: Iterable[Ended], now: datetime) -> None:
-    changes = []
+def _changes(moved: Iterable[Ended]) -> Iterator[Change]:
     for (attempt, _, _), fate in moved:
         if fate.status != "queued":
             codes = [fate.error.code] if fate.error else []
-            changes.append(
-                (attempt.message_id, attempt.tenant_id, attempt.workspace_id, fate.status, codes)
+            yield Change(
+                attempt.message_id, attempt.tenant_id, attempt.workspace_id, fate.status, codes
             )
-    writing.tell(changes, now=now)

@@ -10,7 +10,9 @@ from uuid import UUID
 
 from msgspec import json
 
-from workspaces import bulk, outbox
+from messaging import notices
+from messaging.notices import Change
+from workspaces import bulk
 
 # By the database's clock, which all workers share; or by one's own, where that is ahead: else one
 # would find it due again at once. A message that is reserved is still queued: if its sender dies
@@ -92,25 +94,9 @@ def fail(rows: Sequence[Failure], *, now: datetime) -> None:
         for message_id, _, _, error in rows
     ]
     bulk.run(FAIL, ("id uuid", "facts jsonb"), facts)
-    tell([(m, t, w, "failed", [error.get("code")]) for m, t, w, error in rows], now=now)
-
-
-def tell(
-    changes: Iterable[tuple[UUID, UUID, UUID, str, Sequence[object]]], *, now: datetime
-) -> None:
-    """Tell the tenants' apps of new states: message, tenant, workspace, status, error codes."""
-    outbox.emit([
-        outbox.Event(
-            tenant_id,
-            "message.status",
-            {
-                "message_id": str(message_id), "workspace_id": str(workspace_id),
-                "status": status, "error_codes": list(codes),
-            },
-            now,
-        )
-        for message_id, tenant_id, workspace_id, status, codes in changes
-    ])  # fmt: skip
+    notices.changed(
+        [Change(m, t, w, "failed", [error.get("code")]) for m, t, w, error in rows], now=now
+    )
 
 
 def encoded(value: object) -> str:

@@ -9,15 +9,16 @@ from uuid import UUID
 from django.db import connection
 from msgspec import json
 
+from messaging import notices
 from messaging.events import Direction, Source
+from messaging.notices import Change
 from messaging.sending.answers import Answers
 from messaging.sending.content import concealed, envelope
 from messaging.sending.drafts import Draft
 from messaging.sending.places import Place
-from workspaces import bulk, keys, outbox
+from workspaces import bulk, keys
 from workspaces.envelope import Cipher, associated_data
 from workspaces.ids import uuid7
-from workspaces.outbox import Event
 
 QUEUED, CANCELLED = "queued", "cancelled"
 SEALED_REQUEST = "messages.sealed_request"
@@ -105,8 +106,7 @@ def cancel(*, tenant_id: UUID, message_id: UUID, now: datetime) -> bool:
         row = cursor.fetchone()
     if row is None:
         return False
-    data = {"message_id": str(message_id), "workspace_id": str(row[0]), "status": CANCELLED}
-    outbox.emit([Event(tenant_id, "message.status", data, now)])
+    notices.changed([Change(message_id, tenant_id, row[0], CANCELLED)], now=now)
     return True
 
 

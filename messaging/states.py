@@ -1,0 +1,68 @@
+"""The states of a message of the business, and what may follow what: the one table. Pure.
+
+Receipts may skip states (``accepted`` to ``read``) and a report of the platform about a message is
+proof that it was sent, whatever we thought of it: hence ``accepted`` after everything else of ours.
+A message that was echoed or imported begins without a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
+
+
+class State(StrEnum):
+    """Where a message of the business is; the names are those of the API."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    ACCEPTED = "accepted"
+    HELD = "held"
+    UNKNOWN = "unknown"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    READ = "read"
+    PLAYED = "played"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Edge(NamedTuple):
+    """One step of a message's life; ``before`` is ``None`` for a message we did not send."""
+
+    before: State | None
+    after: State
+
+
+_S = State
+# Meta's own words, in the order in which a message goes through them.
+_REPORTED = (_S.SENT, _S.DELIVERED, _S.READ, _S.PLAYED)
+_ARRIVING = frozenset({*_REPORTED, _S.FAILED})
+
+NEXT: Mapping[State | None, frozenset[State]] = MappingProxyType(
+    {
+        None: frozenset({_S.ACCEPTED, *_ARRIVING}),
+        _S.QUEUED: frozenset({_S.SENDING, _S.FAILED, _S.CANCELLED, _S.ACCEPTED}),
+        _S.SENDING: frozenset({_S.ACCEPTED, _S.HELD, _S.QUEUED, _S.FAILED, _S.UNKNOWN}),
+        _S.ACCEPTED: _ARRIVING,
+        _S.HELD: frozenset({_S.ACCEPTED, *_ARRIVING}),
+        _S.UNKNOWN: frozenset({_S.ACCEPTED, _S.HELD}),
+        _S.SENT: frozenset({_S.DELIVERED, _S.READ, _S.PLAYED, _S.FAILED}),
+        _S.DELIVERED: frozenset({_S.READ, _S.PLAYED}),
+        _S.READ: frozenset({_S.PLAYED}),
+        _S.PLAYED: frozenset(),
+        _S.FAILED: frozenset({_S.ACCEPTED}),
+        _S.CANCELLED: frozenset({_S.ACCEPTED}),
+    }
+)
+# The caller was told of ``queued`` when it was accepted, and neither this nor ``sending`` is news:
+# a message may go to and fro between them while it is tried.
+WITHOUT_EVENT = frozenset({_S.QUEUED, _S.SENDING})
+EDGES = tuple(Edge(before, after) for before in NEXT for after in State if after in NEXT[before])
+
+
+def has_event(edge: Edge) -> bool:
+    """Whether the event ``message.status`` is emitted for a step."""
+    return edge.after not in WITHOUT_EVENT

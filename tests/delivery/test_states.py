@@ -1,0 +1,304 @@
+"""Every step of a message's life is told once, by the transaction that makes it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from connectors.simulator.meta.seeds import business
+from connectors.simulator.meta.server import RunningSimulator
+from connectors.webhooks.processing import process_batch
+from messaging.broadcasts import lifecycle, retention, tending
+from messaging.delivery import leases, writing
+from messaging.delivery.claims import Claims
+from messaging.delivery.recording import Outcome, record
+from messaging.models import Message
+from messaging.states import EDGES, NEXT, Edge, State, has_event
+from tests.broadcasts.conftest import draft, fill, people, start
+from tests.conftest import Cast
+from tests.outgoing.test_outbox import subscribe
+from tests.sending.conftest import hear, template
+from tests.sending.test_rest import ask, text_to
+from tests.webhooks.deliveries import callback, deliver, status
+from workspaces.channel_facts import Accepted
+from workspaces.models import OutgoingEvent
+
+ROOT = Path(__file__).resolve().parents[2]
+AT = 1_790_000_000
+WAMID = "wamid.HBgLMTU1NTAxMjM0NTYVAgARGBI5QTNDQTVCM0Q0Q0Q2RTY3RTcA"
+
+
+@pytest.fixture(autouse=True)
+def platform(acme: Cast, settings) -> Iterator[RunningSimulator]:
+    """A Meta with acme's number, between whom and us nothing is replaced."""
+    settings.SIGMA_CHANNELS = {"CLOUD_API": "connectors.cloud_api.channel.CloudApiChannel"}
+    world = business(
+        app_secret=acme.app_secret, access_token="EAAG-acme", waba_id=acme.workspace.waba_id,
+        phone_number_id=acme.workspace.external_id,
+    )  # fmt: skip
+    with RunningSimulator(world) as meta:
+        settings.SIGMA_GRAPH_URL = meta.url
+        meta.control.options(window="off")
+        yield meta
+
+
+@dataclass
+class Life:
+    """A message of acme's, and what may happen to it."""
+
+    cast: Cast
+    now: datetime
+    meta: RunningSimulator
+    run: Callable[[], int]
+    message: Message | None = None
+
+    def begin(self) -> None:
+        """Accept a message at the door."""
+        hear(self.cast, self.now)
+        code, answer = ask(self.cast, body=text_to(self.cast))
+        assert code == 201
+        self.message = Message.objects.get(pk=answer["message_id"])
+
+    def echo(self) -> None:
+        """Hear of a message that the business wrote on its phone."""
+        said = {
+            "from": "15550100001", "to": "15550123456", "id": WAMID, "timestamp": str(AT),
+            "type": "text", "text": {"body": "Hello"},
+        }  # fmt: skip
+        number = self.cast.workspace.external_id
+        body = callback(number, field="smb_message_echoes", message_echoes=[said])
+        deliver(self.cast.tenant.id, body)
+        process_batch(10)
+        self.message = Message.objects.get(source="ECHO")
+
+    def report(self, word: str) -> None:
+        """Hear of it from Meta."""
+        sent = self.meta.control.processed(str(self.message.pk))
+        wamid = sent[0]["wamid"] if sent else WAMID
+        said = status(wamid, word, AT, biz_opaque_callback_data=str(self.message.pk))
+        if word == "failed":
+            said["errors"] = [{"code": 131026, "title": "Message undeliverable"}]
+        deliver(self.cast.tenant.id, callback(self.cast.workspace.external_id, statuses=[said]))
+        process_batch(10)
+
+    def answered(self, preset: str | None = None, **rule: object) -> None:
+        """Have it sent, and answered so."""
+        if preset:
+            self.meta.control.rule(preset, **rule)
+        assert self.run() == 1
+
+    def marked(self) -> None:
+        """Have it claimed and marked by a sender that dies."""
+        due = self.now + timedelta(minutes=1)
+        (claimed,) = Claims(chance=Random(1)).claim(9, {}, most=9, now=due)
+        attempt = claimed.attempt
+        writing.mark([(attempt.message_id, attempt.number)], seconds=-1)
+        self.attempt = attempt
+
+    def expired(self) -> None:
+        """Claim it too late."""
+        Message.objects.filter(pk=self.message.pk).update(expires_at=self.now)
+        self.run()
+
+    def cancelled(self) -> None:
+        """Take it back at the door."""
+        assert ask(self.cast, f"/api/v1/messages/{self.message.pk}/cancel")[0] == 200
+
+    def answered_late(self) -> None:
+        """Hear Meta's answer after its sender was given up."""
+        answer = Accepted(WAMID, state="held_for_quality_assessment")
+        record([Outcome(self.attempt, answer, self.now)], now=self.now, chance=Random(1))
+
+    def lost(self) -> None:
+        """Give up on its sender."""
+        self.marked()
+        leases.expire(now=self.now)
+
+    @property
+    def told(self) -> list[str]:
+        """What acme's app hears of it."""
+        events = OutgoingEvent.objects.filter(type="message.status").order_by("id")
+        assert {event.tenant_id for event in events} <= {self.cast.tenant.id}
+        mine = [event.data for event in events if event.data["message_id"] == str(self.message.pk)]
+        return [data["status"] for data in mine]
+
+
+S = State
+Step = Callable[[Life], object]
+REACH: dict[State | None, tuple[Step, ...]] = {
+    None: (Life.echo,),
+    S.QUEUED: (Life.begin,),
+    S.SENDING: (Life.begin,),  # and on at once: nobody sees a message that is being sent
+    S.ACCEPTED: (Life.begin, Life.answered),
+    S.HELD: (Life.begin, lambda life: life.answered("held")),
+    S.UNKNOWN: (Life.begin, Life.lost),
+    S.FAILED: (Life.begin, lambda life: life.answered("error", code=131026)),
+    S.CANCELLED: (Life.begin, Life.cancelled),
+    **{
+        word: (Life.begin, Life.answered, lambda life, word=word: life.report(word))
+        for word in (S.SENT, S.DELIVERED, S.READ, S.PLAYED)
+    },
+}
+GO: dict[Edge, Step] = {
+    Edge(S.QUEUED, S.SENDING): Life.marked,
+    Edge(S.QUEUED, S.FAILED): Life.expired,
+    Edge(S.QUEUED, S.CANCELLED): Life.cancelled,
+    Edge(S.SENDING, S.ACCEPTED): Life.answered,
+    Edge(S.SENDING, S.HELD): lambda life: life.answered("held"),
+    Edge(S.SENDING, S.QUEUED): lambda life: life.answered("error", code=131016),
+    Edge(S.SENDING, S.FAILED): lambda life: life.answered("error", code=131026),
+    Edge(S.SENDING, S.UNKNOWN): lambda life: life.answered("close_after"),
+    Edge(S.UNKNOWN, S.HELD): Life.answered_late,
+    # A word that we do not know says that it was sent, and no more.
+    **{
+        Edge(state, S.ACCEPTED): lambda life: life.report("deleted")
+        for state in (S.QUEUED, S.UNKNOWN, S.FAILED, S.CANCELLED)
+    },
+}
+
+
+@pytest.mark.parametrize("edge", EDGES, ids=lambda edge: f"{edge.before or 'nothing'}-{edge.after}")
+def test_it_tells_of_every_step_once(
+    acme: Cast, globex: Cast, now: datetime, platform: RunningSimulator, deliver, edge: Edge
+) -> None:
+    for cast in (acme, globex):
+        subscribe(cast, "message.status")
+    life = Life(acme, now, platform, deliver)
+    for step in REACH[edge.before]:
+        step(life)
+    before = life.told
+    GO.get(edge, lambda life: life.report(edge.after))(life)
+    life.message.refresh_from_db()
+
+    assert life.message.status == edge.after
+    assert life.told == [*before, *([edge.after] if has_event(edge) else [])]
+
+
+def test_it_tells_of_what_a_dead_sender_leaves_once(
+    acme: Cast, now: datetime, platform: RunningSimulator, deliver
+) -> None:
+    subscribe(acme)
+    life = Life(acme, now, platform, deliver)
+    life.begin()
+    life.lost()
+    leases.expire(now=now)
+
+    assert life.told == ["unknown"]
+
+
+@pytest.mark.parametrize("word", ["sent", "read", "failed"])
+def test_it_tells_of_both_steps_where_a_report_settles_a_message(
+    acme: Cast, now: datetime, platform: RunningSimulator, deliver, word: str
+) -> None:
+    subscribe(acme)
+    life = Life(acme, now, platform, deliver)
+    life.begin()
+    life.lost()
+    life.report(word)
+    life.report(word)
+
+    assert sorted(life.told) == sorted(["unknown", "accepted", word])
+
+
+@pytest.mark.parametrize("end", ["cancel", "withdraw", "retention"])
+def test_it_tells_of_everything_that_is_taken_back_at_once(
+    acme: Cast, globex: Cast, now: datetime, end: str
+) -> None:
+    for cast in (acme, globex):
+        subscribe(cast, "message.status", "broadcast.updated")
+    template(acme)
+    broadcast = start(draft(acme, people(3)), now)
+    ids = {str(message.pk) for message in Message.objects.filter(broadcast_id=broadcast.id)}
+    assert len(ids) == 3
+    if end == "cancel":
+        lifecycle.cancel(tenant_id=acme.tenant.id, broadcast_id=broadcast.id, now=now)
+    elif end == "withdraw":
+        for number in range(3):
+            said = {"from": f"99955500000{number}", "id": f"wamid.{number}", "type": "text",
+                    "timestamp": str(int(now.timestamp())), "text": {"body": "STOP"}}  # fmt: skip
+            deliver(acme.tenant.id, callback(acme.workspace.external_id, messages=[said]))
+        process_batch(10)
+    else:
+        retention.purge(now=now + timedelta(days=60))
+    tending.tend(clock=lambda: now)
+
+    told = list(OutgoingEvent.objects.filter(type="message.status"))
+    assert sorted(event.data["message_id"] for event in told) == sorted(ids)
+    assert {(event.tenant_id, event.data["status"]) for event in told} == {
+        (acme.tenant.id, "cancelled")
+    }
+
+
+def test_it_tells_when_a_refused_broadcast_is_a_draft_again(acme: Cast, now: datetime) -> None:
+    subscribe(acme, "broadcast.updated")
+    template(acme)
+    wrong = b"phone,1,2\n+999555000000,Ana,Bea\n"
+    broadcast = start(draft(acme, wrong), now)
+    assert broadcast.state == "REFUSED"
+    fill(broadcast, people(1))
+
+    states = [event.data["state"] for event in OutgoingEvent.objects.order_by("id")]
+    assert states == ["CHECKING", "REFUSED", "DRAFT"]
+
+
+# Who writes messages.status, by statement. Whoever is added needs an edge in the table, an event,
+# and a step above.
+WRITERS = {
+    "messaging/inbound.py:INSERT", "messaging/sending/rows.py:INSERT",
+    "messaging/sending/rows.py:CANCEL", "messaging/delivery/writing.py:MARK",
+    "messaging/delivery/writing.py:RELEASE", "messaging/delivery/writing.py:FAIL",
+    "messaging/delivery/recording.py:ACCEPT", "messaging/delivery/recording.py:MOVE",
+    "messaging/delivery/leases.py:EXPIRE", "messaging/settling.py:ATTACH",
+    "messaging/receipts.py:ADVANCE", "messaging/withdrawing.py:WITHDRAW",
+    "messaging/broadcasts/waiting.py:WITHDRAW",
+}  # fmt: skip
+WRITES = re.compile(
+    r"INSERT INTO messages\b|UPDATE messages\b.*?\bSET\b(?:(?!\b(?:WHERE|FROM)\b).)*?\bstatus = ",
+    re.S,
+)
+
+
+def statements() -> Iterator[tuple[str, str]]:
+    """Yield every text of the product that is given a name, with its place."""
+    for layer in ("workspaces", "templates_wa", "messaging", "connectors", "sigma"):
+        for path in (ROOT / layer).rglob("*.py"):
+            if "migrations" in path.parts:
+                continue
+            place = path.relative_to(ROOT)
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                    texts = [
+                        part.value for part in ast.walk(node.value)
+                        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+                    ]  # fmt: skip
+                    yield f"{place}:{node.targets[0].id}", " ".join(texts)
+
+
+def test_nobody_else_writes_the_status_of_a_message() -> None:
+    found = {place for place, text in statements() if WRITES.search(text)}
+    models = re.compile(r"Message\.objects[^\n]*\.(update|create|bulk_create|bulk_update)\(")
+    through_models = [
+        str(path.relative_to(ROOT))
+        for layer in ("workspaces", "templates_wa", "messaging", "connectors", "sigma")
+        for path in (ROOT / layer).rglob("*.py")
+        if models.search(path.read_text(encoding="utf-8"))
+    ]
+
+    assert (found, through_models) == (WRITERS, [])
+
+
+def test_the_table_is_that_of_the_document() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \|[^|]*\|([^|]*)\|$",
+        (ROOT / "docs/delivering.md").read_text(encoding="utf-8"), re.M,
+    )  # fmt: skip
+    said = {state: set(re.findall(r"`(\w+)`", after)) for state, after in rows}
+
+    assert said == {str(state): set(after) for state, after in NEXT.items() if state is not None}
