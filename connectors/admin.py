@@ -18,7 +18,7 @@ from connectors.models import (
     WebhookUnhandled,
 )
 from connectors.outgoing.admin import DeliveryAdmin, SubscriptionAdmin
-from connectors.webhooks.replay import replay
+from connectors.webhooks.replay import Replayed, run
 from workspaces import staff
 from workspaces.admin.base import ReadOnlyAdmin
 from workspaces.admin.filters import ReceivedFilter, TenantFilter
@@ -88,14 +88,20 @@ class DeadAdmin(ReadOnlyAdmin):
         if not staff.is_superuser(request.user):
             mine = self.belonging_to(mine, staff.tenants_managed_by(request.user))
         ids = list(mine.order_by("pk").values_list("pk", flat=True)[: MOST_REPLAYED + 1])
-        stored = replay(ids[:MOST_REPLAYED])
-        level = messages.SUCCESS if stored == len(ids) else messages.WARNING
-        self.message_user(request, _said(stored, len(ids)), level)
+        result = run(ids[:MOST_REPLAYED])
+        level = messages.SUCCESS if result.processed == len(ids) else messages.WARNING
+        self.message_user(request, _said(result, len(ids)), level)
 
 
-def _said(stored: int, asked: int) -> str:
+def _said(result: Replayed, asked: int) -> str:
+    stored = result.processed
+    if result.stopped:
+        return f"{stored} updates were processed; then all failed alike ({result.stopped})."
     if asked > MOST_REPLAYED:
-        return f"{stored} of the first {MOST_REPLAYED} updates were processed; repeat for the rest."
+        return (
+            f"{stored} of the first {MOST_REPLAYED} updates were processed; repeat for the rest, "
+            "or use manage.py replay."
+        )
     return f"{stored} of {asked} open updates were processed; the others kept their reason."
 
 

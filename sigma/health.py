@@ -1,4 +1,4 @@
-"""Whether this web process can do its work."""
+"""Whether this web process can do its work, and whether the others do theirs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ from django.http import HttpRequest, JsonResponse
 from redis import Redis
 from redis.exceptions import RedisError
 
+from workspaces import brake
+
 
 def healthz(request: HttpRequest) -> JsonResponse:
     """Answer 200 while the database answers, 503 otherwise.
 
-    The broker is reported but does not decide: without it callbacks are still accepted.
+    All else is reported and makes the status ``degraded``, but does not decide: callbacks are still
+    accepted.
     """
-    checks = {"database": _database(), "broker": _broker()}
+    checks: dict[str, object] = {"database": _database(), "broker": _broker()}
     healthy = checks["database"] == "ok"
-    body = {"status": "healthy" if healthy else "unhealthy", **checks}
+    if healthy and (stopped := _stopped()):
+        checks["stopped"] = stopped
+    status = "degraded" if "stopped" in checks else "healthy"
+    body = {"status": status if healthy else "unhealthy", **checks}
     return JsonResponse(body, status=200 if healthy else 503)
 
 
@@ -27,6 +33,14 @@ def _database() -> str:
     except DatabaseError:
         return "away"
     return "ok"
+
+
+def _stopped() -> dict[str, str]:
+    """Return the lines of work that are stopped, with the error's class."""
+    try:
+        return brake.stopped_lines()
+    except DatabaseError as error:  # a schema older than this process
+        return {"health": brake.name_of(error)}
 
 
 def _broker() -> str:

@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from django.db.backends.postgresql.operations import DatabaseOperations
 
-from connectors.webhooks import doorbell
+from connectors.webhooks import doorbell, processing
 from tests import emptying
 from workspaces import keys, provisioning, secrets
 from workspaces.models import SecretKind, Tenant, Workspace
@@ -64,6 +64,7 @@ def globex(db: None) -> Cast:
 def _forget_keys() -> None:
     """No test finds keys of another's tenants in memory, nor its drain in the broker."""
     keys.forget()
+    processing.BRAKE.forget()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -61,10 +61,10 @@ class Bell:
             return False
         return True
 
-    def stay(self, slot: int = 0) -> None:
+    def stay(self, slot: int = 0, *, seconds: float = KEY_SECONDS) -> None:
         """Renew the key of a task that goes on; without a key another may come beside it."""
         with suppress(RedisError):
-            broker().set(self.key(slot), "1", ex=KEY_SECONDS)
+            broker().set(self.key(slot), "1", px=max(1, int(seconds * 1000)))
 
     def release(self, slot: int = 0) -> None:
         """Remove the key of a task that is about to leave; otherwise it expires by itself."""

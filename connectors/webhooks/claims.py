@@ -40,7 +40,7 @@ ORDER BY taken.delivery_id
 # Callbacks line up by the bytes before them in their own tenant's queue, so that bytes too are
 # shared fairly; the batch ends where it is full, but never before its first callback.
 # Locked rows keep their place (ctid), which spares a search in an index full of dead entries.
-CLAIM = f"""
+_CLAIM = f"""
 WITH RECURSIVE turn AS (
     (SELECT tenant_id FROM webhook_pending ORDER BY tenant_id LIMIT 1)
     UNION ALL
@@ -55,7 +55,7 @@ WITH RECURSIVE turn AS (
         SELECT p.ctid, p.delivery_id, p.size FROM webhook_pending p
         WHERE p.tenant_id = waiting.tenant_id
           AND (p.tried_at IS NULL OR p.tried_at < clock_timestamp() - {HELD})
-        ORDER BY p.delivery_id
+        ORDER BY {{order}}
         LIMIT (SELECT greatest(1, %(limit)s / greatest(1, count(*))) FROM waiting)
         FOR UPDATE SKIP LOCKED
     ) mine
@@ -74,6 +74,9 @@ WITH RECURSIVE turn AS (
     RETURNING p.delivery_id, p.received_at, p.tenant_id, p.attempts
 )
 {OPENED}"""  # noqa: S608 - words of ours
+CLAIM = _CLAIM.format(order="p.delivery_id")
+# What is tried while nothing passes: the oldest alone would be the same ones again and again.
+TRY = _CLAIM.format(order="random()")
 TAKE = f"""
 WITH taken AS (
     DELETE FROM webhook_pending p WHERE p.delivery_id = ANY (ARRAY(
@@ -91,6 +94,15 @@ WHERE delivery_id = ANY (ARRAY(
     FOR UPDATE SKIP LOCKED
 )) RETURNING delivery_id
 """  # noqa: S608 - words of ours
+# The attempt did not end its process.
+TAKE_BACK = """
+UPDATE webhook_pending SET attempts = greatest(attempts - 1, 0) WHERE delivery_id = ANY (%(ids)s)
+"""
+# Nobody tries these until then, whoever is waiting behind them.
+PUT_OFF = """
+UPDATE webhook_pending SET tried_at = clock_timestamp() + make_interval(secs => %(seconds)s)
+WHERE delivery_id = ANY (%(ids)s)
+"""
 
 # To compile this batch's statements would cost more than to run them.
 NO_JIT = "SELECT set_config('jit', 'off', true)"
@@ -110,12 +122,13 @@ class Claimed:
     body: bytes | None
 
 
-def claim(limit: int) -> list[Claimed]:
-    """Claim up to about ``limit`` callbacks inside the caller's transaction.
+def claim(limit: int, *, at_random: bool = False) -> list[Claimed]:
+    """Claim up to about ``limit`` callbacks inside the caller's transaction, the oldest of each
+    tenant, or some at random.
 
     What is owed to a tenant that is being erased is forgotten: its keys are gone.
     """
-    return _claimed(CLAIM, {"limit": limit, "bytes": MOST_BYTES})
+    return _claimed(TRY if at_random else CLAIM, {"limit": limit, "bytes": MOST_BYTES})
 
 
 def take(ids: Sequence[int]) -> list[Claimed]:
@@ -132,6 +145,18 @@ def note_attempt(ids: Sequence[int]) -> list[int]:
     with bulk.cursor() as cursor:
         cursor.execute(NOTE, {"ids": list(ids)})
         return sorted(row[0] for row in cursor.fetchall())
+
+
+def take_back_attempt(ids: Sequence[int]) -> None:
+    """Take a noted attempt back: it failed, and its process lives."""
+    with bulk.cursor() as cursor:
+        cursor.execute(TAKE_BACK, {"ids": list(ids)})
+
+
+def put_off(ids: Sequence[int], *, seconds: float) -> None:
+    """Let callbacks wait, so that others are processed meanwhile."""
+    with bulk.cursor() as cursor:
+        cursor.execute(PUT_OFF, {"ids": list(ids), "seconds": seconds})
 
 
 def some_are_old(claimed: Iterable[Claimed]) -> bool:

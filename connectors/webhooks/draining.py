@@ -12,7 +12,8 @@ from django.db import InterfaceError, OperationalError, connection
 
 from connectors.models import WebhookPending
 from connectors.webhooks import doorbell
-from connectors.webhooks.processing import process_batch
+from connectors.webhooks.processing import BRAKE, process_batch
+from workspaces.brake import Stopped
 
 logger = logging.getLogger("sigma.whatsapp.processing")
 
@@ -32,6 +33,9 @@ def drain(slot: int) -> int:
     """Process until nothing is owed or the turn is over; return how many callbacks that was."""
     total, started = 0, time.monotonic()
     idle_since = started
+    if BRAKE.pause:
+        doorbell.BELL.stay(slot, seconds=BRAKE.pause)
+        return 0
     while (now := time.monotonic()) - started < TURN_SECONDS:
         count = _attempt(slot)
         if count is None:
@@ -65,7 +69,7 @@ def _is_backlog(count: int) -> bool:
 
 
 def _attempt(slot: int) -> int | None:
-    """Process one batch and stay if there was one; ``None`` if the database is away."""
+    """Process one batch and stay if there was one; ``None`` if it cannot go on."""
     count = _look(slot)
     if count:
         doorbell.BELL.stay(slot)
@@ -75,11 +79,15 @@ def _attempt(slot: int) -> int | None:
 
 
 def _look(slot: int) -> int | None:
-    """Process one batch; ``None`` if the database is away: the work stays owed, the sweep comes
-    back.
+    """Process one batch; ``None`` if the database is away or everything fails alike: the work
+    stays owed, the sweep comes back.
     """
     try:
         return process_batch(settings.SIGMA_INGEST_BATCH)
+    except Stopped as stopped:
+        # The key stays until the next trial: nobody calls a drain before that.
+        doorbell.BELL.stay(slot, seconds=BRAKE.stop(stopped))
+        return None
     except (OperationalError, InterfaceError) as error:
         logger.warning("whatsapp batch put back", extra={"error": type(error).__name__})
         connection.close()

@@ -2,7 +2,8 @@
 
 All of it is one transaction with the deletion of the pointers: whatever is killed, and whenever, a
 callback is either still owed or wholly accounted for. Whatever fails, and even what ends the whole
-process, fails alone in the end and lets the others pass.
+process, fails alone in the end and lets the others pass; what fails through no fault of its own
+stays owed (``workspaces.brake``).
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, transaction
 
 from connectors.models import DeadKind
 from connectors.webhooks import claims, dead, ledger, raw
 from connectors.webhooks.claims import Claimed
 from connectors.webhooks.outcomes import Callback, Failure, Outcome
-from connectors.webhooks.updates import process
+from connectors.webhooks.updates import Item, process
 from workspaces import keys
-from workspaces.envelope import CannotOpen
+from workspaces.brake import LONGEST_PAUSE, TRIAL, Brake, Stopped, is_away
+from workspaces.envelope import CannotOpen, KeyDestroyed
 
 logger = logging.getLogger("sigma.whatsapp.processing")
 
+BRAKE = Brake("callbacks")
 # Attempts that may have ended their process: after so many a callback is tried alone, after so many
 # not any more.
 ALONE_AFTER = 2
@@ -36,12 +39,14 @@ def process_batch(limit: int) -> int:
     Raises:
         django.db.OperationalError, django.db.InterfaceError: the database is away or was busy; the
             batch stays owed.
+        workspaces.brake.Stopped: everything fails alike; the batch stays owed.
     """
     claimed: list[Claimed] = []
     careful = False
     try:
         with transaction.atomic():
-            claimed += claims.claim(limit)
+            most = min(limit, TRIAL) if BRAKE.is_on else limit
+            claimed += claims.claim(most, at_random=BRAKE.is_on)
             careful = claims.some_are_old(claimed)
             if careful:
                 transaction.set_rollback(True)  # to be tried again, with a note of it
@@ -50,13 +55,13 @@ def process_batch(limit: int) -> int:
     except Exception as error:
         _undone(error)
         if not claimed:
-            raise
-        _process_halves(claimed, error)
+            raise Stopped(error) from error
+        _process_again(claimed, after=error)
     else:
         if careful:
             _process_carefully(claimed)
         elif claimed:
-            _report(outcome)
+            _committed(outcome)
     return len(claimed)
 
 
@@ -69,37 +74,70 @@ def _process_carefully(claimed: Sequence[Claimed]) -> None:
             _bury(group[0], f"Gave up after {group[0].attempts} attempts that ended their process.")
         elif group:
             mine = set(claims.note_attempt([callback.delivery_id for callback in group]))
-            _process_again([callback for callback in group if callback.delivery_id in mine])
+            try:
+                _process_again([callback for callback in group if callback.delivery_id in mine])
+            except Exception:
+                with suppress(DatabaseError):
+                    claims.take_back_attempt(sorted(mine))
+                raise
 
 
-def _process_again(callbacks: Sequence[Claimed]) -> None:
-    """Process callbacks in a transaction of their own; in halves if they cannot be."""
+def _process_again(callbacks: Sequence[Claimed], *, after: Exception | None = None) -> None:
+    """Process callbacks in transactions of their own, as many together as can be."""
+    try:
+        if isinstance(after, Stopped):
+            raise after
+        failed = BRAKE.sift(callbacks, _process_together, step="process") if callbacks else []
+    except Stopped as stopped:
+        _process_without(stopped, callbacks)
+    else:
+        for callback, error in failed:
+            _bury(callback, f"Processing failed: {type(error).__name__}")
+
+
+def _process_together(callbacks: Sequence[Claimed]) -> None:
     try:
         with transaction.atomic():
-            claimed = claims.take([callback.delivery_id for callback in callbacks])
-            outcome = _account_for(claimed)
+            outcome = _account_for(claims.take([callback.delivery_id for callback in callbacks]))
     except Exception as error:
         _undone(error)
-        _process_halves(callbacks, error)
-    else:
-        _report(outcome)
+        raise
+    _committed(outcome)
 
 
-def _process_halves(callbacks: Sequence[Claimed], error: Exception) -> None:
-    if len(callbacks) == 1:
-        _bury(callbacks[0], f"Processing failed: {type(error).__name__}")
-        return
-    middle = len(callbacks) // 2
-    _process_again(callbacks[:middle])
-    _process_again(callbacks[middle:])
+def _process_without(stopped: Stopped, callbacks: Sequence[Claimed]) -> None:
+    """Let those wait that have to, for longer than the others take.
+
+    Raises:
+        workspaces.brake.Stopped: these are all of them.
+    """
+    waiting = {_delivery_of(item) for item in stopped.items}
+    rest = [callback for callback in callbacks if callback.delivery_id not in waiting]
+    if not waiting or not rest:
+        raise stopped
+    claims.put_off(sorted(waiting), seconds=LONGEST_PAUSE)
+    BRAKE.report(stopped)
+    _process_again(rest)
+
+
+def _delivery_of(item: Item | Callback | Claimed) -> int:
+    return item.callback.delivery_id if isinstance(item, Item) else item.delivery_id
 
 
 def _undone(error: Exception) -> None:
     """Clean up after a batch that was rolled back; raise where the batch is not at fault."""
     keys.forget()  # a key that was made in the transaction is gone with it
-    if isinstance(error, (OperationalError, InterfaceError)):
+    if is_away(error):
         raise error
-    logger.error("whatsapp batch not processed, tried in halves", exc_info=error)
+    if not isinstance(error, Stopped):
+        logger.warning("whatsapp batch not processed, tried in halves", exc_info=error)
+
+
+def _committed(outcome: Outcome) -> None:
+    """Report a batch; what it stored proves that the line goes on."""
+    if any(tally.processed for tally in outcome.tallies.values()) or not outcome.failures:
+        BRAKE.release()
+    _report(outcome)
 
 
 def _bury(callback: Claimed, reason: str) -> None:
@@ -118,7 +156,7 @@ def _account_for(claimed: Sequence[Claimed]) -> Outcome:
     outcome = Outcome()
     for callback in claimed:
         outcome.tallies[callback.tenant_id].callbacks += 1
-    process(_open(claimed, outcome), outcome)
+    process(_open(claimed, outcome), outcome, BRAKE)
     _write(outcome)
     return outcome
 
@@ -132,18 +170,26 @@ def _open(claimed: Sequence[Claimed], outcome: Outcome) -> list[Callback]:
     with suppress(CannotOpen):  # whoever opens that one hears about it
         keys.preload(callback.body for callback in claimed if callback.body is not None)
     opened = []
+    failed: list[tuple[Claimed, Exception]] = []
     for sealed in claimed:
         try:
-            if sealed.body is None:
-                raise CannotOpen("Raw was purged before this callback was processed.")
-            body = raw.open_body(
-                sealed.body, tenant_id=sealed.tenant_id, delivery_id=sealed.delivery_id
-            )
-        except CannotOpen as error:
+            body = _body_of(sealed)
+        except KeyDestroyed as error:
             _fail(sealed, str(error), outcome)
+        except CannotOpen as error:  # a worker with the wrong master keys opens none
+            failed.append((sealed, error))
         else:
             opened.append(Callback(sealed.delivery_id, sealed.received_at, sealed.tenant_id, body))
+    BRAKE.judge(failed, step="open", passed=bool(opened))
+    for sealed, trouble in failed:
+        _fail(sealed, str(trouble), outcome)
     return opened
+
+
+def _body_of(sealed: Claimed) -> bytes:
+    if sealed.body is None:
+        raise KeyDestroyed("Raw was purged before this callback was processed.")
+    return raw.open_body(sealed.body, tenant_id=sealed.tenant_id, delivery_id=sealed.delivery_id)
 
 
 def _fail(sealed: Claimed, reason: str, outcome: Outcome) -> None:

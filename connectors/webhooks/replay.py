@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, connection, transaction
-from django.db.models import F
+from django.db import connection, transaction
+from django.db.models import F, QuerySet
 
 from connectors.models import DeadKind, DeadState, WebhookDead
 from connectors.webhooks import dead, ledger
 from connectors.webhooks.outcomes import Outcome, Tally
 from connectors.webhooks.updates import process
 from workspaces import keys
+from workspaces.brake import MOST_ALIKE, Brake, Stopped, is_away, is_of_a_value, spread
 from workspaces.envelope import CannotOpen
 from workspaces.models import INSTALLATION_ID
 
@@ -34,13 +37,67 @@ ORDER BY d.id LIMIT %(limit)s
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How many rows were tried and how many of them processed after all; ``stopped`` names the
+    error that would have hit the rest as well.
+    """
+
+    tried: int
+    processed: int
+    stopped: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which open rows to replay; what is not given does not matter. ``reason`` is how the reason
+    begins; a row is in the time that begins at ``since`` and ends before ``until``, by when its
+    callback was received.
+    """
+
+    tenant_id: UUID | None = None
+    kind: DeadKind | None = None
+    reason: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def rows(self) -> QuerySet[WebhookDead]:
+        """Return the rows, the oldest first."""
+        given = {
+            "tenant_id": self.tenant_id, "kind": self.kind, "reason__startswith": self.reason,
+            "received_at__gte": self.since, "received_at__lt": self.until,
+        }  # fmt: skip
+        wanted = {key: value for key, value in given.items() if value}
+        return WebhookDead.objects.filter(state=DeadState.OPEN, **wanted).order_by("pk")
+
+
 def replay(ids: Sequence[int]) -> int:
-    """Replay rows of ``webhook_dead``; return how many were processed after all.
+    """Replay rows of ``webhook_dead``; return how many were processed after all."""
+    return run(ids).processed
+
+
+def run(ids: Sequence[int], *, progress: Callable[[], object] = lambda: None) -> Replayed:
+    """Replay rows of ``webhook_dead``; ``progress`` is called after each.
 
     Rows that fail again stay open with their new reason and one more attempt; none keeps the others
-    from their turn.
+    from their turn. Where a few, spread over all of them, fail with one same error, or one fails
+    through no fault of its own (``workspaces.brake``), the rest is left as it is.
     """
-    return sum(_replay_alone(row_id) for row_id in ids)
+    brake = Brake("replay")
+    sample = spread(ids, MOST_ALIKE)
+    tried = processed = 0
+    for row_id in (*sample, *(one for one in ids if one not in sample)):
+        try:
+            is_processed = _replay_alone(row_id, brake)
+        except Stopped as stopped:
+            extra = {"error": str(stopped), "row": row_id}
+            logger.error("whatsapp replay stopped", exc_info=stopped.error, extra=extra)
+            return Replayed(tried, processed, str(stopped))
+        tried, processed = tried + 1, processed + is_processed
+        if processed:
+            brake.forget()
+        progress()
+    return Replayed(tried, processed)
 
 
 def releasable(limit: int = 500) -> list[int]:
@@ -59,13 +116,15 @@ def releasable(limit: int = 500) -> list[int]:
         return [row_id for (row_id,) in cursor.fetchall()]
 
 
-def _replay_alone(row_id: int) -> bool:
+def _replay_alone(row_id: int, brake: Brake) -> bool:
     try:
-        return _replay_one(row_id)
-    except (OperationalError, InterfaceError):
-        raise
+        return _replay_one(row_id, brake)
     except Exception as error:
         keys.forget()  # one that was made in the transaction is gone with it
+        if is_away(error) or isinstance(error, Stopped):
+            raise
+        if not is_of_a_value(error):
+            raise Stopped(error) from error
         reason = f"Replay failed: {type(error).__name__}"
         logger.exception("whatsapp update not replayed", extra={"row": row_id})
         _note_failure(row_id, reason)
@@ -73,7 +132,7 @@ def _replay_alone(row_id: int) -> bool:
 
 
 @transaction.atomic
-def _replay_one(row_id: int) -> bool:
+def _replay_one(row_id: int, brake: Brake) -> bool:
     row = (
         WebhookDead.objects.select_for_update(skip_locked=True)
         .filter(pk=row_id, state=DeadState.OPEN)
@@ -87,7 +146,7 @@ def _replay_one(row_id: int) -> bool:
         _note_failure(row_id, str(error))
         return False
     outcome = Outcome()
-    process([callback], outcome)
+    process([callback], outcome, brake)
     _settle(row, outcome)
     return not outcome.failures
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 
 from connectors.cloud_api.parsing import NotAnEnvelope, Update, parse
 from connectors.models import DeadKind
@@ -27,6 +27,7 @@ from messaging.events import (
 from messaging.incoming import Incoming
 from templates_wa import inbound as templates
 from templates_wa.events import TemplateEvent
+from workspaces.brake import Brake
 
 logger = logging.getLogger("sigma.whatsapp.processing")
 
@@ -41,36 +42,52 @@ class Item:
     update: Update
 
 
-def process(callbacks: Sequence[Callback], outcome: Outcome) -> None:
+def process(callbacks: Sequence[Callback], outcome: Outcome, brake: Brake) -> None:
     """Process opened callbacks inside the caller's transaction; everything they hold is in
     ``outcome``.
+
+    Raises:
+        workspaces.brake.Stopped: callbacks among these fail through no fault of their own.
     """
-    parsed = [(callback, _parse(callback, outcome)) for callback in callbacks]
+    parsed = _parse_all(callbacks, outcome, brake)
     shared = [entry for entry in parsed if sharing.is_shared(entry[0])]
     sharing.hand_out(shared, outcome)
     own = [entry for entry in parsed if not sharing.is_shared(entry[0])]
     items = [item for callback, updates in own for item in _readable(callback, updates, outcome)]
     numbers = Numbers.of((item.callback.tenant_id, item.update) for item in items)
     mine = [item for item in items if _belongs(item, numbers, outcome)]
-    _store(mine, numbers, outcome)
+    _store(mine, numbers, outcome, brake)
     outcome.gather()
 
 
-def _parse(callback: Callback, outcome: Outcome) -> list[Update]:
-    tally = outcome.tallies[callback.tenant_id]
-    try:
-        updates = _in_their_places(parse(callback.body, callback.received_at), callback.positions)
-    except NotAnEnvelope as error:
-        reason = f"Not a callback: {error}"
-    except Exception as error:  # a bug of ours must stop neither this batch nor the next
-        logger.exception("whatsapp callback not parsed", extra={"delivery": callback.delivery_id})
-        reason = f"Parsing failed: {type(error).__name__}"
-    else:
-        tally.updates += len(updates)
-        return updates
-    tally.updates += 1
+def _parse_all(
+    callbacks: Sequence[Callback], outcome: Outcome, brake: Brake
+) -> list[tuple[Callback, list[Update]]]:
+    parsed: list[tuple[Callback, list[Update]]] = []
+    failed: list[tuple[Callback, Exception]] = []
+    for callback in callbacks:
+        try:
+            updates = _in_their_places(
+                parse(callback.body, callback.received_at), callback.positions
+            )
+        except NotAnEnvelope as error:
+            _unreadable(callback, f"Not a callback: {error}", outcome)
+        except Exception as error:  # a bug of ours must stop neither this batch nor the next
+            failed.append((callback, error))
+        else:
+            outcome.tallies[callback.tenant_id].updates += len(updates)
+            parsed.append((callback, updates))
+    brake.judge(failed, step="parse", passed=bool(parsed))
+    for callback, bug in failed:
+        extra = {"delivery": callback.delivery_id}
+        logger.error("whatsapp callback not parsed", exc_info=bug, extra=extra)
+        _unreadable(callback, f"Parsing failed: {type(bug).__name__}", outcome)
+    return parsed
+
+
+def _unreadable(callback: Callback, reason: str, outcome: Outcome) -> None:
+    outcome.tallies[callback.tenant_id].updates += 1
     outcome.fail(Failure(callback, DeadKind.DEAD, reason, callback.body))
-    return []
 
 
 def _in_their_places(updates: list[Update], positions: Sequence[int]) -> list[Update]:
@@ -97,25 +114,22 @@ def _belongs(item: Item, numbers: Numbers, outcome: Outcome) -> bool:
     return False
 
 
-def _store(items: Sequence[Item], numbers: Numbers, outcome: Outcome) -> None:
-    """Store all at once; where the database refuses, halve until the one at fault stands alone."""
-    if not items:
-        return
-    try:
+def _store(items: Sequence[Item], numbers: Numbers, outcome: Outcome, brake: Brake) -> None:
+    """Store all at once; what the database refuses for its own sake is set aside alone."""
+
+    def attempt(part: Sequence[Item]) -> None:
         with transaction.atomic():
-            duplicates = _store_together(items, numbers)
-    except (OperationalError, InterfaceError):
-        raise  # the database is away or was busy: the whole batch stays owed
-    except Exception as error:  # whatever it is, it must end with one update
-        if len(items) == 1:
-            reason = f"Storing failed: {type(error).__name__}"
-            outcome.set_aside(items[0].callback, items[0].update, DeadKind.DEAD, reason)
-            return
-        middle = len(items) // 2
-        _store(items[:middle], numbers, outcome)
-        _store(items[middle:], numbers, outcome)
-    else:
-        _count(items, duplicates, outcome)
+            duplicates = _store_together(part, numbers)
+        _count(part, duplicates, outcome)
+
+    for item, error in brake.sift(items, attempt, step="store", kind=_kind) if items else ():
+        reason = f"Storing failed: {type(error).__name__}"
+        outcome.set_aside(item.callback, item.update, DeadKind.DEAD, reason)
+
+
+def _kind(item: Item) -> type | None:
+    """Return which of the other updates are stored by the same statements."""
+    return type(item.update.events[0]) if item.update.events else None
 
 
 def _store_together(items: Sequence[Item], numbers: Numbers) -> set[int]:

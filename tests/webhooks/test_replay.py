@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from uuid import UUID
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 
 from connectors.models import DeadKind, DeadState, WebhookDead
@@ -22,6 +25,7 @@ pytestmark = pytest.mark.django_db
 
 POISON = "The database shall refuse this"
 INSTALLATION = INSTALLATION_ID
+FINE = text("wamid.fine", "Fine")
 
 
 @contextmanager
@@ -185,3 +189,57 @@ def test_it_files_a_dead_body_update_by_update_once_it_can_be_read(acme: Cast) -
 
     assert replay.replay(open_rows()) == 2
     assert places(acme.tenant.id) == (4, 0, 0)
+
+
+def replayed(*options: str) -> dict:
+    """Run the command and return what it says."""
+    out = StringIO()
+    call_command("replay", "--json", *options, stdout=out)
+    return json.loads(out.getvalue())
+
+
+@pytest.fixture
+def set_aside(acme: Cast, globex: Cast) -> None:
+    """Two dead rows and a quarantined one of acme's, one dead of globex's."""
+    for cast, count in ((acme, 2), (globex, 1)):
+        number = cast.workspace.external_id
+        deliver(cast.tenant.id, callback(number, messages=[*texts(count, *range(count)), FINE]))
+    deliver(acme.tenant.id, callback("300000000000003", messages=[text("wamid.N")]))
+    with refused_by_the_database():
+        process_batch(10)
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ((), 4),
+        (("--tenant", "acme"), 3),
+        (("--tenant", "acme", "--kind", "dead"), 2),
+        (("--reason", "Storing failed: Integrity"), 3),
+        (("--reason", "Parsing failed"), 0),
+        (("--since", "2026-01-01"), 4),
+        (("--until", "2026-01-01T10:00+02:00"), 0),
+        (("--limit", "1"), 1),
+        (("--tenant", "shared"), 0),
+    ],
+)
+def test_it_replays_what_is_selected(set_aside: None, options: tuple[str, ...], count: int) -> None:
+    planned = replayed("--dry-run", *options)
+    assert planned["rows"] == sum(line["rows"] for line in planned["would_replay"]) == count
+    assert len(open_rows()) == 4
+
+    assert replayed(*options)["tried"] == count
+
+
+def test_it_leaves_the_rest_where_everything_fails_alike(set_aside: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE contacts RENAME display_name TO elsewhere")
+
+    with pytest.raises(CommandError, match="UndefinedColumn"):
+        replayed("--kind", "dead")
+
+    assert set(WebhookDead.objects.values_list("attempts", flat=True)) == {1}
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE contacts RENAME elsewhere TO display_name")
+    assert replayed("--kind", "dead") == {"tried": 3, "processed": 3, "rows": 3, "stopped": ""}

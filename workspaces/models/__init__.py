@@ -1,9 +1,12 @@
-"""The tables of workspaces: tenants and their keys, and events on their way to tenants' apps."""
+"""The tables of workspaces: tenants and their keys, events on their way to tenants' apps,
+and what processes say of themselves.
+"""
 
 from __future__ import annotations
 
 from workspaces.models.callers import ApiKey, Membership, Role, SecondFactor, Throttle
 from workspaces.models.outgoing import EventDelivery, EventSubscription, OutgoingEvent
+from workspaces.models.running import Heartbeat, PurgeRun, StoppedWork
 from workspaces.models.tenants import (
     HOSTED,
     INSTALLATION_ID,
@@ -28,14 +31,17 @@ __all__ = [
     "DirectoryVersion",
     "EventDelivery",
     "EventSubscription",
+    "Heartbeat",
     "KeyPurpose",
     "Membership",
     "OutgoingEvent",
     "Platform",
+    "PurgeRun",
     "RawKey",
     "Role",
     "SecondFactor",
     "SecretKind",
+    "StoppedWork",
     "Tenant",
     "TenantKey",
     "TenantSecret",
