@@ -17,7 +17,7 @@ types consistency migrations schema: export SIGMA_EMBEDDED := true
 types consistency migrations schema: export PYTHONWARNINGS := ignore:Got an error checking
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check lint style types consistency format lock linked migrations schema shell bench crashes chaos broadcast-proof clean env env-dev
+.PHONY: help up test check lint style types consistency format lock linked migrations schema shell bench crashes chaos hangs broadcast-proof clean env env-dev
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36mmake %-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ crashes: env-dev ## Kill senders between every two steps of a send; nothing may 
 
 chaos: env-dev ## Kill everything in turn under 20,000 callbacks; nothing may be lost or doubled
 	@$(BIN)/python -m benchmarks.chaos
+
+hangs: env-dev ## Let the receiver's database hang, delay and drop in 100 processes; none may abort or hang
+	@$(BIN)/python -m benchmarks.hanging
 
 broadcast-proof: env-dev ## Kill workers under a broadcast to 10,000 people; nobody may be written to twice
 	@$(BIN)/python -m benchmarks.broadcasting

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import accumulate
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from connectors.webhooks.raw import BODY
@@ -20,12 +20,17 @@ from workspaces.envelope import Cipher, associated_data
 
 logger = logging.getLogger("sigma.whatsapp.webhooks")
 
-# How long a statement may take to notice that its connection is gone.
-HANG_UP_SECONDS = 0.1
 # How long a database may take to show that it is still there, after it failed to commit.
 PROBE_SECONDS = 0.2
+# Attempts that were given up and have not ended. They end as soon as their connection does, but for
+# those that still connect (2 s) or wait for a key; beyond this nothing new is begun.
+MOST_ABANDONED = 8
+# How long the inbox waits at its end for attempts that were given up.
+CLOSE_SECONDS = 1.0
 # Bodies of one commit: what a slow disk writes within the time that a commit may take.
 BATCH_BYTES = 8_000_000
+
+T = TypeVar("T")
 
 
 class InboxFull(Exception):
@@ -74,11 +79,8 @@ class Store(Protocol):
     async def answers(self) -> bool:
         """Whether the database is there."""
 
-    def hang_up(self) -> None:
-        """Make a statement that the server does not answer fail at once."""
-
-    async def reset(self) -> None:
-        """Drop the connection: its state is unknown."""
+    def abandon(self) -> None:
+        """Let go of the connection, whose state is unknown: what waits for it fails at once."""
 
 
 class Inbox:
@@ -101,6 +103,7 @@ class Inbox:
         # Bytes of the bodies that wait; refused since the last commit: batches, and callbacks.
         self.waiting_bytes = self._failures = self._refused = 0
         self._committer: asyncio.Task[None] | None = None
+        self._abandoned: set[asyncio.Task[Any]] = set()
 
     async def store(self, received: Received) -> None:
         """Return once the callback is committed.
@@ -124,7 +127,9 @@ class Inbox:
         """Commit what is waiting, then stop."""
         if self._committer is not None:
             await self._committer
-        await self._store.reset()
+        self._store.abandon()
+        if self._abandoned:
+            await asyncio.wait(self._abandoned, timeout=CLOSE_SECONDS)
 
     async def _commit_all(self) -> None:
         try:
@@ -145,7 +150,8 @@ class Inbox:
 
     async def _commit(self, batch: list[Waiting]) -> None:
         try:
-            without = await self._in_time([received for received, _ in batch])
+            work = self._seal_and_commit([received for received, _ in batch])
+            without = await self._in_time(work, self._timeout)
         except Exception as error:  # nobody was answered yet: refuse, let Meta retry
             await self._fail(batch, error)
             return
@@ -162,27 +168,41 @@ class Inbox:
             self._refused = 0
         self._on_commit()
 
-    async def _in_time(self, batch: list[Received]) -> set[UUID]:
-        """Commit, or fail once the callbacks have waited as long as they may.
+    async def _in_time(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
+        """Return what ``work`` does, or fail once it has taken too long.
 
-        To cancel is not enough: the driver first waits for a hanging server to agree, twice 5 s.
+        It is not cancelled: the driver would first wait for a hanging server to agree, twice 5 s.
+        Nor is its connection closed here, which the event loop may be about to poll. The store ends
+        the connection's socket, the work fails by itself and closes what it used.
+
+        Raises:
+            TimeoutError: it took too long, or too much that did has not ended yet.
         """
-        work = asyncio.get_running_loop().create_task(self._seal_and_commit(batch))
-        done, _ = await asyncio.wait((work,), timeout=self._timeout)
-        if not done:
-            self._store.hang_up()
-            done, _ = await asyncio.wait((work,), timeout=HANG_UP_SECONDS)
-        if not done:
-            work.cancel()
+        if len(self._abandoned) >= MOST_ABANDONED:
+            work.close()
             raise TimeoutError
-        return work.result()
+        task = asyncio.get_running_loop().create_task(work)
+        await asyncio.wait((task,), timeout=seconds)
+        if task.done():
+            return task.result()
+        self._store.abandon()
+        self._abandoned.add(task)
+        task.add_done_callback(self._forget)
+        raise TimeoutError
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._abandoned.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: nobody waits for it
 
     async def _seal_and_commit(self, batch: list[Received]) -> set[UUID]:
         """Commit those whose tenant has a key; return the tenants that have none."""
         received_at = datetime.now(UTC)
-        day = received_at.date()
+        day, task = received_at.date(), asyncio.current_task()
         tenants = {received.tenant_id for received in batch}
         found = await self._store.ciphers({(tenant_id, day) for tenant_id in tenants})
+        if task in self._abandoned:  # refused meanwhile; the connection belongs to others
+            raise InboxUnavailable
         ciphers = {tenant_id: cipher for (tenant_id, _), cipher in found.items()}
         without = tenants - ciphers.keys()
         if without:
@@ -197,20 +217,18 @@ class Inbox:
         must not wait for a time-out each. Nor must they where the next batch fails as well.
         """
         self._failures += 1
-        await self._store.reset()
+        self._store.abandon()
         self._refuse(batch, error)
         if self._waiting and (self._failures > 1 or not await self._is_there()):
             behind, self._waiting, self.waiting_bytes = self._waiting, [], 0
             self._refuse(behind, error)
-            await self._store.reset()
+            self._store.abandon()
 
     async def _is_there(self) -> bool:
-        work = asyncio.get_running_loop().create_task(self._store.answers())
-        done, _ = await asyncio.wait((work,), timeout=PROBE_SECONDS)
-        if not done:
-            self._store.hang_up()
-            work.cancel()
-        return bool(done) and work.exception() is None and work.result()
+        try:
+            return await self._in_time(self._store.answers(), PROBE_SECONDS)
+        except TimeoutError:
+            return False
 
     def _refuse(self, batch: list[Waiting], error: Exception) -> None:
         if not self._refused:  # the first of an outage; its end is logged with the count

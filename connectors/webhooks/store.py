@@ -6,11 +6,12 @@ import asyncio
 import os
 import socket
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 
 from connectors.webhooks.ciphers import DayCiphers, RunSync
 from connectors.webhooks.inbox import Row
@@ -36,12 +37,64 @@ SELECT id, received_at, tenant_id, size FROM stored
 """
 
 
+class Abandoned(psycopg.OperationalError):
+    """The connection was let go of while it was being made or used."""
+
+
+class Line:
+    """A connection that is closed only when nobody uses it.
+
+    The event loop polls the socket of a connection in use. If that is closed under it, uvloop polls
+    a descriptor that is no longer there, or somebody else's, and the process is aborted.
+    """
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection, self._users, self._is_dropped = connection, 0, False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the other side has ended it."""
+        return self._connection.closed
+
+    async def execute(
+        self,
+        statement: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        prepare: bool = False,
+    ) -> AsyncCursor:
+        """Run a statement and return its result."""
+        self._users += 1
+        try:
+            return await self._connection.execute(statement, parameters, prepare=prepare)
+        finally:
+            self._users -= 1
+            if self._is_dropped:
+                self._close_if_unused()
+
+    def drop(self) -> None:
+        """Make statements under way fail, and close the connection with the last of them."""
+        self._is_dropped = True
+        if self._users and not self.is_closed:
+            descriptor = os.dup(self._connection.fileno())
+            with suppress(OSError), socket.socket(fileno=descriptor) as end:
+                end.shutdown(socket.SHUT_RDWR)
+        self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if not self._users:
+            # close() would first wait for a statement that may never end.
+            self._connection.pgconn.finish()
+
+
 class PostgresStore:
     """Commit batches over one connection, made when needed and dropped on any doubt."""
 
     def __init__(self, *, conninfo: str, run_sync: RunSync) -> None:
-        self._conninfo, self._run_sync = conninfo, run_sync
-        self._connection: AsyncConnection | None = None
+        self._conninfo = conninfo
+        self._line: Line | None = None
+        # Counts the connections that were let go of: who sees it move is no longer waited for.
+        self._generation = 0
         self._away_until = 0.0
         self._ids: deque[int] = deque()
         self._ciphers = DayCiphers(run_sync=run_sync)
@@ -49,10 +102,11 @@ class PostgresStore:
     async def take_ids(self, count: int) -> list[int]:
         """Return ``count`` ids, fetching blocks of 1,000 from the sequence where needed."""
         while len(self._ids) < count:
+            generation = self._generation
             try:
                 start = await self._next_block()
-            except psycopg.OperationalError:  # the connection died while nobody used it
-                await self.reset()
+            except psycopg.OperationalError:
+                self._check_waited_for(generation)
                 start = await self._next_block()
             self._ids.extend(range(start, start + BLOCK))
         return [self._ids.popleft() for _ in range(count)]
@@ -68,21 +122,31 @@ class PostgresStore:
         first attempt was committed does not matter: ids are never given twice, so rows that are
         there already are refused as a whole.
         """
-        parameters = _parameters(received_at, rows)
+        parameters, generation = _parameters(received_at, rows), self._generation
         try:
             await self._insert(parameters)
         except psycopg.OperationalError:
-            await self.reset()
+            self._check_waited_for(generation)
             with suppress(psycopg.errors.UniqueViolation):
                 await self._insert(parameters)
 
     async def _insert(self, parameters: dict[str, object]) -> None:
-        connection = await self._connected()
-        await connection.execute(COMMIT, parameters, prepare=True)
+        line = await self._connected()
+        await line.execute(COMMIT, parameters, prepare=True)
+
+    def _check_waited_for(self, generation: int) -> None:
+        """Replace a connection that died while nobody used it, so that its statement is repeated.
+
+        Raises:
+            Abandoned: it was let go of; nobody waits for what was under way on it.
+        """
+        if generation != self._generation:
+            raise Abandoned
+        self.abandon()
 
     async def _next_block(self) -> int:
-        connection = await self._connected()
-        cursor = await connection.execute("SELECT nextval('webhook_delivery_blocks')")
+        line = await self._connected()
+        cursor = await line.execute("SELECT nextval('webhook_delivery_blocks')")
         (start,) = await cursor.fetchone() or (0,)
         return int(start)
 
@@ -94,24 +158,25 @@ class PostgresStore:
             return False
         return True
 
-    def hang_up(self) -> None:
-        """Make a statement that the server does not answer fail at once, by ending its socket."""
-        if self._connection is None or self._connection.closed:
-            return
-        with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as line:
-            line.shutdown(socket.SHUT_RDWR)
+    def abandon(self) -> None:
+        """Let go of the connection; the next statement opens another."""
+        self._generation += 1
+        line, self._line = self._line, None
+        if line is not None:
+            line.drop()
 
-    async def reset(self) -> None:
-        """Close the connection; the next commit opens another."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            # close() would first wait for a statement that may never end.
-            connection.pgconn.finish()
-
-    async def _connected(self) -> AsyncConnection:
-        if self._connection is None or self._connection.closed:
-            self._connection = await self._connect()
-        return self._connection
+    async def _connected(self) -> Line:
+        if self._line is not None and self._line.is_closed:
+            self._line.drop()
+            self._line = None
+        if self._line is None:
+            generation = self._generation
+            line = Line(await self._connect())
+            if generation != self._generation:
+                line.drop()
+                raise Abandoned
+            self._line = line
+        return self._line
 
     async def _connect(self) -> AsyncConnection:
         clock = asyncio.get_running_loop().time
