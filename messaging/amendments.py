@@ -36,14 +36,15 @@ WHERE m.id = a.id AND m.revoked_at IS NULL
 """  # noqa: S608 - names of ours
 REVOKE = f"""
 WITH revoked AS (
-    UPDATE messages m SET text = NULL, content = '{{}}', revoked_at = a.timestamp_utc
+    UPDATE messages m SET text = NULL, content = '{{}}', sealed_values = NULL,
+        revoked_at = a.timestamp_utc
     FROM ({LATEST.format(kind="revoke")}) a
     WHERE m.id = a.id AND m.revoked_at IS NULL
     RETURNING m.id, m.workspace_id, m.platform_message_id
 ), forgotten AS (
     UPDATE media SET state = 'GONE' FROM revoked WHERE media.message_id = revoked.id
 )
-UPDATE messages e SET text = NULL, content = '{{}}' FROM revoked
+UPDATE messages e SET text = NULL, content = '{{}}', sealed_values = NULL FROM revoked
 WHERE e.workspace_id = revoked.workspace_id AND e.reply_to = revoked.platform_message_id
   AND e.type = 'edit'
 """  # noqa: S608 - names of ours

@@ -61,14 +61,23 @@ class MediaItem:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedCard:
+    """A contact card as somebody shared it; ``numbers`` are the digits of the numbers on it."""
+
+    card: dict[str, object]
+    numbers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class MessageEvent:
     """One message, sent or received.
 
     ``platform_message_id`` is Meta's wamid in the clear (or ``sha256:<hex>`` of the canonical
     update when Meta sent none). ``reply_to`` is the wamid that this message answers, reacts to,
     edits or revokes. ``contact`` is the person at the other end; ``sender`` the one who spoke.
-    ``content`` holds the structured rest and never a phone number. ``status`` is set by history
-    imports only.
+    ``content`` holds the structured rest as it came: JSON values, and a `SharedCard` for each card.
+    ``numbers`` are the digits of phone numbers that ``content`` may hold besides those of
+    ``sender`` and ``contact``. ``status`` is set by history imports only.
     """
 
     phone_number_id: str
@@ -85,6 +94,7 @@ class MessageEvent:
     reply_to: str | None = None
     group_id: str | None = None
     status: str | None = None
+    numbers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
+from typing import NamedTuple
 from uuid import UUID
 
-from msgspec import json
-
-from messaging import amendments, conversations, locks, notices, receipts, settling, wishes
+from messaging import (
+    amendments,
+    conversations,
+    locks,
+    notices,
+    receipts,
+    sealed_values,
+    settling,
+    wishes,
+)
 from messaging.amendments import AMENDING
 from messaging.conversations import UNSAID, Touch
 from messaging.events import (
@@ -30,6 +38,7 @@ from messaging.identities import People, Someone, identify, primary
 from messaging.incoming import Incoming
 from messaging.notices import Arrival
 from messaging.receipts import MessageKey
+from messaging.sealed_values import SEALED_VALUES, Separator
 from messaging.wishes import Heard
 from workspaces import bulk, keys
 from workspaces.envelope import Cipher, associated_data
@@ -42,7 +51,7 @@ COLUMNS = (
     "id uuid", "tenant_id uuid", "workspace_id uuid", "contact_id uuid", "platform_message_id text",
     "direction text", "source text", "type text", "sender text", "text text", "content jsonb",
     "reply_to text", "group_id text", "timestamp_utc timestamptz", "status text", "sealed_id bytea",
-    "delivery_id int8", "delivery_day date",
+    "sealed_values bytea", "delivery_id int8", "delivery_day date",
 )  # fmt: skip
 NAMES = ", ".join(column.split(" ", 1)[0] for column in COLUMNS)
 INSERT = f"""
@@ -64,6 +73,10 @@ MEDIA_COLUMNS = (
 # Of the updates of one callback that many keep their order; it holds a thousand (Meta, "Webhooks").
 POSITION_BITS = 18
 LAST_POSITION = (1 << POSITION_BITS) - 1
+# What a person types is content (ADR 9), and so are an emoji and the new text of an edit.
+TYPED = frozenset(
+    ("text", "image", "video", "audio", "voice", "document", "sticker", "order", "reaction", "edit")
+)
 # Position in the batch, who told the platform, and what.
 _Told = tuple[int, Someone, MarketingPreference]
 
@@ -97,6 +110,15 @@ class _Owner:
         return self.cipher.seal(wamid.encode(), self.place + str(message_id).encode())
 
 
+class _Kept(NamedTuple):
+    """What is stored of what a message says; ``sealed`` is what the rest must not hold."""
+
+    text: str | None
+    content: str
+    filename: str
+    sealed: bytes | None = None
+
+
 @dataclass(slots=True, eq=False)
 class _Row:
     """A message on its way into the table, and the batch position it came from."""
@@ -108,6 +130,7 @@ class _Row:
     contact: Someone
     platform_message_id: str
     message_id: UUID
+    kept: _Kept
 
     @property
     def key(self) -> MessageKey:
@@ -202,7 +225,23 @@ def _messages_in(batch: Iterable[Incoming], people: People) -> Iterator[_Row]:
             contact = identify(owner.digest, incoming.tenant_id, event.contact)
             wamid = owner.digest.wamid(event.platform_message_id)
             message_id = owner.message_id(incoming, wamid)
-            yield _Row(position, incoming, event, owner, contact, wamid, message_id)
+            kept = _kept(event, owner, incoming.tenant_id, message_id)
+            yield _Row(position, incoming, event, owner, contact, wamid, message_id, kept)
+
+
+def _kept(event: MessageEvent, owner: _Owner, tenant_id: UUID, message_id: UUID) -> _Kept:
+    """Return what is stored of a message. What somebody typed stays as it is."""
+    filename = (event.media.filename if event.media else None) or ""
+    is_typed = event.text is None or event.type in TYPED
+    if is_typed and not event.content and not filename:
+        return _Kept(event.text, "{}", "")
+    sender, contact = event.sender, event.contact
+    separator = Separator((contact.phone, contact.other_phone, sender.phone, *event.numbers))
+    content = separator.separate(event.content)
+    text = event.text if is_typed else separator.separate(event.text)
+    filename = separator.separate(filename)
+    sealed = separator.seal(owner.cipher, tenant_id=tenant_id, place=SEALED_VALUES, row=message_id)
+    return _Kept(text, sealed_values.encode(content), filename, sealed)
 
 
 def _owner(tenant_id: UUID, day: date, people: People) -> _Owner:
@@ -236,11 +275,11 @@ def _values(row: _Row, people: People) -> tuple[object, ...]:
     return (
         row.message_id, incoming.tenant_id, incoming.workspace_id, contact.id if contact else None,
         row.platform_message_id, event.direction.value, event.source.value, event.type,
-        sender or "", event.text, json.encode(event.content).decode() if event.content else "{}",
+        sender or "", row.kept.text, row.kept.content,
         digest.wamid(event.reply_to) if event.reply_to else None,
         digest.group(event.group_id) if event.group_id else None,
         event.timestamp, event.status and event.status[:32],
-        row.owner.seal_id(event.platform_message_id, row.message_id),
+        row.owner.seal_id(event.platform_message_id, row.message_id), row.kept.sealed,
         incoming.delivery_id, incoming.delivery_day,
     )  # fmt: skip
 
@@ -255,7 +294,7 @@ def _insert_media(rows: Iterable[_Row]) -> None:
                     uuid7(), row.incoming.tenant_id, row.incoming.workspace_id, row.message_id,
                     item.platform_media_id[:256], (item.mime_type or "")[:256],
                     (item.sha256 or "")[:128],
-                    item.filename or "", item.voice, item.animated, row.event.timestamp,
+                    row.kept.filename, item.voice, item.animated, row.event.timestamp,
                 )
             )  # fmt: skip
     bulk.run(INSERT_MEDIA, MEDIA_COLUMNS, files)

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
 
 from messaging.models import Media, MediaState
+from messaging.sealed_values import fill, open_values
 from workspaces.channel_errors import MediaGone
 from workspaces.channels import MediaStream, channel_for
 from workspaces.models import Workspace
@@ -72,6 +73,7 @@ def find(*, tenant_id: UUID, media_id: UUID) -> tuple[Media, Workspace]:
         raise NoSuchMedia(NoSuchMedia.__doc__) from None
     if media.message.revoked_at is not None:
         raise Revoked(Revoked.__doc__)
+    media.filename = _filename(media)
     return media, workspace
 
 
@@ -92,6 +94,14 @@ def open_file(media: Media, workspace: Workspace, *, now: datetime) -> MediaStre
         raise
     _record(media, MediaState.AVAILABLE, stream.size)
     return stream
+
+
+def _filename(media: Media) -> str:
+    sealed = media.message.sealed_values
+    if sealed is None:
+        return media.filename
+    opened = open_values({media.message_id: bytes(sealed)}, tenant_id=media.tenant_id)
+    return str(fill(media.filename, opened[media.message_id]))
 
 
 def _record(media: Media, state: MediaState, size: int | None = None) -> None:

@@ -15,7 +15,9 @@ from workspaces.sql import columns_of, select
 
 
 class MessageRow(NamedTuple):
-    """What is shown of a message; ``content`` and ``delivery`` are JSON text."""
+    """What is shown of a message; ``content`` and ``delivery`` are JSON text. ``sealed_values``
+    belong into ``text`` and ``content``.
+    """
 
     id: UUID
     workspace_id: UUID
@@ -37,6 +39,7 @@ class MessageRow(NamedTuple):
     attempts: int
     next_attempt_at: datetime | None
     expires_at: datetime | None
+    sealed_values: bytes | None
 
 
 class Count(NamedTuple):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 from uuid import UUID
 
-from messaging import optouts, queries
+from messaging import optouts, queries, sealed_values
 from messaging.models import Media, MessageStatus
 from messaging.queries import ContactRow, MessageRow
 from messaging.statuses import oldest_first
@@ -27,6 +28,26 @@ class Original:
 OriginalsReader = Callable[[UUID, Sequence[UUID]], Mapping[UUID, Original]]
 
 
+class Opened:
+    """The values of some messages of one tenant that are sealed, opened at once when first asked
+    for.
+    """
+
+    def __init__(self, tenant_id: UUID, messages: Iterable[MessageRow]) -> None:
+        self._tenant_id = tenant_id
+        self._sealed = {m.id: bytes(m.sealed_values) for m in messages if m.sealed_values}
+
+    def fill(self, message_id: UUID, value: Any, *, with_numbers: bool = False) -> Any:
+        """Return ``value``, a stored part of a message, as it came, see `sealed_values.fill`."""
+        if message_id not in self._sealed:
+            return value
+        return sealed_values.fill(value, self._values[message_id], with_numbers=with_numbers)
+
+    @cached_property
+    def _values(self) -> dict[UUID, sealed_values.Values]:
+        return sealed_values.open_values(self._sealed, tenant_id=self._tenant_id)
+
+
 class Related:
     """The relations of some messages of one tenant: one query for each kind, however many."""
 
@@ -35,6 +56,7 @@ class Related:
     ) -> None:
         self._tenant_id, self._messages = tenant_id, messages
         self._read_originals = read_originals
+        self.opened = Opened(tenant_id, messages)
 
     @cached_property
     def workspaces(self) -> dict[UUID, Workspace]:
@@ -59,7 +81,10 @@ class Related:
         """The files by message id."""
         ids = [message.id for message in self._messages]
         rows = Media.objects.filter(tenant_id=self._tenant_id, message_id__in=ids)
-        return {row.message_id: row for row in rows}
+        found = {row.message_id: row for row in rows}
+        for message_id, row in found.items():
+            row.filename = self.opened.fill(message_id, row.filename)
+        return found
 
     @cached_property
     def statuses(self) -> dict[tuple[UUID, str], list[MessageStatus]]:

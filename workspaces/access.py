@@ -63,13 +63,17 @@ class Actor:
     label: str
     workspace_id: UUID | None = None
 
+    def may(self, scope: Scope) -> bool:
+        """Tell whether the caller has a permission."""
+        return scope in self.scopes
+
     def require(self, scope: Scope) -> None:
         """Insist on a permission.
 
         Raises:
             NotAllowed: the caller lacks it.
         """
-        if scope not in self.scopes:
+        if not self.may(scope):
             raise NotAllowed(f"This needs the permission {scope.value}.")
 
 

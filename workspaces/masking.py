@@ -1,12 +1,17 @@
-"""Keep phone numbers out of everything that is stored in the clear beside a message's own text.
+"""Recognise phone numbers and message ids in values that are stored beside a message's own text.
 
-Two strengths: ``mask`` for free text written by Meta or typed into forms, ``conceal`` for names and
-identifiers, where a long number is usually a catalogue or order id and must survive.
+`holds_number` tells which values of a message must be sealed. ``mask`` and ``conceal`` replace
+numbers in texts that nobody needs exactly: reasons, log lines, names of templates.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterable
+from urllib.parse import unquote
+
+from workspaces.numbering import endings
 
 MASK = "•••"
 WORD_LENGTH = 64
@@ -18,9 +23,44 @@ _DIGIT = re.compile(r"\d")
 _NOT_A_DIGIT = re.compile(r"\D+")
 _NOT_A_WORD = re.compile(r"[^a-z0-9_.:-]+")
 
+# What people, phones and programs put between the digits of a number; some of it is invisible.
+_BETWEEN = r"[\s().\-/_\u00b7\u200b-\u200f\u2010-\u2015\u202a-\u202e\u2060\u2212]{0,3}"
+_WITH_PLUS = re.compile(rf"\+\(?[1-9](?:{_BETWEEN}\d){{6,}}")
+_SUSPICIOUS = re.compile(r"(?:\d[\W_]*){5}|\bwa(?:m|c)id\.")
+_NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
+
 # Enough to recognise one person's number with or without its country code or trunk zero.
 _TAIL = 8
 _SEVEN_DIGITS = 1_000_000
+
+
+def number_endings(numbers: Iterable[str | None]) -> frozenset[str]:
+    """Return what `holds_number` looks for to recognise these numbers (digits)."""
+    return frozenset(ending for digits in numbers if digits for ending in endings(digits))
+
+
+def holds_number(text: str, wanted: Iterable[str]) -> bool:
+    """Tell whether ``text`` holds an international number, a message id, or one of some numbers.
+
+    ``wanted`` are their `number_endings`. They are found with any separators, without the country
+    code or the trunk zero, in digits of any script, and percent-encoded.
+    """
+    if _SUSPICIOUS.search(text) is None:
+        return False
+    ways = {text, unquote(text)} if "%" in text else {text}
+    return any(_holds(way if way.isascii() else _ascii_digits(way), wanted) for way in ways)
+
+
+def _holds(text: str, wanted: Iterable[str]) -> bool:
+    if _WITH_PLUS.search(text) or _WAMID.search(text):
+        return True
+    bare = _NOT_ALPHANUMERIC.sub("", text)
+    return any(ending in bare for ending in wanted)
+
+
+def _ascii_digits(text: str) -> str:
+    plain = unicodedata.normalize("NFKC", text)
+    return re.sub(r"\d", lambda digit: str(unicodedata.digit(digit[0])), plain)
 
 
 def mask(text: str) -> str:

@@ -11,6 +11,10 @@ _SEPARATORS = re.compile(r"[\s().\-\u2010-\u2015]+")
 _INTERNATIONAL = re.compile(r"\+[1-9][0-9]{6,14}")
 _DIGITS = re.compile(r"[0-9]+")
 
+# Enough of a number's end to recognise one person's: the longest that is written without an area.
+_ENDING = 8
+_SHORTEST_NATIONAL = 6
+
 EXPECTED = "Write the number as + and country code, 7 to 15 digits in all, such as +27821234567."
 
 # Brazil: area code (two digits) and a mobile number, whose 9 in front came between 2012 and 2016.
@@ -29,6 +33,10 @@ _ELSEWHERE = """
 873 876 879 902 905 942
 """
 _NOT_UNITED_STATES = frozenset(_ELSEWHERE.split())
+
+
+# Country calling codes of one and of two digits; all others have three (ITU-T E.164, annex).
+_SHORT_CODES = re.compile(r"1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]")
 
 
 class NotInternational(ValueError):
@@ -87,6 +95,23 @@ def _other(digits: str) -> str | None:
     if found := _ARGENTINA.fullmatch(digits):
         return f"54{'' if found[1] else '9'}{found[2]}"
     return None
+
+
+def endings(digits: str) -> tuple[str, ...]:
+    """Return digits, one of which every way to write a number holds.
+
+    They are the end of what is dialled inside the country, where the country code and the trunk
+    zero are left out. Brazil's and Mexico's ways end alike. Argentina puts a 15 behind the area
+    code (two to four digits) of mobile numbers that are dialled inside the country.
+    """
+    code = _SHORT_CODES.match(digits)
+    national = digits[code.end() if code else 3 :]
+    if len(national) < _SHORTEST_NATIONAL:
+        return (digits,)
+    ends = [national[-_ENDING:]]
+    if found := _ARGENTINA.fullmatch(digits):
+        ends += [f"15{found[2][area:]}" for area in (2, 3, 4)]
+    return tuple(ends)
 
 
 def may_be_in_united_states(digits: str) -> bool:

@@ -6,7 +6,9 @@ it knows nothing of WhatsApp, and follows the annotations of the structs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from decimal import Decimal
 from functools import cache
 from typing import Any, TypeVar
 
@@ -126,12 +128,21 @@ def _fit_int(value: Any, _dropped: list[str]) -> int:
 
 
 def _fit_float(value: Any, _dropped: list[str]) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, int | float | Decimal) or isinstance(value, bool):
         raise Misfit
     try:
-        return float(value)
+        number = float(value)
     except OverflowError:
         raise Misfit from None
+    if not math.isfinite(number):
+        raise Misfit
+    return number
+
+
+def _fit_object(value: Any, _dropped: list[str]) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    raise Misfit
 
 
 def _fit_null(value: Any, _dropped: list[str]) -> None:
@@ -145,5 +156,6 @@ _SCALARS: dict[type[inspect.Type], Fit] = {
     inspect.IntType: _fit_int,
     inspect.FloatType: _fit_float,
     inspect.NoneType: _fit_null,
+    inspect.DictType: _fit_object,
     inspect.AnyType: lambda value, _dropped: value,
 }

@@ -1,48 +1,52 @@
 """What a message says, per type: its text, its structured rest, its file and what it refers to.
 
-``content`` never holds a phone number or a message id: contact cards keep names and counts, forms
-and errors are masked here, and the caller conceals what is left. ``own`` is the other end's number.
+Everything is handed on as it came; what gives a phone number away is sealed where it is stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from connectors.cloud_api.decoding import NotAnEnvelope, load_embedded
 from connectors.cloud_api.facts import Json, compact
 from connectors.cloud_api.message_payloads import (
+    Amount,
     CallPermission,
-    Card,
     Content,
     File,
     FormReply,
-    OrderItem,
     Reply,
-    Scalar,
 )
+from connectors.cloud_api.people import phone_digits
 from connectors.cloud_api.updates import moment
-from messaging.events import MediaItem
-from workspaces.masking import conceal, mask, mask_tree, person_name, word
+from messaging.events import MediaItem, SharedCard
+from workspaces.masking import word
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
+# Deeper than any form, and than PostgreSQL and our own readers go without harm.
+_MOST_LEVELS = 50
 
 
 class Said(NamedTuple):
-    """The parts of a message that depend on its type."""
+    """The parts of a message that depend on its type; ``numbers`` are digits of phone numbers that
+    these parts may hold and that are nowhere else in the message.
+    """
 
     text: str | None = None
     content: Mapping[str, object] = _NOTHING
     media: MediaItem | None = None
     reply_to: str | None = None
+    numbers: tuple[str, ...] = ()
 
 
-def said_in(kind: str, message: Content, own: str | None) -> Said:
+def said_in(kind: str, message: Content) -> Said:
     """Return what ``message`` of type ``kind`` says; an unknown type says nothing."""
     reader = _READERS.get(kind)
-    return reader(message, own) if reader is not None else Said()
+    return reader(message) if reader is not None else Said()
 
 
 def present_type(message: Content) -> str | None:
@@ -53,43 +57,57 @@ def present_type(message: Content) -> str | None:
     return None
 
 
-def _text(message: Content, _own: str | None) -> Said:
+def as_it_came(value: Any, levels: int = _MOST_LEVELS) -> Any:
+    """Return a JSON value unchanged.
+
+    Raises:
+        RecursionError: it is nested more than ``levels`` deep.
+    """
+    if isinstance(value, dict | list):
+        if levels == 0:
+            raise RecursionError
+        for item in value.values() if isinstance(value, dict) else value:
+            as_it_came(item, levels - 1)
+    return value
+
+
+def _text(message: Content) -> Said:
     return Said(message.text.body if message.text else None)
 
 
-def _file(kind: str) -> Callable[[Content, str | None], Said]:
-    def read(message: Content, own: str | None) -> Said:
+def _file(kind: str) -> Callable[[Content], Said]:
+    def read(message: Content) -> Said:
         file: File | None = getattr(message, kind)
         if file is None:
             return Said()
-        return Said(file.caption, {}, _media(file, kind, own))
+        return Said(file.caption, {}, _media(file, kind))
 
     return read
 
 
-def _media(file: File, kind: str, own: str | None) -> MediaItem | None:
+def _media(file: File, kind: str) -> MediaItem | None:
     if not file.id:
         return None
     return MediaItem(
-        platform_media_id=file.id,
+        platform_media_id=str(file.id),
         mime_type=file.mime_type,
         sha256=file.sha256,
-        filename=conceal(file.filename, own) if file.filename else None,
+        filename=file.filename or None,
         voice=bool(file.voice) or kind == "voice",
         animated=bool(file.animated),
     )
 
 
-def _location(message: Content, own: str | None) -> Said:
+def _location(message: Content) -> Said:
     place = message.location
     if place is None:
         return Said()
     text = ", ".join(part for part in (place.name, place.address) if part)
     return Said(
-        conceal(text, own) or None,
+        text or None,
         compact(
-            latitude=place.latitude,
-            longitude=place.longitude,
+            latitude=_degrees(place.latitude),
+            longitude=_degrees(place.longitude),
             name=place.name,
             address=place.address,
             url=place.url,
@@ -97,31 +115,30 @@ def _location(message: Content, own: str | None) -> Said:
     )
 
 
-def _contacts(message: Content, own: str | None) -> Said:
-    cards = [_card(card, own) for card in message.contacts or () if card is not None]
-    origin = message.origin or next(
-        (card.origin for card in message.contacts or () if card and card.origin), None
-    )
-    return Said(None, compact(contacts=cards, origin=word(origin) or None))
+def _degrees(value: Amount) -> float | None:
+    """Return degrees as a number, also where they come as text; ``None``: these are none."""
+    if isinstance(value, str):
+        value = float(value) if _DECIMAL.fullmatch(value.strip()) else None
+    return value if value is not None and abs(value) <= _MOST_DEGREES else None
 
 
-def _card(card: Card, own: str | None) -> Json:
-    name, work = card.name, card.org
-    return compact(
-        name=person_name(name.formatted_name, own) if name else None,
-        first_name=person_name(name.first_name, own) if name else None,
-        last_name=person_name(name.last_name, own) if name else None,
-        company=_masked(work.company) if work else None,
-        department=_masked(work.department) if work else None,
-        title=_masked(work.title) if work else None,
-        phones=len(card.phones or ()),
-        emails=len(card.emails or ()),
-        addresses=len(card.addresses or ()),
-        urls=len(card.urls or ()),
-    )
+def _contacts(message: Content) -> Said:
+    cards = [card for card in message.contacts or () if isinstance(card, dict)]
+    origin = message.origin or next((card["origin"] for card in cards if card.get("origin")), None)
+    shared = [SharedCard(as_it_came(card), tuple(_numbers_on(card))) for card in cards]
+    return Said(None, compact(contacts=shared, origin=word(origin) or None))
 
 
-def _interactive(message: Content, _own: str | None) -> Said:
+def _numbers_on(card: Mapping[str, Any]) -> Iterator[str]:
+    phones = card.get("phones")
+    for phone in phones if isinstance(phones, list) else ():
+        for key in ("phone", "wa_id"):
+            digits = phone_digits(phone.get(key)) if isinstance(phone, dict) else None
+            if digits is not None:
+                yield digits
+
+
+def _interactive(message: Content) -> Said:
     answer = message.interactive
     if answer is None:
         return Said()
@@ -147,13 +164,15 @@ def _choice(kind: str, reply: Reply) -> Said:
 
 
 def _form(reply: FormReply) -> Said:
-    """Read a form's answer: JSON text as a rule, but any JSON value and broken text occur."""
-    content = compact(interactive="nfm_reply", name=_masked(reply.name))
+    """Read a form's answer: JSON text as a rule, but any JSON value and broken text occur.
+
+    The text is kept beside what it says: a database's JSON does not keep the order of keys.
+    """
     answer = reply.response_json
+    written = answer if isinstance(answer, str) else None
+    content = compact(interactive="nfm_reply", name=reply.name, response_json=written)
     try:
-        content["response"] = mask_tree(
-            load_embedded(answer) if isinstance(answer, str) else answer
-        )
+        content["response"] = as_it_came(load_embedded(answer) if written is not None else answer)
     except (NotAnEnvelope, RecursionError):
         content["response_is_invalid"] = True
     return Said(reply.body, content)
@@ -170,33 +189,25 @@ def _call_permission(reply: CallPermission) -> Json:
     )
 
 
-def _button(message: Content, _own: str | None) -> Said:
+def _button(message: Content) -> Said:
     button = message.button
     if button is None:
         return Said()
     return Said(button.text, compact(payload=button.payload))
 
 
-def _order(message: Content, _own: str | None) -> Said:
+def _order(message: Content) -> Said:
     order = message.order
     if order is None:
         return Said()
-    items = [_order_item(item) for item in order.product_items or () if item is not None]
+    items = as_it_came(order.product_items)
     return Said(
-        order.text or None, compact(catalog_id=_code(order.catalog_id), product_items=items)
+        order.text or None,
+        compact(catalog_id=as_it_came(order.catalog_id), product_items=items),
     )
 
 
-def _order_item(item: OrderItem) -> Json:
-    return compact(
-        product_retailer_id=_code(item.product_retailer_id),
-        quantity=item.quantity,
-        item_price=item.item_price,
-        currency=item.currency,
-    )
-
-
-def _reaction(message: Content, _own: str | None) -> Said:
+def _reaction(message: Content) -> Said:
     reaction = message.reaction
     if reaction is None:
         return Said()
@@ -205,29 +216,27 @@ def _reaction(message: Content, _own: str | None) -> Said:
     return Said(emoji, content, None, reaction.message_id)
 
 
-def _system(message: Content, _own: str | None) -> Said:
+def _system(message: Content) -> Said:
     system = message.system
     if system is None:
         return Said()
-    return Said(_masked(system.body), compact(system=word(system.type) or None))
+    # The old number and the new one, neither of which need stand anywhere else.
+    numbers = [phone_digits(found) for found in _PHONE_LIKE.findall(system.body or "")]
+    content = compact(system=word(system.type) or None)
+    return Said(system.body, content, numbers=tuple(number for number in numbers if number))
 
 
-def _unsupported(message: Content, _own: str | None) -> Said:
+def _unsupported(message: Content) -> Said:
     kind = word(message.unsupported.type) if message.unsupported else ""
     return Said(None, {"unsupported": kind} if kind else {})
 
 
-def _masked(text: str | None) -> str | None:
-    return mask(text) if text is not None else None
-
-
-def _code(value: Scalar) -> str | None:
-    return str(value) if value is not None else None
-
-
 _NEVER = datetime.max.replace(tzinfo=UTC)
+_MOST_DEGREES = 180
+_DECIMAL = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{1,30})?")
+_PHONE_LIKE = re.compile(r"[0-9][0-9\s().\-]{4,30}[0-9]")
 _FILES = ("image", "video", "audio", "voice", "document", "sticker")
-_READERS: dict[str, Callable[[Content, str | None], Said]] = {
+_READERS: dict[str, Callable[[Content], Said]] = {
     "text": _text,
     "location": _location,
     "contacts": _contacts,

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from connectors.cloud_api.coerce import Misfit, coerce
-from connectors.cloud_api.payloads import ENVELOPE_DECODER, Envelope
+from connectors.cloud_api.payloads import ENVELOPE_DECODER, Envelope, exact
 
 REPLACEMENT = "\ufffd"
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -36,7 +36,7 @@ def decode(body: bytes) -> Envelope:
         except (ValueError, RecursionError):
             pass
     try:
-        return coerce(load(body), Envelope)
+        return coerce(storable(_load(body, _EXACT)), Envelope)
     except Misfit:
         raise NotAnEnvelope("not an object") from None
     except RecursionError:
@@ -49,8 +49,12 @@ def load_raw(body: bytes) -> Any:
     Raises:
         NotAnEnvelope: invalid JSON or nested too deeply.
     """
+    return _load(body, _DECODER)
+
+
+def _load(body: bytes, decoder: json.JSONDecoder) -> Any:
     try:
-        return _DECODER.decode(body.decode("utf-8-sig", "replace"))
+        return decoder.decode(body.decode("utf-8-sig", "replace"))
     except RecursionError:
         raise NotAnEnvelope("nested too deeply") from None
     except ValueError:
@@ -67,12 +71,12 @@ def load(body: bytes) -> Any:
 
 
 def load_embedded(text: str) -> Any:
-    """Return the storable JSON value that Meta put into a string.
+    """Return the storable JSON value that Meta put into a string, numbers in their exact form.
 
     Raises:
         NotAnEnvelope: invalid JSON or nested too deeply.
     """
-    return load(text.encode("utf-8", "surrogatepass"))
+    return storable(_load(text.encode("utf-8", "surrogatepass"), _EXACT))
 
 
 def storable(tree: Any) -> Any:
@@ -117,3 +121,4 @@ def _integer(digits: str) -> int | str:
 
 
 _DECODER = json.JSONDecoder(parse_int=_integer, strict=False)
+_EXACT = json.JSONDecoder(parse_int=_integer, parse_float=exact, strict=False)

@@ -1,11 +1,11 @@
-"""Small JSON objects out of wire structs: what is there, and errors without personal data."""
+"""Small JSON objects out of wire structs: what is there, and errors as Meta words them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from connectors.cloud_api.message_payloads import Error
-from workspaces.masking import mask, word
+from workspaces.masking import conceal, mask, word
 
 Json = dict[str, object]
 _CODES_END = 10_000_000
@@ -17,16 +17,30 @@ def compact(**facts: object) -> Json:
 
 
 def error_facts(errors: Iterable[Error | None] | None) -> tuple[Json, ...]:
-    """Return the errors of a message or status, masked; Meta advises to decide by ``code``."""
+    """Return the errors of a message or status; Meta advises to decide by ``code``."""
     return tuple(
         compact(
             code=error_code(error.code),
-            title=masked(error.title),
-            message=masked(error.message),
-            details=masked((error.error_data and error.error_data.details) or error.details),
+            title=error.title,
+            message=error.message,
+            details=(error.error_data and error.error_data.details) or error.details,
         )
         for error in errors or ()
         if error is not None
+    )
+
+
+def without_numbers(errors: Iterable[Json], own: str | None) -> tuple[Json, ...]:
+    """Return errors whose sentences do not give away ``own`` (digits), which they are about.
+
+    Where it is not known, any run of digits may be it.
+    """
+    return tuple(
+        {
+            name: (conceal(fact, own) if own else mask(fact)) if isinstance(fact, str) else fact
+            for name, fact in error.items()
+        }
+        for error in errors
     )
 
 

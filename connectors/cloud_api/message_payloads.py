@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+# What is typed `Any` is kept as it came, keys we do not know included.
 # Meta writes ids, timestamps and amounts as text in one place and as a number in the next.
 Scalar = str | int | None
 Amount = str | int | float | None
@@ -41,7 +42,7 @@ class Text(Wire):
 
 
 class File(Wire):
-    id: str | None = None
+    id: Scalar = None
     mime_type: str | None = None
     sha256: str | None = None
     caption: str | None = None
@@ -51,33 +52,11 @@ class File(Wire):
 
 
 class Location(Wire):
-    latitude: float | None = None
-    longitude: float | None = None
+    latitude: Amount = None
+    longitude: Amount = None
     name: str | None = None
     address: str | None = None
     url: str | None = None
-
-
-class CardName(Wire):
-    formatted_name: str | None = None
-    first_name: str | None = None
-    last_name: str | None = None
-
-
-class Organisation(Wire):
-    company: str | None = None
-    department: str | None = None
-    title: str | None = None
-
-
-class Card(Wire):
-    name: CardName | None = None
-    org: Organisation | None = None
-    phones: list[Any] | None = None
-    emails: list[Any] | None = None
-    addresses: list[Any] | None = None
-    urls: list[Any] | None = None
-    origin: str | None = None
 
 
 class Reply(Wire):
@@ -112,17 +91,10 @@ class Button(Wire):
     text: str | None = None
 
 
-class OrderItem(Wire):
-    product_retailer_id: Scalar = None
-    quantity: Amount = None
-    item_price: Amount = None
-    currency: str | None = None
-
-
 class Order(Wire):
-    catalog_id: Scalar = None
+    catalog_id: Any = None
     text: str | None = None
-    product_items: list[OrderItem | None] | None = None
+    product_items: Any = None
 
 
 class Reaction(Wire):
@@ -149,26 +121,11 @@ class Unsupported(Wire):
     type: str | None = None
 
 
-class Product(Wire):
-    catalog_id: Scalar = None
-    product_retailer_id: Scalar = None
-
-
 class Context(Wire):
     id: str | None = None
     forwarded: bool | None = None
     frequently_forwarded: bool | None = None
-    referred_product: Product | None = None
-
-
-class Referral(Wire):
-    source_url: str | None = None
-    source_id: Scalar = None
-    source_type: str | None = None
-    headline: str | None = None
-    body: str | None = None
-    media_type: str | None = None
-    ctwa_clid: str | None = None
+    referred_product: Any = None
 
 
 class HistoryContext(Wire):
@@ -187,7 +144,7 @@ class Content(Wire):
     document: File | None = None
     sticker: File | None = None
     location: Location | None = None
-    contacts: list[Card | None] | None = None
+    contacts: list[Any] | None = None
     interactive: Interactive | None = None
     button: Button | None = None
     order: Order | None = None
@@ -215,7 +172,7 @@ class Message(Content):
     to_parent_user_id: str | None = None
     group_id: str | None = None
     context: Context | None = None
-    referral: Referral | None = None
+    referral: dict[str, Any] | None = None
     edit: Edit | None = None
     revoke: Revoke | None = None
     history_context: HistoryContext | None = None

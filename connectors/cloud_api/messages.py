@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from connectors.cloud_api.contents import TYPES_WITH_A_BODY, Said, present_type, said_in
+from connectors.cloud_api.contents import (
+    TYPES_WITH_A_BODY,
+    Said,
+    as_it_came,
+    present_type,
+    said_in,
+)
 from connectors.cloud_api.facts import Json, compact, error_facts
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.identity_changes import identity_change
@@ -14,7 +20,7 @@ from connectors.cloud_api.parties import Parties, parties_of
 from connectors.cloud_api.payloads import Thread
 from connectors.cloud_api.updates import Event, Path, counted, moment
 from messaging.events import MessageEvent
-from workspaces.masking import conceal_tree, word
+from workspaces.masking import word
 
 KNOWN_TYPES = frozenset(
     (
@@ -27,16 +33,9 @@ KNOWN_TYPES = frozenset(
         "errors",
     )
 )
+# They hold nothing but what somebody typed.
+_PLAIN = frozenset(("text", "image", "video", "audio", "voice", "sticker"))
 _INTERACTIVE = frozenset(("button_reply", "list_reply", "nfm_reply", "call_permission_reply"))
-_REFERRAL = (
-    "source_url",
-    "source_id",
-    "source_type",
-    "headline",
-    "body",
-    "media_type",
-    "ctwa_clid",
-)
 
 
 def read_message(
@@ -63,8 +62,9 @@ def read_message(
 def _message_event(
     frame: Frame, message: Message, path: Path, parties: Parties, kind: str
 ) -> MessageEvent:
-    own = parties.contact.phone
-    said = _edited(message, own) if kind == "edit" else said_in(kind, message, own)
+    said = _edited(message) if kind == "edit" else said_in(kind, message)
+    content = _content(message, said.content)
+    business = frame.business_phone() if content or kind not in _PLAIN else None
     return MessageEvent(
         phone_number_id=frame.phone_number_id or "",
         platform_message_id=message.id or frame.source.fingerprint(path),
@@ -75,11 +75,12 @@ def _message_event(
         sender=parties.sender,
         contact=parties.contact,
         text=said.text,
-        content=_content(message, said.content, own),
+        content=content,
         media=said.media,
         reply_to=said.reply_to or _target(message),
         group_id=message.group_id or None,
         status=_status(message),
+        numbers=(*said.numbers, business) if business else said.numbers,
     )
 
 
@@ -113,33 +114,29 @@ def _target(message: Message) -> str | None:
     return (message.context.id or None) if message.context is not None else None
 
 
-def _edited(message: Message, own: str | None) -> Said:
+def _edited(message: Message) -> Said:
     inner = message.edit.message if message.edit is not None else None
     if inner is None:
         return Said()
     kind = _type_of(inner)
-    said = said_in(kind, inner, own)
+    said = said_in(kind, inner)
     return said._replace(content={**said.content, "edited_type": kind}, reply_to=None)
 
 
-def _content(message: Message, said: Mapping[str, object], own: str | None) -> Json:
+def _content(message: Message, said: Mapping[str, object]) -> Json:
     content = dict(said)
     if message.errors:
         content["errors"] = list(error_facts(message.errors))
     if message.context is not None:
         content |= _context_facts(message.context)
     if message.referral is not None:
-        content["referral"] = compact(
-            **{name: getattr(message.referral, name) for name in _REFERRAL}
-        )
-    return conceal_tree(content, own) if content else content
+        content["referral"] = as_it_came(message.referral)
+    return content
 
 
 def _context_facts(context: Context) -> Json:
-    product = context.referred_product
     return compact(
         forwarded=context.forwarded or None,
         frequently_forwarded=context.frequently_forwarded or None,
-        referred_product=product
-        and compact(catalog_id=product.catalog_id, product_retailer_id=product.product_retailer_id),
+        referred_product=as_it_came(context.referred_product),
     )

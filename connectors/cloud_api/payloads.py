@@ -6,13 +6,14 @@ list may hold ``None``, so that one bad element never costs its neighbours.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from connectors.cloud_api.message_payloads import Element, Error, Message, Product, Scalar, Wire
+from connectors.cloud_api.message_payloads import Element, Error, Message, Scalar, Wire
 
-__all__ = ["Element", "Envelope", "Error", "Message", "Product", "Scalar", "Wire"]
+__all__ = ["Element", "Envelope", "Error", "Message", "Scalar", "Wire"]
 
 
 class Profile(Wire):
@@ -212,4 +213,17 @@ class Envelope(Element):
     entry: list[Entry | None] | None = None
 
 
-ENVELOPE_DECODER: msgspec.json.Decoder[Envelope] = msgspec.json.Decoder(Envelope)
+def exact(number: str) -> Decimal | None:
+    """Return a JSON number with a fraction or an exponent in the form it came in.
+
+    ``None`` if it is larger than any number that is meant (and than PostgreSQL could store).
+    """
+    try:
+        value = Decimal(number)
+    except ArithmeticError:
+        return None
+    return value if abs(value.adjusted()) < _MAX_EXPONENT else None
+
+
+_MAX_EXPONENT = 400
+ENVELOPE_DECODER: msgspec.json.Decoder[Envelope] = msgspec.json.Decoder(Envelope, float_hook=exact)

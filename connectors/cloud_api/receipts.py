@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from connectors.cloud_api.facts import Json, compact, error_facts, masked
+from connectors.cloud_api.facts import Json, compact, error_facts, masked, without_numbers
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.parties import contact_position, recipient_of
 from connectors.cloud_api.payloads import Status
@@ -28,7 +28,7 @@ def read_status(frame: Frame, status: Status, path: Path) -> tuple[Event, ...]:
         timestamp=moment(status.timestamp, frame.received_at),
         participant=_participant(status),
         recipient=person,
-        errors=error_facts(status.errors) if status.errors else (),
+        errors=without_numbers(error_facts(status.errors), person.phone) if status.errors else (),
         pricing=_pricing(status),
         callback_data=conceal(opaque, person.phone) if opaque else opaque,
     )

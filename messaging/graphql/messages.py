@@ -10,7 +10,7 @@ from uuid import UUID
 import graphene
 from graphql import GraphQLResolveInfo
 
-from messaging import events, models
+from messaging import events, models, sealed_values
 from messaging.graphql.files import Media
 from messaging.graphql.receipts import Delivery, MessageStatus
 from messaging.queries import ContactRow, MessageRow
@@ -131,9 +131,15 @@ class Message(graphene.ObjectType):
     type = graphene.String(
         required=True, description="The platform's word: text, image, interactive, reaction …"
     )
-    text = graphene.String(description="Text, caption or label, where this type has one.")
+    text = graphene.String(
+        description="Text, caption or label, where this type has one. A label that holds a phone "
+        'number is "[purged]" once Raw is.'
+    )
     content = graphene.Field(
-        JSON, required=True, description="The structured rest, by type; never a phone number."
+        JSON,
+        required=True,
+        description="The structured rest, by type, as it came. Values that hold a phone number are "
+        '"[purged]" once Raw is; numbers on shared cards need raw:read, else "[needs raw:read]".',
     )
     timestamp_utc = graphene.DateTime(required=True, description="When it was sent.")
     sender = graphene.Field(Sender, required=True, description="Who spoke.")
@@ -191,9 +197,17 @@ class Message(graphene.ObjectType):
         return root.related.statuses.get((message.workspace_id, message.platform_message_id), [])
 
     @staticmethod
+    def resolve_text(root: Item, info: GraphQLResolveInfo) -> str | None:
+        """Return the text as it came."""
+        text: str | None = root.related.opened.fill(root.message.id, root.message.text)
+        return text
+
+    @staticmethod
     def resolve_content(root: Item, info: GraphQLResolveInfo) -> object:
-        """Read the column's JSON."""
-        return json.loads(root.message.content)
+        """Read the column's JSON and put what is sealed in its place."""
+        with_numbers = info.context.actor.may(Scope.RAW_READ)
+        content = sealed_values.decode(root.message.content)
+        return root.related.opened.fill(root.message.id, content, with_numbers=with_numbers)
 
     @staticmethod
     def resolve_delivery(root: Item, info: GraphQLResolveInfo) -> object:

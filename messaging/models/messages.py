@@ -65,7 +65,7 @@ class ContactIdentity(models.Model):
 
 class Message(models.Model):
     """One message; ``platform_message_id`` and ``sender`` are keyed digests, ``sealed_id`` the
-    wamid.
+    wamid, ``sealed_values`` what ``text`` and ``content`` must not hold.
 
     ``delivery_id`` and ``delivery_day`` point at the Raw callback it came from, while that is kept.
     A message of ours is its own outbox row: it has no ``platform_message_id`` until the platform
@@ -99,6 +99,7 @@ class Message(models.Model):
     status = models.CharField(max_length=32, null=True)  # noqa: DJ001 - NULL: nothing heard yet
     delivery = models.JSONField(default=dict, db_default={})
     sealed_id = models.BinaryField(null=True)
+    sealed_values = models.BinaryField(null=True)
     delivery_id = models.BigIntegerField(null=True)
     delivery_day = models.DateField(null=True)
     edited_at = models.DateTimeField(null=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import IO, Any
 from uuid import UUID
 
@@ -18,8 +19,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from messaging import queries
-from messaging.queries import MessageRow
+from messaging import queries, sealed_values
+from messaging.related import Opened
 from messaging.rest import documented, failures
 from messaging.rest.shapes import (
     Accepted,
@@ -63,13 +64,23 @@ class StrictParser(JSONParser):
             raise ParseError from None
 
 
+class ExactRenderer(JSONRenderer):
+    """Writes decimals in the form they came in."""
+
+    _encoder = msgspec.json.Encoder(decimal_format="number")
+
+    def render(self, data: Any, *_: object, **__: object) -> bytes:
+        """Return JSON."""
+        return self._encoder.encode(data)
+
+
 class TenantView(APIView):
     """A view for API keys and signed-in users, each acting for one tenant."""
 
     authentication_classes = ()
     permission_classes = ()
     parser_classes: tuple[Any, ...] = (StrictParser,)
-    renderer_classes: tuple[Any, ...] = (JSONRenderer,)
+    renderer_classes: tuple[Any, ...] = (ExactRenderer,)
     actor: Actor
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
@@ -130,12 +141,8 @@ class OneMessage(TenantView):
     def get(self, request: Request, message_id: UUID) -> Response:
         """Read a message."""
         self.actor.require(Scope.MESSAGES_READ)
-        row = self.act(lambda tenant_id: queries.find(tenant_id=tenant_id, message_id=message_id))
-        if row is None:
-            raise UnableToSend(
-                SendErrorCode.MESSAGE_NOT_FOUND, None, "Your tenant has no message with this id."
-            )
-        return _answer(_message(row))
+        with_numbers = self.actor.may(Scope.RAW_READ)
+        return _answer(self.act(lambda tenant_id: _message(tenant_id, message_id, with_numbers)))
 
 
 class Cancellation(TenantView):
@@ -191,14 +198,23 @@ def _object_of(request: Request) -> Mapping[str, Any]:
 
 
 def _answer(shape: msgspec.Struct, *, status: int = 200) -> Response:
-    return Response(msgspec.to_builtins(shape), status=status)
+    return Response(msgspec.to_builtins(shape, builtin_types=(Decimal,)), status=status)
 
 
-def _message(row: MessageRow) -> MessageShape:
+def _message(tenant_id: UUID, message_id: UUID, with_numbers: bool) -> MessageShape:
+    row = queries.find(tenant_id=tenant_id, message_id=message_id)
+    if row is None:
+        raise UnableToSend(
+            SendErrorCode.MESSAGE_NOT_FOUND, None, "Your tenant has no message with this id."
+        )
+    opened = Opened(tenant_id, [row])
+    content = opened.fill(row.id, sealed_values.decode(row.content), with_numbers=with_numbers)
+    said = {
+        "text": opened.fill(row.id, row.text), "content": content,
+        "delivery": json.loads(row.delivery),
+    }  # fmt: skip
     fields = {name: getattr(row, name) for name in MessageShape.__struct_fields__}
-    return MessageShape(
-        **{**fields, "content": json.loads(row.content), "delivery": json.loads(row.delivery)}
-    )
+    return MessageShape(**{**fields, **said})
 
 
 def _shown(found: Preflight) -> PreflightShape:

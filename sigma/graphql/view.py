@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
 from django.http import HttpRequest, HttpResponse
@@ -34,6 +34,8 @@ from workspaces.access import Actor, NotAllowed, NotAuthenticated, TenantRequire
 from workspaces.requests import actor_of
 
 documents = Documents(schema.graphql_schema)
+# Decimals of contents go out in the form they came in.
+ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 Errors = Sequence[Mapping[str, object]]
 
@@ -147,7 +149,7 @@ def _refuse(status: int, message: str, code: Code) -> HttpResponse:
 
 def _respond(status: int, body: Mapping[str, object]) -> HttpResponse:
     return HttpResponse(
-        json.dumps(body, separators=(",", ":")),
+        ENCODER.encode(body),
         status=status,
         content_type="application/json",
         headers={"Cache-Control": "no-store"},

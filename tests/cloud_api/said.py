@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from workspaces.masking import MASK
+from messaging.events import SharedCard
 
 REPLIED_TO = "wamid.HBULMTU1NTAxMDAwMDEVAgASGBQzQTAwMDAwMDAwMDAwMDAwMDM4NA=="
 OWN = "wamid.HBULMjcwMDAwMDAxMDEVAgASGBQzQTAwMDAwMDAwMDAwMDAwMDAwNQ=="
@@ -35,7 +35,9 @@ SAID: dict[str, tuple[str, str | None, dict[str, Any], str | None]] = {
                 "headline": "Chat with us",
                 "body": "Summer succulents are here!",
                 "media_type": "image",
+                "image_url": "https://scontent.example/t45.jpg",
                 "ctwa_clid": "Aff-n8ZTODiE79d22KtAwQKj9e",
+                "welcome_message": {"text": "Hi! How can we help?"},
             }
         },
         None,
@@ -55,7 +57,7 @@ SAID: dict[str, tuple[str, str | None, dict[str, Any], str | None]] = {
                     "code": 131052,
                     "title": "Media download error",
                     "message": "Media download error",
-                    "details": f"Failed to download the media from the sender {MASK}",
+                    "details": "Failed to download the media from the sender +27 000 000 101",
                 }
             ]
         },
@@ -79,19 +81,33 @@ SAID: dict[str, tuple[str, str | None, dict[str, Any], str | None]] = {
         None,
         {
             "contacts": [
-                {
-                    "name": "Dr Zanele Nkosi",
-                    "first_name": "Zanele",
-                    "last_name": "Nkosi",
-                    "company": "Clinic",
-                    "department": "Surgery",
-                    "title": "Doctor",
-                    "phones": 1,
-                    "emails": 1,
-                    "addresses": 0,
-                    "urls": 0,
-                },
-                {"phones": 1, "emails": 0, "addresses": 0, "urls": 0},
+                SharedCard(
+                    {
+                        "name": {
+                            "formatted_name": "Dr Zanele Nkosi",
+                            "first_name": "Zanele",
+                            "last_name": "Nkosi",
+                        },
+                        "phones": [
+                            {"phone": "+27 000 000 103", "wa_id": "27000000103", "type": "WORK"}
+                        ],
+                        "emails": [{"email": "zanele@clinic.example", "type": "WORK"}],
+                        "org": {
+                            "company": "Clinic",
+                            "department": "Surgery",
+                            "title": "Doctor",
+                        },
+                        "urls": [],
+                    },
+                    ("27000000103", "27000000103"),
+                ),
+                SharedCard(
+                    {
+                        "name": {"formatted_name": "+27 000 000 104"},
+                        "phones": [{"phone": "+27 000 000 104"}],
+                    },
+                    ("27000000104",),
+                ),
             ]
         },
         None,
@@ -100,7 +116,16 @@ SAID: dict[str, tuple[str, str | None, dict[str, Any], str | None]] = {
         "contacts",
         None,
         {
-            "contacts": [{"phones": 1, "emails": 0, "addresses": 0, "urls": 0}],
+            "contacts": [
+                SharedCard(
+                    {
+                        "vcard": "BEGIN:VCARD\nTEL;waid=27000000101:+27 000 000 101\nEND:VCARD",
+                        "phones": [{"phone": "+27 000 000 101", "wa_id": "27000000101"}],
+                        "origin": "contact_request",
+                    },
+                    ("27000000101", "27000000101"),
+                )
+            ],
             "origin": "contact_request",
         },
         None,
@@ -128,10 +153,12 @@ SAID: dict[str, tuple[str, str | None, dict[str, Any], str | None]] = {
         {
             "interactive": "nfm_reply",
             "name": "flow",
+            "response_json": '{"flow_token": "token-a", "date": "2026-01-15", '
+            '"phone": "+27 000 000 101", "seats": 2}',
             "response": {
                 "flow_token": "token-a",
                 "date": "2026-01-15",
-                "phone": MASK,
+                "phone": "+27 000 000 101",
                 "seats": 2,
             },
         },
@@ -140,13 +167,23 @@ SAID: dict[str, tuple[str, str | None, dict[str, Any], str | None]] = {
     "form_reply_is_a_list": (
         "interactive",
         "Sent",
-        {"interactive": "nfm_reply", "name": "flow", "response": ["a", 1]},
+        {
+            "interactive": "nfm_reply",
+            "name": "flow",
+            "response_json": '["a", 1]',
+            "response": ["a", 1],
+        },
         REPLIED_TO,
     ),
     "form_reply_is_broken": (
         "interactive",
         "Sent",
-        {"interactive": "nfm_reply", "name": "flow", "response_is_invalid": True},
+        {
+            "interactive": "nfm_reply",
+            "name": "flow",
+            "response_json": '{"flow_token": ',
+            "response_is_invalid": True,
+        },
         REPLIED_TO,
     ),
     "form_reply_address": (
@@ -155,9 +192,11 @@ SAID: dict[str, tuple[str, str | None, dict[str, Any], str | None]] = {
         {
             "interactive": "nfm_reply",
             "name": "address_message",
+            "response_json": '{"saved_address_id": "a1", "values": {"name": "Thandi", '
+            '"phone_number": "27000000101", "city": "Cape Town"}}',
             "response": {
                 "saved_address_id": "a1",
-                "values": {"name": "Thandi", "phone_number": MASK, "city": "Cape Town"},
+                "values": {"name": "Thandi", "phone_number": "27000000101", "city": "Cape Town"},
             },
         },
         None,

@@ -101,6 +101,9 @@ def _messages(spelling: str, wamid: str) -> Iterator[dict]:
         "contacts": [{"name": {"formatted_name": spelling, "first_name": f"Al {spelling}"},
                       "phones": [{"phone": spelling, "wa_id": PHONE}],
                       "org": {"company": f"Call {spelling}", "title": spelling},
+                      "emails": [{"email": f"{spelling}@example.org"}],
+                      "urls": [{"url": f"https://wa.me/{spelling}"}],
+                      "addresses": [{"street": spelling}],
                       "vcard": f"BEGIN:VCARD\nTEL;waid={PHONE}:{spelling}\nEND:VCARD"}],
         "document": {"id": "7", "mime_type": "text/plain", "filename": f"Chat with {spelling}.txt"},
         "interactive": {"type": "nfm_reply", "nfm_reply": {
@@ -108,14 +111,24 @@ def _messages(spelling: str, wamid: str) -> Iterator[dict]:
             "response_json": json.dumps({"phone": spelling, spelling: [int(PHONE)]})}},
         "unsupported": {"type": f"poll {spelling}"},
         f"kind {spelling}": {"number": spelling},
-        "order": {"catalog_id": "c", "product_items": [{"product_retailer_id": f"sku +{PHONE}"}]},
+        "order": {"catalog_id": "c", "product_items": [{"product_retailer_id": f"sku +{PHONE}",
+                                                        spelling: [int(PHONE), spelling]}]},
+        "button": {"payload": f"to:{spelling}", "text": spelling},
+        "location": {"latitude": "-25.7", "longitude": 1, "name": spelling, "address": spelling},
     }  # fmt: skip
     for number, (kind, body) in enumerate(bodies.items()):
         plain = {**text(f"{wamid}{number}", sender=PHONE), "type": kind, kind: body}
         del plain["text"]
         yield {**plain, "errors": errors, "group_id": f"{PHONE}-1600000000@g.us"}
-    context = {"from": spelling, "id": wamid_of(PHONE)}
-    referral = {"source_url": f"https://fb.me/{wamid}", "headline": f"Call +{PHONE}"}
+    for kind in ("button_reply", "list_reply"):
+        answer = {"id": spelling, "title": f"Call {spelling}", "description": spelling}
+        chosen = {"type": kind, kind: answer}
+        yield {**text(f"{wamid}{kind[0]}", sender=PHONE), "type": "interactive",
+               "interactive": chosen}  # fmt: skip
+    product = {"catalog_id": spelling, "product_retailer_id": spelling}
+    context = {"from": spelling, "id": wamid_of(PHONE), "referred_product": product}
+    referral = {"source_url": f"https://fb.me/{wamid}", "headline": f"Call +{PHONE}",
+                "welcome_message": {"text": spelling}, "ref": {spelling: spelling}}  # fmt: skip
     yield {**text(f"{wamid}c", sender=spelling), "context": context, "referral": referral}
     yield {**text(f"{wamid}d", sender="US.1"), "from_logical_id": spelling, "identity": spelling}
 

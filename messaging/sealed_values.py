@@ -1,0 +1,168 @@
+"""Values of a message that give a phone number away: sealed beside the row, opened for readers.
+
+A value is one string or number of a message, wherever it stands, or a key of an object. One that
+holds a number of the two parties, an international number or a message id is moved, whole, into
+``messages.sealed_values``: a JSON list, sealed under the key of the day. A placeholder with its
+position is left in its place. Every other value is stored as it came.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from messaging.events import SharedCard
+from workspaces import keys
+from workspaces.envelope import CannotOpen, Cipher, associated_data, key_id_of
+from workspaces.masking import holds_number, number_endings
+
+SEALED_VALUES = "messages.sealed_values"
+# What readers get instead of a value: its day was purged; it is for callers with raw:read.
+PURGED = "[purged]"
+NEEDS_RAW_READ = "[needs raw:read]"
+
+# What stands in the row. Whatever looks like it is sealed too, so that none is taken for another.
+_PLACEHOLDER = re.compile(r"\[(sealed|number):(\d{1,9})\]")
+_VALUE, _NUMBER = "sealed", "number"
+# Keys of a shared card that name a person, whatever stands there.
+_IDENTITIES = frozenset({"phone", "wa_id", "user_id", "parent_user_id"})
+
+# Values of a row in the order of their placeholders; ``None``: their key was destroyed.
+Values = Sequence[object] | None
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+_content_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
+_decoder: msgspec.json.Decoder[list[object]] = msgspec.json.Decoder(list, float_hook=Decimal)
+
+
+class Separator:
+    """Takes the values out of one message that must not be stored as they are.
+
+    ``numbers`` are the digits of the parties' phone numbers.
+    """
+
+    __slots__ = ("_endings", "_kind", "taken")
+
+    def __init__(self, numbers: Iterable[str | None]) -> None:
+        self._endings = number_endings(numbers)
+        self._kind = _VALUE
+        self.taken: list[object] = []
+
+    def separate(self, value: Any) -> Any:
+        """Return a JSON value with a placeholder for every value, and every key, that was taken."""
+        if isinstance(value, str):
+            return self._take(value) if self._must_be_sealed(value) else value
+        if isinstance(value, dict):
+            return {self.separate(key): self.separate(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.separate(item) for item in value]
+        if isinstance(value, SharedCard):
+            return self._separate_card(value)
+        if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+            return self._take(value) if holds_number(str(value), self._endings) else value
+        return value
+
+    def seal(self, cipher: Cipher, *, tenant_id: UUID, place: str, row: object) -> bytes | None:
+        """Return what was taken, sealed for one row; ``None`` if nothing was."""
+        if not self.taken:
+            return None
+        return cipher.seal(_encoder.encode(self.taken), associated_data(tenant_id, place, row))
+
+    def _must_be_sealed(self, text: str) -> bool:
+        return holds_number(text, self._endings) or _PLACEHOLDER.fullmatch(text) is not None
+
+    def _take(self, value: object) -> str:
+        self.taken.append(value)
+        return f"[{self._kind}:{len(self.taken) - 1}]"
+
+    def _separate_card(self, shared: SharedCard) -> Any:
+        """What gives a third person's number away is for callers with raw:read."""
+        kind, endings = self._kind, self._endings
+        self._kind, self._endings = _NUMBER, endings | number_endings(shared.numbers)
+        card = self._separate_identities(shared.card)
+        self._kind, self._endings = kind, endings
+        return card
+
+    def _separate_identities(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._separate_identities(item) for item in value]
+        if not isinstance(value, dict):
+            return self.separate(value)
+        return {
+            self.separate(key): self._take(item)
+            if key in _IDENTITIES and isinstance(item, str | int)
+            else self._separate_identities(item)
+            for key, item in value.items()
+        }
+
+
+def encode(content: object) -> str:
+    """Return JSON text of a content, decimals in the form they came in."""
+    return _encoder.encode(content).decode()
+
+
+def decode(content: str) -> Any:
+    """Return the JSON value of a stored content, decimals in the form they came in."""
+    return _content_decoder.decode(content)
+
+
+def open_values(
+    sealed: Mapping[UUID, bytes], *, tenant_id: UUID, place: str = SEALED_VALUES
+) -> dict[UUID, Values]:
+    """Open the values of many rows, their keys loaded with one query."""
+    alive = keys.preload(sealed.values())
+    return {row: _open(value, alive, tenant_id, place, row) for row, value in sealed.items()}
+
+
+def _open(
+    sealed: bytes, alive: Collection[int], tenant_id: UUID, place: str, row: object
+) -> Values:
+    try:
+        if key_id_of(sealed) not in alive:
+            return None
+        opened = keys.cipher_of(sealed).open(sealed, associated_data(tenant_id, place, row))
+    except CannotOpen:
+        return None
+    return _decoder.decode(opened)
+
+
+def fill(value: Any, values: Values, *, with_numbers: bool = False) -> Any:
+    """Return a stored value with what was taken out of it.
+
+    ``with_numbers``: also what gives away the numbers of people who are shared as cards. Instead of
+    what cannot be opened, and what may not, stand `PURGED` and `NEEDS_RAW_READ`.
+    """
+    if isinstance(value, str):
+        return _filled(value, values, with_numbers)
+    if isinstance(value, dict):
+        return {
+            _filled_key(key, values, with_numbers): fill(item, values, with_numbers=with_numbers)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [fill(item, values, with_numbers=with_numbers) for item in value]
+    return value
+
+
+def _filled(text: str, values: Values, with_numbers: bool) -> Any:
+    found = _PLACEHOLDER.fullmatch(text) if text.startswith("[") else None
+    if found is None:
+        return text
+    if values is None:
+        return PURGED
+    if found[1] == _NUMBER and not with_numbers:
+        return NEEDS_RAW_READ
+    return values[int(found[2])]
+
+
+def _filled_key(key: str, values: Values, with_numbers: bool) -> str:
+    """Several keys of one object may be purged: their positions tell them apart."""
+    filled = str(_filled(key, values, with_numbers))
+    if filled in (PURGED, NEEDS_RAW_READ) and filled != key:
+        return f"{filled[:-1]}:{key.rpartition(':')[2]}"
+    return filled
