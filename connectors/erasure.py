@@ -30,6 +30,7 @@ from workspaces.models import (
     ApiKey,
     EventSubscription,
     Membership,
+    PurgeRun,
     RawKey,
     Tenant,
     TenantKey,
@@ -145,6 +146,7 @@ def _log_entries(tenant: Tenant) -> Iterator[QuerySet[LogEntry]]:
 
 
 def _delete_tenant(tenant: Tenant) -> Iterator[Step]:
+    PurgeRun.objects.filter(what=tenant.id.hex).delete()
     yield Step("webhook_ledger", bulk.delete("webhook_ledger", tenant_id=tenant.id, batch=1))
     for name in ("secrets", "api_keys", "memberships", "workspaces"):
         manager = getattr(tenant, name)

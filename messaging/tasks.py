@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from celery import shared_task
 
 from messaging import number_sync, retention, token_watch
+from workspaces import purging
 from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.numbers")
@@ -32,4 +33,4 @@ def check_tokens() -> None:
 def forget_recipients() -> None:
     """Forget who counts against no messaging limit any more."""
     with until_the_next_time("forgetting of recipients", logger):
-        retention.forget_recipients(now=datetime.now(UTC))
+        retention.forget_recipients(now=purging.moment(host=datetime.now(UTC)))

@@ -6,7 +6,7 @@ the key tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from uuid import UUID
 
@@ -120,9 +120,12 @@ def preload(sealed: Iterable[bytes]) -> set[int]:
     return wanted.difference(missing).union(row.pk for row in rows)
 
 
-def destroy_day_keys(*, tenant_id: UUID, before: date) -> int:
-    """Destroy the tenant's keys of all days before ``before``; return how many there were."""
-    count, _ = RawKey.objects.filter(tenant_id=tenant_id, day__lt=before).delete()
+def destroy_day_keys(*, tenant_id: UUID, before: date, keep: Collection[date] = ()) -> int:
+    """Destroy the tenant's keys of all days before ``before`` but those in ``keep``; return how
+    many there were.
+    """
+    old = RawKey.objects.filter(tenant_id=tenant_id, day__lt=before).exclude(day__in=keep)
+    count, _ = old.delete()
     forget()
     return count
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models import Min
 from psycopg import sql
 
 from connectors.outgoing.claims import WAITING
-from workspaces import bulk
+from workspaces import bulk, purging
+from workspaces.models import EventDelivery
 
 logger = logging.getLogger("sigma.whatsapp.events")
 
@@ -77,15 +79,27 @@ class Purged:
     buried: int
 
 
-def purge(*, now: datetime) -> Purged:
-    """Delete what is past its time, and give up what is owed to nobody."""
-    long_ago = now - timedelta(days=DEAD_DAYS)
+def purge(*, now: datetime, force: bool = False) -> Purged:
+    """Delete what is past its time, and give up what is owed to nobody.
+
+    Raises:
+        workspaces.purging.PurgeRefused: too much would go at once, and it is not forced.
+    """
+    long_ago, lately = (
+        now - timedelta(days=days) for days in (DEAD_DAYS, settings.SIGMA_EVENTS_KEEP_DAYS)
+    )
+    oldest = EventDelivery.objects.aggregate(delivered=Min("delivered_at"), dead=Min("dead_at"))
+    for moment, before in ((oldest["delivered"], lately), (oldest["dead"], long_ago)):
+        purging.check_days(
+            "events", oldest=moment and moment.date(), before=before.date(), now=now, force=force
+        )
     purged = Purged(
         buried=_repeat(sql.SQL(BURY), now - PAUSE, now),
-        delivered=_delete("delivered_at", now - timedelta(days=settings.SIGMA_EVENTS_KEEP_DAYS)),
+        delivered=_delete("delivered_at", lately),
         dead=_delete("dead_at", long_ago),
         orphans=_repeat(sql.SQL(ORPHANS), long_ago),
     )
+    purging.note_run("events", now=now)
     if purged != Purged(0, 0, 0, 0):
         counts = {"delivered": purged.delivered, "dead": purged.dead, "buried": purged.buried}
         logger.info("whatsapp events purged", extra=counts)

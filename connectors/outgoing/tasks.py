@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from celery import shared_task
 
 from connectors.outgoing import delivering, retention
+from workspaces import purging
 from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.events")
@@ -30,4 +31,4 @@ def sweep() -> None:
 def purge() -> None:
     """Delete events that are past their time."""
     with until_the_next_time("purge of events", logger):
-        retention.purge(now=datetime.now(UTC))
+        retention.purge(now=purging.moment(host=datetime.now(UTC)))

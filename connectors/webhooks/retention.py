@@ -1,5 +1,5 @@
 """Retention of Raw: destroy the day's key first, then delete the rows it sealed, in bounded
-batches.
+batches. A day of which a callback is still owed is kept whole.
 
 Once the key is gone the rows are noise, in every copy made without the key tables; deleting them
 may take its time.
@@ -8,19 +8,22 @@ may take its time.
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from uuid import UUID
 
 from django.db import DatabaseError, connection, transaction
-from django.db.models import Count, F, Max, Min, QuerySet
+from django.db.models import Count, F, Max, Min, Q, QuerySet
+from django.db.models.functions import TruncDate
 
-from connectors.models import WebhookDead, WebhookDelivery
+from connectors.models import WebhookDead, WebhookDelivery, WebhookPending
 from connectors.webhooks import partitions
-from workspaces import bulk, keys
+from workspaces import bulk, keys, purging
 from workspaces.models import INSTALLATION_ID, RawKey, Tenant
+from workspaces.purging import PurgeRefused
 
 logger = logging.getLogger("sigma.whatsapp.retention")
 
@@ -33,15 +36,17 @@ INSTALLATION_RETENTION_DAYS = 30
 class Purged:
     """What a purge of one tenant destroyed, or would; ``before`` is the first UTC day kept.
 
-    ``error`` names what went wrong; the rest of this tenant waits for the next run.
+    ``kept`` are earlier days with callbacks that are still owed. ``error`` names what went wrong;
+    the rest of this tenant waits for the next run.
     """
 
     tenant_id: UUID
     slug: str
     before: date
-    keys: int
-    callbacks: int
-    set_aside: int
+    keys: int = 0
+    callbacks: int = 0
+    set_aside: int = 0
+    kept: frozenset[date] = frozenset()
     error: str = ""
 
 
@@ -55,40 +60,66 @@ def plan(*, now: datetime) -> list[Purged]:
     return [_count(owner) for owner in _owners(now)]
 
 
-def purge_all(*, now: datetime) -> list[Purged]:
+def purge_all(*, now: datetime, force: bool = False) -> list[Purged]:
     """Purge every tenant: all keys first, then whole partitions, then the rest row by row.
 
-    Where the database refuses something of one tenant, the others go on.
+    ``now`` is the host's time; what is past goes by the database's. Where the database refuses
+    something of one tenant, or too much would go at once, the others go on.
+
+    Raises:
+        workspaces.purging.PurgeRefused: the two differ, and it is not forced.
     """
-    reports = [_attempt(_destroy_keys, owner) for owner in _owners(now)]
-    dropped = _drop_partitions(min(report.before for report in reports))
+    moment = purging.moment(host=now, force=force)
+    owners = _owners(moment)
+    reports = [_attempt(partial(_destroy_keys, now=moment, force=force), one) for one in owners]
+    dropped = _drop_partitions(_everybodys(reports), {day for one in reports for day in one.kept})
     # Days that some tenant keeps and others are past: found by tenant without reading them whole.
     partitions.index_by_tenant(max(report.before for report in reports))
     reports = [_attempt(_delete_rows, report) for report in reports]
     reports = [replace(r, callbacks=r.callbacks + dropped.get(r.tenant_id, 0)) for r in reports]
     for report in reports:
-        if report.keys or report.callbacks:
-            logger.info(
-                "whatsapp raw purged",
-                extra={"tenant": report.slug, "keys": report.keys, "callbacks": report.callbacks},
-            )
+        _conclude(report, moment)
     return reports
 
 
-def delete_rows(*, tenant_id: UUID, before: date | None) -> tuple[int, int]:
-    """Delete a tenant's Raw and set-aside updates older than ``before`` (all, if ``None``).
+def _conclude(report: Purged, now: datetime) -> None:
+    if not report.error:
+        purging.note_run(report.tenant_id.hex, now=now)
+    if report.keys or report.callbacks:
+        logger.info(
+            "whatsapp raw purged",
+            extra={"tenant": report.slug, "keys": report.keys, "callbacks": report.callbacks},
+        )
+    if report.kept:
+        logger.warning(
+            "whatsapp raw kept: callbacks are still pending",
+            extra={"tenant": report.slug, "days": len(report.kept), "from": min(report.kept)},
+        )
+
+
+def delete_rows(
+    *, tenant_id: UUID, before: date | None, keep: Iterable[date] = ()
+) -> tuple[int, int]:
+    """Delete a tenant's Raw and set-aside updates older than ``before`` (all, if ``None``), but for
+    those of the days in ``keep``.
 
     Works in batches, each its own transaction, so that it never holds locks for long. Returns how
     many callbacks and how many set-aside updates there were.
     """
-    raw = WebhookDelivery.objects.filter(tenant_id=tenant_id)
-    dead = WebhookDead.objects.filter(tenant_id=tenant_id)
-    if before is not None:
-        raw, dead = (
-            raw.filter(received_at__lt=_start(before)),
-            dead.filter(received_at__lt=_start(before)),
-        )
+    raw, dead = _old_rows(tenant_id, before, keep)
     return _delete_raw(tenant_id, raw), _delete_dead(dead)
+
+
+def _old_rows(
+    tenant_id: UUID, before: date | None, keep: Iterable[date]
+) -> tuple[QuerySet[WebhookDelivery], QuerySet[WebhookDead]]:
+    old = Q(tenant_id=tenant_id)
+    if before is not None:
+        old &= Q(received_at__lt=_start(before))
+    for day in keep:
+        end = _start(day + timedelta(days=1))
+        old &= ~Q(received_at__gte=_start(day), received_at__lt=end)
+    return WebhookDelivery.objects.filter(old), WebhookDead.objects.filter(old)
 
 
 def _delete_raw(tenant_id: UUID, raw: QuerySet[WebhookDelivery]) -> int:
@@ -118,7 +149,21 @@ def _owners(now: datetime) -> list[Purged]:
     owners = [(tenant.id, tenant.slug, cutoff(tenant.retention_days, now)) for tenant in tenants]
     shared = cutoff(INSTALLATION_RETENTION_DAYS, now)
     owners.append((INSTALLATION_ID, "(shared apps)", shared))
-    return [Purged(*owner, keys=0, callbacks=0, set_aside=0) for owner in owners]
+    owed = _owed_days(max(before for _, _, before in owners))
+    return [
+        Purged(one, slug, before, kept=frozenset(day for day in owed[one] if day < before))
+        for one, slug, before in owners
+    ]
+
+
+def _owed_days(before: date) -> defaultdict[UUID, set[date]]:
+    """Return the days with callbacks that are still owed, of each tenant."""
+    days = defaultdict[UUID, set[date]](set)
+    old = WebhookPending.objects.filter(received_at__lt=_start(before)).order_by()
+    pairs = old.values_list("tenant_id", TruncDate("received_at", tzinfo=UTC)).distinct()
+    for tenant_id, day in pairs:
+        days[tenant_id].add(day)
+    return days
 
 
 def _attempt(step: Callable[[Purged], Purged], report: Purged) -> Purged:
@@ -126,6 +171,10 @@ def _attempt(step: Callable[[Purged], Purged], report: Purged) -> Purged:
         return report
     try:
         return step(report)
+    except PurgeRefused as refusal:
+        extra = {"tenant": report.slug, "error": str(refusal)}
+        logger.error("whatsapp raw not purged", extra=extra)
+        return replace(report, error=str(refusal))
     except DatabaseError as error:
         if not connection.is_usable():
             raise
@@ -134,34 +183,47 @@ def _attempt(step: Callable[[Purged], Purged], report: Purged) -> Purged:
         return replace(report, error=kind)
 
 
-def _destroy_keys(report: Purged) -> Purged:
+def _destroy_keys(report: Purged, *, now: datetime, force: bool) -> Purged:
+    old = RawKey.objects.filter(tenant_id=report.tenant_id, day__lt=report.before)
+    oldest = old.exclude(day__in=report.kept).aggregate(day=Min("day"))["day"]
+    purging.check_days(
+        report.tenant_id.hex, oldest=oldest, before=report.before, now=now, force=force
+    )
     with transaction.atomic():
-        count = keys.destroy_day_keys(tenant_id=report.tenant_id, before=report.before)
+        count = keys.destroy_day_keys(
+            tenant_id=report.tenant_id, before=report.before, keep=report.kept
+        )
     return replace(report, keys=count)
 
 
 def _delete_rows(report: Purged) -> Purged:
-    callbacks, set_aside = delete_rows(tenant_id=report.tenant_id, before=report.before)
+    callbacks, set_aside = delete_rows(
+        tenant_id=report.tenant_id, before=report.before, keep=report.kept
+    )
     return replace(report, callbacks=callbacks, set_aside=set_aside)
 
 
 def _count(owner: Purged) -> Purged:
-    old = {"tenant_id": owner.tenant_id, "received_at__lt": _start(owner.before)}
+    old = RawKey.objects.filter(tenant_id=owner.tenant_id, day__lt=owner.before)
+    raw, dead = _old_rows(owner.tenant_id, owner.before, owner.kept)
     return replace(
-        owner,
-        keys=RawKey.objects.filter(tenant_id=owner.tenant_id, day__lt=owner.before).count(),
-        callbacks=WebhookDelivery.objects.filter(**old).count(),
-        set_aside=WebhookDead.objects.filter(**old).count(),
-    )
+        owner, keys=old.exclude(day__in=owner.kept).count(), callbacks=raw.count(),
+        set_aside=dead.count(),
+    )  # fmt: skip
 
 
-def _drop_partitions(before: date) -> Counter[UUID]:
+def _everybodys(reports: Iterable[Purged]) -> date:
+    """Return the first day that somebody keeps; whose purge was refused keeps all."""
+    return min(date.min if report.error else report.before for report in reports)
+
+
+def _drop_partitions(before: date, keep: Collection[date]) -> Counter[UUID]:
     """Drop the partitions of days that every tenant is past: no vacuum, and the space returns at
     once. Return how many callbacks of whom went with them.
     """
     dropped = Counter[UUID]()
     for day in partitions.existing():
-        if day < before:
+        if day < before and day not in keep:
             with transaction.atomic():
                 counts = _rows_of(day)
                 if partitions.drop(day):

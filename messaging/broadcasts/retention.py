@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from messaging.broadcasts.lifecycle import cancel
 from messaging.broadcasts.refusals import UnableToBroadcast
 from messaging.models import Broadcast
+from workspaces import purging
 from workspaces.sql import select
 
 logger = logging.getLogger("sigma.whatsapp.retention")
@@ -33,6 +34,12 @@ WHERE b.purged_at IS NULL AND b.state IN ('COMPLETED', 'CANCELLED')
   AND (b.ended_at + make_interval(days => %s) <= %s
        OR b.created_at + make_interval(days => t.retention_days) <= %s)
 """
+# Since when the first of them is due.
+OLDEST = """
+SELECT min(least(b.ended_at + make_interval(days => %s),
+                 b.created_at + make_interval(days => t.retention_days)))
+FROM broadcasts b JOIN tenants t ON t.id = b.tenant_id WHERE b.purged_at IS NULL
+"""
 FORGET = """
 UPDATE broadcast_recipients SET sealed = NULL WHERE id = ANY (ARRAY(
     SELECT id FROM broadcast_recipients
@@ -46,15 +53,27 @@ class _Due(NamedTuple):
     tenant_id: UUID
 
 
-def purge(*, now: datetime) -> int:
-    """Forget what is due, in batches, each a transaction; return how many rows."""
+def purge(*, now: datetime, force: bool = False) -> int:
+    """Forget what is due, in batches, each a transaction; return how many rows.
+
+    Raises:
+        workspaces.purging.PurgeRefused: too much would go at once, and it is not forced.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(OLDEST, [settings.SIGMA_BROADCAST_KEEP_DAYS])
+        (oldest,) = cursor.fetchone()
+    purging.check_days(
+        "lists", oldest=oldest and oldest.date(), before=now.date(), now=now, force=force
+    )
     for old in select(_Due, OVERDUE, [now]):
         try:
             cancel(tenant_id=old.tenant_id, broadcast_id=old.id, reason=TOO_OLD, now=now)
         except UnableToBroadcast:
             continue  # it ended meanwhile
     found = select(_Due, DUE, [settings.SIGMA_BROADCAST_KEEP_DAYS, now, now])
-    return sum(_forget(due.id, now) for due in found)
+    count = sum(_forget(due.id, now) for due in found)
+    purging.note_run("lists", now=now)
+    return count
 
 
 def _forget(broadcast_id: UUID, now: datetime) -> int:

@@ -10,6 +10,7 @@ from celery import shared_task
 from messaging.broadcasts import retention
 from messaging.broadcasts.bell import BELL
 from messaging.broadcasts.tending import tend
+from workspaces import purging
 from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.broadcasts")
@@ -28,7 +29,7 @@ def tend_broadcasts() -> None:
 def purge_lists() -> None:
     """Forget the lists of broadcasts that ended some time ago."""
     with until_the_next_time("purge of lists", logger):
-        retention.purge(now=_now())
+        retention.purge(now=purging.moment(host=_now()))
 
 
 def _now() -> datetime:

@@ -6,18 +6,24 @@ from datetime import datetime, timedelta
 from io import StringIO
 
 import pytest
+from celery import Task
 from django.core.management import CommandError, call_command
 from django.db import connection
 
 from connectors.models import WebhookDead, WebhookDelivery
+from connectors.outgoing.tasks import purge as purge_events
 from connectors.webhooks import ledger, partitions, raw, retention
 from connectors.webhooks.originals import read_originals
 from connectors.webhooks.processing import process_batch
+from connectors.webhooks.tasks import purge as purge_raw
+from messaging.broadcasts.tasks import purge_lists
 from messaging.models import Message
+from messaging.tasks import forget_recipients
 from tests.conftest import Cast
 from tests.webhooks.deliveries import callback, deliver, text
-from workspaces import keys
-from workspaces.models import RawKey, Tenant
+from workspaces import keys, purging
+from workspaces.models import PurgeRun, RawKey, Tenant
+from workspaces.purging import PurgeRefused
 
 pytestmark = pytest.mark.django_db
 
@@ -163,3 +169,81 @@ def test_it_says_what_would_go_and_changes_nothing(acme: Cast, now: datetime, ca
 def test_it_refuses_to_guess_which_way_is_meant() -> None:
     with pytest.raises(CommandError, match="required"):
         call_command("purge")
+
+
+def owe(cast: Cast, wamid: str, at: datetime) -> None:
+    """Accept a callback, and do not process it."""
+    deliver(cast.tenant.id, callback(cast.workspace.external_id, messages=[text(wamid)]), at=at)
+
+
+@pytest.mark.parametrize("has_partition", [True, False])
+def test_it_keeps_days_of_which_callbacks_are_still_owed(
+    acme: Cast, globex: Cast, now: datetime, has_partition: bool
+) -> None:
+    old = now - timedelta(days=40)
+    if has_partition:
+        partitions.ensure(old.date())
+    for cast in (acme, globex):
+        receive(cast, "wamid.DONE", old)
+        receive(cast, "wamid.OLDER", old - timedelta(days=1))
+    owe(acme, "wamid.OWED", old)
+
+    purged = {line.slug: line for line in retention.purge_all(now=now)}
+
+    assert purged["acme"].kept == {old.date()}
+    assert (purged["acme"].keys, purged["globex"].keys) == (1, 2)
+    assert WebhookDelivery.objects.filter(tenant_id=globex.tenant.id).count() == 0
+    assert process_batch(10) == 1
+    assert Message.objects.filter(tenant_id=acme.tenant.id).count() == 3
+    assert ledger.read(acme.tenant.id, verify=True).dead == 0
+    retention.purge_all(now=now, force=True)
+    assert not WebhookDelivery.objects.exists()
+
+
+@pytest.mark.parametrize("away", [timedelta(days=40), -timedelta(minutes=10)])
+def test_it_destroys_nothing_where_the_clocks_differ(
+    acme: Cast, globex: Cast, now: datetime, away: timedelta
+) -> None:
+    receive(acme, "wamid.OLD", now - timedelta(days=31))
+    receive(globex, "wamid.NEW", now)
+
+    with pytest.raises(PurgeRefused, match="differ"):
+        retention.purge_all(now=now + away)
+
+    assert RawKey.objects.count() == WebhookDelivery.objects.count() == 2
+    lines = retention.purge_all(now=now + away, force=True)  # by the database's clock all the same
+    assert {line.slug: line.keys for line in lines if line.keys} == {"acme": 1}
+
+
+def test_it_takes_no_more_days_than_passed_since_its_last_run(
+    acme: Cast, globex: Cast, now: datetime
+) -> None:
+    retention.purge_all(now=now)
+    PurgeRun.objects.update(ran_at=now - timedelta(days=2))
+    Tenant.objects.filter(pk=acme.tenant.pk).update(retention_days=1)
+    for cast in (acme, globex):
+        receive(cast, "wamid.WEEKS", now - timedelta(days=20))
+        receive(cast, "wamid.PAST", now - timedelta(days=32))
+
+    with pytest.raises(CommandError, match=r"acme \(It would take 31 days"):
+        call_command("purge", "--now", stdout=StringIO())
+
+    assert RawKey.objects.filter(tenant_id=acme.tenant.id).count() == 2
+    assert RawKey.objects.filter(tenant_id=globex.tenant.id).count() == 1
+    call_command("purge", "--now", "--force", stdout=StringIO())
+    assert not RawKey.objects.filter(tenant_id=acme.tenant.id).exists()
+
+
+@pytest.mark.parametrize(
+    "task", [purge_raw, purge_lists, purge_events, forget_recipients], ids=lambda task: task.name
+)
+def test_it_forgets_nothing_where_the_clocks_differ(
+    acme: Cast, now: datetime, task: Task, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    receive(acme, "wamid.OLD", now - timedelta(days=31))
+    monkeypatch.setattr(purging, "database_now", lambda: now + timedelta(days=40))
+
+    task()
+
+    assert "differ" in caplog.records[-1].error
+    assert RawKey.objects.exists()

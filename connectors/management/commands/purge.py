@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import IO, Any, cast
 
@@ -10,7 +11,12 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.table import Table
 
+from connectors.outgoing import retention as outgoing
 from connectors.webhooks import retention
+from messaging.broadcasts import retention as broadcasts
+from workspaces import purging
+from workspaces.clock import database_now
+from workspaces.purging import PurgeRefused
 
 
 class Command(BaseCommand):
@@ -18,6 +24,7 @@ class Command(BaseCommand):
 
     help = (
         "Destroy the keys of Raw past every tenant's retention window, then what they sealed. "
+        "Lists of broadcasts and events that are past their time go as well. "
         "The schedule does this every 15 minutes; this command shows it or does it at once."
     )
 
@@ -26,18 +33,39 @@ class Command(BaseCommand):
         way = parser.add_mutually_exclusive_group(required=True)
         way.add_argument("--dry-run", action="store_true", help="say what would go, change nothing")
         way.add_argument("--now", action="store_true", help="purge at once and say what went")
+        parser.add_argument(
+            "--force", action="store_true",
+            help="though the clocks differ, or more days would go than since the last run",
+        )  # fmt: skip
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print one line per tenant."""
-        now = datetime.now(UTC)
-        purge = retention.plan if options["dry_run"] else retention.purge_all
-        title = "would be purged" if options["dry_run"] else "purged"
-        table = Table("tenant", "before (UTC)", "day keys", "callbacks", "set aside", title=title)
-        lines = purge(now=now)
-        for line in lines:
-            counts = (line.keys, line.callbacks, line.set_aside)
-            table.add_row(line.slug, str(line.before), *(f"{count:,}" for count in counts))
-        Console(file=cast(IO[str], self.stdout)).print(table)
+        now, force = datetime.now(UTC), options["force"]
+        if options["dry_run"]:
+            self._show(retention.plan(now=database_now()), "would be purged")
+            return
+        try:
+            lines = retention.purge_all(now=now, force=force)
+            self._show(lines, "purged")
+            moment = purging.moment(host=now, force=force)
+            lists = broadcasts.purge(now=moment, force=force)
+            events = outgoing.purge(now=moment, force=force)
+        except PurgeRefused as refusal:
+            raise CommandError(f"{refusal} {PurgeRefused.__doc__}") from refusal
+        gone = f"{lists:,} rows of broadcasts' lists, {events.delivered + events.dead:,} events"
+        self.stdout.write(f"And {gone}.")
         failed = [f"{line.slug} ({line.error})" for line in lines if line.error]
         if failed:
             raise CommandError(f"Not everything was purged of {', '.join(failed)}.")
+
+    def _show(self, lines: Collection[retention.Purged], title: str) -> None:
+        table = Table(
+            "tenant", "before (UTC)", "day keys", "callbacks", "set aside", "days kept", title=title
+        )
+        for line in lines:
+            counts = (line.keys, line.callbacks, line.set_aside, len(line.kept))
+            table.add_row(line.slug, str(line.before), *(f"{count:,}" for count in counts))
+        console = Console(file=cast(IO[str], self.stdout))
+        console.print(table)
+        if any(line.kept for line in lines):
+            console.print("Days are kept whole while callbacks of them are pending.")
