@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+import errno
 import fcntl
+import http.client
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,10 @@ from pathlib import Path
 
 from sigma.engines.engine import UnableToStart
 
-WEB_SECONDS = 60.0
+ANSWER_SECONDS, HIGHEST_PORT = 10.0, 65_535
+
+# A host and a port.
+Address = tuple[str, int]
 
 
 class PortTaken(UnableToStart):
@@ -22,59 +26,50 @@ class AlreadyRunning(UnableToStart):
     """Another ``make up`` runs on the same data."""
 
 
-class NotHealthy(UnableToStart):
-    """A server started but does not answer, or does not say that it is healthy."""
+class FolderUnusable(UnableToStart):
+    """The folder of the data cannot be written to."""
 
 
-async def until_healthy(port: int) -> None:
-    """Wait until ``/healthz`` answers 200.
-
-    Raises:
-        NotHealthy: it never did.
-    """
-    await _until(port, "/healthz", b" 200 ", "The web server is not healthy")
+class HostUnusable(UnableToStart):
+    """The address to listen on is none of this machine's."""
 
 
-async def until_answering(port: int, path: str) -> None:
-    """Wait until a server on this machine answers anything, be it that it is not well.
-
-    Raises:
-        NotHealthy: it never did.
-    """
-    await _until(port, path, b"HTTP/", f"Nothing answers on port {port}")
-
-
-async def _until(port: int, path: str, wanted: bytes, trouble: str) -> None:
+def status_of(address: Address, path: str, *, method: str = "GET") -> int:
+    """Return the status that a server on this machine answers with; 0: it does not, or too late."""
+    connection = http.client.HTTPConnection(*address, timeout=ANSWER_SECONDS)
     try:
-        async with asyncio.timeout(WEB_SECONDS):
-            while wanted not in await _status(port, path):
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        raise NotHealthy(f"{trouble} after {WEB_SECONDS:.0f} s; the lines above say why.") from None
-
-
-async def _status(port: int, path: str) -> bytes:
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(
-            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
-        )
-        status = await reader.readline()
-        writer.close()
-    except OSError:
-        return b""
-    return status
+        connection.request(method, path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
 
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Hold the lock on this data folder; the kernel drops it however we end."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (folder / "up.lock").open("w") as file:
+    """Hold the lock on this data folder; the kernel drops it however we end.
+
+    Raises:
+        AlreadyRunning: somebody holds it.
+        FolderUnusable: it cannot be made, or not be written to.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (folder / "up.lock").open("w")
+    except OSError as error:
+        raise FolderUnusable(
+            f"{folder}: {error.strerror}. Make it writable, "
+            "or name another folder: make up SIGMA_HOME=/path/to/folder"
+        ) from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AlreadyRunning(f"'make up' already runs on {folder}; stop it first.") from None
+            raise AlreadyRunning(
+                f"'make up' is already running on {folder}. Stop it first (Ctrl-C there), "
+                "or name another folder: make up SIGMA_HOME=/path/to/folder"
+            ) from None
         yield
 
 
@@ -85,7 +80,8 @@ def listening(host: str, port: int, *, variable: str = "PORT") -> Iterator[socke
     ``variable`` is make's name for the port, for whoever has to choose another.
 
     Raises:
-        PortTaken: another program has it.
+        PortTaken: another program has it, or this user may not have it.
+        HostUnusable: this machine has no such address.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:
@@ -96,9 +92,20 @@ def listening(host: str, port: int, *, variable: str = "PORT") -> Iterator[socke
         try:
             listener.bind((host, port))
         except OSError as error:
-            raise PortTaken(
-                f"Port {port} on {host}: {error.strerror}. "
-                f"Choose another: make up {variable}={port + 1}"
-            ) from None
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise HostUnusable(
+                    f"HOST={host}: {error.strerror}. Use an address of this machine, "
+                    "127.0.0.1 for itself alone, or 0.0.0.0 for everybody."
+                ) from None
+            raise taken(error, host, port, variable) from None
         listener.listen(2048)
         yield listener
+
+
+def taken(error: OSError, host: str, port: int, variable: str) -> PortTaken:
+    """Return what to say where a port cannot be had."""
+    another = port + 1 if 1024 <= port < HIGHEST_PORT else 8000 + port % 1000
+    return PortTaken(
+        f"Port {port} on {host}: {error.strerror}. "
+        f"Stop what uses it, or choose another: make up {variable}={another}"
+    )

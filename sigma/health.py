@@ -8,22 +8,24 @@ from django.http import HttpRequest, JsonResponse
 from redis import Redis
 from redis.exceptions import RedisError
 
+from sigma.engines import state
 from workspaces import brake
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 while the database answers, 503 otherwise.
+    """Answer 200 while the database answers, 503 otherwise, and until ``make up`` has started all.
 
     All else is reported and makes the status ``degraded``, but does not decide: callbacks are still
     accepted.
     """
     checks: dict[str, object] = {"database": _database(), "broker": _broker()}
-    healthy = checks["database"] == "ok"
-    if healthy and (stopped := _stopped()):
+    if checks["database"] != "ok":
+        return JsonResponse({"status": "unhealthy", **checks}, status=503)
+    if stopped := _stopped():
         checks["stopped"] = stopped
-    status = "degraded" if "stopped" in checks else "healthy"
-    body = {"status": status if healthy else "unhealthy", **checks}
-    return JsonResponse(body, status=200 if healthy else 503)
+    if state.is_starting(settings.SIGMA_HOME):
+        return JsonResponse({"status": "starting", **checks}, status=503)
+    return JsonResponse({"status": "degraded" if stopped else "healthy", **checks})
 
 
 def _database() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sigma.engines import state
@@ -21,7 +21,13 @@ UVICORN = (
 )
 # Gossip, mingle and heartbeats are chatter between workers that nobody reads here.
 CELERY = ("-m", "celery", "--quiet", "-A", "sigma.celery:app")
+Answers = Callable[[], bool] | None
 SOLITARY = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO")
+
+
+def prepare(env: Mapping[str, str]) -> Program:
+    """Return what has to be done before the others start: migrations, the demo tenant."""
+    return manage("create_demo", env, "create_demo", "--migrate")
 
 
 def manage(name: str, env: Mapping[str, str], *arguments: str) -> Program:
@@ -57,7 +63,7 @@ def beat(env: Mapping[str, str]) -> Program:
     return _celery("beat", env, "beat", "--loglevel", "WARNING")
 
 
-def web(env: Mapping[str, str], listener: int) -> Program:
+def web(env: Mapping[str, str], listener: int, answers: Answers = None) -> Program:
     """Return the web server on a socket that is already listening.
 
     While a dead server is being replaced, the kernel keeps new connections waiting instead of
@@ -66,13 +72,13 @@ def web(env: Mapping[str, str], listener: int) -> Program:
     count = env.get("SIGMA_WEB_PROCESSES", "").strip() or "1"
     options = ("--fd", str(listener), "--workers", count, "--timeout-graceful-shutdown", "5")
     argv = (sys.executable, *UVICORN, *options)
-    return Program(name="web", argv=argv, env=env, pass_fds=(listener,))
+    return Program(name="web", argv=argv, env=env, pass_fds=(listener,), answers=answers)
 
 
-def sender(env: Mapping[str, str], listener: int, host: str) -> Program:
+def sender(env: Mapping[str, str], listener: int, host: str, answers: Answers = None) -> Program:
     """Return the sender service on a socket that is already listening on ``host``."""
     argv = (sys.executable, "-m", "sigma.sender", "--fd", str(listener), "--host", host)
-    return Program(name="sender", argv=argv, env=env, pass_fds=(listener,))
+    return Program(name="sender", argv=argv, env=env, pass_fds=(listener,), answers=answers)
 
 
 def devices(env: Mapping[str, str]) -> Program:

@@ -33,7 +33,11 @@ try:
     # Host names the admin and the API answer to.
     ALLOWED_HOSTS = env.items("SIGMA_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
     # The address Meta and browsers reach us at; shown in callback URLs and download links.
-    SIGMA_PUBLIC_URL = env.text("SIGMA_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+    SIGMA_PUBLIC_URL = (
+        env.text("SIGMA_PUBLIC_URL")
+        or (ENGINES.base_url if EMBEDDED else "")
+        or "http://127.0.0.1:8000"
+    ).rstrip("/")
     # Reverse proxies in front of web, each of which adds to X-Forwarded-For; sign-ins are counted
     # by the address that the outermost saw.
     SIGMA_PROXIES = env.integer(
@@ -130,6 +134,10 @@ try:
 except InvalidSetting as error:
     # Not ImproperlyConfigured: whichever process starts, the operator reads one line, no traceback.
     raise SystemExit(f"sigma: {error}") from None
+except OSError as error:
+    # Keys that are made at the first start have to be kept.
+    remedy = "Make it writable, or set SIGMA_HOME to a folder that is."
+    raise SystemExit(f"sigma: {error.filename}: {error.strerror}. {remedy}") from None
 
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",

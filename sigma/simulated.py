@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-from sigma.door import PortTaken
-from sigma.engines.engine import UnableToStart
+from sigma.door import PortTaken, taken
 
 HOST = "127.0.0.1"
 USUAL_PORT = 8090
 VERSION = "v26.0"
-SECONDS = 60.0
 
-
-# He asked for his results, so the demo may answer him with a text for a day (contract, B1).
+# They asked for their results, so the demo may answer them with a text for a day (contract, B1).
 PERSON = "+27711558396"
 QUESTION = "Hello, is my evaluation ready?"
 
 
 NEWEST = (
-    '{ messages(workspaceId: "%s" platform: WHATS_APP first: 1 direction: INBOUND '
+    '{ messages(workspaceId: "WORKSPACE" platform: WHATS_APP first: 1 direction: INBOUND '
     "orderBy: { timestamp: DESC }) { nodes { id } } }"
 )
-
-
-class NobodyWrote(UnableToStart):
-    """The simulated customer's message did not arrive."""
-
-
-class NotSubscribed(UnableToStart):
-    """The simulator started, but does not send its callbacks here."""
+READ_TEMPLATES = (
+    'mutation { syncMessageTemplates(input: { workspaceId: "WORKSPACE" }) { success } }'
+)
+READ_NUMBER = 'mutation { syncBusinessNumber(input: { workspaceId: "WORKSPACE" }) { success } }'
+NUMBER = '{ businessNumber(workspaceId: "WORKSPACE") { syncedAt } }'
 
 
 def choose_port(wanted: int | None) -> int:
@@ -52,10 +46,7 @@ def choose_port(wanted: int | None) -> int:
                 return int(free.getsockname()[1])
         except OSError as error:
             if wanted:
-                raise PortTaken(
-                    f"Port {wanted} for the simulator: {error.strerror}. "
-                    f"Choose another: make up SIMULATOR_PORT={wanted + 1}"
-                ) from None
+                raise taken(error, HOST, wanted, "SIMULATOR_PORT") from None
     raise PortTaken("There is no free port for the simulator.")
 
 
@@ -69,53 +60,60 @@ def graph_url(port: int) -> str:
     return f"{url(port)}/{VERSION}"
 
 
-async def until_subscribed(port: int, folder: Path) -> None:
-    """Wait until the simulator sends the demo's callbacks, which it does after the handshake.
+class World:
+    """The demo's side of the simulator: what has to be so before the demo can be used."""
 
-    Raises:
-        NotSubscribed: it never did.
-    """
-    demo = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
-    query = urlencode({"access_token": demo["access_token"]})
-    path = f"/{VERSION}/{demo['waba_id']}/subscribed_apps?{query}"
-    try:
-        async with asyncio.timeout(SECONDS):
-            while not await asyncio.to_thread(_is_subscribed, port, path):
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        raise NotSubscribed(
-            f"The simulator does not send callbacks after {SECONDS:.0f} s; "
-            f"{folder / 'simulator.log'} says why."
-        ) from None
+    def __init__(self, port: int, base_url: str, folder: Path) -> None:
+        self._port, self._base_url = port, base_url
+        self._demo = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
+        self._before: str | None = None
+        self._wanted = False
 
+    def sends_callbacks(self) -> bool:
+        """Whether the simulator sends the demo's callbacks, which it does after the handshake."""
+        query = urlencode({"access_token": self._demo["access_token"]})
+        path = f"/{VERSION}/{self._demo['waba_id']}/subscribed_apps?{query}"
+        try:
+            with urlopen(f"{url(self._port)}{path}", timeout=5) as answer:  # noqa: S310
+                return bool(json.loads(answer.read()).get("data"))
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
 
-async def let_somebody_write(port: int, base_url: str, folder: Path) -> None:
-    """Let a customer of the demo write, and wait until that is stored: then he may be answered.
+    def has_templates(self) -> bool:
+        """Let the demo's templates be read; whether that was done."""
+        return bool((self._ask(READ_TEMPLATES).get("syncMessageTemplates") or {}).get("success"))
 
-    Raises:
-        NobodyWrote: it never was.
-    """
-    demo = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
-    said = {"phone_number_id": demo["phone_number_id"], "from": PERSON, "text": QUESTION}
-    before = await asyncio.to_thread(_newest, base_url, demo)
-    try:
-        async with asyncio.timeout(SECONDS):
-            await asyncio.to_thread(_post, f"{url(port)}/sim/inbound", said)
-            while await asyncio.to_thread(_newest, base_url, demo) in ("", before):
-                await asyncio.sleep(0.1)
-    except (TimeoutError, OSError) as error:
-        raise NobodyWrote(
-            f"The simulated customer's message did not arrive ({type(error).__name__}); "
-            f"{folder / 'simulator.log'} and the lines above say why."
-        ) from None
+    def has_number(self) -> bool:
+        """Let the demo's number be read, by a worker; whether that was done."""
+        self._wanted = self._wanted or bool(self._ask(READ_NUMBER).get("syncBusinessNumber"))
+        return bool((self._ask(NUMBER).get("businessNumber") or {}).get("syncedAt"))
 
+    def somebody_wrote(self) -> bool:
+        """Let a customer of the demo write; whether that is stored: then they may be answered."""
+        newest = self._newest()
+        if newest is None or self._before is not None:
+            return newest not in (None, self._before)
+        said = {"phone_number_id": self._demo["phone_number_id"], "from": PERSON, "text": QUESTION}
+        with suppress(OSError):
+            _post(f"{url(self._port)}/sim/inbound", said)
+            self._before = newest
+        return False
 
-def _newest(base_url: str, demo: Mapping[str, str]) -> str:
-    """Return the id of the newest message that a customer of the demo wrote; empty: none."""
-    query = NEWEST % demo["workspace_id"]
-    answer = _post(f"{base_url}/graphql", {"query": query}, key=demo["api_key"])
-    nodes = answer["data"]["messages"]["nodes"]
-    return str(nodes[0]["id"]) if nodes else ""
+    def _newest(self) -> str | None:
+        """Return the id of the newest message that a customer wrote; empty: none was written."""
+        messages = self._ask(NEWEST).get("messages")
+        if messages is None:
+            return None
+        return str(messages["nodes"][0]["id"]) if messages["nodes"] else ""
+
+    def _ask(self, document: str) -> Mapping[str, Any]:
+        """Return the data of a GraphQL answer; nothing where there is none yet."""
+        query = {"query": document.replace("WORKSPACE", self._demo["workspace_id"])}
+        try:
+            answer = _post(f"{self._base_url}/graphql", query, key=self._demo["api_key"])
+        except (OSError, http.client.HTTPException, ValueError):
+            return {}
+        return answer.get("data") or {}
 
 
 def _post(address: str, body: object, *, key: str = "") -> Any:
@@ -123,16 +121,5 @@ def _post(address: str, body: object, *, key: str = "") -> Any:
     if key:
         headers["Authorization"] = f"Bearer {key}"
     request = Request(address, json.dumps(body).encode(), headers)  # noqa: S310 - of this machine
-    with urlopen(request, timeout=5) as answer:  # noqa: S310
+    with urlopen(request, timeout=30) as answer:  # noqa: S310
         return json.loads(answer.read())
-
-
-def _is_subscribed(port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=5)
-    try:
-        connection.request("GET", path)
-        return bool(json.loads(connection.getresponse().read()).get("data"))
-    except (OSError, http.client.HTTPException, ValueError):
-        return False
-    finally:
-        connection.close()

@@ -9,18 +9,22 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from sigma import caller, door, programs, simulated, welcome
+from sigma import caller, databases, door, programs, reachable, simulated, welcome
 from sigma.console import Terminal
 from sigma.engines import postgres, state, valkey
-from sigma.engines.engine import Engine, EngineFailed, UnableToStart
+from sigma.engines.engine import Engine, UnableToStart
+from sigma.env import InvalidSetting
 from sigma.options import Options, read_options
-from sigma.supervisor import Child, Program, StepFailed, Supervisor
+from sigma.supervisor import Child, Program, Supervisor
 
-ENGINE_SECONDS = 60.0
+# Answered by the servers' event loops alone, without a line in their logs.
+WEB, SENDER = "/webhooks/whatsapp", "/health"
+
 UNWANTED_ADVICE = (
     # Celery's on users that containers have: root, and numbers without a name.
     "You're running the worker with superuser",
@@ -41,16 +45,20 @@ def main() -> int:
     """Run until a signal comes; return the exit code."""
     terminal, folder = Terminal(), state.home(os.environ)
     try:
-        options = read_options()
-        with (
-            door.only_one(folder),
-            door.listening(options.host, options.port) as web,
-            door.listening(options.host, options.sender_port, variable="SENDER_PORT") as sender,
-        ):
-            supervisor = Supervisor(terminal, folder / "pids.json")
-            asyncio.run(_until_stopped(options, terminal, supervisor, Listeners(web, sender)))
-    except UnableToStart as error:
+        # First of all, so that a second start blames no port.
+        with door.only_one(folder):
+            options = read_options()
+            with (
+                door.listening(options.host, options.port) as web,
+                door.listening(options.host, options.sender_port, variable="SENDER_PORT") as sender,
+            ):
+                supervisor = Supervisor(terminal, folder / "pids.json")
+                asyncio.run(_until_stopped(options, terminal, supervisor, Listeners(web, sender)))
+    except (UnableToStart, InvalidSetting) as error:
         terminal.problem(str(error))
+        return 1
+    except OSError as error:  # a full disk, a file of somebody else's
+        terminal.problem(f"{error.filename or folder}: {error.strerror or error}.")
         return 1
     return 0
 
@@ -58,6 +66,7 @@ def main() -> int:
 async def _until_stopped(
     options: Options, terminal: Terminal, supervisor: Supervisor, listeners: Listeners
 ) -> None:
+    began = time.monotonic()
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None  # noqa: S101 (this is a coroutine, so there is one)
 
@@ -71,7 +80,10 @@ async def _until_stopped(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, on_signal)
     try:
-        await _start(options, terminal, supervisor, listeners)
+        with state.starting(state.home(os.environ)):
+            await _Start(options, terminal, supervisor).run(listeners)
+        welcome.show(terminal, folder=state.home(os.environ), base_url=options.base_url)
+        terminal.note(f"Started in {time.monotonic() - began:.1f} s.\n")
         await caller.until_make_stops()
         terminal.note("\nmake was stopped; stopping …")
     except asyncio.CancelledError:
@@ -84,81 +96,92 @@ async def _until_stopped(
     terminal.note("Stopped.")
 
 
-async def _start(
-    options: Options, terminal: Terminal, supervisor: Supervisor, listeners: Listeners
-) -> None:
-    began, folder = time.monotonic(), state.home(os.environ)
-    urls = await _engines(folder, terminal, supervisor)
-    env = _environment(options, folder, urls)
-    state.remember_graph(folder, env["SIGMA_GRAPH_URL"] if options.simulator_port else "")
-    with terminal.step("Database migrated"):
-        await supervisor.run(programs.manage("migrate", env, "migrate", "--no-input"))
-    with terminal.step("Demo tenant ready"):
-        addresses = (
-            "--base-url", options.base_url, "--sender-url", options.sender_url,
-            "--simulator-url", options.simulator_url,
+class _Start:
+    """The steps from nothing to a system that serves; what can start side by side does."""
+
+    def __init__(self, options: Options, terminal: Terminal, supervisor: Supervisor) -> None:
+        self._options, self._terminal, self._supervisor = options, terminal, supervisor
+        self._folder = state.home(os.environ)
+
+    async def run(self, listeners: Listeners) -> None:
+        """Start everything and return when it serves."""
+        options, start = self._options, self._supervisor.start
+        env = _environment(options, self._folder, await self._engines())
+        state.remember(
+            self._folder, base_url=options.base_url, sender_url=options.sender_url,
+            graph_url=env["SIGMA_GRAPH_URL"] if options.simulator_port else "",
         )  # fmt: skip
-        await supervisor.run(programs.manage("create_demo", env, "create_demo", *addresses))
-    if options.simulator_port:  # before those who talk to it, to be stopped after them
-        log = folder / "simulator.log"
-        supervisor.start(programs.simulator(env, options.simulator_port, log))
-    with terminal.step("Web, workers and beat started"):
-        supervisor.start(*programs.workers(env))
-        supervisor.start(programs.beat(env))
-        supervisor.start(programs.web(env, listeners.web.fileno()))
-        await door.until_healthy(options.port)
-    if options.simulator_port:
-        with terminal.step("Simulator of Meta ready"):
-            await simulated.until_subscribed(options.simulator_port, folder)
-        await _read_catalogue(terminal, supervisor, env)
-        with terminal.step("A simulated customer wrote"):
-            await simulated.let_somebody_write(options.simulator_port, options.base_url, folder)
-    with terminal.step("Sender service and linked devices started"):
-        env = _for_sender(options, folder, env)
-        supervisor.start(programs.devices(env))
-        supervisor.start(programs.sender(env, listeners.sender.fileno(), options.host))
-        await door.until_answering(options.sender_port, "/health")
-    welcome.show(terminal, folder=folder, base_url=options.base_url)
-    terminal.note(f"Started in {time.monotonic() - began:.1f} s.\n")
-
-
-async def _read_catalogue(
-    terminal: Terminal, supervisor: Supervisor, env: Mapping[str, str]
-) -> None:
-    """Read the demo's templates and number at once; where that fails, the schedule does it a little
-    later.
-    """
-    syncs = (
-        programs.manage("sync_templates", env, "sync_templates", "--tenant", "demo"),
-        programs.manage("sync_numbers", env, "sync_numbers", "--tenant", "demo"),
-    )
-    try:
-        with terminal.step("Templates and number read"):
-            await asyncio.gather(*(supervisor.run(sync) for sync in syncs))
-    except StepFailed as error:
-        terminal.problem(f"Templates or number are not there yet. {error}")
-
-
-async def _engines(folder: Path, terminal: Terminal, supervisor: Supervisor) -> state.Urls:
-    """Start the engines that the environment does not name, and return the URLs of both."""
-    given, kept = state.outside(os.environ), state.read(folder)
-    engines = []
-    if all((given.database_url, given.redis_url)):
-        return given
-    with terminal.step("Engines prepared"):
-        if not given.database_url:
-            engines.append(
-                await asyncio.to_thread(postgres.prepare, folder, kept_url=kept.database_url)
+        with self._terminal.step("Database and demo tenant ready"):
+            await self._supervisor.run(programs.prepare(env))
+        simulator = []
+        if options.simulator_port:  # before those who talk to it, to be stopped after them
+            log = self._folder / "simulator.log"
+            simulator = start(programs.simulator(env, options.simulator_port, log))
+        workers = start(*programs.workers(env), programs.beat(env))
+        web = start(programs.web(env, listeners.web.fileno(), self._answers(options.port, WEB)))
+        env = _for_sender(options, self._folder, env)
+        start(programs.devices(env))
+        sender = start(
+            programs.sender(
+                env, listeners.sender.fileno(), options.host,
+                self._answers(options.sender_port, SENDER),
             )
+        )  # fmt: skip
+        await self._until("Web server ready", self._serves(options.port, "/healthz"), *web)
+        if simulator:
+            await self._demo(*simulator, *web, *workers)
+        await self._until("Sender ready", self._serves(options.sender_port, "/health"), *sender)
+
+    async def _demo(self, *children: Child) -> None:
+        """Wait until the demo has what its user needs: templates, a number, somebody to answer."""
+        assert self._options.simulator_port is not None  # noqa: S101 - it is simulated
+        world = simulated.World(self._options.simulator_port, self._options.base_url, self._folder)
+        await self._until("Simulator of Meta ready", world.sends_callbacks, *children)
+        await self._until("Templates read", world.has_templates, *children)
+        await self._until("Number read", world.has_number, *children)
+        await self._until("A simulated customer wrote", world.somebody_wrote, *children)
+
+    async def _until(self, title: str, is_ready: Callable[[], bool], *children: Child) -> None:
+        with self._terminal.step(title):
+            await self._supervisor.until(is_ready, *children, waiting_for=f"“{title}”")
+
+    async def _engines(self) -> state.Urls:
+        """Start the engines that the environment does not name, and return the URLs of both."""
+        given, kept = state.outside(os.environ), state.read(self._folder)
+        await _check_outside(given)
+        preparing = []
+        if not given.database_url:
+            preparing.append(partial(postgres.prepare, self._folder, kept_url=kept.database_url))
         if not given.redis_url:
-            engines.append(await asyncio.to_thread(valkey.prepare, folder, kept_url=kept.redis_url))
-    wave = supervisor.start(*(_as_program(engine, folder) for engine in engines))
-    for engine, child in zip(engines, wave, strict=True):
-        with terminal.step(f"{engine.title} ready"):
-            await _answering(engine, child)
-    urls = {engine.name: engine.url for engine in engines}
-    state.remember(folder, database_url=urls.get("postgres", ""), redis_url=urls.get("valkey", ""))
-    return state.resolve(os.environ)
+            preparing.append(partial(valkey.prepare, self._folder, kept_url=kept.redis_url))
+        if not preparing:
+            return given
+        with self._terminal.step("Engines prepared"):
+            engines = await asyncio.gather(*map(asyncio.to_thread, preparing))
+        wave = self._supervisor.start(*(_as_program(engine, self._folder) for engine in engines))
+        for engine, child in zip(engines, wave, strict=True):
+            await self._until(f"{engine.title} ready", engine.answers, child)
+        names = {"postgres": "database_url", "valkey": "redis_url"}
+        state.remember(self._folder, **{names[engine.name]: engine.url for engine in engines})
+        return state.resolve(os.environ)
+
+    def _serves(self, port: int, path: str) -> Callable[[], bool]:
+        """Return a question: whether a server answers at all, be it that it is not well yet."""
+        address = (self._options.local_host, port)
+        return lambda: door.status_of(address, path) > 0
+
+    def _answers(self, port: int, path: str) -> Callable[[], bool]:
+        address = (self._options.local_host, port)
+        return lambda: door.status_of(address, path, method="OPTIONS") > 0
+
+
+async def _check_outside(given: state.Urls) -> None:
+    if given.database_url:
+        databases.parse(given.database_url)
+        await asyncio.to_thread(reachable.check_database, given.database_url)
+    if given.redis_url:
+        databases.check_broker(given.redis_url)
+        await asyncio.to_thread(reachable.check_broker, given.redis_url)
 
 
 def _as_program(engine: Engine, folder: Path) -> Program:
@@ -169,16 +192,9 @@ def _as_program(engine: Engine, folder: Path) -> Program:
         identity=engine.identity,
         stop_signal=engine.stop_signal,
         log=folder / f"{engine.name}.log",
+        answers=engine.answers,
+        settle=engine.settle,
     )
-
-
-async def _answering(engine: Engine, child: Child) -> None:
-    deadline = time.monotonic() + ENGINE_SECONDS
-    while not await asyncio.to_thread(engine.answers):
-        # A restart or two is normal after a crash: what the old server left may still be ending.
-        if child.starts > 3 or time.monotonic() > deadline:
-            raise EngineFailed(f"{engine.title} does not start: {child.last_line}")
-        await asyncio.sleep(0.02)
 
 
 def _environment(options: Options, folder: Path, urls: state.Urls) -> dict[str, str]:
@@ -190,7 +206,11 @@ def _environment(options: Options, folder: Path, urls: state.Urls) -> dict[str, 
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": ",".join(f"ignore:{start}" for start in UNWANTED_ADVICE),
     }
+    if os.environ.get("PYTHONDONTWRITEBYTECODE") and "PYTHONPYCACHEPREFIX" not in os.environ:
+        # Nothing is to be written beside the code; yet compiling it at each start takes longest.
+        defaults["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
     ours = {
+        "PYTHONDONTWRITEBYTECODE": "",
         "SIGMA_HOME": str(folder),
         "DATABASE_URL": urls.database_url,
         "REDIS_URL": urls.redis_url,

@@ -6,19 +6,17 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sigma.engines import confinement, wheels
+from sigma.engines import confinement, holders, wheels
 from sigma.engines.engine import EngineFailed
 from workspaces.tether import Identity, tethered
 
 USER = DATABASE = "sigma"
 # The same sort order everywhere, without ICU; docker-compose.yml passes the same to its PostgreSQL.
 LOCALE = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
-LONGEST_SHUTDOWN_SECONDS = 20.0
 
 
 def create(data: Path, password: str) -> None:
@@ -41,38 +39,18 @@ def change_password(data: Path, password: str) -> None:
     _single_user(data, f"ALTER ROLE {USER} PASSWORD '{password}'")
 
 
-def wait_until_unused(data: Path) -> None:
-    """Let the server of an earlier start finish, and discard a lock that nobody holds.
+def settle(data: Path) -> None:
+    """Let the server of an earlier start finish, and discard what it left: processes, a lock.
 
-    PostgreSQL takes any living process with the noted id for the holder, and after a reboot the id
-    is soon someone else's.
+    PostgreSQL takes any living process with the noted id for the holder of the lock, and after a
+    reboot the id is soon someone else's.
 
     Raises:
         EngineFailed: another server keeps running on these files.
     """
-    lock, deadline = data / "postmaster.pid", time.monotonic() + LONGEST_SHUTDOWN_SECONDS
-    while (holder := _holder(lock)) and _serves(holder, data):
-        if time.monotonic() > deadline:
-            raise EngineFailed(
-                f"Another PostgreSQL (process {holder}) runs on {data}; stop it first."
-            )
-        time.sleep(0.1)
+    holders.wait_until_unused(data, "postgres")
     if Path("/proc/self").exists():
-        lock.unlink(missing_ok=True)
-
-
-def _holder(lock: Path) -> int:
-    try:
-        return int(lock.read_text().split()[0])
-    except (FileNotFoundError, ValueError, IndexError):
-        return 0
-
-
-def _serves(pid: int, data: Path) -> bool:
-    try:
-        return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
+        (data / "postmaster.pid").unlink(missing_ok=True)
 
 
 @contextmanager

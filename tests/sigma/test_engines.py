@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,8 +20,8 @@ import pytest
 from redis import Redis
 
 from sigma import engines
-from sigma.engines import cluster, ports, postgres, state, valkey
-from sigma.engines.engine import Engine
+from sigma.engines import cluster, holders, ports, postgres, state, valkey
+from sigma.engines.engine import Engine, EngineFailed
 from sigma.engines.wheels import EngineNotInstalled
 from workspaces.tether import Identity, tethered
 
@@ -135,7 +136,7 @@ class TestPostgres:
         with running(renewed, wait_for), psycopg.connect(renewed.url) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
         # The other tests of this file go on with the first password.
-        cluster.wait_until_unused(home / "postgres")
+        cluster.settle(home / "postgres")
         cluster.change_password(home / "postgres", urlsplit(database.url).password or "")
 
     def test_it_discards_a_lock_whose_process_is_somebody_else(
@@ -145,6 +146,48 @@ class TestPostgres:
 
         with running(postgres.prepare(home, kept_url=database.url), wait_for):
             assert database.answers()
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+    def test_it_starts_after_a_kill_that_left_a_process_behind(
+        self, home: Path, database: Engine, wait_for: WaitFor
+    ) -> None:
+        with running(database, wait_for) as process:
+            left = next(pid for pid in holders.working_on(home / "postgres") if pid != process.pid)
+            # What hangs does not notice that its server is gone, and holds the shared memory.
+            os.kill(left, signal.SIGSTOP)
+            process.send_signal(signal.SIGKILL)
+
+        again = postgres.prepare(home, kept_url=database.url)
+        with running(again, wait_for), psycopg.connect(again.url) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+    def test_it_never_runs_beside_another_on_the_same_files(
+        self, home: Path, database: Engine, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(holders, "LONGEST_SHUTDOWN_SECONDS", 0.3)
+
+        with running(database, wait_for) as process:
+            with pytest.raises(EngineFailed, match=rf"process {process.pid}\) runs on .*stop it"):
+                postgres.prepare(home, kept_url=database.url)
+            assert database.answers()
+
+    def test_it_does_not_answer_while_it_hangs(self, database: Engine, wait_for: WaitFor) -> None:
+        with running(database, wait_for) as process:
+            process.send_signal(signal.SIGSTOP)
+
+            assert not database.answers()
+
+    def test_it_answers_when_all_its_connections_are_taken(
+        self, database: Engine, wait_for: WaitFor
+    ) -> None:
+        few = replace(database, argv=(*database.argv, "-c", "max_connections=10"))
+
+        with running(few, wait_for), ExitStack() as held:
+            with pytest.raises(psycopg.OperationalError, match="too many clients"):
+                while True:
+                    held.enter_context(psycopg.connect(few.url))
+            assert few.answers()
 
     def test_it_says_what_to_install_or_set(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -165,6 +208,16 @@ class TestValkey:
         again = valkey.prepare(tmp_path, kept_url=engine.url)
         with running(again, wait_for), Redis.from_url(engine.url) as client:
             assert client.get("kept") == b"1"
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+    def test_it_never_runs_beside_another_on_the_same_files(
+        self, tmp_path: Path, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(holders, "LONGEST_SHUTDOWN_SECONDS", 0.3)
+        engine = valkey.prepare(tmp_path)
+
+        with running(engine, wait_for), pytest.raises(EngineFailed, match="stop it first"):
+            valkey.prepare(tmp_path, kept_url=engine.url)
 
     def test_it_asks_for_a_password(self, tmp_path: Path, wait_for: WaitFor) -> None:
         engine = valkey.prepare(tmp_path, durable=False)

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,8 +16,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from sigma import progress, supervisor
 from sigma.console import Terminal
-from sigma.supervisor import Program, StepFailed, Supervisor
+from sigma.supervisor import NotReady, Program, StepFailed, Supervisor
 
 
 class Stage:
@@ -36,8 +38,8 @@ class Stage:
             return 0
 
     async def shows(self, text: str) -> None:
-        """Wait until a text is on the screen."""
-        async with asyncio.timeout(10):
+        """Wait until a text is on the screen; the limit is patience, not expectation."""
+        async with asyncio.timeout(120):
             while text not in self.screen.getvalue():
                 await asyncio.sleep(0.01)
 
@@ -52,11 +54,13 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
         await made.supervisor.stop()
 
 
-def program(name: str, code: str, *, grace: float = 5) -> Program:
+def program(
+    name: str, code: str, *, grace: float = 5, answers: Callable[[], bool] | None = None
+) -> Program:
     """Return a Python program that says ``up`` and then sleeps, after doing ``code``."""
-    rest = ";import time;print('up', flush=True);time.sleep(60)"
+    rest = ";import time;print('up', flush=True);time.sleep(600)"
     argv = (sys.executable, "-c", code + rest)
-    return Program(name=name, argv=argv, env=os.environ, grace_seconds=grace)
+    return Program(name=name, argv=argv, env=os.environ, grace_seconds=grace, answers=answers)
 
 
 def play(scene: Callable[[Stage], Awaitable[None]], folder: Path) -> Stage:
@@ -99,9 +103,11 @@ def test_it_waits_longer_each_time_a_process_fails_at_once(tmp_path: Path) -> No
     play(scene, tmp_path)
 
 
-def test_it_leaves_nothing_of_a_killed_process_behind(tmp_path: Path) -> None:
+def test_it_leaves_nothing_of_a_killed_process_behind(
+    tmp_path: Path, wait_for: Callable[..., None]
+) -> None:
     spawn = (
-        "import subprocess;p=subprocess.Popen(['/bin/sleep','60']);print('child',p.pid,flush=True)"
+        "import subprocess;p=subprocess.Popen(['/bin/sleep','600']);print('child',p.pid,flush=True)"
     )
 
     async def scene(at: Stage) -> None:
@@ -111,8 +117,8 @@ def test_it_leaves_nothing_of_a_killed_process_behind(tmp_path: Path) -> None:
         await at.shows("killed by SIGKILL")
 
     shown = play(scene, tmp_path).screen.getvalue()
-    grandchild = int(shown.partition("child ")[2].split()[0])
-    assert not Path(f"/proc/{grandchild}/exe").exists()
+    grandchild = Path("/proc", shown.partition("child ")[2].split()[0], "exe")
+    wait_for(lambda: not grandchild.exists())
 
 
 def test_it_stops_the_last_wave_first(tmp_path: Path) -> None:
@@ -156,3 +162,108 @@ def test_it_survives_a_line_without_an_end(tmp_path: Path) -> None:
         await at.shows("after")
 
     assert "a line of more than 1 MiB was left out" in play(scene, tmp_path).screen.getvalue()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds become fractions of them."""
+    monkeypatch.setattr(supervisor, "ASK_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(supervisor, "HANG_SECONDS", 0.5)
+    monkeypatch.setattr(supervisor, "HANG_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(supervisor, "QUIET_SECONDS", 2.0)
+    monkeypatch.setattr(supervisor, "MOVED_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(progress, "SECONDS_OF_WORK", 0.01)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+class TestPatience:
+    def test_it_waits_for_a_slow_start_as_long_as_something_moves(self, tmp_path: Path) -> None:
+        # Work for three times as long as nothing may move, however much of a processor there is.
+        work = (
+            "import time;end=time.monotonic()+6\n"
+            "while time.monotonic() < end: pass\n"
+            f"open({str(tmp_path / 'ready')!r}, 'w')"
+        )
+
+        async def scene(at: Stage) -> None:
+            web = at.supervisor.start(program("web", work))
+            await at.supervisor.until((tmp_path / "ready").exists, *web, waiting_for="the server")
+
+        play(scene, tmp_path)
+
+    def test_it_gives_up_when_nothing_moves_and_says_what_it_waited_for(
+        self, tmp_path: Path
+    ) -> None:
+        async def scene(at: Stage) -> None:
+            web = at.supervisor.start(program("web", "pass"))
+            with pytest.raises(NotReady, match="Waited for the server, and nothing has moved"):
+                await at.supervisor.until(lambda: False, *web, waiting_for="the server")
+
+        play(scene, tmp_path)
+
+    def test_it_gives_up_on_what_keeps_ending_with_its_last_words(self, tmp_path: Path) -> None:
+        async def scene(at: Stage) -> None:
+            web = at.supervisor.start(program("web", "raise SystemExit('no such module')"))
+            with pytest.raises(NotReady, match="web keeps ending: no such module"):
+                await at.supervisor.until(lambda: False, *web, waiting_for="the server")
+
+        play(scene, tmp_path)
+
+
+@pytest.mark.usefixtures("impatient")
+class TestHanging:
+    def test_it_starts_again_what_does_not_answer_any_more(self, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            address, descriptor = listener.getsockname(), listener.fileno()
+            serve = (
+                f"import socket;s=socket.socket(fileno={descriptor});print('serves', flush=True)\n"
+                "while True: s.accept()[0].sendall(b'!')"
+            )
+            argv = (sys.executable, "-c", serve)
+            web = Program(
+                name="web", argv=argv, env=os.environ, pass_fds=(descriptor,),
+                answers=lambda: greets(address),
+            )  # fmt: skip
+
+            async def scene(at: Stage) -> None:
+                at.supervisor.start(web)
+                await at.shows("web         │ serves")
+                hung = at.pid("web")
+                os.kill(hung, signal.SIGSTOP)
+                await at.shows("has not answered for")
+                await at.shows("killed by SIGKILL; starting again in 0.2 s\nweb         │ serves")
+                assert at.pid("web") != hung
+
+            shown = play(scene, tmp_path).screen.getvalue()
+            assert shown.count("does not answer;") <= shown.count("has not answered for")
+
+    def test_it_says_once_that_something_does_not_answer_and_that_it_does_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(supervisor, "HANG_SECONDS", 600.0)
+        said = iter([True, False, False, False, True])
+
+        async def scene(at: Stage) -> None:
+            at.supervisor.start(program("web", "pass", answers=lambda: next(said, True)))
+            await at.shows("web         │ answers again")
+
+        shown = play(scene, tmp_path).screen.getvalue()
+        assert shown.count("does not answer; it is started again after 600 s") == 1
+
+    def test_it_gives_a_process_more_time_each_time_it_never_answers(self, tmp_path: Path) -> None:
+        async def scene(at: Stage) -> None:
+            (postgres,) = at.supervisor.start(program("postgres", "pass", answers=lambda: False))
+            await at.shows("starting again in 0.4 s")
+            assert postgres.hang_seconds == 2.0
+
+        play(scene, tmp_path)
+
+
+def greets(address: tuple[str, int]) -> bool:
+    """Return whether a server says something within a moment."""
+    try:
+        with socket.create_connection(address, timeout=0.2) as connection:
+            return bool(connection.recv(1))
+    except OSError:
+        return False

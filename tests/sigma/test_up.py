@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
+import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from random import Random
 
@@ -19,6 +20,7 @@ from connectors.simulator.meta.inbound import content_of
 from sigma import door, simulated, welcome
 from sigma.console import Terminal
 from sigma.engines import state
+from sigma.options import Options, read_options
 from sigma.schema import schema
 
 DEMO = {
@@ -51,18 +53,97 @@ def test_it_says_that_a_port_is_taken() -> None:
             pass
 
 
-def test_it_runs_once_on_the_same_data(tmp_path: Path) -> None:
-    said = pytest.raises(door.AlreadyRunning, match="stop it first")
+def test_it_says_that_an_address_is_not_this_machines() -> None:
+    said = pytest.raises(door.HostUnusable, match=r"HOST=192\.0\.2\.1: .* for everybody")
 
-    with door.only_one(tmp_path), said, door.only_one(tmp_path):
+    with said, door.listening("192.0.2.1", 0):
         pass
 
 
-def test_it_gives_up_on_a_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "WEB_SECONDS", 0.2)
+def test_it_listens_and_calls_at_the_same_address() -> None:
+    everywhere, here = options("--host", "::"), options("--host", "127.0.0.2")
 
-    with door.listening("127.0.0.1", 0) as listener, pytest.raises(door.NotHealthy):
-        asyncio.run(door.until_healthy(listener.getsockname()[1]))
+    assert everywhere.base_url == "http://127.0.0.1:8000"
+    assert here.base_url == "http://127.0.0.2:8000"
+
+
+def options(*arguments: str) -> Options:
+    """Return the options of a command line."""
+    return read_options(arguments)
+
+
+def up(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run ``make up``'s program to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "sigma.up", *arguments], capture_output=True, text=True,
+        env={**os.environ, "SIGMA_HOME": str(folder), **env}, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "said"),
+    [
+        (["--port", "99999"], {}, "'99999' is no port; use one from 1 to 65535"),
+        (["--port", "http"], {}, "'http' is no port"),
+        (["--sender-port", "0"], {}, "'0' is no port"),
+        (["--simulator-port", "-1"], {}, "'-1' is no port"),
+        (["--host", "no.such.host.invalid"], {}, "HOST=no.such.host.invalid"),
+        ([], {"SIGMA_HOME": "/dev/null/x"}, "/dev/null/x: Not a directory. Make it writable"),
+        ([], {"DATABASE_URL": "postgresql://x:secret@127.0.0.1:1/x"}, "Connection refused"),
+        ([], {"DATABASE_URL": "mysql://x:secret@127.0.0.1:1/x"}, "DATABASE_URL must be"),
+        ([], {"REDIS_URL": "redis://:secret@127.0.0.1:1/0"}, "correct REDIS_URL"),
+    ],
+)  # fmt: skip
+def test_it_says_in_one_line_what_prevents_the_start(
+    arguments: list[str], env: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    ports = ("--port", str(free_port()), "--sender-port", str(free_port()))
+
+    ended = up(tmp_path / "new", *ports, *arguments, **env)
+
+    assert ended.returncode == 1
+    assert said in ended.stdout
+    assert ended.stdout.count("✗") == 1
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert "secret" not in ended.stdout + ended.stderr
+
+
+def test_it_says_that_it_is_already_running_whatever_ports_it_is_given(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, door.only_one(tmp_path):
+        taken = str(other.getsockname()[1])
+
+        ended = up(tmp_path, "--port", taken, "--simulator-port", taken)
+
+    assert ended.returncode == 1
+    assert f"already running on {tmp_path}" in ended.stdout
+    assert taken not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"DATABASE_URL": "postgresql://x:secret@127.0.0.1:1/x"}, "correct DATABASE_URL"),
+        ({"DATABASE_URL": os.environ["DATABASE_URL"].rpartition("/")[0] + "/postgres"}, "migrate"),
+        ({"SIGMA_HOME": "/dev/null/x", "SIGMA_SECRET_KEY": ""}, "Make it writable"),
+    ],
+)
+def test_its_commands_say_in_one_line_what_is_away(env: dict[str, str], said: str) -> None:
+    command = [sys.executable, "manage.py", "check_tenant", "acme"]
+
+    ended = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **env}, check=False
+    )
+
+    assert ended.returncode == 1
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "secret" not in ended.stderr
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def test_it_sends_small_answers_at_once() -> None:
@@ -84,21 +165,11 @@ def test_it_simulates_meta_on_a_port_that_is_free(monkeypatch: pytest.MonkeyPatc
     assert simulated.choose_port(taken) == simulated.choose_port(None) == taken
 
 
-def test_it_gives_up_on_a_simulator_that_sends_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(simulated, "SECONDS", 0.2)
-    (tmp_path / "demo.json").write_text(json.dumps(DEMO))
-
-    with pytest.raises(simulated.NotSubscribed, match=r"simulator\.log"):
-        asyncio.run(simulated.until_subscribed(1, tmp_path))
-
-
 def test_it_tells_commands_beside_it_where_meta_is_simulated(tmp_path: Path) -> None:
     env = {"SIGMA_HOME": str(tmp_path)}
     state.remember(tmp_path, database_url="postgresql://here/sigma")
     for url in ("http://127.0.0.1:8090/v26.0", ""):
-        state.remember_graph(tmp_path, url)
+        state.remember(tmp_path, graph_url=url)
 
         assert state.resolve(env).graph_url == url
         assert state.resolve(env).database_url == "postgresql://here/sigma"

@@ -5,7 +5,10 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from workspaces import demo
@@ -18,12 +21,24 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the addresses under which this installation is reached."""
-        parser.add_argument("--base-url", default=settings.SIGMA_PUBLIC_URL)
-        parser.add_argument("--sender-url", default="http://127.0.0.1:8081")
-        parser.add_argument("--simulator-url", default="", help="of the simulator of Meta, if any")
+        # Beside 'make up' its own addresses, else those of an installation with usual ports.
+        running = settings.ENGINES
+        parser.add_argument("--base-url", default=running.base_url or settings.SIGMA_PUBLIC_URL)
+        parser.add_argument("--sender-url", default=running.sender_url or "http://127.0.0.1:8081")
+        parser.add_argument(
+            "--simulator-url", default=running.graph_url.rpartition("/")[0],
+            help="of the simulator of Meta, if any",
+        )  # fmt: skip
+        parser.add_argument(
+            "--migrate", action="store_true", help="bring the database up to date before"
+        )
 
-    def handle(self, *, base_url: str, sender_url: str, simulator_url: str, **_: object) -> None:
+    def handle(
+        self, *, base_url: str, sender_url: str, simulator_url: str, migrate: bool, **_: object
+    ) -> None:
         """Run it and say what was renewed; the facts themselves are in the file only."""
+        if migrate and _pending():
+            call_command("migrate", interactive=False, stdout=self.stdout)
         try:
             made = demo.ensure(
                 home=settings.SIGMA_HOME,
@@ -38,3 +53,9 @@ class Command(BaseCommand):
         for note in made.notes:
             self.stdout.write(self.style.WARNING(note))
         self.stdout.write(f"The demo tenant's facts are in {made.path}")
+
+
+def _pending() -> bool:
+    """Whether the database lacks migrations; 'migrate' takes longer to find that out."""
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))

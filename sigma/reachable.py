@@ -1,0 +1,76 @@
+"""What to say about an engine that cannot be used: one sentence with the remedy, no traceback."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import psycopg
+from django.db import Error as DjangoError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from sigma.engines.engine import UnableToStart
+
+ANSWER_SECONDS = 5
+DATABASE = (
+    "The database cannot be used: {}. Start it, or correct DATABASE_URL; "
+    "without one, 'make up' runs a database of its own."
+)
+BROKER = (
+    "The broker cannot be used: {}. Start it, or correct REDIS_URL; "
+    "without one, 'make up' runs a Valkey of its own."
+)
+SCHEMA = "The database does not have this version's tables: {}. Run: manage.py migrate"
+# What PostgreSQL calls a table, a column and a function that it does not have.
+NOT_MIGRATED = frozenset({"42P01", "42703", "42883"})
+
+
+class EngineUnreachable(UnableToStart):
+    """An engine that is named by its URL does not answer, or does not let us in."""
+
+
+def check_database(url: str) -> None:
+    """Connect to the database that a URL names.
+
+    Raises:
+        EngineUnreachable: it does not answer, or refuses.
+    """
+    parts = urlsplit(url)
+    query = {"connect_timeout": str(ANSWER_SECONDS), **dict(parse_qsl(parts.query))}
+    try:
+        psycopg.connect(parts._replace(query=urlencode(query)).geturl()).close()
+    except psycopg.Error as error:
+        raise EngineUnreachable(DATABASE.format(_first_line(error))) from None
+
+
+def check_broker(url: str) -> None:
+    """Ask the broker that a URL names.
+
+    Raises:
+        EngineUnreachable: it does not answer, or refuses.
+    """
+    try:
+        with Redis.from_url(
+            url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS
+        ) as client:
+            client.ping()
+    except RedisError as error:
+        raise EngineUnreachable(BROKER.format(_first_line(error))) from None
+
+
+def remedy_for(error: BaseException) -> str:
+    """Return the sentence for a failure that lies with an engine; empty: it is ours."""
+    if isinstance(error, RedisError):
+        return BROKER.format(_first_line(error))
+    cause = error.__cause__ if isinstance(error, DjangoError) else error
+    if not isinstance(cause, psycopg.Error):
+        return ""
+    if cause.sqlstate in NOT_MIGRATED:
+        return SCHEMA.format(_first_line(cause))
+    is_connection = isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None
+    return DATABASE.format(_first_line(cause)) if is_connection else ""
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].strip().rstrip(".")
