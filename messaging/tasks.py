@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from celery import shared_task
 
 from messaging import number_sync, retention, token_watch
-from workspaces import purging
+from workspaces import purging, token_checks
 from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.numbers")
@@ -25,6 +25,7 @@ def sync_numbers() -> None:
 @shared_task(name="tokens.check")
 def check_tokens() -> None:
     """Check the access tokens whose turn it is."""
+    token_checks.BELL.release()
     with until_the_next_time("token check", logger):
         token_watch.watch(now=datetime.now(UTC))
 

@@ -77,6 +77,12 @@ class Rejected(ChannelError):
         self.stops = stops
 
 
+class WrongAppSecret(Rejected):
+    """The proof made with the app secret is not that of the access token's app, or there is none
+    and the app demands one. Nothing was done; another secret may fit.
+    """
+
+
 class OutcomeUnknown(ChannelError):
     """The request left and no answer came: it may or may not have taken effect."""
 

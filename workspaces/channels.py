@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
-from uuid import UUID
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -25,15 +24,19 @@ from workspaces.channel_facts import (
     TemplateFacts,
     TokenFacts,
 )
-from workspaces.models import SecretKind, TenantSecret, Workspace
+from workspaces.models import SecretKind, TenantSecret, TokenCheck, Workspace
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a channel authenticates with; never logged, never stored by it."""
+    """What a channel authenticates with; never logged, never stored by it.
+
+    ``others`` are further app secrets of the tenant that are live: whichever fits the token counts.
+    """
 
     access_token: str = field(repr=False)
     app_secret: str | None = field(default=None, repr=False)
+    others: tuple[str, ...] = field(default=(), repr=False)
 
 
 class MediaStream(Protocol):
@@ -139,25 +142,39 @@ def channel_for(workspace: Workspace, *, now: datetime) -> Channel:
         NotConfigured: no access token, or no connector for the workspace's transport; hosted ones
             are reached by the process that holds their connection, and by nobody else.
     """
-    token = secrets.newest(tenant_id=workspace.tenant_id, kind=SecretKind.ACCESS_TOKEN, now=now)
+    tokens = secrets.live(now).filter(tenant_id=workspace.tenant_id, kind=SecretKind.ACCESS_TOKEN)
+    token = tokens.select_related("token_check").first()
     make = _factory(workspace.transport)
     if token is None:
         raise NotConfigured("The tenant has no access token; add one in the admin.")
     return make(
         external_id=workspace.external_id,
         account_id=workspace.waba_id,
-        credentials=_with_app_secret(token, workspace.tenant_id, now),
+        credentials=_credentials(token, app_secrets(token, now=now)),
     )
 
 
-def channel_of_token(secret: TenantSecret, *, transport: str, now: datetime) -> Channel:
-    """Return a channel of no number that authenticates with one access token, to ask about it.
+def app_secrets(token: TenantSecret, *, now: datetime) -> list[TenantSecret]:
+    """Return the live app secrets of a token's tenant: the one that was found to fit the token
+    first, then the newest.
+    """
+    check: TokenCheck | None = getattr(token, "token_check", None)
+    fitting = check.app_secret_id if check else None
+    rows = secrets.live(now).filter(tenant_id=token.tenant_id, kind=SecretKind.APP_SECRET)
+    return sorted(rows, key=lambda row: row.pk != fitting)
+
+
+def channel_of_token(
+    token: TenantSecret, app_secret: TenantSecret | None, *, transport: str
+) -> Channel:
+    """Return a channel of no number that authenticates with one access token, and with one app
+    secret if there is any, to ask about them.
 
     Raises:
         NotConfigured: no connector for the transport.
         workspaces.envelope.CannotOpen: the token was altered.
     """
-    credentials = _with_app_secret(secrets.reveal(secret), secret.tenant_id, now)
+    credentials = _credentials(token, [app_secret] if app_secret else [])
     return _factory(transport)(external_id="", account_id="", credentials=credentials)
 
 
@@ -169,6 +186,7 @@ def _factory(transport: str) -> ChannelFactory:
     return make
 
 
-def _with_app_secret(token: str, tenant_id: UUID, now: datetime) -> Credentials:
-    kind = SecretKind.APP_SECRET
-    return Credentials(token, secrets.newest(tenant_id=tenant_id, kind=kind, now=now))
+def _credentials(token: TenantSecret, found: Sequence[TenantSecret]) -> Credentials:
+    values = [secrets.reveal(secret) for secret in found]
+    first = values[0] if values else None
+    return Credentials(secrets.reveal(token), first, tuple(values[1:]))

@@ -166,6 +166,16 @@ def _tokens(set_up: SetUp, now: datetime) -> Iterator[Finding]:
             yield Finding(Severity.WARNING, f"Meta ends {secret.title} on {when}.", remedy)
 
 
+def _fitting(set_up: SetUp, now: datetime) -> Iterator[Finding]:
+    for secret in set_up.live(SecretKind.APP_SECRET, now):
+        if secret.token is not None and not secret.token.is_valid:
+            yield Finding(
+                Severity.WARNING,
+                f"{secret.title} fits no access token. {secret.token.problem}",
+                "Copy the app secret and the token from one and the same app; delete the old one.",
+            )
+
+
 def _expiring(set_up: SetUp, now: datetime) -> Iterator[Finding]:
     for secret in set_up.secrets:
         if secret.expires_at is None or secret.expires_at > now + EXPIRES_SOON:
@@ -240,6 +250,7 @@ RULES: tuple[Rule, ...] = (
     _workspaces,
     _access_token,
     _tokens,
+    _fitting,
     _expiring,
     _readers,
     _installation,

@@ -1,4 +1,5 @@
-"""Ask the platform about every access token once a day, and about one that is no good once an hour.
+"""Ask the platform about every access token once a day, about one that is no good once an hour, and
+about each secret when it is entered.
 
 https://developers.facebook.com/docs/graph-api/reference/debug_token
 """
@@ -6,17 +7,25 @@ https://developers.facebook.com/docs/graph-api/reference/debug_token
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
 from workspaces import secrets
-from workspaces.channel_errors import ChannelError, Rejected, Unavailable
+from workspaces.bells import Bell
+from workspaces.channel_errors import (
+    ChannelError,
+    NotConfigured,
+    Rejected,
+    Unavailable,
+    WrongAppSecret,
+)
 from workspaces.channel_facts import TokenFacts
-from workspaces.channels import channel_of_token
+from workspaces.channels import app_secrets, channel_of_token
 from workspaces.envelope import CannotOpen
 from workspaces.keys import TenantHasNoKeys
 from workspaces.models import (
@@ -32,6 +41,9 @@ logger = logging.getLogger("sigma.whatsapp.tokens")
 
 EVERY = timedelta(days=1)
 WHILE_INVALID = timedelta(hours=1)
+LATELY = timedelta(minutes=5)
+# Rung when a secret was entered: sending may go on.
+BELL = Bell("tokens", task="tokens.check", queue="maintenance")
 # Long enough to make a new token before the old one ends.
 WARN_BEFORE = timedelta(days=7)
 # How often in a row the platform may be silent before the others are left for the next time.
@@ -41,18 +53,33 @@ MAX_WORD = 64
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What became of one check; ``is_used`` tells the token that a tenant's channels use."""
+    """What became of one check. ``is_fine``: the platform accepts the token, and it lacks nothing;
+    ``is_used`` tells the token that a tenant's channels use.
+    """
 
     tenant_id: UUID
     secret_id: int
     is_valid: bool
+    is_fine: bool
     is_used: bool
 
 
-def check_due(*, now: datetime) -> Iterator[Checked]:
-    """Check the tokens whose turn it is."""
+class Answer(NamedTuple):
+    """What the platform says of a secret, in a sentence; ``None``: it was not tried, for that
+    reason.
+    """
+
+    is_good: bool | None
+    sentence: str
+
+
+NOT_TRIED = "not tried"
+
+
+def check_due(*, now: datetime, doubted: Collection[UUID] = ()) -> Iterator[Checked]:
+    """Check the tokens whose turn it is; those of ``doubted`` tenants have theirs every hour."""
     silences = 0
-    for secret in due(now).order_by("tenant_id", "id"):
+    for secret in due(now, doubted).order_by("tenant_id", "id"):
         try:
             found = check(secret, now=now)
         except (CannotOpen, TenantHasNoKeys):
@@ -68,14 +95,134 @@ def check_due(*, now: datetime) -> Iterator[Checked]:
 
 
 def check(secret: TenantSecret, *, now: datetime) -> Checked:
-    """Ask the platform about one token, and store what it says.
+    """Ask the platform about one token, and store what it says, with the app secret that fits.
 
     Raises:
         workspaces.channel_errors.ChannelError: no proper answer; what was known stays.
         workspaces.envelope.CannotOpen: the token was altered.
     """
-    facts = _ask(secret, now)
+    facts, fitting = _ask(secret, now)
     problem = facts.problem or (_account_problem(secret, facts) if facts.is_valid else "")
+    _store(secret, facts, problem, fitting, now=now)
+    if not facts.is_valid:
+        _warn("whatsapp access token is not valid", secret)
+    elif problem:
+        _warn("whatsapp access token lacks something", secret)
+    elif facts.expires_at and facts.expires_at <= now + WARN_BEFORE:
+        _warn("whatsapp access token expires soon", secret, facts.expires_at.isoformat())
+    is_fine = facts.is_valid and not problem
+    return Checked(secret.tenant_id, secret.pk, facts.is_valid, is_fine, _is_used(secret, now))
+
+
+def try_out(secret: TenantSecret, *, now: datetime) -> Answer:
+    """Try a secret that was entered just now, and store the answer; it stays in any case.
+
+    An access token is asked about; an app secret proves each live token until it fits one.
+    """
+    try:
+        if secret.kind == SecretKind.ACCESS_TOKEN:
+            check(secret, now=now)
+        elif secret.kind == SecretKind.APP_SECRET:
+            _try_app_secret(secret, now)
+    except (CannotOpen, TenantHasNoKeys) as error:
+        return Answer(None, f"{NOT_TRIED}: it cannot be opened. {error}")
+    except ChannelError as error:
+        _warn("whatsapp secret not tried", secret, type(error).__name__)
+        return Answer(None, f"{NOT_TRIED}: {error}")
+    BELL.ring()
+    return answer_about(secret)
+
+
+def answer_about(secret: TenantSecret) -> Answer:
+    """Return what the platform last said of a secret."""
+    found = TokenCheck.objects.filter(secret=secret).first()
+    if secret.kind == SecretKind.VERIFY_TOKEN:
+        return Answer(None, "")
+    if found is None:
+        return Answer(None, NOT_TRIED)
+    good = "Meta accepts it." if secret.kind == SecretKind.ACCESS_TOKEN else "It fits the token."
+    return Answer(found.is_valid and not found.problem, found.problem or good)
+
+
+def latest(tenant_id: UUID) -> TokenCheck | None:
+    """Return what the platform last said about the newest token of a tenant's that was checked."""
+    rows = TokenCheck.objects.filter(tenant_id=tenant_id, secret__kind=SecretKind.ACCESS_TOKEN)
+    return rows.order_by("-secret_id").first()
+
+
+def found_fine_since(tenant_id: UUID, since: datetime, *, now: datetime) -> bool:
+    """Whether the token that a tenant's channels use was asked about since then, and is fine."""
+    tokens = secrets.live(now).filter(tenant_id=tenant_id, kind=SecretKind.ACCESS_TOKEN)
+    found = TokenCheck.objects.filter(secret=tokens.first()).first()
+    is_fine = found is not None and found.is_valid and not found.problem
+    return found is not None and is_fine and found.checked_at > since
+
+
+def entered_lately(now: datetime) -> set[UUID]:
+    """Return the tenants with a valid access token that is new."""
+    rows = secrets.live(now).filter(kind=SecretKind.ACCESS_TOKEN, token_check__is_valid=True)
+    return set(rows.filter(created_at__gt=now - LATELY).values_list("tenant_id", flat=True))
+
+
+def due(now: datetime, doubted: Collection[UUID] = ()) -> QuerySet[TenantSecret]:
+    """Return the live access tokens of active tenants that were not checked lately."""
+    never = Q(token_check=None)
+    old = Q(token_check__checked_at__lte=now - EVERY)
+    is_bad = Q(token_check__is_valid=False) | ~Q(token_check__problem="")
+    bad = (is_bad | Q(tenant__in=doubted)) & Q(token_check__checked_at__lte=now - WHILE_INVALID)
+    rows = secrets.live(now).filter(kind=SecretKind.ACCESS_TOKEN)
+    return rows.filter(never | old | bad, tenant__status=TenantStatus.ACTIVE)
+
+
+def _ask(token: TenantSecret, now: datetime) -> tuple[TokenFacts, TenantSecret | None]:
+    """Return what the platform says of a token, and the app secret that fits it, if there is any
+    that does.
+    """
+    candidates: list[TenantSecret | None] = [*app_secrets(token, now=now)]
+    facts = TokenFacts(False)
+    for secret in candidates or [None]:
+        try:
+            return channel_of_token(token, secret, transport=Transport.CLOUD_API).token(), secret
+        except WrongAppSecret as refused:
+            facts = _refused(refused)
+        except Rejected as refused:
+            if not refused.code:
+                raise
+            # Meta refused to speak of it at all.
+            return _refused(refused), None
+    return facts, None
+
+
+def _refused(error: Rejected) -> TokenFacts:
+    return TokenFacts(False, problem=f"{error} {error.details}".strip())
+
+
+def _try_app_secret(secret: TenantSecret, now: datetime) -> None:
+    """Find a token that the secret fits: that one is used with it from now on.
+
+    Raises:
+        workspaces.channel_errors.ChannelError: there is no token, or no proper answer.
+    """
+    tokens = list(secrets.live(now).filter(tenant=secret.tenant_id, kind=SecretKind.ACCESS_TOKEN))
+    if not tokens:
+        raise NotConfigured("there is no access token yet that it could fit.")
+    for token in tokens:
+        try:
+            facts = channel_of_token(token, secret, transport=Transport.CLOUD_API).token()
+        except WrongAppSecret:
+            continue
+        problem = facts.problem or (_account_problem(token, facts) if facts.is_valid else "")
+        _store(token, facts, problem, secret, now=now)
+        _store(secret, TokenFacts(True), "", None, now=now)
+        return
+    problem = "It is not the secret of the app of any access token."
+    _store(secret, TokenFacts(False), problem, None, now=now)
+
+
+def _store(
+    secret: TenantSecret, facts: TokenFacts, problem: str, fitting: TenantSecret | None, *,
+    now: datetime,
+) -> None:  # fmt: skip
     TokenCheck.objects.update_or_create(
         secret=secret,
         defaults={
@@ -86,39 +233,9 @@ def check(secret: TenantSecret, *, now: datetime) -> Checked:
             "scopes": [scope[:MAX_WORD] for scope in facts.scopes],
             "account_ids": [account[:MAX_WORD] for account in facts.account_ids],
             "problem": problem,
+            "app_secret_id": fitting.pk if fitting else None,
         },
     )
-    if not facts.is_valid:
-        _warn("whatsapp access token is not valid", secret)
-    elif problem:
-        _warn("whatsapp access token lacks something", secret)
-    elif facts.expires_at and facts.expires_at <= now + WARN_BEFORE:
-        _warn("whatsapp access token expires soon", secret, facts.expires_at.isoformat())
-    return Checked(secret.tenant_id, secret.pk, facts.is_valid, _is_used(secret, now))
-
-
-def latest(tenant_id: UUID) -> TokenCheck | None:
-    """Return what the platform last said about the newest token of a tenant's that was checked."""
-    return TokenCheck.objects.filter(tenant_id=tenant_id).order_by("-secret_id").first()
-
-
-def due(now: datetime) -> QuerySet[TenantSecret]:
-    """Return the live access tokens of active tenants that were not checked lately."""
-    never = Q(token_check=None)
-    old = Q(token_check__checked_at__lte=now - EVERY)
-    invalid = Q(token_check__is_valid=False, token_check__checked_at__lte=now - WHILE_INVALID)
-    rows = secrets.live(now).filter(kind=SecretKind.ACCESS_TOKEN)
-    return rows.filter(never | old | invalid, tenant__status=TenantStatus.ACTIVE)
-
-
-def _ask(secret: TenantSecret, now: datetime) -> TokenFacts:
-    try:
-        return channel_of_token(secret, transport=Transport.CLOUD_API, now=now).token()
-    except Rejected as refused:
-        if not refused.code:
-            raise
-        # Meta refused to speak of it at all, as with an app secret that is not this token's.
-        return TokenFacts(False, problem=f"{refused} {refused.details}".strip())
 
 
 def _account_problem(secret: TenantSecret, facts: TokenFacts) -> str:

@@ -8,10 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from workspaces.channel_errors import ChannelError, Reach, Rejected, Throttled, Unavailable
+from workspaces.channel_errors import (
+    ChannelError,
+    Reach,
+    Rejected,
+    Throttled,
+    Unavailable,
+    WrongAppSecret,
+)
 
 NO_SUCH_OBJECT = (100, 33)
-BAD_TOKEN = 190
+BAD_TOKEN, INVALID_PARAMETER = 190, 100
+ABOUT_PROOF = "appsecret_proof"
 # Meta names a whole range for "permission not granted or removed".
 PERMISSIONS = range(200, 300)
 
@@ -31,8 +39,10 @@ class Rule(NamedTuple):
     is_vague: bool = False
 
 
-def rule_of(code: int, subcode: int = 0) -> Rule | None:
-    """Return the rule of a code, or ``None`` for a code we do not know."""
+def rule_of(code: int, subcode: int = 0, message: str = "") -> Rule | None:
+    """Return the rule of a code, or ``None`` for a code we do not know; ``message`` is Meta's."""
+    if code == INVALID_PARAMETER and ABOUT_PROOF in message:
+        return PROOF
     if (code, subcode) == NO_SUCH_OBJECT:
         return MISSING_OBJECT
     return PERMISSION if code in PERMISSIONS else RULES.get(code)
@@ -57,6 +67,15 @@ def _again(sentence: str, most_attempts: int | None = None) -> Rule:
 PERMISSION = _stop(
     Reach.TENANT, "The access token lacks a permission, or it was taken away; issue a new one."
 )
+# Meta says "invalid parameter" (100) of it, and only the words tell it from a message's mistake.
+# https://developers.facebook.com/docs/graph-api/guides/secure-requests
+PROOF = Rule(
+    WrongAppSecret,
+    "The app secret is not that of the access token's app, or the app demands one; enter the one "
+    "shown in Meta's app dashboard.",
+    Reach.TENANT,
+    stops=True,
+)
 MISSING_OBJECT = _stop(
     Reach.NUMBER, "Meta has no such object, or the access token may not see it; check the ids."
 )
@@ -72,7 +91,7 @@ RULES: Mapping[int, Rule] = {
     17: _slow(Reach.ACCOUNT),
     32: _slow(Reach.ACCOUNT),
     33: _stop(Reach.NUMBER, "The business phone number was deleted."),
-    100: _refused("A parameter is not valid."),
+    INVALID_PARAMETER: _refused("A parameter is not valid."),
     104: _stop(Reach.TENANT, "The request carried no valid access token or proof of the app."),
     BAD_TOKEN: _stop(Reach.TENANT, "The access token is expired or invalid; issue a new one."),
     368: _stop(
@@ -117,15 +136,15 @@ RULES: Mapping[int, Rule] = {
     131048: _stop(Reach.NUMBER, "Too many people blocked or reported messages of this number."),
     131057: _slow(Reach.NUMBER, 60),
     131064: _stop(Reach.ACCOUNT, "The account is limited for wrongly classified templates."),
-    133000: _refused("An earlier deregistration did not finish; deregister again.", Reach.NUMBER),
+    133000: _stop(Reach.NUMBER, "An earlier deregistration did not finish; deregister again."),
     133004: _again("The registration service is unavailable for a moment."),
-    133005: _refused("The two-step PIN is wrong.", Reach.NUMBER),
-    133006: _refused("The number has to be verified before it is registered.", Reach.NUMBER),
-    133008: _refused("Too many wrong PINs; wait as long as Meta says.", Reach.NUMBER),
-    133009: _refused("PINs were entered too fast; wait as long as Meta says.", Reach.NUMBER),
+    133005: _stop(Reach.NUMBER, "The two-step PIN is wrong."),
+    133006: _stop(Reach.NUMBER, "The number has to be verified before it is registered."),
+    133008: _stop(Reach.NUMBER, "Too many wrong PINs; wait as long as Meta says."),
+    133009: _stop(Reach.NUMBER, "PINs were entered too fast; wait as long as Meta says."),
     133010: _stop(Reach.NUMBER, "The number is not registered on the Cloud API."),
-    133015: _refused("The number was deleted a moment ago; wait five minutes.", Reach.NUMBER),
-    133016: _refused("Too many registrations of this number in 72 hours.", Reach.NUMBER),
+    133015: _stop(Reach.NUMBER, "The number was deleted a moment ago; wait five minutes."),
+    133016: _stop(Reach.NUMBER, "Too many registrations of this number in 72 hours."),
     134011: _refused("The terms of WhatsApp payments are not accepted yet.", Reach.ACCOUNT),
     # What the message says.
     131008: _refused("A required parameter is missing."),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from connectors.cloud_api.answers import Answer, integer, json_object, member, members, text
-from connectors.cloud_api.codes import NO_SUCH_OBJECT, Rule, rule_of
+from connectors.cloud_api.codes import NO_SUCH_OBJECT, PROOF, Rule, rule_of
 from workspaces.channel_errors import (
     ChannelError,
     MediaGone,
@@ -19,6 +19,7 @@ from workspaces.channel_errors import (
     Rejected,
     Throttled,
     Unavailable,
+    WrongAppSecret,
 )
 from workspaces.masking import MASK, mask
 
@@ -42,6 +43,7 @@ class _Problem(NamedTuple):
     is_transient: bool
     details: str
     trace_id: str
+    message: str
 
 
 def error_of(answer: Answer, *, changes: bool) -> ChannelError:
@@ -53,7 +55,7 @@ def error_of(answer: Answer, *, changes: bool) -> ChannelError:
     problem = _problem_in(answer)
     if problem is None:
         return _wordless(answer, changes)
-    rule = rule_of(problem.code, problem.subcode)
+    rule = rule_of(problem.code, problem.subcode, problem.message)
     if rule is None:
         rule = _unlisted(answer, problem, changes)
     if changes and rule.is_vague and answer.status >= 500:
@@ -75,6 +77,14 @@ def media_error_of(answer: Answer) -> ChannelError:
         code or answer.status, "Meta no longer has this file, or may not show it to us.",
         details=error.details, trace_id=error.trace_id,
     )  # fmt: skip
+
+
+def is_wrong_proof(answer: Answer) -> bool:
+    """Return whether Meta refused the proof of the app secret, and so did nothing."""
+    problem = None if answer.is_success else _problem_in(answer)
+    return problem is not None and (
+        rule_of(problem.code, problem.subcode, problem.message) is PROOF
+    )
 
 
 def has_error(answer: Answer) -> bool:
@@ -100,6 +110,7 @@ def _problem_in(answer: Answer) -> _Problem | None:
         error.get("is_transient") is True,
         clean(details),
         found[0] if found else "",
+        text(error, "message"),
     )
 
 
@@ -124,7 +135,8 @@ def _raised(rule: Rule, problem: _Problem, answer: Answer) -> ChannelError:
             sentence, code=code, most_attempts=rule.most_attempts, details=details,
             trace_id=trace_id,
         )  # fmt: skip
-    return Rejected(
+    refusal = WrongAppSecret if rule.error is WrongAppSecret else Rejected
+    return refusal(
         code, sentence, reach=rule.reach, stops=rule.stops, details=details, trace_id=trace_id
     )
 
@@ -139,7 +151,9 @@ def _wordless(answer: Answer, changes: bool) -> ChannelError:
         return OutcomeUnknown(sentence) if changes else Unavailable(sentence)
     if status < 400:
         return Unavailable(f"Meta answered {status} and did nothing.")
-    return Rejected(0, f"The request was refused with {status}, and not by Meta's API.")
+    # Of a proxy on the way, or of whatever SIGMA_GRAPH_URL names: not this request's mistake.
+    sentence = f"The request was refused with {status}, and not by Meta's API."
+    return Rejected(0, sentence, reach=Reach.NUMBER, stops=True)
 
 
 def _wait(rule: Rule, headers: Mapping[str, str]) -> float | None:

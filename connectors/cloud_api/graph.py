@@ -13,9 +13,10 @@ import msgspec
 
 from connectors.cloud_api import transport
 from connectors.cloud_api.answers import Answer, Json
-from connectors.cloud_api.errors import error_of, has_error
+from connectors.cloud_api.errors import error_of, has_error, is_wrong_proof
 from workspaces.channel_errors import OutcomeUnknown, Unavailable
 from workspaces.channels import Credentials
+from workspaces.ttl import TtlCache
 
 logger = logging.getLogger("sigma.whatsapp.graph")
 
@@ -24,19 +25,51 @@ _versions_told: set[str] = set()
 _NO_PARAMETERS: Mapping[str, str] = {}
 
 
+class _Proofs:
+    """What proves that a token is used by its own app: one for each live app secret, and the one
+    that fits first. Which does is known to the whole process, for as long as it lives.
+
+    A request whose proof is refused was not carried out, so it may be made again with another.
+    https://developers.facebook.com/docs/graph-api/guides/secure-requests
+    """
+
+    def __init__(self, credentials: Credentials) -> None:
+        token = credentials.access_token.encode()
+        secrets = [credentials.app_secret, *credentials.others]
+        self._all = [hmac.digest(s.encode(), token, "sha256").hex() for s in secrets if s]
+        self._token = hashlib.sha256(token).digest()
+
+    def candidates(self) -> list[str]:
+        """Return the proofs in the order to try them; one that is empty where there is none."""
+        if len(self._all) < 2:
+            return self._all or [""]
+        known = _fitting.get(self._token)
+        return sorted(self._all, key=lambda proof: proof != known)
+
+    def is_settled(self, proof: str, answer: Answer) -> bool:
+        """Whether no other proof is to be tried; one that was accepted is remembered."""
+        if len(self._all) < 2:
+            return True
+        if is_wrong_proof(answer):
+            return False
+        if answer.is_success:
+            _fitting.put(self._token, proof)
+        return True
+
+
+# Digests of tokens, and the proof that fitted each.
+_fitting: TtlCache[bytes, str] = TtlCache(seconds=3600, size=1000)
+
+
 class Graph:
     """The Graph API as one token sees it. Nothing it raises or logs holds a token."""
 
     def __init__(self, credentials: Credentials, url: str) -> None:
-        token, secret = credentials.access_token, credentials.app_secret
+        token = credentials.access_token
         self.url = url
         self._headers = {"Authorization": f"Bearer {token}"}
         self._writing = {**self._headers, "Content-Type": "application/json"}
-        self._proof: dict[str, str] = {}
-        if secret is not None:
-            # https://developers.facebook.com/docs/graph-api/guides/secure-requests
-            proof = hmac.new(secret.encode(), token.encode(), hashlib.sha256)
-            self._proof = {"appsecret_proof": proof.hexdigest()}
+        self._proofs = _Proofs(credentials)
 
     def get(self, node: str, parameters: Mapping[str, str] = _NO_PARAMETERS) -> Json:
         """Read a node or an edge.
@@ -44,8 +77,7 @@ class Graph:
         Raises:
             workspaces.channel_errors.ChannelError: there is no proper answer.
         """
-        answer = transport.call("GET", self._address(node, parameters), headers=self._headers)
-        return self._object(answer, changes=False)
+        return self._object(self.ask(node, parameters), changes=False)
 
     def ask(self, node: str, parameters: Mapping[str, str] = _NO_PARAMETERS) -> Answer:
         """Read a node and leave the judgement of the answer to the caller.
@@ -53,7 +85,7 @@ class Graph:
         Raises:
             workspaces.channel_errors.Unavailable: there is no answer.
         """
-        return transport.call("GET", self._address(node, parameters), headers=self._headers)
+        return self._call("GET", node, parameters, headers=self._headers)
 
     def post(self, node: str, body: Json) -> Json:
         """Change a node or add to an edge.
@@ -61,12 +93,8 @@ class Graph:
         Raises:
             workspaces.channel_errors.ChannelError: there is no proper answer.
         """
-        answer = transport.call(
-            "POST",
-            self._address(node),
-            headers=self._writing,
-            content=msgspec.json.encode(body),
-        )
+        content = msgspec.json.encode(body)
+        answer = self._call("POST", node, headers=self._writing, content=content)
         return self._object(answer, changes=True)
 
     def delete(self, node: str, parameters: Mapping[str, str]) -> Json:
@@ -75,7 +103,7 @@ class Graph:
         Raises:
             workspaces.channel_errors.ChannelError: there is no proper answer.
         """
-        answer = transport.call("DELETE", self._address(node, parameters), headers=self._headers)
+        answer = self._call("DELETE", node, parameters, headers=self._headers)
         return self._object(answer, changes=True)
 
     async def send(self, node: str, content: bytes) -> Json:
@@ -84,11 +112,28 @@ class Graph:
         Raises:
             workspaces.channel_errors.ChannelError: there is no proper answer.
         """
-        answer = await transport.send(self._address(node), content=content, headers=self._writing)
+        for proof in self._proofs.candidates():
+            address = self._address(node, proof)
+            answer = await transport.send(address, content=content, headers=self._writing)
+            if self._proofs.is_settled(proof, answer):
+                break
         return self._object(answer, changes=True)
 
-    def _address(self, node: str, parameters: Mapping[str, str] = _NO_PARAMETERS) -> str:
-        query = urlencode({**parameters, **self._proof})
+    def _call(
+        self, method: str, node: str, parameters: Mapping[str, str] = _NO_PARAMETERS, *,
+        headers: Mapping[str, str], content: bytes = b"",
+    ) -> Answer:  # fmt: skip
+        for proof in self._proofs.candidates():
+            address = self._address(node, proof, parameters)
+            answer = transport.call(method, address, headers=headers, content=content)
+            if self._proofs.is_settled(proof, answer):
+                break
+        return answer
+
+    def _address(
+        self, node: str, proof: str, parameters: Mapping[str, str] = _NO_PARAMETERS
+    ) -> str:
+        query = urlencode({**parameters, "appsecret_proof": proof} if proof else parameters)
         return f"{self.url}/{node}?{query}" if query else f"{self.url}/{node}"
 
     def _object(self, answer: Answer, *, changes: bool) -> Json:

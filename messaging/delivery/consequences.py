@@ -30,6 +30,7 @@ OPTED_OUT = 131050
 OUTDATED = frozenset({132000, 132001, 132012, 132018})
 # A limit of the whole account or app: everything of it waits, a minute where nothing is said.
 ACCOUNT_WAIT, LONGEST_WAIT = 60.0, 3600.0
+PROXY_WAIT = timedelta(minutes=1)
 
 Answer = tuple[Attempt, ChannelError]
 
@@ -52,13 +53,19 @@ def follow(fates: Iterable[tuple[Attempt, Fate]], *, now: datetime) -> None:
 def _pauses(answers: Sequence[Answer], now: datetime) -> Iterator[Pause]:
     for attempt, error in answers:
         if isinstance(error, Rejected) and error.stops and error.reach in WIDE:
+            until = now + PROXY_WAIT if _is_of_a_proxy(error) else None
             for number in _held(attempt, error.reach):
-                yield Pause(attempt.tenant_id, number, error.code, error.message)
+                yield Pause(attempt.tenant_id, number, error.code, error.message, until)
         elif isinstance(error, Throttled) and error.reach in (Reach.ACCOUNT, Reach.TENANT):
             wait = min(LONGEST_WAIT, error.retry_after or ACCOUNT_WAIT)
             for number in _held(attempt, error.reach):
                 until = now + timedelta(seconds=wait)
                 yield Pause(attempt.tenant_id, number, error.code, error.message, until)
+
+
+def _is_of_a_proxy(error: Rejected) -> bool:
+    """Whether the platform itself said nothing: what stands between may be mended any moment."""
+    return error.code == pauses.NOT_CONFIGURED and error.reach == Reach.NUMBER
 
 
 def _held(attempt: Attempt, reach: Reach) -> list[UUID | None]:

@@ -7,7 +7,7 @@ A pause waits for a person, unless it says until when it holds.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -72,6 +72,21 @@ def lift(
     rows = open_pauses(tenant_id=tenant_id, workspace_id=workspace_id, now=None)
     if code is not None:
         rows = rows.filter(code=code)
+    return _lift(rows, by=by, now=now)
+
+
+def lift_one(pause: SendingPause, *, by: str, now: datetime) -> int:
+    """End one pause, unless somebody did; return how many that were."""
+    return _lift(SendingPause.objects.filter(pk=pause.pk, lifted_at=None), by=by, now=now)
+
+
+def of_whole_tenants(codes: Collection[int]) -> list[SendingPause]:
+    """Return the pauses that hold all numbers of a tenant until somebody ends them."""
+    rows = SendingPause.objects.filter(workspace_id=None, until=None, lifted_at=None)
+    return list(rows.filter(code__in=codes))
+
+
+def _lift(rows: QuerySet[SendingPause], *, by: str, now: datetime) -> int:
     with transaction.atomic():
         ended = list(rows.select_for_update().values_list("tenant_id", "workspace_id", "code"))
         rows.update(lifted_at=now, lifted_by=by[:150])

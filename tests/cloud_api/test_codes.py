@@ -19,13 +19,29 @@ from workspaces.channel_errors import (
     Rejected,
     Throttled,
     Unavailable,
+    WrongAppSecret,
 )
 
 # Meta's table, https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes
 STOPS = {
     Reach.TENANT: [0, 3, 10, 104, 190, 200, 210, 299],
     Reach.ACCOUNT: [368, 131031, 131042, 131064],
-    Reach.NUMBER: [33, 803, 131005, 131037, 131045, 131048, 133010],
+    Reach.NUMBER: [
+        33,
+        803,
+        131005,
+        131037,
+        131045,
+        131048,
+        133010,
+        133000,
+        133005,
+        133006,
+        133008,
+        133009,
+        133015,
+        133016,
+    ],
     Reach.TEMPLATE: [131063, 132015, 132016, 132068],
 }
 REFUSES = {
@@ -38,7 +54,6 @@ REFUSES = {
         131055, 131061, 132000, 132001, 132005, 132007, 132008, 132012, 132018, 132069, 134100,
         134102,
     ],
-    Reach.NUMBER: [133000, 133005, 133006, 133008, 133009, 133015, 133016],
     Reach.ACCOUNT: [134011],
 }  # fmt: skip
 SLOWS = {
@@ -73,6 +88,21 @@ def test_it_stops_everything_that_would_be_refused_too(
 
     assert isinstance(error, Rejected)
     assert (error.code, error.reach, error.stops) == (code, reach, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Invalid appsecret_proof provided in the API argument",
+        "API calls from the server require an appsecret_proof argument",
+        "(#100) Invalid appsecret_proof provided in the API argument",
+    ],
+)
+def test_it_takes_a_wrong_proof_for_the_tenants_mistake_and_not_the_messages(words: str) -> None:
+    error = told(code=100, message=words)
+
+    assert isinstance(error, WrongAppSecret)
+    assert (error.code, error.reach, error.stops) == (100, Reach.TENANT, True)
 
 
 @pytest.mark.parametrize(("code", "reach"), rows(REFUSES))

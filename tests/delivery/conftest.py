@@ -12,6 +12,8 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
+from connectors.simulator.meta.seeds import business
+from connectors.simulator.meta.server import RunningSimulator
 from messaging.delivery import reads, writing
 from messaging.delivery.attempts import Attempt
 from messaging.delivery.claims import Claimed, Claims
@@ -32,6 +34,20 @@ def platform(settings, monkeypatch: pytest.MonkeyPatch) -> Platform:
     settings.SIGMA_CHANNELS = {"CLOUD_API": "tests.delivery.outgoing.FakeChannel"}
     monkeypatch.setattr(outgoing, "PLATFORM", Platform())
     return outgoing.PLATFORM
+
+
+@pytest.fixture
+def meta(acme: Cast, platform: Platform, settings) -> Iterator[RunningSimulator]:
+    """A Meta with acme's number; between it and us nothing is replaced."""
+    settings.SIGMA_CHANNELS = {"CLOUD_API": "connectors.cloud_api.channel.CloudApiChannel"}
+    world = business(
+        app_secret=acme.app_secret, access_token="EAAG-acme", waba_id=acme.workspace.waba_id,
+        phone_number_id=acme.workspace.external_id,
+    )  # fmt: skip
+    with RunningSimulator(world) as simulator:
+        settings.SIGMA_GRAPH_URL = simulator.url
+        simulator.control.options(window="off", obeys_magic_numbers=False)
+        yield simulator
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,6 @@ from random import Random
 
 import pytest
 
-from connectors.simulator.meta.seeds import business
 from connectors.simulator.meta.server import RunningSimulator
 from connectors.webhooks.processing import process_batch
 from messaging.broadcasts import lifecycle, retention, tending
@@ -33,20 +32,6 @@ from workspaces.models import OutgoingEvent
 ROOT = Path(__file__).resolve().parents[2]
 AT = 1_790_000_000
 WAMID = "wamid.HBgLMTU1NTAxMjM0NTYVAgARGBI5QTNDQTVCM0Q0Q0Q2RTY3RTcA"
-
-
-@pytest.fixture(autouse=True)
-def platform(acme: Cast, settings) -> Iterator[RunningSimulator]:
-    """A Meta with acme's number, between whom and us nothing is replaced."""
-    settings.SIGMA_CHANNELS = {"CLOUD_API": "connectors.cloud_api.channel.CloudApiChannel"}
-    world = business(
-        app_secret=acme.app_secret, access_token="EAAG-acme", waba_id=acme.workspace.waba_id,
-        phone_number_id=acme.workspace.external_id,
-    )  # fmt: skip
-    with RunningSimulator(world) as meta:
-        settings.SIGMA_GRAPH_URL = meta.url
-        meta.control.options(window="off")
-        yield meta
 
 
 @dataclass
@@ -166,11 +151,11 @@ GO: dict[Edge, Step] = {
 
 @pytest.mark.parametrize("edge", EDGES, ids=lambda edge: f"{edge.before or 'nothing'}-{edge.after}")
 def test_it_tells_of_every_step_once(
-    acme: Cast, globex: Cast, now: datetime, platform: RunningSimulator, deliver, edge: Edge
+    acme: Cast, globex: Cast, now: datetime, meta: RunningSimulator, deliver, edge: Edge
 ) -> None:
     for cast in (acme, globex):
         subscribe(cast, "message.status")
-    life = Life(acme, now, platform, deliver)
+    life = Life(acme, now, meta, deliver)
     for step in REACH[edge.before]:
         step(life)
     before = life.told
@@ -182,10 +167,10 @@ def test_it_tells_of_every_step_once(
 
 
 def test_it_tells_of_what_a_dead_sender_leaves_once(
-    acme: Cast, now: datetime, platform: RunningSimulator, deliver
+    acme: Cast, now: datetime, meta: RunningSimulator, deliver
 ) -> None:
     subscribe(acme)
-    life = Life(acme, now, platform, deliver)
+    life = Life(acme, now, meta, deliver)
     life.begin()
     life.lost()
     leases.expire(now=now)
@@ -195,10 +180,10 @@ def test_it_tells_of_what_a_dead_sender_leaves_once(
 
 @pytest.mark.parametrize("word", ["sent", "read", "failed"])
 def test_it_tells_of_both_steps_where_a_report_settles_a_message(
-    acme: Cast, now: datetime, platform: RunningSimulator, deliver, word: str
+    acme: Cast, now: datetime, meta: RunningSimulator, deliver, word: str
 ) -> None:
     subscribe(acme)
-    life = Life(acme, now, platform, deliver)
+    life = Life(acme, now, meta, deliver)
     life.begin()
     life.lost()
     life.report(word)

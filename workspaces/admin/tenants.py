@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -15,7 +17,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
-from workspaces import addresses, provisioning, secrets, setup_facts, staff
+from workspaces import addresses, provisioning, secrets, setup_facts, staff, token_checks
 from workspaces.admin.base import ScopedAdmin, UnfoldTabularInline, adopt
 from workspaces.admin.forms import SecretForm, TenantForm
 from workspaces.models import SecretKind, Tenant, TenantSecret, TenantStatus
@@ -28,8 +30,8 @@ class SecretInline(UnfoldTabularInline):
     form = SecretForm
     extra = 0
     hide_title = True
-    fields = ("kind", "value", "label", "expires_at", "added")
-    readonly_fields = ("added",)
+    fields = ("kind", "value", "label", "expires_at", "added", "at_meta")
+    readonly_fields = ("added", "at_meta")
     template_before = "workspaces/secrets_help.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TenantSecret]:
@@ -40,6 +42,11 @@ class SecretInline(UnfoldTabularInline):
     def added(self, obj: TenantSecret) -> str:
         """Return when it was stored; a row being filled in has no such time yet."""
         return "" if obj._state.adding else f"{obj.created_at:%d %b %Y}"
+
+    @admin.display(description="at Meta")
+    def at_meta(self, obj: TenantSecret) -> str:
+        """Return what Meta last said of it."""
+        return "" if obj._state.adding else token_checks.answer_about(obj).sentence
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Managers handle secrets; others do not even see how many there are."""
@@ -113,6 +120,21 @@ class TenantAdmin(ScopedAdmin):
                     slug=obj.slug, name=obj.name, retention_days=obj.retention_days
                 ),
             )
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Store secrets, and try each new one at Meta once it is stored: whether that can be
+        reached or not, it stays.
+        """
+        super().save_formset(request, form, formset, change)
+        for secret in formset.new_objects:
+            if isinstance(secret, TenantSecret) and secret.kind != SecretKind.VERIFY_TOKEN:
+                transaction.on_commit(partial(self._try_out, request, secret), robust=True)
+
+    def _try_out(self, request: HttpRequest, secret: TenantSecret) -> None:
+        answer = token_checks.try_out(secret, now=timezone.now())
+        level = {True: messages.SUCCESS, False: messages.ERROR, None: messages.WARNING}
+        kind = secret.get_kind_display()
+        self.message_user(request, f"{kind}: {answer.sentence}", level[answer.is_good])
 
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None

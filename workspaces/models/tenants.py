@@ -142,7 +142,9 @@ class TenantSecret(models.Model):
 
 
 class TokenCheck(models.Model):
-    """What the platform last said about an access token (Meta, "Debug-token")."""
+    """What the platform last said about an access token (Meta, "Debug-token"), or about an app
+    secret: that is valid where it fits a live token, for both belong to one app.
+    """
 
     secret = models.OneToOneField(
         TenantSecret, primary_key=True, on_delete=models.CASCADE, related_name="token_check"
@@ -155,6 +157,8 @@ class TokenCheck(models.Model):
     scopes = ArrayField(models.CharField(max_length=64), default=list, db_default=[])
     account_ids = ArrayField(models.CharField(max_length=64), default=list, db_default=[])
     problem = models.TextField(blank=True, default="", db_default="")
+    # Of a token: which app secret was found to fit it. No foreign key: the secret may go.
+    app_secret_id = models.BigIntegerField(null=True)
 
     class Meta:
         db_table = "token_checks"

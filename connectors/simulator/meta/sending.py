@@ -83,6 +83,8 @@ class _Post:
             return broken
         bodies.check_envelope(self.body)
         _check_number(self.number, recipient)
+        if self.account.is_unpaid:
+            raise GraphError(131042, "There is an error related to your payment method.")
         self.sim.limits.take_message(self.number, recipient.key, self.entry.time)
         if plan.preset is Preset.ERROR:
             raise GraphError(plan.code, plan.details)

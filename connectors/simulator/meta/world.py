@@ -101,6 +101,8 @@ class Account(msgspec.Struct, kw_only=True):
     name: str = "SIGMA Analytics"
     business_id: str = "506914307656634"
     messaging_limit: str = "TIER_UNLIMITED"
+    # Whether its bill is unpaid: nothing is sent for it.
+    is_unpaid: bool = False
     numbers: list[Number] = []
     templates: list[Template] = []
     subscriptions: list[Subscription] = []

@@ -8,8 +8,9 @@ from argparse import ArgumentParser
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from workspaces import setup_facts
+from workspaces import secrets, setup_facts, token_checks
 from workspaces.lookup import NoSuchTenant, find_tenant
+from workspaces.models import SecretKind, Tenant
 from workspaces.setup_check import Finding, Severity
 
 
@@ -21,19 +22,32 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the tenant."""
         parser.add_argument("tenant", help="slug or UUID")
+        parser.add_argument(
+            "--ask", action="store_true", help="try its secrets and access tokens at Meta first"
+        )
 
-    def handle(self, *, tenant: str, **_: object) -> None:
+    def handle(self, *, tenant: str, ask: bool, **_: object) -> None:
         """Print each finding."""
         try:
-            found = setup_facts.findings_of(find_tenant(tenant), now=timezone.now())
+            whose = find_tenant(tenant)
         except NoSuchTenant as error:
             raise CommandError(str(error)) from error
+        if ask:
+            self._ask(whose)
+        found = setup_facts.findings_of(whose, now=timezone.now())
         for finding in found:
             self._print(finding)
         if not found:
             self.stdout.write(self.style.SUCCESS("Nothing is missing."))
         if any(finding.severity == Severity.ERROR for finding in found):
             sys.exit(1)
+
+    def _ask(self, tenant: Tenant) -> None:
+        now = timezone.now()
+        kinds = (SecretKind.ACCESS_TOKEN, SecretKind.APP_SECRET)
+        for secret in secrets.live(now).filter(tenant=tenant, kind__in=kinds).order_by("id"):
+            answer = token_checks.try_out(secret, now=now)
+            self.stdout.write(f"{secret.get_kind_display()} {secret.label}: {answer.sentence}")
 
     def _print(self, finding: Finding) -> None:
         error = finding.severity == Severity.ERROR
