@@ -31,5 +31,5 @@ EXPOSE 8000 8081
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 # Logs go to the standard error; `docker logs sigma-api | grep whatsapp` reads the standard output.
-CMD ["sh", "-c", "exec uvicorn sigma.asgi:application --host 0.0.0.0 --port 8000 --log-level warning \
-     --no-access-log --no-server-header --no-proxy-headers --timeout-graceful-shutdown 10 2>&1"]
+CMD ["sh", "-c", "exec uvicorn sigma.asgi:application --host 0.0.0.0 --port 8000 --http sigma.heads:Bounded --ws none \
+     --log-level warning --no-access-log --no-server-header --no-proxy-headers --timeout-graceful-shutdown 10 2>&1"]

@@ -8,6 +8,7 @@ from django.http import HttpRequest, JsonResponse
 from redis import Redis
 from redis.exceptions import RedisError
 
+from sigma import heads
 from sigma.engines import state
 from workspaces import brake
 
@@ -23,6 +24,8 @@ def healthz(request: HttpRequest) -> JsonResponse:
         return JsonResponse({"status": "unhealthy", **checks}, status=503)
     if stopped := _stopped():
         checks["stopped"] = stopped
+    if heads.refused:
+        checks["refused"] = dict(heads.refused)
     if state.is_starting(settings.SIGMA_HOME):
         return JsonResponse({"status": "starting", **checks}, status=503)
     return JsonResponse({"status": "degraded" if stopped else "healthy", **checks})

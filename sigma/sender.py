@@ -23,6 +23,7 @@ from connectors.sender import keyless
 from connectors.sender.keyless import UnsafeToStart
 from connectors.sender.service import Service
 from connectors.webhooks.requests import Receive, Scope, Send
+from sigma.heads import Bounded
 from sigma.stopping import on_stop
 from workspaces import structs
 
@@ -92,15 +93,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     finally:
         connections.close_all()
-    server = uvicorn.Server(_config(Application(address), chosen))
+    server = uvicorn.Server(config(Application(address), host=chosen.host, port=chosen.port))
     server.run(sockets=None if listener is None else [listener])
     return 0 if server.started else 1
 
 
-def _config(application: Application, chosen: argparse.Namespace) -> uvicorn.Config:
+def config(application: Application, *, host: str, port: int) -> uvicorn.Config:
+    """Return how the server serves."""
     return uvicorn.Config(
-        application, host=chosen.host, port=chosen.port, log_level="warning", access_log=False,
-        server_header=False, proxy_headers=False, lifespan="on",
+        application, host=host, port=port, log_level="warning", access_log=False,
+        http=Bounded, ws="none", server_header=False, proxy_headers=False, lifespan="on",
         timeout_graceful_shutdown=GRACE_SECONDS,
     )  # fmt: skip
 

@@ -75,6 +75,13 @@ try:
     SIGMA_INBOX_MAX_BATCH = env.integer("SIGMA_INBOX_MAX_BATCH", 1_000, low=1)
     # Milliseconds a commit may take before its callbacks get 503.
     SIGMA_INBOX_TIMEOUT_MS = env.integer("SIGMA_INBOX_TIMEOUT_MS", 1_500, low=50, high=10_000)
+    # Connections to one web or sender process, in all and from one address (0: no bound), and
+    # seconds for a request's line and headers.
+    SIGMA_CONNECTIONS = env.integer("SIGMA_CONNECTIONS", 10_000, low=10)
+    SIGMA_CONNECTIONS_PER_ADDRESS = env.integer(
+        "SIGMA_CONNECTIONS_PER_ADDRESS", 0 if SIGMA_PROXIES else 250
+    )
+    SIGMA_HEAD_SECONDS = env.integer("SIGMA_HEAD_SECONDS", 10, low=1, high=120)
     # Threads that serve Django (GraphQL, REST, admin) in each web process.
     SIGMA_WEB_THREADS = env.integer("SIGMA_WEB_THREADS", 8, low=1, high=128)
     # Callbacks claimed and stored in one transaction.

@@ -20,7 +20,7 @@ from connectors.linked_device import logs
 from connectors.sender import waiting
 from messaging.delivery.bell import BELL
 from messaging.models import Message
-from sigma.sender import Application
+from sigma.sender import Application, config
 from tests.conftest import Cast
 from tests.sending.conftest import hear
 from workspaces import bells, provisioning
@@ -71,10 +71,7 @@ class Served:
 @contextmanager
 def serving(address: str | None = "127.0.0.1") -> Iterator[Served]:
     """Serve on a free port; settings count from moment to moment."""
-    config = uvicorn.Config(
-        Application(address), port=0, lifespan="on", log_level="warning", server_header=False
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(config(Application(address), host="127.0.0.1", port=0))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

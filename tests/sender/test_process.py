@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -24,7 +24,7 @@ from connectors.sender.keyless import UnsafeToStart
 from messaging.models import Message
 from sigma.sender import Application
 from tests.conftest import Cast
-from tests.sender.conftest import WANTED, queued
+from tests.sender.conftest import WANTED, Served, queued
 from workspaces.access import by_api_key
 
 WaitFor = Callable[..., None]
@@ -143,3 +143,15 @@ def test_a_key_is_bound_from_the_shell(acme: Cast, globex: Cast, now, capsys) ->
     assert actor.scopes == {"messages:send", "messages:read"}
     with pytest.raises(CommandError, match="acme has no workspace"):
         call_command("issue_api_key", "acme", name="app", workspace=globex.workspace.id)
+
+
+def test_it_refuses_a_head_without_an_end(sender: Served, acme: Cast) -> None:
+    port = int(sender.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as line:
+        with suppress(ConnectionError):
+            line.sendall(b"POST /send HTTP/1.1\r\n")
+            for _ in range(100):
+                line.sendall(b"a: b\r\n" * 1_000)
+        with suppress(ConnectionError):
+            assert line.recv(1_000)[:13] in (b"", b"HTTP/1.1 431 ")
+    assert sender.get("/health").status_code in (200, 503)

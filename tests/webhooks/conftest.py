@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from django.db import connection
 
 from connectors.cloud_api.signature import sign
 from sigma.asgi import Application
+from sigma.heads import Bounded
 from tests.conftest import Cast
 
 
@@ -34,20 +36,31 @@ class Web:
         return self.client.get(path, params=query)
 
 
-@pytest.fixture
-def web(transactional_db: None) -> Iterator[Web]:
-    """Serve the whole application on a free port for one test."""
-    config = uvicorn.Config(Application(), port=0, lifespan="on", log_level="warning")
+@contextmanager
+def serving(application: object, *, http: type[Bounded] = Bounded) -> Iterator[int]:
+    """Serve an application on a free port, as web does, and yield the port."""
+    config = uvicorn.Config(
+        application,  # type: ignore[arg-type]
+        port=0, lifespan="auto", log_level="warning", http=http, ws="none",
+    )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "it did not start"
         time.sleep(0.005)
-    served = Web(server.servers[0].sockets[0].getsockname()[1])
-    yield served
-    served.client.close()
+    yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
     thread.join(10)
+
+
+@pytest.fixture
+def web(transactional_db: None) -> Iterator[Web]:
+    """Serve the whole application on a free port for one test."""
+    with serving(Application()) as port:
+        served = Web(port)
+        yield served
+        served.client.close()
     hang_up()
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE webhook_deliveries")  # Django empties only the tables it made

@@ -1,0 +1,303 @@
+"""uvicorn's HTTP protocol with bounds: on heads, on waiting, and on connections.
+
+uvicorn bounds none of them: one caller with headers without an end takes a process' memory, and
+half a head is held for ever. The application bounds bodies itself. Chosen by ``--http
+sigma.heads:Bounded``, together with ``--ws none``: a connection that is upgraded would leave the
+counts.
+
+Nothing here runs once per header; that alone would cost a sixth of the accepted callbacks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import resource
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+import httptools
+from django.conf import settings
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+logger = logging.getLogger("sigma.whatsapp.web")
+
+# Descriptors that are left to databases, brokers, files and calls of our own.
+RESERVE = 300
+# An IPv6 customer has this much of an address for himself.
+IPV6_PREFIX = 64
+
+# How many were refused since the process began, by reason; for /healthz.
+refused: Counter[str] = Counter()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one process. Sweeps are a second apart; who waits longer than so many is let go."""
+
+    # Bytes of a request's line and headers, of a trailer, of a chunk's extension; their number.
+    head_bytes: int = 32_768
+    fields: int = 100
+    # Bytes of all heads that are not complete.
+    all_heads_bytes: int = 64_000_000
+    # Requests that one connection may send ahead of their answers.
+    pipelined: int = 8
+    sweep_seconds: float = 1.0
+    # For a head, or for silence before it.
+    head_sweeps: int = 10
+    # For an answer that is not read: so many bytes at least in so many sweeps.
+    unread_sweeps: int = 30
+    unread_bytes: int = 32_768
+    # Sweeps between two log lines.
+    log_sweeps: int = 60
+    connections: int = 10_000
+    # 0: no bound. Of loopback there is none, unless this is for trying it out.
+    per_address: int = 0
+    bounds_loopback: bool = False
+
+
+def configured() -> Limits:
+    """Return the bounds that the settings give; the operating system's come before them."""
+    connections = settings.SIGMA_CONNECTIONS
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if descriptors != resource.RLIM_INFINITY:
+        connections = max(1, min(connections, descriptors - RESERVE))
+    return Limits(
+        connections=connections,
+        per_address=settings.SIGMA_CONNECTIONS_PER_ADDRESS,
+        head_sweeps=settings.SIGMA_HEAD_SECONDS,
+    )
+
+
+class Hall:
+    """What the connections of one server have in common: counts, and the sweep over all."""
+
+    def __init__(self, limits: Limits, connections: set[Any]) -> None:
+        self.limits, self._connections = limits, connections
+        # Connections that were let in, in all and by address; bytes of incomplete heads.
+        self._count, self._by_address, self.held = 0, Counter[str](), 0
+        self.tick = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._since_log: Counter[str] = Counter()
+
+    def enter(self, address: str, loop: asyncio.AbstractEventLoop) -> str | None:
+        """Count a connection in, or return why there is no room for it."""
+        if self._count >= self.limits.connections:
+            return "too_many_connections"
+        if address and self._by_address[address] >= self.limits.per_address:
+            return "too_many_of_one_address"
+        self._count += 1
+        if address:
+            self._by_address[address] += 1
+        if self._timer is None:
+            self._timer = loop.call_later(self.limits.sweep_seconds, self._sweep, loop)
+        return None
+
+    def leave(self, address: str) -> None:
+        """Count a connection out that was let in."""
+        self._count -= 1
+        if address:
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]
+
+    def address_of(self, client: tuple[str, int] | None) -> str:
+        """Return the address that a connection counts for; empty: for none."""
+        if client is None or not self.limits.per_address:
+            return ""
+        address = ipaddress.ip_address(client[0].partition("%")[0])
+        if isinstance(address, ipaddress.IPv6Address):
+            if address.ipv4_mapped is None:
+                network = ipaddress.ip_network((int(address), IPV6_PREFIX), strict=False)
+                return "" if self._is_exempt(address) else str(network)
+            address = address.ipv4_mapped
+        return "" if self._is_exempt(address) else str(address)
+
+    def count(self, reason: str) -> None:
+        """Count a refusal."""
+        refused[reason] += 1
+        self._since_log[reason] += 1
+
+    def _is_exempt(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+        return address.is_loopback and not self.limits.bounds_loopback
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.tick += 1
+        for connection in list(self._connections):
+            connection.sweep(self.tick)
+        if self.tick % self.limits.log_sweeps == 0:
+            self._log()
+        self._timer = None
+        if self._count or self._since_log:
+            self._timer = loop.call_later(self.limits.sweep_seconds, self._sweep, loop)
+
+    def _log(self) -> None:
+        """Write one line about everybody who was refused since the last one."""
+        if self._since_log:
+            counts = {reason: self._since_log[reason] for reason in sorted(self._since_log)}
+            logger.warning("whatsapp web refused callers", extra=counts)
+            self._since_log.clear()
+
+
+class Refused(Exception):
+    """Ends the parsing of a request whose refusal is noted at its connection."""
+
+
+class Bounded(HttpToolsProtocol):
+    """One connection. ``limits`` of a subclass are for tests; else the settings give them."""
+
+    limits: Limits | None = None
+    _halls: ClassVar[WeakKeyDictionary[Any, Hall]] = WeakKeyDictionary()
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        hall = self._halls.get(self.server_state)
+        if hall is None:
+            hall = Hall(self.limits or configured(), self.connections)
+            self._halls[self.server_state] = hall
+        self._hall, self._bounds = hall, hall.limits
+        # Bytes since the last sign of progress (a head that is complete, a piece of a body), and
+        # how many of them are counted as held by all.
+        self._unread = self._held = 0
+        self._refusal: tuple[int, str] | None = None
+        # The request that the last sweeps found it waiting after, and how many they were.
+        self._waits_after: object = None
+        self._waits = 0
+        # When writing was paused, and what was unsent then.
+        self._paused_at: int | None = None
+        self._unsent = 0
+        self._is_in, self._address = False, ""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Let it in, or end it before anything of it is read."""
+        super().connection_made(transport)
+        self._address = self._hall.address_of(self.client)
+        reason = self._hall.enter(self._address, self.loop)
+        self._is_in = reason is None
+        if reason:
+            self._hall.count(reason)
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give back what it held."""
+        super().connection_lost(exc)
+        self._progress()
+        if self._is_in:
+            self._is_in = False
+            self._hall.leave(self._address)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, then look how much is waiting for its end."""
+        self._unset_keepalive_if_required()
+        self._unread += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # nothing here can be upgraded to; it is answered as the request that it is
+        except httptools.HttpParserError:
+            self._refuse(*(self._refusal or (400, "malformed")))
+            return
+        if self._unread:
+            self._look()
+
+    def _look(self) -> None:
+        if self._unread > self._bounds.head_bytes or len(self.headers or ()) > self._bounds.fields:
+            self._refuse(431, "head_too_large")
+            return
+        self._hall.held += self._unread - self._held
+        self._held = self._unread
+        if self._hall.held > self._bounds.all_heads_bytes:
+            self._refuse(503, "heads_full")
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer, unless the head is too large or too much was sent ahead."""
+        if len(self.headers) > self._bounds.fields or self._is_large():
+            self._refusal = (431, "head_too_large")
+            raise Refused
+        if len(self.pipeline) >= self._bounds.pipelined:
+            self._refusal = (429, "pipelined")
+            raise Refused
+        self._progress()
+        super().on_headers_complete()
+        # The application has the list. What comes after the body goes into another: a trailer must
+        # not pass for a header (RFC 9110, 6.5.1).
+        self.headers = []
+
+    def _is_large(self) -> bool:
+        if self._unread <= self._bounds.head_bytes:
+            return False
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        return size > self._bounds.head_bytes
+
+    def on_body(self, body: bytes) -> None:
+        """Pass on a piece of the body."""
+        self._progress()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request was read to its end."""
+        self._progress()
+        super().on_message_complete()
+
+    def _progress(self) -> None:
+        self._unread = 0
+        if self._held:
+            self._hall.held -= self._held
+            self._held = 0
+
+    def pause_writing(self) -> None:
+        """Remember since when the answer is not read."""
+        super().pause_writing()
+        self._paused_at, self._unsent = self._hall.tick, self.transport.get_write_buffer_size()
+
+    def resume_writing(self) -> None:
+        """Forget it."""
+        super().resume_writing()
+        self._paused_at = None
+
+    def sweep(self, tick: int) -> None:
+        """End the connection if it has kept us waiting for too long."""
+        if self.transport.is_closing():
+            self._sweep_closing()
+            return
+        if self._paused_at is not None:
+            self._sweep_unread(tick)
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if is_answering or self.timeout_keep_alive_task is not None:
+            self._waits = 0  # the application's time, or uvicorn's own
+        elif not self._waits or self.cycle is not self._waits_after:
+            self._waits, self._waits_after = 1, self.cycle
+        else:
+            self._waits += 1
+        if self._waits > self._bounds.head_sweeps:
+            self._refuse(*((408, "head_too_late") if self._unread else (0, "silent")))
+
+    def _sweep_closing(self) -> None:
+        """Do not wait for ever until somebody has read the last of it."""
+        self._waits += 1
+        if self._waits > self._bounds.unread_sweeps:
+            self.transport.abort()
+
+    def _sweep_unread(self, tick: int) -> None:
+        if tick - (self._paused_at or 0) < self._bounds.unread_sweeps:
+            return
+        unsent = self.transport.get_write_buffer_size()
+        if unsent > self._unsent - self._bounds.unread_bytes:
+            self._hall.count("answer_unread")
+            self.transport.abort()
+        self._paused_at, self._unsent = tick, unsent
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Close, with an answer where none is under way and ``status`` is one."""
+        if self.transport.is_closing():
+            return
+        self._hall.count(reason)
+        if status and (self.cycle is None or self.cycle.response_complete):
+            self.transport.write(
+                STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
+            )
+        self._progress()
+        self.transport.close()

@@ -1,0 +1,309 @@
+"""Heads, waiting and connections are bounded, whatever a caller sends, and others do not notice."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from connectors.cloud_api.signature import sign
+from connectors.models import WebhookDelivery
+from sigma import heads
+from sigma.asgi import Application
+from sigma.heads import Bounded, Limits
+from tests.conftest import Cast
+from tests.webhooks.conftest import Web, serving
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MEGABYTE = 1_000_000
+# Nobody who is let go of waits as long as this, however busy the machine is.
+PATIENCE = 60.0
+
+Dial = Callable[..., socket.socket]
+
+
+@pytest.fixture
+def dial() -> Iterator[Callable[[int], socket.socket]]:
+    """Open a connection to a port."""
+    with ExitStack() as lines:
+
+        def to(port: int) -> socket.socket:
+            line = lines.enter_context(socket.create_connection(("127.0.0.1", port)))
+            line.settimeout(PATIENCE)
+            return line
+
+        yield to
+
+
+def read_all(line: socket.socket) -> bytes:
+    """Return what comes until the other side closes."""
+    answer = b""
+    with suppress(ConnectionError):
+        while piece := line.recv(65_536):
+            answer += piece
+    return answer
+
+
+def flood(line: socket.socket, start: bytes, piece: bytes, *, size: int) -> bytes:
+    """Send ``piece`` again and again, ``size`` bytes unless it is refused; return the answer.
+
+    A refusal may be lost where the other side closes with input that it has not read.
+    """
+    line.sendall(start)
+    block = piece * max(1, 65_536 // len(piece))
+    with suppress(ConnectionError):
+        for _ in range(size // len(block)):
+            line.sendall(block)
+        line.sendall(b"\r\n\r\n")
+    return read_all(line)
+
+
+def resident() -> int:
+    """Return the memory of this process, in bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+HEAD = b"POST /webhooks/whatsapp/acme HTTP/1.1\r\nHost: a\r\n"
+CHUNKED = (
+    HEAD + b"X-Hub-Signature-256: sha256=" + b"0" * 64 + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+ENDLESS = {
+    "short headers": (HEAD, b"a: b\r\n"),
+    "one header": (HEAD + b"a: ", b"b" * 100),
+    "one name": (HEAD, b"b" * 100),
+    "a path": (b"GET /", b"b" * 100),
+    "blank lines": (b"", b"\r\n"),
+    "a trailer": (CHUNKED + b"2\r\n{}\r\n0\r\na: ", b"b" * 100),
+    "short trailers": (CHUNKED + b"2\r\n{}\r\n0\r\n", b"a: b\r\n"),
+    "a chunk's extension": (CHUNKED + b"2;a=", b"b" * 100),
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_it_takes_no_end_of_nothing(acme: Cast, web: Web, dial: Dial, what: str) -> None:
+    assert web.post(acme, b"{}").status_code == 200
+    start, piece = ENDLESS[what]
+    before = resident()
+
+    answer = flood(dial(web.port), start, piece, size=100 * MEGABYTE)
+
+    assert answer[:12] in (b"", b"HTTP/1.1 431", b"HTTP/1.1 400")
+    assert resident() - before < 40 * MEGABYTE
+    assert web.post(acme, b"{}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "fields", [b"a: b\r\n" * 101, b"a: " + b"b" * 33_000 + b"\r\n"], ids=["many", "large"]
+)
+def test_it_refuses_a_head_that_is_complete_and_too_large(
+    web: Web, dial: Dial, fields: bytes
+) -> None:
+    line = dial(web.port)
+    line.sendall(HEAD + fields + b"\r\n")
+    assert read_all(line).startswith(b"HTTP/1.1 431 ")
+
+
+def test_it_refuses_a_hundred_thousand_headers_that_come_in_pieces(web: Web, dial: Dial) -> None:
+    answer = flood(dial(web.port), HEAD, b"a: b\r\n", size=600_000)
+    assert answer[:12] in (b"", b"HTTP/1.1 431")
+
+
+def test_it_takes_as_large_a_head_as_browsers_and_proxies_send(acme: Cast, web: Web) -> None:
+    headers = {f"X-{number}": "v" * 300 for number in range(90)}
+    assert web.post(acme, b"{}", **headers).status_code == 200
+
+
+def test_it_does_not_take_a_trailer_for_a_header(acme: Cast, web: Web, dial: Dial) -> None:
+    line = dial(web.port)
+    signed = b"X-Hub-Signature-256: " + sign(b"{}", acme.app_secret.encode()).encode()
+
+    line.sendall(
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n" + signed + b"\r\n\r\n"
+    )
+
+    assert line.recv(1000).startswith(b"HTTP/1.1 401 ")
+    assert not WebhookDelivery.objects.exists()
+
+
+def test_it_answers_some_requests_that_are_sent_ahead_and_not_any_number(
+    web: Web, dial: Dial
+) -> None:
+    request = b"GET /webhooks/whatsapp/acme HTTP/1.1\r\nHost: a\r\n\r\n"
+    line = dial(web.port)
+    line.sendall(request * 5 + request.replace(b"Host: a", b"Connection: close"))
+    assert read_all(line).count(b"HTTP/1.1 403 ") == 6
+
+    greedy = dial(web.port)
+    with suppress(ConnectionError):
+        greedy.sendall(request * 5_000)
+    assert read_all(greedy).count(b"HTTP/1.1 403 ") <= 10
+
+
+class Impatient(Bounded):
+    """The bounds on time, a little shorter."""
+
+    limits = Limits(sweep_seconds=0.1, head_sweeps=20, unread_sweeps=20)
+
+
+def test_it_lets_go_of_everybody_who_keeps_it_waiting(
+    transactional_db: None, acme: Cast, dial: Dial
+) -> None:
+    with serving(Application(), http=Impatient) as port:
+        web = Web(port)
+        silent = [dial(port) for _ in range(200)]
+        halves = [dial(port) for _ in range(50)]
+        for line in halves:
+            line.sendall(HEAD)
+        # Refused before its body, which never comes.
+        unread = dial(port)
+        unread.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
+        assert unread.recv(1_000).startswith(b"HTTP/1.1 401 ")
+        # Something comes all the time, and never enough.
+        dribbling, until = dial(port), time.monotonic() + PATIENCE
+        dribbling.sendall(HEAD)
+        with suppress(ConnectionError):
+            while time.monotonic() < until:
+                dribbling.sendall(b"a: b\r\n")
+                assert web.post(acme, b"{}").status_code == 200
+                time.sleep(0.05)  # else it ends by its size
+        assert time.monotonic() < until
+
+        assert {read_all(line) for line in silent} == {b""}
+        assert {read_all(line)[:13] for line in halves} == {b"HTTP/1.1 408 "}
+        assert read_all(unread) == b""
+        assert web.post(acme, b"{}").status_code == 200
+        web.client.close()
+    assert heads.refused["silent"] >= 200
+    assert heads.refused["head_too_late"] >= 50
+
+
+def is_open(line: socket.socket) -> bool:
+    """Whether a request on this connection is answered."""
+    with suppress(OSError):
+        line.sendall(b"GET /webhooks/whatsapp/acme HTTP/1.1\r\nHost: a\r\n\r\n")
+        return line.recv(1_000).startswith(b"HTTP/1.1 403 ")
+    return False
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (Limits(connections=10), "too_many_connections"),
+        (Limits(per_address=10, bounds_loopback=True), "too_many_of_one_address"),
+    ],
+    ids=["all", "one address"],
+)
+def test_it_holds_only_so_many_connections_and_counts_those_that_end(
+    transactional_db: None, dial: Dial, limits: Limits, reason: str
+) -> None:
+    bounded = type("Few", (Bounded,), {"limits": limits})
+    before = heads.refused[reason]
+    with serving(Application(), http=bounded) as port:
+        lines = [dial(port) for _ in range(30)]
+        assert sum(is_open(line) for line in lines) == 10
+        assert heads.refused[reason] - before == 20
+
+        for line in lines:
+            line.close()
+        until = time.monotonic() + PATIENCE
+        while not is_open(dial(port)):  # the server hears of their end in its own time
+            assert time.monotonic() < until
+
+
+def test_it_holds_only_so_much_of_all_heads_together(
+    transactional_db: None, acme: Cast, dial: Dial
+) -> None:
+    bounded = type("Full", (Bounded,), {"limits": Limits(all_heads_bytes=100_000)})
+    with serving(Application(), http=bounded) as port:
+        lines = [dial(port) for _ in range(8)]
+        for line in lines:
+            with suppress(ConnectionError):
+                line.sendall(HEAD + b"a: " + b"b" * 20_000)
+        served = Web(port)
+        assert served.post(acme, b"{}").status_code == 200
+        served.client.close()
+        for line in lines:
+            line.shutdown(socket.SHUT_WR)
+        answers = [read_all(line)[:13] for line in lines]
+        assert answers.count(b"HTTP/1.1 503 ") >= 2
+        assert answers.count(b"") >= 3
+
+
+async def large(scope: dict, receive: Callable, send: Callable) -> None:
+    """Answer with 20 MB in one piece."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * 20 * MEGABYTE})
+
+
+def test_it_does_not_hold_an_answer_that_nobody_reads(dial: Dial) -> None:
+    before = heads.refused["answer_unread"]
+    with serving(large, http=Impatient) as port:
+        stuck, slow = dial(port), dial(port)
+        for line in (stuck, slow):
+            line.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        until = time.monotonic() + PATIENCE
+        taken = 0
+        while heads.refused["answer_unread"] == before:
+            taken += len(slow.recv(65_536))
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        rest = 20 * MEGABYTE - taken
+        while rest > 0:
+            rest -= len(slow.recv(MEGABYTE)) or 20 * MEGABYTE
+        assert rest > -1_000  # the head; who reads slowly gets it all
+
+
+def test_it_uses_of_uvicorn_what_is_there() -> None:
+    config = uvicorn.Config(large, http=HttpToolsProtocol, ws="none")
+    loop = asyncio.new_event_loop()
+    stock = HttpToolsProtocol(config=config, server_state=ServerState(), app_state={}, _loop=loop)
+    stock.on_message_begin()
+    loop.close()
+    tree = ast.parse(Path(heads.__file__).read_text())
+    ours = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Bounded")
+    own = {node.name for node in ours.body if isinstance(node, ast.FunctionDef)}
+    assigned = {
+        node.attr for node in ast.walk(ours)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }  # fmt: skip
+    used = {
+        node.attr for node in ast.walk(ours)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("self", "super()")
+    }  # fmt: skip
+    borrowed = (used - own - assigned - {"limits", "_halls"}) | {
+        name for name in own if not name.startswith("_") and name != "sweep"
+    } | {"headers"}  # fmt: skip
+    assert {"parser", "cycle", "pipeline", "data_received", "connections"} <= borrowed
+    assert not [name for name in borrowed if not hasattr(stock, name)]
+
+
+def test_it_tells_once_a_minute_whom_it_refused(
+    transactional_db: None, dial: Dial, caplog: pytest.LogCaptureFixture
+) -> None:
+    bounded = type("Telling", (Bounded,), {"limits": Limits(sweep_seconds=0.05, log_sweeps=2)})
+    with serving(Application(), http=bounded) as port:
+        for _ in range(3):
+            flood(dial(port), HEAD, b"a: b\r\n", size=MEGABYTE)
+        told, until = 0, time.monotonic() + PATIENCE
+        while told < 3:
+            told = sum(getattr(record, "head_too_large", 0) for record in caplog.records)
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        found = Web(port).client.get("/healthz").json()["refused"]
+    assert found["head_too_large"] >= 3
+    assert {r.getMessage() for r in caplog.records if hasattr(r, "head_too_large")} == {
+        "whatsapp web refused callers"
+    }
