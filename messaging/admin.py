@@ -69,7 +69,10 @@ class ContactAdmin(ReadOnlyAdmin):
     list_display = ("id", "tenant", "display_name", "username", "created_at")
     list_display_links = ("id",)
     list_filter = (TenantFilter, ArrivedFilter)
-    fields = ("id", "tenant", "display_name", "username", "known_as", "created_at", "updated_at")
+    fields = (
+        "id", "tenant", "display_name", "username", "known_as", "merged_into", "created_at",
+        "updated_at",
+    )  # fmt: skip
 
     @admin.display(description="known as")
     def known_as(self, obj: Contact) -> SafeString:

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from messaging.identities import SURVIVOR
 from messaging.receipts import MessageKey
 from workspaces import bulk
 
 AMENDING = frozenset({"edit", "revoke"})
 COLUMNS = ("workspace_id uuid", "platform_message_id text")
+SAME_CONTACT = " = ".join(
+    SURVIVOR.format(contact_id=column) for column in ("t.contact_id", "a.contact_id")
+)
 # The sender's own amendments of the given targets, the latest of each kind; of those of one second
 # (Meta tells no more) the one received last, which has the later id. Served by the index
 # messages_amendments.
@@ -24,13 +28,13 @@ LATEST = """
     JOIN messages t
       ON t.workspace_id = a.workspace_id AND t.platform_message_id = a.reply_to
      AND t.direction = a.direction
-     AND coalesce(t.contact_id = a.contact_id, t.sender = a.sender)
+     AND coalesce({same_contact}, t.sender = a.sender)
     WHERE a.type = '{kind}'
     ORDER BY t.id, a.timestamp_utc DESC, a.id DESC
 """
 EDIT = f"""
 UPDATE messages m SET text = a.text, edited_at = a.timestamp_utc
-FROM ({LATEST.format(kind="edit")}) a
+FROM ({LATEST.format(kind="edit", same_contact=SAME_CONTACT)}) a
 WHERE m.id = a.id AND m.revoked_at IS NULL
   AND (m.edited_at IS NULL OR m.edited_at <= a.timestamp_utc)
 """  # noqa: S608 - names of ours
@@ -38,7 +42,7 @@ REVOKE = f"""
 WITH revoked AS (
     UPDATE messages m SET text = NULL, content = '{{}}', sealed_values = NULL,
         revoked_at = a.timestamp_utc
-    FROM ({LATEST.format(kind="revoke")}) a
+    FROM ({LATEST.format(kind="revoke", same_contact=SAME_CONTACT)}) a
     WHERE m.id = a.id AND m.revoked_at IS NULL
     RETURNING m.id, m.workspace_id, m.platform_message_id
 ), forgotten AS (

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from messaging import optouts, queries, wishes
+from messaging import identities, optouts, queries, wishes
 from messaging.cursors import Cursor
 from messaging.models import OptOutSource
 from messaging.queries import ContactRow
@@ -66,8 +66,8 @@ def opt_out(*, tenant_id: UUID, contact_id: UUID | None, phone: str | None) -> C
     Raises:
         UnableToChangeConsent: no such person, or not one.
     """
-    contact = _contact(tenant_id, contact_id, phone, adds=True)
-    optouts.opt_out(tenant_id=tenant_id, contact_ids=[contact.id], source=OptOutSource.API)
+    contact, everywhere = _contact(tenant_id, contact_id, phone, adds=True)
+    optouts.opt_out(tenant_id=tenant_id, contact_ids=everywhere, source=OptOutSource.API)
     return contact
 
 
@@ -77,8 +77,8 @@ def opt_in(*, tenant_id: UUID, contact_id: UUID | None, phone: str | None) -> Co
     Raises:
         UnableToChangeConsent: no such person, or not one.
     """
-    contact = _contact(tenant_id, contact_id, phone, adds=False)
-    optouts.opt_in(tenant_id=tenant_id, contact_ids=[contact.id])
+    contact, everywhere = _contact(tenant_id, contact_id, phone, adds=False)
+    optouts.opt_in(tenant_id=tenant_id, contact_ids=everywhere)
     return contact
 
 
@@ -110,20 +110,22 @@ def _check(field: str, words: Collection[str]) -> None:
 
 def _contact(
     tenant_id: UUID, contact_id: UUID | None, phone: str | None, *, adds: bool
-) -> ContactRow:
+) -> tuple[ContactRow, set[UUID]]:
+    """Return who is meant, and every contact that this is; no two are merged until the end."""
     if (contact_id is None) == (phone is None):
         message = "Name the person by contactId or by phone: one of the two."
         raise UnableToChangeConsent(ConsentErrorCode.INVALID_INPUT, "contactId", message)
+    identities.lock([tenant_id])
     field = "contactId" if phone is None else "phone"
-    found = contact_id if phone is None else _by_phone(tenant_id, phone, adds=adds)
-    contacts = queries.contacts(tenant_id=tenant_id, ids=[found]) if found else {}
-    if found not in contacts:
+    asked = _by_phone(tenant_id, phone, adds=adds) if phone is not None else {contact_id}
+    contacts = queries.contacts(tenant_id=tenant_id, ids=[one for one in asked if one])
+    if not contacts:
         message = "Your tenant has no such contact."
         raise UnableToChangeConsent(ConsentErrorCode.CONTACT_NOT_FOUND, field, message)
-    return contacts[found]
+    return contacts[min(contacts)], {row.id for row in contacts.values()}
 
 
-def _by_phone(tenant_id: UUID, phone: str, *, adds: bool) -> UUID | None:
+def _by_phone(tenant_id: UUID, phone: str, *, adds: bool) -> set[UUID]:
     try:
         recipient = Recipient(phone=international(phone))
     except NotInternational as error:
@@ -132,4 +134,4 @@ def _by_phone(tenant_id: UUID, phone: str, *, adds: bool) -> UUID | None:
     book.look_up([recipient])
     if adds and book.contact_of(recipient) is None:
         book.add([recipient])
-    return book.contact_of(recipient)
+    return book.contacts_of(recipient)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from messaging.cursors import Cursor
+from messaging.identities import ALL_IDS
 from messaging.queries import SELECT_MESSAGES, MessageRow, Page, Window, in_window
 from workspaces.sql import columns_of, select
 
@@ -37,18 +38,27 @@ class ConversationPage:
 
 
 SELECT_CONVERSATIONS = f"SELECT {columns_of(ConversationRow)} FROM conversations WHERE"  # noqa: S608
-# For each person a range of the index messages_of_a_conversation. What is said in groups is not
-# part of a conversation.
+BY_ID = (
+    "tenant_id = %s AND id = coalesce((SELECT merged_into FROM conversations WHERE id = %s), %s)"
+)
+OF_PERSON = ", ".join(
+    "person.id" if name == "contact_id" else f"m.{name}" for name in MessageRow._fields
+)
+# For each person, under each contact that they were, a range of the index
+# messages_of_a_conversation. What is said in groups is not part of a conversation.
 SELECT_OF_EACH = f"""
-SELECT m.* FROM unnest(%s::uuid[]) AS person (id) CROSS JOIN LATERAL (
-    {SELECT_MESSAGES} tenant_id = %s AND workspace_id = %s AND contact_id = person.id
+SELECT {OF_PERSON} FROM unnest(%s::uuid[]) AS person (id)
+CROSS JOIN LATERAL ({ALL_IDS.format(contact_id="person.id")}) own (id)
+CROSS JOIN LATERAL (
+    {SELECT_MESSAGES} tenant_id = %s AND workspace_id = %s AND contact_id = own.id
     AND group_id IS NULL {{window}}
 ) m
 """  # noqa: S608 - names of ours
-COUNT = """
+COUNT = f"""
 SELECT count(*) FROM messages
-WHERE tenant_id = %s AND workspace_id = %s AND contact_id = %s AND group_id IS NULL
-"""
+WHERE tenant_id = %s AND workspace_id = %s AND group_id IS NULL
+  AND contact_id = ANY(ARRAY({ALL_IDS.format(contact_id="%s::uuid")}))
+"""  # noqa: S608 - names of ours
 
 
 class _Count(NamedTuple):
@@ -64,7 +74,8 @@ def read_conversations(
     unread_only: bool = False,
 ) -> ConversationPage:
     """Return one page of a workspace's conversations: a range of an index, however deep."""
-    where, parameters = "tenant_id = %s AND workspace_id = %s", [tenant_id, workspace_id]
+    where = "tenant_id = %s AND workspace_id = %s AND merged_into IS NULL"
+    parameters = [tenant_id, workspace_id]
     more: list[object] = []
     if unread_only:
         where += " AND unread_count > 0"
@@ -77,9 +88,10 @@ def read_conversations(
 
 
 def find_conversation(*, tenant_id: UUID, conversation_id: UUID) -> ConversationRow | None:
-    """Return a tenant's conversation by its id."""
-    sql = f"{SELECT_CONVERSATIONS} tenant_id = %s AND id = %s"
-    return next(iter(select(ConversationRow, sql, [tenant_id, conversation_id])), None)
+    """Return a tenant's conversation by its id, or by one that it had before a merge."""
+    sql = f"{SELECT_CONVERSATIONS} {BY_ID}"
+    parameters = [tenant_id, conversation_id, conversation_id]
+    return next(iter(select(ConversationRow, sql, parameters)), None)
 
 
 def read_messages(
@@ -97,7 +109,7 @@ def read_messages(
 
 def count_messages(*, tenant_id: UUID, workspace_id: UUID, contact_id: UUID) -> int:
     """Count what is said with one person, which reads all of it."""
-    (found,) = select(_Count, COUNT, [tenant_id, workspace_id, contact_id])
+    (found,) = select(_Count, COUNT, [tenant_id, workspace_id, contact_id, contact_id])
     return found.number
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from messaging.cursors import Cursor
+from messaging.identities import ALL_IDS, SURVIVOR
 from workspaces import bulk
 
 # Nothing is said by these: they change what was said before (edit, revoke), or the platform tells
@@ -38,14 +40,37 @@ ON CONFLICT (workspace_id, contact_id) DO UPDATE SET
   unread_count = c.unread_count + excluded.unread_count
 """  # noqa: S608 - names of ours
 # What came after the message stays unread; where nothing did this reads one index entry.
-READ = """
+READ = f"""
 UPDATE conversations c SET unread_count = least(c.unread_count, (
-    SELECT count(*) FROM messages m
-    WHERE m.workspace_id = c.workspace_id AND m.contact_id = c.contact_id
-      AND (m.timestamp_utc, m.id) > (%s, %s) AND m.direction = 'INBOUND' AND m.source = 'LIVE'
+    SELECT count(*) FROM ({ALL_IDS.format(contact_id="c.contact_id")}) person (id)
+    JOIN messages m ON m.workspace_id = c.workspace_id AND m.contact_id = person.id
+    WHERE (m.timestamp_utc, m.id) > (%s, %s) AND m.direction = 'INBOUND' AND m.source = 'LIVE'
       AND m.group_id IS NULL AND m.type <> ALL(%s)
 ))
-WHERE c.tenant_id = %s AND c.workspace_id = %s AND c.contact_id = %s AND c.unread_count > 0
+WHERE c.tenant_id = %s AND c.workspace_id = %s AND c.unread_count > 0
+  AND c.contact_id = (SELECT {SURVIVOR.format(contact_id="one.id")} FROM (SELECT %s::uuid) one (id))
+"""  # noqa: S608 - names of ours
+# What of conversations follows when two contacts turn out to be one person. Served by their key.
+OF_CONTACTS = """
+SELECT c.id, c.tenant_id, c.workspace_id, c.contact_id, c.last_message_id, c.last_message_at,
+       c.last_inbound_at, c.unread_count
+FROM {rows} JOIN workspaces w ON w.tenant_id = r.tenant_id
+JOIN conversations c ON c.workspace_id = w.id AND c.contact_id = r.contact_id
+WHERE c.merged_into IS NULL ORDER BY c.workspace_id, c.contact_id FOR UPDATE OF c
+"""
+JOIN_COLUMNS = (
+    "id uuid", "contact_id uuid", "last_message_id uuid", "last_message_at timestamptz",
+    "last_inbound_at timestamptz", "unread_count int4",
+)  # fmt: skip
+JOIN = """
+UPDATE conversations c SET contact_id = r.contact_id, last_message_id = r.last_message_id,
+  last_message_at = r.last_message_at, last_inbound_at = r.last_inbound_at,
+  unread_count = r.unread_count
+FROM {rows} WHERE c.id = r.id
+"""
+LEAD_ON = """
+UPDATE conversations c SET merged_into = r.kept_id, unread_count = 0
+FROM {rows} WHERE c.id = r.id OR c.merged_into = r.id
 """
 
 
@@ -96,6 +121,41 @@ def touch(touches: Iterable[Touch]) -> None:
         thread = threads.get(key) or threads.setdefault(key, _Thread(one))
         thread.add(one)
     bulk.run(UPSERT, COLUMNS, [thread.row for thread in threads.values()])
+
+
+class _Row(NamedTuple):
+    """A conversation as it is stored."""
+
+    id: UUID
+    tenant_id: UUID
+    workspace_id: UUID
+    contact_id: UUID
+    last_message_id: UUID
+    last_message_at: datetime
+    last_inbound_at: datetime | None
+    unread_count: int
+
+
+def join(merged: Collection[tuple[UUID, UUID, UUID]]) -> None:
+    """Make one thread per number of those of contacts (tenant, contact, what it is now) that were
+    merged. The thread of the contact that stays is kept, and the others lead to it.
+    """
+    owner = {one: winner for _, one, winner in merged}
+    sides = {(tenant_id, side) for tenant_id, *both in merged for side in both}
+    rows = bulk.run(OF_CONTACTS, ("tenant_id uuid", "contact_id uuid"), sorted(sides))
+    threads: dict[tuple[UUID, UUID], list[_Row]] = defaultdict(list)
+    for row in map(_Row._make, rows):
+        threads[row.workspace_id, owner.get(row.contact_id, row.contact_id)].append(row)
+    kept, others = [], []
+    for (_, winner), found in sorted(threads.items()):
+        stays = next((row for row in found if row.contact_id == winner), found[0])
+        last = max(found, key=lambda row: (row.last_message_at, row.last_message_id))
+        heard = [row.last_inbound_at for row in found if row.last_inbound_at]
+        unread = sum(row.unread_count for row in found)
+        kept.append((stays.id, winner, *last[4:6], max(heard, default=None), unread))
+        others += [(row.id, stays.id) for row in found if row is not stays]
+    bulk.run(JOIN, JOIN_COLUMNS, kept)
+    bulk.run(LEAD_ON, ("id uuid", "kept_id uuid"), others)
 
 
 def mark_read(*, tenant_id: UUID, workspace_id: UUID, contact_id: UUID, upto: Cursor) -> None:

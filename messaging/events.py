@@ -118,12 +118,16 @@ class StatusUpdate:
 
 @dataclass(frozen=True, slots=True)
 class IdentityChange:
-    """A user's phone number or BSUID changed; both sides are the same person."""
+    """A user's phone number or BSUID changed, or is told: both sides are the same person.
+
+    Unless it ``takes_number``, a number that is somebody else's stays theirs.
+    """
 
     phone_number_id: str
     before: Person
     after: Person
     timestamp: datetime
+    takes_number: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ deadlock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -18,6 +18,7 @@ from messaging import (
     amendments,
     conversations,
     locks,
+    merging,
     notices,
     receipts,
     sealed_values,
@@ -34,7 +35,7 @@ from messaging.events import (
     Source,
     StatusUpdate,
 )
-from messaging.identities import People, Someone, identify, primary
+from messaging.identities import Change, People, Someone, primary
 from messaging.incoming import Incoming
 from messaging.notices import Arrival
 from messaging.receipts import MessageKey
@@ -144,23 +145,31 @@ class _Row:
         return self.platform_message_id, self.event.source == Source.HISTORY
 
 
-def store(batch: Sequence[Incoming]) -> Stored:
-    """Store a batch of events and return which of them were known before."""
-    people = People()
-    locks.take(batch)
+def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> Stored:
+    """Store a batch of events and return which of them were known before.
+
+    Raises:
+        identities.MustGoAlone: contacts of tenants that are not in ``alone`` turn out to be one
+            person. Nothing was written; roll back (which frees the locks) and call it again so.
+    """
+    people = People(alone)
+    locks.take(batch, alone=alone)
     rows = sorted(_messages_in(batch, people), key=lambda row: row.order)
     told = list(_preferences_in(batch, people))
     everybody = [*(row.contact for row in rows), *(someone for _, someone, _ in told)]
-    people.resolve(everybody, _changes_in(batch))
+    reported = list(_statuses_in(batch))
+    recipients, meant = receipts.recipients(reported, people)
+    people.resolve([*everybody, *recipients], list(_changes_in(batch, people)), meant)
     values = [_values(row, people) for row in rows]
     fresh = {row[0] for row in bulk.run(INSERT, COLUMNS, values)}
     added = [row for row in rows if row.message_id in fresh]
     _insert_media(added)
     stored = Stored({row.position for row in rows if row.message_id not in fresh})
     echoed = [row.key for row in added if row.event.direction == Direction.OUTBOUND]
-    stored.duplicates |= receipts.store(list(_statuses_in(batch)), people, echoed)
+    stored.duplicates |= receipts.store(reported, people, echoed)
     amended = [MessageKey(r.key.workspace_id, target) for r in added if (target := _amended(r))]
     amendments.apply([row.key for row in added], amended)
+    merging.follow(people)
     stored.duplicates |= _heed(added, told, people)
     conversations.touch(_touches(added, people))
     tenants = {row.incoming.tenant_id for row in added}
@@ -222,7 +231,7 @@ def _messages_in(batch: Iterable[Incoming], people: People) -> Iterator[_Row]:
         if isinstance(event, MessageEvent):
             whose = incoming.tenant_id, incoming.delivery_day
             owner = owners.get(whose) or owners.setdefault(whose, _owner(*whose, people))
-            contact = identify(owner.digest, incoming.tenant_id, event.contact)
+            contact = incoming.identify(owner.digest, event.contact)
             wamid = owner.digest.wamid(event.platform_message_id)
             message_id = owner.message_id(incoming, wamid)
             kept = _kept(event, owner, incoming.tenant_id, message_id)
@@ -260,11 +269,16 @@ def _preferences_in(batch: Iterable[Incoming], people: People) -> Iterator[_Told
         event = incoming.event
         if isinstance(event, MarketingPreference):
             digest = people.digester(incoming.tenant_id)
-            yield position, identify(digest, incoming.tenant_id, event.person), event
+            yield position, incoming.identify(digest, event.person), event
 
 
-def _changes_in(batch: Iterable[Incoming]) -> list[tuple[UUID, IdentityChange]]:
-    return [(i.tenant_id, i.event) for i in batch if isinstance(i.event, IdentityChange)]
+def _changes_in(batch: Iterable[Incoming], people: People) -> Iterator[Change]:
+    for incoming in batch:
+        event = incoming.event
+        if isinstance(event, IdentityChange) and event.before.is_known and event.after.is_known:
+            digest = people.digester(incoming.tenant_id)
+            before, after = (incoming.identify(digest, p) for p in (event.before, event.after))
+            yield Change(before, after, event.takes_number)
 
 
 def _values(row: _Row, people: People) -> tuple[object, ...]:

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from messaging.events import IdentityChange, MarketingPreference, MessageEvent, StatusUpdate
+from messaging.events import (
+    IdentityChange,
+    MarketingPreference,
+    MessageEvent,
+    Person,
+    StatusUpdate,
+)
+from messaging.identities import Someone, identify
+from workspaces.identity import Digester
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +36,9 @@ class Incoming:
     def delivery_day(self) -> date:
         """The day whose key seals the callback."""
         return self.received_at.date()
+
+    def identify(self, digest: Digester, person: Person) -> Someone:
+        """Digest the identities of somebody of whom the event tells."""
+        return identify(
+            digest, self.tenant_id, person, workspace_id=self.workspace_id, at=self.event.timestamp
+        )

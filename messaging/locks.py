@@ -1,29 +1,62 @@
-"""Who may store messages of a workspace side by side, and who goes alone."""
+"""Who may store messages of a workspace side by side, and who goes alone.
+
+There is one order: workspaces, then the people of tenants, then contacts (``identities.lock``),
+then rows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from uuid import UUID
 
 from messaging.amendments import AMENDING
 from messaging.events import Direction, MessageEvent
 from messaging.incoming import Incoming
 from workspaces import bulk
+from workspaces.models import Workspace
 
 # Most writers of a workspace go side by side. Those who look for rows that another batch may be
 # adding at this moment (receipts of an echoed message, targets of an edit) go alone.
 LOCK = """
-SELECT CASE WHEN r.alone THEN pg_advisory_xact_lock(r.key)
-            ELSE pg_advisory_xact_lock_shared(r.key) END
-FROM (SELECT hashtextextended('messages:' || workspace_id, 0) AS key, alone FROM {rows}) r
+SELECT CASE WHEN r.alone THEN pg_advisory_xact_lock(hashtextextended(r.key, 0))
+            ELSE pg_advisory_xact_lock_shared(hashtextextended(r.key, 0)) END
+FROM {rows}
 """
+# What a send holds of its tenant, side by side with others, until it is committed.
+SENDING = (
+    "pg_advisory_xact_lock_shared(hashtextextended('people:' || workspaces.tenant_id::text, 0))"
+)
 
 
-def take(batch: Collection[Incoming]) -> None:
-    """Lock the workspaces of a batch until the caller's transaction ends."""
-    everybody = {incoming.workspace_id for incoming in batch}
-    alone = {incoming.workspace_id for incoming in batch if _goes_alone(incoming)}
-    rows = sorted((str(workspace_id), workspace_id in alone) for workspace_id in everybody)
-    bulk.run(LOCK, ("workspace_id text", "alone bool"), rows)
+def take(batch: Collection[Incoming], *, alone: Collection[UUID] = ()) -> None:
+    """Lock the workspaces of a batch until the caller's transaction ends.
+
+    For the tenants in ``alone`` nobody else stores or sends meanwhile: their contacts are merged.
+    """
+    keys = dict.fromkeys((_messages(incoming.workspace_id) for incoming in batch), False)
+    keys |= {_messages(one.workspace_id): True for one in batch if _goes_alone(one)}
+    _take(keys | _keys_of(alone))
+
+
+def go_alone(tenant_ids: Collection[UUID]) -> None:
+    """Let nobody else store or send for these tenants until the caller's transaction ends."""
+    _take(_keys_of(tenant_ids))
+
+
+def _take(keys: dict[str, bool]) -> None:
+    bulk.run(LOCK, ("key text", "alone bool"), sorted(keys.items()))
+
+
+def _keys_of(tenant_ids: Collection[UUID]) -> dict[str, bool]:
+    if not tenant_ids:
+        return {}
+    everything = Workspace.objects.filter(tenant_id__in=tenant_ids).values_list("id", flat=True)
+    people = {f"people:{tenant_id}": True for tenant_id in tenant_ids}
+    return people | {_messages(workspace_id): True for workspace_id in everything}
+
+
+def _messages(workspace_id: UUID) -> str:
+    return f"messages:{workspace_id}"
 
 
 def _goes_alone(incoming: Incoming) -> bool:

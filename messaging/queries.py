@@ -10,6 +10,7 @@ from uuid import UUID
 
 from messaging.cursors import Cursor
 from messaging.events import Direction
+from messaging.identities import SURVIVOR
 from workspaces.models import Platform
 from workspaces.sql import columns_of, select
 
@@ -62,17 +63,27 @@ class ContactRow(NamedTuple):
     username: str
 
 
+class _Asked(NamedTuple):
+    asked: UUID
+    id: UUID
+    display_name: str
+    username: str
+
+
 SELECT_MESSAGES = " ".join(("SELECT", columns_of(MessageRow), "FROM messages WHERE"))
-SELECT_CONTACTS = " ".join(
-    ("SELECT", columns_of(ContactRow), "FROM contacts WHERE tenant_id = %s AND id = ANY(%s)")
-)
+# A contact that was merged is shown as the one that it is now.
+SELECT_CONTACTS = """
+SELECT asked.id AS asked, c.id, c.display_name, c.username FROM contacts asked
+JOIN contacts c ON c.id = coalesce(asked.merged_into, asked.id)
+WHERE asked.tenant_id = %s AND asked.id = ANY(%s)
+"""
 
 
 # Not simply all numbers of the contact: those he had before are no ways to write this one.
 SELECT_ALIASES = """
 SELECT o.digest FROM contact_identities i
 JOIN contact_identities o ON o.contact_id = i.contact_id AND o.tenant_id = i.tenant_id
-WHERE i.tenant_id = %s AND i.digest = %s
+WHERE i.tenant_id = %s AND i.digest = ANY(%s)
   AND (i.kind, o.kind) IN (('PHONE', 'ALIAS'), ('ALIAS', 'PHONE'))
 """
 
@@ -173,18 +184,19 @@ def count(wanted: Wanted) -> int:
 
 
 def find(*, tenant_id: UUID, message_id: UUID) -> MessageRow | None:
-    """Return a tenant's message by its id."""
-    sql = SELECT_MESSAGES + " tenant_id = %s AND id = %s"
+    """Return a tenant's message by its id, with the contact that its person is now."""
+    contact = SURVIVOR.format(contact_id="messages.contact_id")
+    sql = SELECT_MESSAGES.replace("contact_id", contact, 1) + " tenant_id = %s AND id = %s"
     return next(iter(select(MessageRow, sql, [tenant_id, message_id])), None)
 
 
-def ways_of_writing(*, tenant_id: UUID, phone: str) -> tuple[str, ...]:
-    """Return a phone number's digest and those of the other ways to write the same number."""
-    found = select(Digest, SELECT_ALIASES, [tenant_id, phone])
-    return (phone, *sorted(row.digest for row in found))
+def ways_of_writing(*, tenant_id: UUID, phones: Collection[str]) -> tuple[str, ...]:
+    """Return a phone number's digests and those of other ways in which Meta wrote the number."""
+    found = select(Digest, SELECT_ALIASES, [tenant_id, list(phones)])
+    return tuple(sorted({*phones, *(row.digest for row in found)}))
 
 
 def contacts(*, tenant_id: UUID, ids: Collection[UUID]) -> dict[UUID, ContactRow]:
-    """Return some of a tenant's contacts by id."""
-    rows = select(ContactRow, SELECT_CONTACTS, [tenant_id, list(ids)]) if ids else []
-    return {row.id: row for row in rows}
+    """Return some of a tenant's contacts by id; ids from before a merge lead to who it is now."""
+    rows = select(_Asked, SELECT_CONTACTS, [tenant_id, list(ids)]) if ids else []
+    return {row.asked: ContactRow(*row[1:]) for row in rows}

@@ -15,7 +15,7 @@ from msgspec import json
 
 from messaging import notices, optouts, settling
 from messaging.events import StatusUpdate
-from messaging.identities import People, primary
+from messaging.identities import Contact, Meant, People, Someone, primary
 from messaging.incoming import Incoming
 from messaging.models import OptOutSource
 from messaging.notices import Change
@@ -60,6 +60,14 @@ ORDER BY m.id FOR UPDATE OF m
 ADVANCE = """
 UPDATE messages m SET status = r.status, delivery = r.delivery FROM {rows} WHERE m.id = r.id
 """
+# Whom a message went to, as they are now. One to a group went to many.
+SENT_TO = """
+SELECT r.position, c.id, c.display_name, c.username, c.created_at
+FROM {rows} JOIN messages m
+  ON m.workspace_id = r.workspace_id AND m.platform_message_id = r.platform_message_id
+JOIN contacts k ON k.id = m.contact_id JOIN contacts c ON c.id = coalesce(k.merged_into, k.id)
+WHERE m.group_id IS NULL AND m.direction = 'OUTBOUND'
+"""
 PAYMENT = "payment:"
 # "The user has opted out of marketing messages": said on the status, after the send was accepted.
 OPTED_OUT = 131050
@@ -102,6 +110,33 @@ class _Row(NamedTuple):
     def message(self) -> MessageKey:
         """The message it is about."""
         return MessageKey(self.workspace_id, self.platform_message_id)
+
+
+def recipients(statuses: Sequence[Reported], people: People) -> tuple[list[Someone], list[Meant]]:
+    """Return those of whom receipts tell more than one identity, and those of whom a receipt tells
+    a user id only: they are whoever the message went to.
+
+    A send to a phone number teaches no BSUID; its receipts do (Meta, "Business-scoped user IDs").
+    """
+    joined, named = [], []
+    for _, incoming, event in statuses:
+        person = event.recipient
+        if person.user_id or person.parent_user_id:
+            someone = incoming.identify(people.digester(incoming.tenant_id), person)
+            if someone.tells:
+                joined.append(someone)
+            elif not event.participant:
+                named.append((incoming, event, someone))
+    rows = [
+        (n, i.workspace_id, people.digester(i.tenant_id).wamid(event.platform_message_id))
+        for n, (i, event, _) in enumerate(named)
+    ]
+    if not rows:
+        return joined, []
+    people.find(someone for *_, someone in named)
+    found = bulk.run(SENT_TO, ("position int4", *KEY_COLUMNS), rows)
+    meant = [Meant(named[n][2], people.known(Contact(*contact))) for n, *contact in found]
+    return joined, meant
 
 
 def store(statuses: Sequence[Reported], people: People, added: Sequence[MessageKey]) -> set[int]:

@@ -74,7 +74,8 @@ class Related:
     @cached_property
     def opted_out(self) -> set[UUID]:
         """The people at the other end who want no marketing, by contact id."""
-        return optouts.opted_out(tenant_id=self._tenant_id, contact_ids=self.contacts)
+        people = {contact.id for contact in self.contacts.values()}
+        return optouts.opted_out(tenant_id=self._tenant_id, contact_ids=people)
 
     @cached_property
     def media(self) -> dict[UUID, Media]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from celery import shared_task
 
-from messaging import number_sync, retention, token_watch
+from messaging import merging, number_sync, retention, token_watch
 from workspaces import purging, token_checks
 from workspaces.chores import until_the_next_time
 
@@ -35,3 +35,10 @@ def forget_recipients() -> None:
     """Forget who counts against no messaging limit any more."""
     with until_the_next_time("forgetting of recipients", logger):
         retention.forget_recipients(now=purging.moment(host=datetime.now(UTC)))
+
+
+@shared_task(name="maintenance.merged")
+def settle_merged_contacts() -> None:
+    """Give messages the contact that theirs was merged into."""
+    with until_the_next_time("settling of merged contacts", logger):
+        merging.settle(now=datetime.now(UTC))

@@ -34,7 +34,8 @@ class Threads:
     @cached_property
     def opted_out(self) -> set[UUID]:
         """The people who want no marketing, by contact id."""
-        return optouts.opted_out(tenant_id=self._tenant_id, contact_ids=self.contacts)
+        people = {contact.id for contact in self.contacts.values()}
+        return optouts.opted_out(tenant_id=self._tenant_id, contact_ids=people)
 
     @cached_property
     def last(self) -> tuple[dict[UUID, MessageRow], Related]:

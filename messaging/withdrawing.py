@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from messaging import notices
+from messaging.identities import ALL_IDS
 from messaging.notices import Change
 from workspaces import bulk
 
@@ -19,10 +20,11 @@ UPDATE messages m SET status = 'cancelled', next_attempt_at = NULL, sealed_reque
   delivery = m.delivery || jsonb_build_object('cancelled_at', now(), 'errors', jsonb_build_array(
     jsonb_build_object('code', {UNWANTED}, 'title', 'The person wants no marketing any more.')))
 FROM {{rows}} JOIN workspaces w ON w.tenant_id = r.tenant_id
-WHERE m.workspace_id = w.id AND m.contact_id = r.contact_id AND m.status = 'queued'
+CROSS JOIN LATERAL ({ALL_IDS.format(contact_id="r.contact_id")}) person (id)
+WHERE m.workspace_id = w.id AND m.contact_id = person.id AND m.status = 'queued'
   AND m.direction = 'OUTBOUND' AND m.content #>> '{{template,category}}' = 'MARKETING'
 RETURNING m.id, m.tenant_id, m.workspace_id
-"""  # noqa: S608 - a code of ours
+"""  # noqa: S608 - names of ours
 
 
 def withdraw_marketing(people: Collection[tuple[UUID, UUID]]) -> int:

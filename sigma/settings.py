@@ -247,6 +247,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 900.0,
         "options": {"expires": 900},
     },
+    "merged": {"task": "maintenance.merged", "schedule": 60.0, "options": {"expires": 60}},
     "forget_events": {"task": "maintenance.events", "schedule": 900.0, "options": {"expires": 900}},
 }
 

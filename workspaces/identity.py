@@ -8,29 +8,11 @@ not.
 from __future__ import annotations
 
 import hmac
-import re
 from datetime import datetime
 from uuid import UUID
 
 from workspaces import keys
-
-NON_DIGITS = re.compile(r"\D+")
-
-
-class NotAPhoneNumber(ValueError):
-    """A phone number must be '+' and 7 to 15 digits (E.164)."""
-
-
-def digits_of(phone: str) -> str:
-    """Return the digits of a phone number in any spelling.
-
-    Raises:
-        NotAPhoneNumber: fewer than 7 or more than 15 digits.
-    """
-    digits = NON_DIGITS.sub("", phone)
-    if not 7 <= len(digits) <= 15:
-        raise NotAPhoneNumber("A phone number must have 7 to 15 digits (E.164).")
-    return digits
+from workspaces.numbering import spellings
 
 
 class Digester:
@@ -44,6 +26,10 @@ class Digester:
     def phone(self, digits: str) -> str:
         """Digest the digits of an E.164 phone number (no ``+``)."""
         return self._digest(digits)
+
+    def phones(self, digits: str) -> tuple[str, ...]:
+        """Digest every way to write a phone number, first as it is given."""
+        return tuple(self._digest(each) for each in spellings(digits))
 
     def user(self, user_id: str) -> str:
         """Digest a business-scoped user id (BSUID)."""

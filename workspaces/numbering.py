@@ -87,6 +87,8 @@ def spellings(digits: str) -> tuple[str, ...]:
 
 
 def _other(digits: str) -> str | None:
+    if not digits.startswith(("52", "54", "55")):
+        return None
     if found := _BRAZIL.fullmatch(digits):
         area, nine, rest = found.groups()
         return f"55{area}{'' if nine else '9'}{rest}"

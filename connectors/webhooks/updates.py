@@ -24,6 +24,7 @@ from messaging.events import (
     StatusUpdate,
     Unhandled,
 )
+from messaging.identities import MustGoAlone
 from messaging.incoming import Incoming
 from templates_wa import inbound as templates
 from templates_wa.events import TemplateEvent
@@ -117,10 +118,14 @@ def _belongs(item: Item, numbers: Numbers, outcome: Outcome) -> bool:
 def _store(items: Sequence[Item], numbers: Numbers, outcome: Outcome, brake: Brake) -> None:
     """Store all at once; what the database refuses for its own sake is set aside alone."""
 
-    def attempt(part: Sequence[Item]) -> None:
-        with transaction.atomic():
-            duplicates = _store_together(part, numbers)
-        _count(part, duplicates, outcome)
+    def attempt(part: Sequence[Item], alone: frozenset[UUID] = frozenset()) -> None:
+        try:
+            with transaction.atomic():
+                duplicates = _store_together(part, numbers, alone)
+        except MustGoAlone as need:
+            attempt(part, alone | need.tenant_ids)
+        else:
+            _count(part, duplicates, outcome)
 
     for item, error in brake.sift(items, attempt, step="store", kind=_kind) if items else ():
         reason = f"Storing failed: {type(error).__name__}"
@@ -132,7 +137,7 @@ def _kind(item: Item) -> type | None:
     return type(item.update.events[0]) if item.update.events else None
 
 
-def _store_together(items: Sequence[Item], numbers: Numbers) -> set[int]:
+def _store_together(items: Sequence[Item], numbers: Numbers, alone: frozenset[UUID]) -> set[int]:
     """Store the events of all items; return the positions of items that held nothing new."""
     incoming, owners = [], []
     changes: list[templates.Reported] = []
@@ -153,7 +158,7 @@ def _store_together(items: Sequence[Item], numbers: Numbers) -> set[int]:
                 changes.append(templates.Reported(tenant_id, event))
             elif isinstance(event, Unhandled) and event.field in number_sync.TELLING:
                 accounts.add((tenant_id, item.update.waba_id))
-    stored = inbound.store(incoming)
+    stored = inbound.store(incoming, alone=alone)
     templates.store(changes)
     number_sync.want_accounts(accounts)
     numbers.learn()

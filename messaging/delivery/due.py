@@ -10,20 +10,24 @@ from random import Random
 from typing import NamedTuple
 from uuid import UUID
 
+from messaging.identities import SURVIVOR
 from workspaces import bulk
 
 # Rows locked by another claimer are his. What comes back from an attempt of a broadcast that was
 # stopped meanwhile is for whoever tends that. Each LATERAL … LIMIT, and each subquery, is a look-up
-# in an index: the planner, who cannot know how few rows are wanted, would rather read tables.
-DUE = """
+# in an index: the planner, who cannot know how few rows are wanted, would rather read tables. The
+# person may be another contact by now than the one that the message was queued for.
+DUE = f"""
 SELECT m.id, m.tenant_id, m.workspace_id, m.contact_id, m.template_id, m.type, m.attempts,
        m.next_attempt_at, m.expires_at, m.sealed_request, c.last_inbound_at,
        t.status, t.stale_at, t.deleted_at, t.category IS NOT DISTINCT FROM 'MARKETING' AND (
            SELECT true FROM opt_outs o
            WHERE o.tenant_id = m.tenant_id AND o.contact_id = m.contact_id AND o.lifted_at IS NULL
        )
-FROM {rows} CROSS JOIN LATERAL (
-    SELECT q.id, q.tenant_id, q.workspace_id, q.contact_id, q.template_id, q.type, q.attempts,
+FROM {{rows}} CROSS JOIN LATERAL (
+    SELECT q.id, q.tenant_id, q.workspace_id,
+           {SURVIVOR.format(contact_id="q.contact_id")} AS contact_id,
+           q.template_id, q.type, q.attempts,
            q.next_attempt_at, q.expires_at, q.sealed_request
     FROM messages q
     WHERE q.workspace_id = r.workspace_id AND q.next_attempt_at <= r.now AND q.status = 'queued'
@@ -41,7 +45,7 @@ LEFT JOIN LATERAL (
     WHERE p.id = m.template_id LIMIT 1
 ) t ON true
 ORDER BY m.next_attempt_at, m.id
-"""
+"""  # noqa: S608 - names of ours
 COLUMNS = ("workspace_id uuid", "most int4", "now timestamptz")
 APPROVED = "APPROVED"
 # Nothing that these templates would send is ever sent.

@@ -14,8 +14,9 @@ from messaging.events import Direction
 from messaging.graphql.connection import Direction as SortDirection
 from messaging.queries import Wanted, Window, ways_of_writing
 from workspaces.graphql import BadInput
-from workspaces.identity import NotAPhoneNumber, digester, digits_of
+from workspaces.identity import digester
 from workspaces.models import Platform
+from workspaces.numbering import NotInternational, international
 
 DEFAULT_PAGE = 20
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -119,16 +120,16 @@ def _senders(arguments: MessageArguments, tenant_id: UUID) -> tuple[str, ...] | 
     if phone is not None:
         if digest is not None:
             raise BadInput("Use sender or senderPhone, not both.")
-        return ways_of_writing(tenant_id=tenant_id, phone=_digest_of(phone, tenant_id))
+        return ways_of_writing(tenant_id=tenant_id, phones=_digests_of(phone, tenant_id))
     if digest is not None and not DIGEST.fullmatch(digest):
         raise BadInput("sender must be a platformUserId: 64 hexadecimal digits.")
     return None if digest is None else (digest,)
 
 
-def _digest_of(phone: str, tenant_id: UUID) -> str:
+def _digests_of(phone: str, tenant_id: UUID) -> tuple[str, ...]:
     try:
-        return digester(tenant_id).phone(digits_of(phone))
-    except NotAPhoneNumber as error:
+        return digester(tenant_id).phones(international(phone))
+    except NotInternational as error:
         raise BadInput(f"senderPhone: {error}") from None
 
 

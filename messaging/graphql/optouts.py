@@ -23,6 +23,7 @@ SOURCES = {
     "WORD": "The person wrote a stop word, or pressed a button that says it.",
     "PLATFORM": "The person told WhatsApp, and can undo it only there.",
     "API": "The tenant entered it.",
+    "NUMBER": "Whoever had the number before said it; the person may start it again.",
 }
 CODES = {
     "INVALID_INPUT": "Something is missing, or there is too much of it.",

@@ -14,7 +14,8 @@ class Conversation(models.Model):
 
     ``last_inbound_at`` opens the customer care window (24 hours; Meta, "Send messages": Customer
     service windows). ``unread_count`` counts live messages of the person since somebody of the
-    business marked one as read.
+    business marked one as read. Where two threads turned out to be one person's, the one that was
+    ``merged_into`` the other only leads there.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
@@ -25,6 +26,7 @@ class Conversation(models.Model):
     last_message_at = models.DateTimeField()
     last_inbound_at = models.DateTimeField(null=True)
     unread_count = models.PositiveIntegerField(default=0, db_default=0)
+    merged_into = models.UUIDField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

@@ -12,7 +12,12 @@ from workspaces.models import Platform, Workspace
 
 
 class Contact(models.Model):
-    """A person a tenant talks with."""
+    """A person a tenant talks with.
+
+    One that turned out to be a person known already stays as an alias: ``merged_into`` is the
+    contact that they are, never an alias itself. ``settled_at`` says that no message names the
+    alias any more.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
     tenant_id = models.UUIDField()
@@ -20,10 +25,22 @@ class Contact(models.Model):
     username = models.TextField(blank=True, default="", db_default="")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True, db_default=Now())
+    merged_into = models.UUIDField(null=True, editable=False)
+    settled_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         db_table = "contacts"
-        indexes = (models.Index(fields=("tenant_id",), name="contacts_tenant"),)
+        indexes = (
+            models.Index(fields=("tenant_id",), name="contacts_tenant"),
+            models.Index(
+                fields=("merged_into",), name="contacts_merged",
+                condition=models.Q(merged_into__isnull=False),
+            ),
+            models.Index(
+                fields=("id",), name="contacts_unsettled",
+                condition=models.Q(merged_into__isnull=False, settled_at=None),
+            ),
+        )  # fmt: skip
 
     def __str__(self) -> str:
         return self.display_name or str(self.id)
@@ -41,7 +58,11 @@ class IdentityKind(models.TextChoices):
 
 
 class ContactIdentity(models.Model):
-    """A keyed digest under which a contact is known; one digest leads to one contact."""
+    """A keyed digest under which a contact is known; one digest leads to one contact.
+
+    ``workspace_id`` is the number that told of it: user ids are given out per portfolio. ``since``
+    is when it became the contact's.
+    """
 
     tenant_id = models.UUIDField()
     digest = models.CharField(max_length=64)
@@ -49,6 +70,8 @@ class ContactIdentity(models.Model):
     contact = models.ForeignKey(
         Contact, on_delete=models.CASCADE, related_name="identities", db_constraint=False
     )
+    workspace_id = models.UUIDField(null=True)
+    since = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

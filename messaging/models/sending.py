@@ -81,12 +81,14 @@ class OptOutSource(models.TextChoices):
     WORD = "WORD", "Wrote a stop word"
     PLATFORM = "PLATFORM", "Told the platform"
     API = "API", "Entered by the tenant"
+    NUMBER = "NUMBER", "Said by whoever had the number before"
 
 
 class OptOut(models.Model):
     """A person who wants no marketing templates of this tenant, until ``lifted_at``.
 
-    Both times are those at which it was said, not when we heard of it.
+    Both times are those at which it was said, not when we heard of it. ``lifted_by`` is the source
+    of that, or ``MERGED``: the wish went to the contact that this one was merged into.
     """
 
     tenant_id = models.UUIDField()
@@ -94,6 +96,7 @@ class OptOut(models.Model):
     source = models.CharField(max_length=16, choices=OptOutSource)
     said_at = models.DateTimeField(db_default=Now())
     lifted_at = models.DateTimeField(null=True)
+    lifted_by = models.CharField(max_length=16, blank=True, default="", db_default="")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

@@ -85,20 +85,23 @@ def _named(draft: Draft) -> tuple[UUID, str] | None:
 
 
 def _check_people(drafts: Sequence[Draft], place: Place, book: Book) -> None:
-    contacts = {draft.contact_id for draft in drafts if draft.contact_id}
+    contacts = {one for draft in drafts for one in book.contacts_of(draft.recipient)}
     ends = window.ends(
         tenant_id=place.tenant_id, workspace_id=place.workspace.id, contact_ids=contacts
     )
     asked = {
-        d.contact_id for d in drafts if d.contact_id and d.template and d.template.is_marketing
+        contact
+        for draft in drafts
+        if draft.template and draft.template.is_marketing
+        for contact in book.contacts_of(draft.recipient)
     }
     gone = optouts.opted_out(tenant_id=place.tenant_id, contact_ids=asked)
     for draft in drafts:
-        if draft.contact_id is not None:
-            draft.window_ends = ends.get(draft.contact_id)
+        contacts = book.contacts_of(draft.recipient)
+        draft.window_ends = max((ends[one] for one in contacts if one in ends), default=None)
         if place.has_windows:
             _check_window(draft)
-        _check_template_for(draft, opted_out=draft.contact_id in gone)
+        _check_template_for(draft, opted_out=not gone.isdisjoint(contacts))
         if draft.recipient is not None:
             draft.reasons.extend(place.reasons_against(draft.recipient, book))
     portfolio.check(drafts, place)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models.expressions import RawSQL
 
-from messaging import numbers
+from messaging import locks, numbers
 from messaging.models import NumberState
 from messaging.sending.recipients import Book
 from messaging.sending.refusals import SendErrorCode, UnableToSend
@@ -86,13 +87,15 @@ class Place:
 
 
 def find(*, tenant_id: UUID, workspace_id: UUID) -> Place:
-    """Return a workspace of a tenant as a place to send from.
+    """Return a workspace of a tenant as a place to send from, where no contacts are merged until
+    the caller's transaction ends.
 
     Raises:
         UnableToSend: there is no such workspace.
     """
     rows = Workspace.objects.filter(tenant_id=tenant_id, pk=workspace_id)
-    workspace = rows.select_related("number").first()
+    held = rows.annotate(held=RawSQL(locks.SENDING, ()))  # noqa: S611 - a constant of ours
+    workspace = held.select_related("number").first()
     if workspace is None:
         raise UnableToSend(
             SendErrorCode.WORKSPACE_NOT_FOUND, "workspace_id",

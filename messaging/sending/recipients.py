@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from uuid import UUID
 
 from messaging.events import Person
 from messaging.identities import People, Someone, identify
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import Recipient
-from workspaces.numbering import NotInternational, international, spellings
+from workspaces.numbering import NotInternational, international
 
 # Projects disagree about what stands behind the country; the widest is taken.
 _BSUID = re.compile(r"[A-Z]{2}\.(ENT\.)?[0-9A-Za-z]{1,128}")
@@ -64,36 +63,24 @@ class Book:
         self._people.find(self._someone.values())
 
     def contact_of(self, recipient: Recipient | None) -> UUID | None:
-        """Return the contact of a recipient who was looked up or added, if he has one."""
+        """Return the contact of a recipient who was looked up or added, if they have one."""
+        return min(self.contacts_of(recipient), default=None)
+
+    def contacts_of(self, recipient: Recipient | None) -> set[UUID]:
+        """Return every contact of a recipient: one, once a callback named both spellings."""
         if recipient is None:
-            return None
-        contact = self._people.contact_of(self._someone[recipient])
-        return None if contact is None else contact.id
+            return set()
+        return {contact.id for contact in self._people.contacts_of(self._someone[recipient])}
 
     def phones_of(self, recipient: Recipient) -> set[str]:
         """Return the digests of all ways to write a recipient's number."""
-        someone = self._someone[recipient]
-        return {digest for digest in (someone.phone, someone.other_phone) if digest}
+        return set(self._someone[recipient].phones)
 
     def add(self, recipients: Iterable[Recipient]) -> None:
         """Make contacts of those who have none, so that their answers come to the same ones."""
-        people = [self._linked(self._someone[recipient]) for recipient in recipients]
-        self._people.resolve(people, ())
-
-    def _linked(self, someone: Someone) -> Someone:
-        """Return the person with the other way to write his number, unless that is somebody else's
-        already; where only the other way is known, that remains the number.
-        """
-        if someone.other_phone is None:
-            return someone
-        other = replace(someone, phone=someone.other_phone, other_phone=None)
-        as_given = self._people.contact_of(replace(someone, other_phone=None))
-        as_other = self._people.contact_of(other)
-        if as_given is None and as_other is not None:
-            return replace(other, other_phone=someone.phone)
-        if as_given is not None and as_other not in (None, as_given):
-            return replace(someone, other_phone=None)
-        return someone
+        known = {recipient: len(self.contacts_of(recipient)) for recipient in recipients}
+        # Contacts are merged where nobody else writes: when the person does.
+        self._people.resolve([self._someone[one] for one, count in known.items() if count < 2])
 
 
 def _person(recipient: Recipient) -> Person:
@@ -101,5 +88,4 @@ def _person(recipient: Recipient) -> Person:
         user_id = recipient.user_id or ""
         is_parent = user_id[3:].startswith("ENT.")
         return Person(parent_user_id=user_id) if is_parent else Person(user_id=user_id)
-    phone, *others = spellings(recipient.phone)
-    return Person(phone=phone, other_phone=others[0] if others else None)
+    return Person(phone=recipient.phone)

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 from uuid import UUID
 
+from messaging.identities import SURVIVOR
 from messaging.inbound import SEALED_ID
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from workspaces import keys
@@ -27,7 +28,7 @@ class Target(NamedTuple):
 
 FIND = " ".join(
     ("SELECT", columns_of(Target), "FROM messages WHERE tenant_id = %s AND id = ANY(%s)")
-)
+).replace("contact_id", SURVIVOR.format(contact_id="messages.contact_id"), 1)
 
 
 def find(*, tenant_id: UUID, ids: Collection[UUID]) -> dict[UUID, Target]:

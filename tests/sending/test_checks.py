@@ -63,19 +63,6 @@ def test_it_finds_whoever_wrote_under_the_other_spelling(
     assert Contact.objects.count() == 1
 
 
-def test_it_merges_nobody_whose_numbers_only_look_alike(acme: Cast, now: datetime) -> None:
-    mobile = hear(acme, now, phone="5491123456789")
-    ContactIdentity.objects.filter(kind="ALIAS").delete()
-    landline = hear(acme, now, phone="541123456789", wamid="wamid.2")
-
-    queued = send(acme, now, TextContent("Hi"), phone="+5491123456789")
-
-    assert mobile.contact_id != landline.contact_id
-    assert Message.objects.get(pk=queued.message_id).contact_id == mobile.contact_id
-    identities = ContactIdentity.objects.filter(contact_id=landline.contact_id)
-    assert [identity.kind for identity in identities] == ["PHONE"]
-
-
 def test_it_writes_to_a_user_id(acme: Cast, now: datetime) -> None:
     template(acme)
     queued = send(acme, now, WELCOME, user_id="US.13491208655302741918")
