@@ -69,6 +69,13 @@ class SharedCard:
 
 
 @dataclass(frozen=True, slots=True)
+class Private:
+    """A JSON value that is sealed whatever it holds."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
 class MessageEvent:
     """One message, sent or received.
 

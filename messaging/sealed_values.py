@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from messaging.events import SharedCard
+from messaging.events import Private, SharedCard
 from workspaces import keys
 from workspaces.envelope import CannotOpen, Cipher, associated_data, key_id_of
 from workspaces.masking import holds_number, number_endings
@@ -63,6 +63,8 @@ class Separator:
             return [self.separate(item) for item in value]
         if isinstance(value, SharedCard):
             return self._separate_card(value)
+        if isinstance(value, Private):
+            return self._take(value.value)
         if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
             return self._take(value) if holds_number(str(value), self._endings) else value
         return value
@@ -89,7 +91,7 @@ class Separator:
         return card
 
     def _separate_identities(self, value: Any) -> Any:
-        if isinstance(value, list):
+        if isinstance(value, list | tuple):
             return [self._separate_identities(item) for item in value]
         if not isinstance(value, dict):
             return self.separate(value)

@@ -12,6 +12,7 @@ from psycopg.errors import LockNotAvailable
 
 from workspaces import master
 from workspaces.models import INSTALLATION_ID, RawKey, Tenant, TenantStatus
+from workspaces.scope import owner_scope
 
 Pair = tuple[UUID, date]
 
@@ -55,7 +56,8 @@ def find_or_make(tenant_id: UUID, day: date) -> RawKey | None:
     """
     pairs = [(tenant_id, day)]
     if not (found := _find(pairs)):
-        _make(pairs, CREATE_OR_WAIT)
+        with owner_scope():
+            _make(pairs, CREATE_OR_WAIT)
         found = _find(pairs)
     return found.get((tenant_id, day))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import unquote
 
 from workspaces.numbering import endings
@@ -31,7 +32,8 @@ _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 
 # Enough to recognise one person's number with or without its country code or trunk zero.
 _TAIL = 8
-_SEVEN_DIGITS = 1_000_000
+# Deeper than any form, and than PostgreSQL and our own readers go without harm.
+_MOST_LEVELS = 50
 
 
 def number_endings(numbers: Iterable[str | None]) -> frozenset[str]:
@@ -63,6 +65,20 @@ def _ascii_digits(text: str) -> str:
     return re.sub(r"\d", lambda digit: str(unicodedata.digit(digit[0])), plain)
 
 
+def as_it_came(value: Any, levels: int = _MOST_LEVELS) -> Any:
+    """Return a JSON value unchanged.
+
+    Raises:
+        RecursionError: it is nested more than ``levels`` deep.
+    """
+    if isinstance(value, dict | list):
+        if levels == 0:
+            raise RecursionError
+        for item in value.values() if isinstance(value, dict) else value:
+            as_it_came(item, levels - 1)
+    return value
+
+
 def mask(text: str) -> str:
     """Replace every message id and every run of 7 or more digits that may be a phone number.
 
@@ -85,25 +101,6 @@ def conceal(text: str, own: str | None) -> str:
     return _PHONE_LIKE.sub(
         lambda run: MASK if tail in _NOT_A_DIGIT.sub("", run[0]) else run[0], text
     )
-
-
-def mask_tree(value: object, levels: int = 50) -> object:
-    """Return a JSON value with every phone-like string, key and number masked.
-
-    Raises:
-        RecursionError: more than ``levels`` deep.
-    """
-    if levels == 0:
-        raise RecursionError
-    if isinstance(value, str):
-        return mask(value)
-    if isinstance(value, dict):
-        return {mask(key): mask_tree(item, levels - 1) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [mask_tree(item, levels - 1) for item in value]
-    if isinstance(value, int | float) and abs(value) >= _SEVEN_DIGITS:
-        return MASK
-    return value
 
 
 def conceal_tree(tree: dict[str, object], own: str | None) -> dict[str, object]:

@@ -30,6 +30,16 @@ def tenant_scope(tenant_id: UUID, *, timeout_ms: int | None = None) -> Iterator[
             _set(*before)
 
 
+@contextmanager
+def owner_scope() -> Iterator[None]:
+    """Act as the owner of the tables for a moment, inside a tenant's scope: to make its keys."""
+    before = _settings()
+    _set(before[0], "none", None)
+    yield
+    # After an error the rollback puts it back.
+    _set(before[0], before[1], None)
+
+
 def is_timeout(error: BaseException | None) -> bool:
     """Tell whether a database error is a statement that ran out of its time."""
     return isinstance(error and error.__cause__, QueryCanceled)

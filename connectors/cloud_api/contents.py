@@ -24,11 +24,9 @@ from connectors.cloud_api.message_payloads import (
 from connectors.cloud_api.people import phone_digits
 from connectors.cloud_api.updates import moment
 from messaging.events import MediaItem, SharedCard
-from workspaces.masking import word
+from workspaces.masking import as_it_came, word
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
-# Deeper than any form, and than PostgreSQL and our own readers go without harm.
-_MOST_LEVELS = 50
 
 
 class Said(NamedTuple):
@@ -55,20 +53,6 @@ def present_type(message: Content) -> str | None:
         if getattr(message, kind, None) is not None:
             return kind
     return None
-
-
-def as_it_came(value: Any, levels: int = _MOST_LEVELS) -> Any:
-    """Return a JSON value unchanged.
-
-    Raises:
-        RecursionError: it is nested more than ``levels`` deep.
-    """
-    if isinstance(value, dict | list):
-        if levels == 0:
-            raise RecursionError
-        for item in value.values() if isinstance(value, dict) else value:
-            as_it_came(item, levels - 1)
-    return value
 
 
 def _text(message: Content) -> Said:

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from connectors.cloud_api.contents import (
-    TYPES_WITH_A_BODY,
-    Said,
-    as_it_came,
-    present_type,
-    said_in,
-)
+from connectors.cloud_api.contents import TYPES_WITH_A_BODY, Said, present_type, said_in
 from connectors.cloud_api.facts import Json, compact, error_facts
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.identity_changes import identity_change
@@ -20,7 +14,7 @@ from connectors.cloud_api.parties import Parties, parties_of
 from connectors.cloud_api.payloads import Thread
 from connectors.cloud_api.updates import Event, Path, counted, moment
 from messaging.events import MessageEvent
-from workspaces.masking import word
+from workspaces.masking import as_it_came, word
 
 KNOWN_TYPES = frozenset(
     (

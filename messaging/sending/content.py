@@ -1,4 +1,4 @@
-"""From a content to Meta's JSON, and to what is kept of it in the clear. Pure.
+"""From a content to Meta's JSON, and to what is kept of it. Pure.
 
 Shapes: Meta, "Messages" API reference. What is kept has the shape of received messages.
 """
@@ -6,13 +6,13 @@ Shapes: Meta, "Messages" API reference. What is kept has the shape of received m
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from messaging.events import SharedCard
 from messaging.sending.requests import (
-    CardCompany,
     ContactCard,
     ContactsContent,
     Content,
@@ -25,7 +25,6 @@ from messaging.sending.requests import (
     Recipient,
     TextContent,
 )
-from workspaces.masking import conceal, conceal_tree, mask, person_name
 
 Json = dict[str, Any]
 
@@ -33,7 +32,7 @@ Json = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Body:
     """One message as the platform wants it (``wire``, under its ``type``), and what is kept of it:
-    ``text`` as the business wrote it, and ``kept``, see :func:`concealed`.
+    ``text`` as the business wrote it, and ``kept``, the structured rest.
     """
 
     type: str
@@ -45,15 +44,6 @@ class Body:
 def body_of(content: Content, target: str | None) -> Body:
     """Return the body of anything but a template; ``target`` is the wamid a reaction is to."""
     return _BODIES[type(content)](content, target)
-
-
-def concealed(body: Body, recipient: Recipient) -> Body:
-    """Return a body whose structured rest names neither the recipient's number nor international
-    ones, as of received messages; the text stays.
-    """
-    own = recipient.phone
-    text = conceal(body.text, own) if body.type == "location" and body.text else body.text
-    return replace(body, text=text, kept=conceal_tree(body.kept, own))
 
 
 def envelope(
@@ -103,24 +93,12 @@ def _location(content: LocationContent, _: str | None) -> Body:
 
 def _contacts(content: ContactsContent, _: str | None) -> Body:
     wire = msgspec.to_builtins(content.contacts)
-    return Body("contacts", wire, None, {"contacts": [_card(card) for card in content.contacts]})
+    return Body("contacts", wire, None, {"contacts": [_shared(card) for card in content.contacts]})
 
 
-def _card(card: ContactCard) -> Json:
-    """Keep names and counts, as of cards that people send; the numbers are not the business's."""
-    work = card.org or CardCompany()
-    return _compact(
-        name=person_name(card.name.formatted_name, None),
-        first_name=person_name(card.name.first_name, None),
-        last_name=person_name(card.name.last_name, None), company=_masked(work.company),
-        department=_masked(work.department), title=_masked(work.title),
-        phones=len(card.phones), emails=len(card.emails), addresses=len(card.addresses),
-        urls=len(card.urls),
-    )  # fmt: skip
-
-
-def _masked(text: str | None) -> str | None:
-    return mask(text) if text is not None else None
+def _shared(card: ContactCard) -> SharedCard:
+    numbers = ["".join(filter(str.isdecimal, one.phone or "")) for one in card.phones]
+    return SharedCard(msgspec.to_builtins(card), tuple(filter(None, numbers)))
 
 
 def _interactive(content: InteractiveContent, _: str | None) -> Body:

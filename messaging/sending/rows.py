@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from django.db import connection
 from msgspec import json
 
-from messaging import notices
+from messaging import notices, sealed_values
 from messaging.events import Direction, Source
 from messaging.notices import Change
+from messaging.sealed_values import SEALED_VALUES, Separator
 from messaging.sending.answers import Answers
-from messaging.sending.content import concealed, envelope
+from messaging.sending.content import Body, envelope
 from messaging.sending.drafts import Draft
 from messaging.sending.places import Place
 from workspaces import bulk, keys
@@ -27,7 +28,8 @@ COLUMNS = (
     "id uuid", "tenant_id uuid", "workspace_id uuid", "contact_id uuid", "direction text",
     "source text", "type text", "text text", "content jsonb", "reply_to text",
     "timestamp_utc timestamptz", "status text", "delivery jsonb", "client_reference text",
-    "request_digest bytea", "sealed_request bytea", "template_id uuid", "broadcast_id uuid",
+    "request_digest bytea", "sealed_request bytea", "sealed_values bytea", "template_id uuid",
+    "broadcast_id uuid",
     "next_attempt_at timestamptz", "expires_at timestamptz",
 )  # fmt: skip
 NAMES = ", ".join(column.split(" ", 1)[0] for column in COLUMNS)
@@ -76,19 +78,40 @@ def _values(
 ) -> tuple[object, ...]:
     request, times = draft.request, draft.times
     assert draft.recipient and times  # noqa: S101 - or there would be a reason against it
-    body = concealed(draft.body(), draft.recipient)
+    body = draft.body()
     wire = envelope(body, draft.recipient, reference=str(message_id), quoted=draft.quoted)
     place_of_it = associated_data(place.tenant_id, SEALED_REQUEST, message_id)
+    text, content, sealed = _kept(body, draft, message_id, place, now)
     # A forced template is not looked at again: the platform decides.
     template = draft.template.row if draft.template and not request.force else None
     return (
         message_id, place.tenant_id, place.workspace.id, draft.contact_id,
-        Direction.OUTBOUND.value, Source.API.value, body.type, body.text,
-        json.encode(body.kept).decode(), draft.target and draft.target.platform_message_id,
+        Direction.OUTBOUND.value, Source.API.value, body.type, text, content,
+        draft.target and draft.target.platform_message_id,
         listed_at(now), QUEUED, json.encode(_delivery(draft, now)).decode(),
         answers.reference(draft), answers.digest(draft), cipher.seal(wire, place_of_it),
-        template and template.id, request.broadcast_id, times.due, times.expires,
+        sealed, template and template.id, request.broadcast_id, times.due, times.expires,
     )  # fmt: skip
+
+
+def _kept(
+    body: Body, draft: Draft, message_id: UUID, place: Place, now: datetime
+) -> tuple[str | None, str, bytes | None]:
+    """Return text, content and sealed values of a message; what the business wrote stays as it is.
+
+    Values that give a number away are sealed under the key of the day, as of received messages.
+    """
+    separator = Separator([draft.recipient.phone if draft.recipient else None])
+    content = separator.separate(body.kept)
+    text = separator.separate(body.text) if body.type == "location" else body.text
+    if not separator.taken:
+        return text, sealed_values.encode(content), None
+    day = now.astimezone(UTC).date()
+    sealed = separator.seal(
+        keys.day_cipher(place.tenant_id, day),
+        tenant_id=place.tenant_id, place=SEALED_VALUES, row=message_id,
+    )  # fmt: skip
+    return text, sealed_values.encode(content), sealed
 
 
 def _delivery(draft: Draft, now: datetime) -> dict[str, str]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from messaging.events import Private
 from messaging.sending.content import Body
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import TemplateContent
@@ -18,7 +19,7 @@ from templates_wa.models import Template
 from templates_wa.parameters import CardValue, HeaderValue, TemplateParameters, write
 from templates_wa.rendering import Preview, preview, wire
 from templates_wa.validation import Problem, problems
-from workspaces.masking import mask_tree
+from workspaces.masking import as_it_came
 
 MARKETING = "MARKETING"
 AUTHENTICATION = "AUTHENTICATION"
@@ -189,18 +190,18 @@ def _format_of(header: HeaderValue) -> str:
 
 
 def _written(parameters: TemplateParameters) -> dict[str, Any]:
-    """Return parameters to keep; what a form opens with is masked as what people fill in."""
+    """Return parameters to keep; what a form opens with is about the person in any words."""
     written = write(parameters)
     for card in (written, *written.get("cards", ())):
         for button in card.get("buttons", ()):
             if "flow_data" in button:
-                button["flow_data"] = _masked(button["flow_data"])
+                button["flow_data"] = _kept(button["flow_data"])
     return written
 
 
-def _masked(form: object) -> object:
+def _kept(form: object) -> object:
     try:
-        return mask_tree(form)
+        return Private(as_it_came(form))
     except RecursionError:  # deeper than any form
         return {}
 

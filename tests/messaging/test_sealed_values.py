@@ -20,6 +20,7 @@ from tests.graphql.conftest import Gql, gql, key_with
 from tests.privacy import places
 from tests.webhooks.deliveries import callback, contact, deliver, text
 from workspaces import keys
+from workspaces.models import RawKey
 from workspaces.scopes import Scope
 
 __all__ = ("gql",)
@@ -280,3 +281,23 @@ def holds(stored: str) -> bool:
     leaves = places.SEPARATORS.sub("", json.dumps(json.loads(stored), ensure_ascii=False))
     bare = "".join(c for c in leaves if c not in "\u00a0\u200b")
     return bool(places.found_in(bare, FORBIDDEN))
+
+
+@pytest.mark.django_db
+def test_it_keeps_what_was_sent_as_it_was_sent(gql: Gql, acme: Cast) -> None:
+    receive(acme, "text", {"body": "Hello"}, timestamp=str(int(datetime.now(UTC).timestamp())))
+    keys.forget()
+    RawKey.objects.filter(tenant_id=acme.tenant.id).delete()  # the first of its day is made
+    buttons = [{"id": f"yes:{PHONE}", "title": "Yes"}, {"id": TOKEN, "title": "No"}]
+    asked = {"workspaceId": str(acme.workspace.id), "recipientPhone": f"+{PHONE}"}
+    sending = "mutation($i: SendWhatsAppMessageInput!) { sendWhatsAppMessage(input: $i) "
+
+    sent = gql(
+        acme, sending + "{ messageId errors { message } } }",
+        i={**asked, "interactive": {"body": "Sure?", "buttons": buttons}},
+    ).data["sendWhatsAppMessage"]  # fmt: skip
+
+    message = Message.objects.get(pk=sent["messageId"])
+    content = gql(acme, READ, id=sent["messageId"]).data["message"]["content"]
+    assert content["buttons"] == buttons
+    assert message.content["buttons"][0]["id"] == "[sealed:0]"

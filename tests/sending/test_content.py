@@ -97,14 +97,13 @@ def test_it_writes_what_meta_wants(given: dict, wire: object) -> None:
     assert not any("kind_of" in name for name in written.kept)
 
 
-def test_it_keeps_no_number_of_a_card() -> None:
+def test_it_keeps_a_card_with_the_numbers_to_be_sealed() -> None:
     card = {"name": {"formatted_name": "Ana"}, "phones": [{"phone": "+27711558396"}]}
 
-    kept = body(contacts=[card]).kept
+    (shared,) = body(contacts=[card]).kept["contacts"]
 
-    assert kept == {
-        "contacts": [{"name": "Ana", "phones": 1, "emails": 0, "addresses": 0, "urls": 0}]
-    }
+    assert shared.card["name"] == {"formatted_name": "Ana"}
+    assert shared.numbers == ("27711558396",)
 
 
 def test_it_addresses_a_number_or_a_user_id() -> None:
