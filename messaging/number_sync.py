@@ -16,13 +16,13 @@ from django.db import connection, transaction
 
 from messaging import numbers
 from messaging.models import NumberState
-from workspaces import outbox
+from workspaces import outbox, ownership
 from workspaces.bells import Bell
 from workspaces.channel_errors import ChannelError, Throttled, Unavailable
 from workspaces.channel_facts import NumberFacts
 from workspaces.channels import channel_for
 from workspaces.keys import TenantHasNoKeys
-from workspaces.models import HOSTED, Workspace
+from workspaces.models import HOSTED, Proof, Workspace
 
 logger = logging.getLogger("sigma.whatsapp.numbers")
 
@@ -72,6 +72,9 @@ def sync(workspace: Workspace, *, now: datetime) -> NumberState:
     """
     facts = channel_for(workspace, now=now).number()
     with transaction.atomic():
+        ownership.prove_number(workspace, Proof.TOKEN, now=now)
+        if facts.account_id:
+            ownership.prove_account(workspace, facts.account_id, Proof.TOKEN, now=now)
         state, is_new = NumberState.objects.select_for_update().get_or_create(
             workspace=workspace, defaults={"tenant_id": workspace.tenant_id}
         )

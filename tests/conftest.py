@@ -13,15 +13,15 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 
 from connectors.webhooks import doorbell, processing
 from tests import emptying
-from workspaces import keys, provisioning, secrets
-from workspaces.models import SecretKind, Tenant, Workspace
+from workspaces import keys, ownership, provisioning, secrets
+from workspaces.models import Proof, SecretKind, Tenant, Workspace
 from workspaces.scopes import Scope
 
 
 @dataclass(frozen=True)
 class Cast:
-    """A tenant with one phone number, its secrets in the clear, and an API key that may do
-    everything.
+    """A tenant with one phone number, proven to be theirs, its secrets in the clear, and an API key
+    that may do everything.
     """
 
     tenant: Tenant
@@ -44,6 +44,10 @@ def _cast(slug: str, number: str) -> Cast:
     workspace = provisioning.create_workspace(
         tenant_id=tenant.id, name=f"{slug} support", external_id=number, waba_id="9" + number[1:]
     )
+    for_sure = {"proof": Proof.TOKEN, "now": datetime.now(UTC)}
+    ownership.prove_number(workspace, **for_sure)
+    ownership.prove_account(workspace, workspace.waba_id, **for_sure)
+    workspace.refresh_from_db()
     _, api_key = provisioning.issue_api_key(tenant=tenant, name="test", scopes=list(Scope))
     return Cast(tenant, workspace, app_secret, verify_token, api_key)
 

@@ -22,7 +22,8 @@ class Accepted:
 class NumberFacts:
     """A business number as the platform describes it, in its own words; empty: not told.
 
-    ``number`` is in the clear (E.164 digits) and must not be stored so.
+    ``number`` is in the clear (E.164 digits) and must not be stored so. ``account_id`` is the
+    account (WABA) that it belongs to.
     """
 
     number: str = field(default="", repr=False)
@@ -34,6 +35,7 @@ class NumberFacts:
     account_mode: str = ""
     is_on_business_app: bool = False
     portfolio_id: str = ""
+    account_id: str = ""
     can_send: str = ""
     problem: str = ""
 

@@ -126,11 +126,10 @@ def made_up_id() -> str:
 
 
 def refuse_number_in_use(*, tenant_id: UUID, external_id: str, platform: int) -> None:
-    """Refuse a number that another tenant has in an active workspace.
+    """Refuse a number that another tenant's access token reads, in an active workspace.
 
-    In an app that tenants share, a number that two of them claim would be nobody's. The look
-    across tenants is the database's (``number_in_use``), and within a transaction whoever asks
-    second waits for the first.
+    What was only typed keeps nobody out. The look across tenants is the database's
+    (``number_in_use``).
 
     Raises:
         UnableToCreateWorkspace: in use.

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from workspaces import secrets
+from workspaces import ownership, secrets
 from workspaces.bells import Bell
 from workspaces.channel_errors import (
     ChannelError,
@@ -236,6 +236,8 @@ def _store(
             "app_secret_id": fitting.pk if fitting else None,
         },
     )
+    if facts.is_valid and facts.account_ids:
+        ownership.prove_accounts(secret.tenant_id, facts.account_ids, now=now)
 
 
 def _account_problem(secret: TenantSecret, facts: TokenFacts) -> str:

@@ -6,6 +6,7 @@ https://developers.facebook.com/docs/whatsapp/cloud-api/health-status
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from connectors.cloud_api.answers import Json, integer, member, members, text
@@ -20,6 +21,7 @@ NUMBER_FIELDS = (
 OWNER_FIELDS = "owner_business_info{id}"
 # The first is what sending needs, the second what templates and numbers need.
 MESSAGING, MANAGEMENT = "whatsapp_business_messaging", "whatsapp_business_management"
+ACCOUNT_ID = re.compile("[0-9]{5,32}")
 MAX_PHONE = 20
 MAX_PROBLEM = 500
 MAX_WORD = 32
@@ -39,6 +41,7 @@ def number_in(node: Json, portfolio_id: str) -> NumberFacts:
         account_mode=_word(node, "account_mode"),
         is_on_business_app=node.get("is_on_biz_app") is True,
         portfolio_id=portfolio_id[:64],
+        account_id=_account_in(health),
         can_send=_word(health, "can_send_message"),
         problem=_problem_in(health),
     )
@@ -63,6 +66,15 @@ def token_in(node: Json, account_id: str) -> TokenFacts:
         account_ids=granted,
         problem=_lacks(names, granted, account_id) if is_valid else _invalid(data),
     )
+
+
+def _account_in(health: Json) -> str:
+    """Return the account among the parties whose health Meta tells beside the number's."""
+    for entity in members(health, "entities"):
+        account_id = text(entity, "id")
+        if text(entity, "entity_type") == "WABA" and ACCOUNT_ID.fullmatch(account_id):
+            return account_id
+    return ""
 
 
 def _problem_in(health: Json) -> str:

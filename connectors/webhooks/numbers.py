@@ -12,13 +12,19 @@ from collections.abc import Iterable
 from hmac import compare_digest
 from uuid import UUID
 
+from django.utils import timezone
+
 from connectors.cloud_api.parsing import LINKED_DEVICE, Update
 from messaging.events import IdentityChange, MarketingPreference, MessageEvent, StatusUpdate
 from templates_wa.events import TemplateEvent
+from workspaces import ownership
 from workspaces.identity import digester
-from workspaces.models import HOSTED, Workspace
+from workspaces.models import HOSTED, Proof, Workspace
 
 NEEDS_NUMBER = (MessageEvent, StatusUpdate, IdentityChange, MarketingPreference)
+FIELDS = (
+    "id", "tenant_id", "external_id", "waba_id", "transport", "number_proof", "account_proof",
+)  # fmt: skip
 WABA_ID = re.compile("(?!0$)[0-9]{1,64}")
 
 
@@ -28,7 +34,8 @@ class Numbers:
     def __init__(self, workspaces: Iterable[Workspace]) -> None:
         self._by_number: dict[tuple[UUID, str], Workspace] = {}
         self._wabas: set[tuple[UUID, str]] = set()
-        self._learned: dict[UUID, str] = {}
+        self._proven: list[Workspace] = []
+        self._learned: list[tuple[Workspace, Proof]] = []
         for workspace in workspaces:
             self._by_number[workspace.tenant_id, workspace.external_id] = workspace
             if workspace.waba_id:
@@ -36,14 +43,13 @@ class Numbers:
 
     @classmethod
     def of(cls, updates: Iterable[tuple[UUID, Update]]) -> Numbers:
-        """Load the workspaces of the given tenants and updates with one query; learn WABAs on the
-        way.
+        """Load the workspaces of the given tenants and updates with one query; look at what the
+        updates prove, where anything is not proven yet.
         """
         pairs = list(updates)
         tenants = {tenant_id for tenant_id, _ in pairs}
-        fields = ("id", "tenant_id", "external_id", "waba_id", "transport")
-        numbers = cls(Workspace.objects.filter(tenant_id__in=tenants, is_active=True).only(*fields))
-        numbers._notice(pairs)
+        numbers = cls(Workspace.objects.filter(tenant_id__in=tenants, is_active=True).only(*FIELDS))
+        numbers._look(pairs)
         return numbers
 
     def workspace(self, tenant_id: UUID, phone_number_id: str) -> UUID:
@@ -66,29 +72,46 @@ class Numbers:
         return None
 
     def learn(self) -> None:
-        """Remember the WABA of workspaces that had none (Meta names it beside the number)."""
-        for workspace_id, waba_id in sorted(self._learned.items()):
-            Workspace.objects.filter(pk=workspace_id, waba_id="").update(waba_id=waba_id)
+        """Remember what the updates proved (Meta names the account beside the number)."""
+        now = timezone.now()
+        for workspace in self._proven:
+            ownership.prove_number(workspace, Proof.CALLBACK, now=now)
+        for workspace, proof in self._learned:
+            ownership.prove_account(workspace, workspace.waba_id, proof, now=now)
+        self._proven.clear()
         self._learned.clear()
 
-    def _notice(self, updates: Iterable[tuple[UUID, Update]]) -> None:
-        """Learn accounts, unless another tenant has them: what a callback says of itself proves
-        nothing where anybody may own an app.
+    def _look(self, updates: Iterable[tuple[UUID, Update]]) -> None:
+        """A callback proves number and account where a secret of the tenant's own signed it. That
+        of a shared app says which account the number has, and not whose it is.
         """
-        news = [
-            (workspace, update.waba_id)
-            for tenant_id, update in updates
-            if (workspace := self._by_number.get((tenant_id, update.phone_number_id or "")))
-            and not workspace.waba_id
-            and workspace.transport not in HOSTED
-            and WABA_ID.fullmatch(update.waba_id)
-        ]
-        owners = _owners({waba_id for _, waba_id in news})
-        for workspace, waba_id in news:
-            if not workspace.waba_id and owners.setdefault(waba_id, set()) <= {workspace.tenant_id}:
-                owners[waba_id].add(workspace.tenant_id)
-                workspace.waba_id = self._learned[workspace.pk] = waba_id
-                self._wabas.add((workspace.tenant_id, waba_id))
+        news: dict[UUID, tuple[Workspace, str]] = {}
+        for tenant_id, update in updates:
+            workspace = self._by_number.get((tenant_id, update.phone_number_id or ""))
+            if workspace is not None and _may_learn(workspace):
+                news.setdefault(workspace.pk, (workspace, update.waba_id))
+        if not news:
+            return
+        signers = ownership.signers({workspace.tenant_id for workspace, _ in news.values()})
+        others = ownership.proven_by_token({account_id for _, account_id in news.values()})
+        for _, (workspace, account_id) in sorted(news.items()):
+            own = workspace.tenant_id in signers
+            if own and workspace.number_proof == Proof.TYPED:
+                self._proven.append(workspace)
+            taken = any(a == account_id and t != workspace.tenant_id for t, a in others)
+            if WABA_ID.fullmatch(account_id) and not taken and (own or not workspace.waba_id):
+                self._learn(workspace, account_id, Proof.CALLBACK if own else Proof.TYPED)
+
+    def _learn(self, workspace: Workspace, account_id: str, proof: Proof) -> None:
+        if workspace.account_proof <= proof:
+            workspace.waba_id = account_id
+            self._wabas.add((workspace.tenant_id, account_id))
+            self._learned.append((workspace, proof))
+
+
+def _may_learn(workspace: Workspace) -> bool:
+    unproven = Proof.TYPED in (workspace.number_proof, workspace.account_proof)
+    return unproven and workspace.transport not in HOSTED
 
 
 def _came_its_way(workspace: Workspace, update: Update) -> bool:
@@ -101,12 +124,3 @@ def _came_its_way(workspace: Workspace, update: Update) -> bool:
         return False
     expected = digester(workspace.tenant_id).device(workspace.external_id)
     return compare_digest(update.waba_id.encode(), expected.encode())
-
-
-def _owners(waba_ids: set[str]) -> dict[str, set[UUID]]:
-    owners: dict[str, set[UUID]] = {}
-    if waba_ids:
-        rows = Workspace.objects.filter(waba_id__in=waba_ids)
-        for waba_id, tenant_id in rows.values_list("waba_id", "tenant_id"):
-            owners.setdefault(waba_id, set()).add(tenant_id)
-    return owners

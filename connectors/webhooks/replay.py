@@ -24,14 +24,24 @@ logger = logging.getLogger("sigma.whatsapp.processing")
 
 # What failed so often is not released by itself any more.
 MOST_ATTEMPTS = 10
+# Claims as :mod:`workspaces.ownership` sees them.
 RELEASABLE = """
+WITH claims AS (
+    SELECT w.external_id, w.tenant_id,
+           w.number_proof = max(w.number_proof) OVER (PARTITION BY w.external_id)
+           AND (w.number_proof > 0 OR 1 = (SELECT count(*) FROM tenants WHERE status <> 'ERASING'))
+           AS is_best
+    FROM workspaces w JOIN tenants t ON t.id = w.tenant_id AND t.status <> 'ERASING'
+    WHERE w.is_active AND w.external_id IN (
+        SELECT phone_number_id FROM webhook_dead WHERE state = 'OPEN' AND kind = 'QUARANTINE'
+    )
+)
 SELECT d.id FROM webhook_dead d
 WHERE d.state = 'OPEN' AND d.kind = 'QUARANTINE' AND d.phone_number_id <> ''
   AND d.attempts < %(attempts)s AND 1 = (
-    SELECT count(DISTINCT w.tenant_id) FROM workspaces w
-    JOIN tenants t ON t.id = w.tenant_id AND t.status <> 'ERASING'
-    WHERE w.external_id = d.phone_number_id AND w.is_active
-      AND (w.tenant_id = d.tenant_id OR d.tenant_id = %(shared)s)
+    SELECT count(DISTINCT w.tenant_id) FROM claims w
+    WHERE w.external_id = d.phone_number_id
+      AND (w.tenant_id = d.tenant_id OR d.tenant_id = %(shared)s AND w.is_best)
 )
 ORDER BY d.id LIMIT %(limit)s
 """
@@ -103,8 +113,8 @@ def run(ids: Sequence[int], *, progress: Callable[[], object] = lambda: None) ->
 def releasable(limit: int = 500) -> list[int]:
     """Return quarantined updates whose phone number has an active workspace of their tenant by now.
 
-    Those of shared apps count once exactly one tenant claims the number. A tenant that is being
-    erased does not count.
+    Those of shared apps count once exactly one tenant has the best proof of the number. A tenant
+    that is being erased does not count.
     """
     parameters: dict[str, UUID | int] = {
         "shared": INSTALLATION_ID,

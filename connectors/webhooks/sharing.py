@@ -7,21 +7,24 @@ own key and owed anew, so that one tenant's Raw never holds another's words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 from connectors.cloud_api.parsing import Path, Update
 from connectors.models import DeadKind, WebhookDelivery
 from connectors.webhooks.filing import Parcel, file
 from connectors.webhooks.outcomes import Callback, Outcome
-from workspaces.models import INSTALLATION_ID, TenantStatus, Workspace
+from workspaces import ownership
+from workspaces.models import INSTALLATION_ID
 
 NOBODY = "No tenant has this phone number or WhatsApp Business Account."
+UNPROVEN = (
+    "Nobody who claims this phone number or WhatsApp Business Account has proven that it is "
+    "theirs; an access token that reads it does."
+)
 SEVERAL = "Several tenants claim this phone number or WhatsApp Business Account."
 # Updates that stand for more than one change.
 BROAD = ("envelope", "entry", "changes")
-
-Owners = dict[str, set[UUID]]
 
 
 def is_shared(callback: Callback) -> bool:
@@ -33,17 +36,19 @@ def hand_out(entries: Sequence[tuple[Callback, list[Update]]], outcome: Outcome)
     """File every update under the tenant it belongs to; set aside what belongs to nobody."""
     if not entries:
         return
-    numbers, wabas = _owners([update for _, updates in entries for update in updates])
+    everything = [update for _, updates in entries for update in updates]
+    numbers = ownership.of_numbers({u.phone_number_id for u in everything if u.phone_number_id})
+    accounts = ownership.of_accounts({u.waba_id for u in everything if u.waba_id})
     parcels: list[Parcel] = []
     for callback, updates in entries:
         parts: dict[UUID, list[Update]] = {}
         for update in updates:
             key = update.phone_number_id
-            owners = numbers.get(key, set()) if key else wabas.get(update.waba_id, set())
-            if len(owners) == 1:
+            owners = numbers.get(key) if key else accounts.get(update.waba_id)
+            if owners and len(owners) == 1:
                 parts.setdefault(next(iter(owners)), []).append(update)
             else:
-                reason = SEVERAL if owners else NOBODY
+                reason = SEVERAL if owners else NOBODY if owners is None else UNPROVEN
                 outcome.set_aside(callback, update, DeadKind.QUARANTINE, reason)
         for tenant_id, part in sorted(parts.items()):
             whole = len(part) == len(updates)
@@ -64,23 +69,6 @@ def _changes(updates: Sequence[Update]) -> list[Path]:
         for path in (update.path for update in updates)
     )
     return list(dict.fromkeys(paths))
-
-
-def _owners(updates: Sequence[Update]) -> tuple[Owners, Owners]:
-    rows = Workspace.objects.filter(is_active=True).exclude(tenant__status=TenantStatus.ERASING)
-    numbers = {update.phone_number_id for update in updates if update.phone_number_id}
-    wabas = {update.waba_id for update in updates if update.waba_id}
-    return (
-        _tenants_by(rows.filter(external_id__in=numbers).values_list("external_id", "tenant_id")),
-        _tenants_by(rows.filter(waba_id__in=wabas).values_list("waba_id", "tenant_id")),
-    )
-
-
-def _tenants_by(pairs: Iterable[tuple[str, UUID]]) -> Owners:
-    owners: Owners = {}
-    for key, tenant_id in pairs:
-        owners.setdefault(key, set()).add(tenant_id)
-    return owners
 
 
 def _remove(callbacks: Sequence[Callback]) -> int:

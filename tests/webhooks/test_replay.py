@@ -18,8 +18,8 @@ from connectors.webhooks.processing import process_batch
 from messaging.models import Message, MessageStatus
 from tests.conftest import Cast
 from tests.webhooks.deliveries import callback, contact, deliver, status, text
-from workspaces import keys, provisioning
-from workspaces.models import INSTALLATION_ID
+from workspaces import keys, ownership, provisioning
+from workspaces.models import INSTALLATION_ID, Proof
 
 pytestmark = pytest.mark.django_db
 
@@ -149,12 +149,13 @@ def test_it_releases_a_tenants_quarantine_when_the_workspace_is_made(
     assert places(globex.tenant.id) == (0, 1, 0)
 
 
-def test_it_hands_a_shared_quarantine_to_its_new_owner(acme: Cast, globex: Cast) -> None:
+def test_it_hands_a_shared_quarantine_to_its_new_owner(acme: Cast, globex: Cast, now) -> None:
     deliver(INSTALLATION, callback("300000000000003", messages=[text("wamid.N")]))
     process_batch(10)
-    provisioning.create_workspace(
+    workspace = provisioning.create_workspace(
         tenant_id=globex.tenant.id, name="New", external_id="300000000000003"
     )
+    ownership.prove_number(workspace, Proof.TOKEN, now=now)
 
     replay.replay(replay.releasable())
     process_batch(10)

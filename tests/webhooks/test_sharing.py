@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from io import StringIO
 from uuid import UUID
 
@@ -16,7 +17,8 @@ from messaging.models import Message
 from templates_wa.models import TemplateEventRow
 from tests.conftest import Cast
 from tests.webhooks.deliveries import callback, contact, deliver, text
-from workspaces.models import INSTALLATION_ID, Workspace
+from workspaces import ownership
+from workspaces.models import INSTALLATION_ID, Proof, Workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -91,9 +93,12 @@ def test_it_sets_aside_what_belongs_to_nobody(acme: Cast, globex: Cast) -> None:
     assert Message.objects.get().tenant_id == acme.tenant.id
 
 
-def test_it_gives_a_number_that_several_claim_to_none_of_them(acme: Cast, globex: Cast) -> None:
+def test_it_gives_a_number_that_the_tokens_of_several_read_to_none_of_them(
+    acme: Cast, globex: Cast, now: datetime
+) -> None:
     number = acme.workspace.external_id
-    Workspace.objects.create(tenant=globex.tenant, name="Mine!", external_id=number)
+    mine = Workspace.objects.create(tenant=globex.tenant, name="Mine!", external_id=number)
+    ownership.prove_number(mine, Proof.TOKEN, now=now)
     deliver(INSTALLATION, message_for(acme, "wamid.A", "Whose?"))
 
     work()

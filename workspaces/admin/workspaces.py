@@ -13,6 +13,8 @@ from workspaces.admin.filters import TenantFilter
 from workspaces.admin.forms import WorkspaceForm
 from workspaces.models import HOSTED, Membership, Workspace
 
+PROOFS = ("number_proof", "account_proof", "proven_at")
+
 
 @admin.register(Workspace)
 class WorkspaceAdmin(ScopedAdmin):
@@ -20,7 +22,8 @@ class WorkspaceAdmin(ScopedAdmin):
 
     form = WorkspaceForm
     list_display = (
-        "name", "tenant", "transport", "external_id", "waba_id", "is_active", "created_at",
+        "name", "tenant", "transport", "external_id", "waba_id", "number_proof", "is_active",
+        "created_at",
     )  # fmt: skip
     list_filter = (TenantFilter, "transport", "is_active")
     list_select_related = ("tenant",)
@@ -31,14 +34,14 @@ class WorkspaceAdmin(ScopedAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Show the id once there is one: GraphQL and SQL ask for it."""
         fields = ("tenant", "name", "transport", "external_id", "waba_id", "is_active")
-        return ("id", *fields) if obj else fields
+        return ("id", *fields, *PROOFS) if obj else fields
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Keep the tenant and the transport, and the id that we made for a linked device."""
         if obj is None:
             return ()
         made_up = ("external_id", "waba_id") if obj.transport in HOSTED else ()
-        return ("id", "tenant", "transport", *made_up)
+        return ("id", "tenant", "transport", *made_up, *PROOFS)
 
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
@@ -51,7 +54,8 @@ class WorkspaceAdmin(ScopedAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Create through the domain, as the API does."""
         if change:
-            obj.save()
+            # Not the proofs: they may have become better since this page was asked for.
+            obj.save(update_fields=[*form.changed_data, "updated_at"])
             return
         active = obj.is_active
         made = provisioning.create_workspace(

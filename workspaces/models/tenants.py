@@ -97,6 +97,14 @@ class TenantKey(models.Model):
         return f"{self.purpose} v{self.version}"
 
 
+class Proof(models.IntegerChoices):
+    """How a number or an account proved to be its tenant's; see :mod:`workspaces.ownership`."""
+
+    TYPED = 0, "none: somebody typed it"
+    CALLBACK = 1, "a callback signed with the tenant's own app secret"
+    TOKEN = 2, "the tenant's access token reads it"
+
+
 class RawKey(models.Model):
     """The key of one tenant's Raw of one UTC day; without the row that day is unreadable."""
 
@@ -183,6 +191,14 @@ class Workspace(models.Model):
         db_default=Transport.CLOUD_API,
     )  # fmt: skip
     is_active = models.BooleanField(default=True, db_default=True)
+    # Back to what was typed when the id changes: a trigger sees to that, whoever changes it.
+    number_proof = models.PositiveSmallIntegerField(
+        choices=Proof, default=Proof.TYPED, db_default=Proof.TYPED, editable=False
+    )
+    account_proof = models.PositiveSmallIntegerField(
+        choices=Proof, default=Proof.TYPED, db_default=Proof.TYPED, editable=False
+    )
+    proven_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True, db_default=Now())
 
