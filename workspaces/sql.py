@@ -6,7 +6,7 @@ answer it (measured for one key and a page of ten messages: 1.9 ms against 0.3 m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection
@@ -19,7 +19,7 @@ def columns_of(kind: type[NamedTuple]) -> str:
     return ", ".join(kind._fields)
 
 
-def select(kind: type[Row], sql: str, parameters: Sequence[Any]) -> list[Row]:
+def select(kind: type[Row], sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[Row]:
     """Return the result of a statement whose columns are the fields of ``kind``, in their order."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)

@@ -34,14 +34,16 @@ def request_of(
     broadcast: Broadcast, row: Opened, recipient: Recipient, now: datetime
 ) -> SendRequest:
     """Return the request. Its key is the second guard against sending twice; the first is that the
-    message and the row's mark are committed together.
+    message and the row's mark are committed together. A row whose message failed, and that is sent
+    again, has another key each time.
     """
     expires_at = broadcast.expires_at
+    again = f":{row.retries}" if row.retries else ""
     return SendRequest(
         workspace_id=broadcast.workspace_id,
         recipient=recipient,
         content=TemplateContent(broadcast.template_name, broadcast.language, row.parameters),
-        idempotency_key=f"broadcast:{broadcast.id}:{row.position}",
+        idempotency_key=f"broadcast:{broadcast.id}:{row.position}{again}",
         expires_at=expires_at and min(expires_at, now + FURTHEST),
         broadcast_id=broadcast.id,
     )

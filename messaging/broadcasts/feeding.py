@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from messaging.broadcasts import taking, waiting
+from messaging.broadcasts import brake, taking, waiting
 from messaging.broadcasts.addressing import FOR_NOW, MISTAKES, WHOLE, request_of
 from messaging.broadcasts.lifecycle import give_up
 from messaging.broadcasts.marking import UNREADABLE, Mark, mark, refused
@@ -34,7 +34,9 @@ EXPIRED = ("EXPIRED", "The broadcast expired before the message was sent.")
 
 
 class Obstacle(Exception):
-    """Something is against every row, or against one that was fine when it was checked."""
+    """Something is against every row, or against one that was fine when it was checked; or what was
+    sent so far went wrong.
+    """
 
 
 def feed(*, tenant_id: UUID, broadcast_id: UUID, now: datetime, size: int = CHUNK) -> bool:
@@ -73,6 +75,8 @@ def _feed(broadcast: Broadcast, now: datetime, size: int) -> bool:
     if not rows and not in_hand:
         move(broadcast, BroadcastState.COMPLETED, now=now)
         return False
+    if reason := brake.reason_to_stop(broadcast, in_hand=in_hand):
+        raise Obstacle(reason)
     delay = _delay(broadcast, now)
     if delay or room <= 0 or not rows:
         explain(broadcast, delay, now=now)

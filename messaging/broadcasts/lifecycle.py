@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
 
 from messaging.broadcasts import waiting
-from messaging.broadcasts.bell import BELL
+from messaging.broadcasts.brake import judge_anew
 from messaging.broadcasts.locking import held, must_act
 from messaging.broadcasts.moving import move
 from messaging.broadcasts.permission import check_sendable, check_workspace, template_of
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.broadcasts.rows import NO_PARAMETERS
 from messaging.broadcasts.states import Verb
+from messaging.delivery.bell import BROADCASTS
 from messaging.models import Broadcast, BroadcastRecipient, BroadcastState, RecipientState
 from templates_wa.parameters import TemplateParameters, write
 from workspaces.models import Tenant
@@ -72,7 +74,7 @@ def start(
         broadcast.scheduled_at, broadcast.skip_invalid = scheduled_at, skip_invalid
         broadcast.checked_to = 0
         move(broadcast, BroadcastState.CHECKING, now=now)
-        transaction.on_commit(BELL.ring, robust=True)
+        transaction.on_commit(BROADCASTS.ring, robust=True)
         return broadcast
 
 
@@ -101,10 +103,46 @@ def resume(*, tenant_id: UUID, broadcast_id: UUID, now: datetime) -> Broadcast:
         broadcast = held(tenant_id=tenant_id, broadcast_id=broadcast_id)
         if must_act(broadcast, Verb.RESUME):
             check_sendable(broadcast)
-            move(broadcast, next_of_checked(broadcast, now), now=now)
-            waiting.let_go(broadcast, now=now)
-            transaction.on_commit(BELL.ring, robust=True)
+            _go_on(broadcast, now)
+            transaction.on_commit(BROADCASTS.ring, robust=True)
         return broadcast
+
+
+def retry_failed(
+    *, tenant_id: UUID, broadcast_id: UUID, codes: Collection[int] | None = None, now: datetime
+) -> tuple[Broadcast, int]:
+    """Send again to the people whose messages failed (with one of these codes of Meta's, where any
+    are named), and go on where it was paused or completed; return how many people that is.
+
+    Nobody is written to again whose message is not ``failed``: what may have left stays as it is.
+
+    Raises:
+        UnableToBroadcast: there is none, not in this state, expired, its list was deleted, or its
+            workspace or template cannot be used now.
+    """
+    with transaction.atomic():
+        broadcast = held(tenant_id=tenant_id, broadcast_id=broadcast_id)
+        must_act(broadcast, Verb.RETRY)
+        check_sendable(broadcast)
+        if broadcast.purged_at is not None:
+            raise _bad("id", "Its list was deleted: nobody can be written to again.")
+        _check_expiry(broadcast.expires_at, after=now)
+        count = waiting.take_back_failed(broadcast, codes=codes, now=now)
+        if count:
+            broadcast.ended_at = None
+            _go_on(broadcast, now)
+            transaction.on_commit(BROADCASTS.ring, robust=True)
+        return broadcast, count
+
+
+def _go_on(broadcast: Broadcast, now: datetime) -> None:
+    """Let it run, and judge it by what comes from now on."""
+    judge_anew(broadcast, now=now)
+    if broadcast.state == BroadcastState.RUNNING:
+        broadcast.save()
+        return
+    move(broadcast, next_of_checked(broadcast, now), now=now)
+    waiting.let_go(broadcast, now=now)
 
 
 def cancel(*, tenant_id: UUID, broadcast_id: UUID, reason: str = "", now: datetime) -> Broadcast:

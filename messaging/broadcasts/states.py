@@ -21,6 +21,7 @@ class Verb(StrEnum):
     PAUSE = "PAUSE"
     RESUME = "RESUME"
     CANCEL = "CANCEL"
+    RETRY = "RETRY"
 
 
 class Rule(NamedTuple):
@@ -48,10 +49,14 @@ RULES: Mapping[Verb, Rule] = MappingProxyType(
             ),
             frozenset({State.CANCELLED}),
         ),
+        Verb.RETRY: Rule(
+            frozenset({State.RUNNING, State.PAUSED, State.COMPLETED}), frozenset()
+        ),
     }
 )  # fmt: skip
 
-# Every change there is, the software's own included; nothing leaves the last two.
+# Every change there is, the software's own included; nothing leaves the last one, and only what
+# failed is sent again of a broadcast that was completed.
 NEXT: Mapping[State, frozenset[State]] = MappingProxyType(
     {
         State.DRAFT: frozenset({State.CHECKING, State.CANCELLED}),
@@ -62,7 +67,7 @@ NEXT: Mapping[State, frozenset[State]] = MappingProxyType(
         State.SCHEDULED: frozenset({State.RUNNING, State.PAUSED, State.CANCELLED}),
         State.RUNNING: frozenset({State.PAUSED, State.COMPLETED, State.CANCELLED}),
         State.PAUSED: frozenset({State.SCHEDULED, State.RUNNING, State.CANCELLED}),
-        State.COMPLETED: frozenset(),
+        State.COMPLETED: frozenset({State.RUNNING}),
         State.CANCELLED: frozenset(),
     }
 )  # fmt: skip

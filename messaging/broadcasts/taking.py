@@ -14,11 +14,11 @@ from workspaces.envelope import CannotOpen
 from workspaces.sql import select
 
 NEXT_UNCHECKED = """
-SELECT position, sealed FROM broadcast_recipients
+SELECT position, sealed, retries FROM broadcast_recipients
 WHERE broadcast_id = %s AND position > %s ORDER BY position LIMIT %s
 """
 NEXT_PENDING = """
-SELECT position, sealed FROM broadcast_recipients
+SELECT position, sealed, retries FROM broadcast_recipients
 WHERE broadcast_id = %s AND state = 'PENDING' ORDER BY position LIMIT %s
 """
 
@@ -26,6 +26,7 @@ WHERE broadcast_id = %s AND state = 'PENDING' ORDER BY position LIMIT %s
 class _Sealed(NamedTuple):
     position: int
     sealed: bytes | None
+    retries: int
 
 
 class Opened(NamedTuple):
@@ -34,6 +35,7 @@ class Opened(NamedTuple):
     position: int
     recipient: Recipient | None
     parameters: TemplateParameters
+    retries: int = 0
 
 
 def take(broadcast_id: UUID) -> Broadcast | None:
@@ -62,8 +64,8 @@ def _open(sealer: Sealer, shared: TemplateParameters, row: _Sealed) -> Opened:
     try:
         person: Addressee = sealer.open(row.position, bytes(row.sealed or b""))
     except CannotOpen:
-        return Opened(row.position, None, shared)
+        return Opened(row.position, None, shared, row.retries)
     recipient = Recipient(
         phone=f"+{person.phone}" if person.phone else None, user_id=person.user_id or None
     )
-    return Opened(row.position, recipient, merged(shared, person.parameters))
+    return Opened(row.position, recipient, merged(shared, person.parameters), row.retries)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from celery import shared_task
 
 from messaging.broadcasts import retention
-from messaging.broadcasts.bell import BELL
 from messaging.broadcasts.tending import tend
+from messaging.delivery.bell import BROADCASTS
 from workspaces import purging
 from workspaces.chores import until_the_next_time
 
@@ -19,10 +19,10 @@ logger = logging.getLogger("sigma.whatsapp.broadcasts")
 @shared_task(name="broadcast.tend")
 def tend_broadcasts() -> None:
     """Do what is due for every live broadcast; come again at once where there is more."""
-    BELL.release()
+    BROADCASTS.release()
     with until_the_next_time("broadcasts", logger):
         if tend(clock=_now):
-            BELL.ring()
+            BROADCASTS.ring()
 
 
 @shared_task(name="maintenance.broadcasts")

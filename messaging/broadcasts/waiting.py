@@ -7,6 +7,7 @@ come back to be tried again, the next look after the broadcast finds it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +43,24 @@ EVERYTHING = WITHDRAW.format(only="")
 OWED = WITHDRAW.format(only="AND workspace_id = %(workspace)s AND next_attempt_at IS NOT NULL")
 
 
+# What was sent and failed is a message of its own from then on; the row has another one to come.
+TAKE_BACK = """
+WITH failed AS MATERIALIZED (
+    SELECT m.id, r.id AS row_id FROM broadcast_recipients r JOIN messages m ON m.id = r.message_id
+    WHERE r.broadcast_id = %(broadcast)s AND r.state = 'QUEUED' AND r.sealed IS NOT NULL
+      AND m.status = 'failed'
+      AND (%(codes)s::text[] IS NULL OR m.delivery #>> '{errors,0,code}' = ANY (%(codes)s))
+    ORDER BY m.id FOR UPDATE OF m
+), apart AS (
+    UPDATE messages m SET broadcast_id = NULL,
+        delivery = m.delivery || jsonb_build_object('retried_at', %(at)s::text)
+    FROM failed WHERE m.id = failed.id
+)
+UPDATE broadcast_recipients r SET state = 'PENDING', message_id = NULL, retries = r.retries + 1
+FROM failed WHERE r.id = failed.row_id
+"""
+
+
 def in_hand(broadcast: Broadcast) -> int:
     """Return how many messages wait to be sent or are being sent; held ones are not counted."""
     with connection.cursor() as cursor:
@@ -75,6 +94,14 @@ def _withdraw(statement: str, broadcast: Broadcast, now: datetime) -> int:
         changes = [Change(one, t, w, "cancelled") for one, t, w in cursor.fetchall()]
     notices.changed(changes, now=now)
     return len(changes)
+
+
+def take_back_failed(broadcast: Broadcast, *, codes: Collection[int] | None, now: datetime) -> int:
+    """Make the rows pending whose messages failed, with one of these codes where any are named;
+    return how many.
+    """
+    wanted = None if codes is None else [str(code) for code in codes]
+    return _run(TAKE_BACK, {**_ids(broadcast), "codes": wanted, "at": now.isoformat()})
 
 
 def _ids(broadcast: Broadcast) -> dict[str, Any]:

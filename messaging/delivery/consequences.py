@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from messaging import optouts
 from messaging.delivery import pacing, pauses
 from messaging.delivery.attempts import WIDE, Attempt, Fate
+from messaging.delivery.bell import BROADCASTS
 from messaging.delivery.pauses import Pause
 from messaging.models import OptOutSource
 from templates_wa import accounts
@@ -45,6 +46,9 @@ def follow(fates: Iterable[tuple[Attempt, Fate]], *, now: datetime) -> None:
     stale = {a.template_id for a, e in answers if a.template_id and _doubts_template(e)}
     if stale:
         accounts.mark_stale(stale, now=now)
+    if any(a.template_id and isinstance(e, Rejected) for a, e in answers):
+        # Of a broadcast it may be a sign to stop: better now than a second's messages later.
+        transaction.on_commit(BROADCASTS.ring, robust=True)
     throttled = [(a, e) for a, e in answers if isinstance(e, Throttled)]
     if throttled:
         transaction.on_commit(partial(_slow_down, throttled), robust=True)

@@ -20,6 +20,7 @@ from messaging.graphql.broadcast_inputs import (
     BroadcastInput,
     CreateBroadcastInput,
     Given,
+    RetryFailedInput,
     StartBroadcastInput,
     rows_of,
     shared_by,
@@ -140,6 +141,33 @@ class ResumeBroadcast(_Outcome, graphene.Mutation):
         return ResumeBroadcast(**_outcome(lambda: lifecycle.resume(**named, now=timezone.now())))
 
 
+class RetryFailed(_Outcome, graphene.Mutation):
+    """The broadcast, which goes on with the people whose messages failed; or why not."""
+
+    class Meta:
+        name = "RetryFailedPayload"
+
+    class Arguments:
+        input = RetryFailedInput(required=True, description="Whose messages to send again.")
+
+    count = graphene.Int(description="How many people are written to again, on success.")
+
+    @staticmethod
+    def mutate(root: None, info: GraphQLResolveInfo, input: RetryFailedInput) -> RetryFailed:
+        """Send again, or say why not."""
+        named, counts = _named(_writer(info), input), list[int]()
+
+        def act() -> models.Broadcast:
+            broadcast, count = lifecycle.retry_failed(
+                **named, codes=input.get("codes"), now=timezone.now()
+            )
+            counts.append(count)
+            return broadcast
+
+        outcome = _outcome(act)
+        return RetryFailed(**outcome, count=next(iter(counts), None))
+
+
 class CancelBroadcast(_Outcome, graphene.Mutation):
     """The broadcast, which has ended for good; or why not."""
 
@@ -173,6 +201,11 @@ class Mutation(graphene.ObjectType):
     )
     resume_broadcast = ResumeBroadcast.Field(
         required=True, description="Go on with a paused broadcast."
+    )
+    retry_failed = RetryFailed.Field(
+        required=True,
+        description="Send again to the people whose messages failed, and go on with a broadcast "
+        "that was paused or completed.",
     )
     cancel_broadcast = CancelBroadcast.Field(
         required=True, description="End a broadcast for good; what waits is withdrawn."

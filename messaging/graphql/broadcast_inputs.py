@@ -68,6 +68,15 @@ class StartBroadcastInput(BroadcastInput):
     )
 
 
+class RetryFailedInput(BroadcastInput):
+    """Whose messages to send again."""
+
+    codes = graphene.List(
+        graphene.NonNull(graphene.Int),
+        description="Only those that failed with one of these codes of Meta's; all, unless given.",
+    )
+
+
 def rows_of(recipients: Sequence[Given]) -> list[Row | RowProblem]:
     """Return the given recipients as rows, or as what is wrong with them, numbered from 1."""
     return [_row(position, given) for position, given in enumerate(recipients, start=1)]

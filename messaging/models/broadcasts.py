@@ -44,6 +44,9 @@ class Broadcast(models.Model):
     skip_invalid = models.BooleanField(default=False, db_default=False)
     # Rows up to this position were checked against the template.
     checked_to = models.IntegerField(default=0, db_default=0)
+    # The brake judges rows behind this position, and failures since this time.
+    judged_from = models.IntegerField(default=0, db_default=0)
+    judged_since = models.DateTimeField(null=True)
     scheduled_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
@@ -97,6 +100,8 @@ class BroadcastRecipient(models.Model):
     code = models.CharField(max_length=64, blank=True, default="", db_default="")
     reason = models.TextField(blank=True, default="", db_default="")
     message_id = models.UUIDField(null=True)
+    # How often it was sent again after its message had failed.
+    retries = models.SmallIntegerField(default=0, db_default=0)
 
     class Meta:
         db_table = "broadcast_recipients"

@@ -20,7 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from messaging.broadcasts import audience, outcomes, reading
+from messaging.broadcasts import audience, lifecycle, outcomes, reading
 from messaging.broadcasts.audience import UnusableRows
 from messaging.broadcasts.locking import missing
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
@@ -40,6 +40,12 @@ STATUSES = {
 }
 HOW = "Send the file as the body (Content-Type: text/csv), or as the part file of a form."
 TRUE = frozenset({"1", "true", "yes"})
+
+
+class RetryInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose messages to send again: all that failed, or those with one of these codes."""
+
+    codes: list[int] | None = None
 
 
 class InMemory(MemoryFileUploadHandler):
@@ -106,6 +112,26 @@ class Recipients(BroadcastView):
                 skip_invalid=skip_invalid,
             )  # fmt: skip
         return Response(dataclasses.asdict(report))
+
+
+class Retrying(BroadcastView):
+    """Sending again what failed."""
+
+    @documented.RETRY
+    def post(self, request: Request, broadcast_id: UUID) -> Response:
+        """Send again to the people whose messages failed."""
+        self.actor.require(Scope.BROADCASTS_WRITE)
+        try:
+            wanted = msgspec.convert(request.data or {}, RetryInput)
+        except msgspec.ValidationError as error:
+            raise UnableToBroadcast(BroadcastErrorCode.INVALID_INPUT, "codes", str(error)) from None
+        # Not self.act: taking back a long list takes longer than a statement of a request may.
+        with tenant_scope(self.actor.tenant_id):
+            broadcast, count = lifecycle.retry_failed(
+                tenant_id=self.actor.tenant_id, broadcast_id=broadcast_id, codes=wanted.codes,
+                now=timezone.now(),
+            )  # fmt: skip
+        return Response({"count": count, "state": str(broadcast.state)})
 
 
 class Outcomes(BroadcastView):

@@ -42,7 +42,7 @@ REFUSALS = {
     401: "No key, or not a valid one.",
     403: "A scope is missing.",
     404: "Your tenant has no such broadcast.",
-    409: "The broadcast was started: its list is frozen.",
+    409: "The broadcast's state does not allow it: of a started one the list is frozen.",
     413: "The list is longer than allowed.",
     415: "Neither CSV nor a form.",
     422: "The list cannot be taken; `report` says which lines, and nothing was stored.",
@@ -85,6 +85,33 @@ RECIPIENTS = _operation(
     responses={
         (200, "application/json"): OpenApiResponse(REPORT, "The file is the list now."),
         **_refusals(409, 413, 415, 422),
+    },
+)  # fmt: skip
+RETRY = _operation(
+    "retry_failed", "Send again to the people whose messages failed",
+    description="Needs `broadcasts:write`, and a broadcast that runs, is paused or was completed. "
+    "It goes on by itself. Nobody is written to again whose message did not fail.",
+    parameters=[BROADCAST_ID],
+    request={
+        "application/json": {
+            "type": "object",
+            "properties": {
+                "codes": {
+                    **_list(NUMBER),
+                    "description": "Only those that failed with one of these codes of Meta's.",
+                }
+            },
+        }
+    },
+    responses={
+        (200, "application/json"): OpenApiResponse(
+            _object(
+                count={**NUMBER, "description": "How many people are written to again."},
+                state={**TEXT, "description": "The broadcast's state."},
+            ),
+            "They are pending again.",
+        ),
+        **_refusals(409, 422),
     },
 )  # fmt: skip
 OUTCOMES = _operation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from messaging.rest.broadcasts import Outcomes, Recipients
+from messaging.rest.broadcasts import Outcomes, Recipients, Retrying
 from messaging.rest.views import Cancellation, Messages, OneMessage, PreflightView, Reading
 
 urlpatterns = [
@@ -15,4 +15,5 @@ urlpatterns = [
     path("messages/<uuid:message_id>/read", Reading.as_view()),
     path("broadcasts/<uuid:broadcast_id>/recipients", Recipients.as_view()),
     path("broadcasts/<uuid:broadcast_id>/outcomes.csv", Outcomes.as_view()),
+    path("broadcasts/<uuid:broadcast_id>/retry-failed", Retrying.as_view()),
 ]

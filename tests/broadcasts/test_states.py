@@ -30,6 +30,7 @@ def test_every_verb_leads_where_the_table_allows(verb: Verb, to: State) -> None:
     assert all(to in NEXT[state] for state in RULES[verb].from_ - {State.SCHEDULED})
 
 
-def test_nothing_leaves_what_has_ended() -> None:
-    assert not NEXT[State.COMPLETED] | NEXT[State.CANCELLED]
+def test_what_has_ended_runs_again_only_to_send_again_what_failed() -> None:
+    assert (NEXT[State.COMPLETED], NEXT[State.CANCELLED]) == ({State.RUNNING}, frozenset())
+    assert [verb for verb in Verb if State.COMPLETED in RULES[verb].from_] == [Verb.RETRY]
     assert set(NEXT) == set(State)

@@ -7,7 +7,8 @@ from datetime import datetime
 import pytest
 from django.db import OperationalError
 
-from messaging.broadcasts import bell, lifecycle, tasks
+from messaging.broadcasts import lifecycle, tasks
+from messaging.delivery.bell import BROADCASTS
 from messaging.models import Broadcast
 from tests.broadcasts.conftest import draft, ids, people, template
 from tests.conftest import Cast
@@ -27,7 +28,7 @@ def test_it_comes_again_at_once_while_there_is_more(
     checking: Broadcast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rung: list[bool] = []
-    monkeypatch.setattr(type(bell.BELL), "ring", lambda bell, slot=0: rung.append(True) or True)
+    monkeypatch.setattr(type(BROADCASTS), "ring", lambda bell, slot=0: rung.append(True) or True)
 
     tasks.tend_broadcasts()
     assert not rung
