@@ -123,6 +123,8 @@ try:
     SIGMA_SENDER_DEVICE = senders.device(
         env.choice("SIGMA_SENDER_DEVICE", "whatsapp", senders.DEVICES), for_trying=EMBEDDED or DEBUG
     )
+    # Where this machine reaches the sender service; `manage.py sender monitor` asks it.
+    SIGMA_SENDER_URL = env.text("SIGMA_SENDER_URL") or ENGINES.sender_url or "http://127.0.0.1:8081"
     # Seconds that /send waits for the outcome before it answers that the message is queued.
     SIGMA_SENDER_WAIT_SECONDS = env.integer("SIGMA_SENDER_WAIT_SECONDS", 20, low=0, high=120)
     # Messages a minute that one API key may send through the sender service.

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from io import TextIOWrapper
 from logging.config import DictConfigurator
 from logging.handlers import RotatingFileHandler
@@ -88,6 +90,25 @@ def failed(
     """
     facts = _facts(message_id, workspace_id, number or "")
     logger.error("ERROR message not sent: %s", mask(message), extra={**facts, "code": code})
+
+
+def stands(*, state: str, reason: str, until: datetime | None, ids: Mapping[str, str]) -> None:
+    """Log where a session stands now, with the words that operators search for in its reason.
+
+    A wait that WhatsApp asks for is not an error: it ends by itself.
+    """
+    level = logging.WARNING if until else logging.INFO
+    logger.log(level, "session %s: %s", state, mask(reason), extra={**ids, "until": until})
+
+
+def pairing_code(code: str, *, ids: Mapping[str, str]) -> None:
+    """Log the code to type into the phone; it is good for minutes, and for that phone alone."""
+    logger.info("Pairing code: %s", code, extra=ids)
+
+
+def logged_in(*, ids: Mapping[str, str]) -> None:
+    """Log that a phone was linked."""
+    logger.info("Successfully logged in", extra=ids)
 
 
 def _facts(message_id: UUID, workspace_id: UUID, number: str) -> dict[str, object]:

@@ -12,12 +12,12 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models.functions import Coalesce
 
-from connectors.linked_device import leases, sessions, standing
+from connectors.linked_device import leases, logs, sessions, standing
 from connectors.linked_device.actions import ShowPairing
 from connectors.linked_device.events import Account
 from connectors.linked_device.leases import Lease
 from connectors.linked_device.standing import Standing
-from connectors.models import SenderSession, Wanted
+from connectors.models import PairBy, SenderSession, Wanted
 from messaging import numbers
 from messaging.models import NumberState
 from workspaces.masking import person_name
@@ -76,6 +76,7 @@ class Record:
         token = self._lease.fencing_token
         if not standing.write(self._session.pk, new, now=now, fencing_token=token):
             raise leases.Lost("The session's row is not ours any more.")
+        logs.stands(state=new.state, reason=new.reason, until=new.until, ids=self.ids)
 
     def started(self, library: str, *, now: datetime) -> None:
         """Write down that a process began, and with which library."""
@@ -85,6 +86,8 @@ class Record:
         """Keep the QR text or pairing code of the moment, sealed."""
         sealed = sessions.seal_pairing(self._session, shown.code)
         self._update(sealed_pairing=sealed, pairing_expires_at=shown.expires_at)
+        if shown.by == PairBy.CODE:
+            logs.pairing_code(shown.code, ids=self.ids)
 
     def forget_pairing(self) -> None:
         """Remove the QR text or pairing code."""
@@ -108,6 +111,9 @@ class Record:
             )  # fmt: skip
             if account.number:
                 self._keep_number(account.number)
+        if self._session.paired_at is None:
+            self._session.paired_at = now
+            logs.logged_in(ids=self.ids)
 
     def unlinked(self) -> None:
         """Write down that no account is linked any more."""

@@ -64,6 +64,7 @@ def main() -> None:
     """Do what the lines say until they end."""
     django.setup()
     process = importlib.import_module("connectors.linked_device.process")
+    logs = importlib.import_module("connectors.linked_device.logs")
     pacing = importlib.import_module("connectors.linked_device.pacing")
     pacing.JITTER, pacing.LETTERS_PER_SECOND = QUICK, 2_500.0
     importlib.import_module("connectors.simulator.device")
@@ -71,6 +72,7 @@ def main() -> None:
         verb, what = line.split()
         if verb == "start":
             if (pid := os.fork()) == 0:
+                logs.attach(f"session-{what}")  # as the command does
                 os._exit(process.run(UUID(what)))
             _say(str(pid))
         else:

@@ -15,6 +15,8 @@ from django.core.management import call_command
 from tests.conftest import Cast
 from tests.linked_device.conftest import Sender
 from tests.linked_device.told import hold, linked, messages, session_of
+from tests.sender.conftest import serving
+from workspaces.models import Workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -22,8 +24,9 @@ pytestmark = pytest.mark.django_db
 def line_of(sender: Sender, *arguments: object) -> tuple[int, str]:
     """Return a monitor's exit code and its one line."""
     out = io.StringIO()
+    given = arguments if "--url" in arguments else (*arguments, "--no-service")
     try:
-        call_command("sender", "monitor", *map(str, arguments), stdout=out)
+        call_command("sender", "monitor", *map(str, given), stdout=out)
     except SystemExit as end:
         return int(str(end.code)), out.getvalue()
     return 0, out.getvalue()
@@ -76,12 +79,46 @@ def test_monitor_looks_at_any_number_that_is_named(
     assert line_of(sender, "--workspace", acme.workspace.id, "--max-error-rate", 1)[0] == 0
 
 
-@pytest.mark.parametrize("arguments", [[], ["--workspace", "acme/nobody"]])
+@pytest.mark.parametrize("arguments", [["--workspace", "nobody"], ["--workspace", "acme/nobody"]])
 def test_monitor_has_one_line_for_its_own_trouble(
     sender: Sender, acme: Cast, arguments: list[str]
 ) -> None:
     code, line = line_of(sender, *arguments)
     assert (code, line[:7], line.count("\n")) == (1, "ERROR: ", 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_monitor_asks_what_the_callers_of_the_service_ask(sender: Sender, acme: Cast) -> None:
+    with serving() as served:
+        well = line_of(sender, "--url", served.url)
+    gone = line_of(sender, "--url", served.url)
+
+    assert well == (0, "OK: acme/acme support: 0 messages and 0 errors in 24 hours.\n")
+    assert gone[0] == 1
+    assert gone[1].startswith(f"ERROR: The sender service does not answer at {served.url}")
+    assert gone[1].count("\n") == 1
+
+
+def test_monitor_is_content_with_numbers_of_the_cloud_api_alone(
+    sender: Sender, acme: Cast, globex: Cast
+) -> None:
+    linked(acme)  # made, and never paired
+
+    code, line = line_of(sender)
+
+    assert code == 0
+    assert "acme/acme support, globex/globex support" in line
+
+
+def test_monitor_says_that_a_device_has_to_be_paired_where_there_is_nothing_else(
+    sender: Sender, acme: Cast
+) -> None:
+    Workspace.objects.all().delete()
+    linked(acme)
+
+    code, line = line_of(sender)
+
+    assert (code, line) == (1, "ERROR: acme/Front desk: No phone is linked: pair it.\n")
 
 
 def test_monitor_says_that_the_database_is_away(tmp_path: Path) -> None:

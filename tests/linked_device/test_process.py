@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from pytest_django.fixtures import Settings
 
@@ -110,6 +111,12 @@ def fresh(session: SenderSession) -> SenderSession:
     return SenderSession.objects.get(pk=session.pk)
 
 
+def log_of(session: SenderSession) -> str:
+    """Return what a session's log file says, where the runbook searches."""
+    folder = Path(settings.SIGMA_SENDER_STORE) / "logs"
+    return (folder / f"session-{session.id}.log").read_text(encoding="utf-8")
+
+
 def linked(cast: Cast, name: str = "") -> SenderSession:
     """Return a session that is paired and wanted."""
     workspace = devices.linked(cast, name)
@@ -168,6 +175,9 @@ def test_it_pairs_by_a_code_and_stops_when_asked(acme: Cast, stage: Stage) -> No
     assert {(one.by, len(one.code), one.code[4]) for one in codes} == {(PairBy.CODE, 9, "-")}
     assert codes[0].expires_at - now > timedelta(seconds=150)
     assert fresh(session).sealed_pair_number is None
+    assert f"Pairing code: {codes[0].code}" in log_of(session)
+    assert "Successfully logged in" in log_of(session)
+    assert "447700900155" not in log_of(session)
 
     sessions.stop(session.id, now=datetime.now(UTC))
     assert stage.exit_of(pid) == exits.DONE
@@ -265,6 +275,7 @@ def test_it_waits_by_itself_when_whatsapp_says_so(acme: Cast, stage: Stage) -> N
     stage.becomes(session, S.RATE_LIMITED)
     assert fresh(session).until - fresh(session).since > timedelta(seconds=1)
     stage.wait_for(lambda: Message.objects.get(pk=message.pk).status == "queued")
+    assert "429 rate-overlimit" in log_of(session)
     stage.becomes(session, S.CONNECTED)
     assert stage.code(pid) is None, "it listened all the time"
 

@@ -54,9 +54,12 @@ def _counts(verbs: Any) -> None:
     monitor = verbs.add_parser("monitor", help="print one line, OK or ERROR, and exit 0 or 1")
     monitor.add_argument(
         "--workspace", action="append", default=[],
-        help="a number to look at, over any transport; may be repeated; all linked devices unless "
-        "given",
+        help="a number to look at, over any transport; may be repeated; unless given all linked "
+        "devices, or all numbers of the Cloud API where no device was ever paired",
     )  # fmt: skip
+    service = monitor.add_mutually_exclusive_group()
+    service.add_argument("--url", help="where the sender service is (SIGMA_SENDER_URL)")
+    service.add_argument("--no-service", action="store_true", help="do not ask the sender service")
     monitor.add_argument(
         "--max-error-rate", type=float, default=WORST_RATE,
         help=f"share of the sends of 24 hours that may fail, 0 to 1 ({WORST_RATE})",

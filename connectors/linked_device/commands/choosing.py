@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from django.db.models import Q, QuerySet
 
 from connectors.linked_device import overview, sessions
-from connectors.models import SenderSession
+from connectors.models import SenderSession, Wanted
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import HOSTED, TenantStatus, Workspace
 
@@ -61,19 +61,22 @@ def fresh(session_id: UUID) -> SenderSession:
     return found
 
 
-def numbers(names: Sequence[str], *, transports: Sequence[str] = ()) -> list[Workspace]:
-    """Return the numbers that ``names`` mean; without names, all that go over ``transports`` (none
-    named: over any).
+def numbers(names: Sequence[str]) -> list[Workspace]:
+    """Return the numbers that ``names`` mean; without names, all, over any transport.
 
     Raises:
         CommandError: a name means none, or several.
     """
-    if names:
-        return [_only(named(name)) for name in names]
-    rows = _active()
-    if transports:
-        rows = rows.filter(transport__in=transports)
-    return list(rows)
+    return [_only(named(name)) for name in names] or list(_active())
+
+
+def in_use() -> list[Workspace]:
+    """Return the linked devices that were ever paired or should run; where there are none, the
+    numbers of the Cloud API; where there are none either, all linked devices.
+    """
+    used = Q(sender_session__paired_at__isnull=False) | Q(sender_session__wanted=Wanted.RUNNING)
+    candidates = (linked().filter(used), _active().exclude(transport__in=HOSTED), linked())
+    return next((found for rows in candidates if (found := list(rows))), [])
 
 
 def linked() -> QuerySet[Workspace]:

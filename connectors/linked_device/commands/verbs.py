@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import IO, Any
 from uuid import UUID
 
+from django.conf import settings
 from django.core.management.base import CommandError, OutputWrapper
 
 from connectors.linked_device import host, lock, logs, process
@@ -79,7 +80,10 @@ def _stats(out: OutputWrapper, ask: IO[str], options: Options) -> None:
 
 
 def _monitor(out: OutputWrapper, ask: IO[str], options: Options) -> int:
-    ok, line = monitoring.monitor(options["workspace"], worst_rate=options["max_error_rate"])
+    ok, line = monitoring.monitor(
+        options["workspace"], worst_rate=options["max_error_rate"],
+        url="" if options["no_service"] else options["url"] or settings.SIGMA_SENDER_URL,
+    )  # fmt: skip
     out.write(line)
     return 0 if ok else 1
 

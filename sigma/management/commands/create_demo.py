@@ -24,7 +24,7 @@ class Command(BaseCommand):
         # Beside 'make up' its own addresses, else those of an installation with usual ports.
         running = settings.ENGINES
         parser.add_argument("--base-url", default=running.base_url or settings.SIGMA_PUBLIC_URL)
-        parser.add_argument("--sender-url", default=running.sender_url or "http://127.0.0.1:8081")
+        parser.add_argument("--sender-url", default=settings.SIGMA_SENDER_URL)
         parser.add_argument(
             "--simulator-url", default=running.graph_url.rpartition("/")[0],
             help="of the simulator of Meta, if any",
