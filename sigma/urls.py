@@ -10,8 +10,10 @@ from messaging.views import media
 from sigma import apidocs
 from sigma.graphql.view import graphql
 from sigma.health import healthz
+from sigma.root import root
 
 urlpatterns = [
+    path("", root),
     path("admin/", admin.site.urls),
     path("graphql", graphql),
     path("graphql/", graphql),

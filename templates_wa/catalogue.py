@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -9,6 +10,8 @@ from templates_wa.definitions import Definition
 from templates_wa.models import Template
 
 SENDABLE = "APPROVED"
+# Names that a misspelt one is compared with.
+MOST_NAMES = 1_000
 # Tried in this order where no language was given and several could be meant.
 _USUAL = ("en", "en_US")
 _IN_WORDS = {
@@ -35,12 +38,17 @@ class UnableToFind(Exception):
 
 
 class UnknownTemplate(UnableToFind):
-    """There is no such template, or not in this language; ``locales`` are those it has."""
+    """There is no such template, or not in this language; ``locales`` are those it has, and
+    ``similar`` are names that may have been meant.
+    """
 
-    def __init__(self, name: str, language: str | None, locales: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, language: str | None, locales: Sequence[str], similar: Sequence[str] = ()
+    ) -> None:
         self.locales = tuple(locales)
         if not locales:
-            super().__init__(f"There is no template named {name[:64]} in this account.")
+            hint = f" Did you mean {' or '.join(similar)}?" if similar else ""
+            super().__init__(f"There is no template named {name[:64]} in this account.{hint}")
         else:
             super().__init__(
                 f"The template {name[:64]} does not exist in {(language or '')[:32]}; "
@@ -81,6 +89,8 @@ def find(*, tenant_id: UUID, waba_id: str, name: str, language: str | None = Non
             tenant_id=tenant_id, waba_id=waba_id, name=name, deleted_at=None
         ).order_by("language")
     }
+    if not known:
+        raise UnknownTemplate(name, language, (), _similar(name, tenant_id, waba_id))
     if language is None:
         return _only(name, known)
     if language not in known:
@@ -93,9 +103,14 @@ def definition_of(template: Template) -> Definition:
     return Definition.of(template.components, template.parameter_format)
 
 
+def _similar(name: str, tenant_id: UUID, waba_id: str) -> list[str]:
+    """Return up to three names of the account's templates that are spelt nearly so."""
+    rows = Template.objects.filter(tenant_id=tenant_id, waba_id=waba_id, deleted_at=None)
+    names = rows.order_by("name").values_list("name", flat=True).distinct()
+    return difflib.get_close_matches(name[:64].lower(), names[:MOST_NAMES])
+
+
 def _only(name: str, known: dict[str, Template]) -> Template:
-    if not known:
-        raise UnknownTemplate(name, None, ())
     sendable = {key: row for key, row in known.items() if row.status == SENDABLE}
     if len(sendable) == 1:
         return next(iter(sendable.values()))

@@ -296,8 +296,22 @@ def test_it_says_why_a_template_cannot_be_sent(
         find(acme, language="en")
     with pytest.raises(UnknownTemplate, match=r"does not exist in fr; it exists in: de, en\."):
         find(acme, language="fr")
-    with pytest.raises(UnknownTemplate, match="There is no template named other in this account"):
+    with pytest.raises(UnknownTemplate, match=r"no template named other in this account\.$"):
         find(acme, "other")
+
+
+def test_it_names_templates_that_may_have_been_meant(
+    acme: Cast, globex: Cast, platform: Platform, now: datetime
+) -> None:
+    platform.accounts[acme.workspace.waba_id] = [
+        fact("welcome_message"), fact("welcome_back"), fact("invoice"),
+    ]  # fmt: skip
+    platform.accounts[globex.workspace.waba_id] = [fact("welcome_mesage")]
+    for cast in (acme, globex):
+        sync(cast.workspace, now=now)
+
+    with pytest.raises(UnknownTemplate, match=r"Did you mean welcome_message or welcome_back\?$"):
+        find(acme, "Welcome_mesage")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from connectors.linked_device.health import WORST_RATE
 from connectors.linked_device.statistics import DAYS
+from workspaces import reports
 
 WHICH = "tenant/workspace, or a workspace's or session's id; may be left out where there is one"
 ANY = "numbers, over any transport: tenant/workspace, or a workspace's id; all unless given"
@@ -30,7 +31,7 @@ def add(parser: ArgumentParser) -> None:
     ):
         _waits(_one(verbs, verb, text), WAIT_SECONDS)
     _pair(_one(verbs, "pair", "link a phone: show a QR code, or a code to type"))
-    _json(
+    reports.add_json(
         _one(verbs, "status", "where linked devices stand, why, and what to do; all unless named")
     )
     _one(verbs, "backup", "seal the store of a stopped session into a dated file")
@@ -50,7 +51,7 @@ def _counts(verbs: Any) -> None:
     stats = verbs.add_parser("stats", help="messages today, errors, error rate, and per day")
     stats.add_argument("workspaces", nargs="*", metavar="workspace", help=ANY)
     stats.add_argument("--days", type=_days, default=DAYS, help=f"so many days ({DAYS})")
-    _json(stats)
+    reports.add_json(stats)
     monitor = verbs.add_parser("monitor", help="print one line, OK or ERROR, and exit 0 or 1")
     monitor.add_argument(
         "--workspace", action="append", default=[],
@@ -88,10 +89,6 @@ def _waits(parser: ArgumentParser, seconds: float) -> None:
 
 def _sure(parser: ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
-
-
-def _json(parser: ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for machines")
 
 
 def _days(text: str) -> int:

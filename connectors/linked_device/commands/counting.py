@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import IO, Any, cast
@@ -14,6 +13,7 @@ from rich.table import Column, Table
 from connectors.linked_device import statistics
 from connectors.linked_device.commands import choosing
 from connectors.linked_device.statistics import Counts, Statistics
+from workspaces import reports
 from workspaces.models import Workspace
 
 WIDTH = 132
@@ -30,7 +30,7 @@ def stats(out: OutputWrapper, *, names: Sequence[str], days: int, as_json: bool)
     counted = statistics.of([each.id for each in numbers], now=datetime.now(UTC), days=days)
     found = list(zip(numbers, counted, strict=True))
     if as_json:
-        out.write(json.dumps([_plain(*each) for each in found], indent=2))
+        out.write(reports.as_json([_plain(*each) for each in found]))
         return
     console = Console(file=cast(IO[str], out), width=WIDTH, highlight=False)
     console.print(_numbers(found, days))

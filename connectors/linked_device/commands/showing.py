@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import IO, cast
 
 from django.core.management.base import OutputWrapper
-from django.core.serializers.json import DjangoJSONEncoder
 from rich.console import Console
 from rich.table import Table
 
@@ -16,6 +14,7 @@ from connectors.linked_device.commands import choosing
 from connectors.linked_device.commands.facts import Facts, gather
 from connectors.linked_device.commands.wording import ago, bytes_of, lasts
 from connectors.models import SessionState
+from workspaces import reports
 
 WIDTH = 132
 
@@ -29,7 +28,7 @@ def status(out: OutputWrapper, *, name: str | None, as_json: bool) -> None:
     now = datetime.now(UTC)
     found = [gather(session, now=now) for session in choosing.some(name)]
     if as_json:
-        out.write(json.dumps([each.plain() for each in found], indent=2, cls=DjangoJSONEncoder))
+        out.write(reports.as_json([each.plain() for each in found]))
         return
     if not found:
         out.write(choosing.NONE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from dataclasses import asdict
 from typing import IO, Any, cast
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from connectors.webhooks import ledger
+from workspaces import reports
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import INSTALLATION_ID, Tenant
 
@@ -31,24 +33,36 @@ class Command(BaseCommand):
         """Take an optional tenant."""
         parser.add_argument("tenant", nargs="?", help="slug or UUID; all tenants if absent")
         parser.add_argument("--verify", action="store_true", help="also count Raw itself (slower)")
+        reports.add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print one line per tenant, then the kinds that are kept but not modelled."""
+        entries = [
+            (slug, ledger.read(tenant_id, verify=options["verify"]))
+            for slug, tenant_id in self._tenants(options["tenant"])
+        ]
+        if options["json"]:
+            plain = [
+                {"tenant": slug, **asdict(entry), "balanced": entry.balanced}
+                for slug, entry in entries
+            ]
+            self.stdout.write(reports.as_json({"tenants": plain}))
+        else:
+            self._show(entries)
+        if wrong := [slug for slug, entry in entries if not entry.balanced]:
+            raise CommandError(f"The ledger does not balance for {', '.join(wrong)}.")
+
+    def _show(self, entries: list[tuple[str, ledger.Ledger]]) -> None:
         table = Table("tenant", *COLUMNS, "balanced")
-        wrong, kinds = [], []
-        for slug, tenant_id in self._tenants(options["tenant"]):
-            entry = ledger.read(tenant_id, verify=options["verify"])
+        for slug, entry in entries:
             counts = (f"{getattr(entry, column):,}" for column in COLUMNS)
             table.add_row(slug, *counts, "yes" if entry.balanced else "NO")
-            wrong += [] if entry.balanced else [slug]
-            kinds += [(slug, kind) for kind in entry.unhandled_kinds]
         console = Console(file=cast(IO[str], self.stdout), width=WIDTH)
         console.print(table)
-        for slug, kind in kinds:
-            line = f"{slug}: unhandled {kind.field}/{kind.kind}: {kind.count:,}"
-            console.print(line, style="dim")
-        if wrong:
-            raise CommandError(f"The ledger does not balance for {', '.join(wrong)}.")
+        for slug, entry in entries:
+            for kind in entry.unhandled_kinds:
+                line = f"{slug}: unhandled {kind.field}/{kind.kind}: {kind.count:,}"
+                console.print(line, style="dim")
 
     def _tenants(self, name: str | None) -> list[tuple[str, UUID]]:
         if name is None:

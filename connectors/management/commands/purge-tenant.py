@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from connectors import erasure
+from workspaces import reports
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import Tenant
 
@@ -24,6 +25,7 @@ class Command(BaseCommand):
         parser.add_argument("tenant", help="slug or UUID")
         parser.add_argument("--dry-run", action="store_true", help="say what would go")
         parser.add_argument("--yes", action="store_true", help="do not ask")
+        reports.add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Report every table and how many rows went."""
@@ -39,16 +41,30 @@ class Command(BaseCommand):
             steps = erasure.erase(tenant, now=datetime.now(UTC))
         else:
             raise CommandError("Nothing was removed.")
-        try:
-            for step in steps:
-                self.stdout.write(f"{step.count:>12,}  {step.what}")
-        except OSError as error:
-            raise CommandError(f"Stores of linked devices are left: {error}") from error
+        done = self._run(steps, say=not options["json"])
+        if options["json"]:
+            report = {
+                "tenant": tenant.slug, "id": tenant.id, "is_removed": not options["dry_run"],
+                "steps": done, "users_left": left,
+            }  # fmt: skip
+            self.stdout.write(reports.as_json(report))
+            return
         verb = "would be removed" if options["dry_run"] else "is removed"
         self.stdout.write(f"Tenant {tenant.slug} ({tenant.id}) {verb}.")
         if left:
             names = ", ".join(left)
             self.stdout.write(f"Users of this tenant only are left, delete them yourself: {names}.")
+
+    def _run(self, steps: Iterable[erasure.Step], *, say: bool) -> list[erasure.Step]:
+        done = []
+        try:
+            for step in steps:
+                done.append(step)
+                if say:
+                    self.stdout.write(f"{step.count:>12,}  {step.what}")
+        except OSError as error:
+            raise CommandError(f"Stores of linked devices are left: {error}") from error
+        return done
 
     def _is_confirmed(self, tenant: Tenant) -> bool:
         self.stdout.write(f"This removes {tenant.name} and all of its messages for good.")

@@ -14,7 +14,7 @@ from rich.table import Table
 from connectors.outgoing import retention as outgoing
 from connectors.webhooks import retention
 from messaging.broadcasts import retention as broadcasts
-from workspaces import purging
+from workspaces import purging, reports
 from workspaces.clock import database_now
 from workspaces.purging import PurgeRefused
 
@@ -38,22 +38,33 @@ class Command(BaseCommand):
             help="though the clocks differ, or more days would go than since the last run",
         )  # fmt: skip
 
+        reports.add_json(parser)
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Print one line per tenant."""
         now, force = datetime.now(UTC), options["force"]
         if options["dry_run"]:
-            self._show(retention.plan(now=database_now()), "would be purged")
+            plan = list(retention.plan(now=database_now()))
+            if options["json"]:
+                self.stdout.write(reports.as_json({"would_be_purged": plan}))
+            else:
+                self._show(plan, "would be purged")
             return
         try:
             lines = retention.purge_all(now=now, force=force)
-            self._show(lines, "purged")
+            if not options["json"]:
+                self._show(lines, "purged")
             moment = purging.moment(host=now, force=force)
             lists = broadcasts.purge(now=moment, force=force)
             events = outgoing.purge(now=moment, force=force)
         except PurgeRefused as refusal:
             raise CommandError(f"{refusal} {PurgeRefused.__doc__}") from refusal
-        gone = f"{lists:,} rows of broadcasts' lists, {events.delivered + events.dead:,} events"
-        self.stdout.write(f"And {gone}.")
+        if options["json"]:
+            purged = {"purged": lines, "list_rows": lists, "events": events.delivered + events.dead}
+            self.stdout.write(reports.as_json(purged))
+        else:
+            gone = f"{lists:,} rows of broadcasts' lists, {events.delivered + events.dead:,} events"
+            self.stdout.write(f"And {gone}.")
         failed = [f"{line.slug} ({line.error})" for line in lines if line.error]
         if failed:
             raise CommandError(f"Not everything was purged of {', '.join(failed)}.")

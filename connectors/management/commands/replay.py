@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser, ArgumentTypeError
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +13,7 @@ from rich.progress import Progress
 
 from connectors.models import DeadKind
 from connectors.webhooks.replay import Replayed, Selection, run
+from workspaces import reports
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import INSTALLATION_ID
 
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         parser.add_argument("--until", type=moment, help="received before; ISO 8601, UTC")
         parser.add_argument("--limit", type=int, help="at most so many rows, the oldest first")
         parser.add_argument("--dry-run", action="store_true", help="say what there is, by reason")
-        parser.add_argument("--json", action="store_true", help="answer one JSON document")
+        reports.add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Replay, and say how many were processed after all."""
@@ -54,8 +54,9 @@ class Command(BaseCommand):
             return
         result = self._run(ids)
         if options["json"]:
-            told = {"tried": result.tried, "processed": result.processed}
-            self.stdout.write(json.dumps({**told, "rows": len(ids), "stopped": result.stopped}))
+            told: dict[str, object] = {"tried": result.tried, "processed": result.processed}
+            told |= {"rows": len(ids), "stopped": result.stopped}
+            self.stdout.write(reports.as_json(told))
         else:
             self.stdout.write(f"{result.processed:,} of {len(ids):,} rows were processed.")
         if result.stopped:
@@ -80,7 +81,7 @@ class Command(BaseCommand):
             for (kind, reason), (count, updates) in sorted(counts.items())
         ]
         if as_json:
-            self.stdout.write(json.dumps({"rows": len(ids), "would_replay": lines}))
+            self.stdout.write(reports.as_json({"rows": len(ids), "would_replay": lines}))
             return
         for line in lines:
             self.stdout.write("{rows:>10,}  {kind}  {reason}".format_map(line))

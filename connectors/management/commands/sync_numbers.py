@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from messaging import number_sync, numbers
+from workspaces import reports
 from workspaces.channel_errors import ChannelError
 from workspaces.keys import TenantHasNoKeys
 from workspaces.models import HOSTED, Tenant, TenantStatus, Workspace
@@ -27,11 +28,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take one tenant, or all."""
         parser.add_argument("--tenant", default="", help="slug of a tenant; all unless given")
+        reports.add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print one line per number."""
         table = Table("tenant", "number", "status", "quality", "limit", "per second", "may send")
-        failed = []
+        failed, lines = [], []
         for workspace in _workspaces(options["tenant"]):
             try:
                 state = number_sync.sync(workspace, now=datetime.now(UTC))
@@ -39,13 +41,24 @@ class Command(BaseCommand):
                 failed.append(f"{workspace.tenant.slug}/{workspace.name}: {error}")
                 continue
             limit = numbers.limit_of(state)
+            lines.append(
+                {
+                    "tenant": workspace.tenant.slug, "number": workspace.name,
+                    "status": state.status, "quality": state.quality_rating, "limit": limit,
+                    "messages_per_second": numbers.messages_per_second(state),
+                    "may_send": numbers.is_sendable(state), "problem": state.problem,
+                }
+            )  # fmt: skip
             table.add_row(
                 workspace.tenant.slug, workspace.name, state.status, state.quality_rating,
                 state.messaging_limit if limit is None else f"{limit:,}",
                 str(numbers.messages_per_second(state)),
                 "yes" if numbers.is_sendable(state) else f"no: {state.problem}",
             )  # fmt: skip
-        Console(file=cast(IO[str], self.stdout)).print(table)
+        if options["json"]:
+            self.stdout.write(reports.as_json({"numbers": lines, "failed": failed}))
+        else:
+            Console(file=cast(IO[str], self.stdout)).print(table)
         if failed:
             raise CommandError("Not synced: " + "; ".join(failed))
 

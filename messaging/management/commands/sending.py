@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser
 from datetime import UTC, datetime
 from typing import IO, Any, cast
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from messaging.delivery import overview, pauses
 from messaging.delivery.bell import BELL
+from workspaces import reports
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import Tenant
 
@@ -32,7 +32,7 @@ class Command(BaseCommand):
         status.add_argument(
             "--days", type=int, default=7, help="unknown and failed of so many days"
         )
-        status.add_argument("--json", action="store_true", help="for machines")
+        reports.add_json(status)
         resume = actions.add_parser("resume", help="end the pauses of a tenant")
         resume.add_argument("tenant", help="slug or UUID")
         resume.add_argument("--code", type=int, help="only the pause with this code")
@@ -55,7 +55,7 @@ class Command(BaseCommand):
         held = overview.held(slug=slug, now=now)
         if options["json"]:
             found = {"numbers": _plain(numbers), "pauses": _plain(held)}
-            self.stdout.write(json.dumps(found, indent=2, default=str))
+            self.stdout.write(reports.as_json(found))
             return
         console = Console(file=cast(IO[str], self.stdout), width=WIDTH)
         table = Table("tenant", "workspace", "queued", "oldest due", "sending", "unknown", "failed")

@@ -8,7 +8,7 @@ from argparse import ArgumentParser
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from workspaces import secrets, setup_facts, token_checks
+from workspaces import reports, secrets, setup_facts, token_checks
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import SecretKind, Tenant
 from workspaces.setup_check import Finding, Severity
@@ -25,31 +25,41 @@ class Command(BaseCommand):
         parser.add_argument(
             "--ask", action="store_true", help="try its secrets and access tokens at Meta first"
         )
+        reports.add_json(parser)
 
-    def handle(self, *, tenant: str, ask: bool, **_: object) -> None:
+    def handle(self, *, tenant: str, ask: bool, json: bool, **_: object) -> None:
         """Print each finding."""
         try:
             whose = find_tenant(tenant)
         except NoSuchTenant as error:
             raise CommandError(str(error)) from error
-        if ask:
-            self._ask(whose)
+        asked = _asked(whose) if ask else []
         found = setup_facts.findings_of(whose, now=timezone.now())
+        if json:
+            self.stdout.write(reports.as_json({"asked": asked, "findings": found}))
+        else:
+            self._show(asked, found)
+        if any(finding.severity == Severity.ERROR for finding in found):
+            sys.exit(1)
+
+    def _show(self, asked: list[str], found: list[Finding]) -> None:
+        for sentence in asked:
+            self.stdout.write(sentence)
         for finding in found:
             self._print(finding)
         if not found:
             self.stdout.write(self.style.SUCCESS("Nothing is missing."))
-        if any(finding.severity == Severity.ERROR for finding in found):
-            sys.exit(1)
-
-    def _ask(self, tenant: Tenant) -> None:
-        now = timezone.now()
-        kinds = (SecretKind.ACCESS_TOKEN, SecretKind.APP_SECRET)
-        for secret in secrets.live(now).filter(tenant=tenant, kind__in=kinds).order_by("id"):
-            answer = token_checks.try_out(secret, now=now)
-            self.stdout.write(f"{secret.get_kind_display()} {secret.label}: {answer.sentence}")
 
     def _print(self, finding: Finding) -> None:
         error = finding.severity == Severity.ERROR
         style = self.style.ERROR if error else self.style.WARNING
         self.stdout.write(f"{style(finding.severity)}: {finding.message}\n    {finding.remedy}")
+
+
+def _asked(tenant: Tenant) -> list[str]:
+    """Try a tenant's secrets at the platform; return a sentence for each."""
+    now = timezone.now()
+    kinds = (SecretKind.ACCESS_TOKEN, SecretKind.APP_SECRET)
+    live = secrets.live(now).filter(tenant=tenant, kind__in=kinds).order_by("id")
+    tried = [(secret, token_checks.try_out(secret, now=now)) for secret in live]
+    return [f"{one.get_kind_display()} {one.label}: {told.sentence}" for one, told in tried]

@@ -8,7 +8,7 @@ from argparse import ArgumentParser
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from workspaces import addresses, provisioning, secrets
+from workspaces import addresses, provisioning, reports, secrets
 from workspaces.models import SecretKind
 
 
@@ -22,8 +22,9 @@ class Command(BaseCommand):
         parser.add_argument("--slug", required=True, help="part of the callback URL")
         parser.add_argument("--name", required=True)
         parser.add_argument("--retention-days", type=int, default=30)
+        reports.add_json(parser)
 
-    def handle(self, *, slug: str, name: str, retention_days: int, **_: object) -> None:
+    def handle(self, *, slug: str, name: str, retention_days: int, json: bool, **_: object) -> None:
         """Print what goes into Meta's app dashboard, and what to do next."""
         if not 1 <= retention_days <= 3650:
             raise CommandError("--retention-days must be between 1 and 3650.")
@@ -38,6 +39,13 @@ class Command(BaseCommand):
                 )
         except provisioning.UnableToCreateTenant as error:
             raise CommandError(str(error)) from error
+        if json:
+            made = {
+                "id": tenant.id, "slug": tenant.slug, "verify_token": token,
+                "callback_url": addresses.callback_url(tenant.slug),
+            }  # fmt: skip
+            self.stdout.write(reports.as_json(made))
+            return
         self.stdout.write(f"Tenant        {tenant.slug} ({tenant.id})")
         self.stdout.write(f"Callback URL  {addresses.callback_url(tenant.slug)}")
         self.stdout.write(f"Verify token  {token}")

@@ -8,9 +8,16 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from templates_wa.sync import describe, sync
+from workspaces import reports
 from workspaces.channel_errors import ChannelError
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import HOSTED, TenantStatus, Workspace
+
+DONE = (
+    "{tenant}  {waba_id}  {added} added, {changed} changed, {removed} removed, "
+    "{unchanged} as they were"
+)
+FAILED = "{tenant}  {waba_id}  {error}"
 
 
 class Command(BaseCommand):
@@ -21,8 +28,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the tenant, if any."""
         parser.add_argument("--tenant", help="slug or UUID; all tenants unless given")
+        reports.add_json(parser)
 
-    def handle(self, *, tenant: str | None, **_: object) -> None:
+    def handle(self, *, tenant: str | None, json: bool, **_: object) -> None:
         """Sync one account after the other."""
         rows = Workspace.objects.filter(is_active=True, tenant__status=TenantStatus.ACTIVE).exclude(
             transport__in=HOSTED
@@ -34,21 +42,25 @@ class Command(BaseCommand):
                 raise CommandError(str(error)) from error
         known = rows.exclude(waba_id="").order_by("tenant_id", "waba_id", "id")
         found = known.distinct("tenant_id", "waba_id").select_related("tenant")
-        failed = sum(not self._sync(workspace) for workspace in found)
-        if not found:
+        lines = [self._sync(workspace) for workspace in found]
+        failed = sum(bool(line["error"]) for line in lines)
+        if json:
+            self.stdout.write(reports.as_json({"accounts": lines}))
+        for line in () if json else lines:
+            shape = FAILED if line["error"] else DONE
+            self.stdout.write(shape.format_map(line))
+        if not found and not json:
             self.stdout.write("No active workspace has a WABA ID yet.")
         if failed:
             raise CommandError(f"{failed} accounts could not be read.")
 
-    def _sync(self, workspace: Workspace) -> bool:
-        account = f"{workspace.tenant.slug}  {workspace.waba_id}"
+    def _sync(self, workspace: Workspace) -> dict[str, object]:
+        line: dict[str, object] = {
+            "tenant": workspace.tenant.slug, "waba_id": workspace.waba_id, "error": "",
+        }  # fmt: skip
         try:
             done = sync(workspace, now=timezone.now())
         except ChannelError as error:
-            self.stdout.write(self.style.ERROR(f"{account}  {describe(error)}"))
-            return False
-        self.stdout.write(
-            f"{account}  {done.added} added, {done.changed} changed, {done.removed} removed, "
-            f"{done.unchanged} as they were"
-        )
-        return True
+            return {**line, "error": describe(error)}
+        counts = ("added", "changed", "removed", "unchanged")
+        return {**line, **{name: getattr(done, name) for name in counts}}

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 import httpx
 import pytest
 
+from connectors.simulator import people
 from connectors.simulator.meta.plans import MAGIC, Plan, Preset, Rule, Rules, magic_of
 from connectors.simulator.meta.server import RunningSimulator
 from tests.simulator.meta.conftest import Post, Receiver, error
@@ -100,6 +102,16 @@ def test_every_magic_number_is_one() -> None:
     ]
     assert magic_of("447700900123") == magic_of("1234567890") == Plan()
     assert magic_of("15550999999") == Plan(Preset.HANG)
+
+
+def test_numbers_that_are_made_up_by_counting_are_ordinary() -> None:
+    counted = [f"2771{number:07d}" for number in range(9_989)]
+    counted += [f"27710{number:06d}" for number in (1, 4, 100, 190, 368)]
+    chance = Random(9)
+    made_up = [people.phone(chance) for _ in range(1_000)]
+
+    assert {magic_of(digits).preset for digits in counted + made_up} == {Plan().preset}
+    assert magic_of("27710080007").code == 80007
 
 
 def test_magic_can_be_turned_off(meta: RunningSimulator, post: Post) -> None:
