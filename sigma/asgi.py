@@ -41,6 +41,7 @@ from connectors.webhooks.requests import (
 )
 from sigma.stopping import on_stop
 from workspaces import structs
+from workspaces.heartbeat import Heartbeat
 
 # The receiver's loop waits at most this long for a thread that computes a page (Python's default is
 # 5 ms). Measured by `make bench`: "callbacks p99, everybody reads".
@@ -87,6 +88,7 @@ class Application:
         self._webhooks = Webhooks()
         self._receiver = self._webhooks.receiver
         self._streams = Streams()
+        self._heartbeat = Heartbeat("web")
         self._django = _threaded(settings.SIGMA_WEB_THREADS)
         self._health = _threaded(HEALTH_THREADS)
         self._hashing = _threaded(HASHING_THREADS)
@@ -145,8 +147,10 @@ class Application:
             if message["type"] == "lifespan.startup":
                 on_stop(self._streams.end)
                 await self._webhooks.start()
+                self._heartbeat.start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                self._heartbeat.stop()
                 await self._streams.close()
                 await self._webhooks.stop()
                 await send({"type": "lifespan.shutdown.complete"})

@@ -9,9 +9,10 @@ import signal
 import sys
 
 from celery import Celery
-from celery.signals import worker_init, worker_process_init
+from celery.signals import celeryd_init, worker_init, worker_process_init
 
 from workspaces import structs
+from workspaces.heartbeat import Heartbeat
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sigma.settings")
 
@@ -34,6 +35,23 @@ app.autodiscover_tasks(["templates_wa"])
 def warm_structs(**_: object) -> None:
     """Prepare the structs of all tasks' modules; pool processes inherit them."""
     structs.warm()
+
+
+# The name of this worker, without its host; its pool processes inherit it.
+role = "worker"
+
+
+@celeryd_init.connect
+def remember_role(sender: str, **_: object) -> None:
+    """Know under which name the pool processes are heard of."""
+    global role
+    role = sender.partition("@")[0]
+
+
+@worker_process_init.connect
+def be_heard(**_: object) -> None:
+    """Let ``/healthz`` know that this pool process lives."""
+    Heartbeat(role).start()
 
 
 @worker_process_init.connect

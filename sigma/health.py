@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
@@ -10,7 +12,11 @@ from redis.exceptions import RedisError
 
 from sigma import heads
 from sigma.engines import state
-from workspaces import brake
+from workspaces import brake, heartbeat
+from workspaces.heartbeat import Heard
+
+# Without these an installation does not do its work; the others run where they are wanted.
+REQUIRED = ("web", "worker", "sending", "maintenance", "beat")
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -22,13 +28,41 @@ def healthz(request: HttpRequest) -> JsonResponse:
     checks: dict[str, object] = {"database": _database(), "broker": _broker()}
     if checks["database"] != "ok":
         return JsonResponse({"status": "unhealthy", **checks}, status=503)
-    if stopped := _stopped():
+    stopped, processes = _reported()
+    checks["processes"] = _described(processes)
+    if stopped:
         checks["stopped"] = stopped
     if heads.refused:
         checks["refused"] = dict(heads.refused)
     if state.is_starting(settings.SIGMA_HOME):
         return JsonResponse({"status": "starting", **checks}, status=503)
-    return JsonResponse({"status": "degraded" if stopped else "healthy", **checks})
+    is_degraded = stopped or any(not _is_fine(role, processes) for role in _roles(processes))
+    return JsonResponse({"status": "degraded" if is_degraded else "healthy", **checks})
+
+
+def _roles(processes: Sequence[Heard]) -> list[str]:
+    return list(dict.fromkeys((*REQUIRED, *(one.role for one in processes))))
+
+
+def _is_fine(role: str, processes: Sequence[Heard]) -> bool:
+    """Whether somebody plays the role: one that died may have been replaced on another host."""
+    lately = [one for one in processes if one.role == role and not one.is_late]
+    return bool(lately) and not any(one.is_wrong for one in lately)
+
+
+def _described(processes: Sequence[Heard]) -> dict[str, list[dict[str, object]]]:
+    """Return of each role when its processes were last heard of, the latest first."""
+    return {
+        role: [
+            {
+                "seconds_ago": round(one.seconds, 1),
+                "clock_ahead": round(one.clock_ahead, 1) + 0.0,  # no minus zero
+                "status": "late" if one.is_late else "clock" if one.is_wrong else "ok",
+            }
+            for one in processes if one.role == role
+        ]
+        for role in _roles(processes)
+    }  # fmt: skip
 
 
 def _database() -> str:
@@ -40,12 +74,12 @@ def _database() -> str:
     return "ok"
 
 
-def _stopped() -> dict[str, str]:
-    """Return the lines of work that are stopped, with the error's class."""
+def _reported() -> tuple[dict[str, str], list[Heard]]:
+    """Return the lines of work that are stopped, and the processes that were heard of."""
     try:
-        return brake.stopped_lines()
+        return brake.stopped_lines(), heartbeat.heard()
     except DatabaseError as error:  # a schema older than this process
-        return {"health": brake.name_of(error)}
+        return {"health": brake.name_of(error)}, []
 
 
 def _broker() -> str:

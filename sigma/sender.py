@@ -26,6 +26,7 @@ from connectors.webhooks.requests import Receive, Scope, Send
 from sigma.heads import Bounded
 from sigma.stopping import on_stop
 from workspaces import structs
+from workspaces.heartbeat import Heartbeat
 
 __all__ = ("IS_READY", "Application", "application", "main")
 
@@ -39,6 +40,7 @@ class Application:
 
     def __init__(self, address: str | None = None) -> None:
         self._service, self._address, self._is_checked = Service(), address, False
+        self._heartbeat = Heartbeat("sender")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -56,7 +58,9 @@ class Application:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await send(await self._start())
+                self._heartbeat.start()
             elif message["type"] == "lifespan.shutdown":
+                self._heartbeat.stop()
                 self._service.end()
                 await asyncio.to_thread(self._service.close)
                 await send({"type": "lifespan.shutdown.complete"})

@@ -227,30 +227,22 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 1,
 }
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULE_FILENAME = str(SIGMA_HOME / "beat-schedule")
+CELERY_BEAT_SCHEDULER = "sigma.beat.SteadyScheduler"
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "ingest.sweep", "schedule": 2.0, "options": {"expires": 2}},
-    "templates": {"task": "templates.sync", "schedule": 30.0, "options": {"expires": 30}},
-    "send": {"task": "send.sweep", "schedule": 1.0, "options": {"expires": 1}},
-    "release": {"task": "ingest.release", "schedule": 10.0, "options": {"expires": 10}},
-    "numbers": {"task": "numbers.sync", "schedule": 60.0, "options": {"expires": 60}},
-    "tokens": {"task": "tokens.check", "schedule": 300.0, "options": {"expires": 300}},
+    "sweep": {"task": "ingest.sweep", "schedule": 2.0},
+    "templates": {"task": "templates.sync", "schedule": 30.0},
+    "send": {"task": "send.sweep", "schedule": 1.0},
+    "release": {"task": "ingest.release", "schedule": 10.0},
+    "numbers": {"task": "numbers.sync", "schedule": 60.0},
+    "tokens": {"task": "tokens.check", "schedule": 300.0},
     "partitions": {"task": "maintenance.partitions", "schedule": 3600.0},
-    "purge": {"task": "maintenance.purge", "schedule": 900.0, "options": {"expires": 900}},
-    "broadcasts": {"task": "broadcast.tend", "schedule": 1.0, "options": {"expires": 1}},
-    "forget_lists": {
-        "task": "maintenance.broadcasts",
-        "schedule": 900.0,
-        "options": {"expires": 900},
-    },
-    "events": {"task": "events.sweep", "schedule": 2.0, "options": {"expires": 2}},
-    "forget_recipients": {
-        "task": "maintenance.recipients",
-        "schedule": 900.0,
-        "options": {"expires": 900},
-    },
-    "merged": {"task": "maintenance.merged", "schedule": 60.0, "options": {"expires": 60}},
-    "forget_events": {"task": "maintenance.events", "schedule": 900.0, "options": {"expires": 900}},
+    "purge": {"task": "maintenance.purge", "schedule": 900.0},
+    "broadcasts": {"task": "broadcast.tend", "schedule": 1.0},
+    "forget_lists": {"task": "maintenance.broadcasts", "schedule": 900.0},
+    "events": {"task": "events.sweep", "schedule": 2.0},
+    "forget_recipients": {"task": "maintenance.recipients", "schedule": 900.0},
+    "forget_events": {"task": "maintenance.events", "schedule": 900.0},
+    "merged": {"task": "maintenance.merged", "schedule": 60.0},
 }
 
 AUTH_PASSWORD_VALIDATORS = [

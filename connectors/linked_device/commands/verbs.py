@@ -20,6 +20,7 @@ from connectors.linked_device.commands import (
     running,
     showing,
 )
+from workspaces.heartbeat import Heartbeat
 
 Options = Mapping[str, Any]
 Verb = Callable[[OutputWrapper, IO[str], Options], int | None]
@@ -27,6 +28,7 @@ Verb = Callable[[OutputWrapper, IO[str], Options], int | None]
 
 def _host(out: OutputWrapper, ask: IO[str], options: Options) -> int:
     logs.attach("host")
+    Heartbeat("devices").start()
     try:
         return host.run()
     except lock.StoreInUse as error:

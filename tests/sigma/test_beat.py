@@ -1,0 +1,160 @@
+"""The schedule goes on whatever a host's clock says, and every process is heard of."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from sigma import beat
+from sigma.beat import MOST_WAITING, SteadyScheduler
+from sigma.celery import app
+from sigma.health import REQUIRED
+from workspaces import clock
+from workspaces.bells import broker
+from workspaces.heartbeat import LATE_SECONDS, Heartbeat
+
+pytestmark = pytest.mark.django_db
+
+QUEUES = ("ingest", "send", "broadcast", "events", "maintenance")
+
+
+class Ahead(datetime):
+    """A host's clock that is forty days ahead."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        """Return the wrong time."""
+        return datetime.now(tz) + timedelta(days=40)
+
+
+@pytest.fixture
+def scheduler() -> Iterator[SteadyScheduler]:
+    """Return a scheduler that has just begun, beside empty queues."""
+    broker().delete(*QUEUES)
+    yield SteadyScheduler(app=app, lazy=False)
+    broker().delete(*QUEUES)
+
+
+def queued() -> list[dict]:
+    return [json.loads(one) for queue in QUEUES for one in broker().lrange(queue, 0, -1)]
+
+
+def names() -> list[str]:
+    return sorted(one["headers"]["task"] for one in queued())
+
+
+def test_it_sends_everything_at_once_and_nothing_that_expires(scheduler: SteadyScheduler) -> None:
+    pause = scheduler.tick()
+
+    assert names() == sorted(entry["task"] for entry in app.conf.beat_schedule.values())
+    assert {one["headers"]["expires"] for one in queued()} == {None}
+    assert 0.0 < pause <= 1.0
+
+
+def test_it_goes_on_though_the_clock_came_back(
+    scheduler: SteadyScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as ahead:
+        ahead.setattr("celery.app.base.datetime", Ahead)
+        ahead.setattr("celery.beat.datetime", Ahead, raising=False)
+        scheduler.tick()
+    broker().delete(*QUEUES)
+    now = beat.time.monotonic()
+
+    monkeypatch.setattr(beat.time, "monotonic", lambda: now + 1.5)
+    scheduler.tick()
+
+    assert names() == ["broadcast.tend", "send.sweep"]
+
+
+def test_it_adds_nothing_to_a_queue_that_nobody_empties(scheduler: SteadyScheduler) -> None:
+    broker().rpush("ingest", *(["{}"] * MOST_WAITING))
+
+    scheduler.tick()
+
+    assert broker().llen("ingest") == MOST_WAITING
+    assert broker().llen("maintenance") > 0
+
+
+def test_it_says_once_that_the_broker_is_away(
+    scheduler: SteadyScheduler, settings, monkeypatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    broker.cache_clear()
+    for _ in range(3):
+        scheduler._due.clear()
+        scheduler.tick()
+    broker.cache_clear()
+
+    lines = [r.getMessage() for r in caplog.records if r.name == "sigma.whatsapp.beat"]
+    assert lines == ["whatsapp schedule: tasks are not sent"]
+
+
+def health() -> dict:
+    return Client().get("/healthz").json()
+
+
+@pytest.fixture
+def all_heard() -> None:
+    for role in REQUIRED:
+        Heartbeat(role).beat()
+
+
+def make_silent(role: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE heartbeats SET heard_at = clock_timestamp() - make_interval(secs => %s) "
+            "WHERE role = %s",
+            [LATE_SECONDS + 1, role],
+        )
+
+
+def test_it_is_healthy_while_every_process_is_heard_of(all_heard: None) -> None:
+    answer = health()
+
+    assert (answer["status"], set(answer["processes"])) == ("healthy", set(REQUIRED))
+    assert answer["processes"]["beat"][0]["status"] == "ok"
+
+
+@pytest.mark.parametrize("role", REQUIRED)
+def test_it_is_degraded_where_one_is_silent(all_heard: None, role: str) -> None:
+    make_silent(role)
+
+    answer = health()
+
+    assert answer["status"] == "degraded"
+    assert answer["processes"][role][0]["status"] == "late"
+
+
+def test_it_is_degraded_where_one_was_never_heard_of() -> None:
+    Heartbeat("web").beat()
+
+    answer = health()
+
+    assert (answer["status"], answer["processes"]["beat"]) == ("degraded", [])
+
+
+def test_it_hears_of_beat_while_it_ticks(scheduler: SteadyScheduler) -> None:
+    scheduler.tick()
+
+    assert [one["status"] for one in health()["processes"]["beat"]] == ["ok"]
+
+
+def test_it_reports_a_clock_that_is_wrong(
+    all_heard: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(clock, "datetime", Ahead)
+    with caplog.at_level(logging.ERROR):
+        Heartbeat("sending").beat()
+
+    answer = health()
+
+    assert answer["status"] == "degraded"
+    assert answer["processes"]["sending"][0]["clock_ahead"] == pytest.approx(40 * 86_400, abs=5)
+    assert "clocks of this host and of the database differ" in caplog.text
