@@ -30,6 +30,7 @@ from connectors.webhooks.requests import (
     BodyLate,
     BodyTooLarge,
     Budget,
+    Headers,
     Message,
     NoRoom,
     Reading,
@@ -39,6 +40,7 @@ from connectors.webhooks.requests import (
     Unreadable,
     headers_of,
 )
+from sigma import jsonerrors
 from sigma.stopping import on_stop
 from workspaces import structs
 from workspaces.heartbeat import Heartbeat
@@ -63,12 +65,14 @@ LISTS = re.compile(r"/api/v1/broadcasts/[^/]+/recipients/?")
 MULTIPART_BYTES = 10_000
 
 CLOSE = (("connection", "close"),)
-UNREADABLE: dict[type[Unreadable], Answer] = {
-    BodyTooLarge: Answer(413, b"The body is too large.\n", CLOSE),
-    BodyIncomplete: Answer(400, b"The body ended too early.\n", CLOSE),
-    BodyLate: Answer(408, b"The body did not arrive in time.\n", CLOSE),
-    NoRoom: Answer(503, b"Too much is being read; try again.\n", (("retry-after", "2"), *CLOSE)),
+LENGTH = b"content-length"
+UNREADABLE: dict[type[Unreadable], tuple[int, bytes]] = {
+    BodyTooLarge: (413, b"The body is too large.\n"),
+    BodyIncomplete: (400, b"The body ended too early.\n"),
+    BodyLate: (408, b"The body did not arrive in time.\n"),
+    NoRoom: (503, b"Too much is being read; try again.\n"),
 }
+ENCODED = (415, b"Send the body in UTF-8, and without Content-Encoding.\n")
 
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -131,15 +135,20 @@ class Application:
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         if LISTS.fullmatch(scope["path"]):
             limit = settings.SIGMA_BROADCAST_MAX_BYTES + MULTIPART_BYTES
+        headers = headers_of(scope)
+        is_encoded = headers.get(b"content-encoding", b"identity") != b"identity"
+        if is_encoded or not jsonerrors.is_text(headers.get(b"content-type", b"")):
+            await _refusal(scope, *ENCODED).send(send)
+            return
         with Reading(self._budget, limit, BODY_SECONDS) as reading:
             try:
-                body = reading.begin(headers_of(scope), receive)
+                body = reading.begin(headers, receive)
                 if body is None:
                     body = await reading.rest()
             except Unreadable as error:
-                await UNREADABLE[type(error)].send(send)
+                await _refusal(scope, *UNREADABLE[type(error)]).send(send)
                 return
-            await behind(scope, _replay(body, receive), send)
+            await behind(_for_wsgi(scope, headers, body), _replay(body, receive), send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -163,6 +172,23 @@ def _threaded(threads: int) -> ASGI:
         django_application,  # type: ignore[arg-type]
         workers=threads,
     )
+
+
+def _refusal(scope: Scope, status: int, words: bytes) -> Answer:
+    """Return an answer in the shape of the door that was asked, else in words."""
+    headers = (("retry-after", "2"), *CLOSE) if status == 503 else CLOSE
+    document = jsonerrors.body_of(scope["path"], status)
+    if document is None:
+        return Answer(status, words, headers)
+    return Answer(status, document, headers, kind=jsonerrors.KIND)
+
+
+def _for_wsgi(scope: Scope, headers: Headers, body: bytes) -> Scope:
+    """Return the scope in WSGI's terms, which know no chunks: a body has a length."""
+    if b"transfer-encoding" not in headers:
+        return scope
+    own = [pair for pair in scope["headers"] if pair[0] not in (b"transfer-encoding", LENGTH)]
+    return {**scope, "headers": [*own, (LENGTH, str(len(body)).encode())]}
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -170,6 +170,7 @@ INSTALLED_APPS = [
     "sigma",
 ]
 MIDDLEWARE = [
+    "sigma.jsonerrors.JsonErrors",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -159,8 +159,15 @@ class Answer:
 
     __slots__ = ("_body", "_start")
 
-    def __init__(self, status: int, body: bytes = b"", headers: tuple[tuple[str, str], ...] = ()):
-        described = (("content-type", "text/plain; charset=utf-8"),) if body else ()
+    def __init__(
+        self,
+        status: int,
+        body: bytes = b"",
+        headers: tuple[tuple[str, str], ...] = (),
+        *,
+        kind: str = "text/plain; charset=utf-8",
+    ) -> None:
+        described = (("content-type", kind),) if body else ()
         fields = (*described, *headers)
         encoded = [(name.encode(), value.encode()) for name, value in fields]
         encoded.append((b"content-length", str(len(body)).encode()))

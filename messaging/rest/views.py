@@ -11,8 +11,10 @@ from uuid import UUID
 import msgspec
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from django.http import Http404
 from django.utils import timezone
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import NotAcceptable, ParseError
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -74,6 +76,21 @@ class ExactRenderer(JSONRenderer):
         return self._encoder.encode(data)
 
 
+class KnownFormats(DefaultContentNegotiation):
+    """Refuses a ``?format=`` that there is not, as it does an ``Accept`` header."""
+
+    def filter_renderers(self, renderers: Any, format: str) -> Any:
+        """Return the renderers of a format.
+
+        Raises:
+            rest_framework.exceptions.NotAcceptable: there is none.
+        """
+        try:
+            return super().filter_renderers(renderers, format)
+        except Http404:
+            raise NotAcceptable from None
+
+
 class TenantView(APIView):
     """A view for API keys and signed-in users, each acting for one tenant."""
 
@@ -81,6 +98,7 @@ class TenantView(APIView):
     permission_classes = ()
     parser_classes: tuple[Any, ...] = (StrictParser,)
     renderer_classes: tuple[Any, ...] = (ExactRenderer,)
+    content_negotiation_class = KnownFormats
     actor: Actor
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:

@@ -24,7 +24,8 @@ from connectors.sender.keyless import UnsafeToStart
 from messaging.models import Message
 from sigma.sender import Application
 from tests.conftest import Cast
-from tests.sender.conftest import WANTED, Served, queued
+from tests.sender.conftest import WANTED, Served, bearer, key_for, queued
+from tests.sender.test_callers import code_in
 from workspaces.access import by_api_key
 
 WaitFor = Callable[..., None]
@@ -155,3 +156,17 @@ def test_it_refuses_a_head_without_an_end(sender: Served, acme: Cast) -> None:
         with suppress(ConnectionError):
             assert line.recv(1_000)[:13] in (b"", b"HTTP/1.1 431 ")
     assert sender.get("/health").status_code in (200, 503)
+
+
+def test_it_takes_a_body_whose_length_is_not_announced_and_bounds_it(
+    sender: Served, acme: Cast
+) -> None:
+    def pieces(body: bytes) -> Iterator[bytes]:
+        yield body[:5]
+        yield body[5:]
+
+    key = bearer(key_for(acme))
+    read = sender.client.post("/send", content=pieces(b'{"phone": 1, "message": "a"}'), headers=key)
+    assert code_in(read) == (400, "INVALID_INPUT")
+    large = sender.client.post("/send", content=pieces(b" " * 100_000), headers=key)
+    assert code_in(large) == (413, "BAD_REQUEST")

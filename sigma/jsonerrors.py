@@ -1,0 +1,90 @@
+"""Refusals of requests that reached no view of a door, in that door's own JSON shape.
+
+Django and the server in front of it refuse with pages and plain text: paths and methods that are
+not there, bodies that are too large, hosts that are not ours, what broke. Programs read JSON.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable
+
+import msgspec
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.http import parse_header_parameters
+
+from messaging.rest.shapes import Failure, Refusal
+from sigma.graphql import failures
+from sigma.graphql.failures import Code
+
+KIND = "application/json"
+# What a status means: a code for programs, which every door has, and words for people.
+MEANINGS: dict[int, tuple[Code, str]] = {
+    400: (Code.BAD_REQUEST, "The request cannot be read."),
+    403: (Code.FORBIDDEN, "This is not allowed."),
+    404: (Code.NOT_FOUND, "There is nothing at this path."),
+    405: (Code.BAD_REQUEST, "There is no such method at this path; the header Allow names them."),
+    408: (Code.BAD_REQUEST, "The body did not arrive in time."),
+    413: (Code.BAD_REQUEST, "The body is too large."),
+    415: (Code.BAD_REQUEST, "Send the body in UTF-8, and without Content-Encoding."),
+    503: (Code.UNAVAILABLE, "This cannot be answered now; try again."),
+}
+BROKEN = (Code.INTERNAL, "Something broke here; the log says what.")
+RETRYABLE = frozenset({408, 503})
+PLAIN = b"a=b&c"
+
+
+class JsonErrors:
+    """Turn what is not a door's own answer into one (middleware, outermost)."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer a request."""
+        response = self._get_response(request)
+        is_page = response.headers.get("Content-Type", "").startswith("text/html")
+        if response.status_code < 400 or not is_page or not isinstance(response, HttpResponse):
+            return response
+        body = body_of(request.path, response.status_code)
+        if body is not None:
+            response.content = body
+            response.headers["Content-Type"] = KIND
+            response.headers["Cache-Control"] = "no-store"
+            if response.has_header("Content-Length"):
+                response.headers["Content-Length"] = str(len(body))
+        return response
+
+
+def body_of(path: str, status: int) -> bytes | None:
+    """Return what the door at ``path`` says with ``status``; ``None``: there is no such door."""
+    code, message = MEANINGS.get(status, BROKEN)
+    match path.strip("/").partition("/")[0]:
+        case "graphql":
+            return msgspec.json.encode({"errors": [failures.plain(message, code)]})
+        case "api":
+            refusal = Refusal(
+                code=code.value, field=None, message=message, platform_code=None,
+                retryable=status in RETRYABLE,
+            )  # fmt: skip
+            return msgspec.json.encode(Failure(error=refusal))
+        case "media":
+            return msgspec.json.encode({"error": {"code": code.value, "message": message}})
+    return None
+
+
+def is_text(content_type: bytes) -> bool:
+    """Whether the charset of a body can be one: Django reads the query by it, too, and some of
+    Python's codecs are none of text, or fail at ASCII. One that nobody knows is ignored.
+    """
+    if b"charset" not in content_type.lower():
+        return True
+    try:
+        charset = parse_header_parameters(content_type.decode("latin-1"))[1].get("charset", "")
+        codecs.lookup(charset)
+    except (LookupError, ValueError):
+        return True
+    try:
+        return PLAIN.decode(charset) == PLAIN.decode()
+    except (LookupError, ValueError):
+        return False
