@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Hashable
+from threading import Lock
 from typing import Generic, TypeVar
+
+from cachetools import TTLCache
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
 class TtlCache(Generic[Key, Value]):
-    """Map keys to values for ``seconds``; at most ``size`` entries, the oldest go first.
+    """Map keys to values for ``seconds``; at most ``size`` entries, those go first that were not
+    used for longest.
 
-    Safe between threads: each step is one operation on a dict, and a lost race only loads twice.
+    Safe between threads: cachetools' own is not, so every step holds a lock. A value is loaded
+    outside of it; a lost race only loads twice.
     """
 
     def __init__(self, *, seconds: float, size: int) -> None:
-        self._seconds, self._size = seconds, size
-        self._entries: dict[Key, tuple[float, Value]] = {}
+        self._entries: TTLCache[Key, Value] = TTLCache(maxsize=size, ttl=seconds)
+        self._lock = Lock()
 
     def get(self, key: Key) -> Value | None:
         """Return the value, or ``None`` where it is absent or has expired."""
-        entry = self._entries.get(key)
-        if entry is None or entry[0] < time.monotonic():
-            return None
-        return entry[1]
+        with self._lock:
+            return self._entries.get(key)
 
     def put(self, key: Key, value: Value) -> Value:
         """Remember ``value`` and return it."""
-        while len(self._entries) >= self._size:
-            self._entries.pop(next(iter(self._entries)), None)
-        self._entries.pop(key, None)
-        self._entries[key] = (time.monotonic() + self._seconds, value)
+        with self._lock:
+            self._entries[key] = value
         return value
 
     def get_or_load(self, key: Key, load: Callable[[], Value]) -> Value:
@@ -42,4 +42,5 @@ class TtlCache(Generic[Key, Value]):
 
     def clear(self) -> None:
         """Forget everything."""
-        self._entries.clear()
+        with self._lock:
+            self._entries.clear()
