@@ -11,7 +11,9 @@ import pytest
 from django.conf import settings
 from django.db.backends.postgresql.operations import DatabaseOperations
 
+from connectors.outgoing import recording
 from connectors.webhooks import doorbell, processing
+from messaging.delivery import bell as delivery
 from tests import emptying
 from workspaces import keys, ownership, provisioning, secrets
 from workspaces.models import Proof, SecretKind, Tenant, Workspace
@@ -68,7 +70,8 @@ def globex(db: None) -> Cast:
 def _forget_keys() -> None:
     """No test finds keys of another's tenants in memory, nor its drain in the broker."""
     keys.forget()
-    processing.BRAKE.forget()
+    for brake in (processing.BRAKE, delivery.BRAKE, delivery.BROADCASTS_BRAKE, recording.BRAKE):
+        brake.forget()
 
 
 @pytest.fixture(autouse=True, scope="session")

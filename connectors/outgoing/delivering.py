@@ -17,7 +17,9 @@ from connectors.outgoing.addresses import Policy
 from connectors.outgoing.claims import Claimed
 from connectors.outgoing.courier import SECONDS, Courier
 from connectors.outgoing.parcels import Parcel, Report, body_of, headers_of
+from connectors.outgoing.recording import BRAKE
 from workspaces import event_secrets
+from workspaces.brake import Stopped
 from workspaces.envelope import CannotOpen
 from workspaces.keys import TenantHasNoKeys
 from workspaces.master import UnknownMasterKey
@@ -40,7 +42,14 @@ Clock = Callable[[], datetime]
 
 
 def deliver(*, clock: Clock = lambda: datetime.now(UTC), linger: float = LINGER_SECONDS) -> int:
-    """Deliver until nothing is due or the turn is over; return how many attempts that were."""
+    """Deliver until nothing is due or the turn is over; return how many attempts that were.
+
+    Where everything fails alike, nothing is given up: what was claimed is due again when its lease
+    is over, and until something passes one is tried at a time.
+    """
+    if BRAKE.pause:
+        BELL.stay(seconds=BRAKE.pause)
+        return 0
     with Courier(policy()) as courier:
         round_ = _Round(courier, clock)
         try:
@@ -49,6 +58,9 @@ def deliver(*, clock: Clock = lambda: datetime.now(UTC), linger: float = LINGER_
             logger.warning("whatsapp events put off", extra={"error": type(error).__name__})
             connection.close()
             BELL.release()
+        except Exception as error:
+            stopped = error if isinstance(error, Stopped) else Stopped(error)
+            BELL.stay(seconds=BRAKE.stop(stopped))
         return round_.attempts
 
 
@@ -97,8 +109,8 @@ class _Round:
         return bool(claimed)
 
     def _claim(self, without: Collection[UUID]) -> list[Claimed]:
-        room = ROOM - self._courier.under_way
-        if not room:
+        room = (1 if BRAKE.is_on else ROOM) - self._courier.under_way
+        if room <= 0:
             return []
         return claims.claim(now=self._clock(), room=room, busy=self._busy, without=without)
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from django.db import transaction
 
 from connectors.outgoing.parcels import Report, next_attempt
 from workspaces import bulk
+from workspaces.brake import Brake
 
 logger = logging.getLogger("sigma.whatsapp.events")
 
 # An endpoint that did nothing but fail for this long is disabled.
 PATIENCE = timedelta(days=5)
 MOST_ERROR = 200
+UNNOTED = "The result could not be noted"
+BRAKE = Brake("events")
 
 RESULT_COLUMNS = (
     "id int8", "attempts int2", "status int4", "error text", "next_attempt_at timestamptz",
@@ -56,9 +60,24 @@ FAILED_FOR_LONG = f"Every attempt failed for {PATIENCE.days} days. The last time
 
 
 def record(reports: Sequence[Report], *, now: datetime) -> None:
-    """Note the results of attempts that ended at ``now``."""
+    """Note the results of attempts that ended at ``now``; one that cannot be noted as it is counts
+    as failed.
+
+    Raises:
+        workspaces.brake.Stopped: none can be noted.
+    """
     if not reports:
         return
+    failed = BRAKE.sift(reports, partial(_record, now=now), step="record")
+    for report, error in failed:
+        extra = {"subscription": str(report.parcel.subscription_id)}
+        logger.error("whatsapp event's result not noted", exc_info=error, extra=extra)
+        _record([Report(report.parcel, error=f"{UNNOTED}: {type(error).__name__}")], now=now)
+    if len(failed) < len(reports):
+        BRAKE.release()
+
+
+def _record(reports: Sequence[Report], *, now: datetime) -> None:
     results = sorted(_result(report, now) for report in reports)
     with transaction.atomic():
         bulk.run(RESULTS, RESULT_COLUMNS, results)

@@ -7,6 +7,7 @@ of the number's speed wait in the outbox, so single sends are not stuck behind a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
@@ -21,6 +22,7 @@ from messaging.broadcasts.moving import explain, move
 from messaging.broadcasts.permission import check_sendable
 from messaging.broadcasts.refusals import UnableToBroadcast
 from messaging.broadcasts.taking import Opened
+from messaging.delivery.bell import BROADCASTS_BRAKE
 from messaging.delivery.pauses import open_pauses
 from messaging.models import Broadcast, BroadcastState, NumberState, RecipientState
 from messaging.numbers import messages_per_second
@@ -28,8 +30,11 @@ from messaging.sending.accepting import Outcome, queue_many
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from workspaces.scope import tenant_scope
 
+logger = logging.getLogger("sigma.whatsapp.broadcasts")
+
 CHUNK = 500
 WINDOW_SECONDS = 10
+BROKEN = ("INTERNAL", "It could not be queued because of an error of ours.")
 EXPIRED = ("EXPIRED", "The broadcast expired before the message was sent.")
 
 
@@ -104,15 +109,25 @@ def _queue(broadcast: Broadcast, rows: Sequence[Opened], now: datetime) -> tuple
     """Return the marks of rows, and why some have to stay pending for now."""
     marks = [refused(row.position, *UNREADABLE) for row in rows if row.recipient is None]
     usable = [row for row in rows if row.recipient is not None]
-    requests = [request_of(broadcast, row, row.recipient, now) for row in usable if row.recipient]
+    outcomes: list[tuple[Opened, Outcome]] = []
+
+    def attempt(part: Sequence[Opened]) -> None:
+        requests = [request_of(broadcast, row, row.recipient, now) for row in part if row.recipient]
+        with transaction.atomic():
+            found = queue_many(
+                tenant_id=broadcast.tenant_id, workspace_id=broadcast.workspace_id,
+                requests=requests, now=now,
+            )  # fmt: skip
+        outcomes.extend(zip(part, found, strict=True))
+
     delay = ""
     # Its own savepoint: an obstacle in one row takes back what was queued for the others.
     with transaction.atomic():
-        outcomes = queue_many(
-            tenant_id=broadcast.tenant_id, workspace_id=broadcast.workspace_id,
-            requests=requests, now=now,
-        )  # fmt: skip
-        for row, outcome in zip(usable, outcomes, strict=True):
+        for row, error in BROADCASTS_BRAKE.sift(usable, attempt, step="feed") if usable else ():
+            extra = {"broadcast_id": str(broadcast.id), "row": row.position}
+            logger.error("whatsapp broadcast's row not queued", exc_info=error, extra=extra)
+            marks.append(refused(row.position, *BROKEN))
+        for row, outcome in outcomes:
             if isinstance(outcome, UnableToSend) and FOR_NOW & _codes(outcome):
                 delay = outcome.message
             else:

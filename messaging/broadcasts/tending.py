@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError
-
 from messaging.broadcasts import taking, waiting
 from messaging.broadcasts.checking import check
 from messaging.broadcasts.feeding import feed
 from messaging.broadcasts.moving import move
+from messaging.delivery.bell import BROADCASTS_BRAKE
 from messaging.models import Broadcast, BroadcastState
+from workspaces.brake import Stopped, is_away, is_of_a_value
 from workspaces.scope import tenant_scope
 from workspaces.sql import select
 
@@ -52,24 +52,49 @@ def tend(*, clock: Callable[[], datetime], seconds: float = SECONDS) -> bool:
 
     Each gets one step a round, so nobody's long list holds up the others'.
     """
+    if BROADCASTS_BRAKE.pause:
+        return False
     deadline = time.monotonic() + seconds
     round_: list[Live] = select(Live, LIVE, [])
-    while round_ and time.monotonic() < deadline:
-        round_ = [live for live in round_ if _step(live, clock())]
+    try:
+        while round_ and time.monotonic() < deadline:
+            round_ = _go_round(round_, clock)
+    except Stopped as stopped:
+        BROADCASTS_BRAKE.stop(stopped)
+        return False
     return bool(round_)
+
+
+def _go_round(round_: Sequence[Live], clock: Callable[[], datetime]) -> list[Live]:
+    """Make a step for each; return those for which there is more to do at once.
+
+    Raises:
+        workspaces.brake.Stopped: all fail alike.
+    """
+    more: list[Live] = []
+    failed: list[tuple[Live, Exception]] = []
+    for live in round_:
+        try:
+            if _step(live, clock()):
+                more.append(live)
+        except Exception as error:  # one broadcast's trouble is not the others'
+            if isinstance(error, Stopped) or is_away(error):
+                raise
+            if not is_of_a_value(error):
+                raise Stopped(error) from error
+            failed.append((live, error))
+    BROADCASTS_BRAKE.judge(failed, step="tend", passed=len(failed) < len(round_))
+    for live, bug in failed:
+        extra = {"broadcast_id": str(live.id)}
+        logger.error("whatsapp broadcast not tended", exc_info=bug, extra=extra)
+    if len(failed) < len(round_):
+        BROADCASTS_BRAKE.release()
+    return more
 
 
 def _step(live: Live, now: datetime) -> bool:
     step = STEPS.get(live.state)
-    if step is None:
-        return False
-    try:
-        return step(tenant_id=live.tenant_id, broadcast_id=live.id, now=now)
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception:  # one broadcast's trouble is not the others'
-        logger.exception("whatsapp broadcast not tended", extra={"broadcast_id": str(live.id)})
-        return False
+    return step is not None and step(tenant_id=live.tenant_id, broadcast_id=live.id, now=now)
 
 
 def begin(*, tenant_id: UUID, broadcast_id: UUID, now: datetime) -> bool:

@@ -6,6 +6,7 @@ A claimed row is reserved and still ``queued``: it is due again when its claimer
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,15 +15,18 @@ from datetime import datetime, timedelta
 from random import Random
 from uuid import UUID
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from messaging.delivery import pacing, tiers, writing
 from messaging.delivery.attempts import Attempt
+from messaging.delivery.bell import BRAKE
 from messaging.delivery.due import Due, Failed, PutOff, due, examine
 from messaging.delivery.lines import Line, Lines
 from messaging.delivery.opening import request_of
 from messaging.delivery.pacing import Slots
 from workspaces.channels import Channel
+
+logger = logging.getLogger("sigma.whatsapp.sending")
 
 # Slots are a moment ahead. What waits longer, for a message to the same person, may be claimed
 # again: then the first claim cannot mark it any more.
@@ -129,7 +133,7 @@ class _Round:
 
     def take(self, rows: Sequence[Due]) -> list[Claimed]:
         """Decide, write it down, and return what is to be sent."""
-        ready = self._within_limits([row for row in rows if self._is_fit(row)])
+        ready = self._within_limits(self._fit(rows))
         slots = self._slots(ready)
         ready = [row for row in ready if row.id in slots]
         ready = self._at_their_pace(ready)
@@ -144,6 +148,24 @@ class _Round:
             [(r.id, r.tenant_id, r.workspace_id, f.facts()) for r, f in self.failed], now=self.now
         )
         return [self._claimed(row, *slots[row.id]) for row in ready]
+
+    def _fit(self, rows: Sequence[Due]) -> list[Due]:
+        """Return what may be sent; a message that nobody can even look at is given up alone."""
+        fit: list[Due] = []
+        broken: list[tuple[Due, Exception]] = []
+        for row in rows:
+            try:
+                fit += [row] if self._is_fit(row) else []
+            except DatabaseError:
+                raise
+            except Exception as error:
+                broken.append((row, error))
+        BRAKE.judge(broken, step="examine", passed=len(broken) < len(rows))
+        for row, bug in broken:
+            extra = {"message_id": row.id}
+            logger.error("whatsapp message cannot be prepared", exc_info=bug, extra=extra)
+            self.failed.append((row, Failed("INTERNAL", f"It failed: {type(bug).__name__}.")))
+        return fit
 
     def _is_fit(self, row: Due) -> bool:
         verdict = examine(row, now=self.now, chance=self.chance)

@@ -15,6 +15,8 @@ from django.db import connection, connections, transaction
 
 from messaging.delivery import writing
 from messaging.delivery.attempts import Attempt
+from messaging.delivery.bell import BRAKE
+from workspaces.brake import Stopped, is_away
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 
@@ -75,4 +77,6 @@ class Marker:
             # Marked or not, nobody sends it now: it is given back when the database is there again.
             logger.warning("whatsapp sends not marked", extra={"error": type(error).__name__})
             connection.close()
+            if not is_away(error):
+                BRAKE.stop(Stopped(error))
             return set()

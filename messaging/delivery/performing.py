@@ -13,7 +13,9 @@ from typing import Protocol
 from uuid import UUID
 
 from messaging.delivery.attempts import WIDE, Attempt, GivenBack, Result
+from messaging.delivery.bell import BRAKE
 from messaging.delivery.claims import Claimed
+from workspaces.brake import Stopped
 from workspaces.channel_errors import ChannelError, OutcomeUnknown, Rejected
 
 logger = logging.getLogger("sigma.whatsapp.sending")
@@ -42,6 +44,8 @@ class Performer:
         self._recent: dict[UUID, deque[float]] = {}
         self._last_to: dict[UUID, asyncio.Future[None]] = {}
         self._stopped: dict[UUID, float] = {}
+        self._trouble: Stopped | None = None
+        self._halted = 0.0
 
     async def send(self, claimed: Claimed) -> Result:
         """Send it and return what came of it; never raises, but when it is cancelled."""
@@ -90,13 +94,16 @@ class Performer:
         return not (is_late or self._is_stopped(claimed))
 
     def _is_stopped(self, claimed: Claimed) -> bool:
-        return self._stopped.get(claimed.attempt.workspace_id, 0.0) > claimed.at
+        stopped = self._stopped.get(claimed.attempt.workspace_id, 0.0)
+        return max(stopped, self._halted) > claimed.at
 
     async def _post(self, claimed: Claimed) -> Result:
         number = claimed.attempt.workspace_id
         try:
             async with asyncio.timeout(MOST_SECONDS):
-                return await claimed.channel.send(claimed.request)
+                accepted = await claimed.channel.send(claimed.request)
+            BRAKE.judge((), step="send", passed=True)
+            return accepted
         except ChannelError as error:
             if isinstance(error, Rejected) and error.stops and error.reach in WIDE:
                 # What was claimed before is not sent either; the next claim sees the pause.
@@ -108,7 +115,21 @@ class Performer:
             # A bug of the channel's; the request may have left before it.
             extra = {"message_id": claimed.attempt.message_id, "error": type(error).__name__}
             logger.exception("whatsapp send failed in a way nobody thought of", extra=extra)
+            try:
+                BRAKE.judge([(claimed, error)], step="send", passed=False)
+            except Stopped as stopped:
+                self._trouble, self._halted = stopped, time.monotonic()
             return OutcomeUnknown(f"The send failed ({type(error).__name__}).")
+
+    def check(self) -> None:
+        """Return where sends do not fail alike in a way nobody thought of.
+
+        Raises:
+            workspaces.brake.Stopped: the latest few did, and nothing should be sent for a while.
+        """
+        trouble, self._trouble = self._trouble, None
+        if trouble is not None:
+            raise trouble
 
     def forget(self) -> None:
         """Drop what is of no use any more: there may be many numbers in the life of a process."""

@@ -11,8 +11,12 @@ from random import Random
 
 from django.db import InterfaceError, OperationalError, connection, connections
 
+from messaging.delivery.attempts import GivenBack
+from messaging.delivery.bell import BRAKE
 from messaging.delivery.recording import Outcome, record
 from workspaces import keys
+from workspaces.brake import Stopped
+from workspaces.channel_errors import OutcomeUnknown
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 
@@ -57,32 +61,38 @@ class Recorder:
         self._writing = None
 
     async def _write(self, outcomes: Sequence[Outcome]) -> None:
-        """Write outcomes; what cannot be written alone is left to the end of its lease."""
+        """Write outcomes; they are kept while the database is away or everything fails alike. What
+        fails alone, by its own fault, is left to the end of its lease.
+        """
         loop = asyncio.get_running_loop()
-        while True:
-            error = await loop.run_in_executor(self._executor, self._try, outcomes)
-            if not isinstance(error, (OperationalError, InterfaceError)):
-                break
-            logger.warning("whatsapp outcomes kept", extra={"error": type(error).__name__})
-            await asyncio.sleep(AWAY_SECONDS)
-        if error is None:
-            return
-        if len(outcomes) == 1:
-            extra = {"message_id": outcomes[0].attempt.message_id}
-            logger.error("whatsapp outcome not written", exc_info=error, extra=extra)
-            return
-        middle = len(outcomes) // 2
-        await self._write(outcomes[:middle])
-        await self._write(outcomes[middle:])
+        while pause := await loop.run_in_executor(self._executor, self._try, outcomes):
+            await asyncio.sleep(pause)
 
-    def _try(self, outcomes: Sequence[Outcome]) -> Exception | None:
+    def _try(self, outcomes: Sequence[Outcome]) -> float:
+        """Return after how many seconds to try again; 0 where there is nothing left to write."""
+        try:
+            failed = BRAKE.sift(outcomes, self._record, step="record")
+        except Stopped as stopped:
+            return BRAKE.stop(stopped)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("whatsapp outcomes kept", extra={"error": type(error).__name__})
+            connection.close()
+            return AWAY_SECONDS
+        for outcome, bug in failed:
+            extra = {"message_id": outcome.attempt.message_id}
+            logger.error("whatsapp outcome not written", exc_info=bug, extra=extra)
+        if len(failed) < len(outcomes) and any(_is_proof(outcome) for outcome in outcomes):
+            BRAKE.release()
+        return 0.0
+
+    def _record(self, outcomes: Sequence[Outcome]) -> None:
         try:
             record(outcomes, now=datetime.now(UTC), chance=self._chance)
-        except (OperationalError, InterfaceError) as error:
+        except Exception:
             keys.forget()  # a key that was made in the transaction is gone with it
-            connection.close()
-            return error
-        except Exception as error:
-            keys.forget()
-            return error
-        return None
+            raise
+
+
+def _is_proof(outcome: Outcome) -> bool:
+    """Whether it shows that sending works: the platform answered."""
+    return not isinstance(outcome.result, (GivenBack, OutcomeUnknown))

@@ -25,12 +25,13 @@ from django.db import InterfaceError, OperationalError, connections
 from redis.exceptions import RedisError
 
 from messaging.delivery import reads
-from messaging.delivery.bell import BELL
+from messaging.delivery.bell import BELL, BRAKE
 from messaging.delivery.claims import Claimed, Claims
 from messaging.delivery.marking import Marker
 from messaging.delivery.performing import Performer
 from messaging.delivery.recorder import Recorder
 from messaging.delivery.recording import Outcome
+from workspaces.brake import Stopped
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 
@@ -99,7 +100,7 @@ class Sender:
             count = await self._claim(slot)
             if count is None:
                 await asyncio.sleep(AWAY_SECONDS)
-                BELL.release(slot)
+                await self._in_thread(lambda: self._pause(slot))
                 return total
             total += count
             if count or self._tasks:
@@ -114,6 +115,13 @@ class Sender:
         await self._in_thread(lambda: BELL.ring(slot))
         return total
 
+    def _pause(self, slot: int) -> None:
+        """Let the sweep call again, once a stop's pause is over."""
+        if BRAKE.pause:
+            BELL.stay(slot, seconds=BRAKE.pause)
+        else:
+            BELL.release(slot)
+
     async def _leave(self, slot: int) -> int:
         """Remove the key first, then look once more: who commits after that look rings again."""
         await self._in_thread(lambda: BELL.release(slot))
@@ -127,9 +135,14 @@ class Sender:
 
     async def _claim(self, slot: int | None) -> int | None:
         """Claim what is due, as far as there are places, and begin to send it; ``None`` if the
-        broker or the database is away: the rows stay owed, the sweep comes back.
+        broker or the database is away, or everything fails alike: the rows stay owed, the sweep
+        comes back.
         """
         places, busy = self._free(), dict(self._busy)
+        if BRAKE.is_on:  # one at a time, to see whether its outcome can be written
+            if BRAKE.pause or self._tasks:
+                return None
+            places = 1
         if places <= 0:
             return 0
         try:
@@ -137,6 +150,8 @@ class Sender:
         except AWAY as error:
             logger.warning("whatsapp sending put off", extra={"error": type(error).__name__})
             await self._in_thread(connections.close_all)
+            return None
+        if claimed is None:
             return None
         for one in claimed:
             self._begin(one.attempt.workspace_id, self._deliver(one))
@@ -146,10 +161,19 @@ class Sender:
 
     def _look(
         self, places: int, busy: Mapping[UUID, int], slot: int | None
-    ) -> tuple[list[Claimed], list[reads.Mark]]:
-        """Claim, in the thread for it. A turn that goes on keeps its key."""
+    ) -> tuple[list[Claimed] | None, list[reads.Mark]]:
+        """Claim, in the thread for it; ``None`` if everything fails alike. A turn that goes on
+        keeps its key.
+        """
         now, most = datetime.now(UTC), int(settings.SIGMA_SEND_CONCURRENCY)
-        claimed = self._claims.claim(places, busy, most=most, now=now)
+        try:
+            self._performer.check()
+            claimed = self._claims.claim(places, busy, most=most, now=now)
+        except AWAY:
+            raise
+        except Exception as error:
+            BRAKE.stop(error if isinstance(error, Stopped) else Stopped(error))
+            return None, []
         marks: list[reads.Mark] = []
         if slot is None or time.monotonic() - self._looked > SELDOM_SECONDS:
             self._looked = time.monotonic()

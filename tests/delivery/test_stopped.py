@@ -1,0 +1,88 @@
+"""What hits every send stops the sending: no message is lost for it, none is sent twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from messaging.delivery.bell import BRAKE
+from messaging.delivery.sender import Sender
+from messaging.models import Message
+from tests.conftest import Cast
+from tests.delivery.outgoing import Platform, accept, queue
+from workspaces import brake
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits between trials."""
+    monkeypatch.setattr(brake, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(brake, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("messaging.delivery.sender.AWAY_SECONDS", 0.0)
+
+
+@contextmanager
+def renamed(table: str, column: str) -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME {column} TO elsewhere")
+        yield
+        cursor.execute(f"ALTER TABLE {table} RENAME elsewhere TO {column}")
+
+
+def statuses() -> set[str]:
+    return set(Message.objects.values_list("status", flat=True))
+
+
+def work_until_accepted(sender: Sender, wait_for) -> None:
+    def is_done() -> bool:
+        sender.work()
+        return statuses() == {"accepted"}
+
+    wait_for(is_done)
+    sender.settle()
+
+
+# What the claim needs, what the mark needs, what only the outcome needs.
+@pytest.mark.parametrize("column", ["expires_at", "lease_until", "delivery_day"])
+def test_it_loses_no_message_while_a_column_is_missing(
+    acme: Cast, globex: Cast, now: datetime, platform: Platform, sender: Sender, wait_for,
+    column: str,
+) -> None:  # fmt: skip
+    ids = [queue(cast, now).id for cast in (acme, globex) for _ in range(6)]
+
+    with renamed("messages", column):
+        for _ in range(3):
+            sender.work()
+        assert statuses() <= {"queued", "sending"}
+        stopped = Client().get("/healthz").json()["stopped"]
+        assert stopped == {"sends": "ProgrammingError: UndefinedColumn"}
+
+    work_until_accepted(sender, wait_for)
+    assert sorted(map(UUID, platform.ids)) == sorted(ids)
+
+
+def test_it_stops_where_every_send_fails_in_a_way_nobody_thought_of(
+    acme: Cast, globex: Cast, now: datetime, platform: Platform, sender: Sender, wait_for
+) -> None:
+    for cast in (acme, globex):
+        for _ in range(20):
+            queue(cast, now)
+    platform.answer = lambda _: TypeError("a bug")
+
+    sender.work()
+    sender.settle()
+
+    lost = Message.objects.filter(status="unknown")
+    assert 5 <= lost.count() <= 12  # the request may have left, so these are not repeated
+    assert Message.objects.filter(status="queued").count() == 40 - lost.count()
+    assert BRAKE.is_on
+    lost.delete()
+    platform.answer = accept
+    work_until_accepted(sender, wait_for)
+    assert not BRAKE.is_on
