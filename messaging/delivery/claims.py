@@ -235,7 +235,9 @@ class _Round:
         for row, wait in zip(people, waits, strict=True):
             if wait > 0:
                 until = self.now + timedelta(seconds=wait)
-                reason = "One message to a person every six seconds, a few at once."
+                reason = (
+                    "Meta's pair rate: 45 messages to a person at once, then one in six seconds."
+                )
                 self.put_off.append((row, PutOff(until, reason)))
         late = {row.id for row, _ in self.put_off}
         return [row for row in rows if row.id not in late]

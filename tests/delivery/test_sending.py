@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from random import Random
 
 import pytest
 
+from connectors.simulator.meta.server import RunningSimulator
 from messaging.delivery.claims import Claims
 from messaging.models import (
     Broadcast,
@@ -172,13 +174,30 @@ def test_it_keeps_the_order_and_the_pace_of_what_goes_to_one_person(
     acme: Cast, now: datetime, platform: Platform, deliver: Deliver
 ) -> None:
     ann = Contact.objects.create(tenant_id=acme.tenant.id, display_name="Ann")
-    times = [now - timedelta(seconds=seconds) for seconds in range(7, 0, -1)]
+    NumberState.objects.create(
+        workspace=acme.workspace, tenant_id=acme.tenant.id, throughput_level="HIGH"
+    )
+    times = [now - timedelta(seconds=seconds) for seconds in range(50, 0, -1)]
     messages = [queue(acme, now, contact=ann, next_attempt_at=at) for at in times]
     deliver()
 
-    assert platform.ids == [str(message.id) for message in messages[:5]]
-    late = [(m.next_attempt_at - now).total_seconds() for m in Message.objects.filter(attempts=0)]
-    assert sorted(late) == pytest.approx([6, 12], abs=1)
+    assert platform.ids == [str(message.id) for message in messages[:45]]
+    waiting = Message.objects.filter(attempts=0).order_by("next_attempt_at")
+    assert [message.id for message in waiting] == [message.id for message in messages[45:]]
+    late = [(message.next_attempt_at - now).total_seconds() for message in waiting]
+    assert late == pytest.approx([6, 12, 18, 24, 30], abs=1.5)
+
+
+def test_a_burst_to_one_person_is_not_too_fast_for_meta(
+    acme: Cast, now: datetime, meta: RunningSimulator, deliver: Deliver
+) -> None:
+    ann = Contact.objects.create(tenant_id=acme.tenant.id, display_name="Ann")
+    for n in range(50):
+        queue(acme, now, contact=ann, next_attempt_at=now - timedelta(seconds=50 - n))
+    while deliver():
+        pass
+
+    assert Counter(entry["code"] for entry in meta.control.journal()) == {0: 45}
 
 
 def limited(cast: Cast, now: datetime, people: int) -> None:

@@ -9,7 +9,7 @@ from connectors.simulator.meta.failures import GraphError
 from connectors.simulator.meta.http import SUCCESS, Answer, Call, Conduct, answer
 from connectors.simulator.meta.journal import Entry
 from connectors.simulator.meta.plans import ORDINARY, Plan, Preset, magic_of
-from connectors.simulator.meta.recipients import Recipient, recipient_of
+from connectors.simulator.meta.recipients import Recipient, person, recipient_of
 from connectors.simulator.meta.simulator import Simulator
 from connectors.simulator.meta.statuses import Message
 from connectors.simulator.meta.world import Account, Json, Number, Template
@@ -85,7 +85,9 @@ class _Post:
         _check_number(self.number, recipient)
         if self.account.is_unpaid:
             raise GraphError(131042, "There is an error related to your payment method.")
-        self.sim.limits.take_message(self.number, recipient.key, self.entry.time)
+        # Phone number and user id of a person share one bucket.
+        who = recipient.group_id or person(recipient).user_id or recipient.key
+        self.sim.limits.take_message(self.number, who, self.entry.time)
         if plan.preset is Preset.ERROR:
             raise GraphError(plan.code, plan.details)
         bodies.check_body(self.entry.type, self.body, self._media_type)

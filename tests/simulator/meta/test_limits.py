@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.simulator.meta import recipients
 from connectors.simulator.meta.buckets import Bucket, Reached, Window
 from connectors.simulator.meta.server import RunningSimulator
 from tests.simulator.meta.conftest import Post, error
@@ -77,6 +78,17 @@ def test_a_pair_has_a_burst_and_then_one_in_six_seconds(meta: RunningSimulator, 
     assert post("+447700900124").is_success
     meta.control.advance(6)
     assert post().is_success
+
+
+def test_the_number_and_the_user_id_of_a_person_share_a_burst(
+    meta: RunningSimulator, post: Post
+) -> None:
+    digits = "447700900123"
+    for _ in range(45):
+        assert post(f"+{digits}").is_success
+    user_id = recipients.person(recipients.Recipient("", digits=digits)).user_id
+
+    assert error(post(None, recipient=user_id))[:2] == (400, 131056)
 
 
 def test_management_calls_are_counted_by_the_hour(
