@@ -41,6 +41,7 @@ class MessageRow(NamedTuple):
     next_attempt_at: datetime | None
     expires_at: datetime | None
     sealed_values: bytes | None
+    broadcast_id: UUID | None
 
 
 class Count(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from messaging import optouts, queries, sealed_values
+from messaging.holds import Holds
 from messaging.models import Media, MessageStatus
 from messaging.queries import ContactRow, MessageRow
 from messaging.statuses import oldest_first
@@ -57,6 +58,7 @@ class Related:
         self._tenant_id, self._messages = tenant_id, messages
         self._read_originals = read_originals
         self.opened = Opened(tenant_id, messages)
+        self.holds = Holds(tenant_id, messages)
 
     @cached_property
     def workspaces(self) -> dict[UUID, Workspace]:

@@ -15,6 +15,8 @@ from typing import Any, Protocol, TypeVar
 # "accepted" comes from the send call; the others are Meta's words on status webhooks.
 RANK = {"accepted": 1, "sent": 2, "delivered": 3, "read": 4, "played": 5}
 FAILED = "failed"
+# What was said against a message before it reached its person is history.
+ARRIVED = frozenset({"delivered", "read", "played"})
 
 
 _Row = TypeVar("_Row", bound="Reported")

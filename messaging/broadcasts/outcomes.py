@@ -11,6 +11,7 @@ from uuid import UUID
 
 from messaging.broadcasts.sealing import Sealer
 from messaging.models import Broadcast
+from messaging.statuses import ARRIVED
 from workspaces.envelope import CannotOpen
 from workspaces.scope import tenant_scope
 from workspaces.sql import columns_of, select
@@ -104,7 +105,8 @@ def _written(rows: Iterable[Sequence[object]]) -> bytes:
 
 def _cells(row: _Outcome, sealer: Sealer, in_full: bool) -> list[str]:
     delivery = json.loads(row.delivery) if row.delivery else {}
-    error: dict[str, Any] = next(iter(delivery.get("errors") or ()), {})
+    errors = () if row.status in ARRIVED else delivery.get("errors") or ()
+    error: dict[str, Any] = next(iter(errors), {})
     said = error.get("details") or error.get("message") or error.get("title") or ""
     reference = sealer.open_reference(row.position, row.sealed_reference)
     before = [str(row.position), _harmless(reference)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -211,8 +210,8 @@ class Message(graphene.ObjectType):
 
     @staticmethod
     def resolve_delivery(root: Item, info: GraphQLResolveInfo) -> object:
-        """Read the column's JSON."""
-        return json.loads(root.message.delivery)
+        """Read the column's JSON, and say what holds the message."""
+        return root.related.holds.delivery_of(root.message)
 
     @staticmethod
     def resolve_media(root: Item, info: GraphQLResolveInfo) -> models.Media | None:

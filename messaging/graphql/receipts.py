@@ -60,8 +60,15 @@ class Delivery(graphene.ObjectType):
     errors = graphene.List(
         graphene.NonNull(JSON), description="The platform's errors of a failure."
     )
+    past_errors = graphene.List(
+        graphene.NonNull(JSON),
+        description="Errors that were reported of a message that arrived all the same.",
+    )
     last_error = graphene.Field(
         JSON, description="Why the last attempt failed, of a message that is tried again."
     )
-    waiting = graphene.String(description="Why it waits though its time has come, in a sentence.")
+    waiting = graphene.String(
+        description="What holds a queued message, in a sentence: a pause of the tenant or number, "
+        "a paused broadcast, its schedule, the pace to one person, a limit, its template."
+    )
     pricing = graphene.Field(JSON, description="What the platform charges it as.")

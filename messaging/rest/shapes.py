@@ -48,7 +48,7 @@ class MessageShape(_Shape, frozen=True):
             "cancelled."
         ),
     ]
-    delivery: Annotated[dict[str, Any], _says("Times, errors and pricing.")]
+    delivery: Annotated[dict[str, Any], _says("Times, errors, pricing; what holds it.")]
 
 
 class ReadInput(_Shape, frozen=True, forbid_unknown_fields=True):

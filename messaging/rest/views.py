@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import IO, Any
@@ -22,6 +21,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from messaging import queries, sealed_values
+from messaging.holds import Holds
 from messaging.related import Opened
 from messaging.rest import documented, failures
 from messaging.rest.shapes import (
@@ -229,7 +229,7 @@ def _message(tenant_id: UUID, message_id: UUID, with_numbers: bool) -> MessageSh
     content = opened.fill(row.id, sealed_values.decode(row.content), with_numbers=with_numbers)
     said = {
         "text": opened.fill(row.id, row.text), "content": content,
-        "delivery": json.loads(row.delivery),
+        "delivery": Holds(tenant_id, [row]).delivery_of(row),
     }  # fmt: skip
     fields = {name: getattr(row, name) for name in MessageShape.__struct_fields__}
     return MessageShape(**{**fields, **said})
