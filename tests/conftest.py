@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.db.backends.postgresql.operations import DatabaseOperations
@@ -18,6 +19,14 @@ from tests import emptying
 from workspaces import keys, ownership, provisioning, secrets
 from workspaces.models import Proof, SecretKind, Tenant, Workspace
 from workspaces.scopes import Scope
+
+# Seconds after which something that does not happen is taken for something that never will.
+PATIENCE = 120.0
+# A slow machine is no finding of a property test either.
+hypothesis.settings.register_profile(
+    "any speed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any speed")
 
 
 @dataclass(frozen=True)
@@ -106,10 +115,12 @@ def silent_doorbell(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 @pytest.fixture
 def wait_for() -> Callable[..., None]:
-    """Poll a condition until it holds; fail after ``seconds``."""
+    """Poll a condition until it holds; the limit is patience, not expectation: no test depends on
+    the speed of the machine.
+    """
 
-    def wait(condition: Callable[[], bool], *, seconds: float = 10) -> None:
-        deadline = time.monotonic() + seconds
+    def wait(condition: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
+        deadline = time.monotonic() + max(seconds, PATIENCE)
         while not condition():
             assert time.monotonic() < deadline, "it did not happen in time"
             time.sleep(0.02)

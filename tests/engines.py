@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -29,6 +30,9 @@ SESSION = pytest.StashKey[tuple[Path, list[subprocess.Popen[bytes]]]]()
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
     """Put the engines into the environment; the workers of pytest-xdist inherit it."""
+    # A script that starts the tests in the background lets them, and all they start, ignore Ctrl-C.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "SIGMA_TESTS_HOME" not in os.environ:
         folder = Path(tempfile.mkdtemp(prefix="sigma-tests-"))
         # Never the developer's own data, and keys that are made on the spot.
@@ -70,7 +74,7 @@ def _start(engine: Engine, variable: str, processes: list[subprocess.Popen[bytes
     log = Path(os.environ["SIGMA_TESTS_HOME"]) / f"{engine.name}.log"
     with log.open("wb") as file:
         processes.append(subprocess.Popen(engine.command(), stdout=file, stderr=file))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while not engine.answers():
         if time.monotonic() > deadline or processes[-1].poll() is not None:
             raise EngineFailed(f"{engine.title} did not start: {log.read_text()[-500:]}")

@@ -52,10 +52,10 @@ def test_it_writes_to_everybody_once_however_often_it_is_killed(
 
     feeders = [Feeder(), Feeder()]
     for blow in range(1, 8):
-        wait_for(lambda blow=blow: Message.objects.count() >= blow * PEOPLE / 8, seconds=30)
+        wait_for(lambda blow=blow: Message.objects.count() >= blow * PEOPLE / 8)
         feeders.pop(0).kill()
         feeders.append(Feeder())
-    wait_for(lambda: Message.objects.count() == PEOPLE, seconds=30)
+    wait_for(lambda: Message.objects.count() == PEOPLE)
     for process in feeders:
         process.kill()
 

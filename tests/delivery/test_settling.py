@@ -126,7 +126,7 @@ def test_it_settles_once_when_answer_and_report_come_together(
         with transaction.atomic():
             report(acme, message, "delivered")
             reported.set()
-            release.wait(5)
+            release.wait(120)
         connections.close_all()
 
     release = threading.Event()
@@ -134,7 +134,7 @@ def test_it_settles_once_when_answer_and_report_come_together(
 
     def answer(request: dict) -> Accepted:
         reporting.start()
-        assert reported.wait(10)  # its transaction is open while ours wants the row
+        assert reported.wait(120)  # its transaction is open while ours wants the row
         threading.Timer(0.2, release.set).start()
         return accept(request)
 

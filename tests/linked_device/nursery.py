@@ -50,7 +50,7 @@ class Nursery:
         """End the nursery; its children end with their tests."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(120)
 
     def _ask(self, line: str) -> str:
         assert self._process.stdin is not None

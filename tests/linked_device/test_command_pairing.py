@@ -48,7 +48,7 @@ def meanwhile(wait_for: Callable[..., None]) -> Iterator[Meanwhile]:
 
         yield do
         for each in running:
-            each.result(timeout=10)
+            each.result(timeout=120)
 
 
 def stand(session: SenderSession, state: SessionState, reason: str = "Because.") -> None:

@@ -132,20 +132,23 @@ def test_it_ends_its_sessions_together_when_it_is_stopped(
     acme: Cast, make: Make, wait_for: Callable[..., None], tmp_path: Path
 ) -> None:
     sessions = [session_of(acme) for _ in range(3)]
-    ready = tmp_path / "ready"
+    ready, told = tmp_path / "ready", tmp_path / "told"
     ready.mkdir()
-    slow = f"trap 'sleep 0.4; exit 0' TERM; touch {ready}/$$; while :; do sleep 0.01; done"
+    told.mkdir()
+    # None of them ends before all were told to.
+    slow = (
+        f"trap 'touch {told}/$$; while [ $(ls {told} | wc -l) -lt 3 ]; do sleep 0.01; done; exit 0'"
+        f" TERM; touch {ready}/$$; while :; do sleep 0.01; done"
+    )
     host = make(argv=sh(slow))
     children = [started(host, session) for session in sessions]
     SenderSession.objects.update(state="CONNECTED")
     wait_for(lambda: len(list(ready.iterdir())) == len(sessions))
-    began = time.monotonic()
 
     host.stop()
     assert host.run() == exits.DONE
 
     assert not any(is_running(child.pid) for child in children)
-    assert time.monotonic() - began < 1.2
     assert {(fresh(one).state, fresh(one).wanted) for one in sessions} == {("WAITING", "RUNNING")}
 
 
@@ -208,7 +211,7 @@ def connected(cast: Cast, wait_for: Callable[..., None]) -> tuple[SenderSession,
     store = stores.prepare(session)
     device_script.write(store, connect_after=0.0)
     DeviceStore(store).link(Account(number="447700900123"))
-    wait_for(lambda: fresh(session).state == SessionState.CONNECTED, seconds=20)
+    wait_for(lambda: fresh(session).state == SessionState.CONNECTED)
     return session, SessionLease.objects.get(pk=session.pk).pid
 
 
@@ -233,7 +236,7 @@ def test_it_gives_every_session_back_when_it_is_stopped(
 
     real.terminate()
 
-    assert real.wait(20) == exits.DONE
+    assert real.wait(120) == exits.DONE
     assert not is_running(pid)
     row = fresh(session)
     assert (row.state, row.wanted, row.failures) == ("WAITING", "RUNNING", 0)

@@ -32,7 +32,7 @@ class Stuck(sends.FakeDevice):
     def send_text(self, number: str, text: str) -> Sent:
         """Hang."""
         self.on_send()
-        self.done.wait(10)
+        self.done.wait(120)
         return super().send_text(number, text)
 
 

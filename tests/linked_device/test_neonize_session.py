@@ -36,7 +36,7 @@ def test_it_says_in_its_row_that_whatsapp_cannot_be_reached(acme: Cast, tmp_path
 
     done = subprocess.run(
         [sys.executable, "manage.py", "sender", "session", str(session.id)],
-        cwd=ROOT, env=environment(tmp_path), timeout=60, check=False,
+        cwd=ROOT, env=environment(tmp_path), timeout=120, check=False,
         capture_output=True, text=True,
     )  # fmt: skip
 

@@ -70,12 +70,12 @@ class Stage:
 
     def exit_of(self, pid: int) -> int:
         """Wait for a process to end; return how."""
-        self.wait_for(lambda: self.code(pid) is not None, seconds=20)
+        self.wait_for(lambda: self.code(pid) is not None)
         return self.ended[pid]
 
     def becomes(self, session: SenderSession, state: S) -> None:
         """Wait until a session is in a state."""
-        self.wait_for(lambda: fresh(session).state == state, seconds=20)
+        self.wait_for(lambda: fresh(session).state == state)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_it_shows_qr_codes_until_a_phone_is_linked_and_ends_with_its_host(
         shown.update({pairing.code} if pairing else ())
         return fresh(session).state == S.CONNECTED and WebhookPending.objects.exists()
 
-    stage.wait_for(is_connected, seconds=20)
+    stage.wait_for(is_connected)
     row = fresh(session)
     assert len(shown) >= 2, "QR codes replace one another"
     assert (row.sealed_pairing, row.pair_by, row.failures) == (None, "", 0)
@@ -171,7 +171,7 @@ def test_it_pairs_by_a_code_and_stops_when_asked(acme: Cast, stage: Stage) -> No
         codes.extend([pairing] if pairing else ())
         return fresh(session).state == S.CONNECTED
 
-    stage.wait_for(is_connected, seconds=20)
+    stage.wait_for(is_connected)
     assert {(one.by, len(one.code), one.code[4]) for one in codes} == {(PairBy.CODE, 9, "-")}
     assert codes[0].expires_at - now > timedelta(seconds=150)
     assert fresh(session).sealed_pair_number is None
@@ -205,7 +205,7 @@ def test_a_code_is_gone_with_the_process_that_showed_it(acme: Cast, stage: Stage
     stage.prepare(session, linked=False, paired_after=None)
     sessions.pair(session.id, by=PairBy.QR, now=datetime.now(UTC))
     pid = stage.start(session)
-    stage.wait_for(lambda: fresh(session).sealed_pairing is not None, seconds=20)
+    stage.wait_for(lambda: fresh(session).sealed_pairing is not None)
 
     os.kill(pid, signal.SIGTERM)
     assert stage.exit_of(pid) == exits.DONE
@@ -229,7 +229,7 @@ def test_it_outlives_a_database_that_hangs_up(acme: Cast, stage: Stage) -> None:
     with connection.cursor() as cursor:
         cursor.execute(HANG_UP)
 
-    stage.wait_for(WebhookPending.objects.exists, seconds=20)
+    stage.wait_for(WebhookPending.objects.exists)
     sessions.stop(session.id, now=datetime.now(UTC))
     assert stage.exit_of(pid) == exits.DONE
     assert fresh(session).state == S.STOPPED
@@ -285,7 +285,7 @@ def test_a_restart_waits_for_a_slow_send(acme: Cast, stage: Stage) -> None:
     store = stage.prepare(session, sends=["slow:1.5"])
     message = sends.queue(acme, datetime.now(UTC))
     pid = stage.start(session)
-    stage.wait_for(lambda: Message.objects.get(pk=message.pk).status == "sending", seconds=20)
+    stage.wait_for(lambda: Message.objects.get(pk=message.pk).status == "sending")
 
     sessions.restart(session.id, now=datetime.now(UTC))
     assert stage.exit_of(pid) == exits.DONE
@@ -314,7 +314,7 @@ def test_a_send_that_dies_in_mid_flight_is_unknown_and_never_repeated(
     sends_under_way.expire(now=datetime.now(UTC))
     other = sends.queue(acme, datetime.now(UTC), number="27839999999")
     stage.start(session)
-    stage.wait_for(lambda: len(journal_of(store)) == 2, seconds=20)
+    stage.wait_for(lambda: len(journal_of(store)) == 2)
     stage.wait_for(lambda: Message.objects.get(pk=other.pk).status not in ("queued", "sending"))
     assert Message.objects.get(pk=lost.pk).status == "unknown"
     assert len(journal_of(store)) == 2

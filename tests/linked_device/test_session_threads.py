@@ -34,7 +34,7 @@ class Inbox:
 
     def keep(self, contents: Sequence[Content], now: datetime) -> None:
         """Keep them all, or none."""
-        self.open.wait(10)
+        self.open.wait(120)
         if self.misses:
             self.misses -= 1
             raise OperationalError("away")
@@ -184,9 +184,9 @@ def test_it_goes_on_after_the_database_was_away(now: datetime) -> None:
 
 def test_it_waits_for_the_send_under_way_and_settles_it(wait_for: Callable[..., None]) -> None:
     begun, done = threading.Event(), threading.Event()
-    turns = Turns(lambda: float(begun.set() or done.wait(10)))
+    turns = Turns(lambda: float(begun.set() or done.wait(120)))
     turns.dispatch.start()
-    begun.wait(10)
+    begun.wait(120)
     assert not turns.dispatch.stop(0.05), "it is in the middle of a send"
 
     done.set()
@@ -196,9 +196,9 @@ def test_it_waits_for_the_send_under_way_and_settles_it(wait_for: Callable[..., 
 
 def test_it_tells_of_a_send_that_does_not_come_back(wait_for: Callable[..., None]) -> None:
     begun, done = threading.Event(), threading.Event()
-    turns = Turns(lambda: float(begun.set() or done.wait(10)))
+    turns = Turns(lambda: float(begun.set() or done.wait(120)))
     turns.dispatch.start()
-    begun.wait(10)
+    begun.wait(120)
     turns.time = dispatch.HUNG_SECONDS
     assert not turns.dispatch.hangs
 

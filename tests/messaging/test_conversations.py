@@ -149,7 +149,10 @@ def touched(cast: Cast, contact: UUID, seconds: int, *, inbound: bool = True) ->
     )
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     said=st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=9),
     cut=st.integers(0, 9),

@@ -86,7 +86,9 @@ def test_it_lists_an_album_as_it_was_sent(acme: Cast, globex: Cast, gql: Gql) ->
 
 @given(data=st.data(), random=st.randoms(use_true_random=False))
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_it_keeps_the_order_of_arrival_in_any_cut(acme: Cast, data, random: Random) -> None:
     Message.objects.all().delete()
@@ -255,7 +257,7 @@ def test_callbacks_of_one_commit_arrived_one_after_the_other(acme: Cast) -> None
         ids = await store.take_ids(3)
         rows = [Row(each, acme.tenant.id, 2, b"", b"{}") for each in ids]
         await store.commit(MOMENT, rows)
-        await store.reset()
+        store.abandon()
 
     asyncio.run(commit())
 

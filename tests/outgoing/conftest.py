@@ -66,7 +66,7 @@ def endpoint() -> Iterator[Endpoint]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             mine.got.append(Got(self.path, headers, body))
             if self.path == "/slow":
-                mine.slow.wait(10)
+                mine.slow.wait(120)
             self.send_response(mine.answers.get(self.path, 200))
             for name, value in {"content-length": "0", **mine.headers}.items():
                 self.send_header(name, value)

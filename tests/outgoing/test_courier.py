@@ -50,7 +50,7 @@ def post(url: str, policy: Policy, resolver: AbstractResolver | None = None) -> 
     """Send one parcel and return its report."""
     with Courier(policy, resolver=resolver) as courier:
         courier.send(Parcel(1, 1, uuid4(), url, {"webhook-id": "1"}, b"{}"))
-        (report,) = courier.wait(5)
+        (report,) = courier.wait(120)
         return report
 
 

@@ -93,16 +93,16 @@ def test_it_leaves_numbers_in_the_account_alone(
     wait_for: Callable[..., None],
 ) -> None:  # fmt: skip
     position = places.wal_position()
-    wait_for(lambda: state_of(session) == SessionState.CONNECTED, seconds=30)
+    wait_for(lambda: state_of(session) == SessionState.CONNECTED)
     message = sends.queue(acme, datetime.now(UTC), number=WRITTEN_TO)
 
     def is_read() -> bool:
         process_batch(10)
         return Message.objects.get(pk=message.pk).status == "read"
 
-    wait_for(is_read, seconds=20)
+    wait_for(is_read)
     sessions.stop(session.id, now=datetime.now(UTC))
-    printed, _ = process.communicate(timeout=20)
+    printed, _ = process.communicate(timeout=120)
     backup = backups.back_up(session, now=datetime.now(UTC))
     files = dict(everything_of(settings.SIGMA_SENDER_STORE))
 

@@ -78,10 +78,10 @@ def serving(address: str | None = "127.0.0.1") -> Iterator[Served]:
         assert thread.is_alive(), "it did not start"
         time.sleep(0.005)
     url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    with httpx.Client(base_url=url, timeout=10) as client, ThreadPoolExecutor(16) as pool:
+    with httpx.Client(base_url=url, timeout=120) as client, ThreadPoolExecutor(16) as pool:
         yield Served(url, client, pool)
     server.should_exit = True
-    thread.join(10)
+    thread.join(120)
 
 
 @pytest.fixture(scope="module")

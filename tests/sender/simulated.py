@@ -46,7 +46,7 @@ def delivering(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Itera
 
     def work() -> None:
         while not over.is_set():
-            rung.wait(10)
+            rung.wait(120)
             rung.clear()
             sender.work()
             sender.settle()

@@ -133,7 +133,7 @@ def test_it_does_not_wait_for_bodies_that_do_not_come(
     monkeypatch.setattr(bodies, "SECONDS", 0.05)
     url = httpx.URL(sender.url)
     head = f"POST /send HTTP/1.1\r\nHost: x\r\nX-API-Key: {key_for(acme)}\r\n"
-    with socket.create_connection((url.host, url.port or 0), timeout=5) as caller:
+    with socket.create_connection((url.host, url.port or 0), timeout=120) as caller:
         caller.sendall(f'{head}Content-Length: 70\r\n\r\n{{"phone"'.encode())
         answer = b"".join(iter(lambda: caller.recv(4096), b""))
 

@@ -82,7 +82,7 @@ def test_two_at_once_get_the_same_message(acme: Cast, now: datetime) -> None:
     def send(_: int) -> Queued:
         try:
             with tenant_scope(acme.tenant.id):
-                ready.wait(10)
+                ready.wait(120)
                 return queue(tenant_id=acme.tenant.id, request=asked, now=now)
         finally:
             connection.close()
@@ -103,7 +103,7 @@ def test_whoever_comes_first_decides_among_different_requests(acme: Cast, now: d
         asked = request_to(acme, TextContent(text), idempotency_key="k")
         try:
             with tenant_scope(acme.tenant.id):
-                ready.wait(10)
+                ready.wait(120)
                 return queue(tenant_id=acme.tenant.id, request=asked, now=now).status
         except UnableToSend as refusal:
             return refusal.code

