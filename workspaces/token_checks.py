@@ -146,7 +146,7 @@ def answer_about(secret: TenantSecret) -> Answer:
 
 def latest(tenant_id: UUID) -> TokenCheck | None:
     """Return what the platform last said about the newest token of a tenant's that was checked."""
-    rows = TokenCheck.objects.filter(tenant_id=tenant_id, secret__kind=SecretKind.ACCESS_TOKEN)
+    rows = TokenCheck.objects.filter(tenant_id=tenant_id, kind=SecretKind.ACCESS_TOKEN)
     return rows.order_by("-secret_id").first()
 
 
@@ -227,6 +227,7 @@ def _store(
         secret=secret,
         defaults={
             "tenant_id": secret.tenant_id,
+            "kind": secret.kind,
             "checked_at": now,
             "is_valid": facts.is_valid,
             "expires_at": facts.expires_at,

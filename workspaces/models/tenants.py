@@ -158,6 +158,10 @@ class TokenCheck(models.Model):
         TenantSecret, primary_key=True, on_delete=models.CASCADE, related_name="token_check"
     )
     tenant_id = models.UUIDField()
+    # As the secret's, which no tenant's request may look at.
+    kind = models.CharField(
+        max_length=16, default=SecretKind.ACCESS_TOKEN, db_default=SecretKind.ACCESS_TOKEN
+    )
     checked_at = models.DateTimeField()
     is_valid = models.BooleanField()
     # NULL: the token does not expire.
