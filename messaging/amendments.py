@@ -7,10 +7,12 @@ number may be absent). A revoked message loses its text for good.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from uuid import UUID
 
+from messaging import references
 from messaging.identities import SURVIVOR
-from messaging.receipts import MessageKey
+from messaging.references import TARGET_COLUMNS, Target
 from workspaces import bulk
 
 AMENDING = frozenset({"edit", "revoke"})
@@ -52,17 +54,26 @@ UPDATE messages e SET text = NULL, content = '{{}}', sealed_values = NULL FROM r
 WHERE e.workspace_id = revoked.workspace_id AND e.reply_to = revoked.platform_message_id
   AND e.type = 'edit'
 """  # noqa: S608 - names of ours
-ANY = """
-SELECT EXISTS (SELECT FROM {rows} JOIN messages a
-  ON a.workspace_id = r.workspace_id AND a.reply_to = r.platform_message_id
-  WHERE a.type IN ('edit', 'revoke'))
-"""
+ANY = f"""
+WITH r AS MATERIALIZED (SELECT * FROM {{rows}})
+SELECT EXISTS (SELECT FROM r JOIN messages a
+    ON a.workspace_id = r.workspace_id AND a.reply_to = r.platform_message_id
+    WHERE a.type IN ('edit', 'revoke')),
+  EXISTS (SELECT FROM r JOIN messages a ON {references.WAITS})
+"""  # noqa: S608 - names of ours
 
 
-def apply(added: Iterable[MessageKey], targets: Iterable[MessageKey]) -> None:
-    """Amend messages stored just now (``added``) and what new amendments mean (``targets``)."""
-    rows = sorted({*added, *targets})
-    if not rows or not bulk.run(ANY, COLUMNS, rows)[0][0]:
+def apply(added: Sequence[Target], amended: Iterable[tuple[UUID, str]]) -> None:
+    """Amend messages stored just now (``added``) and what new amendments mean (``amended``:
+    workspace and platform id). What waited for a message that was added refers to it from now on.
+    """
+    targets = [*added, *(Target(*key) for key in amended)]
+    if not targets:
         return
-    bulk.run(EDIT, COLUMNS, rows)
-    bulk.run(REVOKE, COLUMNS, rows)
+    ((is_amended, is_awaited),) = bulk.run(ANY, TARGET_COLUMNS, targets)
+    if is_awaited:
+        references.adopt(added)
+    if is_amended or is_awaited:
+        rows = sorted({target[:2] for target in targets})
+        bulk.run(EDIT, COLUMNS, rows)
+        bulk.run(REVOKE, COLUMNS, rows)

@@ -110,6 +110,7 @@ class StatusUpdate:
 
     ``participant`` distinguishes the receipts of a group message, which share one wamid (empty
     outside groups; ``payment:<timestamp>`` for payment statuses, several of which may be equal).
+    ``group_id`` is the group that the message was sent to; then ``recipient`` is the participant.
     """
 
     phone_number_id: str
@@ -121,6 +122,7 @@ class StatusUpdate:
     errors: tuple[dict[str, object], ...] = ()
     pricing: dict[str, object] | None = None
     callback_data: str | None = None
+    group_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

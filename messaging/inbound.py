@@ -21,6 +21,8 @@ from messaging import (
     merging,
     notices,
     receipts,
+    references,
+    replacing,
     sealed_values,
     settling,
     wishes,
@@ -38,7 +40,7 @@ from messaging.events import (
 from messaging.identities import Change, People, Someone, primary
 from messaging.incoming import Incoming
 from messaging.notices import Arrival
-from messaging.receipts import MessageKey
+from messaging.references import Reference, Target
 from messaging.sealed_values import SEALED_VALUES, Separator
 from messaging.wishes import Heard
 from workspaces import bulk, keys
@@ -51,12 +53,14 @@ SEALED_ID = settling.SEALED_ID
 COLUMNS = (
     "id uuid", "tenant_id uuid", "workspace_id uuid", "contact_id uuid", "platform_message_id text",
     "direction text", "source text", "type text", "sender text", "text text", "content jsonb",
-    "reply_to text", "group_id text", "timestamp_utc timestamptz", "status text", "sealed_id bytea",
-    "sealed_values bytea", "delivery_id int8", "delivery_day date",
+    "inner_key int8", "reply_to text", "reply_to_key int8", "group_id text",
+    "timestamp_utc timestamptz", "status text", "sealed_id bytea", "sealed_values bytea",
+    "delivery_id int8", "delivery_day date",
 )  # fmt: skip
 NAMES = ", ".join(column.split(" ", 1)[0] for column in COLUMNS)
 INSERT = f"""
 INSERT INTO messages ({NAMES}) SELECT {NAMES} FROM {{rows}}
+WHERE r.inner_key IS NULL OR NOT EXISTS (SELECT FROM messages m WHERE {references.SAME_MESSAGE})
 ON CONFLICT (workspace_id, platform_message_id) DO NOTHING RETURNING id
 """  # noqa: S608 - names of ours
 INSERT_MEDIA = """
@@ -64,7 +68,10 @@ INSERT INTO media (id, tenant_id, workspace_id, message_id, platform_media_id, m
                    filename, voice, animated, expires_at)
 SELECT id, tenant_id, workspace_id, message_id, platform_media_id, mime_type, sha256, filename,
        voice, animated, sent_at + interval '7 days'
-FROM {rows} ON CONFLICT DO NOTHING
+FROM {rows} ON CONFLICT (message_id) DO UPDATE SET
+  platform_media_id = excluded.platform_media_id, mime_type = excluded.mime_type,
+  sha256 = excluded.sha256, filename = excluded.filename, voice = excluded.voice,
+  animated = excluded.animated, expires_at = excluded.expires_at, state = 'AVAILABLE'
 """
 MEDIA_COLUMNS = (
     "id uuid", "tenant_id uuid", "workspace_id uuid", "message_id uuid", "platform_media_id text",
@@ -132,17 +139,29 @@ class _Row:
     platform_message_id: str
     message_id: UUID
     kept: _Kept
+    inner_key: int | None
+    group: str | None
+    contact_id: UUID | None = None
+    reply_to: str | None = None
+    reply_to_key: int | None = None
 
     @property
-    def key(self) -> MessageKey:
-        return MessageKey(self.incoming.workspace_id, self.platform_message_id)
+    def rank(self) -> tuple[bool, bool]:
+        """Of one message told twice in a batch, the one that tells more goes first."""
+        return self.event.source == Source.HISTORY, self.event.type == references.PLACEHOLDER
 
     @property
-    def order(self) -> tuple[str, bool]:
-        """Every batch inserts in the same order; where history carries a message too, live goes
-        first.
-        """
-        return self.platform_message_id, self.event.source == Source.HISTORY
+    def order(self) -> tuple[str, tuple[bool, bool]]:
+        """Every batch inserts in the same order."""
+        return self.platform_message_id, self.rank
+
+    @property
+    def target(self) -> Target:
+        """The message as others may refer to it."""
+        return Target(
+            self.incoming.workspace_id, self.platform_message_id, self.inner_key, self.contact_id,
+            self.group, self.event.direction.value,
+        )  # fmt: skip
 
 
 def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> Stored:
@@ -160,44 +179,114 @@ def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> Stored:
     reported = list(_statuses_in(batch))
     recipients, meant = receipts.recipients(reported, people)
     people.resolve([*everybody, *recipients], list(_changes_in(batch, people)), meant)
-    values = [_values(row, people) for row in rows]
-    fresh = {row[0] for row in bulk.run(INSERT, COLUMNS, values)}
-    added = [row for row in rows if row.message_id in fresh]
-    _insert_media(added)
-    stored = Stored({row.position for row in rows if row.message_id not in fresh})
-    echoed = [row.key for row in added if row.event.direction == Direction.OUTBOUND]
-    stored.duplicates |= receipts.store(reported, people, echoed)
-    amended = [MessageKey(r.key.workspace_id, target) for r in added if (target := _amended(r))]
-    amendments.apply([row.key for row in added], amended)
+    for row in rows:
+        contact = people.contact_of(row.contact)
+        row.contact_id = contact.id if contact else None
+    _find_targets(rows)
+    added, completed = _add(rows)
+    stored = Stored({row.position for row in rows} - {row.position for row in added + completed})
+    echoed = [row for row in added if row.event.direction == Direction.OUTBOUND]
+    echoes = [row.target for row in echoed]
+    stored.duplicates |= receipts.store(reported, people, echoes)
+    amended = [(row.incoming.workspace_id, target) for row in added if (target := _amended(row))]
+    amendments.apply([row.target for row in added + completed], amended)
     merging.follow(people)
     stored.duplicates |= _heed(added, told, people)
-    conversations.touch(_touches(added, people))
+    conversations.touch(_touches(added))
     tenants = {row.incoming.tenant_id for row in added}
-    notices.received(tenants, partial(_arrivals, added, people))
+    notices.received(tenants, partial(_arrivals, added))
     return stored
 
 
-def _arrivals(rows: Iterable[_Row], people: People) -> Iterator[Arrival]:
+def _find_targets(rows: Sequence[_Row]) -> None:
+    """Let rows refer to messages by those messages' own ids, whichever ids they name."""
+    wanted = []
+    for number, row in enumerate(rows):
+        if row.reply_to is not None and row.reply_to_key is not None:
+            me = row.target
+            side = me.direction if row.event.type in AMENDING else None
+            wanted.append(Reference(
+                number, me.workspace_id, row.reply_to, row.reply_to_key, me.contact_id, me.group_id,
+                side,
+            ))  # fmt: skip
+    for number, found in references.resolve(wanted).items():
+        rows[number].reply_to, rows[number].reply_to_key = found, None
+
+
+def _add(rows: Sequence[_Row]) -> tuple[list[_Row], list[_Row]]:
+    """Insert messages; return those that are news, and those that only complete what was there."""
+    values = [_values(row) for row in _told_once(rows)]
+    fresh = {row[0] for row in bulk.run(INSERT, COLUMNS, values)}
+    added = [row for row in rows if row.message_id in fresh]
+    files, completed, values = [*added], list[_Row](), []
+    known = [row for row in rows if row.message_id not in fresh and _may_replace(row.event)]
+    for number, old in replacing.giving_way(_said_again(known)).items():
+        row = known[number]
+        row.message_id, row.platform_message_id = old.id, old.platform_message_id
+        row.kept = _kept(row.event, row.owner, row.incoming.tenant_id, old.id)
+        values.append(_values(row))
+        (added if old.is_imported else completed).append(row)
+        if not old.is_revoked:
+            files.append(row)
+    replacing.replace(COLUMNS, values)
+    _insert_media(files)
+    return added, completed
+
+
+def _told_once(rows: Sequence[_Row]) -> Sequence[_Row]:
+    """Leave out what the batch tells twice, under two ids of one message."""
+    if len({row.inner_key or row.position for row in rows}) == len(rows):
+        return rows
+    best: dict[Target, _Row] = {}
+    left_out = set()
+    for row in rows:
+        me = row.target._replace(platform_message_id="")
+        if me.inner_key is None or (me.contact_id is None and me.group_id is None):
+            continue
+        other = best.setdefault(me, row)
+        kinds = {row.event.type, other.event.type}
+        if other is row or (len(kinds) > 1 and references.PLACEHOLDER not in kinds):
+            continue
+        best[me], worse = sorted((other, row), key=lambda one: one.rank)
+        left_out.add(worse.position)
+    return [row for row in rows if row.position not in left_out]
+
+
+def _may_replace(event: MessageEvent) -> bool:
+    return event.source != Source.HISTORY or event.media is not None
+
+
+def _said_again(rows: Sequence[_Row]) -> list[replacing.Said]:
+    said = []
+    for number, row in enumerate(rows):
+        me, event = row.target, row.event
+        said.append(replacing.Said(
+            number, me.workspace_id, row.platform_message_id, row.inner_key, event.direction.value,
+            event.source.value, event.type, me.contact_id, row.group,
+        ))  # fmt: skip
+    return said
+
+
+def _arrivals(rows: Iterable[_Row]) -> Iterator[Arrival]:
     """Yield what is news to a tenant's apps, in the order of the lists."""
     for row in sorted(rows, key=lambda row: (row.event.timestamp, row.message_id)):
-        event, incoming, contact = row.event, row.incoming, people.contact_of(row.contact)
+        event, incoming = row.event, row.incoming
         if event.direction == Direction.INBOUND and event.source == Source.LIVE:
             yield Arrival(
-                incoming.tenant_id, incoming.workspace_id, row.message_id,
-                contact.id if contact else None, event.type, event.timestamp,
+                incoming.tenant_id, incoming.workspace_id, row.message_id, row.contact_id,
+                event.type, event.timestamp,
             )  # fmt: skip
 
 
-def _said(rows: Iterable[_Row], people: People) -> Iterator[tuple[_Row, UUID]]:
+def _said(rows: Iterable[_Row]) -> Iterator[tuple[_Row, UUID]]:
     """Yield what belongs to a conversation, and whose it is; there are none with groups."""
     for row in rows:
-        contact = people.contact_of(row.contact)
-        if contact is not None and row.event.group_id is None and row.event.type not in UNSAID:
-            yield row, contact.id
+        if row.contact_id and row.event.group_id is None and row.event.type not in UNSAID:
+            yield row, row.contact_id
 
 
-def _touches(rows: Iterable[_Row], people: People) -> Iterator[Touch]:
-    for row, contact_id in _said(rows, people):
+def _touches(rows: Iterable[_Row]) -> Iterator[Touch]:
+    for row, contact_id in _said(rows):
         event, incoming = row.event, row.incoming
         inbound = event.direction == Direction.INBOUND
         yield Touch(
@@ -208,7 +297,7 @@ def _touches(rows: Iterable[_Row], people: People) -> Iterator[Touch]:
 
 def _heed(rows: Iterable[_Row], told: Iterable[_Told], people: People) -> set[int]:
     """Heed what people want; return the positions of preferences that were no news."""
-    heard = [Heard(row.incoming.tenant_id, who, row.event) for row, who in _said(rows, people)]
+    heard = [Heard(row.incoming.tenant_id, who, row.event) for row, who in _said(rows)]
     positions = {}
     for position, someone, event in told:
         if contact := people.contact_of(someone):
@@ -219,9 +308,7 @@ def _heed(rows: Iterable[_Row], told: Iterable[_Told], people: People) -> set[in
 
 
 def _amended(row: _Row) -> str | None:
-    if row.event.type not in AMENDING or not row.event.reply_to:
-        return None
-    return row.owner.digest.wamid(row.event.reply_to)
+    return row.reply_to if row.event.type in AMENDING else None
 
 
 def _messages_in(batch: Iterable[Incoming], people: People) -> Iterator[_Row]:
@@ -235,7 +322,16 @@ def _messages_in(batch: Iterable[Incoming], people: People) -> Iterator[_Row]:
             wamid = owner.digest.wamid(event.platform_message_id)
             message_id = owner.message_id(incoming, wamid)
             kept = _kept(event, owner, incoming.tenant_id, message_id)
-            yield _Row(position, incoming, event, owner, contact, wamid, message_id, kept)
+            digest, workspace_id = owner.digest, incoming.workspace_id
+            row = _Row(
+                position, incoming, event, owner, contact, wamid, message_id, kept,
+                references.key_of(event.platform_message_id, digest, workspace_id),
+                digest.group(event.group_id) if event.group_id else None,
+            )  # fmt: skip
+            if event.reply_to:
+                row.reply_to = digest.wamid(event.reply_to)
+                row.reply_to_key = references.key_of(event.reply_to, digest, workspace_id)
+            yield row
 
 
 def _kept(event: MessageEvent, owner: _Owner, tenant_id: UUID, message_id: UUID) -> _Kept:
@@ -281,18 +377,16 @@ def _changes_in(batch: Iterable[Incoming], people: People) -> Iterator[Change]:
             yield Change(before, after, event.takes_number)
 
 
-def _values(row: _Row, people: People) -> tuple[object, ...]:
+def _values(row: _Row) -> tuple[object, ...]:
     event, incoming, digest = row.event, row.incoming, row.owner.digest
-    contact = people.contact_of(row.contact)
     same = event.sender is event.contact or event.sender == event.contact
     sender = row.contact.primary if same else primary(digest, event.sender)
     return (
-        row.message_id, incoming.tenant_id, incoming.workspace_id, contact.id if contact else None,
+        row.message_id, incoming.tenant_id, incoming.workspace_id, row.contact_id,
         row.platform_message_id, event.direction.value, event.source.value, event.type,
         sender or "", row.kept.text, row.kept.content,
-        digest.wamid(event.reply_to) if event.reply_to else None,
-        digest.group(event.group_id) if event.group_id else None,
-        event.timestamp, event.status and event.status[:32],
+        row.inner_key, row.reply_to, row.reply_to_key, row.group, event.timestamp,
+        event.status and event.status[:32],
         row.owner.seal_id(event.platform_message_id, row.message_id), row.kept.sealed,
         incoming.delivery_id, incoming.delivery_day,
     )  # fmt: skip

@@ -6,7 +6,7 @@ applied when the message is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -14,12 +14,13 @@ from uuid import UUID
 from msgspec import json
 
 from messaging import notices, optouts, settling
-from messaging.events import StatusUpdate
-from messaging.identities import Contact, Meant, People, Someone, primary
+from messaging.events import Direction, StatusUpdate
+from messaging.identities import SURVIVOR, Contact, Meant, People, Someone, primary
 from messaging.incoming import Incoming
 from messaging.models import OptOutSource
 from messaging.notices import Change
 from messaging.optouts import Wish
+from messaging.references import TARGET_COLUMNS, Reference, Target, key_of, resolve
 from messaging.statuses import FAILED, Progress, Receipt, advance
 from workspaces import bulk
 
@@ -34,7 +35,7 @@ class MessageKey(NamedTuple):
 COLUMNS = (
     "tenant_id uuid", "workspace_id uuid", "platform_message_id text", "status text",
     "participant text", "timestamp_utc timestamptz", "recipient text", "errors jsonb",
-    "pricing jsonb", "callback_data text",
+    "pricing jsonb", "callback_data text", "waiting_key int8",
 )  # fmt: skip
 NAMES = ", ".join(column.split(" ", 1)[0] for column in COLUMNS)
 INSERT = f"""
@@ -46,17 +47,42 @@ RETURNING workspace_id, platform_message_id, status, participant
 Reported = tuple[int, Incoming, StatusUpdate]
 KEY_COLUMNS = ("workspace_id uuid", "platform_message_id text")
 STORED = """
-SELECT s.workspace_id, s.platform_message_id, s.status, s.timestamp_utc, s.errors, s.pricing
+SELECT s.workspace_id, s.platform_message_id, s.status, s.timestamp_utc, s.errors, s.pricing,
+       s.participant <> ''
 FROM {rows} JOIN message_statuses s
   ON s.workspace_id = r.workspace_id AND s.platform_message_id = r.platform_message_id
 WHERE s.participant NOT LIKE 'payment:%%'
 """
-MESSAGES = """
-SELECT m.id, m.workspace_id, m.platform_message_id, m.status, m.delivery, m.tenant_id, m.contact_id
-FROM {rows} JOIN messages m
+MESSAGE = (
+    "m.id, m.workspace_id, m.platform_message_id, m.status, m.delivery, m.tenant_id, m.contact_id"
+)
+MESSAGES = f"""
+SELECT {MESSAGE} FROM {{rows}} JOIN messages m
   ON m.workspace_id = r.workspace_id AND m.platform_message_id = r.platform_message_id
 ORDER BY m.id FOR UPDATE OF m
-"""
+"""  # noqa: S608 - names of ours
+# The receipts that wait for one of these messages under another id of it; one of each kind, unless
+# it has that already.
+ADOPT = f"""
+WITH mine AS (
+    SELECT DISTINCT ON (s.workspace_id, r.platform_message_id, s.status, s.participant)
+           s.id, r.platform_message_id
+    FROM {{rows}} JOIN message_statuses s
+      ON s.waiting_key = r.inner_key AND s.workspace_id = r.workspace_id
+    WHERE CASE WHEN r.group_id IS NOT NULL THEN s.participant <> '' ELSE EXISTS (
+        SELECT FROM contact_identities i
+        WHERE i.tenant_id = s.tenant_id AND i.digest = s.recipient
+          AND i.contact_id = {SURVIVOR.format(contact_id="r.contact_id")}
+    ) END AND NOT EXISTS (
+        SELECT FROM message_statuses o
+        WHERE o.workspace_id = s.workspace_id AND o.platform_message_id = r.platform_message_id
+          AND o.status = s.status AND o.participant = s.participant AND o.id <> s.id
+    )
+    ORDER BY s.workspace_id, r.platform_message_id, s.status, s.participant, s.id
+)
+UPDATE message_statuses s SET platform_message_id = mine.platform_message_id, waiting_key = NULL
+FROM mine WHERE s.id = mine.id
+"""  # noqa: S608 - names of ours
 ADVANCE = """
 UPDATE messages m SET status = r.status, delivery = r.delivery FROM {rows} WHERE m.id = r.id
 """
@@ -86,6 +112,11 @@ class _Message(NamedTuple):
     tenant_id: UUID
     contact_id: UUID | None
 
+    @property
+    def key(self) -> MessageKey:
+        """How it is found."""
+        return MessageKey(self.workspace_id, self.platform_message_id)
+
 
 class _Row(NamedTuple):
     """One row of ``message_statuses``, in the order of its columns."""
@@ -100,6 +131,7 @@ class _Row(NamedTuple):
     errors: str | None
     pricing: str | None
     callback_data: str | None
+    waiting_key: int | None
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -139,39 +171,93 @@ def recipients(statuses: Sequence[Reported], people: People) -> tuple[list[Someo
     return joined, meant
 
 
-def store(statuses: Sequence[Reported], people: People, added: Sequence[MessageKey]) -> set[int]:
+def store(statuses: Sequence[Reported], people: People, added: Sequence[Target]) -> set[int]:
     """Store receipts (with their positions in the batch) and advance their messages.
 
     ``added`` names messages of the business stored just now, which earlier receipts may be waiting
-    for. Returns the positions of receipts that were there already.
+    for. Returns the positions of receipts that were there already. Messages are locked before
+    receipts are inserted, by everybody: the other way round would be a deadlock.
     """
+    settled = settling.settle(((incoming, event) for _, incoming, event in statuses), people)
+    reported = [(position, _row(i, event, people), event) for position, i, event in statuses]
+    known = _known(reported, [incoming for _, incoming, _ in statuses], people)
     rows: dict[tuple[object, ...], tuple[int, _Row, StatusUpdate]] = {}
     duplicates = set()
-    for position, incoming, event in statuses:
-        row = _row(incoming, event, people)
+    for position, told, event in reported:
+        row = _of_its_message(told, known)
         if row.identity in rows:
             duplicates.add(position)  # twice in one batch
         else:
             rows[row.identity] = (position, row, event)
     ordered = [rows[identity][1] for identity in sorted(rows)]
     fresh = {tuple(result) for result in bulk.run(INSERT, COLUMNS, ordered)}
-    settled = settling.settle(((incoming, event) for _, incoming, event in statuses), people)
+    _adopt(added)
     keys = [MessageKey(one.change.workspace_id, one.platform_message_id) for one in settled]
-    pending = _stored([*added, *keys])
+    pending = _stored([*(MessageKey(*target[:2]) for target in added), *keys])
     for identity, (position, row, event) in rows.items():
         if identity not in fresh:
             duplicates.add(position)
         elif not row.participant.startswith(PAYMENT):
             pending.setdefault(row.message, []).append(_receipt(event))
-    _project(pending, [one.change for one in settled])
+    _project(pending, known, [one.change for one in settled])
     return duplicates
 
 
-def catch_up(keys: Sequence[MessageKey]) -> None:
+def catch_up(targets: Sequence[Target]) -> None:
     """Apply receipts that were there before their messages had the platform's id."""
-    stored = _stored(keys)
+    _adopt(targets)
+    stored = _stored([MessageKey(*target[:2]) for target in targets])
     if stored:
-        _project(stored)
+        _project(stored, {})
+
+
+def _known(
+    reported: Sequence[tuple[int, _Row, StatusUpdate]], batch: Sequence[Incoming], people: People
+) -> dict[MessageKey, _Message]:
+    """Lock the messages that receipts are about; return them by the id that the receipt names."""
+    known = _locked({row.message for _, row, _ in reported})
+    missing: dict[MessageKey, tuple[_Row, Someone, str | None]] = {}
+    for (_, row, event), incoming in zip(reported, batch, strict=True):
+        if row.message not in known and row.waiting_key is not None:
+            digest = people.digester(incoming.tenant_id)
+            group = digest.group(event.group_id) if event.group_id else None
+            someone = incoming.identify(digest, event.recipient)
+            missing.setdefault(row.message, (row, someone, group))
+    if not missing:
+        return known
+    people.find([someone for _, someone, _ in missing.values()])
+    wanted = []
+    for number, (row, someone, group) in enumerate(missing.values()):
+        contact = people.contact_of(someone)
+        wanted.append(Reference(
+            number, row.workspace_id, row.platform_message_id, row.waiting_key or 0,
+            contact.id if contact else None, group, Direction.OUTBOUND.value,
+        ))  # fmt: skip
+    names = list(missing)
+    meant = {
+        names[number]: MessageKey(names[number].workspace_id, found)
+        for number, found in resolve(wanted).items()
+    }
+    twins = _locked(set(meant.values()))
+    return known | {name: twins[own] for name, own in meant.items() if own in twins}
+
+
+def _of_its_message(row: _Row, known: Mapping[MessageKey, _Message]) -> _Row:
+    """Return a receipt under its message's own id, if the message is there."""
+    message = known.get(row.message)
+    if message is None:
+        return row
+    return row._replace(platform_message_id=message.platform_message_id, waiting_key=None)
+
+
+def _locked(keys: Collection[MessageKey]) -> dict[MessageKey, _Message]:
+    found = [_Message(*row) for row in bulk.run(MESSAGES, KEY_COLUMNS, sorted(keys))]
+    return {message.key: message for message in found}
+
+
+def _adopt(targets: Sequence[Target]) -> None:
+    with_key = [target for target in targets if target.inner_key is not None]
+    bulk.run(ADOPT, TARGET_COLUMNS, with_key)
 
 
 def _row(incoming: Incoming, event: StatusUpdate, people: People) -> _Row:
@@ -190,12 +276,13 @@ def _row(incoming: Incoming, event: StatusUpdate, people: People) -> _Row:
         json.encode(event.errors).decode() if event.errors else None,
         json.encode(event.pricing).decode() if event.pricing else None,
         event.callback_data,
+        key_of(event.platform_message_id, digest, incoming.workspace_id),
     )
 
 
 def _receipt(event: StatusUpdate) -> Receipt:
     errors = list(event.errors) or None
-    return Receipt(event.status, event.timestamp, errors, event.pricing)
+    return Receipt(event.status, event.timestamp, errors, event.pricing, bool(event.participant))
 
 
 def _stored(keys: Sequence[MessageKey]) -> dict[MessageKey, list[Receipt]]:
@@ -206,13 +293,21 @@ def _stored(keys: Sequence[MessageKey]) -> dict[MessageKey, list[Receipt]]:
     return found
 
 
-def _project(pending: Mapping[MessageKey, list[Receipt]], settled: Sequence[Change] = ()) -> None:
-    """Carry messages forward; tell of that, and of those that were ``settled`` just before."""
+def _project(
+    pending: Mapping[MessageKey, list[Receipt]],
+    known: Mapping[MessageKey, _Message],
+    settled: Sequence[Change] = (),
+) -> None:
+    """Carry messages forward, of which some are ``known`` (and locked) already; tell of that, and
+    of those that were ``settled`` just before.
+    """
     changed, moved = [], [*settled]
-    messages = [_Message(*row) for row in bulk.run(MESSAGES, KEY_COLUMNS, sorted(pending))]
+    locked = {message.key: message for message in known.values()}
+    locked |= _locked([key for key in pending if key not in locked])
+    messages = [locked[key] for key in pending if key in locked]
     for message in messages:
         before = Progress(message.status, message.delivery)
-        after = advance(before, pending[MessageKey(*message[1:3])])
+        after = advance(before, pending[message.key])
         if after != before:
             changed.append((message.id, after.status, json.encode(after.delivery).decode()))
         if after.status != before.status:
@@ -227,7 +322,7 @@ def _heed(messages: Iterable[_Message], pending: Mapping[MessageKey, list[Receip
     optouts.heed(
         Wish(message.tenant_id, message.contact_id, OptOutSource.PLATFORM, receipt.timestamp, False)
         for message in messages
-        for receipt in pending[MessageKey(*message[1:3])]
+        for receipt in pending[message.key]
         if message.contact_id and OPTED_OUT in _codes(receipt.errors)
     )
 

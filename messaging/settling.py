@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
+from messaging import references
 from messaging.events import StatusUpdate
 from messaging.identities import People
 from messaging.incoming import Incoming
@@ -31,11 +32,13 @@ WHERE m.platform_message_id IS NULL AND m.source = 'API'
 ORDER BY m.id FOR UPDATE OF m
 """
 # From "accepted" on the reports carry it forward. What we said of a failure of ours was wrong.
-ATTACH_COLUMNS = ("id uuid", "platform_message_id text", "sealed_id bytea", "day date")
+ATTACH_COLUMNS = (
+    "id uuid", "platform_message_id text", "inner_key int8", "sealed_id bytea", "day date",
+)  # fmt: skip
 ATTACH = """
 UPDATE messages m SET status = 'accepted', platform_message_id = r.platform_message_id,
-    sealed_id = r.sealed_id, delivery_day = r.day, sealed_request = NULL, lease_until = NULL,
-    next_attempt_at = NULL,
+    inner_key = r.inner_key, sealed_id = r.sealed_id, delivery_day = r.day,
+    sealed_request = NULL, lease_until = NULL, next_attempt_at = NULL,
     delivery = m.delivery - ARRAY['waiting', 'last_error', 'errors', 'failed_at', 'cancelled_at']
 FROM {rows}
 WHERE m.id = r.id AND NOT EXISTS (
@@ -69,8 +72,9 @@ def settle(reports: Iterable[tuple[Incoming, StatusUpdate]], people: People) -> 
         incoming, wamid = reported[message_id]
         cipher = keys.day_cipher(incoming.tenant_id, incoming.delivery_day)
         sealed = seal_id(cipher, incoming.tenant_id, message_id, wamid)
-        digest = people.digester(incoming.tenant_id).wamid(wamid)
-        rows.append((message_id, digest, sealed, incoming.delivery_day))
+        digest = people.digester(incoming.tenant_id)
+        key = references.key_of(wamid, digest, incoming.workspace_id)
+        rows.append((message_id, digest.wamid(wamid), key, sealed, incoming.delivery_day))
         if status not in EXPECTED:
             surprising.append(f"{message_id} {status}")
     if surprising:

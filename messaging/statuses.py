@@ -1,8 +1,8 @@
 """Where a message got to: a projection of its receipts that only moves forward.
 
 Receipts arrive late, twice and in any order. ``failed`` ends a message that was not delivered yet;
-what arrives after it is kept as evidence (its time) and changes nothing. Rule: webhooks reference,
-"Order".
+what arrives after it is kept as evidence (its time) and changes nothing. A message to a group is as
+far as the participant whom it reached best. Rule: webhooks reference, "Order".
 """
 
 from __future__ import annotations
@@ -38,12 +38,16 @@ def oldest_first(rows: Iterable[_Row]) -> list[_Row]:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One status as reported; ``timestamp`` is Meta's."""
+    """One status as reported; ``timestamp`` is Meta's.
+
+    ``of_participant``: it is about one participant of a group, and the message went to others too.
+    """
 
     status: str
     timestamp: datetime
     errors: list[dict[str, Any]] | None = None
     pricing: dict[str, Any] | None = None
+    of_participant: bool = False
 
     @property
     def order(self) -> tuple[datetime, int]:
@@ -71,8 +75,13 @@ def advance(progress: Progress, receipts: Iterable[Receipt]) -> Progress:
 def _after(progress: Progress, receipt: Receipt) -> Progress:
     if receipt.status != FAILED and receipt.status not in RANK:
         return progress  # a word we do not know is kept in message_statuses and moves nothing
+    if receipt.of_participant and receipt.status == FAILED:
+        return progress  # it may have reached, or reach, the others
     delivery = dict(progress.delivery)
-    delivery.setdefault(f"{receipt.status}_at", receipt.timestamp.isoformat())
+    name, at = f"{receipt.status}_at", receipt.timestamp.isoformat()
+    known = delivery.setdefault(name, at)
+    if receipt.of_participant:
+        delivery[name] = min(known, at, key=datetime.fromisoformat)
     if receipt.errors:
         delivery.setdefault("errors", receipt.errors)
     if receipt.pricing:

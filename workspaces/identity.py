@@ -43,6 +43,12 @@ class Digester:
         """Digest a message id: base64 inside a wamid spells the phone number."""
         return self._digest("wamid:" + wamid)
 
+    def inner_key(self, workspace_id: UUID, key: str) -> int:
+        """Digest the key inside a message id, for one number: 64 bits, as PostgreSQL's bigint."""
+        place = b"inner:" + workspace_id.bytes
+        digest = hmac.digest(self._salt, place + key.encode("utf-8", "replace"), "sha256")
+        return int.from_bytes(digest[:8], signed=True)
+
     def group(self, group_id: str) -> str:
         """Digest a group id; old ones begin with the founder's number."""
         return self._digest("group:" + group_id)

@@ -31,10 +31,17 @@ def read_status(frame: Frame, status: Status, path: Path) -> tuple[Event, ...]:
         errors=without_numbers(error_facts(status.errors), person.phone) if status.errors else (),
         pricing=_pricing(status),
         callback_data=conceal(opaque, person.phone) if opaque else opaque,
+        group_id=_group(status),
     )
     if name in KNOWN_STATUSES or status.type == "payment":
         return (update,)
     return (update, counted(frame.field, f"status:{name}"))
+
+
+def _group(status: Status) -> str | None:
+    if status.recipient_type != "group" or status.recipient_id is None:
+        return None
+    return str(status.recipient_id) or None
 
 
 def _participant(status: Status) -> str:

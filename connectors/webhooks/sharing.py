@@ -8,6 +8,7 @@ own key and owed anew, so that one tenant's Raw never holds another's words.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from connectors.cloud_api.parsing import Path, Update
@@ -53,11 +54,20 @@ def hand_out(entries: Sequence[tuple[Callback, list[Update]]], outcome: Outcome)
         for tenant_id, part in sorted(parts.items()):
             whole = len(part) == len(updates)
             body = callback.body if whole else callback.isolate(_changes(part))
-            parcels.append(Parcel(tenant_id, callback.received_at, body))
+            parcels.append(Parcel(tenant_id, _arrived_at(callback, part), body))
             outcome.tallies[INSTALLATION_ID].processed += len(part)
     file(parcels)
     removed = _remove([callback for callback, _ in entries])
     outcome.tallies[INSTALLATION_ID].purged_callbacks += removed
+
+
+def _arrived_at(callback: Callback, updates: Sequence[Update]) -> datetime:
+    """Return when a callback of these updates arrived. Those that are replayed one by one keep
+    their order by it: a microsecond stands for a place in the callback they were cut out of.
+    """
+    if not callback.positions:
+        return callback.received_at
+    return callback.received_at + timedelta(microseconds=updates[0].position)
 
 
 def _changes(updates: Sequence[Update]) -> list[Path]:

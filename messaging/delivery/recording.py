@@ -18,7 +18,7 @@ from messaging import notices, receipts
 from messaging.delivery import consequences, writing
 from messaging.delivery.attempts import Attempt, Fate, GivenBack, Result, facts_of, fate_of
 from messaging.notices import Change
-from messaging.receipts import MessageKey
+from messaging.references import Target, key_of
 from messaging.settling import seal_id
 from workspaces import bulk, identity, keys
 from workspaces.channel_facts import Accepted
@@ -29,11 +29,11 @@ from workspaces.keys import TenantHasNoKeys
 # be taken: by a copy of the message that came another way.
 ACCEPT_COLUMNS = (
     "id uuid", "attempt int2", "status text", "at text", "platform_message_id text",
-    "sealed_id bytea", "day date",
+    "inner_key int8", "sealed_id bytea", "day date",
 )  # fmt: skip
 ACCEPT = """
 WITH mine AS MATERIALIZED (
-    SELECT m.id, r.status, r.at, r.platform_message_id, r.sealed_id, r.day
+    SELECT m.id, r.status, r.at, r.platform_message_id, r.inner_key, r.sealed_id, r.day
     FROM {rows} JOIN messages m ON m.id = r.id
     WHERE m.attempts = r.attempt AND m.status IN ('sending', 'unknown')
       AND m.platform_message_id IS NULL
@@ -41,13 +41,14 @@ WITH mine AS MATERIALIZED (
 )
 UPDATE messages m SET status = mine.status, sealed_request = NULL, lease_until = NULL,
     delivery = (m.delivery - 'last_error') || jsonb_build_object('accepted_at', mine.at),
-    delivery_day = mine.day, sealed_id = mine.sealed_id,
+    delivery_day = mine.day, sealed_id = mine.sealed_id, inner_key = mine.inner_key,
     platform_message_id = CASE WHEN EXISTS (
         SELECT FROM messages o WHERE o.workspace_id = m.workspace_id
           AND o.platform_message_id = mine.platform_message_id
     ) THEN NULL ELSE mine.platform_message_id END
 FROM mine WHERE m.id = mine.id
-RETURNING m.id, m.tenant_id, m.workspace_id, m.status, m.platform_message_id
+RETURNING m.id, m.tenant_id, m.workspace_id, m.status, m.platform_message_id, m.inner_key,
+          m.contact_id
 """
 MOVE_COLUMNS = (
     "id uuid", "attempt int2", "status text", "facts jsonb", "next_attempt_at timestamptz",
@@ -97,7 +98,7 @@ def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> Non
         taken = [Change(*row[:4]) for row in accepted]
         notices.changed([*taken, *_changes(moved)], now=now)
         # A receipt that did not name the message may have been faster than the answer.
-        receipts.catch_up([MessageKey(row[2], row[4]) for row in accepted if row[4]])
+        receipts.catch_up([Target(row[2], *row[4:]) for row in accepted if row[4]])
         consequences.follow([(outcome.attempt, fate) for outcome, fate in moved], now=now)
 
 
@@ -107,22 +108,26 @@ def _accept(fates: Sequence[Ended]) -> list[tuple[Any, ...]]:
     for outcome, fate in fates:
         if isinstance(outcome.result, Accepted):
             attempt, day = outcome.attempt, outcome.at.date()
-            digest, sealed = _identify(attempt, outcome.result.platform_message_id, day)
+            ids = _identify(attempt, outcome.result.platform_message_id, day)
             rows.append((
-                attempt.message_id, attempt.number, fate.status, outcome.at.isoformat(), digest,
-                sealed, day,
+                attempt.message_id, attempt.number, fate.status, outcome.at.isoformat(), *ids, day,
             ))  # fmt: skip
     return bulk.run(ACCEPT, ACCEPT_COLUMNS, rows)
 
 
-def _identify(attempt: Attempt, wamid: str, day: date) -> tuple[str | None, bytes | None]:
-    """Return the digest and the sealed form of a platform id; nothing for a tenant that is gone."""
+def _identify(
+    attempt: Attempt, wamid: str, day: date
+) -> tuple[str | None, int | None, bytes | None]:
+    """Return the digests of a platform id and of the key in it, and its sealed form; nothing for a
+    tenant that is gone.
+    """
     try:
-        digest = identity.digester(attempt.tenant_id).wamid(wamid)
+        digest = identity.digester(attempt.tenant_id)
         cipher = keys.day_cipher(attempt.tenant_id, day)
     except TenantHasNoKeys:
-        return None, None
-    return digest, seal_id(cipher, attempt.tenant_id, attempt.message_id, wamid)
+        return None, None, None
+    key = key_of(wamid, digest, attempt.workspace_id)
+    return digest.wamid(wamid), key, seal_id(cipher, attempt.tenant_id, attempt.message_id, wamid)
 
 
 def _move(fates: Sequence[Ended], now: datetime) -> list[Ended]:

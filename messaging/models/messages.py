@@ -90,6 +90,8 @@ class Message(models.Model):
     """One message; ``platform_message_id`` and ``sender`` are keyed digests, ``sealed_id`` the
     wamid, ``sealed_values`` what ``text`` and ``content`` must not hold.
 
+    ``inner_key`` is a keyed digest of the number and the key inside the wamid (`messaging.wamids`);
+    ``reply_to_key`` that of the message which ``reply_to`` means, while no such message is known.
     ``delivery_id`` and ``delivery_day`` point at the Raw callback it came from, while that is kept.
     A message of ours is its own outbox row: it has no ``platform_message_id`` until the platform
     took it, ``sealed_request`` (what is sent, the same bytes at every attempt) until its fate is
@@ -116,7 +118,9 @@ class Message(models.Model):
     sender = models.CharField(max_length=64, db_default="")
     text = models.TextField(null=True)  # noqa: DJ001 - NULL: this kind of message has no text
     content = models.JSONField(default=dict, db_default={})
+    inner_key = models.BigIntegerField(null=True)
     reply_to = models.CharField(max_length=64, null=True)  # noqa: DJ001
+    reply_to_key = models.BigIntegerField(null=True)
     group_id = models.CharField(max_length=64, null=True)  # noqa: DJ001
     timestamp_utc = models.DateTimeField()
     status = models.CharField(max_length=32, null=True)  # noqa: DJ001 - NULL: nothing heard yet
@@ -159,6 +163,14 @@ class Message(models.Model):
                 condition=models.Q(type__in=("edit", "revoke")),
             ),
             models.Index(
+                fields=("inner_key",), name="messages_by_inner_key",
+                condition=models.Q(inner_key__isnull=False),
+            ),
+            models.Index(
+                fields=("reply_to_key",), name="messages_waiting",
+                condition=models.Q(reply_to_key__isnull=False),
+            ),
+            models.Index(
                 models.F("workspace_id"), models.F("contact_id"), models.F("timestamp_utc").desc(),
                 models.F("id").desc(), name="messages_of_a_conversation",
             ),
@@ -181,7 +193,11 @@ class Message(models.Model):
 
 
 class MessageStatus(models.Model):
-    """One receipt as Meta reported it; ``messages.status`` is a projection of these."""
+    """One receipt as Meta reported it; ``messages.status`` is a projection of these.
+
+    ``platform_message_id`` is that of its message, whichever of two ids the receipt named;
+    ``waiting_key`` is set while no message of that id is known.
+    """
 
     tenant_id = models.UUIDField()
     workspace_id = models.UUIDField()
@@ -193,6 +209,7 @@ class MessageStatus(models.Model):
     errors = models.JSONField(null=True)
     pricing = models.JSONField(null=True)
     callback_data = models.TextField(null=True)  # noqa: DJ001
+    waiting_key = models.BigIntegerField(null=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -202,6 +219,13 @@ class MessageStatus(models.Model):
             models.UniqueConstraint(
                 fields=("workspace_id", "platform_message_id", "status", "participant"),
                 name="message_statuses_one_per_receipt",
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=("waiting_key",),
+                name="message_statuses_waiting",
+                condition=models.Q(waiting_key__isnull=False),
             ),
         )
 
