@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 
 from django.db import DatabaseError, transaction
 
@@ -27,10 +28,13 @@ from workspaces.envelope import CannotOpen, KeyDestroyed
 logger = logging.getLogger("sigma.whatsapp.processing")
 
 BRAKE = Brake("callbacks")
-# Attempts that may have ended their process: after so many a callback is tried alone, after so many
-# not any more.
-ALONE_AFTER = 2
+# Attempts that may have ended their process: after so many a callback is tried with a few others,
+# after so many alone, after so many not any more. It was one of a whole batch that did it.
+FEW_AFTER, FEW = 2, 20
+ALONE_AFTER = 3
 GIVE_UP_AFTER = 5
+# Transactions of one claim at most; whoever waits behind suspects waits for no more than these.
+MOST_GROUPS = 20
 
 
 def process_batch(limit: int) -> int:
@@ -66,20 +70,34 @@ def process_batch(limit: int) -> int:
 
 
 def _process_carefully(claimed: Sequence[Claimed]) -> None:
-    """Note the attempt before it is made, for whoever comes after the end of this process."""
-    together = [callback for callback in claimed if callback.attempts < ALONE_AFTER]
-    alone = [[callback] for callback in claimed if callback.attempts >= ALONE_AFTER]
-    for group in (together, *alone):
-        if group and group[0].attempts >= GIVE_UP_AFTER:
+    """Note the attempt before it is made, for whoever comes after the end of this process.
+
+    Suspects take long, alone or a few together: after some of them the rest is left for the next
+    claim, in which the other tenants have their share again.
+    """
+    for group in islice(_groups(claimed), MOST_GROUPS):
+        if group[0].attempts >= GIVE_UP_AFTER:
             _bury(group[0], f"Gave up after {group[0].attempts} attempts that ended their process.")
-        elif group:
-            mine = set(claims.note_attempt([callback.delivery_id for callback in group]))
-            try:
-                _process_again([callback for callback in group if callback.delivery_id in mine])
-            except Exception:
-                with suppress(DatabaseError):
-                    claims.take_back_attempt(sorted(mine))
-                raise
+            continue
+        mine = set(claims.note_attempt([callback.delivery_id for callback in group]))
+        try:
+            _process_again([callback for callback in group if callback.delivery_id in mine])
+        except Exception:
+            with suppress(DatabaseError):
+                claims.take_back_attempt(sorted(mine))
+            raise
+
+
+def _groups(claimed: Sequence[Claimed]) -> Iterator[Sequence[Claimed]]:
+    """Share callbacks out by how often their process may have ended: all that are new to it
+    together, then a few at a time, then each alone.
+    """
+    if together := [callback for callback in claimed if callback.attempts < FEW_AFTER]:
+        yield together
+    few = [callback for callback in claimed if FEW_AFTER <= callback.attempts < ALONE_AFTER]
+    for start in range(0, len(few), FEW):
+        yield few[start : start + FEW]
+    yield from ([callback] for callback in claimed if callback.attempts >= ALONE_AFTER)
 
 
 def _process_again(callbacks: Sequence[Claimed], *, after: Exception | None = None) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
+from django.db.models import F
 
 from connectors.models import WebhookDelivery, WebhookPending
+from connectors.webhooks import processing
 from connectors.webhooks.processing import process_batch
 from connectors.webhooks.raw import BODY
 from messaging.models import Message
@@ -96,3 +98,29 @@ def test_it_takes_one_callback_however_large(acme: Cast, globex: Cast) -> None:
     WebhookPending.objects.update(size=9_000_000)
 
     assert [process_batch(100) for _ in range(5)] == [1, 1, 1, 1, 0]
+
+
+def make_suspect(*, attempts: int) -> None:
+    """Let what waits have been in batches whose process ended: a worker was killed, repeatedly."""
+    for model in (WebhookDelivery, WebhookPending):
+        model.objects.update(received_at=F("received_at") - timedelta(minutes=1))
+    WebhookPending.objects.update(attempts=attempts)
+
+
+def test_it_keeps_nobody_waiting_for_suspects(
+    acme: Cast, globex: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processing, "MOST_GROUPS", 1)
+    flood(acme, 100)
+    make_suspect(attempts=2)
+    process_batch(500)
+    waiting = WebhookPending.objects.filter(tenant_id=acme.tenant.id).count()
+    deliver(globex.tenant.id, callback(globex.workspace.external_id, messages=[text("wamid.G")]))
+
+    process_batch(500)
+
+    assert waiting == 80
+    assert Message.objects.filter(tenant_id=globex.tenant.id).count() == 1
+    while process_batch(500):
+        pass
+    assert Message.objects.filter(tenant_id=acme.tenant.id).count() == 100
