@@ -122,8 +122,9 @@ class MessageAdmin(WorkspaceRowsAdmin):
         statuses = MessageStatus.objects.filter(
             workspace_id=obj.workspace_id, platform_message_id=obj.platform_message_id
         )
-        rows = [(row.status, row.timestamp_utc) for row in oldest_first(statuses)]
-        return format_html_join("", "<div>{} at {:%Y-%m-%d %H:%M:%S} UTC</div>", rows)
+        # Formatted before: what format_html_join gets is escaped, and so text, first.
+        rows = [(r.status, f"{r.timestamp_utc:%Y-%m-%d %H:%M:%S}") for r in oldest_first(statuses)]
+        return format_html_join("", "<div>{} at {} UTC</div>", rows)
 
     @admin.display(description="file")
     def file(self, obj: Message) -> str:

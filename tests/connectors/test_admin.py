@@ -227,3 +227,20 @@ def test_the_overview_names_tenants_with_gaps_in_their_set_up(acme: Cast, globex
     shown = superuser().get(reverse("admin:index")).context["rows"]
 
     assert {row.tenant.slug: row.errors for row in shown} == {"acme": 2, "globex": 0}
+
+
+def test_it_shows_what_became_of_a_message_and_when(acme: Cast, globex: Cast) -> None:
+    number = acme.workspace.external_id
+    echo = {**text("wamid.E", sender="15550100001"), "to": "15550123456"}
+    deliver(acme.tenant.id, callback(number, field="smb_message_echoes", message_echoes=[echo]))
+    heard = [
+        {"id": "wamid.E", "status": word, "timestamp": str(at), "recipient_id": "15550123456"}
+        for word, at in (("sent", 1_790_000_000), ("delivered", 1_790_000_001))
+    ]
+    deliver(acme.tenant.id, callback(number, statuses=heard))
+    process_batch(10)
+
+    page = html(superuser(), page_of("messaging_message", Message.objects.get().pk))
+
+    assert "<div>sent at 2026-09-21 14:13:20 UTC</div>" in page
+    assert "<div>delivered at 2026-09-21 14:13:21 UTC</div>" in page
