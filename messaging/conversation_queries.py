@@ -13,7 +13,15 @@ from uuid import UUID
 
 from messaging.cursors import Cursor
 from messaging.identities import ALL_IDS
-from messaging.queries import SELECT_MESSAGES, MessageRow, Page, Window, in_window
+from messaging.queries import (
+    MOST_LOOKED_THROUGH,
+    SELECT_MESSAGES,
+    MessageRow,
+    Page,
+    TooMany,
+    Window,
+    in_window,
+)
 from workspaces.sql import columns_of, select
 
 
@@ -55,9 +63,10 @@ CROSS JOIN LATERAL (
 ) m
 """  # noqa: S608 - names of ours
 COUNT = f"""
-SELECT count(*) FROM messages
-WHERE tenant_id = %s AND workspace_id = %s AND group_id IS NULL
-  AND contact_id = ANY(ARRAY({ALL_IDS.format(contact_id="%s::uuid")}))
+SELECT count(*) FROM (
+    SELECT FROM messages WHERE tenant_id = %s AND workspace_id = %s AND group_id IS NULL
+    AND contact_id = ANY(ARRAY({ALL_IDS.format(contact_id="%s::uuid")})) LIMIT %s
+) m
 """  # noqa: S608 - names of ours
 
 
@@ -108,8 +117,15 @@ def read_messages(
 
 
 def count_messages(*, tenant_id: UUID, workspace_id: UUID, contact_id: UUID) -> int:
-    """Count what is said with one person, which reads all of it."""
-    (found,) = select(_Count, COUNT, [tenant_id, workspace_id, contact_id, contact_id])
+    """Count what is said with one person.
+
+    Raises:
+        messaging.queries.TooMany: too much to look at.
+    """
+    person = [tenant_id, workspace_id, contact_id, contact_id]
+    (found,) = select(_Count, COUNT, [*person, MOST_LOOKED_THROUGH + 1])
+    if found.number > MOST_LOOKED_THROUGH:
+        raise TooMany
     return found.number
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -45,9 +45,16 @@ class MessageRow(NamedTuple):
 
 
 class Count(NamedTuple):
-    """How many there are."""
+    """How many there are, of how many that were looked at."""
 
     number: int
+    looked_at: int
+
+
+class Some(NamedTuple):
+    """That there is something."""
+
+    one: int
 
 
 class Digest(NamedTuple):
@@ -72,6 +79,12 @@ class _Asked(NamedTuple):
 
 
 SELECT_MESSAGES = " ".join(("SELECT", columns_of(MessageRow), "FROM messages WHERE"))
+# PostgreSQL stops looking through as soon as it has found enough.
+FILTERED = "SELECT * FROM ({inner}) m WHERE {filters} ORDER BY {order} LIMIT %s"
+COUNT = """
+SELECT count(*) FILTER (WHERE {filters}), count(*)
+FROM (SELECT direction, type, status, sender FROM messages WHERE {where} LIMIT %s) m
+"""
 # A contact that was merged is shown as the one that it is now.
 SELECT_CONTACTS = """
 SELECT asked.id AS asked, c.id, c.display_name, c.username FROM contacts asked
@@ -87,6 +100,25 @@ JOIN contact_identities o ON o.contact_id = i.contact_id AND o.tenant_id = i.ten
 WHERE i.tenant_id = %s AND i.digest = ANY(%s)
   AND (i.kind, o.kind) IN (('PHONE', 'ALIAS'), ('ALIAS', 'PHONE'))
 """
+
+
+# Filters that no index serves look through so many messages, newest or oldest first, and a count
+# counts so many: some 10 ms, whatever the table holds.
+MOST_LOOKED_THROUGH = 10_000
+
+
+# A condition in SQL, and its parameters.
+Condition = tuple[str, list[object]]
+
+
+class TooMany(Exception):
+    """More messages would have to be looked through; narrow the time with since and until."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"More than {MOST_LOOKED_THROUGH:,} messages would have to be looked through for this; "
+            "narrow the time with since and until."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,21 +138,29 @@ class Wanted:
     since: datetime | None = None
     until: datetime | None = None
 
-    def where(self) -> tuple[str, list[object]]:
-        """Return the condition and its parameters."""
-        conditions = {
+    def range(self) -> Condition:
+        """Return what the index ``messages_newest_first`` finds; there is one platform so far."""
+        return _all({
             "tenant_id = %s": self.tenant_id,
             "workspace_id = %s": self.workspace_id,
             "platform = %s": self.platform and self.platform.value,
+            "timestamp_utc >= %s": self.since,
+            "timestamp_utc < %s": self.until,
+        })  # fmt: skip
+
+    def filters(self) -> Condition:
+        """Return what each message is looked at for; an empty text where there is nothing."""
+        return _all({
             "direction = %s": self.direction and self.direction.value,
             "type = %s": self.type,
             "status = %s": self.status,
-            "sender = ANY(%s)": self.senders and list(self.senders),
-            "timestamp_utc >= %s": self.since,
-            "timestamp_utc < %s": self.until,
-        }
-        given = {text: value for text, value in conditions.items() if value is not None}
-        return " AND ".join(given), list(given.values())
+            "sender = ANY(%s)": None if self.senders is None else list(self.senders),
+        })  # fmt: skip
+
+
+def _all(conditions: Mapping[str, object]) -> Condition:
+    given = {text: value for text, value in conditions.items() if value is not None}
+    return " AND ".join(given), list(given.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +176,11 @@ class Window:
     def falls(self) -> bool:
         """Whether the rows are read from the newest to the oldest."""
         return self.newest_first != self.backwards
+
+    @property
+    def order(self) -> str:
+        """The order of rows, in SQL."""
+        return "timestamp_utc DESC, id DESC" if self.falls else "timestamp_utc, id"
 
     def page_of(self, found: list[MessageRow]) -> Page:
         """Return the page that these rows make, one more than wanted where there are others."""
@@ -160,16 +205,29 @@ def read_page(wanted: Wanted, window: Window) -> Page:
     PostgreSQL makes an index range of a row comparison, and of no spelling with OR:
     https://www.postgresql.org/docs/current/functions-comparisons.html (Row Constructor Comparison)
     """
-    where, parameters = wanted.where()
-    condition, more = in_window(window)
-    found = select(MessageRow, " ".join((SELECT_MESSAGES, where, condition)), parameters + more)
+    where, parameters = wanted.range()
+    filters, values = wanted.filters()
+    if not filters:
+        condition, more = in_window(window)
+        found = select(MessageRow, " ".join((SELECT_MESSAGES, where, condition)), parameters + more)
+        return window.page_of(found)
+    looked_through, more = in_window(window, MOST_LOOKED_THROUGH)
+    inner = " ".join((SELECT_MESSAGES, where, looked_through))
+    sql = FILTERED.format(inner=inner, filters=filters, order=window.order)
+    found = select(MessageRow, sql, [*parameters, *more, *values, window.limit + 1])
+    if len(found) <= window.limit and _is_more_than(MOST_LOOKED_THROUGH, wanted, window):
+        if len(found) < window.limit or not found:
+            raise TooMany
+        return replace(window.page_of(found), has_more=True)
     return window.page_of(found)
 
 
-def in_window(window: Window) -> tuple[str, list[object]]:
-    """Return how a statement about messages ends, and its parameters; one row more is read."""
-    order = "timestamp_utc DESC, id DESC" if window.falls else "timestamp_utc, id"
-    condition, parameters = f"ORDER BY {order} LIMIT %s", [window.limit + 1]
+def in_window(window: Window, at_most: int | None = None) -> Condition:
+    """Return how a statement about messages ends, and its parameters; one row more than the window
+    has is read, or ``at_most``.
+    """
+    condition = f"ORDER BY {window.order} LIMIT %s"
+    parameters = [window.limit + 1 if at_most is None else at_most]
     if window.cursor is None:
         return condition, [*parameters]
     place = f"AND (timestamp_utc, id) {'<' if window.falls else '>'} (%s, %s)"
@@ -177,11 +235,25 @@ def in_window(window: Window) -> tuple[str, list[object]]:
 
 
 def count(wanted: Wanted) -> int:
-    """Count the messages wanted, which reads all of them."""
-    where, parameters = wanted.where()
-    sql = " ".join(("SELECT count(*) FROM messages WHERE", where))
-    (found,) = select(Count, sql, parameters)
+    """Count the messages wanted.
+
+    Raises:
+        TooMany: in this time there are too many to look at.
+    """
+    where, parameters = wanted.range()
+    filters, values = wanted.filters()
+    sql = COUNT.format(where=where, filters=filters or "true")
+    (found,) = select(Count, sql, [*values, *parameters, MOST_LOOKED_THROUGH + 1])
+    if found.looked_at > MOST_LOOKED_THROUGH:
+        raise TooMany
     return found.number
+
+
+def _is_more_than(number: int, wanted: Wanted, window: Window) -> bool:
+    where, parameters = wanted.range()
+    condition, more = in_window(window, 1)
+    sql = f"SELECT 1 FROM messages WHERE {where} {condition} OFFSET %s"  # noqa: S608
+    return bool(select(Some, sql, [*parameters, *more, number]))
 
 
 def find(*, tenant_id: UUID, message_id: UUID) -> MessageRow | None:

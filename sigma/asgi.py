@@ -41,6 +41,7 @@ from connectors.webhooks.requests import (
     headers_of,
 )
 from sigma import jsonerrors
+from sigma.gate import Busy, Gate
 from sigma.stopping import on_stop
 from workspaces import structs
 from workspaces.heartbeat import Heartbeat
@@ -63,6 +64,9 @@ BODY_SECONDS, BODIES_BYTES = 15.0, 64_000_000
 # Lists of broadcasts are the only large bodies for Django.
 LISTS = re.compile(r"/api/v1/broadcasts/[^/]+/recipients/?")
 MULTIPART_BYTES = 10_000
+
+# What API keys are for, and what each of them gets a share of.
+API = ("/graphql", "/api/v1/", "/media/")
 
 CLOSE = (("connection", "close"),)
 LENGTH = b"content-length"
@@ -97,6 +101,9 @@ class Application:
         self._health = _threaded(HEALTH_THREADS)
         self._hashing = _threaded(HASHING_THREADS)
         self._hashes = 0
+        # One tenant leaves threads to the others.
+        at_once = max(1, settings.SIGMA_WEB_THREADS * 3 // 4)
+        self._gate = Gate(rate=settings.SIGMA_API_RATE, at_once=at_once)
         self._budget = Budget(BODIES_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,10 +121,22 @@ class Application:
         behind = self._health if path == HEALTH else self._django
         if path in HASHING and scope.get("method") == "POST":
             behind = self._hash
+        elif path.startswith(API):
+            behind = self._gated
         if scope["type"] == "http":
             await self._serve(behind, scope, receive, send)
         else:
             await behind(scope, receive, send)
+
+    async def _gated(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request to the API in its turn, or refuse it."""
+        try:
+            async with self._gate.admitted(headers_of(scope)):
+                await self._django(scope, receive, send)
+        except Busy as busy:
+            body = jsonerrors.body_of(scope["path"], 429) or b""
+            headers = (("retry-after", str(busy.seconds)), ("cache-control", "no-store"))
+            await Answer(429, body, headers, kind=jsonerrors.KIND).send(send)
 
     async def _hash(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request that hashes a password, or refuse it while too many wait."""

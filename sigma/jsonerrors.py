@@ -27,10 +27,11 @@ MEANINGS: dict[int, tuple[Code, str]] = {
     408: (Code.BAD_REQUEST, "The body did not arrive in time."),
     413: (Code.BAD_REQUEST, "The body is too large."),
     415: (Code.BAD_REQUEST, "Send the body in UTF-8, and without Content-Encoding."),
+    429: (Code.LIMIT_EXCEEDED, "Too much at once with this API key; Retry-After says when again."),
     503: (Code.UNAVAILABLE, "This cannot be answered now; try again."),
 }
 BROKEN = (Code.INTERNAL, "Something broke here; the log says what.")
-RETRYABLE = frozenset({408, 503})
+RETRYABLE = frozenset({408, 429, 503})
 PLAIN = b"a=b&c"
 
 

@@ -106,10 +106,12 @@ try:
     SIGMA_GRAPHQL_MAX_PAGE = env.integer("SIGMA_GRAPHQL_MAX_PAGE", 100, low=1, high=1_000)
     SIGMA_GRAPHQL_MAX_DEPTH = env.integer("SIGMA_GRAPHQL_MAX_DEPTH", 10, low=3, high=50)
     SIGMA_GRAPHQL_MAX_COST = env.integer("SIGMA_GRAPHQL_MAX_COST", 2_000, low=10)
-    # Milliseconds a statement of a GraphQL request may take.
+    # Milliseconds that the statements of one request to the API may take, together.
     SIGMA_GRAPHQL_TIMEOUT_MS = env.integer(
         "SIGMA_GRAPHQL_TIMEOUT_MS", 10_000, low=100, high=600_000
     )
+    # Requests a minute that one API key may make of one web process.
+    SIGMA_API_RATE = env.integer("SIGMA_API_RATE", 60_000, low=1, high=10_000_000)
     # Hosts and networks outside the public internet that events may be sent to.
     SIGMA_EVENTS_ALLOW_PRIVATE = env.items("SIGMA_EVENTS_ALLOW_PRIVATE", "")
     # Days a delivered event is kept for replaying; one that could not be delivered, 30.

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from psycopg.errors import QueryCanceled
 
 TENANT_ROLE = "sigma_tenant"
+BOUND = "SELECT set_config('statement_timeout', %s, true)"
+# PostgreSQL is asked to wait for less only where that changes much: most requests are over by then.
+CLOSE_ENOUGH = 0.9
 
 
 @contextmanager
@@ -18,13 +23,18 @@ def tenant_scope(tenant_id: UUID, *, timeout_ms: int | None = None) -> Iterator[
 
     The settings end with the transaction, so the scope is safe behind a transaction pooler. Inside
     another transaction they are put back as they were: that one goes on as whoever it was.
-    ``timeout_ms`` bounds each statement in milliseconds; see :func:`is_timeout`.
+    ``timeout_ms`` bounds all statements together, in milliseconds; see :func:`is_timeout`.
     """
     nested = connection.in_atomic_block
     with transaction.atomic():
         before = _settings() if nested else None
         _set(str(tenant_id), TENANT_ROLE, None if timeout_ms is None else f"{timeout_ms}ms")
-        yield
+        with (
+            nullcontext()
+            if timeout_ms is None
+            else connection.execute_wrapper(_Deadline(timeout_ms))
+        ):
+            yield
         # After an error the rollback puts them back, and this line is not reached.
         if before is not None and not transaction.get_rollback():
             _set(*before)
@@ -38,6 +48,25 @@ def owner_scope() -> Iterator[None]:
     yield
     # After an error the rollback puts it back.
     _set(before[0], before[1], None)
+
+
+class _Deadline:
+    """Runs statements only while there is time, and none for longer than is left."""
+
+    def __init__(self, timeout_ms: int) -> None:
+        self._bound = float(timeout_ms)
+        self._end = time.monotonic() + timeout_ms / 1000
+
+    def __call__(
+        self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
+    ) -> Any:
+        left = (self._end - time.monotonic()) * 1000
+        if left < 1:
+            raise OperationalError("The time for all statements is over.") from QueryCanceled()
+        if left < self._bound * CLOSE_ENOUGH:
+            self._bound = left
+            context["cursor"].cursor.execute(BOUND, [f"{int(left)}ms"])
+        return execute(sql, params, many, context)
 
 
 def is_timeout(error: BaseException | None) -> bool:

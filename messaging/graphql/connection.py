@@ -82,7 +82,8 @@ class MessageConnection(graphene.ObjectType):
     page_info = graphene.Field(PageInfo, required=True, description="Whether there is more.")
     total_count = graphene.Int(
         required=True,
-        description="How many messages pass the filters. Counted only if selected; slow if many.",
+        description="How many messages pass the filters. Counted only if selected, and where at "
+        "most 10,000 have to be looked at; else narrow the time with since and until.",
     )
 
     @staticmethod

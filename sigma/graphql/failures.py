@@ -10,6 +10,7 @@ from django.db import DatabaseError
 from graphql import GraphQLError
 from psycopg.errors import DeadlockDetected
 
+from messaging.queries import TooMany
 from workspaces import incidents
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
 from workspaces.graphql import BadInput, NotFound
@@ -37,6 +38,7 @@ ANTICIPATED: dict[type[Exception], Code] = {
     NotAuthenticated: Code.UNAUTHENTICATED,
     NotAllowed: Code.FORBIDDEN,
     TenantRequired: Code.BAD_USER_INPUT,
+    TooMany: Code.LIMIT_EXCEEDED,
     BadInput: Code.BAD_USER_INPUT,
     NotFound: Code.NOT_FOUND,
 }

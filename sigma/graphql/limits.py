@@ -26,7 +26,7 @@ PAGED = frozenset(
 ITEMS = frozenset({"nodes", "edges"})
 # Fields that cost more than the object they return: counting a workspace, opening a callback.
 WEIGHTS = {
-    "totalCount": 100,
+    "totalCount": 300,
     "messages": 10,
     "conversations": 10,
     "counts": 50,
@@ -39,6 +39,8 @@ WEIGHTS = {
     "sendWhatsAppMessage": 20,
     "preflightWhatsAppMessage": 20,
 }
+# What makes a list of messages look through many for a few, up to messaging.queries' bound.
+FILTERS, FILTER_WEIGHT = frozenset({"direction", "sender", "senderPhone", "status", "type"}), 300
 # Introspection is bounded in depth by a validation rule; this bounds how often it is asked for.
 INTROSPECTION = {"__schema": 500, "__type": 50}
 
@@ -93,6 +95,8 @@ class _Measure:
         if node.selection_set is None:
             return Size(1, weight)
         size = self._page_of(node) if name in PAGED else 1
+        if name == "messages" and any(a.name.value in FILTERS for a in node.arguments):
+            weight += FILTER_WEIGHT
         inside = self.of(node.selection_set.selections, size)
         times = page if name in ITEMS else 1
         return Size(1 + inside.depth, weight + times * (1 + inside.cost))

@@ -1,0 +1,88 @@
+"""How much an API key may ask of a web process in a minute, and a tenant at once: decided in front
+of the threads and the database, in memory, so that it holds while the broker is away.
+
+A key is whatever stands in the header, right or wrong; only its digest is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from connectors.sender.callers import key_in
+from connectors.webhooks.requests import Headers
+from workspaces.access import last_seen_with
+from workspaces.ttl import TtlCache
+
+MINUTE = 60.0
+# How long a key that is not used is remembered; a bucket is full again by then.
+REMEMBERED_SECONDS, MOST_KEYS = 2 * MINUTE, 20_000
+# Requests of a tenant that wait for their turn; beyond that they are refused.
+MOST_WAITING = 64
+
+
+@dataclass(slots=True)
+class _Row:
+    """The places of a tenant, and how many requests hold one or wait for one."""
+
+    places: asyncio.Semaphore
+    here: int = 0
+
+
+class Busy(Exception):
+    """The key asks too much; ``seconds`` from now it may ask again."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("Too much at once with this API key.")
+        self.seconds = max(1, round(seconds + 0.5))
+
+
+class Gate:
+    """Lets requests through: ``rate`` a minute for each key; ``at_once`` side by side for each
+    tenant, while ``most_waiting`` wait for their turn.
+    """
+
+    def __init__(self, *, rate: int, at_once: int, most_waiting: int = MOST_WAITING) -> None:
+        self._gap, self._at_once, self._most_waiting = MINUTE / rate, at_once, most_waiting
+        # When each key's bucket is full again.
+        self._full_at: TtlCache[bytes, float] = TtlCache(seconds=REMEMBERED_SECONDS, size=MOST_KEYS)
+        self._rows: dict[object, _Row] = {}
+
+    @asynccontextmanager
+    async def admitted(self, headers: Headers) -> AsyncIterator[None]:
+        """Wait for a place, and hold it; who sends no key needs none.
+
+        Raises:
+            Busy: too many were asked for in a minute, or wait.
+        """
+        key = key_in(headers)
+        if key is None:
+            yield
+            return
+        digest = hashlib.sha256(key.encode()).digest()
+        self._charge(digest)
+        # Who was never here is nobody's yet, and stands in a row of their own.
+        owner = last_seen_with(key) or digest
+        row = self._rows.setdefault(owner, _Row(asyncio.Semaphore(self._at_once)))
+        if row.here >= self._at_once + self._most_waiting:
+            raise Busy(1)
+        row.here += 1
+        try:
+            async with row.places:
+                yield
+        finally:
+            row.here -= 1
+            if not row.here:
+                self._rows.pop(owner, None)
+
+    def _charge(self, digest: bytes) -> None:
+        """Count a request: a minute's worth at once, then evenly (GCRA)."""
+        now = time.monotonic()
+        full_at = max(self._full_at.get(digest) or 0.0, now) + self._gap
+        if full_at > now + MINUTE:
+            raise Busy(full_at - now - MINUTE)
+        self._full_at.put(digest, full_at)
