@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from workspaces import sessions
 from workspaces.models import Membership, Role, Tenant
 
 # One list page per kind of row that the admin shows.
@@ -58,4 +61,7 @@ def page_of(model: str, key: object) -> str:
 def _browser(user: User) -> Client:
     client = Client()
     client.force_login(user)
+    session, now = client.session, int(time.time())
+    session.update({sessions.SINCE: now, sessions.SEEN: now})  # as after signing in on the page
+    session.save()
     return client
