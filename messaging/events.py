@@ -6,6 +6,7 @@ them.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -152,8 +153,9 @@ class MarketingPreference:
 @dataclass(frozen=True, slots=True)
 class Unhandled:
     """An update we keep (sealed, in Raw) and count, but do not model: ``field`` and ``kind`` say
-    which.
+    which. ``is_beside``: all updates of one change say the same, which is counted once.
     """
 
     field: str
     kind: str
+    is_beside: bool = dataclasses.field(default=False, compare=False)

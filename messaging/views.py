@@ -25,7 +25,8 @@ PLAIN_TYPE = re.compile(
     r"[a-z0-9.+-]+/[a-z0-9.+-]+(?:; ?codecs=\"?[a-z0-9.,-]+\"?)?", re.IGNORECASE
 )
 # Browsers run these, were they ever tricked into showing them.
-ACTIVE = re.compile(r"html|xml|svg|javascript|ecmascript|x-shockwave", re.IGNORECASE)
+# Office files are not of a type XML, though theirs have "openxml" in them.
+ACTIVE = re.compile(r"html|[/+]xml|svg|javascript|ecmascript|x-shockwave", re.IGNORECASE)
 UNKNOWN_TYPE = "application/octet-stream"
 RETRY_SECONDS = 30
 

@@ -40,8 +40,10 @@ def read_message(
     ``thread`` is the chat of a history item. A type that we do not know is kept without its content
     and counted as unhandled as well.
     """
-    parties = parties_of(frame, message, path, thread)
     kind = _type_of(message)
+    if not message.id and not message.type and kind == "unknown":
+        return (counted(frame.field, f"{path.section}:empty"),)
+    parties = parties_of(frame, message, path, thread)
     event = _message_event(frame, message, path, parties, kind)
     if kind == "system":
         return _with_identity_change(frame, message, event)

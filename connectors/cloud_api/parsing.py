@@ -7,6 +7,7 @@ Nothing here decides what an update means; that is `messages`, `receipts`, `temp
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from connectors.cloud_api.messages import read_message
 from connectors.cloud_api.payloads import Change, Entry, Value
 from connectors.cloud_api.preferences import read_preference
 from connectors.cloud_api.receipts import read_status
+from connectors.cloud_api.template_changes import FIELDS as TEMPLATE_FIELDS
 from connectors.cloud_api.template_changes import read_template_change
 from connectors.cloud_api.unhandled import read_malformed, read_unhandled, read_unhandled_value
 from connectors.cloud_api.updates import (
@@ -73,7 +75,7 @@ def _read_entry(source: Source, entry: Entry, position: int, updates: list[Updat
         if change is None:
             updates.append(_problem(len(updates), whole._replace(section="change"), entry))
         elif "value" in change.dropped:
-            updates.append(_problem(len(updates), whole, entry, change))
+            updates.append(_without_value(len(updates), whole, entry, change))
         else:
             frame = Frame(source, entry, change, change.value or _NO_VALUE)
             _read_change(frame, whole, updates)
@@ -91,7 +93,9 @@ def _read_change(frame: Frame, whole: Path, updates: list[Update]) -> None:
         if value.history or value.standby is not None or value.dropped:
             _read_nested(frame, whole, updates)
     if len(updates) == before:
-        updates.append(_update(frame, whole, _read_value, value, before))
+        is_progress = value.history is not None or value.standby is not None
+        reader = _read_progress if is_progress else _read_value
+        updates.append(_update(frame, whole, reader, value, before))
 
 
 def _read_nested(frame: Frame, whole: Path, updates: list[Update]) -> None:
@@ -122,9 +126,25 @@ def _read_value(frame: Frame, value: Value, _path: Path) -> tuple[Event, ...]:
     return (template,) if template is not None else read_unhandled_value(frame, value)
 
 
+def _read_progress(_frame: Frame, _value: Value, _path: Path) -> tuple[Event, ...]:
+    """Tell nothing of an import, or of a partner's turn, that has come no further."""
+    return ()
+
+
 def _left_out(frame: Frame, dropped: tuple[str, ...]) -> tuple[Event, ...]:
     beside = tuple(key for key in frame.dropped if key not in SECTIONS)
-    return read_malformed(frame, beside + dropped)
+    return (
+        *read_malformed(frame, beside, is_beside=True),
+        *read_malformed(frame, dropped),
+    )
+
+
+def _without_value(position: int, path: Path, entry: Entry, change: Change) -> Update:
+    """Return the update of a value that is no object: a mistake, or a field to come."""
+    problem = _problem(position, path, entry, change)
+    if problem.field in _MODELLED:
+        return problem
+    return replace(problem, events=(counted(problem.field, "value"),), problem=None)
 
 
 def _problem(
@@ -152,3 +172,5 @@ _READERS: dict[tuple[str, str], Reader] = {
     **{(field, "statuses"): read_status for field in ("messages", "history", "", *_ECHOES)},
     ("user_preferences", "user_preferences"): read_preference,
 }
+# Where a value that is no object must be a mistake; that of another field is Meta's to choose.
+_MODELLED = frozenset(field for field, _ in _READERS) | TEMPLATE_FIELDS

@@ -18,7 +18,7 @@ CATEGORY = "template_category_update"
 DETECTION = "template_correct_category_detection"
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _CANONICAL = frozenset((STATUS, QUALITY, COMPONENTS, CATEGORY, DETECTION))
-_FIELDS = _CANONICAL | {"template_status_update"}
+FIELDS = _CANONICAL | {"template_status_update"}
 
 
 def read_template_change(frame: Frame) -> TemplateEvent | None:
@@ -28,7 +28,7 @@ def read_template_change(frame: Frame) -> TemplateEvent | None:
     field name of a status update.
     """
     value = frame.value
-    if frame.field not in _FIELDS or value.message_template_id is None:
+    if frame.field not in FIELDS or value.message_template_id is None:
         return None
     change = _change(frame.field, value)
     return TemplateEvent(

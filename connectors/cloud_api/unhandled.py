@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from connectors.cloud_api.facts import error_code
 from connectors.cloud_api.frames import Frame
-from connectors.cloud_api.payloads import Element, Value
+from connectors.cloud_api.payloads import Element, Status, Value
 from connectors.cloud_api.updates import Event, Path, counted
-from workspaces.masking import word
+from messaging.events import Unhandled
+from workspaces.masking import WORD_LENGTH, word
 
 _KEYS = ("event", "event_name", "action_type", "action", "type", "status", "value")
 
@@ -15,7 +16,10 @@ def read_unhandled(frame: Frame, item: Element, path: Path) -> tuple[Event, ...]
     """Return the count of ``item``: its kind is a word of Meta's, or the list it stands in."""
     if path.section in ("errors", "history.errors"):
         return (counted(frame.field, f"error:{error_code(getattr(item, 'code', None))}"),)
-    kind = _first_word(item, _KEYS)
+    if isinstance(item, Status):  # of a call, or of another's: both words tell what it is
+        kind = ":".join(filter(None, (word(item.type), word(item.status))))
+    else:
+        kind = _first_word(item, _KEYS)
     if path.section.startswith("standby."):
         kind = f"{path.section.removeprefix('standby.')}:{kind}"
     return (counted(frame.field, kind or path.section),)
@@ -29,9 +33,15 @@ def read_unhandled_value(frame: Frame, value: Value) -> tuple[Event, ...]:
     return (counted(frame.field, kind or "empty"),)
 
 
-def read_malformed(frame: Frame, dropped: tuple[str, ...]) -> tuple[Event, ...]:
-    """Return one count for each key that held a value of the wrong type and was left out."""
-    return tuple(counted(frame.field, f"malformed:{word(key)}") for key in dropped)
+def read_malformed(
+    frame: Frame, dropped: tuple[str, ...], *, is_beside: bool = False
+) -> tuple[Event, ...]:
+    """Return one count for each key that held a value of the wrong type and was left out.
+
+    ``is_beside``: the keys stand beside the updates of their change, each of which says so.
+    """
+    kinds = [f"malformed:{word(key)}"[:WORD_LENGTH] for key in dropped]
+    return tuple(Unhandled(frame.field, kind, is_beside) for kind in kinds)
 
 
 def _first_word(item: Element, keys: tuple[str, ...]) -> str:

@@ -167,10 +167,18 @@ def _store_together(items: Sequence[Item], numbers: Numbers, alone: frozenset[UU
 
 
 def _count(items: Sequence[Item], duplicates: set[int], outcome: Outcome) -> None:
+    beside = set()
     for position, item in enumerate(items):
         tally = outcome.tallies[item.callback.tenant_id]
         tally.processed += 1
         tally.duplicates += position in duplicates
+        path = item.update.path
         for event in item.update.events:
-            if isinstance(event, Unhandled):
-                tally.unhandled[event.field[:64], event.kind[:64]] += 1
+            if not isinstance(event, Unhandled):
+                continue
+            if event.is_beside:  # each update of its change says so
+                said = item.callback.delivery_id, path.entry, path.change, event
+                if said in beside:
+                    continue
+                beside.add(said)
+            tally.unhandled[event.field[:64], event.kind[:64]] += 1

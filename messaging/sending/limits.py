@@ -29,6 +29,7 @@ from messaging.sending.requests import (
 TEXT, CAPTION, EMOJI, CARDS, KEY = 4096, 1024, 16, 256, 128
 _NAME = re.compile(r"[a-z0-9_]{1,512}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:_[A-Z]{2,4})?")
+_KEYCAP_OR_INFORMATION = re.compile("[0-9#*]\ufe0f?\u20e3|\u2139\ufe0f?")
 _UNWRITABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 # The input field of each kind of content.
@@ -106,6 +107,14 @@ def _media(content: MediaContent, field: str = "media") -> Iterator[Fault]:
 
 def _reaction(content: ReactionContent) -> Iterator[Fault]:
     yield from optional("reaction.emoji", content.emoji or None, EMOJI)
+    if content.emoji and not _is_emoji(content.emoji):
+        yield Fault("reaction.emoji", "This takes an emoji; leave it empty to take one back.")
+
+
+def _is_emoji(text: str) -> bool:
+    """Tell emoji from letters, digits and ASCII signs; a few of those begin an emoji."""
+    rest = _KEYCAP_OR_INFORMATION.sub("", text)
+    return not any(each.isascii() or each.isalnum() or each.isspace() for each in rest)
 
 
 def _location(content: LocationContent) -> Iterator[Fault]:

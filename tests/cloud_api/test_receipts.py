@@ -103,7 +103,7 @@ def test_it_keeps_and_counts_a_status_that_it_does_not_know() -> None:
     ("name", "count"),
     [
         ("status_without_id", Unhandled("messages", "status:sent")),
-        ("calls_status", Unhandled("calls", "call")),
+        ("calls_status", Unhandled("calls", "call:ringing")),
     ],
 )
 def test_it_only_counts_what_is_no_status_of_a_message(name: str, count: Unhandled) -> None:

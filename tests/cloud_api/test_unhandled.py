@@ -2,7 +2,7 @@ import pytest
 
 from connectors.cloud_api.parsing import parse
 from messaging.events import Unhandled
-from tests.cloud_api.reading import NUMBER, RECEIVED_AT, WABA, events, payload, read, tree
+from tests.cloud_api.reading import NUMBER, RECEIVED_AT, WABA, events, payload, read, tree, value_of
 
 PARTNERS_WABA = "777000888999000"
 
@@ -12,7 +12,6 @@ PARTNERS_WABA = "777000888999000"
     [
         ("calls", "calls", ["error:138023", "connect", "terminate"]),
         ("history_declined", "history", ["error:2593109"]),
-        ("history_progress_only", "history", ["empty"]),
         ("state_sync", "smb_app_state_sync", ["add", "remove"]),
         ("groups_created", "group_lifecycle_update", ["group_create"]),
         ("user_actions", "messages", ["marketing_messages_link_click"]),
@@ -68,3 +67,38 @@ def test_it_keeps_field_and_kind_short_whatever_meta_sends(name: str) -> None:
     for event in read(body)[0].events:
         words = [getattr(event, slot, "") for slot in ("field", "kind", "type", "status")]
         assert all(len(word or "") <= 64 for word in words)
+
+
+@pytest.mark.parametrize("value", [[1, {"a": 2}], "soon", 5, 1.5, True])
+def test_it_counts_a_field_to_come_whatever_its_value(value: object) -> None:
+    body = tree("future_field")
+    body["entry"][0]["changes"][0]["value"] = value
+    (update,) = read(body)
+    assert update.problem is None
+    assert update.events == (Unhandled("quantum_updates", "value"),)
+
+
+@pytest.mark.parametrize(
+    "value", [{"history": []}, {"history": [{"metadata": {"phase": 1}, "threads": []}]},
+              {"standby": {}}, {"standby": {"messages": []}}],
+)  # fmt: skip
+def test_it_counts_no_import_and_no_standby_without_updates(value: dict) -> None:
+    (update,) = read({"entry": [{"changes": [{"field": "history", "value": value}]}]})
+    assert (update.events, update.problem) == ((), None)
+
+
+def test_it_takes_an_empty_object_for_no_message() -> None:
+    body = tree("text")
+    value_of(body)["messages"].insert(0, {})
+    empty, said = read(body)
+    assert empty.events == (Unhandled("messages", "messages:empty"),)
+    assert said.events[0].text == "Does it come in another colour?"
+
+
+@pytest.mark.parametrize("word", ["RINGING", "ACCEPTED", "REJECTED"])
+def test_it_counts_the_receipts_of_calls_by_kind(word: str) -> None:
+    receipt = {"id": "wacid.A", "type": "call", "status": word, "timestamp": "1767225600"}
+    body = tree("calls")
+    value_of(body).clear()
+    value_of(body)["statuses"] = [receipt]
+    assert read(body)[0].events == (Unhandled("calls", f"call:{word.lower()}"),)

@@ -25,6 +25,8 @@ from workspaces.scopes import Scope
 
 pytestmark = pytest.mark.django_db
 
+OFFICE = "application/vnd.openxmlformats-officedocument"
+
 
 def test_it_streams_the_file(acme: Cast, meta: Meta, token: str, file: Media, path: str) -> None:
     meta.keep("777", PNG, **{"Content-Type": "image/png"})
@@ -184,6 +186,10 @@ def test_it_logs_neither_token_nor_address(
     [
         ("image/png", "image/png"),
         ("audio/ogg; codecs=opus", "audio/ogg; codecs=opus"),
+        (f"{OFFICE}.wordprocessingml.document", f"{OFFICE}.wordprocessingml.document"),
+        ("application/vnd.ms-excel", "application/vnd.ms-excel"),
+        ("application/xhtml+xml", "application/octet-stream"),
+        ("text/xml", "application/octet-stream"),
         ("text/html", "application/octet-stream"),
         ("image/svg+xml", "application/octet-stream"),
         ("text/plain\r\nX-Evil: 1", "application/octet-stream"),

@@ -195,3 +195,14 @@ def test_it_survives_what_is_nested_without_end() -> None:
         found = [(refusal.field or "", refusal.message)]
 
     assert "nested too deeply" in str(found)
+
+
+@pytest.mark.parametrize("emoji", ["👍", "❤️", "1️⃣", "ℹ️", "🇿🇦", "👩🏽‍💻", "©️"])
+def test_it_reacts_with_an_emoji(emoji: str) -> None:
+    assert wrong(reaction={"message_id": str(uuid4()), "emoji": emoji}) == []
+
+
+@pytest.mark.parametrize("word", ["ok", "é", "1", "你好", "!", "👍 ok", ":-)", "👍x"])
+def test_it_refuses_a_reaction_that_is_no_emoji(word: str) -> None:
+    (problem,) = wrong(reaction={"message_id": str(uuid4()), "emoji": word})
+    assert problem[0] == "reaction.emoji"

@@ -194,7 +194,7 @@ def test_it_knows_nothing_of_another_tenant(
     for given, code in (
         ({"text": "Hi", "workspaceId": str(globex.workspace.id)}, "WORKSPACE_NOT_FOUND"),
         ({"text": "Hi", "replyTo": str(theirs.id)}, "REPLY_TARGET_NOT_FOUND"),
-        ({"reaction": {"messageId": str(theirs.id), "emoji": "!"}}, "REPLY_TARGET_NOT_FOUND"),
+        ({"reaction": {"messageId": str(theirs.id), "emoji": "👍"}}, "REPLY_TARGET_NOT_FOUND"),
         ({"templateName": "welcome_message", "templateParams": ["x"]}, "TEMPLATE_NOT_FOUND"),
     ):
         assert [error["code"] for error in send(gql, acme, **given)["errors"]] == [code]

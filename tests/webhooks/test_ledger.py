@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connectors.webhooks import ledger
+from connectors.webhooks.processing import process_batch
 from tests.conftest import Cast
 from tests.webhooks.deliveries import callback, deliver, text
 
@@ -59,3 +60,15 @@ def test_it_opens_nothing_where_the_first_is_too_large(
     entry = ledger.read(acme.tenant.id)
 
     assert (entry.pending, entry.exact, entry.balanced) == (2, False, True)
+
+
+def test_it_counts_once_what_was_left_out_beside_several_updates(acme: Cast, globex: Cast) -> None:
+    said = [text(f"wamid.{number}") for number in range(3)]
+    said[0]["context"] = "x"
+    deliver(acme.tenant.id, callback(acme.workspace.external_id, messages=said, contacts="x"))
+
+    process_batch(10)
+
+    kinds = {entry.kind: entry.count for entry in ledger.read(acme.tenant.id).unhandled_kinds}
+    assert kinds == {"malformed:contacts": 1, "malformed:context": 1}
+    assert ledger.read(globex.tenant.id).unhandled_kinds == ()
