@@ -112,6 +112,7 @@ class StatusUpdate:
     ``participant`` distinguishes the receipts of a group message, which share one wamid (empty
     outside groups; ``payment:<timestamp>`` for payment statuses, several of which may be equal).
     ``group_id`` is the group that the message was sent to; then ``recipient`` is the participant.
+    ``payment`` is what is told of a payment, as it came: such a status is not the message's.
     """
 
     phone_number_id: str
@@ -124,6 +125,7 @@ class StatusUpdate:
     pricing: dict[str, object] | None = None
     callback_data: str | None = None
     group_id: str | None = None
+    payment: dict[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,14 @@ applied when the message is stored.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from msgspec import json
 
-from messaging import notices, optouts, settling
+from messaging import notices, optouts, sealed_values, settling
 from messaging.events import Direction, StatusUpdate
 from messaging.identities import SURVIVOR, Contact, Meant, People, Someone, primary
 from messaging.incoming import Incoming
@@ -21,8 +21,10 @@ from messaging.models import OptOutSource
 from messaging.notices import Change
 from messaging.optouts import Wish
 from messaging.references import TARGET_COLUMNS, Reference, Target, key_of, resolve
+from messaging.sealed_values import Separator
 from messaging.statuses import FAILED, Progress, Receipt, advance
-from workspaces import bulk
+from workspaces import bulk, keys, outbox
+from workspaces.outbox import Event
 
 
 class MessageKey(NamedTuple):
@@ -35,7 +37,8 @@ class MessageKey(NamedTuple):
 COLUMNS = (
     "tenant_id uuid", "workspace_id uuid", "platform_message_id text", "status text",
     "participant text", "timestamp_utc timestamptz", "recipient text", "errors jsonb",
-    "pricing jsonb", "callback_data text", "waiting_key int8",
+    "pricing jsonb", "callback_data text", "waiting_key int8", "payment jsonb",
+    "sealed_values bytea",
 )  # fmt: skip
 NAMES = ", ".join(column.split(" ", 1)[0] for column in COLUMNS)
 INSERT = f"""
@@ -95,6 +98,7 @@ JOIN contacts k ON k.id = m.contact_id JOIN contacts c ON c.id = coalesce(k.merg
 WHERE m.group_id IS NULL AND m.direction = 'OUTBOUND'
 """
 PAYMENT = "payment:"
+SEALED_VALUES = "message_statuses.sealed_values"
 # "The user has opted out of marketing messages": said on the status, after the send was accepted.
 OPTED_OUT = 131050
 # Words we do not know may be of any length; these are the columns'.
@@ -132,6 +136,8 @@ class _Row(NamedTuple):
     pricing: str | None
     callback_data: str | None
     waiting_key: int | None
+    payment: str | None = None
+    sealed_values: bytes | None = None
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -192,14 +198,18 @@ def store(statuses: Sequence[Reported], people: People, added: Sequence[Target])
     ordered = [rows[identity][1] for identity in sorted(rows)]
     fresh = {tuple(result) for result in bulk.run(INSERT, COLUMNS, ordered)}
     _adopt(added)
-    keys = [MessageKey(one.change.workspace_id, one.platform_message_id) for one in settled]
-    pending = _stored([*(MessageKey(*target[:2]) for target in added), *keys])
+    own = [MessageKey(one.change.workspace_id, one.platform_message_id) for one in settled]
+    pending = _stored([*(MessageKey(*target[:2]) for target in added), *own])
+    paid: list[_Row] = []
     for identity, (position, row, event) in rows.items():
         if identity not in fresh:
             duplicates.add(position)
-        elif not row.participant.startswith(PAYMENT):
+        elif event.payment is None:
             pending.setdefault(row.message, []).append(_receipt(event))
+        else:
+            paid.append(row)
     _project(pending, known, [one.change for one in settled])
+    _tell_of_payments(paid, {message.key: message for message in known.values()})
     return duplicates
 
 
@@ -265,7 +275,7 @@ def _row(incoming: Incoming, event: StatusUpdate, people: People) -> _Row:
     participant = event.participant
     if participant and not participant.startswith(PAYMENT):
         participant = digest.phone(participant)
-    return _Row(
+    row = _Row(
         incoming.tenant_id,
         incoming.workspace_id,
         digest.wamid(event.platform_message_id),
@@ -278,6 +288,41 @@ def _row(incoming: Incoming, event: StatusUpdate, people: People) -> _Row:
         event.callback_data,
         key_of(event.platform_message_id, digest, incoming.workspace_id),
     )
+    return row if event.payment is None else _with_payment(row, incoming, event)
+
+
+def _with_payment(row: _Row, incoming: Incoming, event: StatusUpdate) -> _Row:
+    """Return the receipt of a payment: what gives a number away is sealed, as of messages."""
+    person = event.recipient
+    separator = Separator([person.phone, person.other_phone])
+    payment = sealed_values.encode(separator.separate(event.payment))
+    if not separator.taken:
+        return row._replace(payment=payment)
+    sealed = separator.seal(
+        keys.day_cipher(row.tenant_id, incoming.delivery_day),
+        tenant_id=row.tenant_id, place=SEALED_VALUES, row=sealed_row(row.status, row.participant),
+    )  # fmt: skip
+    return row._replace(payment=payment, sealed_values=sealed)
+
+
+def sealed_row(status: str, participant: str) -> str:
+    """Return what binds sealed values to their receipt; the id of its message may change."""
+    return f"{status}|{participant}"
+
+
+def _tell_of_payments(rows: Sequence[_Row], known: Mapping[MessageKey, _Message]) -> None:
+    """Tell who subscribed of payments for messages that we know."""
+
+    def events() -> Iterator[Event]:
+        for row in rows:
+            if message := known.get(row.message):
+                data: dict[str, object] = {
+                    "message_id": str(message.id), "workspace_id": str(row.workspace_id),
+                    "status": row.status,
+                }  # fmt: skip
+                yield Event(row.tenant_id, "payment.updated", data, row.timestamp_utc)
+
+    outbox.announce({row.tenant_id for row in rows}, events)
 
 
 def _receipt(event: StatusUpdate) -> Receipt:

@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from messaging import optouts, queries, sealed_values
+from messaging import optouts, payments, queries, sealed_values
 from messaging.holds import Holds
 from messaging.models import Media, MessageStatus
+from messaging.payments import Payment
 from messaging.queries import ContactRow, MessageRow
 from messaging.statuses import oldest_first
 from workspaces.models import Workspace
@@ -53,7 +54,10 @@ class Related:
     """The relations of some messages of one tenant: one query for each kind, however many."""
 
     def __init__(
-        self, tenant_id: UUID, messages: Sequence[MessageRow], read_originals: OriginalsReader
+        self,
+        tenant_id: UUID,
+        messages: Sequence[MessageRow],
+        read_originals: OriginalsReader = lambda tenant_id, message_ids: {},
     ) -> None:
         self._tenant_id, self._messages = tenant_id, messages
         self._read_originals = read_originals
@@ -89,9 +93,26 @@ class Related:
             row.filename = self.opened.fill(message_id, row.filename)
         return found
 
+    def statuses(self, message: MessageRow) -> list[MessageStatus]:
+        """Return the receipts of a message, oldest first."""
+        return [row for row in self._receipts_of(message) if not payments.is_payment(row)]
+
+    def payments(self, message: MessageRow) -> list[Payment]:
+        """Return what was told of payments that a message asked for, oldest first."""
+        return payments.of_receipts(self._receipts_of(message), self._payment_values)
+
+    def _receipts_of(self, message: MessageRow) -> list[MessageStatus]:
+        if message.platform_message_id is None:  # ours, and the platform did not take it yet
+            return []
+        return self._receipts.get((message.workspace_id, message.platform_message_id), [])
+
     @cached_property
-    def statuses(self) -> dict[tuple[UUID, str], list[MessageStatus]]:
-        """The receipts by workspace and platform message id, oldest first."""
+    def _payment_values(self) -> Mapping[int, sealed_values.Values]:
+        rows = (row for receipts in self._receipts.values() for row in receipts)
+        return payments.open_all(rows, tenant_id=self._tenant_id)
+
+    @cached_property
+    def _receipts(self) -> dict[tuple[UUID, str], list[MessageStatus]]:
         rows = MessageStatus.objects.filter(
             tenant_id=self._tenant_id,
             workspace_id__in={message.workspace_id for message in self._messages},

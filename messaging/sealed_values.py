@@ -9,9 +9,9 @@ position is left in its place. Every other value is stored as it came.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -34,6 +34,8 @@ _IDENTITIES = frozenset({"phone", "wa_id", "user_id", "parent_user_id"})
 
 # Values of a row in the order of their placeholders; ``None``: their key was destroyed.
 Values = Sequence[object] | None
+# The id of a message or of a receipt.
+Row = TypeVar("Row", UUID, int)
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _content_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
@@ -114,11 +116,20 @@ def decode(content: str) -> Any:
 
 
 def open_values(
-    sealed: Mapping[UUID, bytes], *, tenant_id: UUID, place: str = SEALED_VALUES
-) -> dict[UUID, Values]:
-    """Open the values of many rows, their keys loaded with one query."""
+    sealed: Mapping[Row, bytes],
+    *,
+    tenant_id: UUID,
+    place: str = SEALED_VALUES,
+    binding: Callable[[Row], object] = lambda row: row,
+) -> dict[Row, Values]:
+    """Open the values of many rows, their keys loaded with one query.
+
+    ``binding`` returns what `Separator.seal` was given as the row; the key itself by default.
+    """
     alive = keys.preload(sealed.values())
-    return {row: _open(value, alive, tenant_id, place, row) for row, value in sealed.items()}
+    return {
+        row: _open(value, alive, tenant_id, place, binding(row)) for row, value in sealed.items()
+    }
 
 
 def _open(

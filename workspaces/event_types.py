@@ -35,6 +35,10 @@ EVENT_TYPES: Mapping[str, EventType] = {
         "failed, unknown, cancelled.",
         {**MESSAGE, "status": "the new status", "error_codes": "Meta's codes, where it failed"},
     ),
+    "payment.updated": EventType(
+        "A payment that a message asked for moved on; the message's own status does not.",
+        {**MESSAGE, "status": "Meta's word: pending, captured, success, failed …"},
+    ),
     "template.updated": EventType(
         "A message template was added, changed or deleted.",
         {

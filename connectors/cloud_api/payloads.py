@@ -67,6 +67,7 @@ class Status(Element):
     recipient_participant_user_id: str | None = None
     recipient_participant_parent_user_id: str | None = None
     biz_opaque_callback_data: str | None = None
+    payment: dict[str, Any] | None = None
     conversation: Conversation | None = None
     pricing: Pricing | None = None
     errors: list[Error | None] | None = None

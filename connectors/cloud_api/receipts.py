@@ -8,7 +8,7 @@ from connectors.cloud_api.parties import contact_position, recipient_of
 from connectors.cloud_api.payloads import Status
 from connectors.cloud_api.updates import Event, Path, counted, moment
 from messaging.events import StatusUpdate
-from workspaces.masking import conceal, word
+from workspaces.masking import as_it_came, conceal, word
 
 KNOWN_STATUSES = frozenset(("sent", "delivered", "read", "played", "failed", "deleted", "warning"))
 
@@ -30,10 +30,11 @@ def read_status(frame: Frame, status: Status, path: Path) -> tuple[Event, ...]:
         recipient=person,
         errors=without_numbers(error_facts(status.errors), person.phone) if status.errors else (),
         pricing=_pricing(status),
+        payment=as_it_came(status.payment or {}) if _is_payment(status) else None,
         callback_data=conceal(opaque, person.phone) if opaque else opaque,
         group_id=_group(status),
     )
-    if name in KNOWN_STATUSES or status.type == "payment":
+    if name in KNOWN_STATUSES or update.payment is not None:
         return (update,)
     return (update, counted(frame.field, f"status:{name}"))
 
@@ -46,7 +47,7 @@ def _group(status: Status) -> str | None:
 
 def _participant(status: Status) -> str:
     """Return what tells apart the statuses that share an id: group receipts, payments."""
-    if status.type == "payment":
+    if _is_payment(status):
         return f"payment:{status.timestamp if status.timestamp is not None else ''}"
     participant = (
         status.recipient_participant_id
@@ -54,6 +55,13 @@ def _participant(status: Status) -> str:
         or status.recipient_participant_user_id
     )
     return str(participant) if participant else ""
+
+
+def _is_payment(status: Status) -> bool:
+    """Tell whether it is about the payment that a message asked for, not about the message (Meta,
+    "Payments API": type ``payment``; the amount is ``value`` divided by ``offset``).
+    """
+    return status.type == "payment" or status.payment is not None
 
 
 def _pricing(status: Status) -> Json | None:

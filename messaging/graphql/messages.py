@@ -11,7 +11,8 @@ from graphql import GraphQLResolveInfo
 
 from messaging import events, models, sealed_values
 from messaging.graphql.files import Media
-from messaging.graphql.receipts import Delivery, MessageStatus
+from messaging.graphql.receipts import Delivery, MessageStatus, Payment
+from messaging.payments import Payment as Paid
 from messaging.queries import ContactRow, MessageRow
 from messaging.related import Original, Related
 from workspaces import models as workspaces
@@ -152,6 +153,11 @@ class Message(graphene.ObjectType):
     statuses = graphene.List(
         graphene.NonNull(MessageStatus), required=True, description="All receipts, oldest first."
     )
+    payments = graphene.List(
+        graphene.NonNull(Payment),
+        required=True,
+        description="What was told of the payment it asked for, oldest first.",
+    )
     delivery = graphene.Field(
         Delivery, required=True, description="Times, errors and pricing of an outbound message."
     )
@@ -190,10 +196,12 @@ class Message(graphene.ObjectType):
     @staticmethod
     def resolve_statuses(root: Item, info: GraphQLResolveInfo) -> list[models.MessageStatus]:
         """Return the receipts."""
-        message = root.message
-        if message.platform_message_id is None:  # ours, and the platform did not take it yet
-            return []
-        return root.related.statuses.get((message.workspace_id, message.platform_message_id), [])
+        return root.related.statuses(root.message)
+
+    @staticmethod
+    def resolve_payments(root: Item, info: GraphQLResolveInfo) -> list[Paid]:
+        """Return the receipts of payments."""
+        return root.related.payments(root.message)
 
     @staticmethod
     def resolve_text(root: Item, info: GraphQLResolveInfo) -> str | None:

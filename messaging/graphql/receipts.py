@@ -40,6 +40,22 @@ class MessageStatus(graphene.ObjectType):
         return root.participant or None
 
 
+class Payment(graphene.ObjectType):
+    """One receipt of a payment that a message asked for; the message's own status is another."""
+
+    status = graphene.String(
+        required=True, description="The platform's word: pending, captured, success, failed …"
+    )
+    timestamp_utc = graphene.DateTime(required=True, description="When it happened.")
+    reference_id = graphene.String(description="The business's own reference of the order.")
+    amount = graphene.String(description="A decimal number, in units of the currency.")
+    currency = graphene.String(description="ISO 4217, such as INR.")
+    transaction_id = graphene.String(description="The payment gateway's id, where told.")
+    transaction_type = graphene.String(description="The way of paying, such as upi.")
+    transaction_status = graphene.String(description="The platform's word for the transaction.")
+    details = graphene.Field(JSON, required=True, description="All that was told, as it came.")
+
+
 class Delivery(graphene.ObjectType):
     """How far an outbound message got."""
 

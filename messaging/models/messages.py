@@ -193,7 +193,8 @@ class Message(models.Model):
 
 
 class MessageStatus(models.Model):
-    """One receipt as Meta reported it; ``messages.status`` is a projection of these.
+    """One receipt as Meta reported it; ``messages.status`` is a projection of these, but for those
+    of payments. ``sealed_values`` is what ``payment`` must not hold.
 
     ``platform_message_id`` is that of its message, whichever of two ids the receipt named;
     ``waiting_key`` is set while no message of that id is known.
@@ -208,6 +209,8 @@ class MessageStatus(models.Model):
     recipient = models.CharField(max_length=64, null=True)  # noqa: DJ001
     errors = models.JSONField(null=True)
     pricing = models.JSONField(null=True)
+    payment = models.JSONField(null=True)
+    sealed_values = models.BinaryField(null=True)
     callback_data = models.TextField(null=True)  # noqa: DJ001
     waiting_key = models.BigIntegerField(null=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

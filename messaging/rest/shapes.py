@@ -25,6 +25,20 @@ class Accepted(_Shape, frozen=True):
     is_repeat: Annotated[bool, _says("Whether it was accepted before, under the same key.")]
 
 
+class PaymentShape(_Shape, frozen=True):
+    """One receipt of a payment that a message asked for."""
+
+    status: Annotated[str, _says("Meta's word: pending, captured, success, failed …")]
+    timestamp_utc: Annotated[datetime, _says("When it happened.")]
+    reference_id: Annotated[str | None, _says("The business's own reference of the order.")]
+    amount: Annotated[str | None, _says("A decimal number, in units of the currency.")]
+    currency: Annotated[str | None, _says("ISO 4217, such as INR.")]
+    transaction_id: Annotated[str | None, _says("The payment gateway's id, where told.")]
+    transaction_type: Annotated[str | None, _says("The way of paying, such as upi.")]
+    transaction_status: Annotated[str | None, _says("Meta's word for the transaction.")]
+    details: Annotated[dict[str, Any], _says("All that was told, as it came.")]
+
+
 class MessageShape(_Shape, frozen=True):
     """A message as it is stored."""
 
@@ -49,6 +63,7 @@ class MessageShape(_Shape, frozen=True):
         ),
     ]
     delivery: Annotated[dict[str, Any], _says("Times, errors, pricing; what holds it.")]
+    payments: Annotated[list[PaymentShape], _says("What was told of the payment it asked for.")]
 
 
 class ReadInput(_Shape, frozen=True, forbid_unknown_fields=True):

@@ -21,14 +21,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from messaging import queries, sealed_values
-from messaging.holds import Holds
-from messaging.related import Opened
+from messaging.related import Related
 from messaging.rest import documented, failures
 from messaging.rest.shapes import (
     Accepted,
     ButtonShape,
     Done,
     MessageShape,
+    PaymentShape,
     PreflightShape,
     PreviewShape,
     ReadInput,
@@ -225,13 +225,15 @@ def _message(tenant_id: UUID, message_id: UUID, with_numbers: bool) -> MessageSh
         raise UnableToSend(
             SendErrorCode.MESSAGE_NOT_FOUND, None, "Your tenant has no message with this id."
         )
-    opened = Opened(tenant_id, [row])
+    related = Related(tenant_id, [row])
+    opened = related.opened
     content = opened.fill(row.id, sealed_values.decode(row.content), with_numbers=with_numbers)
     said = {
         "text": opened.fill(row.id, row.text), "content": content,
-        "delivery": Holds(tenant_id, [row]).delivery_of(row),
+        "delivery": related.holds.delivery_of(row),
+        "payments": [PaymentShape(**one._asdict()) for one in related.payments(row)],
     }  # fmt: skip
-    fields = {name: getattr(row, name) for name in MessageShape.__struct_fields__}
+    fields = {name: getattr(row, name, None) for name in MessageShape.__struct_fields__}
     return MessageShape(**{**fields, **said})
 
 

@@ -75,7 +75,15 @@ TO_THANDI = {"recipient": Person(THANDI)}
         (
             "status_payment",
             "captured",
-            {**TO_THANDI, "participant": "payment:1767225600"},
+            {
+                **TO_THANDI,
+                "participant": "payment:1767225600",
+                "payment": {
+                    "reference_id": "ref-1",
+                    "amount": {"value": 2100, "offset": 100},
+                    "currency": "INR",
+                },
+            },
         ),
     ],
 )

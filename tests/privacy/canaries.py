@@ -154,6 +154,9 @@ def _statuses(spelling: str, wamid: str) -> Iterator[dict]:
         "recipient_type": "group",
         "recipient_participant_id": spelling,
     }
+    transaction = {"id": spelling, "error": {"reason": f"Call {spelling}"}, spelling: [spelling]}
+    payment = {"reference_id": f"{spelling}:7", "transaction": transaction}
+    yield {**receipt, "status": "captured", "type": "payment", "payment": payment}
     pricing = {"category": spelling, "type": spelling}
     yield {**receipt, "status": "delivered", "conversation": {"id": spelling}, "pricing": pricing}
 
