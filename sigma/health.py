@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from sigma import heads
 from sigma.engines import state
@@ -85,7 +85,9 @@ def _reported() -> tuple[dict[str, str], list[Heard]]:
 def _broker() -> str:
     client = Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
     try:
-        client.ping()
+        client.set("sigma:health", "1", ex=60)
+    except OutOfMemoryError:
+        return "full"
     except RedisError:
         return "away"
     finally:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Network
+from threading import Lock
 
 from django.http import HttpRequest
 
@@ -19,6 +22,8 @@ API_KEY = re.compile(r"sigma_[A-Za-z0-9_-]{30,}")
 BEARER = re.compile(
     r"(?i)(bearer\s+|(?:token|sig|signature|proof|secret|password)(?:=|%3d))[^\s&'\"<>]+"
 )
+REPEAT_SECONDS, MOST_SEEN = 60.0, 1_000
+ENGINES = ("celery", "kombu")
 # Counts and ids of ours, and addresses, which look like phone numbers as text; a phone number is
 # never a number in this product.
 HARMLESS = (int, float, type(None), IPv4Address, IPv6Network)
@@ -40,6 +45,49 @@ class Redact(logging.Filter):
         if masked != message:
             record.msg, record.args = masked, ()
         return True
+
+
+class OnceAMinute(logging.Filter):
+    """Pass a line about trouble with an engine once a minute; the next tells how many were like it.
+
+    Such lines are warnings of Celery and its parts, and those of ours that name an ``error`` and
+    differ in nothing: they are repeated for as long as the trouble lasts.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock, self._lock = clock, Lock()
+        self._seen: dict[object, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the line is written."""
+        key = _trouble(record)
+        if key is None:
+            return True
+        with self._lock:
+            now = self._clock()
+            since, more = self._seen.get(key, (now - REPEAT_SECONDS, 0))
+            if now - since < REPEAT_SECONDS:
+                self._seen[key] = since, more + 1
+                return False
+            if len(self._seen) >= MOST_SEEN:
+                self._seen.clear()
+            self._seen[key] = now, 0
+        if more:
+            record.repeated = more
+        return True
+
+
+def _trouble(record: logging.LogRecord) -> object | None:
+    """Return what lines of the same trouble have in common; nothing for any other line."""
+    if record.levelno < logging.WARNING:
+        return None
+    kind = record.exc_info[0] if record.exc_info else None
+    if record.name.startswith(ENGINES):
+        return record.name, str(record.msg), kind
+    if not hasattr(record, "error"):
+        return None
+    return record.name, record.getMessage(), kind, tuple(sorted(_extras(record).items(), key=str))
 
 
 def _extras(record: logging.LogRecord) -> dict[str, object]:

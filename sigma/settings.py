@@ -229,6 +229,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 5,
     "socket_connect_timeout": 1,
 }
+# An answer such as "out of memory" is no reason to end a worker.
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
+CELERY_WORKER_CONSUMER = "sigma.broker.PatientConsumer"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULER = "sigma.beat.SteadyScheduler"
 CELERY_BEAT_SCHEDULE = {
@@ -276,7 +279,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"redact": {"()": "sigma.logs.Redact"}},
+    "filters": {
+        "redact": {"()": "sigma.logs.Redact"},
+        "repeated": {"()": "sigma.logs.OnceAMinute"},
+    },
     "formatters": {
         "text": {"()": "sigma.logs.TextFormatter"},
         "json": {"()": "sigma.logs.JsonFormatter"},
@@ -285,7 +291,7 @@ LOGGING = {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": SIGMA_LOG_FORMAT,
-            "filters": ["redact"],
+            "filters": ["repeated", "redact"],
         }
     },
     "root": {"handlers": ["stderr"], "level": SIGMA_LOG_LEVEL.upper()},

@@ -8,8 +8,11 @@ import sys
 
 import pytest
 from django.test import RequestFactory
+from redis.exceptions import OutOfMemoryError
 
-from sigma.logs import JsonFormatter, Redact, TextFormatter
+from sigma.broker import PatientConsumer
+from sigma.celery import app
+from sigma.logs import JsonFormatter, OnceAMinute, Redact, TextFormatter
 
 FORMATTERS = [TextFormatter(), JsonFormatter()]
 PERSONAL = [
@@ -90,3 +93,48 @@ def test_it_writes_one_json_object_a_line() -> None:
     assert "\n" not in printed
     assert (document["level"], document["count"]) == ("warning", 3)
     assert document["message"] == 'a "quoted"\nline'
+
+
+def trouble(
+    error: str, *, name: str = "sigma.whatsapp.bells", **extra: object
+) -> logging.LogRecord:
+    """Return a line about an engine that is away."""
+    record = logging.LogRecord(name, logging.WARNING, "", 0, "whatsapp bell not rung", (), None)
+    vars(record).update({"error": error, **extra})
+    return record
+
+
+def test_it_writes_a_lasting_trouble_once_a_minute() -> None:
+    clock = [0.0]
+    limit = OnceAMinute(lambda: clock[0])
+
+    written = [limit.filter(trouble("ConnectionError")) for _ in range(1_000)]
+    assert sum(written) == 1
+    assert limit.filter(trouble("OutOfMemoryError"))
+    assert limit.filter(trouble("ConnectionError", tenant="acme"))
+    clock[0] = 61.0
+    again = trouble("ConnectionError")
+    assert limit.filter(again)
+    assert again.repeated == 999
+
+
+def test_it_writes_every_line_that_is_no_trouble_of_an_engine() -> None:
+    limit = OnceAMinute()
+    for _ in range(3):
+        line = logging.LogRecord("sigma.whatsapp", logging.WARNING, "", 0, "refused", (), None)
+        assert limit.filter(line)
+
+
+def test_it_waits_for_a_broker_that_is_full_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert app.conf.broker_channel_error_retry
+    assert app.conf.worker_consumer == "sigma.broker.PatientConsumer"
+    consumer = PatientConsumer.__new__(PatientConsumer)
+    pauses: list[float] = []
+
+    for _ in range(6):
+        consumer._wait(OutOfMemoryError(), sleep=pauses.append)
+
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    assert len(caplog.records) == 1
