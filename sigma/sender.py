@@ -11,6 +11,8 @@ from sigma.ready import IS_READY
 # isort: split
 import argparse
 import asyncio
+import logging
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -29,6 +31,8 @@ from workspaces import structs
 from workspaces.heartbeat import Heartbeat
 
 __all__ = ("IS_READY", "Application", "application", "main")
+
+logger = logging.getLogger("sigma.whatsapp.sender")
 
 HOST, PORT = "127.0.0.1", 8081
 GRACE_SECONDS = 5
@@ -77,6 +81,7 @@ class Application:
         await self._service.check(self._address)
         self._is_checked = True
         logs.attach("service")
+        logger.info("whatsapp sender service accepts calls", extra={"pid": os.getpid()})
         keyless.announce(self._address)
         on_stop(self._service.end)
 

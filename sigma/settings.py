@@ -46,7 +46,10 @@ try:
     # Sessions of the admin end after so long without use, and after so long in any case.
     SIGMA_SESSION_IDLE_MINUTES = env.integer("SIGMA_SESSION_IDLE_MINUTES", 60, low=1, high=1_440)
     SIGMA_SESSION_HOURS = env.integer("SIGMA_SESSION_HOURS", 12, low=1, high=336)
+    # Whether a pooler in transaction mode stands before PostgreSQL.
+    SIGMA_PGBOUNCER = env.boolean("SIGMA_PGBOUNCER")
     DATABASES = {"default": databases.parse(ENGINES.database_url)}
+    DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = SIGMA_PGBOUNCER
     # Doorbell, rate buckets and caches; callbacks are accepted without it.
     REDIS_URL = databases.check_broker(ENGINES.redis_url)
     # Secrets in the shape of appsettings.json; the environment wins over the file.

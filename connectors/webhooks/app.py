@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -23,6 +24,9 @@ from connectors.webhooks.store import PostgresStore
 
 logger = logging.getLogger("sigma.whatsapp.webhooks")
 
+# Between two log lines on what was accepted.
+LOG_SECONDS = 60.0
+
 T = TypeVar("T")
 
 
@@ -35,7 +39,9 @@ class Webhooks:
         self._doorbell = AsyncDoorbell()
         self._routes = Routes(run_sync=self._run_sync)
         self._inbox = Inbox(
-            PostgresStore(conninfo=_conninfo(), run_sync=self._run_sync),
+            PostgresStore(
+                conninfo=_conninfo(), run_sync=self._run_sync, prepares=not settings.SIGMA_PGBOUNCER
+            ),
             on_commit=self._doorbell.press,
             max_waiting=settings.SIGMA_INBOX_MAX_WAITING,
             max_bytes=settings.SIGMA_INBOX_MAX_BYTES,
@@ -49,22 +55,32 @@ class Webhooks:
             max_body=settings.SIGMA_MAX_BODY_BYTES,
         )
         self._watcher: asyncio.Task[None] | None = None
+        self._logging: asyncio.Task[None] | None = None
         self._partitions: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to follow changes of tenants and secrets; see that Raw has its partitions."""
         self._watcher = asyncio.create_task(self._routes.watch())
+        self._logging = asyncio.create_task(self._log_accepted())
         self._partitions = asyncio.create_task(self._run_sync(_make_partitions))
         self._doorbell.warm_up()
+        logger.info("whatsapp web process accepts callbacks", extra={"pid": os.getpid()})
 
     async def stop(self) -> None:
         """Finish what was accepted, then let go of everything."""
-        if self._watcher is not None:
-            self._watcher.cancel()
+        for task in (self._watcher, self._logging):
+            if task is not None:
+                task.cancel()
         await self._inbox.close()
+        self.receiver.log_accepted()
         self._doorbell.close()
         await asyncio.get_running_loop().run_in_executor(self._thread, connections.close_all)
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _log_accepted(self) -> None:
+        while True:
+            await asyncio.sleep(LOG_SECONDS)
+            self.receiver.log_accepted()
 
     async def _run_sync(self, function: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()

@@ -7,6 +7,7 @@ the body is parsed before that. Bad signatures and unknown tenants get one and t
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from urllib.parse import parse_qsl
 
 from connectors.cloud_api import signature
@@ -61,6 +62,7 @@ class Receiver:
 
     def __init__(self, *, routes: Routes, inbox: Inbox, budget: Budget, max_body: int) -> None:
         self._routes, self._inbox, self._budget, self._max_body = routes, inbox, budget, max_body
+        self._accepted: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one HTTP request (ASGI)."""
@@ -109,7 +111,7 @@ class Receiver:
             with Reading(self._budget, self._max_body, BODY_SECONDS) as reading:
                 whole = reading.begin(headers, receive)
                 body = await reading.rest() if whole is None else whole
-                route = await self._routes.find(segment, lambda r: _is_signed(body, digest, r))
+                route = await self._routes.find(segment, lambda r: self._is_signed(body, digest, r))
         except signature.InvalidSignature:
             route = None
         except Unreadable as error:
@@ -123,21 +125,32 @@ class Receiver:
                 "WhatsApp webhook signature validation failed", extra={"tenant": _shown(segment)}
             )
             return UNAUTHORIZED
-        return await self._store(Received(route.tenant_id, body, digest))
+        return await self._store(route, Received(route.tenant_id, body, digest))
 
-    async def _store(self, received: Received) -> Answer:
+    def _is_signed(self, body: bytes, digest: bytes, route: Route) -> bool:
+        # To refuse takes as long for a tenant without a secret, for one who rotates his, and for
+        # one who does not exist.
+        least = self._routes.most_secrets
+        return signature.fits(body, digest, route.app_secrets or DECOY.app_secrets, least=least)
+
+    def log_accepted(self) -> None:
+        """Write a line for each tenant that had callbacks accepted since the last time."""
+        accepted, self._accepted = self._accepted, Counter()
+        for slug, count in accepted.items():
+            logger.info(
+                "whatsapp callbacks accepted",
+                extra={"tenant": slug or "(shared app)", "callbacks": count},
+            )
+
+    async def _store(self, route: Route, received: Received) -> Answer:
         try:
             await self._inbox.store(received)
         except InboxFull:
             return FULL
         except InboxUnavailable:
             return UNAVAILABLE
+        self._accepted[route.slug] += 1
         return OK
-
-
-def _is_signed(body: bytes, digest: bytes, route: Route) -> bool:
-    # A tenant without a secret takes as long to refuse as one that does not exist.
-    return signature.fits(body, digest, route.app_secrets or DECOY.app_secrets)
 
 
 def _is_echoable(challenge: str) -> bool:

@@ -46,6 +46,8 @@ class Routes:
         self._directory: Directory | None = None
         self._live: Directory | None = None
         self._next_expiry = NEVER
+        # App secrets of the tenant who has most of them.
+        self.most_secrets = 1
         self._checked_at = 0.0
         self._lock = asyncio.Lock()
 
@@ -109,6 +111,8 @@ class Routes:
 
     def _show(self, live: Directory) -> None:
         self._live = live
+        everybody = (live.installation, *live.routes.values())
+        self.most_secrets = max(1, *(len(route.app_secrets) for route in everybody))
         self._next_expiry = live.next_expiry.timestamp() if live.next_expiry else NEVER
 
     def _load_if_changed(self) -> Directory | None:

@@ -21,6 +21,11 @@ from workspaces.envelope import Cipher
 
 # A database that is recovering is not asked again by every callback that arrives meanwhile.
 AWAY_SECONDS = 0.25
+# What a server says whose connection another one prepared the statement on, or did it already.
+UNPREPARED = (
+    psycopg.errors.InvalidSqlStatementName,
+    psycopg.errors.DuplicatePreparedStatement,
+)
 # Array parameters go in binary: as text they are 2.6 times slower. Callbacks of one commit arrived
 # one after the other: a microsecond apart, they are told apart and keep their order.
 COMMIT = """
@@ -90,8 +95,8 @@ class Line:
 class PostgresStore:
     """Commit batches over one connection, made when needed and dropped on any doubt."""
 
-    def __init__(self, *, conninfo: str, run_sync: RunSync) -> None:
-        self._conninfo = conninfo
+    def __init__(self, *, conninfo: str, run_sync: RunSync, prepares: bool = True) -> None:
+        self._conninfo, self._prepares = conninfo, prepares
         self._line: Line | None = None
         # Counts the connections that were let go of: who sees it move is no longer waited for.
         self._generation = 0
@@ -132,7 +137,12 @@ class PostgresStore:
 
     async def _insert(self, parameters: dict[str, object]) -> None:
         line = await self._connected()
-        await line.execute(COMMIT, parameters, prepare=True)
+        try:
+            await line.execute(COMMIT, parameters, prepare=self._prepares)
+        except UNPREPARED:
+            # A pooler gives each statement another connection of the server.
+            self._prepares = False
+            await line.execute(COMMIT, parameters)
 
     def _check_waited_for(self, generation: int) -> None:
         """Replace a connection that died while nobody used it, so that its statement is repeated.

@@ -16,10 +16,12 @@ from django.db import connection
 
 from connectors.cloud_api.signature import sign
 from connectors.models import WebhookDead, WebhookDelivery, WebhookPending
+from connectors.webhooks import app
 from connectors.webhooks.processing import process_batch
 from messaging.models import Message
+from sigma.asgi import Application
 from tests.conftest import Cast
-from tests.webhooks.conftest import Web
+from tests.webhooks.conftest import Web, serving
 from tests.webhooks.deliveries import callback, text
 from workspaces import secrets
 from workspaces.models import SecretKind, TenantSecret
@@ -185,3 +187,37 @@ class TestRotation:
         TenantSecret.objects.filter(kind=SecretKind.APP_SECRET).order_by("id").first().delete()
 
         wait_for(lambda: web.post(acme, body).status_code == 401)
+
+
+def test_it_says_once_a_minute_what_each_tenant_had_accepted(
+    acme: Cast, globex: Cast, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture, wait_for,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(app, "LOG_SECONDS", 0.05)
+    caplog.set_level(logging.INFO, logger="sigma.whatsapp.webhooks")
+    web: Web = request.getfixturevalue("web")
+    assert "whatsapp web process accepts callbacks" in caplog.messages
+    for cast in (acme, acme, acme, globex):
+        assert web.post(cast, body_of(cast)).status_code == 200
+    assert web.post(acme, b"{}", **{"X-Hub-Signature-256": sign(b"", b"x")}).status_code == 401
+
+    def accepted() -> dict[str, int]:
+        told = [r for r in caplog.records if r.getMessage() == "whatsapp callbacks accepted"]
+        return {
+            slug: sum(record.callbacks for record in told if record.tenant == slug)
+            for slug in {record.tenant for record in told}
+        }
+
+    wait_for(lambda: accepted() == {"acme": 3, "globex": 1})
+
+
+def test_it_says_at_its_end_what_was_accepted_since(
+    transactional_db: None, acme: Cast, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="sigma.whatsapp.webhooks")
+    with serving(Application()) as port:
+        web = Web(port)
+        assert web.post(acme, b"{}").status_code == 200
+        web.client.close()
+    (told,) = (r for r in caplog.records if r.getMessage() == "whatsapp callbacks accepted")
+    assert (told.tenant, told.callbacks) == ("acme", 1)

@@ -20,7 +20,8 @@ from connectors.webhooks.routes import DirectoryUnavailable, Routes
 from tests.conftest import Cast
 from tests.webhooks.conftest import Web
 from tests.webhooks.test_concurrency import waiting
-from workspaces.models import TenantSecret
+from workspaces import secrets
+from workspaces.models import SecretKind, TenantSecret
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -103,6 +104,28 @@ class TestReceiver:
             digests.clear()
             assert web.client.post(path, content=b"{}", headers=SIGNED).status_code == 401
             assert digests == [b"{}"]
+
+    def test_it_takes_as_long_to_refuse_a_tenant_who_rotates_a_secret(
+        self, acme: Cast, globex: Cast, request, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in range(2):
+            value = f"another-app-secret-{number}"
+            secrets.add(tenant=globex.tenant, kind=SecretKind.APP_SECRET, value=value)
+        web: Web = request.getfixturevalue("web")
+        digests: list[bytes] = []
+        digest = hmac.digest
+        monkeypatch.setattr(hmac, "digest", lambda *a: digests.append(a[1]) or digest(*a))
+
+        for path in (acme.path, globex.path, "/webhooks/whatsapp/nobody", "/webhooks/whatsapp"):
+            digests.clear()
+            assert web.client.post(path, content=b"{}", headers=SIGNED).status_code == 401
+            assert digests == [b"{}"] * 3
+        digests.clear()
+        assert web.client.post(
+            acme.path, content=b"{}",
+            headers={"X-Hub-Signature-256": signature.sign(b"{}", acme.app_secret.encode())},
+        ).status_code == 200  # fmt: skip
+        assert len(digests) == 2  # the caller's own, and one: to accept costs no more than before
 
 
 def test_it_asks_the_database_once_for_many_strangers() -> None:
