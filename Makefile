@@ -17,7 +17,7 @@ types consistency migrations schema: export SIGMA_EMBEDDED := true
 types consistency migrations schema: export PYTHONWARNINGS := ignore:Got an error checking
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check lint style types consistency format lock linked migrations schema shell bench crashes chaos hangs broadcast-proof clean env env-dev
+.PHONY: help up test check lint style types consistency format lock linked migrations schema shell bench crashes chaos hangs attack broadcast-proof clean env env-dev
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36mmake %-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ chaos: env-dev ## Kill everything in turn under 20,000 callbacks; nothing may be
 
 hangs: env-dev ## Let the receiver's database hang, delay and drop in 100 processes; none may abort or hang
 	@$(BIN)/python -m benchmarks.hanging
+
+attack: env-dev ## Let an anonymous attacker at web for ten minutes beside callbacks and API calls
+	@$(BIN)/python -m benchmarks.attack
 
 broadcast-proof: env-dev ## Kill workers under a broadcast to 10,000 people; nobody may be written to twice
 	@$(BIN)/python -m benchmarks.broadcasting
