@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from messaging import references
+from messaging import changing, references
 from messaging.identities import SURVIVOR
 from messaging.references import TARGET_COLUMNS, Target
 from workspaces import bulk
@@ -34,26 +34,33 @@ LATEST = """
     WHERE a.type = '{kind}'
     ORDER BY t.id, a.timestamp_utc DESC, a.id DESC
 """
-EDIT = f"""
-UPDATE messages m SET text = a.text, edited_at = a.timestamp_utc
-FROM ({LATEST.format(kind="edit", same_contact=SAME_CONTACT)}) a
-WHERE m.id = a.id AND m.revoked_at IS NULL
-  AND (m.edited_at IS NULL OR m.edited_at <= a.timestamp_utc)
-"""  # noqa: S608 - names of ours
-REVOKE = f"""
-WITH revoked AS (
-    UPDATE messages m SET text = NULL, content = '{{}}', sealed_values = NULL,
-        revoked_at = a.timestamp_utc
-    FROM ({LATEST.format(kind="revoke", same_contact=SAME_CONTACT)}) a
-    WHERE m.id = a.id AND m.revoked_at IS NULL
-    RETURNING m.id, m.workspace_id, m.platform_message_id
-), forgotten AS (
-    UPDATE media SET state = 'GONE' FROM revoked WHERE media.message_id = revoked.id
+EDIT = changing.statement(
+    carry="a.text, a.timestamp_utc",
+    found=f"""({LATEST.format(kind="edit", same_contact=SAME_CONTACT)}) a
+    JOIN messages m ON m.id = a.id
+    WHERE m.revoked_at IS NULL AND (m.edited_at IS NULL OR m.edited_at <= a.timestamp_utc)""",
+    assign="text = mine.text, edited_at = mine.timestamp_utc",
 )
-UPDATE messages e SET text = NULL, content = '{{}}', sealed_values = NULL FROM revoked
-WHERE e.workspace_id = revoked.workspace_id AND e.reply_to = revoked.platform_message_id
-  AND e.type = 'edit'
+# The revoked message, and its edits, which hold the text as well.
+REVOKED = f"""
+WITH latest AS MATERIALIZED ({LATEST.format(kind="revoke", same_contact=SAME_CONTACT)})
+SELECT id, timestamp_utc, true AS is_target FROM latest
+UNION ALL
+SELECT e.id, l.timestamp_utc, false FROM latest l JOIN messages t ON t.id = l.id
+JOIN messages e ON e.workspace_id = t.workspace_id AND e.reply_to = t.platform_message_id
+WHERE e.type = 'edit'
 """  # noqa: S608 - names of ours
+WIPE = changing.statement(
+    carry="a.timestamp_utc, a.is_target",
+    found=f"({REVOKED}) a JOIN messages m ON m.id = a.id WHERE m.revoked_at IS NULL",
+    assign="""text = NULL, content = '{}', sealed_values = NULL,
+    revoked_at = CASE WHEN mine.is_target THEN mine.timestamp_utc END""",
+    returning="m.id",
+)
+REVOKE = f"""
+WITH revoked AS ({WIPE})
+UPDATE media SET state = 'GONE' FROM revoked WHERE media.message_id = revoked.id
+"""  # noqa: S608 - texts of ours
 ANY = f"""
 WITH r AS MATERIALIZED (SELECT * FROM {{rows}})
 SELECT EXISTS (SELECT FROM r JOIN messages a

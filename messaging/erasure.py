@@ -28,10 +28,12 @@ BATCH = 10_000
 BITE = sql.SQL("""
 WITH bite AS MATERIALIZED (
     SELECT id FROM messages WHERE workspace_id = %s AND tenant_id = %s LIMIT %s
+), locked AS MATERIALIZED (
+    SELECT id FROM messages WHERE id IN (SELECT id FROM bite) ORDER BY id FOR UPDATE
 ), files AS (
-    DELETE FROM media WHERE message_id IN (SELECT id FROM bite) RETURNING 1
+    DELETE FROM media WHERE message_id IN (SELECT id FROM locked) RETURNING 1
 ), gone AS (
-    DELETE FROM messages WHERE id IN (SELECT id FROM bite) RETURNING 1
+    DELETE FROM messages WHERE id IN (SELECT id FROM locked) RETURNING 1
 )
 SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM files)
 """)

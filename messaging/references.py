@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from messaging import changing
 from messaging.identities import SURVIVOR
 from messaging.wamids import inner_key
 from workspaces import bulk
@@ -86,10 +87,11 @@ a.reply_to_key = r.inner_key AND a.workspace_id = r.workspace_id
 AND (a.type NOT IN ('edit', 'revoke') OR a.direction = r.direction)
 AND {_same_people("a")}
 """
-ADOPT = f"""
-UPDATE messages a SET reply_to = r.platform_message_id, reply_to_key = NULL
-FROM {{rows}} WHERE {WAITS}
-"""  # noqa: S608 - names of ours
+ADOPT = changing.statement(
+    carry="r.platform_message_id",
+    found=f"{{rows}} JOIN messages a ON {WAITS} JOIN messages m ON m.id = a.id",
+    assign="reply_to = mine.platform_message_id, reply_to_key = NULL",
+)
 
 
 def key_of(wamid: str, digest: Digester, workspace_id: UUID) -> int | None:

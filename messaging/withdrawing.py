@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from uuid import UUID
 
-from messaging import notices
+from messaging import changing, notices
 from messaging.identities import ALL_IDS
 from messaging.notices import Change
 from workspaces import bulk
@@ -15,16 +15,18 @@ UNWANTED = 131050
 
 # Whoever is sending a message has changed its status already. Served by messages_of_a_conversation.
 # The code is Meta's word for it (Cloud API, "Error codes").
-WITHDRAW = f"""
-UPDATE messages m SET status = 'cancelled', next_attempt_at = NULL, sealed_request = NULL,
-  delivery = m.delivery || jsonb_build_object('cancelled_at', now(), 'errors', jsonb_build_array(
-    jsonb_build_object('code', {UNWANTED}, 'title', 'The person wants no marketing any more.')))
-FROM {{rows}} JOIN workspaces w ON w.tenant_id = r.tenant_id
-CROSS JOIN LATERAL ({ALL_IDS.format(contact_id="r.contact_id")}) person (id)
-WHERE m.workspace_id = w.id AND m.contact_id = person.id AND m.status = 'queued'
-  AND m.direction = 'OUTBOUND' AND m.content #>> '{{template,category}}' = 'MARKETING'
-RETURNING m.id, m.tenant_id, m.workspace_id
-"""  # noqa: S608 - names of ours
+WITHDRAW = changing.statement(
+    found=f"""{{rows}} JOIN workspaces w ON w.tenant_id = r.tenant_id
+    CROSS JOIN LATERAL ({ALL_IDS.format(contact_id="r.contact_id")}) person (id)
+    JOIN messages m ON m.workspace_id = w.id AND m.contact_id = person.id
+    WHERE m.status = 'queued' AND m.direction = 'OUTBOUND'
+      AND m.content #>> '{{template,category}}' = 'MARKETING'""",
+    assign=f"""status = 'cancelled', next_attempt_at = NULL, sealed_request = NULL,
+    delivery = m.delivery || jsonb_build_object(
+      'cancelled_at', now(), 'errors', jsonb_build_array(jsonb_build_object(
+        'code', {UNWANTED}, 'title', 'The person wants no marketing any more.')))""",
+    returning="m.id, m.tenant_id, m.workspace_id",
+)
 
 
 def withdraw_marketing(people: Collection[tuple[UUID, UUID]]) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import connection
 
-from messaging import notices
+from messaging import changing, notices
 from messaging.models import Broadcast
 from messaging.notices import Change
 
@@ -24,41 +24,43 @@ SELECT (SELECT count(*) FROM messages WHERE workspace_id = %(workspace)s
      + (SELECT count(*) FROM messages WHERE broadcast_id = %(broadcast)s
         AND lease_until IS NOT NULL)
 """
-HOLD = """
-UPDATE messages SET next_attempt_at = NULL
-WHERE workspace_id = %(workspace)s AND broadcast_id = %(broadcast)s
-  AND next_attempt_at IS NOT NULL AND status = 'queued'
-"""
-LET_GO = """
-UPDATE messages SET next_attempt_at = %(now)s
-WHERE broadcast_id = %(broadcast)s AND next_attempt_at IS NULL AND status = 'queued'
-"""
-WITHDRAW = """
-UPDATE messages SET status = 'cancelled', next_attempt_at = NULL, sealed_request = NULL,
-    delivery = delivery || jsonb_build_object('cancelled_at', %(at)s::text)
-WHERE broadcast_id = %(broadcast)s AND status = 'queued' {only}
-RETURNING id, tenant_id, workspace_id
-"""
-EVERYTHING = WITHDRAW.format(only="")
-OWED = WITHDRAW.format(only="AND workspace_id = %(workspace)s AND next_attempt_at IS NOT NULL")
-
-
+HOLD = changing.statement(
+    found="""messages m WHERE m.workspace_id = %(workspace)s AND m.broadcast_id = %(broadcast)s
+    AND m.next_attempt_at IS NOT NULL AND m.status = 'queued'""",
+    assign="next_attempt_at = NULL",
+)
+LET_GO = changing.statement(
+    found="""messages m WHERE m.broadcast_id = %(broadcast)s AND m.next_attempt_at IS NULL
+    AND m.status = 'queued'""",
+    assign="next_attempt_at = %(now)s",
+)
+EVERYTHING = "messages m WHERE m.broadcast_id = %(broadcast)s AND m.status = 'queued'"
+OWED = f"{EVERYTHING} AND m.workspace_id = %(workspace)s AND m.next_attempt_at IS NOT NULL"
+WITHDRAW, WITHDRAW_OWED = (
+    changing.statement(
+        found=found,
+        assign="""status = 'cancelled', next_attempt_at = NULL, sealed_request = NULL,
+        delivery = m.delivery || jsonb_build_object('cancelled_at', %(at)s::text)""",
+        returning="m.id, m.tenant_id, m.workspace_id",
+    )
+    for found in (EVERYTHING, OWED)
+)
 # What was sent and failed is a message of its own from then on; the row has another one to come.
-TAKE_BACK = """
-WITH failed AS MATERIALIZED (
-    SELECT m.id, r.id AS row_id FROM broadcast_recipients r JOIN messages m ON m.id = r.message_id
+FAILED = changing.statement(
+    carry="r.id AS row_id",
+    found="""broadcast_recipients r JOIN messages m ON m.id = r.message_id
     WHERE r.broadcast_id = %(broadcast)s AND r.state = 'QUEUED' AND r.sealed IS NOT NULL
       AND m.status = 'failed'
-      AND (%(codes)s::text[] IS NULL OR m.delivery #>> '{errors,0,code}' = ANY (%(codes)s))
-    ORDER BY m.id FOR UPDATE OF m
-), apart AS (
-    UPDATE messages m SET broadcast_id = NULL,
-        delivery = m.delivery || jsonb_build_object('retried_at', %(at)s::text)
-    FROM failed WHERE m.id = failed.id
+      AND (%(codes)s::text[] IS NULL OR m.delivery #>> '{errors,0,code}' = ANY (%(codes)s))""",
+    assign="""broadcast_id = NULL,
+    delivery = m.delivery || jsonb_build_object('retried_at', %(at)s::text)""",
+    returning="mine.row_id",
 )
+TAKE_BACK = f"""
+WITH failed AS ({FAILED})
 UPDATE broadcast_recipients r SET state = 'PENDING', message_id = NULL, retries = r.retries + 1
 FROM failed WHERE r.id = failed.row_id
-"""
+"""  # noqa: S608 - texts of ours
 
 
 def in_hand(broadcast: Broadcast) -> int:
@@ -80,12 +82,12 @@ def let_go(broadcast: Broadcast, *, now: datetime) -> int:
 
 def withdraw(broadcast: Broadcast, *, now: datetime) -> int:
     """Cancel everything that waits, held or not; return how many."""
-    return _withdraw(EVERYTHING, broadcast, now)
+    return _withdraw(WITHDRAW, broadcast, now)
 
 
 def withdraw_owed(broadcast: Broadcast, *, now: datetime) -> int:
     """Cancel what came back to be tried again after :func:`withdraw`; return how many."""
-    return _withdraw(OWED, broadcast, now)
+    return _withdraw(WITHDRAW_OWED, broadcast, now)
 
 
 def _withdraw(statement: str, broadcast: Broadcast, now: datetime) -> int:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db import transaction
 
-from messaging import notices, receipts
+from messaging import changing, notices, receipts
 from messaging.delivery import consequences, writing
 from messaging.delivery.attempts import Attempt, Fate, GivenBack, Result, facts_of, fate_of
 from messaging.notices import Change
@@ -24,47 +24,39 @@ from workspaces import bulk, identity, keys
 from workspaces.channel_facts import Accepted
 from workspaces.keys import TenantHasNoKeys
 
-# Both lock in the order of ids, as everybody who changes messages. An answer may come after the end
-# of its lease; that the platform took the message settles it all the same. The platform's id might
-# be taken: by a copy of the message that came another way.
+# An answer may come after the end of its lease; that the platform took the message settles it all
+# the same. The platform's id might be taken: by a copy of the message that came another way.
 ACCEPT_COLUMNS = (
     "id uuid", "attempt int2", "status text", "at text", "platform_message_id text",
     "inner_key int8", "sealed_id bytea", "day date",
 )  # fmt: skip
-ACCEPT = """
-WITH mine AS MATERIALIZED (
-    SELECT m.id, r.status, r.at, r.platform_message_id, r.inner_key, r.sealed_id, r.day
-    FROM {rows} JOIN messages m ON m.id = r.id
+ACCEPT = changing.statement(
+    carry="r.status, r.at, r.platform_message_id, r.inner_key, r.sealed_id, r.day",
+    found="""{rows} JOIN messages m ON m.id = r.id
     WHERE m.attempts = r.attempt AND m.status IN ('sending', 'unknown')
-      AND m.platform_message_id IS NULL
-    ORDER BY m.id FOR UPDATE OF m
-)
-UPDATE messages m SET status = mine.status, sealed_request = NULL, lease_until = NULL,
+      AND m.platform_message_id IS NULL""",
+    assign="""status = mine.status, sealed_request = NULL, lease_until = NULL,
     delivery = (m.delivery - 'last_error') || jsonb_build_object('accepted_at', mine.at),
     delivery_day = mine.day, sealed_id = mine.sealed_id, inner_key = mine.inner_key,
     platform_message_id = CASE WHEN EXISTS (
         SELECT FROM messages o WHERE o.workspace_id = m.workspace_id
           AND o.platform_message_id = mine.platform_message_id
-    ) THEN NULL ELSE mine.platform_message_id END
-FROM mine WHERE m.id = mine.id
-RETURNING m.id, m.tenant_id, m.workspace_id, m.status, m.platform_message_id, m.inner_key,
-          m.contact_id
-"""
+    ) THEN NULL ELSE mine.platform_message_id END""",
+    returning="""m.id, m.tenant_id, m.workspace_id, m.status, m.platform_message_id, m.inner_key,
+    m.contact_id""",
+)
 MOVE_COLUMNS = (
     "id uuid", "attempt int2", "status text", "facts jsonb", "next_attempt_at timestamptz",
 )  # fmt: skip
-MOVE = """
-WITH mine AS MATERIALIZED (
-    SELECT m.id, r.status, r.facts, r.next_attempt_at
-    FROM {rows} JOIN messages m ON m.id = r.id
-    WHERE m.attempts = r.attempt AND m.status = 'sending' ORDER BY m.id FOR UPDATE OF m
-)
-UPDATE messages m SET status = mine.status, lease_until = NULL,
+MOVE = changing.statement(
+    carry="r.status, r.facts, r.next_attempt_at",
+    found="""{rows} JOIN messages m ON m.id = r.id
+    WHERE m.attempts = r.attempt AND m.status = 'sending'""",
+    assign="""status = mine.status, lease_until = NULL,
     delivery = m.delivery || mine.facts, next_attempt_at = mine.next_attempt_at,
-    sealed_request = CASE WHEN mine.status = 'failed' THEN NULL ELSE m.sealed_request END
-FROM mine WHERE m.id = mine.id
-RETURNING m.id
-"""
+    sealed_request = CASE WHEN mine.status = 'failed' THEN NULL ELSE m.sealed_request END""",
+    returning="m.id",
+)
 
 
 class Outcome(NamedTuple):
@@ -91,6 +83,7 @@ def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> Non
         for o in outcomes
     ]
     with transaction.atomic():
+        _lock(outcomes)
         accepted = _accept(fates)
         back = [o.attempt for o, _ in fates if isinstance(o.result, GivenBack)]
         writing.release([(one.message_id, one.number) for one in back], now=now)
@@ -100,6 +93,16 @@ def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> Non
         # A receipt that did not name the message may have been faster than the answer.
         receipts.catch_up([Target(row[2], *row[4:]) for row in accepted if row[4]])
         consequences.follow([(outcome.attempt, fate) for outcome, fate in moved], now=now)
+
+
+def _lock(outcomes: Sequence[Outcome]) -> None:
+    """Lock the messages together, where several statements would one after the other."""
+    kinds = {
+        Accepted if isinstance(o.result, Accepted) else isinstance(o.result, GivenBack)
+        for o in outcomes
+    }
+    if len(kinds) > 1:
+        changing.lock(o.attempt.message_id for o in outcomes)
 
 
 def _accept(fates: Sequence[Ended]) -> list[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from msgspec import json
 
-from messaging import notices
+from messaging import changing, notices
 from messaging.notices import Change
 from workspaces import bulk
 
@@ -23,29 +23,24 @@ UPDATE messages m SET attempts = m.attempts + 1,
     delivery = m.delivery - 'waiting'
 FROM {rows} WHERE m.id = r.id AND m.status = 'queued'
 """
-# The next three lock in the order of ids, as everybody who changes messages.
-MARK = """
-WITH mine AS MATERIALIZED (
-    SELECT m.id, r.seconds FROM {rows} JOIN messages m ON m.id = r.id
-    WHERE m.attempts = r.attempt AND m.status = 'queued' AND m.next_attempt_at IS NOT NULL
-    ORDER BY m.id FOR UPDATE OF m
+MARK = changing.statement(
+    carry="r.seconds",
+    found="""{rows} JOIN messages m ON m.id = r.id
+    WHERE m.attempts = r.attempt AND m.status = 'queued' AND m.next_attempt_at IS NOT NULL""",
+    assign="""status = 'sending', next_attempt_at = NULL,
+    lease_until = clock_timestamp() + make_interval(secs => mine.seconds)""",
+    returning="m.id",
 )
-UPDATE messages m SET status = 'sending', next_attempt_at = NULL,
-    lease_until = clock_timestamp() + make_interval(secs => mine.seconds)
-FROM mine WHERE m.id = mine.id RETURNING m.id
-"""
 # Its sender knows that it has not left. What became ``unknown`` meanwhile stays so: its tenant was
 # told, and may have written to the person again.
-RELEASE = """
-WITH mine AS MATERIALIZED (
-    SELECT m.id, r.at FROM {rows} JOIN messages m ON m.id = r.id
+RELEASE = changing.statement(
+    carry="r.at",
+    found="""{rows} JOIN messages m ON m.id = r.id
     WHERE m.attempts = r.attempt
-      AND (m.status = 'sending' OR (m.status = 'queued' AND m.next_attempt_at IS NOT NULL))
-    ORDER BY m.id FOR UPDATE OF m
+      AND (m.status = 'sending' OR (m.status = 'queued' AND m.next_attempt_at IS NOT NULL))""",
+    assign="status = 'queued', lease_until = NULL, next_attempt_at = mine.at",
 )
-UPDATE messages m SET status = 'queued', lease_until = NULL, next_attempt_at = mine.at
-FROM mine WHERE m.id = mine.id
-"""
+# These two are about rows that the caller has locked, as RESERVE is.
 PUT_OFF = """
 UPDATE messages m SET next_attempt_at = r.until,
     delivery = m.delivery || jsonb_build_object('waiting', r.reason)

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
-from messaging import references, settling
+from messaging import changing, references, settling
 from workspaces import bulk, keys
 from workspaces.envelope import CannotOpen, associated_data
 from workspaces.identity import digester
@@ -20,9 +20,11 @@ FIND = """
 SELECT id, tenant_id, workspace_id, sealed_id, inner_key FROM messages WHERE id > %b
 ORDER BY id LIMIT %b
 """
-WRITE = """
-UPDATE messages m SET inner_key = r.inner_key FROM {rows} WHERE m.id = r.id AND m.inner_key IS NULL
-"""
+WRITE = changing.statement(
+    carry="r.inner_key",
+    found="{rows} JOIN messages m ON m.id = r.id WHERE m.inner_key IS NULL",
+    assign="inner_key = mine.inner_key",
+)
 FIRST = UUID(int=0)
 
 

@@ -1,0 +1,34 @@
+"""How many messages are changed in one transaction: locked first, in the order of their ids.
+
+Two writers that lock the same rows in different orders wait for one another until PostgreSQL ends
+one of them. Whatever index a statement finds its rows by, in the order of that index, it locks them
+by their ids. Who skips rows that are locked never waits, and may take them as they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from workspaces import bulk
+
+LOCK = "SELECT m.id FROM {rows} JOIN messages m ON m.id = r.id ORDER BY m.id FOR UPDATE OF m"
+
+
+def statement(*, found: str, assign: str, carry: str = "", returning: str = "") -> str:
+    """Return the statement that changes messages.
+
+    ``found`` is what follows FROM, with the messages as ``m`` and its own WHERE; ``carry`` are
+    further columns of it, which ``assign`` (what follows SET) names as those of ``mine``.
+    """
+    columns = f"m.id, {carry}" if carry else "m.id"
+    back = f"RETURNING {returning}" if returning else ""
+    return f"""
+WITH mine AS MATERIALIZED (SELECT {columns} FROM {found} ORDER BY m.id FOR UPDATE OF m)
+UPDATE messages m SET {assign} FROM mine WHERE m.id = mine.id {back}
+"""  # noqa: S608 - texts of ours
+
+
+def lock(ids: Iterable[UUID]) -> None:
+    """Lock messages that several statements of the caller's transaction are about to change."""
+    bulk.run(LOCK, ("id uuid",), [(one,) for one in sorted(set(ids))])
