@@ -271,11 +271,21 @@ def _arrivals(rows: Iterable[_Row]) -> Iterator[Arrival]:
     """Yield what is news to a tenant's apps, in the order of the lists."""
     for row in sorted(rows, key=lambda row: (row.event.timestamp, row.message_id)):
         event, incoming = row.event, row.incoming
-        if event.direction == Direction.INBOUND and event.source == Source.LIVE:
+        if name := _news(event):
             yield Arrival(
-                incoming.tenant_id, incoming.workspace_id, row.message_id, row.contact_id,
-                event.type, event.timestamp,
+                name, incoming.tenant_id, incoming.workspace_id, row.message_id, event.type,
+                event.timestamp,
             )  # fmt: skip
+
+
+def _news(event: MessageEvent) -> str | None:
+    """Return the event that tells of a message: none of what was imported, or written to a group by
+    the business.
+    """
+    if event.direction == Direction.INBOUND and event.source == Source.LIVE:
+        return notices.RECEIVED if event.group_id is None else notices.RECEIVED_IN_GROUP
+    is_echo = event.source == Source.ECHO and event.group_id is None
+    return notices.SENT_ELSEWHERE if is_echo else None
 
 
 def _said(rows: Iterable[_Row]) -> Iterator[tuple[_Row, UUID]]:

@@ -7,19 +7,30 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from workspaces import outbox
+from messaging.identities import SURVIVOR
+from workspaces import bulk, outbox
 
 RECEIVED = "message.received"
+RECEIVED_IN_GROUP = "message.received.group"
+SENT_ELSEWHERE = "message.sent_elsewhere"
 STATUS = "message.status"
+# Whose a message is and where it stands. There are no conversations with groups.
+PLACES = f"""
+SELECT m.id, p.contact_id, c.id, m.group_id
+FROM {{rows}} JOIN messages m ON m.id = r.id
+CROSS JOIN LATERAL (SELECT {SURVIVOR.format(contact_id="m.contact_id")} AS contact_id) p
+LEFT JOIN conversations c
+  ON c.workspace_id = m.workspace_id AND c.contact_id = p.contact_id AND m.group_id IS NULL
+"""  # noqa: S608 - names of ours
 
 
 class Arrival(NamedTuple):
-    """A customer's message that was stored just now."""
+    """A message that was stored just now and is news, and the event that tells of it."""
 
+    event: str
     tenant_id: UUID
     workspace_id: UUID
     message_id: UUID
-    contact_id: UUID | None
     type: str
     sent_at: datetime
 
@@ -29,7 +40,6 @@ class Arrival(NamedTuple):
         return {
             "message_id": str(self.message_id),
             "workspace_id": str(self.workspace_id),
-            "contact_id": self.contact_id and str(self.contact_id),
             "type": self.type,
         }
 
@@ -58,7 +68,7 @@ class Change(NamedTuple):
 
 def received(tenants: Collection[UUID], arrivals: Callable[[], Iterable[Arrival]]) -> None:
     """Tell of messages of these tenants in the caller's transaction, where one of them listens."""
-    outbox.announce(tenants, lambda: map(_arrived, arrivals()))
+    outbox.announce(tenants, lambda: _arrived(list(arrivals())))
 
 
 def changed(changes: Collection[Change], *, now: datetime) -> None:
@@ -66,12 +76,38 @@ def changed(changes: Collection[Change], *, now: datetime) -> None:
     where nobody listens.
     """
     tenants = {change.tenant_id for change in changes}
-    outbox.announce(tenants, lambda: [_moved(change, now) for change in changes])
+    outbox.announce(tenants, lambda: _moved(changes, now))
 
 
-def _arrived(arrival: Arrival) -> outbox.Event:
-    return outbox.Event(arrival.tenant_id, RECEIVED, arrival.data, arrival.sent_at)
+def _arrived(arrivals: Sequence[Arrival]) -> list[outbox.Event]:
+    places = _places(arrivals)
+    return [
+        outbox.Event(one.tenant_id, one.event, one.data | places[one.message_id], one.sent_at)
+        for one in arrivals
+    ]
 
 
-def _moved(change: Change, now: datetime) -> outbox.Event:
-    return outbox.Event(change.tenant_id, STATUS, change.data, now)
+def _moved(changes: Iterable[Change], now: datetime) -> list[outbox.Event]:
+    places = _places(changes)
+    return [
+        outbox.Event(one.tenant_id, STATUS, one.data | places[one.message_id], now)
+        for one in changes
+    ]
+
+
+def _places(news: Iterable[Arrival | Change]) -> dict[UUID, dict[str, object]]:
+    """Return of each message what its event says of where it belongs."""
+    ids = {one.message_id for one in news}
+    nowhere: tuple[None, None, None] = (None, None, None)
+    found = {row[0]: row[1:] for row in bulk.run(PLACES, ("id uuid",), [(one,) for one in ids])}
+    return {one: _place(*found.get(one, nowhere)) for one in ids}
+
+
+def _place(
+    contact_id: UUID | None, conversation_id: UUID | None, group_id: str | None
+) -> dict[str, object]:
+    place: dict[str, object] = {
+        "contact_id": contact_id and str(contact_id),
+        "conversation_id": conversation_id and str(conversation_id),
+    }
+    return place if group_id is None else place | {"group_id": group_id}

@@ -32,6 +32,7 @@ class MessageRow(NamedTuple):
     text: str | None
     content: str
     reply_to: str | None
+    group_id: str | None
     timestamp_utc: datetime
     status: str | None
     delivery: str

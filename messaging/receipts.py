@@ -151,17 +151,18 @@ class _Row(NamedTuple):
 
 
 def recipients(statuses: Sequence[Reported], people: People) -> tuple[list[Someone], list[Meant]]:
-    """Return those of whom receipts tell more than one identity, and those of whom a receipt tells
-    a user id only: they are whoever the message went to.
+    """Return those of whom receipts tell more than one identity (and participants of groups, who
+    are told apart by their contacts), and those of whom a receipt tells a user id only: they are
+    whoever the message went to.
 
     A send to a phone number teaches no BSUID; its receipts do (Meta, "Business-scoped user IDs").
     """
     joined, named = [], []
     for _, incoming, event in statuses:
-        person = event.recipient
-        if person.user_id or person.parent_user_id:
+        person, in_group = event.recipient, _is_of_participant(event)
+        if person.user_id or person.parent_user_id or in_group:
             someone = incoming.identify(people.digester(incoming.tenant_id), person)
-            if someone.tells:
+            if someone.tells or in_group:
                 joined.append(someone)
             elif not event.participant:
                 named.append((incoming, event, someone))
@@ -273,8 +274,9 @@ def _adopt(targets: Sequence[Target]) -> None:
 def _row(incoming: Incoming, event: StatusUpdate, people: People) -> _Row:
     digest = people.digester(incoming.tenant_id)
     participant = event.participant
-    if participant and not participant.startswith(PAYMENT):
-        participant = digest.phone(participant)
+    if _is_of_participant(event):  # who may be named by a number here, and by a BSUID there
+        contact = people.contact_of(incoming.identify(digest, event.recipient))
+        participant = str(contact.id) if contact else digest.phone(participant)
     row = _Row(
         incoming.tenant_id,
         incoming.workspace_id,
@@ -323,6 +325,10 @@ def _tell_of_payments(rows: Sequence[_Row], known: Mapping[MessageKey, _Message]
                 yield Event(row.tenant_id, "payment.updated", data, row.timestamp_utc)
 
     outbox.announce({row.tenant_id for row in rows}, events)
+
+
+def _is_of_participant(event: StatusUpdate) -> bool:
+    return bool(event.participant) and not event.participant.startswith(PAYMENT)
 
 
 def _receipt(event: StatusUpdate) -> Receipt:

@@ -6,38 +6,58 @@ listed here cannot be sent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 
 class EventType(NamedTuple):
-    """What an event means, and what each field of its ``data`` holds."""
+    """What an event means, and what each field of its ``data`` holds.
+
+    ``only_if_named``: who asks for all types does not get it.
+    """
 
     description: str
     data: Mapping[str, str]
+    only_if_named: bool = False
 
 
 NUMBER = {"workspace_id": "the workspace (phone number)"}
-MESSAGE = {"message_id": "the message's UUID", **NUMBER}
+WHICH = {"message_id": "the message's UUID", **NUMBER}
+MESSAGE = {
+    **WHICH,
+    "contact_id": "the person at the other end, where known",
+    "conversation_id": "the conversation with that person; null where there is none",
+}
+KIND = {"type": "Meta's type: text, image, reaction, edit …"}
+GROUP = {"group_id": "digest of the group's id, of a message in a group only"}
 PAUSE = {"workspace_id": "the number; null: all numbers", "code": "Meta's code"}
 TEST = "event.test"
 EVENT_TYPES: Mapping[str, EventType] = {
     "message.received": EventType(
-        "A customer's message arrived and was stored.",
-        {
-            **MESSAGE,
-            "contact_id": "the sender, where known",
-            "type": "Meta's type: text, image, reaction, edit …",
-        },
+        "A customer's message arrived and was stored.", {**MESSAGE, **KIND}
+    ),
+    "message.received.group": EventType(
+        "A message in a group arrived and was stored. Only a subscription that names this type "
+        "receives it.",
+        {**MESSAGE, **KIND, **GROUP},
+        only_if_named=True,
+    ),
+    "message.sent_elsewhere": EventType(
+        "The business wrote with WhatsApp's own app, on its phone or the web.", {**MESSAGE, **KIND}
     ),
     "message.status": EventType(
         "A message of the business moved on: accepted, held, sent, delivered, read, played, "
         "failed, unknown, cancelled.",
-        {**MESSAGE, "status": "the new status", "error_codes": "Meta's codes, where it failed"},
+        {
+            **MESSAGE,
+            **GROUP,
+            "status": "the new status",
+            "error_codes": "Meta's codes, where it failed",
+        },
     ),
     "payment.updated": EventType(
         "A payment that a message asked for moved on; the message's own status does not.",
-        {**MESSAGE, "status": "Meta's word: pending, captured, success, failed …"},
+        {**WHICH, "status": "Meta's word: pending, captured, success, failed …"},
     ),
     "template.updated": EventType(
         "A message template was added, changed or deleted.",
@@ -72,3 +92,9 @@ EVENT_TYPES: Mapping[str, EventType] = {
         "You asked for it with `sendTestEvent`.", {"subscription_id": "who receives it"}
     ),
 }
+
+
+def is_wanted(name: str, types: Collection[str]) -> bool:
+    """Whether who asked for ``types`` (for all, where they name none) wants events of a type."""
+    known = EVENT_TYPES.get(name)
+    return name in types if types or (known and known.only_if_named) else True

@@ -18,7 +18,7 @@ from msgspec import json
 
 from workspaces import bulk
 from workspaces.bells import Bell
-from workspaces.event_types import EVENT_TYPES
+from workspaces.event_types import EVENT_TYPES, is_wanted
 from workspaces.ids import uuid7
 from workspaces.live import Item, Notice, publisher
 
@@ -67,7 +67,7 @@ class Subscription(NamedTuple):
     def wants(self, notice: Notice) -> bool:
         """Whether this event is for it."""
         mine = notice.tenant_id == self.tenant_id
-        return mine and (not self.types or notice.item.type in self.types)
+        return mine and is_wanted(notice.item.type, self.types)
 
 
 def emit(events: Sequence[Event]) -> None:

@@ -12,7 +12,7 @@ from connectors.cloud_api.identity_changes import identity_change
 from connectors.cloud_api.message_payloads import Content, Context, Message
 from connectors.cloud_api.parties import Parties, parties_of
 from connectors.cloud_api.payloads import Thread
-from connectors.cloud_api.updates import Event, Path, counted, moment
+from connectors.cloud_api.updates import Event, Path, counted, happened
 from messaging.events import MessageEvent
 from workspaces.masking import as_it_came, word
 
@@ -67,7 +67,7 @@ def _message_event(
         direction=parties.direction,
         source=parties.source,
         type=kind,
-        timestamp=moment(message.timestamp, frame.received_at),
+        timestamp=happened(message.timestamp, frame.received_at),
         sender=parties.sender,
         contact=parties.contact,
         text=said.text,

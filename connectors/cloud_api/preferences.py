@@ -6,7 +6,7 @@ from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.payloads import Preference
 from connectors.cloud_api.people import identify
 from connectors.cloud_api.unhandled import read_unhandled
-from connectors.cloud_api.updates import Event, Path, moment
+from connectors.cloud_api.updates import Event, Path, happened
 from messaging.events import MarketingPreference
 
 _MARKETING = "marketing_messages"
@@ -19,6 +19,6 @@ def read_preference(frame: Frame, item: Preference, path: Path) -> tuple[Event, 
     known = isinstance(item.value, str) and item.value in _WANTED
     if not known or item.category != _MARKETING or not person.is_known:
         return read_unhandled(frame, item, path)
-    at = moment(item.timestamp, frame.received_at)
+    at = happened(item.timestamp, frame.received_at)
     wanted = _WANTED[item.value]
     return (MarketingPreference(frame.phone_number_id or "", person, wanted, at),)

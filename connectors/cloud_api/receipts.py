@@ -6,7 +6,7 @@ from connectors.cloud_api.facts import Json, compact, error_facts, masked, witho
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.parties import contact_position, recipient_of
 from connectors.cloud_api.payloads import Status
-from connectors.cloud_api.updates import Event, Path, counted, moment
+from connectors.cloud_api.updates import Event, Path, counted, happened
 from messaging.events import StatusUpdate
 from workspaces.masking import as_it_came, conceal, word
 
@@ -25,7 +25,7 @@ def read_status(frame: Frame, status: Status, path: Path) -> tuple[Event, ...]:
         phone_number_id=frame.phone_number_id or "",
         platform_message_id=status.id,
         status=name,
-        timestamp=moment(status.timestamp, frame.received_at),
+        timestamp=happened(status.timestamp, frame.received_at),
         participant=_participant(status),
         recipient=person,
         errors=without_numbers(error_facts(status.errors), person.phone) if status.errors else (),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from connectors.cloud_api.facts import Json, compact, masked
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.payloads import Scalar, Value
-from connectors.cloud_api.updates import moment
+from connectors.cloud_api.updates import happened, moment
 from templates_wa.events import TemplateEvent
 from workspaces.masking import conceal_tree, mask, word
 
@@ -40,7 +40,7 @@ def read_template_change(frame: Frame) -> TemplateEvent | None:
         language=value.message_template_language or "",
         reason=mask(value.reason) if value.reason else None,
         details=conceal_tree(_details(value, change), None),
-        occurred_at=moment(frame.entry_time, frame.received_at),
+        occurred_at=happened(frame.entry_time, frame.received_at),
     )
 
 

@@ -26,6 +26,10 @@ CLOUD_API, LINKED_DEVICE = "whatsapp_business_account", "linked_device"
 # Stands for "the thing as a whole" where an element's position is expected.
 WHOLE = -1
 _END_OF_TIME = 253_402_300_800
+# Two clocks that are looked after do not differ by more.
+_SKEW_SECONDS = 60
+# 2009-01-01: there was no WhatsApp before.
+_FIRST = 1_230_768_000
 
 
 class Path(NamedTuple):
@@ -78,6 +82,26 @@ def moment(value: Scalar, otherwise: datetime) -> datetime:
     except ValueError:
         pass
     return otherwise
+
+
+def happened(value: Scalar, received_at: datetime) -> datetime:
+    """Return when something happened, which is known by ``received_at``: Unix seconds in UTC, or
+    milliseconds where only they make sense.
+
+    What is absent, bad, before there was WhatsApp, or later than the arrival by more than clocks
+    may differ is taken for the arrival: a time to come would keep a window open and a conversation
+    on top for as long. What Meta said stays in Raw.
+    """
+    if value is None or value == "":
+        return received_at
+    try:
+        number = int(value)
+    except ValueError:
+        return received_at
+    for seconds in (number, number // 1000):
+        if _FIRST <= seconds <= received_at.timestamp() + _SKEW_SECONDS:
+            return datetime.fromtimestamp(seconds, UTC)
+    return received_at
 
 
 def locate(tree: Any, path: Path) -> Any:

@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 
 from connectors.outgoing.visitors import Visitor
 from workspaces import live
+from workspaces.event_types import is_wanted
 
 logger = logging.getLogger("sigma.whatsapp.events")
 
@@ -62,7 +63,7 @@ class Watcher:
 
     def offer(self, frames: Sequence[Frame]) -> None:
         """Queue what it wants; where that is too much, remember a gap instead."""
-        wanted = [frame for frame in frames if not self._types or frame.type in self._types]
+        wanted = [frame for frame in frames if is_wanted(frame.type, self._types)]
         if len(self._queue) + len(wanted) > MOST_QUEUED:
             self.miss()
         elif wanted:

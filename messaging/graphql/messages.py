@@ -144,6 +144,10 @@ class Message(graphene.ObjectType):
     timestamp_utc = graphene.DateTime(required=True, description="When it was sent.")
     sender = graphene.Field(Sender, required=True, description="Who spoke.")
     contact = graphene.Field(Contact, description="The person at the other end, where known.")
+    group_id = graphene.String(
+        description="Digest of the group's id, where it was said in a group; null in private. An "
+        "answer to its sender would be private."
+    )
     reply_to = graphene.String(
         description="platformMessageId of what this answers, reacts to, edits or revokes."
     )

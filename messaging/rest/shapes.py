@@ -54,6 +54,9 @@ class MessageShape(_Shape, frozen=True):
     text: Annotated[str | None, _says("Text, caption or label, where there is one.")]
     content: Annotated[dict[str, Any], _says("The structured rest, by type.")]
     reply_to: Annotated[str | None, _says("platform_message_id of what it answers.")]
+    group_id: Annotated[
+        str | None, _says("Digest of the group's id, where it was said in a group; else null.")
+    ]
     timestamp_utc: Annotated[datetime, _says("When it was sent, or accepted here.")]
     status: Annotated[
         str | None,

@@ -27,7 +27,10 @@ kinds = st.sampled_from([
     "text", "image", "video", "audio", "voice", "document", "sticker", "location", "contacts",
     "reaction", "edit", "revoke", "button", "interactive", "unsupported", "poll", "id", "from",
 ])  # fmt: skip
-moments = st.integers(1, 4_000_000_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
+# Between the first WhatsApp and the arrival: other times are not believed.
+moments = st.integers(1_230_768_000, int(AT.timestamp())).map(
+    lambda seconds: datetime.fromtimestamp(seconds, UTC)
+)
 messages = st.builds(
     MessageArrived, id=ids, chat=people, sender=people, at=moments, kind=kinds, text=words,
     from_me=st.booleans(), group_id=st.none() | ids, quoted_id=st.none() | ids, mime_type=words,

@@ -110,7 +110,8 @@ def test_a_callback_comes_out_on_the_stream_and_at_the_endpoint(
     sent = Webhook(secret).verify(got.body, got.headers)
     assert (said.event, said.id) == ("message.received", got.headers["webhook-id"])
     assert said.data == sent
-    assert set(sent["data"]) == {"message_id", "workspace_id", "contact_id", "type"}
+    where = {"workspace_id", "contact_id", "conversation_id"}
+    assert set(sent["data"]) == {"message_id", *where, "type"}
     assert b"15550123456" not in got.body
 
 
