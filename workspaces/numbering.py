@@ -99,6 +99,12 @@ def _other(digits: str) -> str | None:
     return None
 
 
+def national_part(digits: str) -> str:
+    """Return an international number's digits without those of the country code."""
+    code = _SHORT_CODES.match(digits)
+    return digits[code.end() if code else 3 :]
+
+
 def endings(digits: str) -> tuple[str, ...]:
     """Return digits, one of which every way to write a number holds.
 
@@ -106,8 +112,7 @@ def endings(digits: str) -> tuple[str, ...]:
     zero are left out. Brazil's and Mexico's ways end alike. Argentina puts a 15 behind the area
     code (two to four digits) of mobile numbers that are dialled inside the country.
     """
-    code = _SHORT_CODES.match(digits)
-    national = digits[code.end() if code else 3 :]
+    national = national_part(digits)
     if len(national) < _SHORTEST_NATIONAL:
         return (digits,)
     ends = [national[-_ENDING:]]
