@@ -21,6 +21,11 @@ BROKER = (
     "without one, 'make up' runs a Valkey of its own."
 )
 SCHEMA = "The database does not have this version's tables: {}. Run: manage.py migrate"
+OWNER = (
+    "The database's role may not do this: {}. Migrations are the owner's: set DATABASE_URL to the "
+    "owner's address ('owner_url' in engines.json beside 'make up')"
+)
+DENIED = "42501"
 # What PostgreSQL calls a table, a column and a function that it does not have.
 NOT_MIGRATED = frozenset({"42P01", "42703", "42883"})
 
@@ -65,6 +70,8 @@ def remedy_for(error: BaseException) -> str:
     cause = error.__cause__ if isinstance(error, DjangoError) else error
     if not isinstance(cause, psycopg.Error):
         return ""
+    if cause.sqlstate == DENIED:
+        return OWNER.format(_first_line(cause)) + "."
     if cause.sqlstate in NOT_MIGRATED:
         return SCHEMA.format(_first_line(cause))
     is_connection = isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None

@@ -50,6 +50,8 @@ try:
     SIGMA_PGBOUNCER = env.boolean("SIGMA_PGBOUNCER")
     DATABASES = {"default": databases.parse(ENGINES.database_url)}
     DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = SIGMA_PGBOUNCER
+    # The password of the application's role, which `migrate` gives it; see docs/operations.md.
+    SIGMA_APPLICATION_PASSWORD = env.secret("SIGMA_APPLICATION_PASSWORD")
     # Doorbell, rate buckets and caches; callbacks are accepted without it.
     REDIS_URL = databases.check_broker(ENGINES.redis_url)
     # Secrets in the shape of appsettings.json; the environment wins over the file.

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from sigma import caller, databases, door, programs, reachable, simulated, welcome
 from sigma.console import Terminal
@@ -112,7 +113,7 @@ class _Start:
             graph_url=env["SIGMA_GRAPH_URL"] if options.simulator_port else "",
         )  # fmt: skip
         with self._terminal.step("Database and demo tenant ready"):
-            await self._supervisor.run(programs.prepare(env))
+            await self._supervisor.run(programs.prepare({**env, **self._as_owner()}))
         simulator = []
         if options.simulator_port:  # before those who talk to it, to be stopped after them
             log = self._folder / "simulator.log"
@@ -131,6 +132,14 @@ class _Start:
         if simulator:
             await self._demo(*simulator, *web, *workers)
         await self._until("Sender ready", self._serves(options.sender_port, "/health"), *sender)
+
+    def _as_owner(self) -> dict[str, str]:
+        """Return what lets migrations own the embedded database, and the application log in."""
+        urls = state.resolve(os.environ)
+        if not urls.owner_url:
+            return {}
+        password = urlsplit(urls.database_url).password or ""
+        return {"DATABASE_URL": urls.owner_url, "SIGMA_APPLICATION_PASSWORD": password}
 
     async def _demo(self, *children: Child) -> None:
         """Wait until the demo has what its user needs: templates, a number, somebody to answer."""
@@ -151,7 +160,8 @@ class _Start:
         await _check_outside(given)
         preparing = []
         if not given.database_url:
-            preparing.append(partial(postgres.prepare, self._folder, kept_url=kept.database_url))
+            owner = kept.owner_url or kept.database_url
+            preparing.append(partial(postgres.prepare, self._folder, kept_url=owner))
         if not given.redis_url:
             preparing.append(partial(valkey.prepare, self._folder, kept_url=kept.redis_url))
         if not preparing:
@@ -161,8 +171,13 @@ class _Start:
         wave = self._supervisor.start(*(_as_program(engine, self._folder) for engine in engines))
         for engine, child in zip(engines, wave, strict=True):
             await self._until(f"{engine.title} ready", engine.answers, child)
-        names = {"postgres": "database_url", "valkey": "redis_url"}
-        state.remember(self._folder, **{names[engine.name]: engine.url for engine in engines})
+        names = {"postgres": "owner_url", "valkey": "redis_url"}
+        urls = {names[engine.name]: engine.url for engine in engines}
+        if "owner_url" in urls:
+            urls["database_url"] = postgres.application_url(
+                urls["owner_url"], kept_url=kept.database_url
+            )
+        state.remember(self._folder, **urls)
         return state.resolve(os.environ)
 
     def _serves(self, port: int, path: str) -> Callable[[], bool]:

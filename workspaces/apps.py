@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 from django.core.checks import Tags, register
+from django.db.models.signals import post_migrate
 
-from workspaces import checks
+from workspaces import checks, roles
 
 
 class WorkspacesConfig(AppConfig):
@@ -16,6 +17,8 @@ class WorkspacesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks."""
+        """Register the system checks, and what has to be done after migrations."""
+        register(checks.check_database_role, Tags.database, deploy=True)
+        post_migrate.connect(roles.secure, sender=self, dispatch_uid="roles")
         register(checks.check_settings, Tags.security)
         register(checks.check_deployment, Tags.security, deploy=True)

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
+from django.db import connection
 from django.http.request import validate_host
 
 from workspaces import master
@@ -63,6 +64,30 @@ def check_deployment(
             )
         )
     return found
+
+
+def check_database_role(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Return whether the database's role may do more than the application needs
+    (``check --database default``); a role that migrates has to.
+    """
+    if not databases:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT rolsuper OR rolbypassrls OR EXISTS ("
+            "SELECT FROM pg_class WHERE relname = 'messages' AND relowner = r.oid) "
+            "FROM pg_roles r WHERE rolname = current_user"
+        )
+        (is_more,) = cursor.fetchone()
+    if not is_more:
+        return []
+    return [
+        Warning(
+            "The database's role owns the tables or steps around row-level security.",
+            hint="Run migrate as the owner and everything else as sigma_app: docs/operations.md.",
+            id="sigma.W004",
+        )
+    ]
 
 
 def _public_url(public: SplitResult) -> list[CheckMessage]:

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import OperationalError, connection, transaction
 from psycopg.errors import QueryCanceled
 
-TENANT_ROLE = "sigma_tenant"
+TENANT_ROLE, APPLICATION_ROLE = "sigma_tenant", "sigma_app"
 BOUND = "SELECT set_config('statement_timeout', %s, true)"
 # PostgreSQL is asked to wait for less only where that changes much: most requests are over by then.
 CLOSE_ENOUGH = 0.9

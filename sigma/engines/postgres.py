@@ -13,6 +13,7 @@ from psycopg.pq import PGconn, Ping
 
 from sigma.engines import cluster, confinement, ports, wheels
 from sigma.engines.engine import Engine
+from workspaces.scope import APPLICATION_ROLE
 
 # Sized for two cores and a few processes with small pools. fsync and synchronous_commit stay on: a
 # 200 to Meta means that the callback survives a power cut.
@@ -79,6 +80,18 @@ def prepare(home: Path, *, kept_url: str = "", durable: bool = True) -> Engine:
         settle=lambda: cluster.settle(data),
         identity=confinement.identity(),
     )
+
+
+def application_url(owner_url: str, *, kept_url: str = "") -> str:
+    """Return the address for the application's role, which `migrate` makes; its password is kept
+    from ``kept_url``, the one of the last start.
+    """
+    parts, kept = urlsplit(owner_url), urlsplit(kept_url)
+    is_kept = kept.username == APPLICATION_ROLE and kept.password
+    password = kept.password if is_kept else secrets.token_urlsafe(24)
+    return parts._replace(
+        netloc=f"{APPLICATION_ROLE}:{password}@{parts.hostname}:{parts.port}"
+    ).geturl()
 
 
 def _answers(url: str) -> bool:

@@ -18,11 +18,13 @@ class Urls:
     ``""``: not known.
     """
 
+    # As the application's role; the owner, who migrates, has the other one.
     database_url: str = ""
     redis_url: str = ""
     graph_url: str = ""
     base_url: str = ""
     sender_url: str = ""
+    owner_url: str = ""
 
 
 # Reserved by RFC 2606: it resolves nowhere, so the first connection fails with this name in its
@@ -57,6 +59,7 @@ def resolve(env: Mapping[str, str]) -> Urls:
         kept.graph_url,
         kept.base_url,
         kept.sender_url,
+        "" if given.database_url else kept.owner_url,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import override_settings
 
-from workspaces.checks import check_deployment, check_settings
+from workspaces.checks import check_database_role, check_deployment, check_settings
 
 GOOD = {
     "DEBUG": False,
@@ -78,3 +78,9 @@ def test_it_warns_of_what_is_for_trying_things_only(
     changed: dict[str, object], warning: str
 ) -> None:
     assert found(**changed) == [warning]
+
+
+@pytest.mark.django_db
+def test_it_says_that_one_role_does_everything() -> None:
+    assert [message.id for message in check_database_role(databases=["default"])] == ["sigma.W004"]
+    assert check_database_role(databases=None) == []

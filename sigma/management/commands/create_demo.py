@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from workspaces import demo
+from workspaces import demo, roles
 
 
 class Command(BaseCommand):
@@ -39,6 +39,8 @@ class Command(BaseCommand):
         """Run it and say what was renewed; the facts themselves are in the file only."""
         if migrate and _pending():
             call_command("migrate", interactive=False, stdout=self.stdout)
+        elif migrate:
+            roles.secure()
         try:
             made = demo.ensure(
                 home=settings.SIGMA_HOME,
