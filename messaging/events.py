@@ -85,7 +85,8 @@ class MessageEvent:
     edits or revokes. ``contact`` is the person at the other end; ``sender`` the one who spoke.
     ``content`` holds the structured rest as it came: JSON values, and a `SharedCard` for each card.
     ``numbers`` are the digits of phone numbers that ``content`` may hold besides those of
-    ``sender`` and ``contact``. ``status`` is set by history imports only.
+    ``sender`` and ``contact``. ``status`` is set by history imports only. One that ``is_to_self``
+    was sent by the business to its own number: what it wrote and what it got have one wamid.
     """
 
     phone_number_id: str
@@ -103,6 +104,7 @@ class MessageEvent:
     group_id: str | None = None
     status: str | None = None
     numbers: tuple[str, ...] = ()
+    is_to_self: bool = False
 
 
 @dataclass(frozen=True, slots=True)

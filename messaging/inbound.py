@@ -85,6 +85,7 @@ LAST_POSITION = (1 << POSITION_BITS) - 1
 TYPED = frozenset(
     ("text", "image", "video", "audio", "voice", "document", "sticker", "order", "reaction", "edit")
 )
+TO_SELF = "to-self:"
 # Position in the batch, who told the platform, and what.
 _Told = tuple[int, Someone, MarketingPreference]
 
@@ -329,7 +330,7 @@ def _messages_in(batch: Iterable[Incoming], people: People) -> Iterator[_Row]:
             whose = incoming.tenant_id, incoming.delivery_day
             owner = owners.get(whose) or owners.setdefault(whose, _owner(*whose, people))
             contact = incoming.identify(owner.digest, event.contact)
-            wamid = owner.digest.wamid(event.platform_message_id)
+            wamid = owner.digest.wamid(_spaced(event))
             message_id = owner.message_id(incoming, wamid)
             kept = _kept(event, owner, incoming.tenant_id, message_id)
             digest, workspace_id = owner.digest, incoming.workspace_id
@@ -342,6 +343,13 @@ def _messages_in(batch: Iterable[Incoming], people: People) -> Iterator[_Row]:
                 row.reply_to = digest.wamid(event.reply_to)
                 row.reply_to_key = references.key_of(event.reply_to, digest, workspace_id)
             yield row
+
+
+def _spaced(event: MessageEvent) -> str:
+    """Return a message's id; what one got of oneself keeps apart from what one wrote."""
+    wamid = event.platform_message_id
+    is_got = event.is_to_self and event.direction == Direction.INBOUND
+    return f"{TO_SELF}{wamid}" if is_got else wamid
 
 
 def _kept(event: MessageEvent, owner: _Owner, tenant_id: UUID, message_id: UUID) -> _Kept:

@@ -1,14 +1,15 @@
-"""System messages that say that a person has another number or another BSUID now."""
+"""What says that a person has another number or BSUID now, or which number is theirs."""
 
 from __future__ import annotations
 
 import re
 from datetime import datetime
+from typing import Any
 
 from connectors.cloud_api.frames import Frame
-from connectors.cloud_api.message_payloads import Message, System
+from connectors.cloud_api.message_payloads import Message, Scalar, System
 from connectors.cloud_api.people import bsuid, phone_digits
-from messaging.events import IdentityChange, Person
+from messaging.events import Direction, IdentityChange, MessageEvent, Person
 
 _TYPES = frozenset(("user_changed_number", "user_changed_user_id", "customer_changed_number"))
 _FROM_TO = re.compile(r"changed from (\+?\d[\d\s().\-]+\d) to (\+?\d[\d\s().\-]+\d)")
@@ -28,6 +29,36 @@ def identity_change(frame: Frame, message: Message, timestamp: datetime) -> Iden
     if not (before.is_known and after.is_known) or before == after:
         return None
     return IdentityChange(frame.phone_number_id or "", before, after, timestamp)
+
+
+def shared_number(message: Message, event: MessageEvent) -> IdentityChange | None:
+    """Return the number that somebody shared as their own when they were asked for it.
+
+    Meta, "Business-scoped user IDs", request_contact_info: a card whose origin is
+    ``contact_request`` holds the sender's own WhatsApp number; any other card may be anybody's.
+    """
+    card = next(iter(message.contacts or ()), None)
+    person = event.contact
+    if not isinstance(card, dict) or event.direction != Direction.INBOUND or person.phone:
+        return None
+    phone = _first_number(card)
+    origin = card.get("origin") or message.origin
+    if origin != "contact_request" or phone is None or not person.is_known:
+        return None
+    number, timestamp = Person(phone), event.timestamp
+    return IdentityChange(event.phone_number_id, person, number, timestamp, takes_number=False)
+
+
+def _first_number(card: dict[str, Any]) -> str | None:
+    numbers = card.get("phones")
+    number = numbers[0] if isinstance(numbers, list) and numbers else None
+    if not isinstance(number, dict):
+        return None
+    return phone_digits(_scalar(number.get("wa_id"))) or phone_digits(_scalar(number.get("phone")))
+
+
+def _scalar(value: object) -> Scalar:
+    return value if isinstance(value, str | int) else None
 
 
 def _before(message: Message, system: System) -> Person:

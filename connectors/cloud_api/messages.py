@@ -8,10 +8,11 @@ from dataclasses import replace
 from connectors.cloud_api.contents import TYPES_WITH_A_BODY, Said, present_type, said_in
 from connectors.cloud_api.facts import Json, compact, error_facts
 from connectors.cloud_api.frames import Frame
-from connectors.cloud_api.identity_changes import identity_change
+from connectors.cloud_api.identity_changes import identity_change, shared_number
 from connectors.cloud_api.message_payloads import Content, Context, Message
 from connectors.cloud_api.parties import Parties, parties_of
 from connectors.cloud_api.payloads import Thread
+from connectors.cloud_api.people import group_id
 from connectors.cloud_api.updates import Event, Path, counted, happened
 from messaging.events import MessageEvent
 from workspaces.masking import as_it_came, word
@@ -44,9 +45,11 @@ def read_message(
     if not message.id and not message.type and kind == "unknown":
         return (counted(frame.field, f"{path.section}:empty"),)
     parties = parties_of(frame, message, path, thread)
-    event = _message_event(frame, message, path, parties, kind)
+    event = _message_event(frame, message, path, parties, kind, thread)
     if kind == "system":
         return _with_identity_change(frame, message, event)
+    if kind == "contacts" and (told := shared_number(message, event)) is not None:
+        return (told, event)
     if kind not in KNOWN_TYPES:
         return (event, counted(frame.field, kind))
     if kind == "interactive" and event.content.get("interactive") not in _INTERACTIVE:
@@ -56,11 +59,12 @@ def read_message(
 
 
 def _message_event(
-    frame: Frame, message: Message, path: Path, parties: Parties, kind: str
+    frame: Frame, message: Message, path: Path, parties: Parties, kind: str, thread: Thread | None
 ) -> MessageEvent:
     said = _edited(message) if kind == "edit" else said_in(kind, message)
     content = _content(message, said.content)
-    business = frame.business_phone() if content or kind not in _PLAIN else None
+    own = frame.business_phone()
+    business = own if content or kind not in _PLAIN else None
     return MessageEvent(
         phone_number_id=frame.phone_number_id or "",
         platform_message_id=message.id or frame.source.fingerprint(path),
@@ -74,8 +78,9 @@ def _message_event(
         content=content,
         media=said.media,
         reply_to=said.reply_to or _target(message),
-        group_id=message.group_id or None,
+        group_id=message.group_id or (group_id(thread.id) if thread else None),
         status=_status(message),
+        is_to_self=own is not None and parties.sender.phone == parties.contact.phone == own,
         numbers=(*said.numbers, business) if business else said.numbers,
     )
 

@@ -6,6 +6,7 @@ history imported when a number is shared with that app.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from connectors.cloud_api.frames import Frame
@@ -13,6 +14,7 @@ from connectors.cloud_api.payloads import Message, Status, Thread
 from connectors.cloud_api.people import identify, phone_digits
 from connectors.cloud_api.updates import Path
 from messaging.events import Direction, Person, Source
+from workspaces.numbering import spellings
 
 
 class Parties(NamedTuple):
@@ -32,9 +34,7 @@ def parties_of(frame: Frame, message: Message, path: Path, thread: Thread | None
         person = _named(message, outbound)
         position = _position(frame, person, path)
     else:
-        person = _of_thread(thread)
-        if not person.is_known:
-            person = _named(message, outbound)
+        person = _joined(_of_thread(thread), _named(message, outbound))
         position = frame.contacts.find(person, 0)
     person = frame.contacts.join(person, position)
     if not outbound:
@@ -103,6 +103,22 @@ def _named(message: Message, outbound: bool) -> Person:
     if outbound:
         return identify(message.to, message.to_user_id, message.to_parent_user_id)
     return identify(message.from_, message.from_user_id, message.from_parent_user_id)
+
+
+def _joined(chat: Person, named: Person) -> Person:
+    """Return whose chat it is with the user ids beside a message of it; of a group's chat the one
+    who is named.
+    """
+    if not chat.is_known:
+        return named
+    if chat.phone and named.phone and named.phone not in spellings(chat.phone):
+        return chat
+    return replace(
+        chat,
+        phone=chat.phone or named.phone,
+        user_id=chat.user_id or named.user_id,
+        parent_user_id=chat.parent_user_id or named.parent_user_id,
+    )
 
 
 def _of_thread(thread: Thread) -> Person:

@@ -14,7 +14,9 @@ from workspaces.masking import person_name
 
 NOBODY = Person()
 _BSUID = re.compile(r"u?[A-Za-z]{2}\.(ENT\.)?[A-Za-z0-9_-]{1,128}")
-_PHONE = re.compile(r"\+?[\d\s().\-]{5,40}(?:@[a-z.]+)?")
+# A number may be written as WhatsApp's address of it; that of a group or a hidden id is no number.
+_PHONE = re.compile(r"\+?[\d\s().\-]{5,40}(?:@(?:s\.whatsapp\.net|c\.us))?")
+_GROUP = "@g.us"
 _NOT_A_DIGIT = re.compile(r"[^0-9]+")
 _LONGEST_PHONE = 20
 
@@ -39,6 +41,11 @@ def bsuid(value: Scalar) -> str | None:
     if isinstance(value, str) and _BSUID.fullmatch(value) is not None:
         return value
     return None
+
+
+def group_id(value: Scalar) -> str | None:
+    """Return ``value`` if it is WhatsApp's address of a group, else ``None``."""
+    return value if isinstance(value, str) and value.endswith(_GROUP) else None
 
 
 def identify(key: Scalar, user_id: str | None, parent_user_id: str | None) -> Person:

@@ -108,7 +108,12 @@ def _delay(broadcast: Broadcast, now: datetime) -> str:
 def _queue(broadcast: Broadcast, rows: Sequence[Opened], now: datetime) -> tuple[list[Mark], str]:
     """Return the marks of rows, and why some have to stay pending for now."""
     marks = [refused(row.position, *UNREADABLE) for row in rows if row.recipient is None]
-    usable = [row for row in rows if row.recipient is not None]
+    again = taking.again(broadcast, [row.position for row in rows])
+    marks += [
+        refused(position, "DUPLICATE", f"The same person as row {first}.")
+        for position, first in again.items()
+    ]
+    usable = [row for row in rows if row.recipient is not None and row.position not in again]
     outcomes: list[tuple[Opened, Outcome]] = []
 
     def attempt(part: Sequence[Opened]) -> None:

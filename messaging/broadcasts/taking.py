@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from messaging.broadcasts.sealing import Addressee, Sealer
 from messaging.models import Broadcast
 from messaging.sending.requests import Recipient
 from templates_wa.parameters import TemplateParameters, read
+from workspaces import bulk
 from workspaces.envelope import CannotOpen
 from workspaces.sql import select
 
@@ -20,6 +22,20 @@ WHERE broadcast_id = %s AND position > %s ORDER BY position LIMIT %s
 NEXT_PENDING = """
 SELECT position, sealed, retries FROM broadcast_recipients
 WHERE broadcast_id = %s AND state = 'PENDING' ORDER BY position LIMIT %s
+"""
+
+
+# By now they may be known to be somebody whose row was taken before.
+AGAIN = """
+SELECT mine.position, min(other.position) FROM {rows}
+JOIN broadcast_recipients mine
+  ON mine.broadcast_id = r.broadcast_id AND mine.position = r.position
+JOIN contact_identities i ON i.tenant_id = mine.tenant_id AND i.digest = mine.digest
+JOIN contact_identities o ON o.contact_id = i.contact_id AND o.digest <> i.digest
+JOIN broadcast_recipients other
+  ON other.broadcast_id = mine.broadcast_id AND other.digest = o.digest
+WHERE other.state = 'QUEUED' OR (other.state = 'PENDING' AND other.position < mine.position)
+GROUP BY mine.position
 """
 
 
@@ -53,6 +69,12 @@ def unchecked(broadcast: Broadcast, *, limit: int) -> list[Opened]:
 def pending(broadcast: Broadcast, *, limit: int) -> list[Opened]:
     """Return the next rows to feed."""
     return _opened(broadcast, select(_Sealed, NEXT_PENDING, [broadcast.id, limit]))
+
+
+def again(broadcast: Broadcast, positions: Collection[int]) -> dict[int, int]:
+    """Return which of these rows are of a person who has an earlier one, and which that is."""
+    rows = [(broadcast.id, position) for position in positions]
+    return dict(bulk.run(AGAIN, ("broadcast_id uuid", "position int4"), rows))
 
 
 def _opened(broadcast: Broadcast, rows: list[_Sealed]) -> list[Opened]:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from connectors.webhooks.processing import process_batch
 from messaging import optouts
 from messaging.broadcasts import lifecycle, tending
 from messaging.broadcasts.progress import counts
@@ -27,6 +28,7 @@ from tests.broadcasts.conftest import (
 )
 from tests.conftest import Cast
 from tests.sending.conftest import hear
+from tests.webhooks.deliveries import callback, deliver, text
 from workspaces import keys
 
 
@@ -156,6 +158,32 @@ def test_it_writes_once_to_somebody_listed_by_number_and_by_user_id(
     )
 
     assert states(start(broadcast, now))[1] == (3, "REFUSED", "DUPLICATE")
+
+
+def test_it_writes_once_to_somebody_who_turns_out_to_be_in_the_list_twice(
+    acme: Cast, globex: Cast, now: datetime
+) -> None:
+    template(acme)
+    rows = f"phone,user_id,1\n{phone(1)},,A\n{phone(2)},,B\n,US.12345,C\n{phone(3)},,D\n"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("messaging.broadcasts.feeding.window", lambda broadcast: 1)
+        broadcast = start(draft(acme, rows.encode()), now)
+        said = {**text("wamid.1", sender=phone(1)[1:]), "from_user_id": "US.12345"}
+        moved = {**text("wamid.2", sender=phone(2)[1:]), "type": "system"}
+        system = {"type": "user_changed_number", "wa_id": phone(3)[1:]}
+        for cast in (acme, globex):
+            body = callback(
+                cast.workspace.external_id, messages=[said, {**moved, "system": system}]
+            )
+            deliver(cast.tenant.id, body)
+        process_batch(10)
+        for _ in range(4):
+            deliver_all(broadcast)
+            broadcast = tend(broadcast, now)
+
+    assert broadcast.state == "COMPLETED"
+    assert Message.objects.filter(broadcast_id=broadcast.id).count() == 2
+    assert [code for _, _, code in states(broadcast)] == ["", "", "DUPLICATE", "DUPLICATE"]
 
 
 def test_it_waits_for_its_time(acme: Cast, now: datetime) -> None:

@@ -41,7 +41,9 @@ NOW = int(datetime.now(UTC).timestamp())
 
 def take_in(cast: Cast, *, number: str = "", **value: object) -> None:
     """Take in one callback of a number of the cast's."""
-    deliver(cast.tenant.id, callback(number or cast.workspace.external_id, **value))
+    number = number or cast.workspace.external_id
+    account = Workspace.objects.get(tenant_id=cast.tenant.id, external_id=number).waba_id
+    deliver(cast.tenant.id, callback(number, account, **value))
     process_batch(10)
 
 

@@ -84,6 +84,10 @@ def wrong(**given: object) -> list[tuple[str, str]]:
              "action": {"name": "send_location"}},
         ),
         (
+            {"interactive": {"raw": {"type": "request_contact_info", "action": {"name": "x"}}}},
+            {"type": "request_contact_info", "action": {"name": "x"}},
+        ),
+        (
             {"interactive": {"raw": {"type": "flow", "action": {"x": None}}}},
             {"type": "flow", "action": {"x": None}},
         ),
@@ -137,7 +141,7 @@ def test_it_addresses_a_number_or_a_user_id() -> None:
         ({"template_name": "Big"}, "template_name", "lower-case"),
         ({"template_name": "a", "language": "english"}, "language", "pt_BR"),
         ({"interactive": {"body": "a"}}, "interactive", "none came"),
-        ({"interactive": {"raw": {"type": "nope", "action": {}}}}, "interactive.raw", "raw.type"),
+        ({"interactive": {"raw": {"type": "No", "action": {}}}}, "interactive.raw", "raw.type"),
         ({"interactive": {"raw": {"type": [], "action": {}}}}, "interactive.raw", "raw.type"),
         ({"interactive": {"raw": {"type": "flow"}}}, "interactive.raw", "raw.action"),
         (
