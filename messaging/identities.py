@@ -27,7 +27,7 @@ FROM {rows} JOIN contact_identities i ON i.tenant_id = r.tenant_id AND i.digest 
 JOIN contacts c ON c.id = i.contact_id
 """
 KNOWN_AS = """
-SELECT i.contact_id, i.kind, i.digest, i.workspace_id, i.since
+SELECT i.contact_id, i.kind, i.digest, i.workspace_id, i.since, i.phone
 FROM {rows} JOIN contact_identities i ON i.contact_id = r.id
 """
 # The portfolio of a number, as far as the platform told; else its account; else the number itself.
@@ -45,11 +45,17 @@ SELECT r.id, r.tenant_id, r.display_name, r.username FROM {rows} ON CONFLICT DO 
 """
 # A digest that moves: its person was recognised by a stronger identity.
 LINK = """
-INSERT INTO contact_identities (tenant_id, digest, kind, contact_id, workspace_id, since)
-SELECT r.tenant_id, r.digest, r.kind, r.contact_id, r.workspace_id, r.since FROM {rows}
+INSERT INTO contact_identities AS i (
+    tenant_id, digest, kind, contact_id, workspace_id, since, phone
+)
+SELECT r.tenant_id, r.digest, r.kind, r.contact_id, r.workspace_id, r.since, r.phone FROM {rows}
 ON CONFLICT (tenant_id, digest) DO UPDATE SET
-  contact_id = excluded.contact_id, workspace_id = excluded.workspace_id, since = excluded.since
-WHERE contact_identities.contact_id <> excluded.contact_id
+  contact_id = excluded.contact_id, phone = coalesce(excluded.phone, i.phone),
+  workspace_id = CASE WHEN i.contact_id = excluded.contact_id THEN i.workspace_id
+                 ELSE excluded.workspace_id END,
+  since = CASE WHEN i.contact_id = excluded.contact_id THEN i.since ELSE excluded.since END
+WHERE i.contact_id <> excluded.contact_id OR i.phone <> excluded.phone
+   OR (i.phone IS NULL AND excluded.phone IS NOT NULL)
 """
 HAND_OVER = """
 UPDATE contact_identities i SET contact_id = r.winner_id FROM {rows} WHERE i.contact_id = r.id
@@ -74,7 +80,7 @@ ALL_IDS = "SELECT {contact_id} UNION ALL SELECT id FROM contacts WHERE merged_in
 
 LINK_COLUMNS = (
     "tenant_id uuid", "digest text", "kind text", "contact_id uuid", "workspace_id uuid",
-    "since timestamptz",
+    "since timestamptz", "phone text",
 )  # fmt: skip
 # Older than nobody: contacts made just now, and what is so now.
 _NEWEST = datetime.max.replace(tzinfo=UTC)
@@ -326,30 +332,48 @@ class People:
         bulk.run(RENAME, columns, sorted(changed.values()))
 
 
-_Ids = dict[tuple[IdentityKind, UUID | None], set[str]]
+# User ids by their kind and the number that told, each with the phone number it was told with.
+_Ids = dict[tuple[IdentityKind, UUID | None], dict[str, str | None]]
 
 
 @dataclass(slots=True)
 class _Names:
-    """What one contact is known as: user ids by who told them, numbers with the time since when."""
+    """What one contact is known as: user ids, and phone numbers with the time since when."""
 
     ids: _Ids = field(default_factory=dict)
     phones: dict[str, datetime | None] = field(default_factory=dict)
 
     def add(
-        self, kind: IdentityKind, digest: str, workspace_id: UUID | None, since: datetime | None
+        self,
+        kind: IdentityKind,
+        digest: str,
+        workspace_id: UUID | None,
+        since: datetime | None,
+        phone: str | None,
     ) -> None:
         """Take in one identity."""
         if kind in (IdentityKind.USER, IdentityKind.PARENT):
-            self.ids.setdefault((kind, workspace_id), set()).add(digest)
+            self.ids.setdefault((kind, workspace_id), {})[digest] = phone
         else:
             self.phones[digest] = since
 
     def join(self, other: _Names) -> None:
         """Take in all that another contact is known as."""
         for key, digests in other.ids.items():
-            self.ids.setdefault(key, set()).update(digests)
+            self.ids.setdefault(key, {}).update(digests)
         self.phones |= other.phones
+
+    def ids_with(self, phones: Collection[str]) -> _Ids:
+        """Return the user ids that go with a phone number, however it is written: who changed their
+        number has others with the new one. Where it is not known, all go with the only number.
+        """
+        is_only = self.phones.keys() <= set(phones)
+        found: _Ids = {}
+        for key, digests in self.ids.items():
+            mine = {d: p for d, p in digests.items() if (is_only if p is None else p in phones)}
+            if mine:
+                found[key] = mine
+        return found
 
 
 class _Joining:
@@ -420,7 +444,8 @@ class _Joining:
         now = datetime.now(UTC)
         since = min(someone.at or now, now)
         owner = contact.survivor.id
-        return someone.tenant_id, digest, kind.value, owner, someone.workspace_id, since
+        phone = _phone_of(someone, kind)
+        return someone.tenant_id, digest, kind.value, owner, someone.workspace_id, since, phone
 
     def _owner(self, digest: str) -> Contact | None:
         found = self._known.get(digest)
@@ -446,7 +471,7 @@ class _Joining:
         """Whether whoever holds a number may be somebody (``contact``, as far as there is one)."""
         if holder is None or holder is contact:
             return True
-        theirs = self._names[holder].ids
+        theirs = self._names[holder].ids_with(someone.phones)
         if self._clash(someone.tenant_id, contact, theirs):
             return False
         return not self._differ(someone.tenant_id, _ids_of(someone), theirs)
@@ -473,7 +498,7 @@ class _Joining:
         for (kind, workspace_id), digests in ids.items():
             account = accounts.get(workspace_id, only) if workspace_id else only
             if account is not None:
-                found[kind, account] |= digests
+                found[kind, account].update(digests)
         return found
 
     def _is_late(self, holder: Contact, phone: str, someone: Someone) -> bool:
@@ -503,13 +528,22 @@ class _Joining:
 
     def _link(self, someone: Someone, kind: IdentityKind, digest: str, contact: Contact) -> None:
         owner = self._owner(digest)
-        if owner is contact:
+        phone = _phone_of(someone, kind)
+        if owner is contact and phone is None:
             return
-        if owner is not None:
+        if owner is not None and owner is not contact:
             self._names[owner].phones.pop(digest, None)
         self._known[digest] = contact
-        self._names[contact].add(kind, digest, someone.workspace_id, someone.at)
+        if owner is contact:
+            self._tell_with(contact, digest, phone)
+        else:
+            self._names[contact].add(kind, digest, someone.workspace_id, someone.at, phone)
         self._links[digest] = someone, kind, contact
+
+    def _tell_with(self, contact: Contact, digest: str, phone: str | None) -> None:
+        for digests in self._names[contact].ids.values():
+            if digest in digests:
+                digests[digest] = phone
 
 
 def _user_ids(someone: Someone) -> list[tuple[IdentityKind, str]]:
@@ -518,7 +552,13 @@ def _user_ids(someone: Someone) -> list[tuple[IdentityKind, str]]:
 
 
 def _ids_of(someone: Someone) -> _Ids:
-    return {(kind, someone.workspace_id): {digest} for kind, digest in _user_ids(someone)}
+    return {(kind, someone.workspace_id): {digest: None} for kind, digest in _user_ids(someone)}
+
+
+def _phone_of(someone: Someone, kind: IdentityKind) -> str | None:
+    """Return the number that a user id was told with."""
+    is_id = kind in (IdentityKind.USER, IdentityKind.PARENT)
+    return someone.phones[0] if is_id and someone.phones else None
 
 
 def _moment(someone: Someone) -> datetime:

@@ -7,7 +7,7 @@ undoes what was said after it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import NamedTuple
 from uuid import UUID
@@ -23,7 +23,7 @@ COLUMNS = ("tenant_id uuid", "contact_id uuid", "source text", "said_at timestam
 # told the platform has to tell it again (Meta refuses otherwise: 131050).
 STOP = """
 INSERT INTO opt_outs AS o (tenant_id, contact_id, source, said_at)
-SELECT tenant_id, contact_id, source, coalesce(said_at, now()) FROM {rows}
+SELECT tenant_id, contact_id, source, said_at FROM {rows}
 ORDER BY tenant_id, contact_id
 ON CONFLICT (tenant_id, contact_id) DO UPDATE SET
   source = CASE WHEN o.source = 'PLATFORM' AND o.lifted_at IS NULL THEN o.source
@@ -35,11 +35,11 @@ WHERE excluded.said_at > greatest(o.said_at, o.lifted_at)
 RETURNING o.tenant_id, o.contact_id
 """
 RESUME = """
-UPDATE opt_outs o SET lifted_at = greatest(coalesce(r.said_at, now()), o.said_at),
+UPDATE opt_outs o SET lifted_at = greatest(r.said_at, o.said_at),
                       lifted_by = r.source
 FROM {rows}
 WHERE o.tenant_id = r.tenant_id AND o.contact_id = r.contact_id AND o.lifted_at IS NULL
-  AND (r.source = 'API' OR o.said_at < coalesce(r.said_at, now()))
+  AND (r.source = 'API' OR o.said_at < r.said_at)
   AND NOT (r.source = 'WORD' AND o.source = 'PLATFORM')
 RETURNING o.tenant_id, o.contact_id
 """
@@ -47,7 +47,7 @@ RETURNING o.tenant_id, o.contact_id
 # person may be older, or be heard late.
 REMEMBER = """
 INSERT INTO opt_outs AS o (tenant_id, contact_id, source, said_at, lifted_at, lifted_by)
-SELECT tenant_id, contact_id, source, coalesce(said_at, now()), coalesce(said_at, now()), source
+SELECT tenant_id, contact_id, source, said_at, said_at, source
 FROM {rows} ORDER BY tenant_id, contact_id
 ON CONFLICT (tenant_id, contact_id) DO UPDATE SET
   lifted_at = excluded.lifted_at, lifted_by = excluded.lifted_by
@@ -69,12 +69,12 @@ ON CONFLICT (tenant_id, contact_id) DO UPDATE SET source = excluded.source,
 
 
 class Wish(NamedTuple):
-    """What somebody said about marketing; ``at`` is ``None`` for now."""
+    """What somebody said about marketing, and when."""
 
     tenant_id: UUID
     contact_id: UUID
     source: OptOutSource
-    at: datetime | None
+    at: datetime
     is_wanted: bool
 
 
@@ -96,6 +96,7 @@ def opt_out(
     at: datetime | None = None,
 ) -> set[UUID]:
     """Send these people no marketing from ``at`` (now) on; return those for whom that is news."""
+    at = at or datetime.now(UTC)
     wishes = [Wish(tenant_id, one, source, at, is_wanted=False) for one in contact_ids]
     return {contact_id for _, contact_id in heed(wishes)}
 
@@ -108,6 +109,7 @@ def opt_in(
     at: datetime | None = None,
 ) -> set[UUID]:
     """Let marketing reach these people again; return those who had it stopped."""
+    at = at or datetime.now(UTC)
     wishes = [Wish(tenant_id, one, source, at, is_wanted=True) for one in contact_ids]
     return {contact_id for _, contact_id in heed(wishes)}
 
@@ -123,7 +125,7 @@ def heed(wishes: Iterable[Wish]) -> set[tuple[UUID, UUID]]:
         return set()
     now = survivors({wish.contact_id for wish in said})
     last: dict[tuple[UUID, UUID, bool], Wish] = {}
-    for wish in sorted(said, key=_order):
+    for wish in sorted(said, key=lambda wish: wish.at):
         contact_id = now[wish.contact_id]
         last[wish.tenant_id, contact_id, wish.is_wanted] = wish._replace(contact_id=contact_id)
     stops, starts = ([w[:4] for w in last.values() if w.is_wanted is one] for one in (False, True))
@@ -200,7 +202,3 @@ def _last_word(rows: Collection[_Row]) -> _Row:
 
 def _changed(statement: str, rows: bulk.Rows) -> set[tuple[UUID, UUID]]:
     return {(row[0], row[1]) for row in bulk.run(statement, COLUMNS, rows)}
-
-
-def _order(wish: Wish) -> tuple[bool, float]:
-    return wish.at is None, wish.at.timestamp() if wish.at else 0.0

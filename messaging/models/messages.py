@@ -61,7 +61,8 @@ class ContactIdentity(models.Model):
     """A keyed digest under which a contact is known; one digest leads to one contact.
 
     ``workspace_id`` is the number that told of it: user ids are given out per portfolio. ``since``
-    is when it became the contact's.
+    is when it became the contact's. ``phone`` is the digest of the number that a user id was told
+    with: a person who changes their number gets other ids.
     """
 
     tenant_id = models.UUIDField()
@@ -72,6 +73,7 @@ class ContactIdentity(models.Model):
     )
     workspace_id = models.UUIDField(null=True)
     since = models.DateTimeField(null=True)
+    phone = models.CharField(max_length=64, null=True)  # noqa: DJ001 - NULL: not told with one
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

@@ -210,6 +210,19 @@ def test_a_bsuid_of_a_second_portfolio_is_another_name_of_the_person(acme: Cast)
         assert markets(acme, **who) == 422
 
 
+def test_who_changed_their_number_has_another_bsuid_in_every_portfolio(acme: Cast) -> None:
+    second = second_number(acme)
+    before = says(acme, "STOP", ago=90, phone=PHONE, from_user_id=BSUID)
+    says(acme, "Hi", ago=80, number=second.external_id, phone=PHONE, from_user_id=OTHER_BSUID)
+    changes_number(acme, ago=70)
+
+    after = says(acme, "Me", ago=60, number=second.external_id, phone=NEW_PHONE,
+                 from_user_id="US.33300000000000000001")  # fmt: skip
+
+    assert contact_of(before) == contact_of(after)
+    assert markets(acme, recipient_user_id="US.33300000000000000001") == 422
+
+
 @pytest.mark.parametrize("same", ["account", "portfolio"])
 def test_a_new_bsuid_of_one_portfolio_is_somebody_else_with_the_number(
     acme: Cast, same: str
