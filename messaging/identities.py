@@ -17,7 +17,7 @@ from uuid import UUID
 
 from messaging.events import Person
 from messaging.models import IdentityKind
-from workspaces import bulk
+from workspaces import bulk, clock
 from workspaces.identity import Digester, digester
 from workspaces.ids import uuid7
 
@@ -441,7 +441,7 @@ class _Joining:
 
     def _row(self, digest: str) -> tuple[object, ...]:
         someone, kind, contact = self._links[digest]
-        now = datetime.now(UTC)
+        now = clock.now()
         since = min(someone.at or now, now)
         owner = contact.survivor.id
         phone = _phone_of(someone, kind)

@@ -7,7 +7,7 @@ applied when the message is stored.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from messaging.optouts import Wish
 from messaging.references import TARGET_COLUMNS, Reference, Target, key_of, resolve
 from messaging.sealed_values import Separator
 from messaging.statuses import FAILED, Progress, Receipt, advance
-from workspaces import bulk, keys, outbox
+from workspaces import bulk, clock, keys, outbox
 from workspaces.outbox import Event
 
 
@@ -365,7 +365,7 @@ def _project(
             moved.append(_change(message, after))
     bulk.run(ADVANCE, ("id uuid", "status text", "delivery jsonb"), changed)
     _heed(messages, pending)
-    notices.changed(moved, now=datetime.now(UTC))
+    notices.changed(moved, now=clock.now())
 
 
 def _heed(messages: Iterable[_Message], pending: Mapping[MessageKey, list[Receipt]]) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from celery import shared_task
 
 from messaging import merging, number_sync, retention, token_watch
-from workspaces import purging, token_checks
+from workspaces import clock, purging, token_checks
 from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.numbers")
@@ -19,7 +19,7 @@ def sync_numbers() -> None:
     """Ask about the numbers whose turn it is."""
     number_sync.BELL.release()
     with until_the_next_time("number sync", logger):
-        number_sync.sync_due(now=datetime.now(UTC))
+        number_sync.sync_due(now=clock.now())
 
 
 @shared_task(name="tokens.check")
@@ -27,7 +27,7 @@ def check_tokens() -> None:
     """Check the access tokens whose turn it is."""
     token_checks.BELL.release()
     with until_the_next_time("token check", logger):
-        token_watch.watch(now=datetime.now(UTC))
+        token_watch.watch(now=clock.now())
 
 
 @shared_task(name="maintenance.recipients")
@@ -41,4 +41,4 @@ def forget_recipients() -> None:
 def settle_merged_contacts() -> None:
     """Give messages the contact that theirs was merged into."""
     with until_the_next_time("settling of merged contacts", logger):
-        merging.settle(now=datetime.now(UTC))
+        merging.settle(now=clock.now())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
 from uuid import UUID
 
 from messaging import changing, notices
 from messaging.identities import ALL_IDS
 from messaging.notices import Change
-from workspaces import bulk
+from workspaces import bulk, clock
 
 UNWANTED = 131050
 
@@ -36,5 +35,5 @@ def withdraw_marketing(people: Collection[tuple[UUID, UUID]]) -> int:
     columns = ("tenant_id uuid", "contact_id uuid")
     rows = bulk.run(WITHDRAW, columns, sorted(people))
     changes = [Change(one, t, w, "cancelled", [UNWANTED]) for one, t, w in rows]
-    notices.changed(changes, now=datetime.now(UTC))
+    notices.changed(changes, now=clock.now())
     return len(rows)

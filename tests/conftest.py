@@ -16,7 +16,7 @@ from connectors.outgoing import recording
 from connectors.webhooks import doorbell, processing
 from messaging.delivery import bell as delivery
 from tests import emptying
-from workspaces import keys, ownership, provisioning, secrets
+from workspaces import clock, keys, ownership, provisioning, secrets
 from workspaces.models import Proof, SecretKind, Tenant, Workspace
 from workspaces.scopes import Scope
 
@@ -79,6 +79,7 @@ def globex(db: None) -> Cast:
 def _forget_keys() -> None:
     """No test finds keys of another's tenants in memory, nor its drain in the broker."""
     keys.forget()
+    clock.forget()
     for brake in (processing.BRAKE, delivery.BRAKE, delivery.BROADCASTS_BRAKE, recording.BRAKE):
         brake.forget()
 

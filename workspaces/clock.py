@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django.db import connection
+
+# Hosts that keep time differ by less, and then each one's own clock is the steadier.
+TOLERATED = timedelta(seconds=1)
+_correction = timedelta()
+
+
+def now() -> datetime:
+    """Return the time as this process knows it: by its host's clock, put right where that differs
+    from the database's by more than a second. Asks nobody; heartbeats measure the difference.
+    """
+    return datetime.now(UTC) - _correction
+
+
+def forget() -> None:
+    """Trust the host's clock again, until it is measured."""
+    global _correction
+    _correction = timedelta()
 
 
 def database_now() -> datetime:
@@ -20,8 +37,14 @@ def database_now() -> datetime:
 
 
 def host_ahead() -> float:
-    """Return how far this host's clock is ahead of the database's, in seconds."""
+    """Return how far this host's clock is ahead of the database's, in seconds; :func:`now` takes it
+    into account.
+    """
+    global _correction
     before = datetime.now(UTC)
     moment = database_now()
     after = datetime.now(UTC)
-    return ((before - moment) + (after - moment)).total_seconds() / 2
+    ahead = ((before - moment) + (after - moment)) / 2
+    if abs(ahead - _correction) > TOLERATED:
+        _correction = ahead if abs(ahead) > TOLERATED else timedelta()
+    return ahead.total_seconds()

@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
@@ -18,7 +18,7 @@ from connectors.outgoing.claims import Claimed
 from connectors.outgoing.courier import SECONDS, Courier
 from connectors.outgoing.parcels import Parcel, Report, body_of, headers_of
 from connectors.outgoing.recording import BRAKE
-from workspaces import event_secrets
+from workspaces import clock, event_secrets
 from workspaces.brake import Stopped
 from workspaces.envelope import CannotOpen
 from workspaces.keys import TenantHasNoKeys
@@ -41,7 +41,7 @@ NO_SECRETS = "Its signing secrets cannot be opened."
 Clock = Callable[[], datetime]
 
 
-def deliver(*, clock: Clock = lambda: datetime.now(UTC), linger: float = LINGER_SECONDS) -> int:
+def deliver(*, clock: Clock = lambda: clock.now(), linger: float = LINGER_SECONDS) -> int:
     """Deliver until nothing is due or the turn is over; return how many attempts that were.
 
     Where everything fails alike, nothing is given up: what was claimed is due again when its lease

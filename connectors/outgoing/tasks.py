@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from celery import shared_task
 
 from connectors.outgoing import delivering, retention
-from workspaces import purging
+from workspaces import clock, purging
 from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.events")
@@ -24,7 +24,7 @@ def deliver() -> None:
 def sweep() -> None:
     """Find what a lost bell, a killed deliverer or a time for another attempt left."""
     with until_the_next_time("sweep of events", logger):
-        delivering.sweep(now=datetime.now(UTC))
+        delivering.sweep(now=clock.now())
 
 
 @shared_task(name="maintenance.events")

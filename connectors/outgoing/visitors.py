@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from io import BytesIO
 from typing import NamedTuple
 from urllib.parse import parse_qs
@@ -15,6 +14,7 @@ from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse
 
 from connectors.webhooks.requests import Scope
+from workspaces import clock
 from workspaces.access import NotAllowed
 from workspaces.requests import actor_of
 from workspaces.scopes import Scope as Permission
@@ -41,7 +41,7 @@ def identify(scope: Scope) -> Visitor:
         workspaces.access.TenantRequired: the user must name one of several tenants.
     """
     close_old_connections()
-    actor = actor_of(_request(scope), now=datetime.now(UTC))
+    actor = actor_of(_request(scope), now=clock.now())
     if not MAY_WATCH & actor.scopes:
         raise NotAllowed("This needs the permission events:read or messages:read.")
     return Visitor(actor.tenant_id, actor.label)

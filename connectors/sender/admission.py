@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
 
 from django.conf import settings
 
 from connectors.sender import callers, keyless
 from connectors.sender.callers import Caller
 from connectors.webhooks.requests import Headers
+from workspaces import clock
 from workspaces.scopes import Scope
 
 
@@ -42,7 +42,7 @@ def to_look(headers: Headers) -> Caller:
 def _identify(headers: Headers, scopes: Collection[Scope]) -> Caller:
     key = callers.key_in(headers)
     if key is not None:
-        caller = callers.with_key(key, now=datetime.now(UTC))
+        caller = callers.with_key(key, now=clock.now())
     else:
         caller = callers.without_key(settings.SIGMA_SENDER_OPEN_WORKSPACE)
         keyless.admit(headers)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
@@ -30,6 +29,7 @@ from connectors.sender.threads import Threads
 from connectors.sender.told import note, tell
 from connectors.sender.waiting import WaitingRoom
 from connectors.webhooks.requests import Headers, Receive, Scope, Send, headers_of
+from workspaces import clock
 
 THREADS, HEALTH_THREADS = 8, 2
 # Calls at once in one process; more than may wait, so that some can still be told to come again.
@@ -145,7 +145,7 @@ class Service:
         wanted = asking.wanted_of(await self._bodies.read(call.headers, call.receive))
         accepted = await self._threads.run(partial(
             messages.accept, caller, wanted, idempotency_key=call.header(b"idempotency-key"),
-            now=datetime.now(UTC),
+            now=clock.now(),
         ))  # fmt: skip
         preference = asking.preference_of(call.headers.get(b"prefer", b""))
         seconds = preference.seconds(settings.SIGMA_SENDER_WAIT_SECONDS)
@@ -174,7 +174,7 @@ class Service:
 
 
 def _look(headers: Headers) -> Account:
-    return accounts.look(admission.to_look(headers), now=datetime.now(UTC))
+    return accounts.look(admission.to_look(headers), now=clock.now())
 
 
 def _describe(headers: Headers, given: str) -> dict[str, object]:

@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import TypeVar
 
 from django.conf import settings
@@ -21,6 +20,7 @@ from connectors.webhooks.receiver import Receiver
 from connectors.webhooks.requests import Budget
 from connectors.webhooks.routes import Routes
 from connectors.webhooks.store import PostgresStore
+from workspaces import clock
 
 logger = logging.getLogger("sigma.whatsapp.webhooks")
 
@@ -95,7 +95,7 @@ def _with_fresh_connection(function: Callable[[], T]) -> T:
 def _make_partitions() -> None:
     """Make the coming partitions, where possible; the default one takes what has none."""
     try:
-        partitions.ensure(datetime.now(UTC).date())
+        partitions.ensure(clock.now().date())
     except DatabaseError as error:
         logger.warning("whatsapp raw partitions not made", extra={"error": type(error).__name__})
 

@@ -10,12 +10,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from itertools import accumulate
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from connectors.webhooks.raw import BODY
+from workspaces import clock
 from workspaces.envelope import Cipher, associated_data
 
 logger = logging.getLogger("sigma.whatsapp.webhooks")
@@ -197,7 +198,7 @@ class Inbox:
 
     async def _seal_and_commit(self, batch: list[Received]) -> set[UUID]:
         """Commit those whose tenant has a key; return the tenants that have none."""
-        received_at = datetime.now(UTC)
+        received_at = clock.now()
         day, task = received_at.date(), asyncio.current_task()
         tenants = {received.tenant_id for received in batch}
         found = await self._store.ciphers({(tenant_id, day) for tenant_id in tenants})

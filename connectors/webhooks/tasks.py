@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from celery import shared_task
 
 from connectors.webhooks import draining, partitions, replay, retention
-from workspaces import daykeys
+from workspaces import clock, daykeys
 from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.processing")
@@ -43,7 +43,7 @@ def make_partitions() -> None:
     tenants would want theirs at once.
     """
     with until_the_next_time("partitions", logger):
-        now = datetime.now(UTC)
+        now = clock.now()
         partitions.ensure(now.date())
         if now.hour >= KEYS_FROM_HOUR:
             daykeys.prepare(now.date() + timedelta(days=1))

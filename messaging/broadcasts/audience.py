@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import islice
 from uuid import UUID
 
@@ -24,7 +23,7 @@ from messaging.broadcasts.rows import Row, RowProblem
 from messaging.broadcasts.sealing import Addressee, Sealer
 from messaging.broadcasts.states import Verb
 from messaging.models import Broadcast, BroadcastRecipient, BroadcastState
-from workspaces import bulk
+from workspaces import bulk, clock
 from workspaces.identity import Digester, digester
 
 CHUNK = 1_000
@@ -174,7 +173,7 @@ def _begin_anew(broadcast: Broadcast) -> None:
     """A refused list that changed is a new one; what was found in the old one is past."""
     broadcast.checked_to = 0
     if broadcast.state == BroadcastState.REFUSED:
-        move(broadcast, BroadcastState.DRAFT, now=datetime.now(UTC))
+        move(broadcast, BroadcastState.DRAFT, now=clock.now())
 
 
 def _good(rows: Iterable[Row | RowProblem], report: Report) -> Iterator[Row]:

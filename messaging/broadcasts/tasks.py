@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import datetime
 
 from celery import shared_task
 
 from messaging.broadcasts import retention
 from messaging.broadcasts.tending import tend
 from messaging.delivery.bell import BROADCASTS
-from workspaces import purging
+from workspaces import clock, purging
 from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.broadcasts")
@@ -33,4 +33,4 @@ def purge_lists() -> None:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    return clock.now()

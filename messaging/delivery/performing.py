@@ -8,13 +8,13 @@ import asyncio
 import logging
 import time
 from collections import deque
-from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
 from messaging.delivery.attempts import WIDE, Attempt, GivenBack, Result
 from messaging.delivery.bell import BRAKE
 from messaging.delivery.claims import Claimed
+from workspaces import clock
 from workspaces.brake import Stopped
 from workspaces.channel_errors import ChannelError, OutcomeUnknown, Rejected
 
@@ -87,7 +87,7 @@ class Performer:
         sender that was frozen meanwhile finds its lease too short.
         """
         expires = claimed.attempt.expires_at  # by the clock that the next claim gives it up by
-        if self._is_stopped(claimed) or (expires is not None and expires <= datetime.now(UTC)):
+        if self._is_stopped(claimed) or (expires is not None and expires <= clock.now()):
             return False
         end = await self._marker.mark(claimed.attempt)
         is_late = end is None or time.monotonic() + MOST_SECONDS > end

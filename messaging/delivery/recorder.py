@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from random import Random
 
 from django.db import InterfaceError, OperationalError, connection, connections
@@ -14,7 +13,7 @@ from django.db import InterfaceError, OperationalError, connection, connections
 from messaging.delivery.attempts import GivenBack
 from messaging.delivery.bell import BRAKE
 from messaging.delivery.recording import Outcome, record
-from workspaces import keys
+from workspaces import clock, keys
 from workspaces.brake import Stopped
 from workspaces.channel_errors import OutcomeUnknown
 
@@ -87,7 +86,7 @@ class Recorder:
 
     def _record(self, outcomes: Sequence[Outcome]) -> None:
         try:
-            record(outcomes, now=datetime.now(UTC), chance=self._chance)
+            record(outcomes, now=clock.now(), chance=self._chance)
         except Exception:
             keys.forget()  # a key that was made in the transaction is gone with it
             raise

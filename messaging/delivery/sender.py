@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from random import SystemRandom
 from threading import Thread
 from typing import TypeVar
@@ -31,6 +31,7 @@ from messaging.delivery.marking import Marker
 from messaging.delivery.performing import Performer
 from messaging.delivery.recorder import Recorder
 from messaging.delivery.recording import Outcome
+from workspaces import clock
 from workspaces.brake import Stopped
 
 logger = logging.getLogger("sigma.whatsapp.sending")
@@ -165,7 +166,7 @@ class Sender:
         """Claim, in the thread for it; ``None`` if everything fails alike. A turn that goes on
         keeps its key.
         """
-        now, most = datetime.now(UTC), int(settings.SIGMA_SEND_CONCURRENCY)
+        now, most = clock.now(), int(settings.SIGMA_SEND_CONCURRENCY)
         try:
             self._performer.check()
             claimed = self._claims.claim(places, busy, most=most, now=now)
@@ -209,7 +210,7 @@ class Sender:
     async def _deliver(self, claimed: Claimed) -> None:
         """Send, and keep the place until the outcome is written down."""
         result = await self._performer.send(claimed)
-        await self._recorder.record(Outcome(claimed.attempt, result, datetime.now(UTC)))
+        await self._recorder.record(Outcome(claimed.attempt, result, clock.now()))
 
     async def _mark(self, mark: reads.Mark) -> None:
         is_done = await reads.perform(mark)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 from functools import cache
 
 from celery import shared_task
@@ -13,6 +12,7 @@ from messaging.delivery import leases, reads
 from messaging.delivery.bell import BELL
 from messaging.delivery.lines import waiting
 from messaging.delivery.sender import Sender
+from workspaces import clock
 from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.sending")
@@ -33,7 +33,7 @@ def deliver(*, slot: int = 0) -> None:
 @shared_task(name="send.sweep")
 def sweep() -> None:
     """Ring for what has become due, and for what a lost bell left; give up on dead senders."""
-    now = datetime.now(UTC)
+    now = clock.now()
     with until_the_next_time("sweep of sends", logger):
         leases.expire(now=now)
         if waiting(1, now=now) or reads.are_due(now=now):

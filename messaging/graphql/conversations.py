@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Unpack
 
@@ -18,6 +18,7 @@ from messaging.graphql.connection import Listing, MessageConnection, MessageOrde
 from messaging.graphql.messages import Acquaintance, Contact, Item, Message
 from messaging.sending.window import LENGTH, still_open
 from messaging.threads import Threads
+from workspaces import clock
 from workspaces.graphql import parse_id
 
 
@@ -183,7 +184,7 @@ class Query(graphene.ObjectType):
 
 
 def _threads(info: GraphQLResolveInfo, rows: list[ConversationRow]) -> list[Thread]:
-    tenant_id, now = info.context.actor.tenant_id, datetime.now(UTC)
+    tenant_id, now = info.context.actor.tenant_id, clock.now()
     threads = Threads(tenant_id, rows, info.context.read_originals)
     return [Thread(row, threads, now) for row in rows]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 import graphene
@@ -12,6 +12,7 @@ from graphql import GraphQLResolveInfo
 from messaging import number_settings, numbers
 from messaging.models import SendingPause as PauseRow
 from messaging.number_settings import Number, NumberErrorCode, UnableToManageNumber
+from workspaces import clock
 from workspaces.access import Actor
 from workspaces.graphql import parse_id
 from workspaces.scopes import Scope
@@ -148,7 +149,7 @@ class Query(graphene.ObjectType):
         actor.require(Scope.WORKSPACES_READ)
         workspace = parse_id(workspace_id, "workspaceId")
         return number_settings.find(
-            tenant_id=actor.tenant_id, workspace_id=workspace, now=datetime.now(UTC)
+            tenant_id=actor.tenant_id, workspace_id=workspace, now=clock.now()
         )
 
 
@@ -171,7 +172,7 @@ def change(
     actor.require(Scope.SENDING_MANAGE)
     workspace_id = parse_id(given, "workspaceId")
     try:
-        return True, act(actor, workspace_id, datetime.now(UTC)), []
+        return True, act(actor, workspace_id, clock.now()), []
     except UnableToManageNumber as refusal:
         error = BusinessNumberError(code=refusal.code, field=refusal.field, message=refusal.message)
         return False, None, [error]

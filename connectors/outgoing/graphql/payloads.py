@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from graphql import GraphQLResolveInfo
 
 from connectors.outgoing.graphql.types import EventError, error_of
 from connectors.outgoing.refusals import UnableToSubscribe
+from workspaces import clock
 from workspaces.access import Actor
 from workspaces.scopes import Scope
 
@@ -41,7 +42,7 @@ def writer(info: GraphQLResolveInfo) -> UUID:
 
 def now() -> datetime:
     """Return the time of the request."""
-    return datetime.now(UTC)
+    return clock.now()
 
 
 def attempt(payload: type[Payload], work: Callable[[], dict[str, object]]) -> Payload:
