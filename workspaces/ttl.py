@@ -27,7 +27,10 @@ class TtlCache(Generic[Key, Value]):
     def get(self, key: Key) -> Value | None:
         """Return the value, or ``None`` where it is absent or has expired."""
         with self._lock:
-            return self._entries.get(key)
+            try:  # the library's get() looks twice, and this is asked for every callback
+                return self._entries[key]
+            except KeyError:
+                return None
 
     def put(self, key: Key, value: Value) -> Value:
         """Remember ``value`` and return it."""

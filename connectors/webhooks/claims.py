@@ -98,9 +98,10 @@ WHERE delivery_id = ANY (ARRAY(
 TAKE_BACK = """
 UPDATE webhook_pending SET attempts = greatest(attempts - 1, 0) WHERE delivery_id = ANY (%(ids)s)
 """
-# Nobody tries these until then, whoever is waiting behind them.
+# Nobody tries these until then, whoever is waiting behind them; an attempt that was noted is over.
 PUT_OFF = """
-UPDATE webhook_pending SET tried_at = clock_timestamp() + make_interval(secs => %(seconds)s)
+UPDATE webhook_pending SET tried_at = clock_timestamp() + make_interval(secs => %(seconds)s),
+    attempts = greatest(attempts - 1, 0)
 WHERE delivery_id = ANY (%(ids)s)
 """
 

@@ -65,14 +65,14 @@ def test_it_sends_everything_at_once_and_nothing_that_expires(scheduler: SteadyS
 def test_it_goes_on_though_the_clock_came_back(
     scheduler: SteadyScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(beat.time, "monotonic", lambda: 1_000.0)
     with monkeypatch.context() as ahead:
         ahead.setattr("celery.app.base.datetime", Ahead)
         ahead.setattr("celery.beat.datetime", Ahead, raising=False)
         scheduler.tick()
     broker().delete(*QUEUES)
-    now = beat.time.monotonic()
 
-    monkeypatch.setattr(beat.time, "monotonic", lambda: now + 1.5)
+    monkeypatch.setattr(beat.time, "monotonic", lambda: 1_001.5)
     scheduler.tick()
 
     assert names() == ["broadcast.tend", "send.sweep"]

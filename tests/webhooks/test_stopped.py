@@ -197,6 +197,25 @@ def test_it_goes_on_with_what_does_not_need_the_column(acme: Cast, globex: Cast)
     assert not WebhookDead.objects.exists()
 
 
+def test_it_lets_part_of_the_work_wait_for_as_long_as_it_takes(acme: Cast, globex: Cast) -> None:
+    long_ago = datetime.now(UTC) - timedelta(minutes=1)
+    number = acme.workspace.external_id
+    deliver(acme.tenant.id, callback(number, statuses=[status("wamid.S", "read")]), at=long_ago)
+
+    with renamed("message_statuses", "errors"):
+        for turn in range(8):
+            WebhookPending.objects.update(tried_at=None)
+            hello = text(f"wamid.{turn}")
+            deliver(globex.tenant.id, callback(globex.workspace.external_id, messages=[hello]))
+            assert not trial()
+
+    WebhookPending.objects.update(tried_at=None)
+    assert not trial()
+    assert Message.objects.filter(tenant_id=globex.tenant.id).count() == 8
+    assert MessageStatus.objects.filter(tenant_id=acme.tenant.id).count() == 1
+    assert not WebhookDead.objects.exists()
+
+
 def test_it_is_not_stopped_for_ever_by_poison(acme: Cast, globex: Cast) -> None:
     """More poison than a batch holds, with one good callback behind it."""
     number = acme.workspace.external_id
