@@ -23,8 +23,8 @@ from workspaces.sql import select
 
 ALIKE = 20
 FIRST, MOST_FAILED = 100, 20
-# Accepted messages wait a second or two for their receipts: so many rows are looked at for those
-# that have an outcome. The newest ones, in the outbox or being sent, are passed over.
+# Accepted messages wait a second or two for their receipts: so many rows, beside those that are not
+# sent yet, are looked at for those that have an outcome.
 LOOKED_AT = 1_000
 
 # What failed before somebody looked and had it go on is not held against it again.
@@ -36,12 +36,18 @@ SELECT m.status, m.platform_message_id IS NOT NULL AS was_taken,
 FROM (
     SELECT r.message_id, r.position FROM broadcast_recipients r
     WHERE r.broadcast_id = %(broadcast)s AND r.state = 'QUEUED' AND r.position > %(after)s
-    ORDER BY r.position {direction} OFFSET %(offset)s LIMIT %(limit)s
+    ORDER BY r.position {direction} LIMIT %(limit)s
 ) r JOIN messages m ON m.id = r.message_id
-ORDER BY r.position {direction}
+ORDER BY {order}
 """
-FROM_THE_FIRST = SEEN.format(direction="ASC")
-FROM_THE_LAST = SEEN.format(direction="DESC")
+FROM_THE_FIRST = SEEN.format(direction="ASC", order="r.position")
+# By when the platform answered: rows of a chunk are not sent in the order of the list.
+FROM_THE_LAST = SEEN.format(
+    direction="DESC",
+    order="""coalesce(
+    m.delivery ->> 'accepted_at', m.delivery ->> 'failed_at', m.delivery ->> 'sent_at'
+)::timestamptz DESC NULLS LAST""",
+)
 # Served by broadcast_recipients_next and the keys of messages; asked when somebody has it go on.
 NEXT = """
 SELECT min(r.position) AS position FROM broadcast_recipients r
@@ -79,14 +85,14 @@ def reason_to_stop(broadcast: Broadcast, *, in_hand: int) -> str:
     many of its messages are not sent yet.
     """
     facts = {
-        "broadcast": broadcast.id, "after": broadcast.judged_from, "offset": 0, "limit": FIRST,
+        "broadcast": broadcast.id, "after": broadcast.judged_from, "limit": FIRST,
         "since": broadcast.judged_since or LONG_AGO,
     }  # fmt: skip
     first = select(Seen, FROM_THE_FIRST, facts)
     failed = [seen for seen in first if seen.refusal]
     if not failed and len(first) < FIRST:
         return ""
-    latest = select(Seen, FROM_THE_LAST, {**facts, "offset": in_hand, "limit": LOOKED_AT})
+    latest = select(Seen, FROM_THE_LAST, {**facts, "limit": in_hand + LOOKED_AT})
     return why(first, latest)
 
 

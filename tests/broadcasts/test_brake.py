@@ -25,13 +25,15 @@ pytestmark = pytest.mark.django_db
 FAIL = """
 UPDATE messages SET status = 'failed', next_attempt_at = NULL, sealed_request = NULL,
     platform_message_id = CASE WHEN %(taken)s THEN id::text END,
-    delivery = delivery || jsonb_build_object('failed_at', now()::text, 'errors',
+    delivery = delivery || jsonb_build_object('failed_at', clock_timestamp()::text, 'errors',
         jsonb_build_array(jsonb_build_object('code', %(code)s::int, 'title', 'No.')))
 WHERE id = ANY (%(ids)s)
 """
 TAKE = """
 UPDATE messages SET status = %s, next_attempt_at = NULL, sealed_request = NULL,
-    platform_message_id = id::text WHERE id = ANY (%s)
+    platform_message_id = id::text,
+    delivery = delivery || jsonb_build_object('accepted_at', clock_timestamp()::text)
+WHERE id = ANY (%s)
 """
 
 

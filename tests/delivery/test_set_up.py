@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
+from io import StringIO
 from typing import NamedTuple
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from connectors.simulator.meta.server import RunningSimulator
 from messaging import token_watch
+from messaging.broadcasts import lifecycle
 from messaging.delivery import pauses
 from messaging.models import Broadcast, Message, NumberState, SendingPause
 from messaging.tasks import check_tokens
@@ -198,3 +202,41 @@ def test_sending_goes_on_by_itself_once_the_right_secret_is_entered(
 
     assert message.status == "accepted"
     assert SendingPause.objects.get().lifted_by == "token check"
+
+
+def test_a_broadcast_that_is_refused_alike_stops_after_a_few_and_is_sent_again_by_one_call(
+    acme: Cast, now: datetime, meta: RunningSimulator, deliver: Deliver
+) -> None:
+    template(acme)
+    broadcast = start(draft(acme, people(300)), now)
+    rule = meta.control.rule("error", code=131030)
+    while broadcast.state == "RUNNING" and deliver():
+        tend(broadcast, timezone.now())
+    burned = statuses()["failed"]
+
+    assert (broadcast.state, "131030" in broadcast.reason) == ("PAUSED", True)
+    assert 20 <= burned <= 60
+    assert rule and meta.control.lift_rules() is None
+    again = lifecycle.retry_failed(
+        tenant_id=acme.tenant.id, broadcast_id=broadcast.id, codes=[131030], now=timezone.now()
+    )
+    assert (again[0].state, again[1]) == ("RUNNING", burned)
+    tend(broadcast, timezone.now())
+    assert statuses() == {"failed": burned, "queued": 300}
+    assert deliver() > 0
+    tend(broadcast, timezone.now())
+    assert (broadcast.state, statuses()["failed"]) == ("RUNNING", burned)
+
+
+def test_the_command_tries_everything_that_is_stored(
+    acme: Cast, globex: Cast, meta: RunningSimulator
+) -> None:
+    add(acme, "a-wrong-secret-0123456789")
+    said = StringIO()
+    with suppress(SystemExit):
+        call_command("check_tenant", "acme", "--ask", stdout=said)
+
+    assert "Access token : Meta accepts it." in said.getvalue()
+    assert "App secret : It fits the token." in said.getvalue()
+    assert "App secret : It is not the secret of the app" in said.getvalue()
+    assert not TokenCheck.objects.filter(tenant_id=globex.tenant.id).exists()
