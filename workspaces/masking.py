@@ -119,12 +119,19 @@ def _conceal_value(value: object, own: str | None) -> object:
 
 
 def person_name(name: str | None, own: str | None) -> str | None:
-    """Return a profile name or username, or ``None`` if it is blank or gives a number away."""
+    """Return a profile name or username without the number it may give away; blank: ``None``.
+
+    Other numbers are part of the name. A name belongs to no day, whose key could seal it.
+    """
     if name is None or not (name := name.strip()):
         return None
     if _DIGIT.search(name) is None:
         return name
-    return name if mask(conceal(name, own)) == name else None
+    wanted = number_endings([own])
+    if not holds_number(name, wanted):
+        return name
+    concealed = conceal(name, own)
+    return MASK if holds_number(concealed, wanted) else concealed
 
 
 def word(text: object) -> str:

@@ -24,7 +24,7 @@ NALEDI = {"profile": {"name": "Naledi"}}
     [
         ("text_without_contacts", Person(THANDI, THANDI_ID)),
         ("text_without_profile", Person(THANDI, THANDI_ID)),
-        ("text_name_is_a_number", Person(THANDI, THANDI_ID)),
+        ("text_name_is_a_number", Person(THANDI, THANDI_ID, None, "Thandi •••")),
         ("text_from_is_empty", Person(None, THANDI_ID, None, "Naledi")),
         ("text_from_is_a_bsuid", Person(None, THANDI_ID, None, "Naledi")),
         (
