@@ -194,7 +194,7 @@ def test_it_logs_that_somebody_was_slowed_down(
 
 def test_it_asks_who_has_a_second_factor_for_its_code(manager: User) -> None:
     browser = Client()
-    attempt(browser, "acme-manager")
+    assert attempt(browser, "acme-manager").url == INDEX
     assert is_in(browser)
     secret, _ = set_up(browser)
 

@@ -12,7 +12,7 @@ const EXAMPLE = `# Ctrl-Enter runs this. Not signed in to the admin?
 `;
 
 function csrfToken() {
-  const match = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/);
+  const match = document.cookie.match(/(?:^|; )(?:__Host-)?csrftoken=([^;]+)/);
   return match ? decodeURIComponent(match[1]) : "";
 }
 
