@@ -68,6 +68,11 @@ class Terminal:
         seconds = f"{time.monotonic() - started:.1f} s"
         self._show(Text("✓ ", "bold green"), Text(f"{title} "), Text(seconds, "dim"))
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person reads along; else what is shown stays in a file or goes to a program."""
+        return self._console.is_terminal
+
     def facts(self, title: str, rows: dict[str, str]) -> None:
         """Show names and values under each other, each value whole and on one line."""
         width = max(map(len, rows))

@@ -21,6 +21,8 @@ QUERY = (
     "{ nodes { id text sender { displayName platformUserId } timestampUtc } } }"
 )
 PERSON = "+1234567890"
+# What is shown on a terminal only: a file or another program's log would keep it.
+SECRETS = ("admin_password", "api_key", "sender_key", "verify_token")
 MUTATION = (
     'mutation { sendWhatsAppMessage(input: { workspaceId: "%s" '
     f'recipientPhone: "{PERSON}" templateName: "welcome_message" '
@@ -35,6 +37,11 @@ SIGN = (
 def show(terminal: Terminal, *, folder: Path, base_url: str) -> None:
     """Print the demo's facts and two commands to paste; write the body that the first one sends."""
     demo = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
+    known = folder / "demo.json"
+    shown = dict(demo)
+    if not terminal.is_terminal:
+        shown |= dict.fromkeys(SECRETS, f"stands in {known}")
+        demo |= {name: _elsewhere(known, name) for name in SECRETS}
     sample = folder / "sample.json"
     write_private(sample, json.dumps(_callback(demo), indent=2) + "\n")
     simulator = demo["simulator_url"]
@@ -42,14 +49,14 @@ def show(terminal: Terminal, *, folder: Path, base_url: str) -> None:
         "SIGMA is up",
         {
             "GraphQL": f"{base_url}/graphql",
-            "API key": demo["api_key"],
+            "API key": shown["api_key"],
             "Admin": demo["admin_url"],
-            "User": f"{demo['admin_user']}  (password: {demo['admin_password']})",
+            "User": f"{demo['admin_user']}  (password: {shown['admin_password']})",
             "Callback URL": demo["callback_url"],
-            "Verify token": demo["verify_token"],
+            "Verify token": shown["verify_token"],
             "Sender service": demo["sender_url"],
             "Sends go to": f"a simulator, {simulator}" if simulator else demo["graph_url"],
-            "All of it": str(folder / "demo.json"),
+            "All of it": str(known),
         },
     )
     terminal.paste("Take in a correctly signed callback:", _send(demo, folder, sample))
@@ -60,6 +67,12 @@ def show(terminal: Terminal, *, folder: Path, base_url: str) -> None:
         terminal.paste("Have him answer:", _answer(demo))
         terminal.paste("Send a text through the sender service:", _text(demo))
     terminal.note("\nCtrl-C stops everything; the data stay.\n")
+
+
+def _elsewhere(known: Path, name: str) -> str:
+    """Return what a shell puts a secret in the place of: it stays in the file that it is in."""
+    read = f"import json;print(json.load(open({json.dumps(str(known))}))[{json.dumps(name)}])"
+    return f"$({shlex.join([sys.executable, '-c', read])})"
 
 
 def _callback(demo: Mapping[str, str]) -> dict[str, object]:
@@ -119,7 +132,7 @@ def _text(demo: Mapping[str, str]) -> str:
     return " \\\n  ".join(
         [
             f"curl -sS {demo['sender_url']}/send",
-            f"-H 'X-API-Key: {demo['sender_key']}'",
+            f'-H "X-API-Key: {demo["sender_key"]}"',
             "-H 'Content-Type: application/json'",
             f"-d {shlex.quote(json.dumps(body))}",
         ]
@@ -131,7 +144,7 @@ def _ask(demo: Mapping[str, str], base_url: str, document: str) -> str:
     return " \\\n  ".join(
         [
             f"curl -sS {base_url}/graphql",
-            f"-H 'Authorization: Bearer {demo['api_key']}'",
+            f'-H "Authorization: Bearer {demo["api_key"]}"',
             "-H 'Content-Type: application/json'",
             f"-d {shlex.quote(body)}",
         ]

@@ -6,6 +6,7 @@ https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -18,6 +19,9 @@ from workspaces.channel_errors import Rejected, Unavailable
 # Where Meta keeps files. Anything else in an answer is not followed: it could be in our network.
 MEDIA_DOMAINS = ("fbsbx.com", "facebook.com", "fbcdn.net", "whatsapp.net")
 MAX_BYTES = 100 * 1024 * 1024  # Meta's own limit for documents
+# Readers of addresses differ about the rest: urllib drops tabs and line ends, browsers turn a
+# backslash, and a host in other letters has several spellings.
+PLAIN = re.compile(r"[!-\[\]-~]{1,4096}")
 MAX_REDIRECTS = 3
 MAX_ERROR_BYTES = 16_384
 CHUNK = 64 * 1024
@@ -41,12 +45,19 @@ def check_address(url: str, graph_url: str) -> str:
     """Return ``url`` if the access token and our network may be exposed to it.
 
     Raises:
-        UntrustedAddress: not HTTPS on one of Meta's domains, nor on the Graph API's own host.
+        UntrustedAddress: not HTTPS on one of Meta's domains, nor on the Graph API's own host; or
+            nothing that every reader of addresses understands alike.
     """
+    if not PLAIN.fullmatch(url):
+        raise UntrustedAddress
     try:
         parts = urlsplit(url)
-    except ValueError:
+        # What one reader takes for the host must be what the other connects to.
+        host_asked = httpx.URL(url).host
+    except (ValueError, httpx.InvalidURL):
         raise UntrustedAddress from None
+    if "@" in parts.netloc or host_asked != (parts.hostname or ""):
+        raise UntrustedAddress
     if _origin(parts) == _origin(urlsplit(graph_url)):
         return url
     host = parts.hostname or ""
@@ -95,8 +106,15 @@ def download(client: httpx.Client, url: str, *, graph_url: str, token: str) -> M
         if not response.has_redirect_location:
             return _opened(response)
         response.close()
-        url = urljoin(url, response.headers["location"])
+        url = _joined(url, response.headers["location"])
     raise Unavailable("Meta redirected too often.")
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise UntrustedAddress from None
 
 
 def _opened(response: httpx.Response) -> MediaDownload:

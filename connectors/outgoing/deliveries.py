@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from uuid import UUID
 
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
@@ -65,12 +70,12 @@ class Page:
     @property
     def start_cursor(self) -> str | None:
         """The place of the first."""
-        return encode(self.deliveries[0].row.pk) if self.deliveries else None
+        return id_of(self.deliveries[0].row) if self.deliveries else None
 
     @property
     def end_cursor(self) -> str | None:
         """Where the next page begins."""
-        return encode(self.deliveries[-1].row.pk) if self.deliveries else None
+        return id_of(self.deliveries[-1].row) if self.deliveries else None
 
 
 def read_page(
@@ -86,7 +91,7 @@ def read_page(
     if state is not None:
         rows = rows.filter(STATES[state])
     if after is not None:
-        rows = rows.filter(id__lt=decode(after))
+        rows = rows.filter(id__lt=number_of(after, tenant_id=tenant_id))
     found = list(rows[: limit + 1])
     events = OutgoingEvent.objects.filter(tenant_id=tenant_id)
     by_id = events.in_bulk([row.event_id for row in found[:limit]])
@@ -126,24 +131,40 @@ def again(rows: QuerySet[EventDelivery], *, now: datetime) -> int:
     return count
 
 
-def encode(delivery_id: int) -> str:
-    """Return the cursor of a delivery."""
-    return base64.urlsafe_b64encode(delivery_id.to_bytes(8)).rstrip(b"=").decode()
+def id_of(row: EventDelivery) -> str:
+    """Return what callers know a delivery by, as its id and as a cursor. The row's own number
+    counts over all tenants, so it is enciphered together with whose it is.
+    """
+    block = _whose(row.tenant_id) + row.pk.to_bytes(8)
+    cipher = _cipher(settings.SECRET_KEY).encryptor()
+    return base64.urlsafe_b64encode(cipher.update(block)).rstrip(b"=").decode()
 
 
-def decode(cursor: str) -> int:
-    """Return the delivery of a cursor.
+def number_of(text: str, *, tenant_id: UUID) -> int:
+    """Return the number of a tenant's delivery.
 
     Raises:
-        InvalidCursor: anything that ``encode`` did not make.
+        InvalidCursor: anything that :func:`id_of` did not make for this tenant.
     """
     try:
-        number = int.from_bytes(base64.urlsafe_b64decode(cursor.encode() + b"="))
+        sealed = base64.b64decode(text.encode("ascii") + b"==", b"-_", validate=True)
+        block = _cipher(settings.SECRET_KEY).decryptor().update(sealed)
     except (binascii.Error, ValueError):
         raise InvalidCursor(InvalidCursor.__doc__) from None
-    if number >= 2**63 or encode(number) != cursor:
+    if len(block) != 16 or not hmac.compare_digest(block[:8], _whose(tenant_id)):
         raise InvalidCursor(InvalidCursor.__doc__)
-    return number
+    return int.from_bytes(block[8:])
+
+
+@cache
+def _cipher(key: str) -> Cipher[modes.ECB]:
+    # One block, and no two the same: what ECB is right for.
+    derived = hashlib.sha256(b"event deliveries|" + key.encode()).digest()
+    return Cipher(algorithms.AES(derived), modes.ECB())  # noqa: S305
+
+
+def _whose(tenant_id: UUID) -> bytes:
+    return hashlib.sha256(tenant_id.bytes).digest()[:8]
 
 
 def _rows(tenant_id: UUID, subscription_id: UUID) -> QuerySet[EventDelivery]:

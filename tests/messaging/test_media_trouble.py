@@ -7,6 +7,7 @@ from datetime import datetime
 import httpx
 import pytest
 
+from connectors.cloud_api.media import UntrustedAddress, check_address
 from messaging import media as files
 from messaging.media import download_url
 from messaging.models import Media, MediaState, Message
@@ -208,3 +209,33 @@ def test_it_asks_meta_for_files_only(
 
     assert get(path, acme.api_key).status_code == 410
     assert meta.asked == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://lookaside.fbsbx.com/a\tb",
+        "https://lookaside.fbsbx.com/a b",
+        "https://lookaside.fbsbx.com/\x00",
+        "https://lookaside.fbsbx.com/a\nb",
+        "\thttps://x",
+        "https://evil.example\\.fbsbx.com/",
+        "https://user@lookaside.fbsbx.com/",
+        "https://lookaside.fbsbx.com:443@evil.example/",
+        "https://lookaside.fbsbx.com:99999/",
+        "https://lookaside.fbsbx.com:x/",
+        "https://ƒ.fbsbx.com/",
+        "https://[::1",
+        "",
+        "https://lookaside.fbsbx.com/" + "a" * 70_000,
+    ],
+)
+def test_it_refuses_an_address_that_is_read_in_two_ways(url: str) -> None:
+    with pytest.raises(UntrustedAddress):
+        check_address(url, "https://graph.facebook.com/v26.0")
+
+
+def test_it_takes_an_address_of_metas() -> None:
+    url = "https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=1&hash=ATv%2Bx~y"
+
+    assert check_address(url, "https://graph.facebook.com/v26.0") == url

@@ -231,6 +231,32 @@ def test_it_lists_deliveries_page_by_page(
     assert gql(acme, PAGE, id=str(row.id), after="nonsense").codes == ["BAD_USER_INPUT"]
 
 
+def test_it_names_deliveries_so_that_nobody_counts_those_of_others(
+    acme: Cast, globex: Cast, gql: Gql, ask: Ask, subscribe: Subscribe, emit: Emit, now: datetime
+) -> None:
+    ids = "query($id: ID!) { eventDeliveries(subscriptionId: $id) { nodes { id } } }"
+    rows = {cast.tenant.slug: subscribe(cast) for cast in (acme, globex)}
+    emit(acme, 2)
+    emit(globex, 1)
+    EventDelivery.objects.update(dead_at=now, next_attempt_at=None)
+
+    of = {
+        cast.tenant.slug: [
+            node["id"]
+            for node in gql(cast, ids, id=str(rows[cast.tenant.slug].id)).data["eventDeliveries"][
+                "nodes"
+            ]
+        ]
+        for cast in (acme, globex)
+    }
+
+    assert not any(each.isdecimal() for each in of["acme"] + of["globex"])
+    mine = {"subscriptionId": str(rows["acme"].id)}
+    assert ask(acme, REPLAY, **mine, deliveryIds=of["acme"])["count"] == 2
+    theirs = ask(acme, REPLAY, **mine, deliveryIds=of["globex"])
+    assert theirs["errors"][0]["code"] == "INVALID_INPUT"
+
+
 def test_the_sweep_rings_for_what_is_due(
     acme: Cast, subscribe: Subscribe, emit: Emit, now: datetime, rung: list[str]
 ) -> None:

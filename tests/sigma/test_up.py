@@ -246,3 +246,18 @@ def test_it_has_nobody_answer_where_meta_is_real(tmp_path: Path) -> None:
     url = "https://graph.facebook.com/v26.0"
 
     assert len(printed(tmp_path, simulator_url="", access_token="", graph_url=url)) == 2
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_it_shows_secrets_to_a_person_and_to_no_file(tmp_path: Path, is_terminal: bool) -> None:
+    demo = DEMO | {"admin_password": "Pw-0123456789"}
+    (tmp_path / "demo.json").write_text(json.dumps(demo))
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=is_terminal, no_color=True, highlight=False)
+
+    welcome.show(Terminal(console), folder=tmp_path, base_url="http://127.0.0.1:8000")
+
+    text = screen.getvalue()
+    secrets = [demo[name] for name in ("api_key", "admin_password", "verify_token", "sender_key")]
+    assert [secret in text for secret in secrets] == [is_terminal] * 4
+    assert str(tmp_path / "demo.json") in text

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 import graphene
 from django.db.models import Q
 from graphql import GraphQLResolveInfo
 
 from connectors.outgoing import deliveries, subscriptions
+from connectors.outgoing.deliveries import InvalidCursor, number_of
 from connectors.outgoing.graphql.mutations import EventSubscriptionInput
 from connectors.outgoing.graphql.payloads import attempt, errors_field, now, success_field, writer
 from connectors.outgoing.graphql.types import utc
@@ -85,7 +87,8 @@ class ReplayEvents(graphene.Mutation):
             row = subscriptions.find(tenant_id=tenant_id, subscription_id=subscription_id)
             subscriptions.require_active(row)
             count = deliveries.replay(
-                tenant_id=tenant_id, subscription_id=subscription_id, which=_which(input),
+                tenant_id=tenant_id, subscription_id=subscription_id,
+                which=_which(input, tenant_id),
                 include_delivered=bool(input.get("delivery_ids")) if included is None else included,
                 now=now(),
             )  # fmt: skip
@@ -94,13 +97,13 @@ class ReplayEvents(graphene.Mutation):
         return attempt(ReplayEvents, work)
 
 
-def _which(input: ReplayEventsInput) -> Q:
+def _which(input: ReplayEventsInput, tenant_id: UUID) -> Q:
     ids, since, until = input.get("delivery_ids"), input.get("since"), input.get("until")
     if (ids is None) == (since is None):
         raise UnableToSubscribe(
             EventErrorCode.INVALID_INPUT, "since", "Give either deliveryIds or since."
         )
-    return Q(pk__in=_numbers(ids)) if ids is not None else _span(since, until)
+    return Q(pk__in=_numbers(ids, tenant_id)) if ids is not None else _span(since, until)
 
 
 def _span(since: datetime | None, until: datetime | None) -> Q:
@@ -108,13 +111,20 @@ def _span(since: datetime | None, until: datetime | None) -> Q:
     return span if until is None else span & Q(created_at__lt=utc(until))
 
 
-def _numbers(ids: list[str]) -> list[int]:
+def _numbers(ids: list[str], tenant_id: UUID) -> list[int]:
     if len(ids) > MOST_IDS:
         raise UnableToSubscribe(
             EventErrorCode.TOO_MANY, "deliveryIds", f"At most {MOST_IDS:,} are named at once."
         )
-    if not all(each.isascii() and each.isdecimal() and len(each) < 19 for each in ids):
+    return [_number(each, tenant_id) for each in ids]
+
+
+def _number(given: str, tenant_id: UUID) -> int:
+    if given.isascii() and given.isdecimal() and len(given) < 19:
+        return int(given)  # as ids were spelled once
+    try:
+        return number_of(given, tenant_id=tenant_id)
+    except InvalidCursor:
         raise UnableToSubscribe(
-            EventErrorCode.INVALID_INPUT, "deliveryIds", "An id of a delivery is a number."
-        )
-    return [int(each) for each in ids]
+            EventErrorCode.INVALID_INPUT, "deliveryIds", "This is no id of a delivery."
+        ) from None

@@ -9,7 +9,7 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from connectors.outgoing import deliveries, refusals
-from connectors.outgoing.deliveries import Delivery, Page
+from connectors.outgoing.deliveries import Delivery, Page, id_of
 from messaging.graphql.connection import PageInfo
 from workspaces import event_types, models
 from workspaces.graphql import JSON
@@ -146,7 +146,7 @@ def utc(value: datetime | None) -> datetime | None:
 def _node(delivery: Delivery) -> EventDelivery:
     row = delivery.row
     return EventDelivery(
-        id=row.pk, event=delivery.event, state=delivery.state, attempts=row.attempts,
+        id=id_of(row), event=delivery.event, state=delivery.state, attempts=row.attempts,
         next_attempt_at=row.next_attempt_at, delivered_at=row.delivered_at, dead_at=row.dead_at,
         last_status=row.last_status, last_error=row.last_error, created_at=row.created_at,
     )  # fmt: skip
