@@ -246,3 +246,18 @@ def test_it_finds_messages_of_before_once_their_keys_are_read(acme: Cast, globex
     assert out.getvalue() == "4 messages seen, 1 keys read.\n"
     assert named(acme, BY_PHONE).text is None
     assert named(globex, BY_PHONE).text == "Three please"
+
+
+def test_it_finds_what_a_person_wrote_before_they_were_known_to_be_one(acme: Cast) -> None:
+    """Messages keep the contact they were stored with; the person is the one it became."""
+    by_phone = {key: value for key, value in said(BY_PHONE).items() if key != "from_user_id"}
+    by_user = {key: value for key, value in said("wamid.U").items() if key != "from"}
+    revoked = {key: value for key, value in revoke(BY_USER).items() if key != "from"}
+    receive(acme, by_user, contacts=[])
+    receive(acme, by_phone, contacts=[])
+    assert Message.objects.values("contact_id").distinct().count() == 2
+
+    receive(acme, said("wamid.both"))
+    receive(acme, revoked, contacts=[])
+
+    assert named(acme, BY_PHONE).text is None
