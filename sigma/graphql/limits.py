@@ -26,7 +26,7 @@ PAGED = frozenset(
 ITEMS = frozenset({"nodes", "edges"})
 # Fields that cost more than the object they return: counting a workspace, opening a callback.
 WEIGHTS = {
-    "totalCount": 300,
+    "totalCount": 600,
     "messages": 10,
     "conversations": 10,
     "counts": 50,
@@ -40,7 +40,7 @@ WEIGHTS = {
     "preflightWhatsAppMessage": 20,
 }
 # What makes a list of messages look through many for a few, up to messaging.queries' bound.
-FILTERS, FILTER_WEIGHT = frozenset({"direction", "sender", "senderPhone", "status", "type"}), 300
+FILTERS, FILTER_WEIGHT = frozenset({"direction", "sender", "senderPhone", "status", "type"}), 600
 # Introspection is bounded in depth by a validation rule; this bounds how often it is asked for.
 INTROSPECTION = {"__schema": 500, "__type": 50}
 
