@@ -129,5 +129,21 @@ def test_it_knows_every_ordinary_method(one_web: Web, acme: Cast, door: str, met
     assert answer.headers["content-type"] == "application/json" or not answer.content
 
 
+def test_it_says_in_the_shape_of_its_door_that_it_broke(
+    one_web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    for module in ("messaging.views", "sigma.graphql.view"):
+        monkeypatch.setattr(f"{module}.actor_of", breaks)
+    for door in ("media", "graphql"):
+        method = "GET" if door == "media" else "POST"
+        answer = one_web.client.request(method, PATHS[door], json={})
+        assert answer.status_code == 500
+        assert error_of(door, answer)["code"] == "INTERNAL"
+        assert "a bug" not in answer.text
+
+
 def test_it_leaves_pages_to_people(one_web: Web) -> None:
     assert "text/html" in one_web.client.get("/nowhere").headers["content-type"]
