@@ -184,7 +184,7 @@ class Bounded(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give back what it held."""
         super().connection_lost(exc)
-        self._progress()
+        self._give_back()
         if self._is_in:
             self._is_in = False
             self._hall.leave(self._address)
@@ -220,7 +220,9 @@ class Bounded(HttpToolsProtocol):
         if len(self.pipeline) >= self._bounds.pipelined:
             self._refusal = (429, "pipelined")
             raise Refused
-        self._progress()
+        self._unread = 0
+        if self._held:
+            self._give_back()
         super().on_headers_complete()
         # The application has the list. What comes after the body goes into another: a trailer must
         # not pass for a header (RFC 9110, 6.5.1).
@@ -234,19 +236,14 @@ class Bounded(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Pass on a piece of the body."""
-        self._progress()
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        """A request was read to its end."""
-        self._progress()
-        super().on_message_complete()
-
-    def _progress(self) -> None:
         self._unread = 0
         if self._held:
-            self._hall.held -= self._held
-            self._held = 0
+            self._give_back()
+        super().on_body(body)
+
+    def _give_back(self) -> None:
+        self._hall.held -= self._held
+        self._held = 0
 
     def pause_writing(self) -> None:
         """Remember since when the answer is not read."""
@@ -299,5 +296,5 @@ class Bounded(HttpToolsProtocol):
             self.transport.write(
                 STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
             )
-        self._progress()
+        self._give_back()
         self.transport.close()
