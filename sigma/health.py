@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from django.conf import settings
 from django.db import DatabaseError, connection
@@ -83,13 +84,16 @@ def _reported() -> tuple[dict[str, str], list[Heard]]:
 
 
 def _broker() -> str:
-    client = Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
     try:
-        client.set("sigma:health", "1", ex=60)
+        _client(settings.REDIS_URL).set("sigma:health", "1", ex=60)
     except OutOfMemoryError:
         return "full"
     except RedisError:
         return "away"
-    finally:
-        client.close()
     return "ok"
+
+
+@lru_cache(maxsize=1)
+def _client(url: str) -> Redis:
+    """Return a client that keeps its connections: anybody may ask, and as often as they like."""
+    return Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
