@@ -43,6 +43,13 @@ def go_alone(tenant_ids: Collection[UUID]) -> None:
     _take(_keys_of(tenant_ids))
 
 
+def merge_nobody(tenant_ids: Collection[UUID]) -> None:
+    """Let nobody merge contacts of these tenants until the caller's transaction ends; others may do
+    the same meanwhile. Call it before locking rows.
+    """
+    _take({_people(tenant_id): False for tenant_id in tenant_ids})
+
+
 def _take(keys: dict[str, bool]) -> None:
     bulk.run(LOCK, ("key text", "alone bool"), sorted(keys.items()))
 
@@ -51,8 +58,12 @@ def _keys_of(tenant_ids: Collection[UUID]) -> dict[str, bool]:
     if not tenant_ids:
         return {}
     everything = Workspace.objects.filter(tenant_id__in=tenant_ids).values_list("id", flat=True)
-    people = {f"people:{tenant_id}": True for tenant_id in tenant_ids}
+    people = {_people(tenant_id): True for tenant_id in tenant_ids}
     return people | {_messages(workspace_id): True for workspace_id in everything}
+
+
+def _people(tenant_id: UUID) -> str:
+    return f"people:{tenant_id}"
 
 
 def _messages(workspace_id: UUID) -> str:

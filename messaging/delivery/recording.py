@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db import transaction
 
-from messaging import changing, notices, receipts
+from messaging import changing, locks, notices, receipts
 from messaging.delivery import consequences, writing
 from messaging.delivery.attempts import Attempt, Fate, GivenBack, Result, facts_of, fate_of
 from messaging.notices import Change
@@ -83,6 +83,8 @@ def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> Non
         for o in outcomes
     ]
     with transaction.atomic():
+        # What is said of a person must reach the contact that they are when this is committed.
+        locks.merge_nobody({o.attempt.tenant_id for o in outcomes})
         _lock(outcomes)
         accepted = _accept(fates)
         back = [o.attempt for o, _ in fates if isinstance(o.result, GivenBack)]

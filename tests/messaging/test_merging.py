@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import threading
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 
 from connectors.webhooks.processing import process_batch
 from messaging import merging
 from messaging.delivery import due
+from messaging.delivery.attempts import Attempt
+from messaging.delivery.recording import Outcome, record
 from messaging.models import (
     Contact,
     Conversation,
@@ -25,8 +29,10 @@ from messaging.models import (
 from tests.conftest import Cast
 from tests.graphql.conftest import gql
 from tests.sending.conftest import template
-from tests.webhooks.deliveries import callback, deliver, text
+from tests.webhooks.deliveries import callback, deliver, status, text
 from workspaces import provisioning
+from workspaces.channel_errors import Rejected
+from workspaces.channel_facts import Accepted
 from workspaces.identity import digester
 from workspaces.models import Workspace
 
@@ -133,7 +139,7 @@ def test_the_older_contact_stays_with_one_thread_of_all_that_was_said(acme: Cast
 
     fields = """id unreadCount contact { id } lastMessage { text }
         messages(first: 9) { totalCount nodes { text contact { id } } }"""
-    ask = "query($w: ID!) { conversations(workspaceId: $w, first: 5) { nodes { FIELDS } } }"
+    ask = "query($w: ID!) { conversations(workspaceId: $w, first: 2) { nodes { FIELDS } } }"
     found = gql(acme, ask.replace("FIELDS", fields), w=str(acme.workspace.id))
     (thread,) = found.data["conversations"]["nodes"]
     assert thread["id"] == str(old[0].id)
@@ -429,3 +435,63 @@ def test_two_workers_at_once_lose_no_merge(acme: Cast, globex: Cast) -> None:
     assert set(threads.values_list("contact_id", flat=True)) == set(stopped)
     assert set(stopped) == set(alive.values_list("pk", flat=True))
     assert Contact.objects.filter(tenant_id=globex.tenant.id).count() == len(people)
+
+
+def refused(cast: Cast, message: Message) -> None:
+    """Record that the platform refused a message to somebody who wants no marketing."""
+    attempt = Attempt(
+        message.id, cast.tenant.id, message.workspace_id, message.contact_id, None, 1, None
+    )
+    now = datetime.now(UTC)
+    outcome = Outcome(attempt, Rejected(131050, "Opted out."), now)
+    record([outcome], now=now, chance=Random(1))
+
+
+def taken(cast: Cast, message: Message) -> None:
+    """Record that the platform took a message, of which a receipt said so already."""
+    attempt = Attempt(
+        message.id, cast.tenant.id, message.workspace_id, message.contact_id, None, 1, None
+    )
+    now = datetime.now(UTC)
+    record([Outcome(attempt, Accepted("wamid.EARLY"), now)], now=now, chance=Random(1))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("tell", [refused, taken])
+def test_a_stop_that_a_sender_hears_during_a_merge_holds_at_once(
+    acme: Cast, globex: Cast, wait_for, tell: Callable[[Cast, Message], None]
+) -> None:
+    says(acme, "Hello", ago=60, phone=PHONE)
+    says(acme, "Hello", ago=50, from_user_id=BSUID)
+    assert markets(acme, recipient_user_id=BSUID) == markets(globex, recipient_user_id=BSUID) == 201
+    message = Message.objects.get(tenant_id=acme.tenant.id, source="API")
+    Message.objects.filter(pk=message.pk).update(status="sending", attempts=1)
+    early = status("wamid.EARLY", "failed", errors=[{"code": 131050}])
+    take_in(acme, statuses=[early])
+
+    def is_stuck_or_done() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return bool(cursor.fetchone()[0]) or not sender.is_alive()
+
+    errors: list[Exception] = []
+    sender = threading.Thread(target=in_own_connection, args=(errors, tell, acme, message))
+    with transaction.atomic():
+        says(acme, "It is me", phone=PHONE, from_user_id=BSUID)
+        sender.start()
+        wait_for(is_stuck_or_done)
+    sender.join()
+
+    assert errors == []
+    assert markets(acme, recipient_phone=f"+{PHONE}") == 422
+    assert markets(globex, recipient_user_id=BSUID) == 201
+
+
+def in_own_connection(errors: list[Exception], do: Callable[..., None], *arguments: object) -> None:
+    """Do something in a thread; note what goes wrong."""
+    try:
+        do(*arguments)
+    except Exception as error:
+        errors.append(error)
+    finally:
+        connection.close()
