@@ -28,6 +28,17 @@ class Source(StrEnum):
     API = "API"
 
 
+# What a person types is content (ADR 9), and so are an emoji and the new text of an edit.
+_TYPED = frozenset(
+    ("text", "image", "video", "audio", "voice", "document", "sticker", "order", "reaction", "edit")
+)
+
+
+def is_typed(kind: str, source: str) -> bool:
+    """Tell whether somebody typed the text of a message of this type, which is kept as it is."""
+    return kind != "location" if source == Source.API else kind in _TYPED
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """A WhatsApp user by any identity we were told: digits of the phone, BSUID, parent BSUID.

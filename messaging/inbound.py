@@ -36,6 +36,7 @@ from messaging.events import (
     MessageEvent,
     Source,
     StatusUpdate,
+    is_typed,
 )
 from messaging.identities import Change, People, Someone, primary
 from messaging.incoming import Incoming
@@ -81,10 +82,6 @@ MEDIA_COLUMNS = (
 # Of the updates of one callback that many keep their order; it holds a thousand (Meta, "Webhooks").
 POSITION_BITS = 18
 LAST_POSITION = (1 << POSITION_BITS) - 1
-# What a person types is content (ADR 9), and so are an emoji and the new text of an edit.
-TYPED = frozenset(
-    ("text", "image", "video", "audio", "voice", "document", "sticker", "order", "reaction", "edit")
-)
 TO_SELF = "to-self:"
 # Position in the batch, who told the platform, and what.
 _Told = tuple[int, Someone, MarketingPreference]
@@ -355,13 +352,13 @@ def _spaced(event: MessageEvent) -> str:
 def _kept(event: MessageEvent, owner: _Owner, tenant_id: UUID, message_id: UUID) -> _Kept:
     """Return what is stored of a message. What somebody typed stays as it is."""
     filename = (event.media.filename if event.media else None) or ""
-    is_typed = event.text is None or event.type in TYPED
-    if is_typed and not event.content and not filename:
+    stays = event.text is None or is_typed(event.type, event.source)
+    if stays and not event.content and not filename:
         return _Kept(event.text, "{}", "")
     sender, contact = event.sender, event.contact
     separator = Separator((contact.phone, contact.other_phone, sender.phone, *event.numbers))
     content = separator.separate(event.content)
-    text = event.text if is_typed else separator.separate(event.text)
+    text = event.text if stays else separator.separate(event.text)
     filename = separator.separate(filename)
     sealed = separator.seal(owner.cipher, tenant_id=tenant_id, place=SEALED_VALUES, row=message_id)
     return _Kept(text, sealed_values.encode(content), filename, sealed)

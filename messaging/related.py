@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from messaging import optouts, payments, queries, sealed_values
+from messaging.events import is_typed
 from messaging.holds import Holds
 from messaging.models import Media, MessageStatus
 from messaging.payments import Payment
@@ -44,6 +45,13 @@ class Opened:
         if message_id not in self._sealed:
             return value
         return sealed_values.fill(value, self._values[message_id], with_numbers=with_numbers)
+
+    def text_of(self, message: MessageRow) -> str | None:
+        """Return the text of a message as it came; what somebody typed may look like anything."""
+        if is_typed(message.type, message.source):
+            return message.text
+        text: str | None = self.fill(message.id, message.text)
+        return text
 
     @cached_property
     def _values(self) -> dict[UUID, sealed_values.Values]:

@@ -210,8 +210,7 @@ class Message(graphene.ObjectType):
     @staticmethod
     def resolve_text(root: Item, info: GraphQLResolveInfo) -> str | None:
         """Return the text as it came."""
-        text: str | None = root.related.opened.fill(root.message.id, root.message.text)
-        return text
+        return root.related.opened.text_of(root.message)
 
     @staticmethod
     def resolve_content(root: Item, info: GraphQLResolveInfo) -> object:

@@ -229,7 +229,7 @@ def _message(tenant_id: UUID, message_id: UUID, with_numbers: bool) -> MessageSh
     opened = related.opened
     content = opened.fill(row.id, sealed_values.decode(row.content), with_numbers=with_numbers)
     said = {
-        "text": opened.fill(row.id, row.text), "content": content,
+        "text": opened.text_of(row), "content": content,
         "delivery": related.holds.delivery_of(row),
         "payments": [PaymentShape(**one._asdict()) for one in related.payments(row)],
     }  # fmt: skip

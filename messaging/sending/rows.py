@@ -10,7 +10,7 @@ from django.db import connection
 from msgspec import json
 
 from messaging import notices, sealed_values
-from messaging.events import Direction, Source
+from messaging.events import Direction, Source, is_typed
 from messaging.notices import Change
 from messaging.sealed_values import SEALED_VALUES, Separator
 from messaging.sending.answers import Answers
@@ -103,7 +103,7 @@ def _kept(
     """
     separator = Separator([draft.recipient.phone if draft.recipient else None])
     content = separator.separate(body.kept)
-    text = separator.separate(body.text) if body.type == "location" else body.text
+    text = body.text if is_typed(body.type, Source.API) else separator.separate(body.text)
     if not separator.taken:
         return text, sealed_values.encode(content), None
     day = now.astimezone(UTC).date()

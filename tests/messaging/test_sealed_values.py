@@ -155,6 +155,15 @@ def test_it_takes_no_value_for_one_of_its_own_placeholders(gql: Gql, acme: Cast)
 
 
 @pytest.mark.django_db
+def test_it_takes_what_a_person_typed_for_no_placeholder(gql: Gql, acme: Cast) -> None:
+    typed, name = "[sealed:7]", f"Chat with {PHONE}.txt"
+    message = receive(acme, "document", {"id": "7", "filename": name, "caption": typed})
+
+    assert gql(acme, READ, id=str(message.id)).data["message"]["text"] == typed
+    assert json.loads(by_rest(acme.api_key, message))["text"] == typed
+
+
+@pytest.mark.django_db
 def test_it_names_a_file_as_it_was_sent(gql: Gql, acme: Cast) -> None:
     name = f"Chat with {PHONE}.txt"
     message = receive(acme, "document", {"id": "7", "filename": name})
@@ -294,10 +303,11 @@ def test_it_keeps_what_was_sent_as_it_was_sent(gql: Gql, acme: Cast) -> None:
 
     sent = gql(
         acme, sending + "{ messageId errors { message } } }",
-        i={**asked, "interactive": {"body": "Sure?", "buttons": buttons}},
+        i={**asked, "interactive": {"body": "[sealed:0]", "buttons": buttons}},
     ).data["sendWhatsAppMessage"]  # fmt: skip
 
     message = Message.objects.get(pk=sent["messageId"])
-    content = gql(acme, READ, id=sent["messageId"]).data["message"]["content"]
-    assert content["buttons"] == buttons
+    shown = gql(acme, READ, id=sent["messageId"]).data["message"]
+    assert shown["content"]["buttons"] == buttons
+    assert shown["text"] == "[sealed:0]", "what the business typed"
     assert message.content["buttons"][0]["id"] == "[sealed:0]"
