@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,9 @@ logger = logging.getLogger("sigma.whatsapp.sign_in")
 # Wrong attempts under one name, and from one address: people mistype, programs guess.
 PER_NAME = Limit(burst=10, gap=timedelta(minutes=1))
 PER_ADDRESS = Limit(burst=30, gap=timedelta(seconds=10))
+# A browser that somebody has signed in with has its own count, which strangers cannot fill
+# (https://owasp.org/www-community/Slow_Down_Online_Guessing_Attacks_with_Device_Cookies).
+KNOWN, KNOWN_FOR = f"{settings.COOKIE_PREFIX}known", timedelta(days=180)
 REFUSED = (
     "The user name, the password or the code is not right. Who has set up a second factor needs "
     "its code as well."
@@ -73,7 +77,7 @@ class SignInForm(AuthenticationForm):
         assert self.request is not None  # noqa: S101 - the page always passes it
         name, address = self.cleaned_data.get("username", ""), address_of(self.request)
         now = timezone.now()
-        buckets = ((f"name {name}", PER_NAME), (f"address {address}", PER_ADDRESS))
+        buckets = _buckets(self.request, name, address)
         try:
             for bucket, limit in buckets:
                 throttle.charge(bucket, limit, now=now)
@@ -122,7 +126,8 @@ class AdminSite(UnfoldAdminSite):
             has_code = second_factors.is_set_up(request.user)
             sessions.begin(request, with_code=has_code)
             if not has_code and second_factors.is_needed(request.user):
-                return HttpResponseRedirect(reverse("admin:second_factor"))
+                response = HttpResponseRedirect(reverse("admin:second_factor"))
+            _remember(response, request.user.get_username())
         form = (getattr(response, "context_data", None) or {}).get("form")
         if form is not None and form.is_bound and form.retry_after is not None:
             response.status_code = 429
@@ -176,6 +181,28 @@ def address_of(request: HttpRequest) -> Address:
     return ipaddress.IPv6Network((address, IPV6_PREFIX), strict=False)
 
 
+def _buckets(request: HttpRequest, name: str, address: Address) -> tuple[tuple[str, Limit], ...]:
+    """Return what an attempt is charged to. The address comes first: who is slowed down by it uses
+    up no attempts of the name's.
+    """
+    browser = request.get_signed_cookie(KNOWN, "", salt=_salt(name), max_age=KNOWN_FOR)
+    if browser:
+        return ((f"browser {browser}", PER_NAME),)
+    return (f"address {address}", PER_ADDRESS), (f"name {name}", PER_NAME)
+
+
+def _remember(response: HttpResponse, name: str) -> None:
+    """Let the browser be known, to this name alone."""
+    response.set_signed_cookie(
+        KNOWN, secrets.token_urlsafe(16), salt=_salt(name), max_age=KNOWN_FOR,
+        secure=settings.SESSION_COOKIE_SECURE, httponly=True, samesite="Strict",
+    )  # fmt: skip
+
+
+def _salt(name: str) -> str:
+    return f"browser of {name}"
+
+
 def _is_waiting(request: HttpRequest) -> bool:
     """Whether somebody gave the right password and has to set up a second factor before anything
     else.
@@ -188,7 +215,8 @@ def _is_waiting(request: HttpRequest) -> bool:
 
 def _change(request: HttpRequest, user: User) -> dict[str, Any]:
     code, now = request.POST.get("code", "")[:32], timezone.now()
-    bucket, address = f"name {user.get_username()}", address_of(request)
+    # Not the name's: strangers, who have no session, could fill it.
+    bucket, address = f"codes of {user.pk}", address_of(request)
     try:
         throttle.charge(bucket, PER_NAME, now=now)
         if second_factors.is_set_up(user):

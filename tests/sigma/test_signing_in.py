@@ -49,6 +49,11 @@ def attempt(
     return client.post(LOGIN, {"username": name, "password": password, "code": code}, **meta)
 
 
+def sign_out(client: Client) -> None:
+    """End the session; the browser stays the same."""
+    assert client.post("/admin/logout/").status_code == 200
+
+
 def is_in(client: Client) -> bool:
     """Whether the admin and the API take the browser for somebody."""
     admin = client.get(INDEX).status_code == 200
@@ -91,6 +96,58 @@ def test_it_slows_down_an_address_that_tries_many_names(boss: User) -> None:
     assert [answer.status_code for answer in answers].index(429) == PER_ADDRESS.burst
     assert attempt(Client(), "boss").status_code == 429
     assert attempt(Client(), "boss", REMOTE_ADDR="203.0.113.9").status_code == 302
+
+
+def test_it_lets_nobody_keep_somebody_out_from_one_address(boss: User) -> None:
+    """Who is slowed down by their address uses up no name's attempts."""
+    stranger = "203.0.113.9"
+    for number in range(PER_ADDRESS.burst - 1):
+        attempt(Client(), f"name-{number}", REMOTE_ADDR=stranger)
+    answers = [attempt(Client(), "boss", "wrong", REMOTE_ADDR=stranger) for _ in range(20)]
+
+    assert [answer.status_code for answer in answers] == [200] + [429] * 19
+    assert attempt(Client(), "boss").status_code == 302
+
+
+@pytest.mark.parametrize("https", [False, True])
+def test_it_lets_strangers_keep_nobody_out_of_a_browser_that_signed_in_before(
+    boss: User, manager: User, settings: Any, https: bool
+) -> None:
+    settings.SESSION_COOKIE_SECURE = https
+    known = Client()
+    assert attempt(known, "boss").status_code == 302
+    sign_out(known)
+    for number in range(PER_ADDRESS.burst + PER_NAME.burst):
+        attempt(Client(), "boss", "wrong", REMOTE_ADDR=f"203.0.113.{number}")
+        attempt(Client(), f"name-{number}")
+    assert attempt(Client(), "boss", REMOTE_ADDR="203.0.113.99").status_code == 429
+
+    assert attempt(known, "boss").status_code == 302
+    sign_out(known)
+    assert attempt(known, "acme-manager").status_code == 429, "it is known to boss alone"
+
+
+def test_it_slows_down_who_guesses_in_a_browser_that_is_known(boss: User) -> None:
+    browser = Client()
+    attempt(browser, "boss")
+    sign_out(browser)
+
+    answers = [attempt(browser, "boss", "wrong").status_code for _ in range(PER_NAME.burst + 1)]
+
+    assert answers == [200] * PER_NAME.burst + [429]
+    assert attempt(Client(), "boss").status_code == 302, "which is nobody else's doing"
+
+
+def test_it_lets_strangers_keep_nobody_from_setting_a_second_factor_up(
+    boss: User, settings: Any
+) -> None:
+    settings.EMBEDDED = False
+    browser = Client()
+    attempt(browser, "boss")
+    for number in range(PER_NAME.burst + 1):
+        attempt(Client(), "boss", "wrong", REMOTE_ADDR=f"203.0.113.{number}")
+
+    assert len(set_up(browser)[1]) == 10
 
 
 def test_it_counts_a_network_of_ipv6_as_one_address(boss: User) -> None:
