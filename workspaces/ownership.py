@@ -32,13 +32,13 @@ Owners = Mapping[str, Collection[UUID]]
 def of_numbers(numbers: Collection[str]) -> Owners:
     """Return whose phone numbers these are."""
     rows = _active().filter(external_id__in=numbers)
-    return _best(rows.values_list("external_id", "number_proof", "tenant_id"))
+    return _best(rows.values_list("external_id", "number_proof", "number_proven_at", "tenant_id"))
 
 
 def of_accounts(accounts: Collection[str]) -> Owners:
     """Return whose accounts these are."""
     rows = _active().filter(waba_id__in=accounts)
-    return _best(rows.values_list("waba_id", "account_proof", "tenant_id"))
+    return _best(rows.values_list("waba_id", "account_proof", "account_proven_at", "tenant_id"))
 
 
 def proven_by_token(accounts: Collection[str]) -> set[tuple[UUID, str]]:
@@ -67,27 +67,34 @@ def prove_number(workspace: Workspace, proof: Proof, *, now: datetime) -> None:
     day, proves nothing any more.
     """
     same = Workspace.objects.filter(pk=workspace.pk, external_id=workspace.external_id)
-    same.filter(number_proof__lte=proof).update(number_proof=proof, proven_at=now)
+    news = same.filter(**_is_news("number_proof", proof))
+    news.update(number_proof=proof, number_proven_at=now)
     if proof == Proof.TOKEN:
         others = Workspace.objects.exclude(tenant_id=workspace.tenant_id).filter(
-            external_id=workspace.external_id, number_proof=Proof.TOKEN, proven_at__lt=now - STALE
-        )
+            external_id=workspace.external_id, number_proof=Proof.TOKEN,
+            number_proven_at__lt=now - STALE,
+        )  # fmt: skip
         others.update(number_proof=Proof.TYPED, account_proof=Proof.TYPED)
 
 
 def prove_account(workspace: Workspace, account_id: str, proof: Proof, *, now: datetime) -> None:
     """Note which account the number of a workspace belongs to; a better proof stays."""
     same = Workspace.objects.filter(pk=workspace.pk, external_id=workspace.external_id)
-    found = same.filter(account_proof__lte=proof)
     # In two steps: changing the id takes its proof away.
-    found.exclude(waba_id=account_id).update(waba_id=account_id)
-    found.filter(waba_id=account_id).update(account_proof=proof, proven_at=now)
+    same.filter(account_proof__lte=proof).exclude(waba_id=account_id).update(waba_id=account_id)
+    news = same.filter(waba_id=account_id, **_is_news("account_proof", proof))
+    news.update(account_proof=proof, account_proven_at=now)
 
 
 def prove_accounts(tenant_id: UUID, account_ids: Iterable[str], *, now: datetime) -> None:
     """Note accounts that a tenant's token was granted."""
     rows = Workspace.objects.filter(tenant_id=tenant_id, waba_id__in=list(account_ids))
-    rows.exclude(waba_id="").update(account_proof=Proof.TOKEN, proven_at=now)
+    rows.exclude(waba_id="").update(account_proof=Proof.TOKEN, account_proven_at=now)
+
+
+def _is_news(column: str, proof: Proof) -> dict[str, Proof]:
+    """Return which rows a proof changes: a token proves anew each time, a callback once."""
+    return {f"{column}__lte" if proof == Proof.TOKEN else f"{column}__lt": proof}
 
 
 def _active() -> QuerySet[Workspace]:
@@ -95,17 +102,20 @@ def _active() -> QuerySet[Workspace]:
     return rows.exclude(tenant__status=TenantStatus.ERASING)
 
 
-def _best(claims: Iterable[tuple[str, int, UUID]]) -> Owners:
-    found: dict[str, tuple[int, set[UUID]]] = {}
-    for key, proof, tenant_id in claims:
-        best, tenants = found.setdefault(key, (proof, set()))
-        if proof > best:
-            found[key] = proof, {tenant_id}
-        elif proof == best:
+def _best(claims: Iterable[tuple[str, int, datetime | None, UUID]]) -> Owners:
+    found: dict[str, tuple[tuple[int, float], set[UUID]]] = {}
+    for key, proof, proven_at, tenant_id in claims:
+        # Whoever was named first stays: anybody may make a secret up, and sign with it later.
+        since = proven_at.timestamp() if proven_at and proof == Proof.CALLBACK else 0.0
+        rank = proof, -since
+        best, tenants = found.setdefault(key, (rank, set()))
+        if rank > best:
+            found[key] = rank, {tenant_id}
+        elif rank == best:
             tenants.add(tenant_id)
-    typed = [tenants for best, tenants in found.values() if best == Proof.TYPED]
+    typed = {key for key, ((proof, _), _) in found.items() if proof == Proof.TYPED}
     if typed and not _is_alone():
-        return {key: () if best == Proof.TYPED else t for key, (best, t) in found.items()}
+        return {key: () if key in typed else tenants for key, (_, tenants) in found.items()}
     return {key: tenants for key, (_, tenants) in found.items()}
 
 

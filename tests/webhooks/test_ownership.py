@@ -19,7 +19,7 @@ from tests.conftest import Cast
 from tests.messaging.meta import Meta, Reply, meta_on_loopback
 from tests.people import page_of, superuser
 from tests.webhooks.deliveries import callback, contact, deliver, text
-from workspaces import secrets, token_checks
+from workspaces import ownership, secrets, token_checks
 from workspaces.models import INSTALLATION_ID, Proof, SecretKind, Tenant, Workspace
 
 pytestmark = pytest.mark.django_db
@@ -190,6 +190,50 @@ def test_it_believes_a_token_more_than_a_callback_that_anybody_may_sign(
     assert TemplateEventRow.objects.get().tenant_id == acme.tenant.id
 
 
+def test_it_lets_no_callback_take_from_whom_one_named_before(acme: Cast, globex: Cast) -> None:
+    """Globex signs what it likes with its own secret, again and again, but was not the first."""
+    by_graphql(acme)
+    deliver(acme.tenant.id, message("wamid.1"))
+    work()
+    by_graphql(globex)
+    deliver(globex.tenant.id, message("wamid.forged"))
+    work()
+    deliver(globex.tenant.id, message("wamid.forged-too"))
+    work()
+
+    deliver(SHARED, message("wamid.2"))
+    deliver(SHARED, template())
+    work()
+
+    assert sorted(receivers()) == ["acme", "acme", "globex", "globex"]
+    assert TemplateEventRow.objects.get().tenant_id == acme.tenant.id
+    assert not WebhookDead.objects.exists()
+
+
+def test_it_lets_nobody_be_first_with_an_id_that_they_typed_later(acme: Cast, globex: Cast) -> None:
+    """Globex proved something of its own long ago, and then types acme's account over it."""
+    with connection.cursor() as cursor:  # globex's own number, named by a callback of its own
+        cursor.execute(
+            "UPDATE workspaces SET number_proof = 0, account_proof = 0, waba_id = '' WHERE id = %s",
+            [globex.workspace.pk],
+        )
+    own = globex.workspace.external_id
+    deliver(globex.tenant.id, callback(own, messages=[text("wamid.own")], contacts=[contact()]))
+    work()
+    by_graphql(acme)
+    deliver(acme.tenant.id, message("wamid.1"))
+    work()
+    Workspace.objects.filter(pk=globex.workspace.pk).update(waba_id="")
+    named = callback(own, ACCOUNT, messages=[text("wamid.forged")], contacts=[contact()])
+    deliver(globex.tenant.id, named)
+    work()
+
+    deliver(SHARED, template())
+    work()
+
+    assert TemplateEventRow.objects.get().tenant_id == acme.tenant.id
+
+
 def test_it_refuses_a_number_once_somebodys_token_reads_it(
     acme: Cast, globex: Cast, meta: Meta, now: datetime
 ) -> None:
@@ -242,6 +286,22 @@ def test_it_follows_a_number_that_moved_to_another_tenant(
 ) -> None:
     by_sql(globex)
     let_the_token_read(globex, meta, now=now - timedelta(days=2))
+    by_sql(acme)
+    let_the_token_read(acme, meta, now=now)
+
+    deliver(SHARED, message("wamid.1"))
+    work()
+
+    assert receivers() == ["acme"]
+
+
+def test_it_follows_a_number_whose_old_account_stayed_with_another_tenant(
+    acme: Cast, globex: Cast, meta: Meta, now: datetime
+) -> None:
+    """Globex's token is still granted the account that the number was in."""
+    by_sql(globex)
+    let_the_token_read(globex, meta, now=now - timedelta(days=2))
+    ownership.prove_accounts(globex.tenant.id, [ACCOUNT], now=now - timedelta(hours=1))
     by_sql(acme)
     let_the_token_read(acme, meta, now=now)
 

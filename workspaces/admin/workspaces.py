@@ -13,7 +13,7 @@ from workspaces.admin.filters import TenantFilter
 from workspaces.admin.forms import WorkspaceForm
 from workspaces.models import HOSTED, Membership, Workspace
 
-PROOFS = ("number_proof", "account_proof", "proven_at")
+PROOFS = ("number_proof", "number_proven_at", "account_proof", "account_proven_at")
 
 
 @admin.register(Workspace)

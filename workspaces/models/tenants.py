@@ -202,7 +202,8 @@ class Workspace(models.Model):
     account_proof = models.PositiveSmallIntegerField(
         choices=Proof, default=Proof.TYPED, db_default=Proof.TYPED, editable=False
     )
-    proven_at = models.DateTimeField(null=True, editable=False)
+    number_proven_at = models.DateTimeField(null=True, editable=False)
+    account_proven_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True, db_default=Now())
 
