@@ -66,12 +66,12 @@ class WorkspaceRowsAdmin(ReadOnlyAdmin):
 class ContactAdmin(ReadOnlyAdmin):
     """People, by the name they gave themselves."""
 
-    list_display = ("id", "tenant", "display_name", "username", "created_at")
+    list_display = ("id", "tenant", "display_name", "book_name", "username", "created_at")
     list_display_links = ("id",)
     list_filter = (TenantFilter, ArrivedFilter)
     fields = (
-        "id", "tenant", "display_name", "username", "known_as", "merged_into", "created_at",
-        "updated_at",
+        "id", "tenant", "display_name", "book_name", "username", "known_as", "merged_into",
+        "created_at", "updated_at",
     )  # fmt: skip
 
     @admin.display(description="known as")

@@ -166,6 +166,16 @@ class MarketingPreference:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressBookName:
+    """What the business calls a person in its own address book; empty: no longer in it."""
+
+    phone_number_id: str
+    person: Person
+    name: str
+    timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Unhandled:
     """An update we keep (sealed, in Raw) and count, but do not model: ``field`` and ``kind`` say
     which. ``is_beside``: all updates of one change say the same, which is counted once.

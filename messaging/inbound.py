@@ -15,6 +15,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from messaging import (
+    address_book,
     amendments,
     conversations,
     locks,
@@ -30,6 +31,7 @@ from messaging import (
 from messaging.amendments import AMENDING
 from messaging.conversations import UNSAID, Touch
 from messaging.events import (
+    AddressBookName,
     Direction,
     IdentityChange,
     MarketingPreference,
@@ -173,7 +175,9 @@ def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> Stored:
     locks.take(batch, alone=alone)
     rows = sorted(_messages_in(batch, people), key=lambda row: row.order)
     told = list(_preferences_in(batch, people))
+    book = list(_book_of(batch, people))
     everybody = [*(row.contact for row in rows), *(someone for _, someone, _ in told)]
+    everybody += address_book.people_in(book)
     reported = list(_statuses_in(batch))
     recipients, meant = receipts.recipients(reported, people)
     people.resolve([*everybody, *recipients], list(_changes_in(batch, people)), meant)
@@ -189,6 +193,7 @@ def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> Stored:
     amended = [(row.incoming.workspace_id, target) for row in added if (target := _amended(row))]
     amendments.apply([row.target for row in added + completed], amended)
     merging.follow(people)
+    stored.duplicates |= address_book.store(book, people)
     stored.duplicates |= _heed(added, told, people)
     conversations.touch(_touches(added))
     tenants = {row.incoming.tenant_id for row in added}
@@ -381,6 +386,14 @@ def _preferences_in(batch: Iterable[Incoming], people: People) -> Iterator[_Told
         if isinstance(event, MarketingPreference):
             digest = people.digester(incoming.tenant_id)
             yield position, incoming.identify(digest, event.person), event
+
+
+def _book_of(batch: Iterable[Incoming], people: People) -> Iterator[address_book.Entry]:
+    for position, incoming in enumerate(batch):
+        event = incoming.event
+        if isinstance(event, AddressBookName):
+            someone = incoming.identify(people.digester(incoming.tenant_id), event.person)
+            yield address_book.Entry(position, someone, event)
 
 
 def _changes_in(batch: Iterable[Incoming], people: People) -> Iterator[Change]:

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from uuid import UUID
 
 from messaging.events import (
+    AddressBookName,
     IdentityChange,
     MarketingPreference,
     MessageEvent,
@@ -29,7 +30,7 @@ class Incoming:
     workspace_id: UUID
     delivery_id: int
     received_at: datetime
-    event: MessageEvent | StatusUpdate | IdentityChange | MarketingPreference
+    event: MessageEvent | StatusUpdate | IdentityChange | MarketingPreference | AddressBookName
     position: int = 0
 
     @property

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import transaction
 from psycopg import sql
 
-from messaging import conversations, locks, optouts
+from messaging import address_book, conversations, locks, optouts
 from messaging.identities import People
 from messaging.models import Contact
 from workspaces import bulk
@@ -63,6 +63,7 @@ def join(merged: Iterable[Merged]) -> None:
     """Carry over what hangs on contacts that were merged; a second time finds nothing."""
     rows = sorted(merged)
     optouts.join(rows)
+    address_book.join(rows)
     bulk.run(COUNT_ONCE, COLUMNS, rows)
     conversations.join(rows)
 

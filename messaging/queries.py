@@ -88,7 +88,8 @@ FROM (SELECT direction, type, status, sender FROM messages WHERE {where} LIMIT %
 """
 # A contact that was merged is shown as the one that it is now.
 SELECT_CONTACTS = """
-SELECT asked.id AS asked, c.id, c.display_name, c.username FROM contacts asked
+SELECT asked.id AS asked, c.id, coalesce(nullif(c.display_name, ''), c.book_name) AS display_name,
+       c.username FROM contacts asked
 JOIN contacts c ON c.id = coalesce(asked.merged_into, asked.id)
 WHERE asked.tenant_id = %s AND asked.id = ANY(%s)
 """

@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from connectors.cloud_api.address_book import read_address_book
 from connectors.cloud_api.decoding import NotAnEnvelope, decode
 from connectors.cloud_api.frames import Frame, Source, field_of, waba_of
 from connectors.cloud_api.isolation import Isolator, isolate, message_json
@@ -171,6 +172,7 @@ _READERS: dict[tuple[str, str], Reader] = {
     **{(field, "message_echoes"): read_message for field in ("messages", "history", "", *_ECHOES)},
     **{(field, "statuses"): read_status for field in ("messages", "history", "", *_ECHOES)},
     ("user_preferences", "user_preferences"): read_preference,
+    ("smb_app_state_sync", "state_sync"): read_address_book,
 }
 # Where a value that is no object must be a mistake; that of another field is Meta's to choose.
 _MODELLED = frozenset(field for field, _ in _READERS) | TEMPLATE_FIELDS

@@ -96,6 +96,26 @@ class Preference(Item):
     timestamp: Scalar = None
 
 
+class BookContact(Wire):
+    full_name: str | None = None
+    first_name: str | None = None
+    phone_number: Scalar = None
+    user_id: str | None = None
+    parent_user_id: str | None = None
+    username: str | None = None
+
+
+class BookMetadata(Wire):
+    timestamp: Scalar = None
+
+
+class StateSync(Item):
+    """An entry of the business's address book; ``action`` (from Item) is Meta's word."""
+
+    contact: BookContact | None = None
+    metadata: BookMetadata | None = None
+
+
 class Standby(Element):
     messages: list[Item | None] | None = None
     statuses: list[Item | None] | None = None
@@ -160,7 +180,7 @@ class Value(Element):
     calls: list[Item | None] | None = None
     groups: list[Item | None] | None = None
     user_preferences: list[Preference | None] | None = None
-    state_sync: list[Item | None] | None = None
+    state_sync: list[StateSync | None] | None = None
     automatic_events: list[Item | None] | None = None
     user_id_update: list[Item | None] | None = None
     standby: Standby | None = None

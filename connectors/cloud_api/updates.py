@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from connectors.cloud_api.payloads import Scalar
 from messaging.events import (
+    AddressBookName,
     IdentityChange,
     MarketingPreference,
     MessageEvent,
@@ -18,7 +19,13 @@ from templates_wa.events import TemplateEvent
 from workspaces.masking import WORD_LENGTH
 
 Event = (
-    MessageEvent | StatusUpdate | IdentityChange | MarketingPreference | TemplateEvent | Unhandled
+    MessageEvent
+    | StatusUpdate
+    | IdentityChange
+    | MarketingPreference
+    | AddressBookName
+    | TemplateEvent
+    | Unhandled
 )
 
 # The objects of envelopes: Meta's, and that of a linked device of ours in the same shape.

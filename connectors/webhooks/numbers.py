@@ -15,13 +15,19 @@ from uuid import UUID
 from django.utils import timezone
 
 from connectors.cloud_api.parsing import LINKED_DEVICE, Update
-from messaging.events import IdentityChange, MarketingPreference, MessageEvent, StatusUpdate
+from messaging.events import (
+    AddressBookName,
+    IdentityChange,
+    MarketingPreference,
+    MessageEvent,
+    StatusUpdate,
+)
 from templates_wa.events import TemplateEvent
 from workspaces import ownership
 from workspaces.identity import digester
 from workspaces.models import HOSTED, Proof, Workspace
 
-NEEDS_NUMBER = (MessageEvent, StatusUpdate, IdentityChange, MarketingPreference)
+NEEDS_NUMBER = (MessageEvent, StatusUpdate, IdentityChange, MarketingPreference, AddressBookName)
 FIELDS = (
     "id", "tenant_id", "external_id", "waba_id", "transport", "number_proof", "account_proof",
 )  # fmt: skip

@@ -18,6 +18,7 @@ from connectors.webhooks.numbers import Numbers
 from connectors.webhooks.outcomes import Callback, Failure, Outcome
 from messaging import inbound, number_sync
 from messaging.events import (
+    AddressBookName,
     IdentityChange,
     MarketingPreference,
     MessageEvent,
@@ -32,7 +33,7 @@ from workspaces.brake import Brake
 
 logger = logging.getLogger("sigma.whatsapp.processing")
 
-MINE = (MessageEvent, StatusUpdate, IdentityChange, MarketingPreference)
+MINE = (MessageEvent, StatusUpdate, IdentityChange, MarketingPreference, AddressBookName)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,8 @@ class Sender(graphene.ObjectType):
     """Who spoke."""
 
     display_name = graphene.String(
-        description="The person's profile name, or the workspace's name where the business spoke."
+        description="The person's profile name, or else their name in the business's address "
+        "book; the workspace's name where the business spoke."
     )
     platform_user_id = graphene.String(
         description="Digest of the phone number or user id under the tenant's salt."
@@ -98,7 +99,11 @@ class Contact(graphene.ObjectType):
         default_resolver = _fact
 
     id = graphene.ID(required=True, description="The contact's UUID.")
-    display_name = graphene.String(required=True, description="The profile name; may be empty.")
+    display_name = graphene.String(
+        required=True,
+        description="The profile name, or else the name in the business's address book; may be "
+        "empty.",
+    )
     username = graphene.String(required=True, description="The WhatsApp username; may be empty.")
     opted_out = graphene.Boolean(
         required=True, description="Whether the person wants no marketing templates."

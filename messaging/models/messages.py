@@ -16,13 +16,16 @@ class Contact(models.Model):
 
     One that turned out to be a person known already stays as an alias: ``merged_into`` is the
     contact that they are, never an alias itself. ``settled_at`` says that no message names the
-    alias any more.
+    alias any more. ``book_name`` is what the business calls the person since ``book_name_at``,
+    shown where there is no ``display_name``, the one that the person told.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
     tenant_id = models.UUIDField()
     display_name = models.TextField(blank=True, default="", db_default="")
     username = models.TextField(blank=True, default="", db_default="")
+    book_name = models.TextField(blank=True, default="", db_default="")
+    book_name_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True, db_default=Now())
     merged_into = models.UUIDField(null=True, editable=False)
@@ -43,7 +46,7 @@ class Contact(models.Model):
         )  # fmt: skip
 
     def __str__(self) -> str:
-        return self.display_name or str(self.id)
+        return self.display_name or self.book_name or str(self.id)
 
 
 class IdentityKind(models.TextChoices):

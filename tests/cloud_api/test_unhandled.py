@@ -12,7 +12,6 @@ PARTNERS_WABA = "777000888999000"
     [
         ("calls", "calls", ["error:138023", "connect", "terminate"]),
         ("history_declined", "history", ["error:2593109"]),
-        ("state_sync", "smb_app_state_sync", ["add", "remove"]),
         ("groups_created", "group_lifecycle_update", ["group_create"]),
         ("user_actions", "messages", ["marketing_messages_link_click"]),
         ("standby", "standby", ["messages:text", "statuses:sent"]),

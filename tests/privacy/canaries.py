@@ -167,7 +167,8 @@ def _others(spelling: str, wamid: str) -> Iterator[tuple[str, dict]]:
     yield "smb_message_echoes", {"message_echoes": [{**said, "id": f"{wamid}e"}]}
     yield "history", {"history": [{"metadata": {"phase": 0}, "threads": [thread]}]}
     yield "history", {"history": [{"errors": [_error(spelling)]}]}
-    yield "smb_app_state_sync", {"state_sync": [{"contact": {"phone_number": spelling}}]}
+    contact = {"phone_number": spelling, "full_name": f"Thandi {spelling}"}
+    yield "smb_app_state_sync", {"state_sync": [{"contact": contact, "action": "add"}]}
     yield "user_preferences", {"user_preferences": [{"wa_id": spelling, "category": spelling}]}
     yield "calls", {"calls": [{"id": f"wacid.{wamid[6:]}", "from": spelling, "event": spelling}]}
     yield "messages", {"errors": [_error(spelling)]}

@@ -1,0 +1,36 @@
+"""The names that a business gives people in its own address book (Meta, "smb_app_state_sync
+webhook"): those of its phone come when it is connected, and whenever one is added or removed.
+"""
+
+from __future__ import annotations
+
+from connectors.cloud_api.frames import Frame
+from connectors.cloud_api.payloads import StateSync
+from connectors.cloud_api.people import identify
+from connectors.cloud_api.unhandled import read_unhandled
+from connectors.cloud_api.updates import Event, Path, happened
+from messaging.events import AddressBookName, Person
+from workspaces.masking import person_name
+
+# An edit comes as another "add", says Meta; a remove has no names.
+_NAMED = frozenset(("add", "edit"))
+_REMOVED = "remove"
+
+
+def read_address_book(frame: Frame, item: StateSync, path: Path) -> tuple[Event, ...]:
+    """Return how somebody is called; entries of nobody, without a name, and other actions are
+    counted.
+    """
+    entry = item.contact
+    if entry is None or not isinstance(item.action, str):
+        return read_unhandled(frame, item, path)
+    known = identify(entry.phone_number, entry.user_id, entry.parent_user_id)
+    name = person_name(entry.full_name, known.phone) or person_name(entry.first_name, known.phone)
+    is_told = item.action == _REMOVED or (item.action in _NAMED and name)
+    if not is_told or not known.is_known:
+        return read_unhandled(frame, item, path)
+    username = person_name((entry.username or "").lstrip("@"), known.phone)
+    person = Person(known.phone, known.user_id, known.parent_user_id, username=username)
+    at = happened(item.metadata.timestamp if item.metadata else None, frame.received_at)
+    named = name if item.action in _NAMED else None
+    return (AddressBookName(frame.phone_number_id or "", person, named or "", at),)

@@ -1,0 +1,61 @@
+"""What a business calls people in its own address book, for those who told no name themselves.
+
+It has columns of its own: a name that the person told always goes before it, whenever it comes. The
+book comes when a number is connected, before anybody writes, so those named in it become contacts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from messaging.events import AddressBookName
+from messaging.identities import People, Someone
+from workspaces import bulk
+
+# What is told late, or again, changes nothing.
+NAME = """
+UPDATE contacts c SET book_name = r.name, book_name_at = r.at, updated_at = now() FROM {rows}
+WHERE c.id = r.id AND (c.book_name_at IS NULL OR c.book_name_at < r.at) RETURNING r.position
+"""
+JOIN = """
+UPDATE contacts c SET book_name = l.book_name, book_name_at = l.book_name_at FROM (
+    SELECT DISTINCT ON (r.winner_id) r.winner_id, o.book_name, o.book_name_at
+    FROM {rows} JOIN contacts o ON o.id = r.id WHERE o.book_name_at IS NOT NULL
+    ORDER BY r.winner_id, o.book_name_at DESC
+) l WHERE c.id = l.winner_id AND (c.book_name_at IS NULL OR c.book_name_at < l.book_name_at)
+"""
+
+
+class Entry(NamedTuple):
+    """One name, the position in the batch it came from, and whose it is."""
+
+    position: int
+    someone: Someone
+    event: AddressBookName
+
+
+def people_in(entries: Iterable[Entry]) -> list[Someone]:
+    """Return those who are named; who is only removed needs no contact."""
+    return [entry.someone for entry in entries if entry.event.name]
+
+
+def store(entries: Sequence[Entry], people: People) -> set[int]:
+    """Store the names of contacts that ``people`` resolved; return the positions of no news."""
+    people.find(entry.someone for entry in entries)
+    latest: dict[UUID, Entry] = {}
+    for entry in sorted(entries, key=lambda entry: entry.event.timestamp):
+        if contact := people.contact_of(entry.someone):
+            latest[contact.id] = entry
+    columns = ("id uuid", "name text", "at timestamptz", "position int4")
+    rows = [(k, e.event.name, e.event.timestamp, e.position) for k, e in sorted(latest.items())]
+    news = {position for (position,) in bulk.run(NAME, columns, rows)}
+    return {entry.position for entry in entries} - news
+
+
+def join(merged: Sequence[tuple[UUID, UUID, UUID]]) -> None:
+    """Give contacts what those were called last that were merged into them (tenant, loser,
+    winner).
+    """
+    bulk.run(JOIN, ("tenant_id uuid", "id uuid", "winner_id uuid"), merged)
