@@ -8,8 +8,11 @@ What it guarantees and what not: ``docs/adr/0022``.
 
 from __future__ import annotations
 
+from django.apps import apps
 from django.conf import settings
 from django.db import connections
+from django.db.backends.utils import CursorWrapper
+from django.db.migrations.recorder import MigrationRecorder
 from psycopg import sql
 
 from workspaces.scope import APPLICATION_ROLE, TENANT_ROLE
@@ -26,55 +29,52 @@ EXCEPTION
     WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN NULL;
 END $$
 """
-EXISTS = f"SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APPLICATION_ROLE}')"  # noqa: S608 - names of ours
+# The application's functions are the last that migrations make: before them there is nothing to give.
+IS_READY = f"""
+SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APPLICATION_ROLE}')
+   AND to_regprocedure('drop_raw_partition(date)') IS NOT NULL
+"""  # noqa: S608 - names of ours
 # A member that inherits nothing: it has to become the tenants' role, as tenants' scopes do.
 MEMBER = f"""
 DO $$ BEGIN
     IF NOT pg_has_role('{APPLICATION_ROLE}', '{TENANT_ROLE}', 'MEMBER') THEN
         GRANT {TENANT_ROLE} TO {APPLICATION_ROLE};
     END IF;
-END $$
+END $$;
 """
-GRANTS = f"""
-DO $$
-DECLARE
-    bound record;
-    mine text;
-BEGIN
-    EXECUTE 'GRANT USAGE ON SCHEMA public TO {APPLICATION_ROLE}';
-    EXECUTE 'GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO {APPLICATION_ROLE}';
-    FOR bound IN
-        SELECT c.oid, c.oid::regclass AS name, c.relname, c.relrowsecurity, c.relforcerowsecurity,
-               EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid
-                       AND a.attname = 'tenant_id' AND NOT a.attisdropped) AS has_tenants
-        FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace
-          AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-          AND pg_has_role(c.relowner, 'USAGE')
-    LOOP
-        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO {APPLICATION_ROLE}',
-                       bound.name);
-        CONTINUE WHEN NOT bound.has_tenants AND bound.relname <> 'tenants';
-        IF NOT bound.relforcerowsecurity THEN
-            EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', bound.name);
-            EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', bound.name);
-        END IF;
-        IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = bound.oid
-                       AND p.polname = 'owner_rows') THEN
-            EXECUTE format('CREATE POLICY owner_rows ON %s TO CURRENT_USER USING (true)',
-                           bound.name);
-        END IF;
-        IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = bound.oid
-                       AND p.polname = 'application_rows') THEN
-            mine := CASE WHEN bound.relname = 'tenants' THEN 'id' ELSE 'tenant_id' END;
-            EXECUTE format(
-                'CREATE POLICY application_rows ON %s TO {APPLICATION_ROLE} USING ('
-                '(SELECT nullif(current_setting(''sigma.tenant_id'', true), '''')) IS NULL OR '
-                '%I = (SELECT nullif(current_setting(''sigma.tenant_id'', true), '''')::uuid))',
-                bound.name, mine);
-        END IF;
-    END LOOP;
-END $$
-"""  # noqa: S608 - names of ours
+# Of our tables alone: others may have theirs in the same schema.
+TABLES = """
+SELECT c.relname, pg_get_userbyid(c.relowner),
+       CASE WHEN c.relname = 'tenants' THEN 'id' WHEN EXISTS (
+           SELECT FROM pg_attribute a
+           WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+       ) THEN 'tenant_id' ELSE '' END,
+       c.relforcerowsecurity
+       AND EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid
+                   AND p.polname = 'owner_rows' AND c.relowner = ANY (p.polroles))
+       AND EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid
+                   AND p.polname = 'application_rows')
+FROM pg_class c
+WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (%s)
+  AND pg_has_role(c.relowner, 'USAGE')
+ORDER BY c.relname
+"""
+SETTING = "(SELECT nullif(current_setting('sigma.tenant_id', true), ''))"
+# The owner is whoever it is now: a copy of the database may have another one.
+BIND = """
+ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;
+ALTER TABLE {table} FORCE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS owner_rows ON {table};
+CREATE POLICY owner_rows ON {table} TO {owner} USING (true);
+DROP POLICY IF EXISTS application_rows ON {table};
+CREATE POLICY application_rows ON {table} TO {role}
+    USING ({setting} IS NULL OR {column} = {setting}::uuid);
+"""
+GRANT = """
+GRANT USAGE ON SCHEMA public TO {role};
+GRANT USAGE ON SEQUENCE webhook_delivery_blocks TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role};
+"""
 
 # What the owner alone can do and the application has to; a migration makes them.
 FUNCTIONS = ("make_raw_partition", "index_raw_partition", "drop_raw_partition")
@@ -87,11 +87,11 @@ def secure(*, using: str = "default", **_: object) -> None:
     """
     with connections[using].cursor() as cursor:
         cursor.execute(CREATE)
-        cursor.execute(EXISTS)
+        cursor.execute(IS_READY)
         if not cursor.fetchone()[0]:
             return
         cursor.execute(MEMBER)
-        cursor.execute(GRANTS)
+        _give_rights(cursor)
         for name in FUNCTIONS:
             cursor.execute(f"GRANT EXECUTE ON FUNCTION {name}(date) TO {APPLICATION_ROLE}")
         if password := settings.SIGMA_APPLICATION_PASSWORD:
@@ -99,3 +99,22 @@ def secure(*, using: str = "default", **_: object) -> None:
                 sql.Identifier(APPLICATION_ROLE), sql.Literal(password)
             )
             cursor.execute(login.as_string(cursor.connection))
+
+
+def _give_rights(cursor: CursorWrapper) -> None:
+    """Grant our tables, and bind those that have tenants: one after the other, so that a process
+    that serves meanwhile waits for none but the one it uses.
+    """
+    ours = [model._meta.db_table for model in apps.get_models(include_auto_created=True)]
+    cursor.execute(TABLES, [[*ours, MigrationRecorder.Migration._meta.db_table]])
+    tables = cursor.fetchall()
+    names = sql.SQL(", ").join(sql.Identifier(table) for table, *_ in tables)
+    role = sql.Identifier(APPLICATION_ROLE)
+    cursor.execute(sql.SQL(GRANT).format(role=role, tables=names).as_string(cursor.connection))
+    for table, owner, column, is_bound in tables:
+        if column and not is_bound:
+            bind = sql.SQL(BIND).format(
+                table=sql.Identifier(table), owner=sql.Identifier(owner), role=role,
+                column=sql.Identifier(column), setting=sql.SQL(SETTING),
+            )  # fmt: skip
+            cursor.execute(bind.as_string(cursor.connection))

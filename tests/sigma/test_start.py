@@ -61,14 +61,22 @@ class Installation:
             return 0, None
 
     def until_healthy(self) -> list[str]:
-        """Wait for the first 200; return the states on the way."""
+        """Wait for the first 200 of the present start; return the states on the way."""
         deadline, states = time.monotonic() + SECONDS, []
-        while (answer := self.health())[0] != 200:
+        while (answer := self.health() if self.has_web() else (0, None))[0] != 200:
             assert self.process.poll() is None, (self.home / "up.log").read_text()
             assert time.monotonic() < deadline, "it is not up"
             states += [answer[1]["status"]] if answer[1] else []
             time.sleep(0.02)
         return states
+
+    def has_web(self) -> bool:
+        """Whether web was started by the present process, and is not one that a kill left."""
+        try:
+            pids = json.loads((self.home / "pids.json").read_text())
+        except OSError:
+            return False
+        return pids["supervisor"] == self.process.pid and "web" in pids
 
     def ask(self, document: str) -> Any:
         """Return the data of a GraphQL answer."""

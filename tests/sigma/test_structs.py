@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib
 import os
 import subprocess
@@ -114,6 +115,6 @@ def _types_in(call: ast.Call) -> Iterator[str]:
 def test_it_reads_only_into_structs_that_are_there_when_the_module_is(
     module: str, name: str
 ) -> None:
-    known = vars(importlib.import_module(module))
+    known = {**vars(builtins), **vars(importlib.import_module(module))}
     assert name in known, f"{module} reads into {name}, which it makes later than at its import"
     assert known[name] in structs.warm() or not issubclass(known[name], msgspec.Struct)

@@ -62,8 +62,6 @@ def web(transactional_db: None) -> Iterator[Web]:
         yield served
         served.client.close()
     hang_up()
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE webhook_deliveries")  # Django empties only the tables it made
 
 
 def hang_up() -> None:
