@@ -34,14 +34,30 @@ class HostUnusable(UnableToStart):
     """The address to listen on is none of this machine's."""
 
 
-def status_of(address: Address, path: str, *, method: str = "GET") -> int:
+def status_of(address: Address, path: str) -> int:
     """Return the status that a server on this machine answers with; 0: it does not, or too late."""
     connection = http.client.HTTPConnection(*address, timeout=ANSWER_SECONDS)
     try:
-        connection.request(method, path)
+        connection.request("GET", path)
         return connection.getresponse().status
     except (OSError, http.client.HTTPException):
         return 0
+    finally:
+        connection.close()
+
+
+def answers(address: Address, path: str) -> bool:
+    """Whether a server on this machine takes calls, or turns them away because it has as many as it
+    may have: one that hangs does neither.
+    """
+    connection = http.client.HTTPConnection(*address, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("OPTIONS", path)
+        return connection.getresponse().status > 0
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+    except (OSError, http.client.HTTPException):
+        return False
     finally:
         connection.close()
 

@@ -187,7 +187,7 @@ class _Start:
 
     def _answers(self, port: int, path: str) -> Callable[[], bool]:
         address = (self._options.local_host, port)
-        return lambda: door.status_of(address, path, method="OPTIONS") > 0
+        return lambda: door.answers(address, path)
 
 
 async def _check_outside(given: state.Urls) -> None:

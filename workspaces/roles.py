@@ -29,7 +29,7 @@ EXCEPTION
     WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN NULL;
 END $$
 """
-# The application's functions are the last that migrations make: before them there is nothing to give.
+# Its functions are the last that migrations make: before them there is nothing to give.
 IS_READY = f"""
 SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APPLICATION_ROLE}')
    AND to_regprocedure('drop_raw_partition(date)') IS NOT NULL

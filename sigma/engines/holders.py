@@ -28,14 +28,14 @@ def wait_until_unused(folder: Path, server: str) -> None:
     Raises:
         EngineFailed: a server keeps running on these files.
     """
-    if pid := _wait_while(lambda: _first(folder, server), LONGEST_SHUTDOWN_SECONDS):
+    if pid := _wait_while(lambda: _server(folder, server), LONGEST_SHUTDOWN_SECONDS):
         raise EngineFailed(f"Another {server} (process {pid}) runs on {folder}; stop it first.")
-    if not _wait_while(lambda: _first(folder), ORPHAN_SECONDS):
+    if not _wait_while(lambda: _first(folder, server), ORPHAN_SECONDS):
         return
-    for pid in working_on(folder):
+    for pid in working_on(folder, server):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    if pid := _wait_while(lambda: _first(folder), LONGEST_SHUTDOWN_SECONDS):
+    if pid := _wait_while(lambda: _first(folder, server), LONGEST_SHUTDOWN_SECONDS):
         raise EngineFailed(f"Process {pid} of a killed {server} cannot be ended.")
 
 
@@ -46,23 +46,30 @@ def _wait_while(found: Callable[[], int], seconds: float) -> int:
     return pid
 
 
-def _first(folder: Path, server: str = "") -> int:
-    """Return the id of a process on ``folder``, only of a server's where one is named; 0: none."""
-    return next((p for p in working_on(folder) if not server or _program(p) == server), 0)
+def _first(folder: Path, server: str) -> int:
+    return next(iter(working_on(folder, server)), 0)
 
 
-def working_on(folder: Path) -> list[int]:
-    """Return the living processes whose working directory is ``folder``, as both engines' is."""
-    found = []
+def _server(folder: Path, server: str) -> int:
+    return next((pid for pid in working_on(folder, server) if _title(pid) == server), 0)
+
+
+def working_on(folder: Path, server: str) -> list[int]:
+    """Return the living processes of a server and of what it started, by their working directory:
+    both engines' is their folder. Others may stand there, too, such as somebody's shell.
+    """
+    there, found = folder.resolve(), []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if (entry / "cwd").readlink() == folder:
+            # An upgrade may have replaced the program since.
+            program = (entry / "exe").readlink().name.removesuffix(" (deleted)")
+            if program == server and (entry / "cwd").readlink() == there:
                 found.append(int(entry.name))
     return found
 
 
-def _program(pid: int) -> str:
-    """Return the name of the program; what a server starts calls itself something else."""
+def _title(pid: int) -> str:
+    """Return what a process calls itself: what a server starts is the same program by its file."""
     try:
         title = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
     except OSError:

@@ -152,7 +152,11 @@ class TestPostgres:
         self, home: Path, database: Engine, wait_for: WaitFor
     ) -> None:
         with running(database, wait_for) as process:
-            left = next(pid for pid in holders.working_on(home / "postgres") if pid != process.pid)
+            left = next(
+                pid
+                for pid in holders.working_on(home / "postgres", "postgres")
+                if pid != process.pid
+            )
             # What hangs does not notice that its server is gone, and holds the shared memory.
             os.kill(left, signal.SIGSTOP)
             process.send_signal(signal.SIGKILL)
@@ -218,6 +222,29 @@ class TestValkey:
 
         with running(engine, wait_for), pytest.raises(EngineFailed, match="stop it first"):
             valkey.prepare(tmp_path, kept_url=engine.url)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+    def test_it_ends_nobody_who_only_stands_in_its_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(holders, "ORPHAN_SECONDS", 0.3)
+        valkey.prepare(tmp_path)
+        with subprocess.Popen(["/bin/sleep", "600"], cwd=tmp_path / "valkey") as shell:
+            valkey.prepare(tmp_path)
+            assert shell.poll() is None
+            shell.kill()
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+    def test_it_knows_another_whichever_way_leads_to_its_files(
+        self, tmp_path: Path, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(holders, "LONGEST_SHUTDOWN_SECONDS", 0.3)
+        (tmp_path / "there").mkdir()
+        (tmp_path / "here").symlink_to(tmp_path / "there")
+        engine = valkey.prepare(tmp_path / "here")
+
+        with running(engine, wait_for), pytest.raises(EngineFailed, match="stop it first"):
+            valkey.prepare(tmp_path / "here", kept_url=engine.url)
 
     def test_it_asks_for_a_password(self, tmp_path: Path, wait_for: WaitFor) -> None:
         engine = valkey.prepare(tmp_path, durable=False)

@@ -18,7 +18,8 @@ from uvicorn.server import ServerState
 
 from connectors.cloud_api.signature import sign
 from connectors.models import WebhookDelivery
-from sigma import heads
+from connectors.webhooks.receiver import PATH
+from sigma import door, heads
 from sigma.asgi import Application
 from sigma.heads import Bounded, Limits
 from tests.conftest import Cast
@@ -220,6 +221,18 @@ def test_it_holds_only_so_many_connections_and_counts_those_that_end(
         until = time.monotonic() + PATIENCE
         while not is_open(dial(port)):  # the server hears of their end in its own time
             assert time.monotonic() < until
+
+
+def test_it_is_not_taken_for_hanging_while_it_is_full(
+    transactional_db: None, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bounded = type("Full", (Bounded,), {"limits": Limits(connections=1)})
+    with serving(Application(), http=bounded) as port, dial(port):
+        assert door.status_of(("127.0.0.1", port), "/healthz") == 0
+        assert door.answers(("127.0.0.1", port), PATH), "full"
+    monkeypatch.setattr(door, "ANSWER_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        assert not door.answers(hanging.getsockname(), PATH)
 
 
 def test_it_holds_only_so_much_of_all_heads_together(
