@@ -10,6 +10,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
+
+from workspaces.channel_errors import Reach
 
 
 class Direction(StrEnum):
@@ -118,6 +121,16 @@ class MessageEvent:
     is_to_self: bool = False
 
 
+class Stop(NamedTuple):
+    """An error that is not about its message alone: everything within ``reach`` fails too, until
+    somebody puts right what ``reason`` names. ``code`` is the platform's.
+    """
+
+    code: int
+    reach: Reach
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class StatusUpdate:
     """Where an outbound message got to: ``sent``, ``delivered``, ``read``, ``played``, ``failed`` …
@@ -126,6 +139,7 @@ class StatusUpdate:
     outside groups; ``payment:<timestamp>`` for payment statuses, several of which may be equal).
     ``group_id`` is the group that the message was sent to; then ``recipient`` is the participant.
     ``payment`` is what is told of a payment, as it came: such a status is not the message's.
+    ``stop`` is the first of ``errors`` that is not about this message alone.
     """
 
     phone_number_id: str
@@ -139,6 +153,7 @@ class StatusUpdate:
     callback_data: str | None = None
     group_id: str | None = None
     payment: dict[str, object] | None = None
+    stop: Stop | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from messaging import (
 )
 from messaging.amendments import AMENDING
 from messaging.conversations import UNSAID, Touch
+from messaging.delivery import consequences
 from messaging.events import (
     AddressBookName,
     Direction,
@@ -46,7 +47,7 @@ from messaging.notices import Arrival
 from messaging.references import Reference, Target
 from messaging.sealed_values import SEALED_VALUES, Separator
 from messaging.wishes import Heard
-from workspaces import bulk, keys
+from workspaces import bulk, clock, keys
 from workspaces.envelope import Cipher, associated_data
 from workspaces.identity import Digester
 from workspaces.ids import arrival_uuid7, uuid7
@@ -189,7 +190,9 @@ def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> Stored:
     stored = Stored({row.position for row in rows} - {row.position for row in added + completed})
     echoed = [row for row in added if row.event.direction == Direction.OUTBOUND]
     echoes = [row.target for row in echoed]
-    stored.duplicates |= receipts.store(reported, people, echoes)
+    told_of = receipts.store(reported, people, echoes)
+    stored.duplicates |= told_of.duplicates
+    consequences.follow_reports(told_of.reports, now=clock.now())
     amended = [(row.incoming.workspace_id, target) for row in added if (target := _amended(row))]
     amendments.apply([row.target for row in added + completed], amended)
     merging.follow(people)

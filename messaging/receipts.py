@@ -14,7 +14,7 @@ from uuid import UUID
 from msgspec import json
 
 from messaging import notices, optouts, sealed_values, settling
-from messaging.events import Direction, StatusUpdate
+from messaging.events import Direction, StatusUpdate, Stop
 from messaging.identities import SURVIVOR, Contact, Meant, People, Someone, primary
 from messaging.incoming import Incoming
 from messaging.models import OptOutSource
@@ -105,6 +105,24 @@ OPTED_OUT = 131050
 STATUS_LENGTH, PARTICIPANT_LENGTH = 32, 80
 
 
+class Report(NamedTuple):
+    """A message failed that the platform took at ``taken_at``, for what it is not to blame for."""
+
+    tenant_id: UUID
+    workspace_id: UUID
+    stop: Stop
+    taken_at: datetime
+
+
+class Stored(NamedTuple):
+    """What receipts came to: the positions in the batch of those that were there already, and what
+    they say against more than their messages.
+    """
+
+    duplicates: set[int]
+    reports: list[Report]
+
+
 class _Message(NamedTuple):
     """A message as it stands, locked."""
 
@@ -178,12 +196,12 @@ def recipients(statuses: Sequence[Reported], people: People) -> tuple[list[Someo
     return joined, meant
 
 
-def store(statuses: Sequence[Reported], people: People, added: Sequence[Target]) -> set[int]:
+def store(statuses: Sequence[Reported], people: People, added: Sequence[Target]) -> Stored:
     """Store receipts (with their positions in the batch) and advance their messages.
 
     ``added`` names messages of the business stored just now, which earlier receipts may be waiting
-    for. Returns the positions of receipts that were there already. Messages are locked before
-    receipts are inserted, by everybody: the other way round would be a deadlock.
+    for. Messages are locked before receipts are inserted, by everybody: the other way round would
+    be a deadlock.
     """
     settled = settling.settle(((incoming, event) for _, incoming, event in statuses), people)
     reported = [(position, _row(i, event, people), event) for position, i, event in statuses]
@@ -202,16 +220,18 @@ def store(statuses: Sequence[Reported], people: People, added: Sequence[Target])
     own = [MessageKey(one.change.workspace_id, one.platform_message_id) for one in settled]
     pending = _stored([*(MessageKey(*target[:2]) for target in added), *own])
     paid: list[_Row] = []
+    reports: list[Report] = []
     for identity, (position, row, event) in rows.items():
         if identity not in fresh:
             duplicates.add(position)
         elif event.payment is None:
             pending.setdefault(row.message, []).append(_receipt(event))
+            reports += _stopping(event, row, known.get(row.message))
         else:
             paid.append(row)
     _project(pending, known, [one.change for one in settled])
     _tell_of_payments(paid, {message.key: message for message in known.values()})
-    return duplicates
+    return Stored(duplicates, reports)
 
 
 def catch_up(targets: Sequence[Target]) -> None:
@@ -329,6 +349,14 @@ def _tell_of_payments(rows: Sequence[_Row], known: Mapping[MessageKey, _Message]
 
 def _is_of_participant(event: StatusUpdate) -> bool:
     return bool(event.participant) and not event.participant.startswith(PAYMENT)
+
+
+def _stopping(event: StatusUpdate, row: _Row, message: _Message | None) -> Iterator[Report]:
+    """Yield what a receipt says against more than its message."""
+    if message is not None and event.status == FAILED and event.stop is not None:
+        taken_at = message.delivery.get("accepted_at") or event.timestamp.isoformat()
+        moment = datetime.fromisoformat(taken_at)
+        yield Report(row.tenant_id, row.workspace_id, event.stop, moment)
 
 
 def _receipt(event: StatusUpdate) -> Receipt:

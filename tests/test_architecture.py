@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("workspaces", "templates_wa", "messaging", "connectors", "sigma")
 # The modules of connectors.cloud_api that talk to Meta, or answer in the words of the Channel port;
 # every other one there is pure: bytes and dicts in, values or exceptions out.
-DOOR_NAMES = {"channel", "codes", "describing", "errors", "graph", "media", "sending"}
+DOOR_NAMES = {"channel", "describing", "errors", "graph", "media", "sending"}
 DOOR_NAMES |= {"template_calls", "transport"}
 DOORS = {f"connectors.cloud_api.{name}" for name in DOOR_NAMES}
 # Values and rules without a database: others may rely on them anywhere.

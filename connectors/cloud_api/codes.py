@@ -38,6 +38,10 @@ class Rule(NamedTuple):
     wait: float | None = None
     is_vague: bool = False
 
+    def reason(self, code: int) -> str:
+        """Return the sentence with the code that it explains."""
+        return f"{self.sentence} (Meta's code {code})"
+
 
 def rule_of(code: int, subcode: int = 0, message: str = "") -> Rule | None:
     """Return the rule of a code, or ``None`` for a code we do not know; ``message`` is Meta's."""

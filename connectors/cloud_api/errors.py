@@ -129,7 +129,7 @@ def _raised(rule: Rule, problem: _Problem, answer: Answer) -> ChannelError:
             _wait(rule, answer.headers), code=code, reach=rule.reach, details=details,
             trace_id=trace_id,
         )  # fmt: skip
-    sentence = f"{rule.sentence} (Meta's code {code})"
+    sentence = rule.reason(code)
     if rule.error is Unavailable:
         return Unavailable(
             sentence, code=code, most_attempts=rule.most_attempts, details=details,

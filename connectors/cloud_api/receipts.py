@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from connectors.cloud_api.codes import rule_of
 from connectors.cloud_api.facts import Json, compact, error_facts, masked, without_numbers
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.parties import contact_position, recipient_of
 from connectors.cloud_api.payloads import Status
 from connectors.cloud_api.updates import Event, Path, counted, happened
-from messaging.events import StatusUpdate
+from messaging.events import StatusUpdate, Stop
 from workspaces.masking import as_it_came, conceal, word
 
 KNOWN_STATUSES = frozenset(("sent", "delivered", "read", "played", "failed", "deleted", "warning"))
@@ -21,6 +24,7 @@ def read_status(frame: Frame, status: Status, path: Path) -> tuple[Event, ...]:
     person = recipient_of(status)
     person = frame.contacts.join(person, contact_position(frame, status, path))
     opaque = status.biz_opaque_callback_data
+    errors = error_facts(status.errors) if status.errors else ()
     update = StatusUpdate(
         phone_number_id=frame.phone_number_id or "",
         platform_message_id=status.id,
@@ -28,15 +32,28 @@ def read_status(frame: Frame, status: Status, path: Path) -> tuple[Event, ...]:
         timestamp=happened(status.timestamp, frame.received_at),
         participant=_participant(status),
         recipient=person,
-        errors=without_numbers(error_facts(status.errors), person.phone) if status.errors else (),
+        errors=without_numbers(errors, person.phone) if errors else (),
         pricing=_pricing(status),
         payment=as_it_came(status.payment or {}) if _is_payment(status) else None,
         callback_data=conceal(opaque, person.phone) if opaque else opaque,
         group_id=_group(status),
+        stop=_stop(errors),
     )
     if name in KNOWN_STATUSES or update.payment is not None:
         return (update,)
     return (update, counted(frame.field, f"status:{name}"))
+
+
+def _stop(errors: Iterable[Json]) -> Stop | None:
+    """Return the first error that, as the answer to a send, would stop more than its message."""
+    for error in errors:
+        code = error.get("code")
+        if not isinstance(code, int):
+            continue
+        rule = rule_of(code, message=str(error.get("message")))
+        if rule is not None and rule.stops:
+            return Stop(code, rule.reach, rule.reason(code))
+    return None
 
 
 def _group(status: Status) -> str | None:

@@ -18,10 +18,11 @@ from messaging.delivery import pacing, pauses
 from messaging.delivery.attempts import WIDE, Attempt, Fate
 from messaging.delivery.bell import BROADCASTS
 from messaging.delivery.pauses import Pause
+from messaging.events import Stop
 from messaging.models import OptOutSource
+from messaging.receipts import Report
 from templates_wa import accounts
 from workspaces.channel_errors import ChannelError, Reach, Rejected, Throttled
-from workspaces.models import Workspace
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 
@@ -54,15 +55,32 @@ def follow(fates: Iterable[tuple[Attempt, Fate]], *, now: datetime) -> None:
         transaction.on_commit(partial(_slow_down, throttled), robust=True)
 
 
+def follow_reports(reports: Iterable[Report], *, now: datetime) -> None:
+    """Stop sending for what the platform says only after it took messages: an account that is not
+    paid, say. What was sent before somebody ended such a pause says nothing of what holds now.
+    """
+    latest: dict[tuple[UUID, UUID, Stop], datetime] = {}
+    for one in reports:
+        if one.stop.reach in WIDE:
+            key = (one.tenant_id, one.workspace_id, one.stop)
+            latest[key] = max(latest.get(key, one.taken_at), one.taken_at)
+    wanted = [
+        (Pause(tenant_id, number, stop.code, stop.reason), taken_at)
+        for (tenant_id, workspace_id, stop), taken_at in latest.items()
+        for number in pauses.numbers_within(stop.reach, workspace_id)
+    ]
+    pauses.pause((p for p, taken_at in wanted if not pauses.is_ended_since(p, taken_at)), now=now)
+
+
 def _pauses(answers: Sequence[Answer], now: datetime) -> Iterator[Pause]:
     for attempt, error in answers:
         if isinstance(error, Rejected) and error.stops and error.reach in WIDE:
             until = now + PROXY_WAIT if _is_of_a_proxy(error) else None
-            for number in _held(attempt, error.reach):
+            for number in pauses.numbers_within(error.reach, attempt.workspace_id):
                 yield Pause(attempt.tenant_id, number, error.code, error.message, until)
         elif isinstance(error, Throttled) and error.reach in (Reach.ACCOUNT, Reach.TENANT):
             wait = min(LONGEST_WAIT, error.retry_after or ACCOUNT_WAIT)
-            for number in _held(attempt, error.reach):
+            for number in pauses.numbers_within(error.reach, attempt.workspace_id):
                 until = now + timedelta(seconds=wait)
                 yield Pause(attempt.tenant_id, number, error.code, error.message, until)
 
@@ -70,16 +88,6 @@ def _pauses(answers: Sequence[Answer], now: datetime) -> Iterator[Pause]:
 def _is_of_a_proxy(error: Rejected) -> bool:
     """Whether the platform itself said nothing: what stands between may be mended any moment."""
     return error.code == pauses.NOT_CONFIGURED and error.reach == Reach.NUMBER
-
-
-def _held(attempt: Attempt, reach: Reach) -> list[UUID | None]:
-    """Return the numbers that an answer of this reach is about; ``None`` stands for all."""
-    if reach == Reach.TENANT:
-        return [None]
-    workspace = Workspace.objects.filter(pk=attempt.workspace_id).first()
-    if reach == Reach.NUMBER or workspace is None:
-        return [attempt.workspace_id]
-    return list(pauses.numbers_of_account(workspace))
 
 
 def _doubts_template(error: ChannelError) -> bool:

@@ -17,6 +17,7 @@ from django.db.models import Q, QuerySet
 
 from messaging.models import SendingPause
 from workspaces import bulk, outbox
+from workspaces.channel_errors import Reach
 from workspaces.models import Workspace
 
 logger = logging.getLogger("sigma.whatsapp.sending")
@@ -112,10 +113,25 @@ def open_pauses(
     return rows.order_by("since", "id")
 
 
-def numbers_of_account(workspace: Workspace) -> list[UUID]:
-    """Return the tenant's numbers that belong to the same account as this one, itself included."""
+def numbers_within(reach: Reach, workspace_id: UUID) -> list[UUID | None]:
+    """Return the numbers that something about a number, its account or its tenant is about;
+    ``None`` stands for all.
+    """
+    if reach == Reach.TENANT:
+        return [None]
+    workspace = Workspace.objects.filter(pk=workspace_id).first()
+    if reach == Reach.NUMBER or workspace is None or not workspace.waba_id:
+        return [workspace_id]
     same = Workspace.objects.filter(tenant_id=workspace.tenant_id, waba_id=workspace.waba_id)
-    return [workspace.id] if not workspace.waba_id else list(same.values_list("id", flat=True))
+    return list(same.values_list("id", flat=True))
+
+
+def is_ended_since(pause: Pause, moment: datetime) -> bool:
+    """Whether such a pause was ended after ``moment``."""
+    return SendingPause.objects.filter(
+        tenant_id=pause.tenant_id, workspace_id=pause.workspace_id, code=pause.code,
+        lifted_at__gte=moment,
+    ).exists()  # fmt: skip
 
 
 def _event(

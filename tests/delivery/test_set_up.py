@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from connectors.simulator.meta.server import RunningSimulator
+from connectors.webhooks.processing import process_batch
 from messaging import token_watch
 from messaging.broadcasts import lifecycle
 from messaging.delivery import pauses
@@ -24,8 +25,11 @@ from messaging.tasks import check_tokens
 from tests.broadcasts.conftest import draft, people, start, template, tend
 from tests.conftest import Cast
 from tests.delivery.outgoing import queue
-from workspaces import secrets, token_checks
+from tests.webhooks import deliveries
+from tests.webhooks.deliveries import callback, status
+from workspaces import keys, secrets, token_checks
 from workspaces.channels import app_secrets
+from workspaces.envelope import associated_data
 from workspaces.models import SecretKind, TenantSecret, TokenCheck
 
 Deliver = Callable[[], int]
@@ -99,6 +103,20 @@ def test_it_burns_no_message_of_a_broadcast_and_goes_on_once_it_is_put_right(
 
     assert deliver() > 0
     assert statuses().keys() == {"accepted", "queued"}
+
+
+def report_failed(cast: Cast, message: Message, code: int) -> None:
+    """Receive the report that a message failed, which the platform had taken."""
+    failed = status(
+        "wamid.of-the-failed", "failed", errors=[{"code": code, "title": "Failed"}],
+        biz_opaque_callback_data=str(message.id),
+    )  # fmt: skip
+    message.refresh_from_db()
+    place = associated_data(cast.tenant.id, "messages.sealed_id", message.id)
+    sealed = bytes(message.sealed_id)
+    failed["id"] = keys.cipher_of(sealed).open(sealed, place).decode()
+    deliveries.deliver(cast.tenant.id, callback(cast.workspace.external_id, statuses=[failed]))
+    process_batch(10)
 
 
 def add(cast: Cast, value: str, kind: SecretKind = SecretKind.APP_SECRET) -> TenantSecret:
@@ -226,6 +244,71 @@ def test_a_broadcast_that_is_refused_alike_stops_after_a_few_and_is_sent_again_b
     assert deliver() > 0
     tend(broadcast, timezone.now())
     assert (broadcast.state, statuses()["failed"]) == ("RUNNING", burned)
+
+
+REPORTED = {131042: "payment", 131031: "locked", 133010: "not registered", 190: "access token"}
+
+
+@pytest.mark.parametrize("code", REPORTED)
+def test_a_mistake_that_is_only_reported_stops_the_rest_and_what_it_burned_is_sent_again(
+    acme: Cast, globex: Cast, now: datetime, meta: RunningSimulator, deliver: Deliver, code: int
+) -> None:
+    broadcast = running(acme, now, size=300)
+    others = queue(globex, now, status="accepted", next_attempt_at=None)
+    deliver()
+    waiting = statuses()["queued"]
+    burned = list(Message.objects.filter(status="accepted").exclude(pk=others.pk)[:3])
+    for message in burned:
+        report_failed(acme, message, code)
+    deliver()
+
+    assert (statuses()["failed"], statuses()["queued"]) == (3, waiting)
+    pause = SendingPause.objects.get()
+    is_wide = code == 190
+    assert (pause.tenant_id, pause.code, pause.until) == (acme.tenant.id, code, None)
+    assert pause.workspace_id == (None if is_wide else acme.workspace.id)
+    assert REPORTED[code] in pause.reason
+
+    pauses.lift(tenant_id=acme.tenant.id, by="ann", now=timezone.now())
+    again = lifecycle.retry_failed(
+        tenant_id=acme.tenant.id, broadcast_id=broadcast.id, now=timezone.now()
+    )
+    assert again[1] == 3
+    tend(broadcast, timezone.now())
+    assert Message.objects.filter(status="failed", broadcast_id=None).count() == 3
+    deliver()
+    assert statuses()["queued"] < waiting + 3
+
+
+def test_a_late_report_of_what_was_put_right_since_stops_nothing(
+    acme: Cast, now: datetime, meta: RunningSimulator, deliver: Deliver
+) -> None:
+    for _ in range(3):
+        queue(acme, now)
+    deliver()
+    first, late, _ = Message.objects.filter(status="accepted")
+    report_failed(acme, first, 131042)
+    assert pauses.lift(tenant_id=acme.tenant.id, by="ann", now=timezone.now()) == 1
+    report_failed(acme, late, 131042)
+
+    assert not SendingPause.objects.filter(lifted_at=None).exists()
+    after = queue(acme, now)
+    deliver()
+    after.refresh_from_db()
+    report_failed(acme, after, 131042)
+    assert SendingPause.objects.filter(lifted_at=None).count() == 1
+
+
+@pytest.mark.parametrize("code", [131026, 131049, 100, 132015, 999999])
+def test_a_failure_that_is_reported_of_one_message_stops_nothing(
+    acme: Cast, now: datetime, meta: RunningSimulator, deliver: Deliver, code: int
+) -> None:
+    message = queue(acme, now)
+    deliver()
+    report_failed(acme, message, code)
+
+    assert statuses() == {"failed": 1}
+    assert not SendingPause.objects.exists()
 
 
 def test_the_command_tries_everything_that_is_stored(
