@@ -5,6 +5,7 @@ webhook"): those of its phone come when it is connected, and whenever one is add
 from __future__ import annotations
 
 from connectors.cloud_api.frames import Frame
+from connectors.cloud_api.identity_changes import told_together
 from connectors.cloud_api.payloads import StateSync
 from connectors.cloud_api.people import identify
 from connectors.cloud_api.unhandled import read_unhandled
@@ -18,19 +19,22 @@ _REMOVED = "remove"
 
 
 def read_address_book(frame: Frame, item: StateSync, path: Path) -> tuple[Event, ...]:
-    """Return how somebody is called; entries of nobody, without a name, and other actions are
-    counted.
+    """Return how somebody is called and which of their ids belong together; entries of nobody,
+    without a name, and other actions are counted.
     """
     entry = item.contact
     if entry is None or not isinstance(item.action, str):
         return read_unhandled(frame, item, path)
     known = identify(entry.phone_number, entry.user_id, entry.parent_user_id)
+    at = happened(item.metadata.timestamp if item.metadata else None, frame.received_at)
+    joined = () if item.action == _REMOVED else tuple(told_together(frame, known, at))
     name = person_name(entry.full_name, known.phone) or person_name(entry.first_name, known.phone)
     is_told = item.action == _REMOVED or (item.action in _NAMED and name)
     if not is_told or not known.is_known:
-        return read_unhandled(frame, item, path)
+        return (*joined, *read_unhandled(frame, item, path))
     username = person_name((entry.username or "").lstrip("@"), known.phone)
-    person = Person(known.phone, known.user_id, known.parent_user_id, username=username)
-    at = happened(item.metadata.timestamp if item.metadata else None, frame.received_at)
+    # Whether a number beside user ids is theirs is for what joins them to decide.
+    number = None if joined else known.phone
+    person = Person(number, known.user_id, known.parent_user_id, username=username)
     named = name if item.action in _NAMED else None
-    return (AddressBookName(frame.phone_number_id or "", person, named or "", at),)
+    return (*joined, AddressBookName(frame.phone_number_id or "", person, named or "", at))

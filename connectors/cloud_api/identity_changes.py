@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.message_payloads import Message, Scalar, System
-from connectors.cloud_api.people import bsuid, phone_digits
+from connectors.cloud_api.parties import told_of
+from connectors.cloud_api.payloads import Call, Group, Status, UpdatedId, UserIdUpdate
+from connectors.cloud_api.people import bsuid, identify, phone_digits
+from connectors.cloud_api.unhandled import read_unhandled
+from connectors.cloud_api.updates import Event, Path, happened
 from messaging.events import Direction, IdentityChange, MessageEvent, Person
 
 _TYPES = frozenset(("user_changed_number", "user_changed_user_id", "customer_changed_number"))
-_FROM_TO = re.compile(r"changed from (\+?\d[\d\s().\-]+\d) to (\+?\d[\d\s().\-]+\d)")
+# At the end: before it stands a name, which may read the same.
+_FROM_TO = re.compile(r"changed from (\+?\d[\d\s().\-]+\d) to (\+?\d[\d\s().\-]+\d)[\s.]*$")
 
 
 def identity_change(frame: Frame, message: Message, timestamp: datetime) -> IdentityChange | None:
@@ -47,6 +54,46 @@ def shared_number(message: Message, event: MessageEvent) -> IdentityChange | Non
         return None
     number, timestamp = Person(phone), event.timestamp
     return IdentityChange(event.phone_number_id, person, number, timestamp, takes_number=False)
+
+
+def told_together(frame: Frame, person: Person, at: datetime) -> Iterator[IdentityChange]:
+    """Yield what joins a number with user ids that are told beside it (Meta, "Business-scoped user
+    IDs"). None of this is said by the person: a number that is somebody else's stays theirs.
+    """
+    if person.phone and (person.user_id or person.parent_user_id):
+        ids, number = replace(person, phone=None, other_phone=None), Person(person.phone)
+        yield IdentityChange(frame.phone_number_id or "", ids, number, at, takes_number=False)
+
+
+def read_update_of_id(frame: Frame, item: UserIdUpdate, path: Path) -> tuple[Event, ...]:
+    """Return the change of a user id (Meta, "user_id_update webhook"; ``system`` messages tell the
+    same).
+    """
+    user, parent = item.user_id or UpdatedId(), item.parent_user_id or UpdatedId()
+    before = identify(item.wa_id, user.previous, parent.previous)
+    after = Person(None, user.current, parent.current)
+    if not (before.is_known and after.is_known):
+        return read_unhandled(frame, item, path)
+    number, at = frame.phone_number_id or "", happened(item.timestamp, frame.received_at)
+    return (IdentityChange(number, before, after, at),)
+
+
+def read_call(frame: Frame, item: Call | Status, path: Path) -> tuple[Event, ...]:
+    """Return which ids are one person's who calls, is called, or answers a call."""
+    person = told_of(frame, item, path)
+    at = happened(item.timestamp, frame.received_at)
+    return (*told_together(frame, person, at), *read_unhandled(frame, item, path))
+
+
+def read_group(frame: Frame, item: Group, path: Path) -> tuple[Event, ...]:
+    """Return which ids are one person's of those who join, leave, or ask to join a group."""
+    told: list[Event] = []
+    at = happened(item.timestamp, frame.received_at)
+    participants = (*(item.added_participants or ()), *(item.removed_participants or ()))
+    for one in (item, *filter(None, participants)):
+        person = identify(one.wa_id, one.user_id, one.parent_user_id)
+        told += told_together(frame, person, at)
+    return (*told, *read_unhandled(frame, item, path))
 
 
 def _first_number(card: dict[str, Any]) -> str | None:

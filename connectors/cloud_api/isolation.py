@@ -22,7 +22,7 @@ _BESIDE: dict[type[Element], frozenset[str]] = {
     for struct in (Envelope, Entry, Change, Value)
 }
 _BESIDE[Value] |= {"messaging_product"}
-_WITH_POSITIONS = frozenset(("messages", "message_echoes", "statuses"))
+_WITH_POSITIONS = frozenset(("messages", "message_echoes", "statuses", "calls", "user_preferences"))
 _ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 

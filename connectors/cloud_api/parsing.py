@@ -15,6 +15,7 @@ from typing import Any
 from connectors.cloud_api.address_book import read_address_book
 from connectors.cloud_api.decoding import NotAnEnvelope, decode
 from connectors.cloud_api.frames import Frame, Source, field_of, waba_of
+from connectors.cloud_api.identity_changes import read_call, read_group, read_update_of_id
 from connectors.cloud_api.isolation import Isolator, isolate, message_json
 from connectors.cloud_api.messages import read_message
 from connectors.cloud_api.payloads import Change, Entry, Value
@@ -166,6 +167,7 @@ MALFORMED = "Malformed: something else stands where the update should be"
 _NO_VALUE = Value()
 # Their value is one event, whatever lists it holds.
 _WITHOUT_LISTS = frozenset(("flows", "account_update"))
+_GROUPS = ("group_participants_update", "group_participant_update")
 _ECHOES = ("smb_message_echoes", "message_echoes")
 _READERS: dict[tuple[str, str], Reader] = {
     **{(field, "messages"): read_message for field in ("messages", "history", "")},
@@ -173,6 +175,10 @@ _READERS: dict[tuple[str, str], Reader] = {
     **{(field, "statuses"): read_status for field in ("messages", "history", "", *_ECHOES)},
     ("user_preferences", "user_preferences"): read_preference,
     ("smb_app_state_sync", "state_sync"): read_address_book,
+    ("user_id_update", "user_id_update"): read_update_of_id,
+    ("calls", "calls"): read_call,
+    ("calls", "statuses"): read_call,
+    **{(field, "groups"): read_group for field in _GROUPS},
 }
 # Where a value that is no object must be a mistake; that of another field is Meta's to choose.
 _MODELLED = frozenset(field for field, _ in _READERS) | TEMPLATE_FIELDS

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from connectors.cloud_api.frames import Frame
-from connectors.cloud_api.payloads import Message, Status, Thread
+from connectors.cloud_api.payloads import Call, Message, Preference, Status, Thread
 from connectors.cloud_api.people import identify, phone_digits
 from connectors.cloud_api.updates import Path
 from messaging.events import Direction, Person, Source
@@ -62,11 +62,29 @@ def is_outbound(frame: Frame, message: Message, path: Path, thread: Thread | Non
     return not message.from_user_id and bool(message.to or message.to_user_id)
 
 
-def contact_position(frame: Frame, item: Message | Status, path: Path) -> int | None:
+def contact_position(
+    frame: Frame, item: Message | Status | Call | Preference, path: Path
+) -> int | None:
     """Return where in ``contacts`` the other end of an element of a list in ``value`` stands."""
+    if isinstance(item, Message):
+        return _position(frame, _named(item, is_outbound(frame, item, path, None)), path)
+    return frame.contacts.find(_meant(frame, item), path.index)
+
+
+def told_of(frame: Frame, item: Status | Call | Preference, path: Path) -> Person:
+    """Return whom an element beside messages is about, with what ``contacts`` adds."""
+    return frame.contacts.join(_meant(frame, item), contact_position(frame, item, path))
+
+
+def _meant(frame: Frame, item: Status | Call | Preference) -> Person:
     if isinstance(item, Status):
-        return frame.contacts.find(recipient_of(item), path.index)
-    return _position(frame, _named(item, is_outbound(frame, item, path, None)), path)
+        return recipient_of(item)
+    if isinstance(item, Preference):
+        return identify(item.wa_id, item.user_id, item.parent_user_id)
+    caller = identify(item.from_, item.from_user_id, item.from_parent_user_id)
+    called = identify(item.to, item.to_user_id, item.to_parent_user_id)
+    by_business = item.to_user_id or (caller.phone and caller.phone == frame.business_phone())
+    return called if by_business else caller
 
 
 def recipient_of(status: Status) -> Person:

@@ -116,6 +116,47 @@ class StateSync(Item):
     metadata: BookMetadata | None = None
 
 
+class UpdatedId(Wire):
+    previous: str | None = None
+    current: str | None = None
+
+
+class UserIdUpdate(Item):
+    """A person's user id, before and now."""
+
+    wa_id: Scalar = None
+    user_id: UpdatedId | None = None
+    parent_user_id: UpdatedId | None = None
+    timestamp: Scalar = None
+
+
+class Call(Item):
+    from_: Scalar = msgspec.field(default=None, name="from")
+    from_user_id: str | None = None
+    from_parent_user_id: str | None = None
+    to: Scalar = None
+    to_user_id: str | None = None
+    to_parent_user_id: str | None = None
+    timestamp: Scalar = None
+
+
+class Participant(Wire):
+    wa_id: Scalar = None
+    user_id: str | None = None
+    parent_user_id: str | None = None
+
+
+class Group(Item):
+    """What happened to a group; its own ids are those of who asks to join it."""
+
+    wa_id: Scalar = None
+    user_id: str | None = None
+    parent_user_id: str | None = None
+    added_participants: list[Participant | None] | None = None
+    removed_participants: list[Participant | None] | None = None
+    timestamp: Scalar = None
+
+
 class Standby(Element):
     messages: list[Item | None] | None = None
     statuses: list[Item | None] | None = None
@@ -177,12 +218,12 @@ class Value(Element):
     history: list[Chunk | None] | None = None
     errors: list[Item | None] | None = None
     user_actions: list[Item | None] | None = None
-    calls: list[Item | None] | None = None
-    groups: list[Item | None] | None = None
+    calls: list[Call | None] | None = None
+    groups: list[Group | None] | None = None
     user_preferences: list[Preference | None] | None = None
     state_sync: list[StateSync | None] | None = None
     automatic_events: list[Item | None] | None = None
-    user_id_update: list[Item | None] | None = None
+    user_id_update: list[UserIdUpdate | None] | None = None
     standby: Standby | None = None
     # Where the number or the account stands in the fields that have no metadata.
     recipient: Metadata | None = None

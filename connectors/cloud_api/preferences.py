@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from connectors.cloud_api.frames import Frame
+from connectors.cloud_api.parties import told_of
 from connectors.cloud_api.payloads import Preference
-from connectors.cloud_api.people import identify
 from connectors.cloud_api.unhandled import read_unhandled
 from connectors.cloud_api.updates import Event, Path, happened
 from messaging.events import MarketingPreference
@@ -15,7 +15,7 @@ _WANTED: dict[object, bool] = {"stop": False, "resume": True, "signup": True}
 
 def read_preference(frame: Frame, item: Preference, path: Path) -> tuple[Event, ...]:
     """Return what ``item`` says; other categories, other words and nobody's wishes are counted."""
-    person = identify(item.wa_id, item.user_id, item.parent_user_id)
+    person = told_of(frame, item, path)
     known = isinstance(item.value, str) and item.value in _WANTED
     if not known or item.category != _MARKETING or not person.is_known:
         return read_unhandled(frame, item, path)

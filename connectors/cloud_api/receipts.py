@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from connectors.cloud_api.codes import rule_of
 from connectors.cloud_api.facts import Json, compact, error_facts, masked, without_numbers
 from connectors.cloud_api.frames import Frame
-from connectors.cloud_api.parties import contact_position, recipient_of
+from connectors.cloud_api.parties import told_of
 from connectors.cloud_api.payloads import Status
 from connectors.cloud_api.updates import Event, Path, counted, happened
 from messaging.events import StatusUpdate, Stop
@@ -21,8 +21,7 @@ def read_status(frame: Frame, status: Status, path: Path) -> tuple[Event, ...]:
     name = status.status if status.status in KNOWN_STATUSES else word(status.status)
     if not status.id or not name or status.type == "call":
         return (counted(frame.field, f"{word(status.type) or 'status'}:{name}"),)
-    person = recipient_of(status)
-    person = frame.contacts.join(person, contact_position(frame, status, path))
+    person = told_of(frame, status, path)
     opaque = status.biz_opaque_callback_data
     errors = error_facts(status.errors) if status.errors else ()
     update = StatusUpdate(

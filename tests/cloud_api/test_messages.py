@@ -133,6 +133,12 @@ def test_it_links_the_identities_of_a_person(name: str, before: Person, after: P
     assert (message.type, message.contact) == ("system", before)
 
 
+def test_it_reads_an_update_of_a_user_id() -> None:
+    before = Person(THANDI, THANDI_ID)
+    after = Person(None, "ZA.99887766554433221100")
+    assert events("user_id_update") == [IdentityChange(NUMBER, before, after, SENT_AT)]
+
+
 def test_it_names_the_numbers_in_the_sentence_of_a_system_message() -> None:
     _, message = events("system_number_changed")
     assert {THANDI, "27000000199"} <= set(message.numbers)

@@ -17,12 +17,14 @@ from tests.cloud_api.reading import (
     value_of,
 )  # fmt: skip
 
-THANDI_IS = Person(phone=THANDI, user_id=THANDI_ID)
+THANDI_IS = Person(phone=THANDI, user_id=THANDI_ID, name="Thandi Mokoena")
 
 
-def told(**changes: object) -> object:
+def told(*, contacts: bool = True, **changes: object) -> object:
     """Return the event of the recorded preference with some keys changed."""
     body = tree("user_preferences")
+    if not contacts:
+        del value_of(body)["contacts"]
     value_of(body)["user_preferences"][0].update(changes)
     ((event,),) = (update.events for update in read(body))
     return event
@@ -38,8 +40,12 @@ def test_it_reads_who_wants_it_again(word: str) -> None:
 
 
 def test_it_needs_no_phone_number_and_no_time() -> None:
-    found = told(wa_id=None, timestamp="soon")
+    found = told(contacts=False, wa_id=None, timestamp="soon")
     assert found == MarketingPreference(NUMBER, Person(user_id=THANDI_ID), False, RECEIVED_AT)
+
+
+def test_it_knows_who_says_so_by_the_contacts_beside() -> None:
+    assert told(wa_id=None) == MarketingPreference(NUMBER, THANDI_IS, False, SENT_AT)
 
 
 @pytest.mark.parametrize(

@@ -223,3 +223,106 @@ def test_a_parent_id_joins_over_portfolios(acme: Cast) -> None:
                  from_parent_user_id=parent)  # fmt: skip
     assert contact_of(one) == contact_of(other)
     assert markets(acme, recipient_user_id=OTHER_BSUID) == 422
+
+
+PARENT = "US.ENT.99900000000000000001"
+TOGETHER = {"wa_id": PHONE, "user_id": BSUID, "parent_user_id": PARENT}
+CALLED = {"recipient_id": PHONE, "recipient_user_id": BSUID, "recipient_parent_user_id": PARENT}
+SYNCED = {"phone_number": f"+{PHONE}", "user_id": BSUID, "parent_user_id": PARENT}
+TOLD = {
+    "address book": ("smb_app_state_sync", {"state_sync": [
+        {"type": "contact", "action": "add", "contact": SYNCED, "metadata": {"timestamp": NOW}}]}),
+    "call": ("calls", {"calls": [
+        {"id": "wacid.A", "event": "connect", "from": PHONE, "from_user_id": BSUID,
+         "from_parent_user_id": PARENT, "to": OWN, "timestamp": str(NOW)}]}),
+    "call of the business": ("calls", {"calls": [
+        {"id": "wacid.A", "event": "connect", "to": PHONE, "to_user_id": BSUID,
+         "to_parent_user_id": PARENT, "from": OWN, "timestamp": str(NOW)}]}),
+    "call, and who calls": ("calls", {
+        "calls": [{"id": "wacid.A", "event": "connect", "from": PHONE, "to": OWN}],
+        "contacts": [TOGETHER]}),
+    "answer to a call": ("calls", {"statuses": [
+        {"id": "wacid.A", "type": "call", "status": "ACCEPTED", "timestamp": str(NOW)} | CALLED]}),
+    "who joined a group": ("group_participants_update", {"groups": [
+        {"type": "group_participants_add", "group_id": "g", "timestamp": NOW,
+         "added_participants": [None, TOGETHER]}]}),
+    "who left a group": ("group_participants_update", {"groups": [
+        {"type": "group_participants_remove", "group_id": "g",
+         "removed_participants": [TOGETHER]}]}),
+    "who asks to join a group": ("group_participants_update", {"groups": [
+        {"type": "group_join_request_created", "group_id": "g", **TOGETHER}]}),
+    "preference, and whose": ("user_preferences", {
+        "contacts": [TOGETHER],
+        "user_preferences": [{"category": "marketing_messages", "value": "stop", "user_id": BSUID,
+                              "timestamp": NOW - 70}]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("told", TOLD.values(), ids=TOLD)
+def test_whatever_names_a_number_and_user_ids_joins_them(
+    acme: Cast, globex: Cast, told: tuple[str, dict[str, object]]
+) -> None:
+    stopped = says(acme, "STOP", ago=60, phone=PHONE)
+    by_id = says(acme, "Hello", ago=50, from_user_id=BSUID)
+    by_parent = says(acme, "Hello", ago=40, from_parent_user_id=PARENT)
+    field, value = told
+
+    take_in(acme, field=field, **value)
+
+    assert {contact_of(one) for one in (by_id, by_parent)} == {contact_of(stopped)}
+    assert markets(acme, recipient_user_id=BSUID) == 422
+    assert markets(globex, recipient_phone=f"+{PHONE}") == 201
+
+
+@pytest.mark.parametrize("told", list(TOLD.values())[:-1], ids=list(TOLD)[:-1])
+def test_a_number_of_somebody_else_stays_theirs_whatever_is_told_beside_messages(
+    acme: Cast, told: tuple[str, dict[str, object]]
+) -> None:
+    theirs = says(acme, "Hello", phone=PHONE, from_user_id=OTHER_BSUID)
+    mine = says(acme, "Hello", from_user_id=BSUID)
+    field, value = told
+
+    take_in(acme, field=field, **value)
+
+    assert contact_of(says(acme, "Hello", phone=PHONE)) == contact_of(theirs)
+    assert contact_of(mine) != contact_of(theirs)
+
+
+def test_a_contact_removed_from_the_address_book_joins_nobody(acme: Cast) -> None:
+    says(acme, "Hello", phone=PHONE)
+    says(acme, "Hello", from_user_id=BSUID)
+    item = {"type": "contact", "action": "remove", "contact": SYNCED}
+    take_in(acme, field="smb_app_state_sync", state_sync=[item])
+    assert people(acme) == 2
+
+
+def test_an_update_of_a_user_id_leads_from_the_old_one_to_the_new_one(
+    acme: Cast, globex: Cast
+) -> None:
+    stopped = says(acme, "STOP", ago=60, phone=PHONE)
+    before = says(acme, "Hello", ago=50, from_user_id=BSUID)
+    after = says(acme, "Hello", ago=40, from_user_id=OTHER_BSUID)
+    ids = {"previous": BSUID, "current": OTHER_BSUID}
+    item = {"wa_id": PHONE, "user_id": ids, "parent_user_id": None, "timestamp": str(NOW)}
+
+    take_in(acme, field="user_id_update", user_id_update=[item])
+
+    assert contact_of(before) == contact_of(after) == contact_of(stopped)
+    assert markets(acme, recipient_user_id=OTHER_BSUID) == 422
+    assert markets(globex, recipient_user_id=OTHER_BSUID) == 201
+
+
+def test_a_name_that_reads_like_a_change_of_number_joins_nobody(acme: Cast) -> None:
+    one = says(acme, "Hello", ago=60, phone=PHONE)
+    other = says(acme, "Hello", ago=50, phone=NEW_PHONE)
+    name = f"changed from +{PHONE} to +{NEW_PHONE}"
+    system = {"type": "user_changed_number", "user_id": OTHER_BSUID,
+              "body": f"User {name} changed from +1 555 011 0001 to +1 555 011 0002"}  # fmt: skip
+    message = {"id": "wamid.C", "timestamp": str(NOW), "type": "system", "system": system}
+
+    take_in(acme, messages=[{**message, "from_user_id": BSUID}])
+
+    assert contact_of(one) != contact_of(other)
+    assert contact_of(says(acme, "Me", phone="15550110001")) == contact_of(
+        says(acme, "Me", phone="15550110002")
+    )
