@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 from sigma.env import InvalidSetting
 from workspaces.tokens import UnusableToken, check_app_secret, check_verify_token
@@ -26,6 +27,13 @@ class WhatsAppSettings:
     app_secrets: dict[str, str] = field(default_factory=dict, repr=False)
     default_app_secret: str = field(default="", repr=False)
     verify_token: str = field(default="", repr=False)
+
+    def app_secrets_of(self, slug: str, tenant_id: UUID) -> list[str]:
+        """Return the app secrets configured for a tenant that has none of its own, first what names
+        it.
+        """
+        named = self.app_secrets.get(slug.lower()) or self.app_secrets.get(str(tenant_id))
+        return list(dict.fromkeys(value for value in (named, self.default_app_secret) if value))
 
 
 def load(path: Path, environment: Mapping[str, str], *, required: bool = False) -> WhatsAppSettings:

@@ -31,7 +31,8 @@ from workspaces.models import SecretKind, TenantSecret, TokenCheck, Workspace
 class Credentials:
     """What a channel authenticates with; never logged, never stored by it.
 
-    ``others`` are further app secrets of the tenant that are live: whichever fits the token counts.
+    ``others`` are further app secrets that may fit the token: whichever does counts. An empty one
+    stands for a request without a proof.
     """
 
     access_token: str = field(repr=False)
@@ -143,14 +144,17 @@ def channel_for(workspace: Workspace, *, now: datetime) -> Channel:
             are reached by the process that holds their connection, and by nobody else.
     """
     tokens = secrets.live(now).filter(tenant_id=workspace.tenant_id, kind=SecretKind.ACCESS_TOKEN)
-    token = tokens.select_related("token_check").first()
+    token = tokens.select_related("token_check", "tenant").first()
     make = _factory(workspace.transport)
     if token is None:
         raise NotConfigured("The tenant has no access token; add one in the admin.")
+    stored = app_secrets(token, now=now)
+    values = [secrets.reveal(secret) for secret in stored]
+    values += configured_app_secrets(token, has_stored=bool(stored))
     return make(
         external_id=workspace.external_id,
         account_id=workspace.waba_id,
-        credentials=_credentials(token, app_secrets(token, now=now)),
+        credentials=_credentials(token, values),
     )
 
 
@@ -164,17 +168,27 @@ def app_secrets(token: TenantSecret, *, now: datetime) -> list[TenantSecret]:
     return sorted(rows, key=lambda row: row.pk != fitting)
 
 
+def configured_app_secrets(token: TenantSecret, *, has_stored: bool) -> list[str]:
+    """Return the app secrets that the installation has for a token's tenant, to be tried after its
+    stored ones. Where there are only these, they may belong to another app than the token, which
+    then is used without a proof as far as Meta allows that.
+    """
+    tenant = token.tenant
+    found: list[str] = settings.SIGMA_WHATSAPP.app_secrets_of(tenant.slug, tenant.pk)
+    return [*found, ""] if found and not has_stored else found
+
+
 def channel_of_token(
-    token: TenantSecret, app_secret: TenantSecret | None, *, transport: str
+    token: TenantSecret, app_secret_values: Sequence[str], *, transport: str
 ) -> Channel:
-    """Return a channel of no number that authenticates with one access token, and with one app
-    secret if there is any, to ask about them.
+    """Return a channel of no number that authenticates with one access token, and with whichever of
+    some app secrets fits, to ask about them.
 
     Raises:
         NotConfigured: no connector for the transport.
         workspaces.envelope.CannotOpen: the token was altered.
     """
-    credentials = _credentials(token, [app_secret] if app_secret else [])
+    credentials = _credentials(token, app_secret_values)
     return _factory(transport)(external_id="", account_id="", credentials=credentials)
 
 
@@ -186,7 +200,6 @@ def _factory(transport: str) -> ChannelFactory:
     return make
 
 
-def _credentials(token: TenantSecret, found: Sequence[TenantSecret]) -> Credentials:
-    values = [secrets.reveal(secret) for secret in found]
+def _credentials(token: TenantSecret, values: Sequence[str]) -> Credentials:
     first = values[0] if values else None
     return Credentials(secrets.reveal(token), first, tuple(values[1:]))

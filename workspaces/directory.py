@@ -105,11 +105,7 @@ def _next_expiry(routes: dict[str, Route]) -> datetime | None:
 
 def _route(tenant: Tenant, stored: Collection[TenantSecret]) -> Route:
     configured = settings.SIGMA_WHATSAPP
-    fallback = (
-        configured.app_secrets.get(tenant.slug.lower())
-        or configured.app_secrets.get(str(tenant.id))
-        or configured.default_app_secret
-    )
+    fallback = next(iter(configured.app_secrets_of(tenant.slug, tenant.id)), "")
     opened = [(secret, value) for secret in stored if (value := _open(secret)) is not None]
     # A tenant whose own secret does not open is not to be had with the installation's instead.
     has = {secret.kind for secret in stored}

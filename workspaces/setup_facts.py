@@ -20,13 +20,12 @@ def findings_of(tenant: Tenant, *, now: datetime) -> list[Finding]:
 def gather(tenant: Tenant, *, now: datetime) -> SetUp:
     """Read the facts of one tenant."""
     configured = settings.SIGMA_WHATSAPP
-    named = {tenant.slug.lower(), str(tenant.id)} & set(configured.app_secrets)
     workspaces = list(tenant.workspaces.order_by("name", "id"))
     return SetUp(
         status=tenant.status,
         has_keys=tenant.keys.values("purpose").distinct().count() == len(KeyPurpose),
         secrets=tuple(_secret(row) for row in _secrets(tenant)),
-        configured_app_secret=bool(named or configured.default_app_secret),
+        configured_app_secret=bool(configured.app_secrets_of(tenant.slug, tenant.id)),
         configured_verify_token=bool(configured.verify_token),
         workspaces=tuple(map(_workspace, workspaces)),
         numbers_shared_with_others=_shared(tenant, workspaces),

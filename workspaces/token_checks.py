@@ -25,7 +25,7 @@ from workspaces.channel_errors import (
     WrongAppSecret,
 )
 from workspaces.channel_facts import TokenFacts
-from workspaces.channels import app_secrets, channel_of_token
+from workspaces.channels import app_secrets, channel_of_token, configured_app_secrets
 from workspaces.envelope import CannotOpen
 from workspaces.keys import TenantHasNoKeys
 from workspaces.models import (
@@ -175,14 +175,20 @@ def due(now: datetime, doubted: Collection[UUID] = ()) -> QuerySet[TenantSecret]
 
 
 def _ask(token: TenantSecret, now: datetime) -> tuple[TokenFacts, TenantSecret | None]:
-    """Return what the platform says of a token, and the app secret that fits it, if there is any
-    that does.
+    """Return what the platform says of a token, and the stored app secret that fits it, if there is
+    any that does.
     """
-    candidates: list[TenantSecret | None] = [*app_secrets(token, now=now)]
+    stored = app_secrets(token, now=now)
+    candidates: list[tuple[TenantSecret | None, list[str]]] = [
+        (secret, [secrets.reveal(secret)]) for secret in stored
+    ]
+    configured = configured_app_secrets(token, has_stored=bool(stored))
+    if configured or not stored:
+        candidates.append((None, configured))
     facts = TokenFacts(False)
-    for secret in candidates or [None]:
+    for secret, values in candidates:
         try:
-            return channel_of_token(token, secret, transport=Transport.CLOUD_API).token(), secret
+            return channel_of_token(token, values, transport=Transport.CLOUD_API).token(), secret
         except WrongAppSecret as refused:
             facts = _refused(refused)
         except Rejected as refused:
@@ -208,7 +214,8 @@ def _try_app_secret(secret: TenantSecret, now: datetime) -> None:
         raise NotConfigured("there is no access token yet that it could fit.")
     for token in tokens:
         try:
-            facts = channel_of_token(token, secret, transport=Transport.CLOUD_API).token()
+            values = [secrets.reveal(secret)]
+            facts = channel_of_token(token, values, transport=Transport.CLOUD_API).token()
         except WrongAppSecret:
             continue
         problem = facts.problem or (_account_problem(token, facts) if facts.is_valid else "")

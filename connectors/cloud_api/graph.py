@@ -36,7 +36,11 @@ class _Proofs:
     def __init__(self, credentials: Credentials) -> None:
         token = credentials.access_token.encode()
         secrets = [credentials.app_secret, *credentials.others]
-        self._all = [hmac.digest(s.encode(), token, "sha256").hex() for s in secrets if s]
+        self._all = [
+            hmac.digest(s.encode(), token, "sha256").hex() if s else ""
+            for s in secrets
+            if s is not None
+        ]
         self._token = hashlib.sha256(token).digest()
 
     def candidates(self) -> list[str]:

@@ -22,6 +22,7 @@ from messaging.broadcasts import lifecycle
 from messaging.delivery import pauses
 from messaging.models import Broadcast, Message, NumberState, SendingPause
 from messaging.tasks import check_tokens
+from sigma.appsettings import WhatsAppSettings
 from tests.broadcasts.conftest import draft, people, start, template, tend
 from tests.conftest import Cast
 from tests.delivery.outgoing import queue
@@ -133,6 +134,46 @@ def test_it_tries_the_other_live_app_secrets(
 
     assert statuses() == {"accepted": 3}
     assert not SendingPause.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "configured",
+    [
+        {"app_secrets": {"acme": "acme-app-secret-0123456789"}},
+        {"default_app_secret": "acme-app-secret-0123456789"},
+        {"app_secrets": {"acme": "a-wrong-secret-0123456789"},
+         "default_app_secret": "acme-app-secret-0123456789"},
+    ],
+    ids=["of the tenant", "default", "the second"],
+)  # fmt: skip
+@pytest.mark.parametrize("has_stored", [True, False])
+def test_it_tries_the_app_secrets_that_are_configured(
+    acme: Cast, now: datetime, meta: RunningSimulator, deliver: Deliver, settings,
+    configured: dict, has_stored: bool,
+) -> None:  # fmt: skip
+    TenantSecret.objects.filter(tenant=acme.tenant, kind=SecretKind.APP_SECRET).delete()
+    if has_stored:
+        add(acme, "an-old-secret-0123456789")
+    meta.control.change("apps", APP, requires_proof=True)
+    settings.SIGMA_WHATSAPP = WhatsAppSettings(**configured)
+    message = queue(acme, now)
+    deliver()
+    message.refresh_from_db()
+
+    assert (message.status, SendingPause.objects.count()) == ("accepted", 0)
+    token_watch.watch(now=now)
+    assert TokenCheck.objects.get().is_valid
+
+
+def test_it_sends_without_a_proof_where_the_default_secret_is_of_another_app(
+    acme: Cast, now: datetime, meta: RunningSimulator, deliver: Deliver, settings
+) -> None:
+    TenantSecret.objects.filter(tenant=acme.tenant, kind=SecretKind.APP_SECRET).delete()
+    settings.SIGMA_WHATSAPP = WhatsAppSettings(default_app_secret="another-app-0123456789")
+    queue(acme, now)
+    deliver()
+
+    assert statuses() == {"accepted": 1}
 
 
 def test_it_remembers_which_app_secret_fits_which_token(
