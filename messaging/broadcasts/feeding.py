@@ -28,6 +28,7 @@ from messaging.models import Broadcast, BroadcastState, NumberState, RecipientSt
 from messaging.numbers import messages_per_second
 from messaging.sending.accepting import Outcome, queue_many
 from messaging.sending.refusals import SendErrorCode, UnableToSend
+from workspaces.brake import TRIAL
 from workspaces.scope import tenant_scope
 
 logger = logging.getLogger("sigma.whatsapp.broadcasts")
@@ -53,7 +54,7 @@ def feed(*, tenant_id: UUID, broadcast_id: UUID, now: datetime, size: int = CHUN
         if broadcast.expires_at is not None and broadcast.expires_at <= now:
             give_up(broadcast, code=EXPIRED[0], reason=EXPIRED[1])
         try:
-            return _feed(broadcast, now, size)
+            return _feed(broadcast, now, min(size, TRIAL) if BROADCASTS_BRAKE.is_on else size)
         except (Obstacle, UnableToBroadcast) as error:
             move(broadcast, BroadcastState.PAUSED, now=now, reason=str(error))
             waiting.hold(broadcast)

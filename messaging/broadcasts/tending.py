@@ -73,23 +73,40 @@ def _go_round(round_: Sequence[Live], clock: Callable[[], datetime]) -> list[Liv
     """
     more: list[Live] = []
     failed: list[tuple[Live, Exception]] = []
+    stopped: list[Stopped] = []
     for live in round_:
         try:
             if _step(live, clock()):
                 more.append(live)
         except Exception as error:  # one broadcast's trouble is not the others'
-            if isinstance(error, Stopped) or is_away(error):
+            if is_away(error):
                 raise
-            if not is_of_a_value(error):
-                raise Stopped(error) from error
-            failed.append((live, error))
-    BROADCASTS_BRAKE.judge(failed, step="tend", passed=len(failed) < len(round_))
+            if isinstance(error, Stopped) or not is_of_a_value(error):
+                stopped.append(error if isinstance(error, Stopped) else Stopped(error))
+            else:
+                failed.append((live, error))
+    _judge(failed, stopped, some_passed=len(failed) + len(stopped) < len(round_))
+    return more
+
+
+def _judge(
+    failed: Sequence[tuple[Live, Exception]], stopped: Sequence[Stopped], *, some_passed: bool
+) -> None:
+    """Report what went wrong; nothing is given up for it, the next round tries again.
+
+    Raises:
+        workspaces.brake.Stopped: nothing passed, and it does not look like one broadcast's trouble.
+    """
+    if stopped and not some_passed:
+        raise stopped[0]
+    BROADCASTS_BRAKE.judge(failed, step="tend", passed=some_passed)
     for live, bug in failed:
         extra = {"broadcast_id": str(live.id)}
         logger.error("whatsapp broadcast not tended", exc_info=bug, extra=extra)
-    if len(failed) < len(round_):
+    if stopped:
+        BROADCASTS_BRAKE.report(stopped[0])
+    elif some_passed:
         BROADCASTS_BRAKE.release()
-    return more
 
 
 def _step(live: Live, now: datetime) -> bool:

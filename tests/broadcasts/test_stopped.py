@@ -53,6 +53,26 @@ def test_it_refuses_no_row_while_a_column_is_missing(
     assert "stopped" not in Client().get("/healthz").json()
 
 
+def test_a_broadcast_whose_rows_all_fail_alike_stops_no_other(
+    acme: Cast, globex: Cast, now: datetime
+) -> None:
+    for cast in (acme, globex):
+        template(cast)
+    mine, theirs = (draft(cast, people(8)) for cast in (acme, globex))
+    run(f"ALTER TABLE messages ADD CONSTRAINT poison CHECK (tenant_id <> '{acme.tenant.id}')")
+
+    start(mine, now)
+    assert (
+        Client().get("/healthz").json()["stopped"]["broadcasts"] == "IntegrityError: CheckViolation"
+    )
+    start(theirs, now)
+
+    assert (mine.state, states(mine), states(theirs)) == ("RUNNING", {"PENDING"}, {"QUEUED"})
+    run("ALTER TABLE messages DROP CONSTRAINT poison")
+    tend(mine, now)
+    assert states(mine) == {"QUEUED"}
+
+
 def test_it_refuses_a_poisonous_row_alone(acme: Cast, globex: Cast, now: datetime) -> None:
     for cast in (acme, globex):
         template(cast)
