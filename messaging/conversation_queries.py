@@ -14,7 +14,7 @@ from uuid import UUID
 from messaging.cursors import Cursor
 from messaging.identities import ALL_IDS
 from messaging.queries import (
-    MOST_LOOKED_THROUGH,
+    MOST_COUNTED,
     SELECT_MESSAGES,
     MessageRow,
     Page,
@@ -123,8 +123,8 @@ def count_messages(*, tenant_id: UUID, workspace_id: UUID, contact_id: UUID) -> 
         messaging.queries.TooMany: too much to look at.
     """
     person = [tenant_id, workspace_id, contact_id, contact_id]
-    (found,) = select(_Count, COUNT, [*person, MOST_LOOKED_THROUGH + 1])
-    if found.number > MOST_LOOKED_THROUGH:
+    (found,) = select(_Count, COUNT, [*person, MOST_COUNTED + 1])
+    if found.number > MOST_COUNTED:
         raise TooMany
     return found.number
 

@@ -52,10 +52,9 @@ class Count(NamedTuple):
     looked_at: int
 
 
-class Some(NamedTuple):
-    """That there is something."""
-
-    one: int
+class _Place(NamedTuple):
+    timestamp_utc: datetime
+    id: UUID
 
 
 class Digest(NamedTuple):
@@ -104,9 +103,9 @@ WHERE i.tenant_id = %s AND i.digest = ANY(%s)
 """
 
 
-# Filters that no index serves look through so many messages, newest or oldest first, and a count
-# counts so many: some 10 ms, whatever the table holds.
-MOST_LOOKED_THROUGH = 10_000
+# Filters that no index serves look through so many messages for a page, newest or oldest first, and
+# a count looks at so many: some 10 ms, whatever the table holds.
+MOST_LOOKED_THROUGH, MOST_COUNTED = 10_000, 25_000
 
 
 # A condition in SQL, and its parameters.
@@ -114,11 +113,11 @@ Condition = tuple[str, list[object]]
 
 
 class TooMany(Exception):
-    """More messages would have to be looked through; narrow the time with since and until."""
+    """More messages would have to be counted; narrow the time with since and until."""
 
     def __init__(self) -> None:
         super().__init__(
-            f"More than {MOST_LOOKED_THROUGH:,} messages would have to be looked through for this; "
+            f"totalCount looks at {MOST_COUNTED:,} messages at most, and there are more; "
             "narrow the time with since and until."
         )
 
@@ -194,16 +193,19 @@ class Window:
 class Page:
     """Some messages in the order asked for.
 
-    ``has_more`` tells whether there are others beyond them in the direction of travel.
+    ``has_more`` tells whether there are others beyond them in the direction of travel. A filter may
+    have looked further than the last of them: to ``looked_to``.
     """
 
     messages: list[MessageRow]
     has_more: bool
+    looked_to: Cursor | None = None
 
 
 def read_page(wanted: Wanted, window: Window) -> Page:
     """Return one page: a range of the index ``messages_newest_first``, however deep.
 
+    A filter looks through `MOST_LOOKED_THROUGH` messages at most; the next page looks on from there.
     PostgreSQL makes an index range of a row comparison, and of no spelling with OR:
     https://www.postgresql.org/docs/current/functions-comparisons.html (Row Constructor Comparison)
     """
@@ -217,11 +219,9 @@ def read_page(wanted: Wanted, window: Window) -> Page:
     inner = " ".join((SELECT_MESSAGES, where, looked_through))
     sql = FILTERED.format(inner=inner, filters=filters, order=window.order)
     found = select(MessageRow, sql, [*parameters, *more, *values, window.limit + 1])
-    if len(found) <= window.limit and _is_more_than(MOST_LOOKED_THROUGH, wanted, window):
-        if len(found) < window.limit or not found:
-            raise TooMany
-        return replace(window.page_of(found), has_more=True)
-    return window.page_of(found)
+    page = window.page_of(found)
+    looked_to = None if page.has_more else _looked_to(wanted, window)
+    return page if looked_to is None else replace(page, has_more=True, looked_to=looked_to)
 
 
 def in_window(window: Window, at_most: int | None = None) -> Condition:
@@ -245,17 +245,19 @@ def count(wanted: Wanted) -> int:
     where, parameters = wanted.range()
     filters, values = wanted.filters()
     sql = COUNT.format(where=where, filters=filters or "true")
-    (found,) = select(Count, sql, [*values, *parameters, MOST_LOOKED_THROUGH + 1])
-    if found.looked_at > MOST_LOOKED_THROUGH:
+    (found,) = select(Count, sql, [*values, *parameters, MOST_COUNTED + 1])
+    if found.looked_at > MOST_COUNTED:
         raise TooMany
     return found.number
 
 
-def _is_more_than(number: int, wanted: Wanted, window: Window) -> bool:
+def _looked_to(wanted: Wanted, window: Window) -> Cursor | None:
+    """Return the last message that a filter looked at; ``None``: there is none beyond it."""
     where, parameters = wanted.range()
-    condition, more = in_window(window, 1)
-    sql = f"SELECT 1 FROM messages WHERE {where} {condition} OFFSET %s"  # noqa: S608
-    return bool(select(Some, sql, [*parameters, *more, number]))
+    condition, more = in_window(window, 2)
+    sql = f"SELECT timestamp_utc, id FROM messages WHERE {where} {condition} OFFSET %s"  # noqa: S608
+    found = select(_Place, sql, [*parameters, *more, MOST_LOOKED_THROUGH - 1])
+    return Cursor(*found[0]) if len(found) > 1 else None
 
 
 def find(*, tenant_id: UUID, message_id: UUID) -> MessageRow | None:

@@ -46,13 +46,20 @@ class PageInfo(graphene.ObjectType):
     """Where a page ends, and whether there is more."""
 
     has_next_page = graphene.Boolean(
-        required=True, description="Whether there is more after this page; true with before."
+        required=True,
+        description="Whether there may be more after this page, even if it is empty; true with "
+        "before.",
     )
     has_previous_page = graphene.Boolean(
-        required=True, description="Whether there is more before this page; true with after."
+        required=True,
+        description="Whether there may be more before this page; true with after.",
     )
-    start_cursor = graphene.String(description="Cursor of the first one; use it with before.")
-    end_cursor = graphene.String(description="Cursor of the last one; use it with after.")
+    start_cursor = graphene.String(
+        description="Where the page begins, as a rule its first one; use it with before."
+    )
+    end_cursor = graphene.String(
+        description="Where the page ends, as a rule its last one; use it with after."
+    )
 
 
 class MessageEdge(graphene.ObjectType):
@@ -83,7 +90,7 @@ class MessageConnection(graphene.ObjectType):
     total_count = graphene.Int(
         required=True,
         description="How many messages pass the filters. Counted only if selected, and where at "
-        "most 10,000 have to be looked at; else narrow the time with since and until.",
+        "most 25,000 have to be looked at; else narrow the time with since and until.",
     )
 
     @staticmethod
@@ -102,13 +109,16 @@ class MessageConnection(graphene.ObjectType):
     @staticmethod
     def resolve_page_info(root: Listing, info: GraphQLResolveInfo) -> dict[str, object]:
         """Tell whether there is more; behind a cursor there always is what it came from."""
-        messages, window = root.page.messages, root.window
+        page, window = root.page, root.window
         came_from = window.cursor is not None
+        places = [cursors.Cursor(one.timestamp_utc, one.id) for one in page.messages]
+        if page.looked_to is not None:
+            places.insert(0 if window.backwards else len(places), page.looked_to)
         return {
-            "has_next_page": came_from if window.backwards else root.page.has_more,
-            "has_previous_page": root.page.has_more if window.backwards else came_from,
-            "start_cursor": _cursor_of(messages[0]) if messages else None,
-            "end_cursor": _cursor_of(messages[-1]) if messages else None,
+            "has_next_page": came_from if window.backwards else page.has_more,
+            "has_previous_page": page.has_more if window.backwards else came_from,
+            "start_cursor": cursors.encode(places[0]) if places else None,
+            "end_cursor": cursors.encode(places[-1]) if places else None,
         }
 
     @staticmethod
