@@ -75,7 +75,8 @@ def _amount(told: Mapping[str, Any]) -> str | None:
         amount = Decimal(told["value"]) / Decimal(told.get("offset") or 1)
     except (KeyError, TypeError, ValueError, ArithmeticError):
         return None
-    return f"{amount.normalize():f}" if amount.is_finite() and abs(amount) < _MOST else None
+    is_meant = amount.is_finite() and abs(amount.adjusted()) < _MOST_DIGITS
+    return f"{amount.normalize():f}" if is_meant else None
 
 
 def _object(value: object) -> Mapping[str, Any]:
@@ -86,4 +87,4 @@ def _text(value: object) -> str | None:
     return str(value) if isinstance(value, str | int) else None
 
 
-_MOST = Decimal(10) ** 30
+_MOST_DIGITS = 30

@@ -205,7 +205,7 @@ class Page:
 def read_page(wanted: Wanted, window: Window) -> Page:
     """Return one page: a range of the index ``messages_newest_first``, however deep.
 
-    A filter looks through `MOST_LOOKED_THROUGH` messages at most; the next page looks on from there.
+    A filter looks through `MOST_LOOKED_THROUGH` messages at most; the next page looks on.
     PostgreSQL makes an index range of a row comparison, and of no spelling with OR:
     https://www.postgresql.org/docs/current/functions-comparisons.html (Row Constructor Comparison)
     """

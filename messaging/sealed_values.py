@@ -3,7 +3,8 @@
 A value is one string or number of a message, wherever it stands, or a key of an object. One that
 holds a number of the two parties, an international number or a message id is moved, whole, into
 ``messages.sealed_values``: a JSON list, sealed under the key of the day. A placeholder with its
-position is left in its place. Every other value is stored as it came.
+position is left in its place; so is a number with an exponent that PostgreSQL's JSON would write
+out. Every other value is stored as it came.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ NEEDS_RAW_READ = "[needs raw:read]"
 # What stands in the row. Whatever looks like it is sealed too, so that none is taken for another.
 _PLACEHOLDER = re.compile(r"\[(sealed|number):(\d{1,9})\]")
 _VALUE, _NUMBER = "sealed", "number"
+_MOST_DIGITS = 40
 # Keys of a shared card that name a person, whatever stands there.
 _IDENTITIES = frozenset({"phone", "wa_id", "user_id", "parent_user_id"})
 
@@ -68,7 +70,8 @@ class Separator:
         if isinstance(value, Private):
             return self._take(value.value)
         if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-            return self._take(value) if holds_number(str(value), self._endings) else value
+            must = _is_long(value) or holds_number(str(value), self._endings)
+            return self._take(value) if must else value
         return value
 
     def seal(self, cipher: Cipher, *, tenant_id: UUID, place: str, row: object) -> bytes | None:
@@ -103,6 +106,11 @@ class Separator:
             else self._separate_identities(item)
             for key, item in value.items()
         }
+
+
+def _is_long(number: float | Decimal) -> bool:
+    """Tell whether PostgreSQL would write hundreds of digits out for a few."""
+    return isinstance(number, Decimal) and abs(number.adjusted()) > _MOST_DIGITS
 
 
 def encode(content: object) -> str:

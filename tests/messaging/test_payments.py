@@ -74,6 +74,20 @@ def test_it_keeps_no_number_of_a_payment_at_rest(gql: Gql, acme: Cast, asked: Me
     assert (payment["referenceId"], payment["amount"]) == (PURGED, "210")
 
 
+@pytest.mark.parametrize("value", ["1e-99999", "1e99999", "NaN", "-Infinity", "a lot"])
+def test_it_shows_no_amount_that_nobody_pays(
+    gql: Gql, acme: Cast, asked: Message, value: str
+) -> None:
+    odd = {**PAYMENT, "amount": {"value": value, "offset": 100}}
+    paid = status("wamid.P", "captured", 1_790_000_100, type="payment", payment=odd)
+    deliver(acme.tenant.id, callback(acme.workspace.external_id, statuses=[paid]))
+    process_batch(10)
+
+    found = gql(acme, READ, id=str(asked.id)).data["message"]["payments"]
+
+    assert [one["amount"] for one in found] == ["210", None]
+
+
 def test_it_emits_an_event_of_a_payment(acme: Cast, globex: Cast, asked: Message) -> None:
     for cast in (acme, globex):
         subscribe(cast)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -161,6 +163,23 @@ def test_it_takes_what_a_person_typed_for_no_placeholder(gql: Gql, acme: Cast) -
 
     assert gql(acme, READ, id=str(message.id)).data["message"]["text"] == typed
     assert json.loads(by_rest(acme.api_key, message))["text"] == typed
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("number", ["1e399", "-2.5E-390"])
+def test_it_writes_no_number_out_that_takes_hundreds_of_digits(
+    gql: Gql, acme: Cast, number: str
+) -> None:
+    """PostgreSQL does: a callback of megabytes would be an answer of gigabytes."""
+    written = f"[{','.join([number] * 100)}]"
+    reply = {"name": "flow", "response_json": written}
+    message = receive(acme, "interactive", {"type": "nfm_reply", "nfm_reply": reply})
+
+    answer = by_rest(acme.api_key, message).decode()
+
+    assert len(answer) < 5 * len(written)
+    (shown,) = re.findall(r'"response":\s*\[([^]]+)\]', answer)
+    assert [Decimal(one) for one in shown.split(",")] == [Decimal(number)] * 100
 
 
 @pytest.mark.django_db
