@@ -43,6 +43,8 @@ def people_in(entries: Iterable[Entry]) -> list[Someone]:
 
 def store(entries: Sequence[Entry], people: People) -> set[int]:
     """Store the names of contacts that ``people`` resolved; return the positions of no news."""
+    if not entries:
+        return set()
     people.find(entry.someone for entry in entries)
     latest: dict[UUID, Entry] = {}
     for entry in sorted(entries, key=lambda entry: entry.event.timestamp):

@@ -30,12 +30,15 @@ STARTED = "Started in"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """A running installation; ``env`` lets commands beside it find its data."""
+    """A running installation; ``env`` lets commands beside it find its data. ``owner_url`` leads to
+    the database as the role that may change tables.
+    """
 
     home: Path
     facts: DemoFacts
     env: dict[str, str]
     log: Path
+    owner_url: str
 
     def pid(self, role: str) -> int | None:
         """Return the process that plays ``role`` now."""
@@ -62,7 +65,8 @@ def running() -> Iterator[Installation]:
         assert facts is not None
         urls = state.read(home)
         engines = {"DATABASE_URL": urls.database_url, "REDIS_URL": urls.redis_url}
-        yield Installation(home, facts, {**env, **engines, "SIGMA_EMBEDDED": "true"}, log)
+        beside = {**env, **engines, "SIGMA_EMBEDDED": "true"}
+        yield Installation(home, facts, beside, log, urls.owner_url)
     finally:
         server.stop(seconds=30)
         shutil.rmtree(confinement.data_folder(home), ignore_errors=True)

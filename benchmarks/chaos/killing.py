@@ -36,6 +36,15 @@ class Killer:
                 await asyncio.sleep(0.01)
             await self._kill(role)
 
+    @property
+    def is_proof(self) -> bool:
+        """Whether it hit."""
+        return self.kills.total() > 0
+
+    def facts(self) -> tuple[str, str]:
+        """Return what was done, as a row of the table."""
+        return "killed with -9", ", ".join(f"{role} {n}" for role, n in self.kills.items())
+
     async def _kill(self, role: str) -> None:
         pid = self._find(role)
         while pid is None:
