@@ -61,15 +61,29 @@ class Limits:
 
 def configured() -> Limits:
     """Return the bounds that the settings give; the operating system's come before them."""
-    connections = settings.SIGMA_CONNECTIONS
-    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if descriptors != resource.RLIM_INFINITY:
-        connections = max(1, min(connections, descriptors - RESERVE))
+    descriptors = _raise_descriptors(settings.SIGMA_CONNECTIONS + RESERVE)
+    # Half of few, rather than none.
+    room = max(descriptors // 2, descriptors - RESERVE)
     return Limits(
-        connections=connections,
+        connections=min(settings.SIGMA_CONNECTIONS, room),
         per_address=settings.SIGMA_CONNECTIONS_PER_ADDRESS,
         head_sweeps=settings.SIGMA_HEAD_SECONDS,
     )
+
+
+def _raise_descriptors(wanted: int) -> int:
+    """Return how many descriptors this process may have, after asking for ``wanted``: shells start
+    programs with 256 or 1,024, and allow more.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    more = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+    except (OSError, ValueError):  # macOS has a lower bound that it does not tell
+        return soft
+    return more
 
 
 class Hall:

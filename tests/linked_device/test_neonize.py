@@ -138,7 +138,9 @@ def black_hole() -> Iterator[socket.socket]:
 
 
 @needs_wheel
-def test_it_says_that_whatsapp_cannot_be_reached_lives_on_and_stops_by_itself(tmp_path: Path) -> None:
+def test_it_says_that_whatsapp_cannot_be_reached_lives_on_and_stops_by_itself(
+    tmp_path: Path,
+) -> None:
     store = tmp_path / "whatsapp.db"
     facts = facts_of(run(BEGIN + UNREACHABLE, store))
 

@@ -6,6 +6,8 @@ import ast
 import asyncio
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -30,6 +32,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 MEGABYTE = 1_000_000
 # Nobody who is let go of waits as long as this, however busy the machine is.
 PATIENCE = 60.0
+
+ROOT = Path(__file__).resolve().parents[2]
+FEW_FILES = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))
+from sigma import heads
+print(heads.configured().connections)
+"""
 
 Dial = Callable[..., socket.socket]
 
@@ -221,6 +231,20 @@ def test_it_holds_only_so_many_connections_and_counts_those_that_end(
         until = time.monotonic() + PATIENCE
         while not is_open(dial(port)):  # the server hears of their end in its own time
             assert time.monotonic() < until
+
+
+@pytest.mark.parametrize(
+    ("may_open", "may_raise_to", "connections"),
+    [(256, 4_096, 3_796), (1_024, 20_000, 10_000), (256, 256, 128)],
+)
+def test_it_serves_many_where_a_shell_lets_it_open_few_files(
+    may_open: int, may_raise_to: int, connections: int
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FEW_FILES, str(may_open), str(may_raise_to)],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int(done.stdout) == connections
 
 
 def test_it_is_not_taken_for_hanging_while_it_is_full(
