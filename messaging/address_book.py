@@ -10,15 +10,20 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from messaging import changing
 from messaging.events import AddressBookName
 from messaging.identities import People, Someone
 from workspaces import bulk
 
 # What is told late, or again, changes nothing.
-NAME = """
-UPDATE contacts c SET book_name = r.name, book_name_at = r.at, updated_at = now() FROM {rows}
-WHERE c.id = r.id AND (c.book_name_at IS NULL OR c.book_name_at < r.at) RETURNING r.position
-"""
+NAME = changing.statement(
+    table="contacts",
+    found="{rows} JOIN contacts m ON m.id = r.id "
+    "WHERE m.book_name_at IS NULL OR m.book_name_at < r.at",
+    carry="r.name, r.at, r.position",
+    assign="book_name = mine.name, book_name_at = mine.at, updated_at = now()",
+    returning="mine.position",
+)
 JOIN = """
 UPDATE contacts c SET book_name = l.book_name, book_name_at = l.book_name_at FROM (
     SELECT DISTINCT ON (r.winner_id) r.winner_id, o.book_name, o.book_name_at

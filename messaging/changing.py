@@ -1,4 +1,4 @@
-"""How many messages are changed in one transaction: locked first, in the order of their ids.
+"""How many messages or contacts are changed in one transaction: locked first, in order of ids.
 
 Two writers that lock the same rows in different orders wait for one another until PostgreSQL ends
 one of them. Whatever index a statement finds its rows by, in the order of that index, it locks them
@@ -15,17 +15,19 @@ from workspaces import bulk
 LOCK = "SELECT m.id FROM {rows} JOIN messages m ON m.id = r.id ORDER BY m.id FOR UPDATE OF m"
 
 
-def statement(*, found: str, assign: str, carry: str = "", returning: str = "") -> str:
-    """Return the statement that changes messages.
+def statement(
+    *, found: str, assign: str, carry: str = "", returning: str = "", table: str = "messages"
+) -> str:
+    """Return the statement that changes messages, or the rows of another ``table`` with ids.
 
-    ``found`` is what follows FROM, with the messages as ``m`` and its own WHERE; ``carry`` are
+    ``found`` is what follows FROM, with the table as ``m`` and its own WHERE; ``carry`` are
     further columns of it, which ``assign`` (what follows SET) names as those of ``mine``.
     """
     columns = f"m.id, {carry}" if carry else "m.id"
     back = f"RETURNING {returning}" if returning else ""
     return f"""
 WITH mine AS MATERIALIZED (SELECT {columns} FROM {found} ORDER BY m.id FOR UPDATE OF m)
-UPDATE messages m SET {assign} FROM mine WHERE m.id = mine.id {back}
+UPDATE {table} m SET {assign} FROM mine WHERE m.id = mine.id {back}
 """  # noqa: S608 - texts of ours
 
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from messaging import changing
 from messaging.events import Person
 from messaging.models import IdentityKind
 from workspaces import bulk, clock
@@ -64,10 +65,11 @@ MERGE = """
 UPDATE contacts c SET merged_into = r.winner_id, updated_at = now()
 FROM {rows} WHERE c.id = r.id OR c.merged_into = r.id
 """
-RENAME = """
-UPDATE contacts c SET display_name = r.display_name, username = r.username, updated_at = now()
-FROM {rows} WHERE c.id = r.id
-"""
+RENAME = changing.statement(
+    table="contacts", found="{rows} JOIN contacts m ON m.id = r.id",
+    carry="r.display_name, r.username",
+    assign="display_name = mine.display_name, username = mine.username, updated_at = now()",
+)  # fmt: skip
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('contacts:' || r.tenant_id, 0)) FROM {rows}"
 SURVIVORS = """
 SELECT r.id, c.merged_into FROM {rows} JOIN contacts c ON c.id = r.id
