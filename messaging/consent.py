@@ -41,23 +41,25 @@ class UnableToChangeConsent(Exception):
 class OptOutRow(NamedTuple):
     """What is shown of an opt-out."""
 
-    id: int
     contact_id: UUID
     source: str
     said_at: datetime
 
 
+# A page ends at a contact: the id of the row counts the opt-outs of all tenants.
 LIST = """
-SELECT id, contact_id, source, said_at FROM opt_outs
-WHERE tenant_id = %s AND lifted_at IS NULL AND (said_at, id) < (%s, %s)
+SELECT contact_id, source, said_at FROM opt_outs
+WHERE tenant_id = %s AND lifted_at IS NULL AND (said_at, id) < (%s, coalesce((
+    SELECT o.id FROM opt_outs o WHERE o.tenant_id = %s AND o.contact_id = %s
+), 0))
 ORDER BY said_at DESC, id DESC LIMIT %s
 """
 
 
 def read_opt_outs(*, tenant_id: UUID, limit: int, after: Cursor | None) -> list[OptOutRow]:
     """Return a page of those who want no marketing, newest first, and one more if there are."""
-    place = ("infinity", 0) if after is None else (after.timestamp, after.id.int)
-    return select(OptOutRow, LIST, [tenant_id, *place, limit + 1])
+    said_at, contact_id = (after.timestamp, after.id) if after else ("infinity", None)
+    return select(OptOutRow, LIST, [tenant_id, said_at, tenant_id, contact_id, limit + 1])
 
 
 def opt_out(*, tenant_id: UUID, contact_id: UUID | None, phone: str | None) -> ContactRow:

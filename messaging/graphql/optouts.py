@@ -146,7 +146,7 @@ class Query(graphene.ObjectType):
             tenant_id=actor.tenant_id, limit=limit, after=cursor_of(after)
         )
         page = OptedOut(actor.tenant_id, found, limit)
-        places = [cursors.encode(cursors.Cursor(r.said_at, UUID(int=r.id))) for r in page.rows]
+        places = [cursors.encode(cursors.Cursor(r.said_at, r.contact_id)) for r in page.rows]
         info_of_page = {
             "has_next_page": page.has_more,
             "has_previous_page": after is not None,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from messaging import optouts
+from messaging import cursors, optouts
 from messaging.models import Contact, ContactIdentity, OptOut, SendingPolicy
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, key_with
@@ -119,6 +121,25 @@ def test_it_lists_those_who_are_out(gql: Gql, acme: Cast, globex: Cast, ann: Con
     assert len({node["contactId"] for node in seen}) == 4
     assert seen[0]["contact"] == {"displayName": "Ann", "optedOut": True}
     assert {node["source"] for node in seen} == {"API"}
+
+
+def test_it_tells_nobody_how_many_others_have(gql: Gql, acme: Cast, ann: Contact) -> None:
+    gql(acme, OUT, input={"contactId": str(ann.id)})
+    place = gql(acme, LIST, first=1).data["optOuts"]["pageInfo"]["endCursor"]
+    assert cursors.decode(place).id == ann.id
+
+
+def test_it_lists_people_of_one_moment_once_each(gql: Gql, acme: Cast) -> None:
+    for number in range(5):
+        gql(acme, OUT, input={"phone": f"+1555012340{number}"})
+    OptOut.objects.update(said_at=datetime(2026, 1, 1, tzinfo=UTC))
+
+    seen, after = [], None
+    for _ in range(3):
+        page = gql(acme, LIST, first=2, after=after).data["optOuts"]
+        seen += [node["contactId"] for node in page["nodes"]]
+        after = page["pageInfo"]["endCursor"]
+    assert len(seen) == len(set(seen)) == 5
 
 
 def test_it_sets_the_words(gql: Gql, acme: Cast, globex: Cast) -> None:
