@@ -198,6 +198,7 @@ def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> Stored:
     merging.follow(people)
     stored.duplicates |= address_book.store(book, people)
     stored.duplicates |= _heed(added, told, people)
+    merging.pass_on(people)
     conversations.touch(_touches(added))
     tenants = {row.incoming.tenant_id for row in added}
     notices.received(tenants, partial(_arrivals, added))

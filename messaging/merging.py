@@ -52,6 +52,12 @@ MOST_AT_A_TIME = 100
 def follow(people: People) -> None:
     """Carry over what hangs on contacts that were merged, in the caller's transaction."""
     join((tenant_id, loser.id, winner.survivor.id) for tenant_id, loser, winner in people.merged)
+
+
+def pass_on(people: People) -> None:
+    """Let the stops of those whose number was given to somebody new go with it, in the caller's
+    transaction; after what they say in the same batch is heeded.
+    """
     optouts.pass_on(
         (tenant_id, holder.survivor.id, contact.survivor.id)
         for tenant_id, holder, contact in people.passed_on

@@ -7,7 +7,7 @@ undoes what was said after it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
 from typing import NamedTuple
 from uuid import UUID
@@ -15,7 +15,7 @@ from uuid import UUID
 from messaging.identities import survivors
 from messaging.models import OptOut, OptOutSource
 from messaging.withdrawing import withdraw_marketing
-from workspaces import bulk
+from workspaces import bulk, clock
 
 COLUMNS = ("tenant_id uuid", "contact_id uuid", "source text", "said_at timestamptz")
 # Sorted by the key, or concurrent batches deadlock. Time decides, and of one second (Meta tells no
@@ -30,7 +30,7 @@ ON CONFLICT (tenant_id, contact_id) DO UPDATE SET
            ELSE excluded.source END,
   said_at = greatest(excluded.said_at, o.said_at, o.lifted_at), lifted_at = NULL, lifted_by = ''
 WHERE excluded.said_at > greatest(o.said_at, o.lifted_at)
-   OR (excluded.said_at = o.lifted_at AND o.lifted_by <> 'API')
+   OR excluded.said_at >= date_trunc('second', o.lifted_at)
    OR (o.lifted_at IS NOT NULL AND (excluded.source = 'API' OR o.lifted_by = 'MERGED'))
 RETURNING o.tenant_id, o.contact_id
 """
@@ -96,7 +96,7 @@ def opt_out(
     at: datetime | None = None,
 ) -> set[UUID]:
     """Send these people no marketing from ``at`` (now) on; return those for whom that is news."""
-    at = at or datetime.now(UTC)
+    at = at or clock.now()
     wishes = [Wish(tenant_id, one, source, at, is_wanted=False) for one in contact_ids]
     return {contact_id for _, contact_id in heed(wishes)}
 
@@ -109,7 +109,7 @@ def opt_in(
     at: datetime | None = None,
 ) -> set[UUID]:
     """Let marketing reach these people again; return those who had it stopped."""
-    at = at or datetime.now(UTC)
+    at = at or clock.now()
     wishes = [Wish(tenant_id, one, source, at, is_wanted=True) for one in contact_ids]
     return {contact_id for _, contact_id in heed(wishes)}
 

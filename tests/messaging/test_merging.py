@@ -255,6 +255,21 @@ def test_a_new_bsuid_of_one_portfolio_is_somebody_else_with_the_number(
     assert markets(acme, recipient_user_id=BSUID) == 422
 
 
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_stop_goes_with_the_number_however_callbacks_are_cut(acme: Cast, cut: bool) -> None:
+    says(acme, "Hello", ago=90, phone=PHONE, from_user_id=BSUID)
+    for words, who, ago in (("STOP", BSUID, 60), ("Who is this?", OTHER_BSUID, 30)):
+        message = {**text(f"wamid.{who}", words, PHONE, NOW - ago), "from_user_id": who}
+        account = acme.workspace.waba_id
+        deliver(acme.tenant.id, callback(acme.workspace.external_id, account, messages=[message]))
+        if cut:
+            process_batch(10)
+    process_batch(10)
+
+    assert markets(acme, recipient_user_id=BSUID) == 422
+    assert markets(acme, recipient_user_id=OTHER_BSUID) == 422
+
+
 @pytest.mark.parametrize(
     ("by_phone", "by_id", "is_out"),
     [

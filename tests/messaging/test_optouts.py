@@ -214,6 +214,33 @@ def test_it_does_as_the_tenant_says_whatever_the_clocks_say(acme: Cast) -> None:
 
 
 @database
+def test_a_stop_in_the_second_in_which_the_tenant_resumed_marketing_is_heard(acme: Cast) -> None:
+    says(acme, "Stop")
+    optouts.opt_in(
+        tenant_id=acme.tenant.id, contact_ids=Contact.objects.values_list("id", flat=True)
+    )
+    lifted_at = OptOut.objects.get().lifted_at
+    assert lifted_at is not None
+
+    says(acme, "STOP", at=int(lifted_at.timestamp()) - START - 1)
+    assert not is_out(acme)
+    says(acme, "STOP", at=int(lifted_at.timestamp()) - START)
+    assert is_out(acme)
+
+
+@database
+def test_what_a_tenant_enters_has_the_time_of_the_database(acme: Cast, monkeypatch) -> None:
+    monkeypatch.setattr("workspaces.clock._correction", timedelta(hours=1))
+    says(acme, "Stop")
+    optouts.opt_in(
+        tenant_id=acme.tenant.id, contact_ids=Contact.objects.values_list("id", flat=True)
+    )
+
+    says(acme, "STOP", at=int((datetime.now(UTC) - timedelta(minutes=30)).timestamp()) - START)
+    assert is_out(acme)
+
+
+@database
 def test_it_tells_for_many_at_once(acme: Cast, globex: Cast, django_assert_num_queries) -> None:
     for number in range(3):
         says(acme, "stop" if number else "Hello", at=number, **{"from": f"1555000000{number}"})
