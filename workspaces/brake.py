@@ -21,6 +21,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from threading import Lock
 from typing import Any, TypeVar
 
 from django.db import (
@@ -68,10 +69,11 @@ class Stopped(Exception):
 
 
 class Brake:
-    """The brake of one line in one process."""
+    """The brake of one line in one process, shared by its threads."""
 
     def __init__(self, line: str) -> None:
         self.line = line
+        self._lock = Lock()
         self.forget()
 
     def forget(self) -> None:
@@ -120,13 +122,15 @@ class Brake:
         Raises:
             Stopped: they have to wait.
         """
-        if passed:
-            for key in [key for key in self._alike if key[0] == (step, kind)]:
-                del self._alike[key]
-            return
-        self._alike.update(((step, kind), likeness(error)) for _, error in failed)
-        for _, error in failed:
-            if self.is_on or self._alike[(step, kind), likeness(error)] >= MOST_ALIKE:
+        with self._lock:
+            if passed:
+                for key in [key for key in self._alike if key[0] == (step, kind)]:
+                    del self._alike[key]
+                return
+            self._alike.update(((step, kind), likeness(error)) for _, error in failed)
+            counts = [self._alike[(step, kind), likeness(error)] for _, error in failed]
+        for (_, error), count in zip(failed, counts, strict=True):
+            if self.is_on or count >= MOST_ALIKE:
                 raise Stopped(error, [item for item, _ in failed])
 
     def stop(self, stopped: Stopped) -> float:

@@ -102,8 +102,6 @@ class Performer:
         try:
             async with asyncio.timeout(MOST_SECONDS):
                 accepted = await claimed.channel.send(claimed.request)
-            BRAKE.judge((), step="send", passed=True)
-            return accepted
         except ChannelError as error:
             if isinstance(error, Rejected) and error.stops and error.reach in WIDE:
                 # What was claimed before is not sent either; the next claim sees the pause.
@@ -120,6 +118,8 @@ class Performer:
             except Stopped as stopped:
                 self._trouble, self._halted = stopped, time.monotonic()
             return OutcomeUnknown(f"The send failed ({type(error).__name__}).")
+        BRAKE.judge((), step="send", passed=True)
+        return accepted
 
     def check(self) -> None:
         """Return where sends do not fail alike in a way nobody thought of.
