@@ -13,11 +13,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from connectors.sender.callers import key_in
 from connectors.webhooks.requests import Headers
 from workspaces.access import last_seen_with
+from workspaces.requests import key_in
 from workspaces.ttl import TtlCache
 
+KEY_HEADERS = (b"authorization", b"x-api-key")
 MINUTE = 60.0
 # How long a key that is not used is remembered; a bucket is full again by then.
 REMEMBERED_SECONDS, MOST_KEYS = 2 * MINUTE, 20_000
@@ -59,8 +60,8 @@ class Gate:
         Raises:
             Busy: too many were asked for in a minute, or wait.
         """
-        key = key_in(headers)
-        if key is None:
+        key = key_in(*(headers.get(name, b"").decode("latin-1") for name in KEY_HEADERS))
+        if not key:
             yield
             return
         digest = hashlib.sha256(key.encode()).digest()

@@ -35,10 +35,15 @@ def actor_of(request: HttpRequest, *, now: datetime) -> Actor:
 
 
 def _api_key(request: HttpRequest) -> str:
-    header = request.headers.get("Authorization", "")
-    if header[: len(BEARER)].lower() == BEARER:
-        return header[len(BEARER) :].strip()
-    return request.headers.get("X-API-Key", "").strip()
+    headers = request.headers
+    return key_in(headers.get("Authorization", ""), headers.get("X-API-Key", ""))
+
+
+def key_in(authorization: str, x_api_key: str) -> str:
+    """Return the API key in these two headers, right or wrong; empty: there is none."""
+    if authorization[: len(BEARER)].lower() == BEARER:
+        return authorization[len(BEARER) :].strip()
+    return x_api_key.strip()
 
 
 def _unbound(actor: Actor) -> Actor:

@@ -53,6 +53,21 @@ def test_it_slows_down_a_key_in_the_words_of_each_door(
     assert ask(web, globex).status_code == 200
 
 
+@pytest.mark.parametrize("scheme", ["Basic", "Bearer", "", "Token"])
+def test_it_counts_the_key_that_opens_the_door_and_nothing_beside_it(
+    few: None, web: Web, acme: Cast, scheme: str
+) -> None:
+    """Who writes something new into the other header each time is slowed down all the same."""
+    key = acme.api_key
+    answers = []
+    for number in range(4):
+        beside = "" if scheme == "Bearer" else str(number)
+        headers = {"Authorization": f"{scheme} {beside}".strip(), "X-API-Key": key}
+        answers.append(web.client.get("/api/v1/messages/x", headers=headers).status_code)
+
+    assert answers == [404, 404, 404, 429]
+
+
 def test_it_answers_one_tenant_while_the_documents_of_another_hang(
     web: Web, acme: Cast, globex: Cast, held: Any
 ) -> None:
