@@ -307,24 +307,29 @@ def _row(incoming: Incoming, event: StatusUpdate, people: People) -> _Row:
         primary(digest, event.recipient),
         json.encode(event.errors).decode() if event.errors else None,
         json.encode(event.pricing).decode() if event.pricing else None,
-        event.callback_data,
+        None,
         key_of(event.platform_message_id, digest, incoming.workspace_id),
     )
-    return row if event.payment is None else _with_payment(row, incoming, event)
+    is_bare = event.payment is None and not event.callback_data
+    return row if is_bare else _with_values(row, incoming, event)
 
 
-def _with_payment(row: _Row, incoming: Incoming, event: StatusUpdate) -> _Row:
-    """Return the receipt of a payment: what gives a number away is sealed, as of messages."""
+def _with_values(row: _Row, incoming: Incoming, event: StatusUpdate) -> _Row:
+    """Return a receipt with its payment and the sender's own reference: what gives a number away is
+    sealed, as of messages.
+    """
     person = event.recipient
     separator = Separator([person.phone, person.other_phone])
-    payment = sealed_values.encode(separator.separate(event.payment))
+    row = row._replace(callback_data=separator.separate(event.callback_data))
+    if event.payment is not None:
+        row = row._replace(payment=sealed_values.encode(separator.separate(event.payment)))
     if not separator.taken:
-        return row._replace(payment=payment)
+        return row
     sealed = separator.seal(
         keys.day_cipher(row.tenant_id, incoming.delivery_day),
         tenant_id=row.tenant_id, place=SEALED_VALUES, row=sealed_row(row.status, row.participant),
     )  # fmt: skip
-    return row._replace(payment=payment, sealed_values=sealed)
+    return row._replace(sealed_values=sealed)
 
 
 def sealed_row(status: str, participant: str) -> str:

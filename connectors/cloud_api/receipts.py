@@ -11,7 +11,7 @@ from connectors.cloud_api.parties import told_of
 from connectors.cloud_api.payloads import Status
 from connectors.cloud_api.updates import Event, Path, counted, happened
 from messaging.events import StatusUpdate, Stop
-from workspaces.masking import as_it_came, conceal, word
+from workspaces.masking import as_it_came, word
 
 KNOWN_STATUSES = frozenset(("sent", "delivered", "read", "played", "failed", "deleted", "warning"))
 
@@ -22,7 +22,6 @@ def read_status(frame: Frame, status: Status, path: Path) -> tuple[Event, ...]:
     if not status.id or not name or status.type == "call":
         return (counted(frame.field, f"{word(status.type) or 'status'}:{name}"),)
     person = told_of(frame, status, path)
-    opaque = status.biz_opaque_callback_data
     errors = error_facts(status.errors) if status.errors else ()
     update = StatusUpdate(
         phone_number_id=frame.phone_number_id or "",
@@ -34,7 +33,7 @@ def read_status(frame: Frame, status: Status, path: Path) -> tuple[Event, ...]:
         errors=without_numbers(errors, person.phone) if errors else (),
         pricing=_pricing(status),
         payment=as_it_came(status.payment or {}) if _is_payment(status) else None,
-        callback_data=conceal(opaque, person.phone) if opaque else opaque,
+        callback_data=status.biz_opaque_callback_data,
         group_id=_group(status),
         stop=_stop(errors),
     )

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 from random import Random
+from uuid import UUID
 
 import pytest
 from django.db import connections, transaction
@@ -13,7 +14,9 @@ from django.db import connections, transaction
 from connectors.webhooks.processing import process_batch
 from messaging.delivery.claims import Claims
 from messaging.delivery.recording import Outcome, record
-from messaging.models import Message, OptOut
+from messaging.models import Message, MessageStatus, OptOut
+from messaging.receipts import SEALED_VALUES, sealed_row
+from messaging.sealed_values import fill, open_values
 from tests.conftest import Cast
 from tests.delivery.outgoing import Platform, accept, queue
 from tests.webhooks import deliveries
@@ -106,6 +109,28 @@ def test_it_takes_others_callback_data_for_what_it_is(acme: Cast, now: datetime,
     message.refresh_from_db()
 
     assert message.status == "unknown"
+
+
+def test_it_knows_a_message_whose_id_holds_the_digits_of_a_number(
+    acme: Cast, globex: Cast, now: datetime
+) -> None:
+    message_id = UUID("019a0000-0000-7000-8000-015550123456")
+    theirs = queue(globex, now, status="unknown", next_attempt_at=None)
+    queued = queue(acme, now, status="unknown", next_attempt_at=None)
+    Message.objects.filter(pk=queued.pk).update(id=message_id)
+    message = Message.objects.get(pk=message_id)
+
+    report(acme, message, "delivered")
+    theirs.refresh_from_db()
+
+    assert (message.status, theirs.status) == ("delivered", "unknown")
+    receipt = MessageStatus.objects.get(tenant_id=acme.tenant.id)
+    assert "15550123456" not in (receipt.callback_data or "")
+    (values,) = open_values(
+        {receipt.pk: bytes(receipt.sealed_values or b"")}, tenant_id=acme.tenant.id,
+        place=SEALED_VALUES, binding=lambda _: sealed_row(receipt.status, receipt.participant),
+    ).values()  # fmt: skip
+    assert fill(receipt.callback_data, values) == str(message_id)
 
 
 def test_it_writes_to_nobody_who_told_the_platform_to_stop(acme: Cast, now: datetime) -> None:
