@@ -8,6 +8,9 @@ What it guarantees and what not: ``docs/adr/0022``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from django.apps import apps
 from django.conf import settings
 from django.db import connections
@@ -90,8 +93,12 @@ def secure(*, using: str = "default", **_: object) -> None:
         cursor.execute(IS_READY)
         if not cursor.fetchone()[0]:
             return
+        cursor.execute(TABLES, [_ours()])
+        tables = cursor.fetchall()
+        if not tables:  # they belong to somebody else, who gives the rights
+            return
         cursor.execute(MEMBER)
-        _give_rights(cursor)
+        _give_rights(cursor, tables)
         for name in FUNCTIONS:
             cursor.execute(f"GRANT EXECUTE ON FUNCTION {name}(date) TO {APPLICATION_ROLE}")
         if password := settings.SIGMA_APPLICATION_PASSWORD:
@@ -101,13 +108,15 @@ def secure(*, using: str = "default", **_: object) -> None:
             cursor.execute(login.as_string(cursor.connection))
 
 
-def _give_rights(cursor: CursorWrapper) -> None:
+def _ours() -> list[str]:
+    ours = [model._meta.db_table for model in apps.get_models(include_auto_created=True)]
+    return [*ours, MigrationRecorder.Migration._meta.db_table]
+
+
+def _give_rights(cursor: CursorWrapper, tables: Sequence[tuple[Any, ...]]) -> None:
     """Grant our tables, and bind those that have tenants: one after the other, so that a process
     that serves meanwhile waits for none but the one it uses.
     """
-    ours = [model._meta.db_table for model in apps.get_models(include_auto_created=True)]
-    cursor.execute(TABLES, [[*ours, MigrationRecorder.Migration._meta.db_table]])
-    tables = cursor.fetchall()
     names = sql.SQL(", ").join(sql.Identifier(table) for table, *_ in tables)
     role = sql.Identifier(APPLICATION_ROLE)
     cursor.execute(sql.SQL(GRANT).format(role=role, tables=names).as_string(cursor.connection))

@@ -137,6 +137,10 @@ def test_it_gives_nobody_a_right(as_application: None) -> None:
     ]
 
 
+def test_it_has_nothing_to_give_itself_where_make_up_runs_as_it(as_application: None) -> None:
+    roles.secure()
+
+
 def test_it_leaves_what_others_have_in_the_same_schema_as_it_is(owner: str) -> None:
     with transaction.atomic():
         run("CREATE TABLE public.theirs (id serial, tenant_id uuid)")
