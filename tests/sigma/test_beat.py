@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
 from django.db import connection
@@ -178,3 +178,28 @@ def test_it_files_callbacks_under_the_right_day_whatever_the_hosts_clock_says(
     moments = WebhookDelivery.objects.values_list("received_at", flat=True)
     assert len(moments) == 2
     assert all(abs(moment - clock.database_now()) < timedelta(hours=1) for moment in moments)
+
+
+@pytest.mark.parametrize("so_far", [0, 5])
+@pytest.mark.parametrize(("asked_for", "ahead"), [(0, 0), (0, 40), (0, -40), (8, 40), (8, -40)])
+def test_a_clock_is_found_wrong_by_what_the_answer_leaves_possible(
+    so_far: int, asked_for: int, ahead: int
+) -> None:
+    moment, before = datetime(2026, 11, 30, tzinfo=UTC), datetime(2026, 11, 30, tzinfo=UTC)
+    before += timedelta(seconds=ahead - asked_for / 2)
+    after = before + timedelta(seconds=asked_for)
+
+    found = clock.ahead_of(
+        moment, before=before, after=after, so_far=timedelta(seconds=so_far)
+    ).total_seconds()
+
+    assert abs(found - ahead) <= asked_for / 2
+
+
+def test_an_answer_that_took_long_makes_no_clock_wrong() -> None:
+    before = datetime(2026, 11, 30, tzinfo=UTC)
+    late = before + timedelta(seconds=9)
+
+    for moment in (before, late):
+        facts = {"before": before, "after": late, "so_far": timedelta()}
+        assert clock.ahead_of(moment, **facts) == timedelta()
