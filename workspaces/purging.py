@@ -38,7 +38,7 @@ def moment(*, host: datetime, force: bool = False) -> datetime:
 
 def check_days(what: str, *, oldest: date | None, before: date, now: datetime, force: bool) -> None:
     """Return where a purge of ``what`` from its ``oldest`` day up to ``before`` takes no more days
-    than have begun since its last run.
+    than have begun since its last run, beside those that the last run might have taken.
 
     Raises:
         PurgeRefused: it would take more.
@@ -46,13 +46,15 @@ def check_days(what: str, *, oldest: date | None, before: date, now: datetime, f
     last = PurgeRun.objects.filter(what=what).first()
     if last is None or oldest is None or force:
         return
-    taken, passed = (before - oldest).days, (now.date() - last.ran_at.date()).days
+    first = oldest if last.before is None else max(oldest, last.before)
+    taken, passed = (before - first).days, (now.date() - last.ran_at.date()).days
     if taken > passed + 1:
         raise PurgeRefused(
             f"It would take {taken} days, though the last run was {passed} days ago; --force does."
         )
 
 
-def note_run(what: str, *, now: datetime) -> None:
-    """Remember that a purge ran to its end."""
-    PurgeRun.objects.update_or_create(what=what, defaults={"ran_at": now})
+def note_run(what: str, *, before: date, now: datetime) -> None:
+    """Remember that a purge of all days before ``before`` ran to its end."""
+    defaults = {"ran_at": now, "before": before}
+    PurgeRun.objects.update_or_create(what=what, defaults=defaults)

@@ -99,7 +99,7 @@ def purge(*, now: datetime, force: bool = False) -> Purged:
         dead=_delete("dead_at", long_ago),
         orphans=_repeat(sql.SQL(ORPHANS), long_ago),
     )
-    purging.note_run("events", now=now)
+    purging.note_run("events", before=min(long_ago, lately).date(), now=now)
     if purged != Purged(0, 0, 0, 0):
         counts = {"delivered": purged.delivered, "dead": purged.dead, "buried": purged.buried}
         logger.info("whatsapp events purged", extra=counts)

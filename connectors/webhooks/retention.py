@@ -84,7 +84,7 @@ def purge_all(*, now: datetime, force: bool = False) -> list[Purged]:
 
 def _conclude(report: Purged, now: datetime) -> None:
     if not report.error:
-        purging.note_run(report.tenant_id.hex, now=now)
+        purging.note_run(report.tenant_id.hex, before=report.before, now=now)
     if report.keys or report.callbacks:
         logger.info(
             "whatsapp raw purged",

@@ -72,7 +72,7 @@ def purge(*, now: datetime, force: bool = False) -> int:
             continue  # it ended meanwhile
     found = select(_Due, DUE, [settings.SIGMA_BROADCAST_KEEP_DAYS, now, now])
     count = sum(_forget(due.id, now) for due in found)
-    purging.note_run("lists", now=now)
+    purging.note_run("lists", before=now.date(), now=now)
     return count
 
 

@@ -225,13 +225,28 @@ def test_it_takes_no_more_days_than_passed_since_its_last_run(
         receive(cast, "wamid.WEEKS", now - timedelta(days=20))
         receive(cast, "wamid.PAST", now - timedelta(days=32))
 
-    with pytest.raises(CommandError, match=r"acme \(It would take 31 days"):
+    with pytest.raises(CommandError, match=r"acme \(It would take 29 days"):
         call_command("purge", "--now", stdout=StringIO())
 
     assert RawKey.objects.filter(tenant_id=acme.tenant.id).count() == 2
     assert RawKey.objects.filter(tenant_id=globex.tenant.id).count() == 1
     call_command("purge", "--now", "--force", stdout=StringIO())
     assert not RawKey.objects.filter(tenant_id=acme.tenant.id).exists()
+
+
+def test_days_that_were_kept_for_pending_callbacks_go_once_these_are_processed(
+    acme: Cast, globex: Cast, now: datetime
+) -> None:
+    days = [now - timedelta(days=age) for age in range(31, 40)]
+    for at in days:
+        owe(acme, f"wamid.OWED{at:%d}", at)
+    kept = {line.slug: line.kept for line in retention.purge_all(now=now)}
+    assert kept["acme"] == {at.date() for at in days}
+    process_batch(100)
+
+    lines = {line.slug: line for line in retention.purge_all(now=now)}
+
+    assert (lines["acme"].error, lines["acme"].keys) == ("", len(days))
 
 
 @pytest.mark.parametrize(

@@ -42,10 +42,13 @@ class Heartbeat(models.Model):
 
 
 class PurgeRun(models.Model):
-    """When each purge last ran to its end, by the database's clock."""
+    """When each purge last ran to its end, by the database's clock, and the first day that its time
+    had not come for; what it kept of earlier days may go whenever nothing is against it any more.
+    """
 
     what = models.CharField(primary_key=True, max_length=32)
     ran_at = models.DateTimeField()
+    before = models.DateField(null=True)
 
     class Meta:
         db_table = "purge_runs"
