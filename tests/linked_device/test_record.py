@@ -83,7 +83,7 @@ def test_it_writes_down_who_is_linked(
 def test_it_keeps_no_number_in_a_name(record: Record, now: datetime) -> None:
     record.linked(Account(number="447700900123", push_name="Desk 07700 900123"), now=now)
 
-    assert row()["push_name"] == ""
+    assert row()["push_name"] == "Desk •••"
 
 
 def test_it_keeps_a_pairing_sealed_until_it_is_over(
