@@ -14,6 +14,7 @@ from sigma.wsgi import application as django_application
 import gc
 import re
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 
@@ -42,6 +43,7 @@ from connectors.webhooks.requests import (
 )
 from sigma import jsonerrors
 from sigma.gate import Busy, Gate
+from sigma.signing_in import Address, address_in
 from sigma.stopping import on_stop
 from workspaces import structs
 from workspaces.heartbeat import Heartbeat
@@ -56,7 +58,8 @@ HEALTH, HEALTH_THREADS = "/healthz", 2
 # thread of their own, so that strangers who sign in hold none of the API's; beyond so many who
 # wait, others come again.
 HASHING = frozenset({"/admin/login/", "/admin/password_change/"})
-HASHING_THREADS, HASHES_WAITING = 1, 32
+# Nobody takes all places from others; loopback may, which is somebody who tries it out.
+HASHING_THREADS, HASHES_WAITING, HASHES_PER_ADDRESS = 1, 32, 4
 BUSY = (("retry-after", "5"), ("connection", "close"))
 # How long a body may take, and how much of bodies for Django may be in the making at once.
 BODY_SECONDS, BODIES_BYTES = 15.0, 64_000_000
@@ -100,7 +103,7 @@ class Application:
         self._django = _threaded(settings.SIGMA_WEB_THREADS)
         self._health = _threaded(HEALTH_THREADS)
         self._hashing = _threaded(HASHING_THREADS)
-        self._hashes = 0
+        self._hashes = Counter[Address]()
         # One tenant leaves threads to the others.
         at_once = max(1, settings.SIGMA_WEB_THREADS * 3 // 4)
         self._gate = Gate(rate=settings.SIGMA_API_RATE, at_once=at_once)
@@ -140,14 +143,17 @@ class Application:
 
     async def _hash(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request that hashes a password, or refuse it while too many wait."""
-        if self._hashes >= HASHES_WAITING:
+        address = _address_of(scope)
+        of_address = 0 if address and address.is_loopback else self._hashes[address]
+        if of_address >= HASHES_PER_ADDRESS or self._hashes.total() >= HASHES_WAITING:
             await Answer(429, b"Too many are signing in; try again.\n", BUSY).send(send)
             return
-        self._hashes += 1
+        self._hashes[address] += 1
         try:
             await self._hashing(scope, receive, send)
         finally:
-            self._hashes -= 1
+            self._hashes[address] -= 1
+            self._hashes += Counter()  # forgets who has none
 
     async def _serve(self, behind: ASGI, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand over a request whose body is there: a slow caller must not hold a thread."""
@@ -183,6 +189,11 @@ class Application:
                 await self._webhooks.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _address_of(scope: Scope) -> Address:
+    forwarded = headers_of(scope).get(b"x-forwarded-for", b"").decode("latin-1")
+    return address_in((scope.get("client") or ("",))[0], forwarded)
 
 
 def _threaded(threads: int) -> ASGI:

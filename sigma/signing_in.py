@@ -165,10 +165,18 @@ class CodeForm(forms.Form):
 
 
 def address_of(request: HttpRequest) -> Address:
-    """Return where a request comes from: what the outermost of our proxies saw, an IPv6 network."""
-    given = request.META.get("REMOTE_ADDR", "")
+    """Return where a request comes from."""
+    return address_in(
+        request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", "")
+    )
+
+
+def address_in(given: str, forwarded: str) -> Address:
+    """Return what the outermost of our proxies saw, an IPv6 network, of the peer's address and the
+    header ``X-Forwarded-For``.
+    """
     if settings.SIGMA_PROXIES:
-        seen = request.headers.get("X-Forwarded-For", "").split(",")
+        seen = forwarded.split(",")
         given = seen[-min(settings.SIGMA_PROXIES, len(seen))].strip() or given
     try:
         address = ipaddress.ip_address(given)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
 
 import httpx
 import pytest
 
-from sigma.asgi import HASHES_WAITING, HASHING_THREADS
+from sigma.asgi import HASHES_PER_ADDRESS, HASHES_WAITING, HASHING_THREADS
 from tests.conftest import Cast
 from tests.webhooks import hashing
 from tests.webhooks.conftest import Web
@@ -26,8 +27,10 @@ def strangers(settings: object) -> Iterator[ThreadPoolExecutor]:
         hashing.let_go.set()
 
 
-def sign_in(web: Web, number: int) -> httpx.Response:
-    with httpx.Client(base_url=f"http://127.0.0.1:{web.port}", timeout=120) as browser:
+def sign_in(web: Web, number: int, address: str = "127.0.0.1") -> httpx.Response:
+    headers = {"X-Forwarded-For": f"198.51.100.{number}, {address}"}
+    where = f"http://127.0.0.1:{web.port}"
+    with httpx.Client(base_url=where, timeout=120, headers=headers) as browser:
         browser.get("/admin/login/")
         token = browser.cookies["csrftoken"]
         form = {"username": f"nobody-{number}", "password": "wrong", "csrfmiddlewaretoken": token}
@@ -59,3 +62,20 @@ def test_it_lets_no_more_wait_than_it_has_room_for(web: Web, strangers: ThreadPo
     assert refused.status_code == 429
     assert refused.headers["retry-after"] == "5"
     hashing.let_go.set()
+
+
+def test_it_lets_nobody_take_the_places_of_others(
+    web: Web, strangers: ThreadPoolExecutor, settings: Any
+) -> None:
+    settings.SIGMA_PROXIES = 1
+    crowd = [
+        strangers.submit(sign_in, web, number, "203.0.113.5")
+        for number in range(HASHES_PER_ADDRESS + 1)
+    ]
+    assert next(as_completed(crowd, timeout=120)).result().status_code == 429
+
+    other = strangers.submit(sign_in, web, 99, "203.0.113.6")
+    hashing.let_go.set()
+
+    assert other.result().status_code == 200
+    assert sorted(one.result().status_code for one in crowd) == [200] * HASHES_PER_ADDRESS + [429]
