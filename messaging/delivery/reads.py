@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from messaging.delivery.attempts import WIDE
 from messaging.delivery.lines import Lines
 from messaging.models import ReadMark
 from messaging.settling import SEALED_ID
@@ -98,7 +99,8 @@ async def perform(mark: Mark) -> bool:
     except Rejected as error:
         extra = {"workspace_id": mark.workspace_id, "code": error.code}
         logger.warning("whatsapp read mark refused", extra=extra)
-        return True
+        is_mistake = error.stops and error.reach in WIDE  # of the set-up, and may be put right
+        return not is_mistake or mark.attempts >= MOST_ATTEMPTS
     except (ChannelError, TimeoutError):
         return mark.attempts >= MOST_ATTEMPTS
     return True

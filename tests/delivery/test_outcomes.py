@@ -17,7 +17,14 @@ from templates_wa.models import Template, TemplateSync
 from tests.conftest import Cast
 from tests.delivery.outgoing import Platform, accept, heard, queue
 from tests.delivery.test_sending import template
-from workspaces.channel_errors import OutcomeUnknown, Reach, Rejected, Throttled, Unavailable
+from workspaces.channel_errors import (
+    ChannelError,
+    OutcomeUnknown,
+    Reach,
+    Rejected,
+    Throttled,
+    Unavailable,
+)
 from workspaces.channel_facts import Accepted
 from workspaces.ids import uuid7
 
@@ -165,15 +172,16 @@ def test_it_heeds_whoever_wants_no_marketing(
     assert OptOut.objects.get().contact_id == message.contact_id
 
 
+@pytest.mark.parametrize("trouble", [Unavailable("Down."), BAD_TOKEN], ids=["away", "token"])
 def test_it_makes_read_marks_and_forgets_them(
-    acme: Cast, now: datetime, platform: Platform, deliver: Deliver
+    acme: Cast, now: datetime, platform: Platform, deliver: Deliver, trouble: ChannelError
 ) -> None:
     message = heard(acme, now, "wamid.READ")
     ReadMark.objects.create(
         tenant_id=acme.tenant.id, workspace_id=acme.workspace.id, message_id=message.id,
         typing=True, next_attempt_at=now,
     )  # fmt: skip
-    platform.answer = lambda request: Unavailable("Down.")
+    platform.answer = lambda request: trouble
     deliver()
     assert ReadMark.objects.get().next_attempt_at > now
 
