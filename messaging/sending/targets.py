@@ -21,6 +21,7 @@ class Target(NamedTuple):
     tenant_id: UUID
     workspace_id: UUID
     contact_id: UUID | None
+    group_id: str | None
     direction: str
     platform_message_id: str | None
     sealed_id: bytes | None
@@ -40,13 +41,15 @@ def find(*, tenant_id: UUID, ids: Collection[UUID]) -> dict[UUID, Target]:
 def wamid_of(
     target: Target | None, *, workspace_id: UUID, contact_id: UUID | None, field: str
 ) -> str:
-    """Return the platform's id of a message of one conversation.
+    """Return the platform's id of a message of one conversation; there are none with groups.
 
     Raises:
         UnableToSend: it is not there, of another conversation, not sent yet, or purged.
     """
-    mine = target is not None and target.workspace_id == workspace_id
-    if target is None or not mine or contact_id is None or target.contact_id != contact_id:
+    if (
+        target is None or contact_id is None or target.group_id is not None
+        or (target.workspace_id, target.contact_id) != (workspace_id, contact_id)
+    ):  # fmt: skip
         raise UnableToSend(
             SendErrorCode.REPLY_TARGET_NOT_FOUND, field,
             "There is no message with this id in the conversation with this person.",

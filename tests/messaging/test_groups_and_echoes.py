@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import permutations
 
 import pytest
@@ -153,3 +154,23 @@ def test_whoever_names_no_type_is_not_told_of_groups(acme: Cast) -> None:
     for name, expected in (("message.received", True), ("message.received.group", False)):
         item = outbox.Item(acme.tenant.id, name, acme.tenant.created_at, {})
         assert wants(outbox.Notice(acme.tenant.id, item)) is expected
+
+
+@pytest.mark.parametrize("content", ["text", "reaction"])
+def test_what_was_said_in_a_group_is_not_answered_in_private(acme: Cast, content: str) -> None:
+    at = str(int(datetime.now(UTC).timestamp()))
+    receive(acme, said("wamid.1", timestamp=at), said("wamid.2", timestamp=at, group_id=GROUP))
+
+    codes = []
+    for wamid in ("wamid.1", "wamid.2"):
+        to = str(named(acme, wamid).id)
+        body: dict[str, object] = {"workspace_id": str(acme.workspace.id),
+                                   "recipient_phone": f"+{PHONE}"}  # fmt: skip
+        if content == "text":
+            body |= {"text": "Hello", "reply_to": to}
+        else:
+            body |= {"reaction": {"message_id": to, "emoji": "👍"}}
+        _, answer = ask(acme, "/api/v1/messages", body)
+        codes.append(answer.get("error", {}).get("code"))
+
+    assert codes == [None, "REPLY_TARGET_NOT_FOUND"]
