@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections import deque
 from collections.abc import Mapping
@@ -81,9 +80,11 @@ class Line:
         """Make statements under way fail, and close the connection with the last of them."""
         self._is_dropped = True
         if self._users and not self.is_closed:
-            descriptor = os.dup(self._connection.fileno())
-            with suppress(OSError), socket.socket(fileno=descriptor) as end:
-                end.shutdown(socket.SHUT_RDWR)
+            # Borrowed: one of its own cannot be had where all are in use.
+            line = socket.socket(fileno=self._connection.fileno())
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+            line.detach()
         self._close_if_unused()
 
     def _close_if_unused(self) -> None:
