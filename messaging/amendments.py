@@ -59,7 +59,7 @@ WIPE = changing.statement(
 )
 REVOKE = f"""
 WITH revoked AS ({WIPE})
-UPDATE media SET state = 'GONE' FROM revoked WHERE media.message_id = revoked.id
+UPDATE media SET state = 'GONE', filename = '' FROM revoked WHERE media.message_id = revoked.id
 """  # noqa: S608 - texts of ours
 ANY = f"""
 WITH r AS MATERIALIZED (SELECT * FROM {{rows}})

@@ -255,6 +255,21 @@ def test_it_forgets_the_sealed_values_of_a_message_that_was_deleted(acme: Cast) 
     assert (message.text, message.content, message.sealed_values) == (None, {}, None)
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["Test result of Ann.pdf", f"Chat with {PHONE}.txt"])
+def test_it_forgets_the_name_of_a_file_that_was_deleted(gql: Gql, acme: Cast, name: str) -> None:
+    message = receive(acme, "document", {"id": "7", "filename": name, "caption": "Look"})
+    gone = {**text("wamid.R", sender=PHONE), "type": "revoke"}
+    gone = {**gone, "revoke": {"original_message_id": "wamid.S"}}
+
+    deliver(acme.tenant.id, callback(acme.workspace.external_id, messages=[gone]))
+    process_batch(10)
+
+    shown = gql(acme, READ, id=str(message.id)).data["message"]
+    assert (shown["text"], shown["media"]) == (None, {"filename": ""})
+    assert Media.objects.get(message=message).filename == ""
+
+
 numbers = st.sampled_from([PHONE, BUSINESS, "5511987654321", "525512345678", "5491123456789"])
 _separators = st.text(" -.()/\u00a0\u2011\u200b", max_size=2)
 
