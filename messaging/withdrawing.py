@@ -12,14 +12,18 @@ from workspaces import bulk, clock
 
 UNWANTED = 131050
 
-# Whoever is sending a message has changed its status already. Served by messages_of_a_conversation.
+# Whoever is sending a message has changed its status already. Served by messages_of_a_conversation:
+# OFFSET 0 keeps the planner to that, who would rather read the whole table for what is so rare.
 # The code is Meta's word for it (Cloud API, "Error codes").
 WITHDRAW = changing.statement(
     found=f"""{{rows}} JOIN workspaces w ON w.tenant_id = r.tenant_id
     CROSS JOIN LATERAL ({ALL_IDS.format(contact_id="r.contact_id")}) person (id)
-    JOIN messages m ON m.workspace_id = w.id AND m.contact_id = person.id
-    WHERE m.status = 'queued' AND m.direction = 'OUTBOUND'
-      AND m.content #>> '{{template,category}}' = 'MARKETING'""",
+    CROSS JOIN LATERAL (
+        SELECT q.id FROM messages q WHERE q.workspace_id = w.id AND q.contact_id = person.id
+          AND q.status = 'queued' AND q.direction = 'OUTBOUND'
+          AND q.content #>> '{{template,category}}' = 'MARKETING' OFFSET 0
+    ) waiting
+    JOIN messages m ON m.id = waiting.id AND m.status = 'queued'""",  # noqa: S608 - names of ours
     assign=f"""status = 'cancelled', next_attempt_at = NULL, sealed_request = NULL,
     delivery = m.delivery || jsonb_build_object(
       'cancelled_at', now(), 'errors', jsonb_build_array(jsonb_build_object(
