@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.db import connection
+from psycopg import OperationalError
 from psycopg.conninfo import make_conninfo
 
 from connectors.models import WebhookDelivery
@@ -60,6 +62,24 @@ def test_it_goes_on_where_its_prepared_statement_is_gone(acme: Cast) -> None:
 
     asyncio.run(trial())
     assert WebhookDelivery.objects.count() == 3
+
+
+def test_it_ends_what_hangs_where_no_more_files_can_be_opened(acme: Cast) -> None:
+    async def trial() -> None:
+        one = store()
+        await one.run("SELECT 1")
+        hanging = asyncio.create_task(one.run("SELECT pg_sleep(600)"))
+        await asyncio.sleep(0)
+        known = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, known[1]))
+        try:
+            one.abandon()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, known)
+        with pytest.raises(OperationalError):
+            await hanging
+
+    asyncio.run(trial())
 
 
 @pytest.mark.parametrize("prepares", [True, False])
