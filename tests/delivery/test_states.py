@@ -251,7 +251,7 @@ WRITES = re.compile(
 # Rows that their statement finds locked: by DUE, FIND or MESSAGES before it, or only one by its id;
 # and one that skips what is locked.
 OUT_OF_ORDER = {
-    "messaging/changing.py:statement", "messaging/delivery/writing.py:RESERVE",
+    "messaging/delivery/writing.py:RESERVE",
     "messaging/delivery/writing.py:PUT_OFF", "messaging/delivery/writing.py:FAIL",
     "messaging/settling.py:ATTACH", "messaging/receipts.py:ADVANCE",
     "messaging/sending/rows.py:CANCEL", "messaging/delivery/leases.py:EXPIRE",
