@@ -31,8 +31,10 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def renamed(table: str, column: str) -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} RENAME {column} TO elsewhere")
-        yield
-        cursor.execute(f"ALTER TABLE {table} RENAME elsewhere TO {column}")
+        try:
+            yield
+        finally:
+            cursor.execute(f"ALTER TABLE {table} RENAME elsewhere TO {column}")
 
 
 def statuses() -> set[str]:
@@ -60,6 +62,8 @@ def test_it_loses_no_message_while_a_column_is_missing(
         for _ in range(3):
             sender.work()
         assert statuses() <= {"queued", "sending"}
+        # Marks and outcomes are written by threads of their own.
+        wait_for(lambda: "stopped" in Client().get("/healthz").json())
         stopped = Client().get("/healthz").json()["stopped"]
         assert stopped == {"sends": "ProgrammingError: UndefinedColumn"}
 

@@ -35,8 +35,10 @@ def run(statement: str) -> None:
 def renamed(table: str, column: str) -> Iterator[None]:
     """For a while the worker's statements name a column that is not there."""
     run(f"ALTER TABLE {table} RENAME {column} TO elsewhere")
-    yield
-    run(f"ALTER TABLE {table} RENAME elsewhere TO {column}")
+    try:
+        yield
+    finally:
+        run(f"ALTER TABLE {table} RENAME elsewhere TO {column}")
 
 
 @contextmanager
