@@ -11,6 +11,7 @@ from __future__ import annotations
 from sigma.wsgi import application as django_application
 
 # isort: split
+import asyncio
 import gc
 import re
 import sys
@@ -184,7 +185,7 @@ class Application:
                 self._heartbeat.start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                self._heartbeat.stop()
+                await asyncio.to_thread(self._heartbeat.stop)
                 await self._streams.close()
                 await self._webhooks.stop()
                 await send({"type": "lifespan.shutdown.complete"})

@@ -23,6 +23,8 @@ SECONDS = 10.0
 # Not heard of for so long, a process is late; for a day, it is no part of the installation.
 LATE_SECONDS = 45.0
 FORGOTTEN = "interval '1 day'"
+# How long a stop waits for a beat that is under way: a database that hangs holds no process up.
+LAST_BEAT_SECONDS = 2.0
 # Clocks of hosts that keep time differ by milliseconds.
 MOST_AHEAD = 2.0
 NOTE = """
@@ -68,6 +70,7 @@ class Heartbeat:
         self._next = 0.0
         self._is_wrong = False
         self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def beat(self) -> None:
         """Say that the process lives, if it is time; never raises because the database is away."""
@@ -81,11 +84,14 @@ class Heartbeat:
 
     def start(self) -> None:
         """Beat in a thread until the process ends or :meth:`stop` is called."""
-        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
-        """End the thread soon."""
+        """End the thread, and wait until it has ended, but not for long."""
         self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(LAST_BEAT_SECONDS)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -18,7 +19,7 @@ from sigma.celery import app
 from sigma.health import REQUIRED
 from tests.conftest import Cast
 from tests.webhooks.conftest import Web, web
-from workspaces import clock
+from workspaces import clock, heartbeat
 from workspaces.bells import broker
 from workspaces.heartbeat import LATE_SECONDS, Heartbeat
 
@@ -143,6 +144,30 @@ def test_it_is_degraded_where_one_was_never_heard_of() -> None:
     answer = health()
 
     assert (answer["status"], answer["processes"]["beat"]) == ("degraded", [])
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_its_stop_waits_for_a_beat_and_not_for_a_database_that_hangs(
+    monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    beats, begun, over = Heartbeat("web"), threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def beat() -> None:
+        threads.append(threading.current_thread())
+        begun.set()
+        over.wait(None if hangs else 0.2)
+
+    monkeypatch.setattr(beats, "_beat", beat)
+    if hangs:
+        monkeypatch.setattr(heartbeat, "LAST_BEAT_SECONDS", 0.1)
+    beats.start()
+    begun.wait()
+    beats.stop()
+
+    assert [thread.is_alive() for thread in threads] == [hangs]
+    over.set()
+    threads[0].join()
 
 
 def test_it_hears_of_beat_while_it_ticks(scheduler: SteadyScheduler) -> None:
