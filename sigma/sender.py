@@ -62,10 +62,9 @@ class Application:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await send(await self._start())
-                self._heartbeat.start()
             elif message["type"] == "lifespan.shutdown":
-                self._heartbeat.stop()
                 self._service.end()
+                await asyncio.to_thread(self._heartbeat.stop)
                 await asyncio.to_thread(self._service.close)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
@@ -75,6 +74,7 @@ class Application:
             await self._begin()
         except UnsafeToStart as error:
             return {"type": "lifespan.startup.failed", "message": f"sigma: {error}"}
+        self._heartbeat.start()
         return {"type": "lifespan.startup.complete"}
 
     async def _begin(self) -> None:

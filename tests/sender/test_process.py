@@ -21,12 +21,14 @@ from django.db import connection
 
 from connectors.sender import keyless
 from connectors.sender.keyless import UnsafeToStart
+from connectors.sender.service import Service
 from messaging.models import Message
 from sigma.sender import Application
 from tests.conftest import Cast
 from tests.sender.conftest import WANTED, Served, bearer, key_for, queued
 from tests.sender.test_callers import code_in
 from workspaces.access import by_api_key
+from workspaces.heartbeat import Heartbeat
 
 WaitFor = Callable[..., None]
 
@@ -109,6 +111,30 @@ def test_calls_without_a_key_are_for_this_machine(
 
     assert words in said
     assert bool(words) == bool(said)
+
+
+@pytest.mark.parametrize("is_safe", [True, False])
+def test_it_is_heard_of_only_where_it_started(
+    monkeypatch: pytest.MonkeyPatch, is_safe: bool
+) -> None:
+    heard: list[str] = []
+    messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+
+    async def check(service: Service, address: str | None) -> None:
+        if not is_safe:
+            raise UnsafeToStart("others reach it")
+
+    async def receive() -> dict[str, str]:
+        return next(messages)
+
+    async def send(answer: dict[str, str]) -> None:
+        """Nobody reads it."""
+
+    monkeypatch.setattr(Service, "check", check)
+    monkeypatch.setattr(Heartbeat, "start", lambda heartbeat: heard.append(heartbeat.role))
+    asyncio.run(Application()({"type": "lifespan"}, receive, send))
+
+    assert heard == ["sender"] * is_safe
 
 
 def test_a_server_that_tells_nobody_of_its_start_opens_nothing(
