@@ -35,7 +35,7 @@ from workspaces.models import SecretKind, TenantSecret, TokenCheck
 
 Deliver = Callable[[], int]
 APP, TOKEN = "700000000000001", "EAAG-acme"
-PEOPLE = 1_000
+PEOPLE = 300
 
 
 class Mistake(NamedTuple):

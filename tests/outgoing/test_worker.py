@@ -13,6 +13,7 @@ from tests.conftest import Cast
 from tests.outgoing.conftest import RING, Endpoint, Subscribe
 from tests.webhooks.conftest import hang_up
 from workspaces.bells import Bell
+from workspaces.heartbeat import Heartbeat
 from workspaces.models import EventDelivery
 from workspaces.outbox import BELL
 
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Run a worker of the queue ``events`` and let bells ring."""
     monkeypatch.setattr(Bell, "ring", RING)
+    monkeypatch.setattr(Heartbeat, "start", lambda heartbeat: None)  # nobody would end its thread
     monkeypatch.setitem(delivering.deliver.__kwdefaults__, "linger", 0.05)
     BELL.release()
     with start_worker(app, queues=["events"], perform_ping_check=False):

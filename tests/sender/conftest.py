@@ -24,6 +24,7 @@ from sigma.sender import Application, config
 from tests.conftest import Cast
 from tests.sending.conftest import hear
 from workspaces import bells, provisioning
+from workspaces.heartbeat import Heartbeat
 from workspaces.models import Workspace
 from workspaces.scopes import Scope
 
@@ -86,9 +87,13 @@ def serving(address: str | None = "127.0.0.1") -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def one_for_all(django_db_setup: None) -> Iterator[Served]:
-    """One service for the tests of a file: to stop a server takes longer than most of them."""
-    with serving() as served:
-        yield served
+    """One service for the tests of a file: to stop a server takes longer than most of them. It has
+    no heartbeat: the database is closed to it between two tests.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Heartbeat, "start", lambda heartbeat: None)
+        with serving() as served:
+            yield served
 
 
 @pytest.fixture

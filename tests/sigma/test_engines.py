@@ -176,7 +176,10 @@ class TestPostgres:
                 postgres.prepare(home, kept_url=database.url)
             assert database.answers()
 
-    def test_it_does_not_answer_while_it_hangs(self, database: Engine, wait_for: WaitFor) -> None:
+    def test_it_does_not_answer_while_it_hangs(
+        self, database: Engine, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgres, "ANSWER_SECONDS", 2)
         with running(database, wait_for) as process:
             process.send_signal(signal.SIGSTOP)
 

@@ -67,7 +67,7 @@ class Installation:
             assert self.process.poll() is None, (self.home / "up.log").read_text()
             assert time.monotonic() < deadline, "it is not up"
             states += [answer[1]["status"]] if answer[1] else []
-            time.sleep(0.02)
+            time.sleep(0.1)  # to ask takes from the processor that the start needs
         return states
 
     def has_web(self) -> bool:

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 # Unlike DEALLOCATE itself, the driver does not notice: as behind a pooler in transaction mode.
 VANISH = "DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$"
 COUNT = "SELECT count(*) FROM pg_prepared_statements"
+HANG = "SELECT pg_sleep(600)"
 
 
 class Direct(PostgresStore):
@@ -68,7 +69,7 @@ def test_it_ends_what_hangs_where_no_more_files_can_be_opened(acme: Cast) -> Non
     async def trial() -> None:
         one = store()
         await one.run("SELECT 1")
-        hanging = asyncio.create_task(one.run("SELECT pg_sleep(600)"))
+        hanging = asyncio.create_task(one.run(HANG))
         await asyncio.sleep(0)
         known = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, known[1]))
@@ -80,6 +81,12 @@ def test_it_ends_what_hangs_where_no_more_files_can_be_opened(acme: Cast) -> Non
             await hanging
 
     asyncio.run(trial())
+    # The server does not look whether anybody is still there, and would keep the database in use.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = %s", [HANG]
+        )
+        assert cursor.fetchall() == [(True,)]
 
 
 @pytest.mark.parametrize("prepares", [True, False])
