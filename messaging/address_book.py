@@ -56,7 +56,10 @@ def store(entries: Sequence[Entry], people: People) -> set[int]:
         if contact := people.contact_of(entry.someone):
             latest[contact.id] = entry
     columns = ("id uuid", "name text", "at timestamptz", "position int4")
-    rows = [(k, e.event.name, e.event.timestamp, e.position) for k, e in sorted(latest.items())]
+    rows = [
+        (contact_id, entry.someone.kept(entry.event.name), entry.event.timestamp, entry.position)
+        for contact_id, entry in sorted(latest.items())
+    ]
     news = {position for (position,) in bulk.run(NAME, columns, rows)}
     return {entry.position for entry in entries} - news
 

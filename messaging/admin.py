@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from messaging import admin_broadcasts, admin_sending
 from messaging.models import Contact, Media, Message, MessageStatus
+from messaging.sealed_values import shortened
 from messaging.statuses import oldest_first
 from workspaces.admin.base import ReadOnlyAdmin
 from workspaces.admin.filters import ArrivedFilter, RecordedFilter, TenantFilter, WorkspaceFilter
@@ -66,13 +67,28 @@ class WorkspaceRowsAdmin(ReadOnlyAdmin):
 class ContactAdmin(ReadOnlyAdmin):
     """People, by the name they gave themselves."""
 
-    list_display = ("id", "tenant", "display_name", "book_name", "username", "created_at")
+    list_display = ("id", "tenant", "name", "name_in_book", "user_name", "created_at")
     list_display_links = ("id",)
     list_filter = (TenantFilter, ArrivedFilter)
     fields = (
-        "id", "tenant", "display_name", "book_name", "username", "known_as", "merged_into",
+        "id", "tenant", "name", "name_in_book", "user_name", "known_as", "merged_into",
         "created_at", "updated_at",
     )  # fmt: skip
+
+    @admin.display(description="display name")
+    def name(self, obj: Contact) -> str:
+        """Return the profile name."""
+        return shortened(obj.display_name)
+
+    @admin.display(description="book name")
+    def name_in_book(self, obj: Contact) -> str:
+        """Return what the business calls the person."""
+        return shortened(obj.book_name)
+
+    @admin.display(description="username")
+    def user_name(self, obj: Contact) -> str:
+        """Return the username."""
+        return shortened(obj.username)
 
     @admin.display(description="known as")
     def known_as(self, obj: Contact) -> SafeString:

@@ -47,14 +47,15 @@ class Person:
     """A WhatsApp user by any identity we were told: digits of the phone, BSUID, parent BSUID.
 
     Each may be ``None``; username users may have no phone at all. ``other_phone`` is a second way
-    to write the number, where the platform uses two (Brazil, Mexico, Argentina).
+    to write the number, where the platform uses two (Brazil, Mexico, Argentina). A name that gives
+    a number away is `Private`.
     """
 
     phone: str | None = None
     user_id: str | None = None
     parent_user_id: str | None = None
-    name: str | None = None
-    username: str | None = None
+    name: str | Private | None = None
+    username: str | Private | None = None
     other_phone: str | None = None
 
     @property
@@ -186,7 +187,7 @@ class AddressBookName:
 
     phone_number_id: str
     person: Person
-    name: str
+    name: str | Private
     timestamp: datetime
 
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from messaging import changing
-from messaging.events import Person
+from messaging.events import Person, Private
 from messaging.models import IdentityKind
+from messaging.sealed_values import keep_name
 from workspaces import bulk, clock
 from workspaces.identity import Digester, digester
 from workspaces.ids import uuid7
@@ -129,7 +130,7 @@ class Someone:
     """A person with the digests of their identities, each computed once per batch.
 
     ``phones`` are the ways to write the number, first as it came. ``workspace_id`` is the number of
-    the business that tells, ``at`` when it was so (``None``: now).
+    the business that tells, ``at`` when it was so (``None``: now), ``day`` that of the callback.
     """
 
     tenant_id: UUID
@@ -139,6 +140,7 @@ class Someone:
     parent: str | None = None
     workspace_id: UUID | None = None
     at: datetime | None = None
+    day: date | None = None
 
     @property
     def digests(self) -> Iterator[str]:
@@ -159,6 +161,13 @@ class Someone:
         """Whether it joins identities: a number and a user id, or two user ids."""
         return bool(self.phones) + bool(self.user) + bool(self.parent) > 1
 
+    def kept(self, told: str | Private | None, before: str = "") -> str:
+        """Return what is stored of a name, or ``before`` where none is told."""
+        if not told or told == before:
+            return before
+        day = self.day or clock.now().date()
+        return keep_name(told, before, tenant_id=self.tenant_id, day=day)
+
 
 def identify(
     digest: Digester,
@@ -167,6 +176,7 @@ def identify(
     *,
     workspace_id: UUID | None = None,
     at: datetime | None = None,
+    day: date | None = None,
 ) -> Someone:
     """Digest a person's identities."""
     phones = digest.phones(person.phone) if person.phone else ()
@@ -180,6 +190,7 @@ def identify(
         digest.parent(person.parent_user_id) if person.parent_user_id else None,
         workspace_id,
         at,
+        day,
     )
 
 
@@ -325,8 +336,8 @@ class People:
             contact, person = self.contact_of(someone), someone.person
             if contact is None:
                 continue
-            name = person.name or contact.display_name
-            username = person.username or contact.username
+            name = someone.kept(person.name, contact.display_name)
+            username = someone.kept(person.username, contact.username)
             if name != contact.display_name or username != contact.username:
                 contact.display_name, contact.username = name, username
                 changed[contact.id] = (contact.id, name, username)
@@ -524,7 +535,8 @@ class _Joining:
 
     def _make(self, someone: Someone) -> Contact:
         person = someone.person
-        contact = Contact(uuid7(), person.name or "", person.username or "", _NEWEST, is_new=True)
+        names = someone.kept(person.name), someone.kept(person.username)
+        contact = Contact(uuid7(), *names, _NEWEST, is_new=True)
         self._made.append((someone.tenant_id, contact))
         return contact
 

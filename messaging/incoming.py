@@ -41,5 +41,6 @@ class Incoming:
     def identify(self, digest: Digester, person: Person) -> Someone:
         """Digest the identities of somebody of whom the event tells."""
         return identify(
-            digest, self.tenant_id, person, workspace_id=self.workspace_id, at=self.event.timestamp
-        )
+            digest, self.tenant_id, person, workspace_id=self.workspace_id,
+            at=self.event.timestamp, day=self.delivery_day,
+        )  # fmt: skip

@@ -11,6 +11,7 @@ from uuid import UUID
 from messaging.cursors import Cursor
 from messaging.events import Direction
 from messaging.identities import SURVIVOR
+from messaging.sealed_values import PURGED, open_names
 from workspaces.models import Platform
 from workspaces.sql import columns_of, select
 
@@ -64,17 +65,19 @@ class Digest(NamedTuple):
 
 
 class ContactRow(NamedTuple):
-    """What is shown of a contact."""
+    """What is shown of a contact; ``sealed`` are the fields that are for readers of messages."""
 
     id: UUID
     display_name: str
     username: str
+    sealed: frozenset[str] = frozenset()
 
 
 class _Asked(NamedTuple):
     asked: UUID
     id: UUID
     display_name: str
+    book_name: str
     username: str
 
 
@@ -87,8 +90,7 @@ FROM (SELECT direction, type, status, sender FROM messages WHERE {where} LIMIT %
 """
 # A contact that was merged is shown as the one that it is now.
 SELECT_CONTACTS = """
-SELECT asked.id AS asked, c.id, coalesce(nullif(c.display_name, ''), c.book_name) AS display_name,
-       c.username FROM contacts asked
+SELECT asked.id AS asked, c.id, c.display_name, c.book_name, c.username FROM contacts asked
 JOIN contacts c ON c.id = coalesce(asked.merged_into, asked.id)
 WHERE asked.tenant_id = %s AND asked.id = ANY(%s)
 """
@@ -276,4 +278,15 @@ def ways_of_writing(*, tenant_id: UUID, phones: Collection[str]) -> tuple[str, .
 def contacts(*, tenant_id: UUID, ids: Collection[UUID]) -> dict[UUID, ContactRow]:
     """Return some of a tenant's contacts by id; ids from before a merge lead to who it is now."""
     rows = select(_Asked, SELECT_CONTACTS, [tenant_id, list(ids)]) if ids else []
-    return {row.asked: ContactRow(*row[1:]) for row in rows}
+    opened = open_names((name for row in rows for name in row[2:]), tenant_id=tenant_id)
+    return {row.asked: _contact(row, opened) for row in rows}
+
+
+def _contact(row: _Asked, opened: Mapping[str, str]) -> ContactRow:
+    """A name that the person told goes before one of the address book, unless it was purged."""
+    names = [name for name in (row.display_name, row.book_name) if name] or [""]
+    name = next((name for name in names if opened.get(name) != PURGED), names[0])
+    stored = {"display_name": name, "username": row.username}
+    sealed = frozenset(field for field, name in stored.items() if name in opened)
+    shown = {field: opened.get(name, name) for field, name in stored.items()}
+    return ContactRow(row.id, **shown, sealed=sealed)

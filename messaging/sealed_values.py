@@ -1,16 +1,19 @@
-"""Values of a message that give a phone number away: sealed beside the row, opened for readers.
+"""Values that give a phone number away: sealed beside the message, opened for readers.
 
 A value is one string or number of a message, wherever it stands, or a key of an object. One that
 holds a number of the two parties, an international number or a message id is moved, whole, into
 ``messages.sealed_values``: a JSON list, sealed under the key of the day. A placeholder with its
 position is left in its place; so is a number with an exponent that PostgreSQL's JSON would write
-out. Every other value is stored as it came.
+out. Every other value is stored as it came. Names of contacts are kept so too, each sealed in its
+own column.
 """
 
 from __future__ import annotations
 
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
@@ -23,21 +26,29 @@ from workspaces.envelope import CannotOpen, Cipher, associated_data, key_id_of
 from workspaces.masking import holds_number, number_endings
 
 SEALED_VALUES = "messages.sealed_values"
-# What readers get instead of a value: its day was purged; it is for callers with raw:read.
+NAMES = "contacts.names"
+# What readers get instead of a value: its day was purged; it is for callers with such a scope.
 PURGED = "[purged]"
 NEEDS_RAW_READ = "[needs raw:read]"
+NEEDS_MESSAGES_READ = "[needs messages:read]"
 
 # What stands in the row. Whatever looks like it is sealed too, so that none is taken for another.
 _PLACEHOLDER = re.compile(r"\[(sealed|number):(\d{1,9})\]")
 _VALUE, _NUMBER = "sealed", "number"
+# A name in its column: the day whose key seals it, and its sealed form in base64.
+_NAME_BEGINS = "[sealed:"
+_NAME = re.compile(
+    r"\[sealed:(\d{4}-\d\d-\d\d):"
+    r"((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)\]"
+)
 _MOST_DIGITS = 40
 # Keys of a shared card that name a person, whatever stands there.
 _IDENTITIES = frozenset({"phone", "wa_id", "user_id", "parent_user_id"})
 
 # Values of a row in the order of their placeholders; ``None``: their key was destroyed.
 Values = Sequence[object] | None
-# The id of a message or of a receipt.
-Row = TypeVar("Row", UUID, int)
+# The id of a message or of a receipt, or a name as it is stored.
+Row = TypeVar("Row", UUID, int, str)
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _content_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=Decimal)
@@ -187,3 +198,41 @@ def _filled_key(key: str, values: Values, with_numbers: bool) -> str:
     if filled in (PURGED, NEEDS_RAW_READ) and filled != key:
         return f"{filled[:-1]}:{key.rpartition(':')[2]}"
     return filled
+
+
+def keep_name(told: str | Private, before: str, *, tenant_id: UUID, day: date) -> str:
+    """Return the text that stands in a contact's column for a name that was told on ``day``.
+
+    What is `Private` is sealed under the key of that day. It is bound to the tenant and not to the
+    row: a name follows its person when contacts are merged. ``before`` is the text that stood
+    there; it stays if it is the same name, told on that day or later.
+    """
+    if isinstance(told, str) and not told.startswith(_NAME_BEGINS):
+        return told
+    name = told.value if isinstance(told, Private) else told
+    found = _NAME.fullmatch(before)
+    if found and found[1] >= str(day) and open_names([before], tenant_id=tenant_id)[before] == name:
+        return before
+    separator = Separator(())
+    separator.separate(Private(name))
+    cipher = keys.day_cipher(tenant_id, day)
+    sealed = separator.seal(cipher, tenant_id=tenant_id, place=NAMES, row=day) or b""
+    return f"{_NAME_BEGINS}{day}:{b64encode(sealed).decode()}]"
+
+
+def open_names(names: Iterable[str], *, tenant_id: UUID) -> dict[str, str]:
+    """Return what those among stored names say that are sealed, by the text that is stored.
+
+    Their keys are loaded with one query; `PURGED` are those whose key was destroyed.
+    """
+    found = {name: match for name in names if (match := _NAME.fullmatch(name))}
+    sealed = {name: b64decode(match[2]) for name, match in found.items()}
+    opened = open_values(
+        sealed, tenant_id=tenant_id, place=NAMES, binding=lambda name: found[name][1]
+    )
+    return {name: str(values[0]) if values else PURGED for name, values in opened.items()}
+
+
+def shortened(name: str) -> str:
+    """Return a stored name as people see it who do not open it."""
+    return "[sealed]" if _NAME.fullmatch(name) else name

@@ -118,10 +118,10 @@ def _conceal_value(value: object, own: str | None) -> object:
     return value
 
 
-def person_name(name: str | None, own: str | None) -> str | None:
-    """Return a profile name or username without the number it may give away; blank: ``None``.
+def account_name(name: str | None, own: str | None) -> str | None:
+    """Return a linked device's account name without the number it may give away; blank: ``None``.
 
-    Other numbers are part of the name. A name belongs to no day, whose key could seal it.
+    Other numbers are part of the name. It belongs to no day, whose key could seal it.
     """
     if name is None or not (name := name.strip()):
         return None

@@ -7,11 +7,10 @@ from __future__ import annotations
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.identity_changes import told_together
 from connectors.cloud_api.payloads import StateSync
-from connectors.cloud_api.people import identify
+from connectors.cloud_api.people import identify, told_name
 from connectors.cloud_api.unhandled import read_unhandled
 from connectors.cloud_api.updates import Event, Path, happened
 from messaging.events import AddressBookName, Person
-from workspaces.masking import person_name
 
 # An edit comes as another "add", says Meta; a remove has no names.
 _NAMED = frozenset(("add", "edit"))
@@ -28,11 +27,11 @@ def read_address_book(frame: Frame, item: StateSync, path: Path) -> tuple[Event,
     known = identify(entry.phone_number, entry.user_id, entry.parent_user_id)
     at = happened(item.metadata.timestamp if item.metadata else None, frame.received_at)
     joined = () if item.action == _REMOVED else tuple(told_together(frame, known, at))
-    name = person_name(entry.full_name, known.phone) or person_name(entry.first_name, known.phone)
+    name = told_name(entry.full_name, known.phone) or told_name(entry.first_name, known.phone)
     is_told = item.action == _REMOVED or (item.action in _NAMED and name)
     if not is_told or not known.is_known:
         return (*joined, *read_unhandled(frame, item, path))
-    username = person_name((entry.username or "").lstrip("@"), known.phone)
+    username = told_name((entry.username or "").lstrip("@"), known.phone)
     # Whether a number beside user ids is theirs is for what joins them to decide.
     number = None if joined else known.phone
     person = Person(number, known.user_id, known.parent_user_id, username=username)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.payloads import Call, Message, Preference, Status, Thread
-from connectors.cloud_api.people import identify, phone_digits
+from connectors.cloud_api.people import identify, phone_digits, told_name
 from connectors.cloud_api.updates import Path
 from messaging.events import Direction, Person, Source
 from workspaces.numbering import spellings
@@ -150,6 +150,6 @@ def _of_thread(thread: Thread) -> Person:
         phone,
         told.user_id or chat.user_id,
         told.parent_user_id or chat.parent_user_id,
-        username=context.username.lstrip("@") or None if context.username else None,
+        username=told_name((context.username or "").lstrip("@"), phone),
         other_phone=told.phone if told.phone != phone else None,
     )

@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 
 from connectors.cloud_api.payloads import Contact, Scalar
-from messaging.events import Person
-from workspaces.masking import person_name
+from messaging.events import Person, Private
+from workspaces.masking import holds_number, number_endings
 
 NOBODY = Person()
 _BSUID = re.compile(r"u?[A-Za-z]{2}\.(ENT\.)?[A-Za-z0-9_-]{1,128}")
 # A number may be written as WhatsApp's address of it; that of a group or a hidden id is no number.
 _PHONE = re.compile(r"\+?[\d\s().\-]{5,40}(?:@(?:s\.whatsapp\.net|c\.us))?")
 _GROUP = "@g.us"
+_DIGIT = re.compile(r"\d")
 _NOT_A_DIGIT = re.compile(r"[^0-9]+")
 _LONGEST_PHONE = 20
 
@@ -56,6 +57,17 @@ def identify(key: Scalar, user_id: str | None, parent_user_id: str | None) -> Pe
         if user_id is not None and ".ENT." in user_id:
             user_id, parent_user_id = None, parent_user_id or user_id
     return Person(phone, user_id or None, parent_user_id or None)
+
+
+def told_name(name: str | None, phone: str | None) -> str | Private | None:
+    """Return a profile name, a username, or what an address book says; blank: ``None``.
+
+    One that holds an international number, or ``phone`` (the person's, digits), is private.
+    """
+    if name is None or not (name := name.strip()):
+        return None
+    has_digits = _DIGIT.search(name) is not None
+    return Private(name) if has_digits and holds_number(name, number_endings([phone])) else name
 
 
 class ContactBook:
@@ -105,8 +117,8 @@ class ContactBook:
             phone,
             person.user_id or contact.user_id or bsuid(contact.wa_id),
             person.parent_user_id or contact.parent_user_id or None,
-            person_name(profile.name, phone) if profile else None,
-            person_name(username.lstrip("@"), phone) if username else None,
+            told_name(profile.name, phone) if profile else None,
+            told_name((username or "").lstrip("@"), phone),
             wa_id if wa_id != phone else None,
         )
 

@@ -20,7 +20,7 @@ from connectors.linked_device.standing import Standing
 from connectors.models import PairBy, SenderSession, Wanted
 from messaging import numbers
 from messaging.models import NumberState
-from workspaces.masking import person_name
+from workspaces.masking import account_name
 
 PLATFORM_LENGTH, NAME_LENGTH, LIBRARY_LENGTH = 32, 128, 64
 
@@ -99,7 +99,7 @@ class Record:
 
     def linked(self, account: Account, *, now: datetime) -> None:
         """Write down which account is linked; what is not told stays."""
-        name = person_name(account.push_name or account.business_name, account.number)
+        name = account_name(account.push_name or account.business_name, account.number)
         told = {
             "device_platform": account.platform[:PLATFORM_LENGTH],
             "push_name": (name or "")[:NAME_LENGTH],

@@ -89,6 +89,8 @@ class Acquaintance:
 
 
 def _fact(name: str, _: object, root: Acquaintance, info: GraphQLResolveInfo) -> object:
+    if name in root.contact.sealed and not info.context.actor.may(Scope.MESSAGES_READ):
+        return sealed_values.NEEDS_MESSAGES_READ
     return getattr(root.contact, name)
 
 
@@ -102,9 +104,14 @@ class Contact(graphene.ObjectType):
     display_name = graphene.String(
         required=True,
         description="The profile name, or else the name in the business's address book; may be "
-        "empty.",
+        'empty. One that holds a phone number is "[purged]" once Raw is, and needs messages:read, '
+        'else "[needs messages:read]".',
     )
-    username = graphene.String(required=True, description="The WhatsApp username; may be empty.")
+    username = graphene.String(
+        required=True,
+        description="The WhatsApp username; may be empty. One that holds a phone number is kept as "
+        "such a displayName.",
+    )
     opted_out = graphene.Boolean(
         required=True, description="Whether the person wants no marketing templates."
     )

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from messaging.events import Direction, Source
+from messaging.sealed_values import shortened
 from workspaces.ids import uuid7
 from workspaces.models import Platform, Workspace
 
@@ -17,7 +18,8 @@ class Contact(models.Model):
     One that turned out to be a person known already stays as an alias: ``merged_into`` is the
     contact that they are, never an alias itself. ``settled_at`` says that no message names the
     alias any more. ``book_name`` is what the business calls the person since ``book_name_at``,
-    shown where there is no ``display_name``, the one that the person told.
+    shown where there is no ``display_name``, the one that the person told. Names that give a number
+    away are sealed (`messaging.sealed_values.keep_name`).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
@@ -46,7 +48,7 @@ class Contact(models.Model):
         )  # fmt: skip
 
     def __str__(self) -> str:
-        return self.display_name or self.book_name or str(self.id)
+        return shortened(self.display_name or self.book_name) or str(self.id)
 
 
 class IdentityKind(models.TextChoices):

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from messaging.events import Direction, Person, Source
+from messaging.events import Direction, Person, Private, Source
 from tests.cloud_api.reading import (
     BUSINESS,
     SIPHO,
@@ -16,6 +16,7 @@ from tests.cloud_api.reading import (
     value_of,
 )
 
+NUMBERED = Person(THANDI, THANDI_ID, None, Private("Thandi 000 000 101"))
 NALEDI = {"profile": {"name": "Naledi"}}
 
 
@@ -24,7 +25,7 @@ NALEDI = {"profile": {"name": "Naledi"}}
     [
         ("text_without_contacts", Person(THANDI, THANDI_ID)),
         ("text_without_profile", Person(THANDI, THANDI_ID)),
-        ("text_name_is_a_number", Person(THANDI, THANDI_ID, None, "Thandi •••")),
+        ("text_name_is_a_number", NUMBERED),
         ("text_from_is_empty", Person(None, THANDI_ID, None, "Naledi")),
         ("text_from_is_a_bsuid", Person(None, THANDI_ID, None, "Naledi")),
         (

@@ -163,12 +163,15 @@ def _statuses(spelling: str, wamid: str) -> Iterator[dict]:
 
 def _others(spelling: str, wamid: str) -> Iterator[tuple[str, dict]]:
     said = {**text(f"{wamid}h", sender="15550100001"), "to": spelling}
-    thread = {"id": spelling, "messages": [said], "context": {"wa_id": spelling}}
+    context = {"wa_id": spelling, "username": f"@al.{spelling}"}
+    thread = {"id": spelling, "messages": [said], "context": context}
     yield "smb_message_echoes", {"message_echoes": [{**said, "id": f"{wamid}e"}]}
     yield "history", {"history": [{"metadata": {"phase": 0}, "threads": [thread]}]}
     yield "history", {"history": [{"errors": [_error(spelling)]}]}
-    contact = {"phone_number": spelling, "full_name": f"Thandi {spelling}"}
-    yield "smb_app_state_sync", {"state_sync": [{"contact": contact, "action": "add"}]}
+    contact = {"phone_number": spelling, "full_name": f"Thandi {spelling}",
+               "username": f"@al.{spelling}"}  # fmt: skip
+    for who in (contact, {**contact, "user_id": "ZA.2", "full_name": "", "first_name": spelling}):
+        yield "smb_app_state_sync", {"state_sync": [{"contact": who, "action": "add"}]}
     yield "user_preferences", {"user_preferences": [{"wa_id": spelling, "category": spelling}]}
     yield "calls", {"calls": [{"id": f"wacid.{wamid[6:]}", "from": spelling, "event": spelling}]}
     yield "messages", {"errors": [_error(spelling)]}

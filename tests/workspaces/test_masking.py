@@ -1,6 +1,6 @@
 import pytest
 
-from workspaces.masking import MASK, conceal, conceal_tree, mask, person_name, word
+from workspaces.masking import MASK, account_name, conceal, conceal_tree, mask, word
 
 OWN = "27000000101"
 
@@ -45,12 +45,12 @@ def test_it_conceals_in_tuples_too() -> None:
     ["Thandi", "Thandi Mokoena", "B2B Shop 24", "Shop 24681012", "Order 194836987003835", "李雷"],
 )
 def test_it_keeps_a_name(name: str) -> None:
-    assert person_name(f" {name} ", OWN) == name
+    assert account_name(f" {name} ", OWN) == name
 
 
 @pytest.mark.parametrize("name", [None, "", "  "])
 def test_it_has_no_name_where_there_is_none(name: str | None) -> None:
-    assert person_name(name, OWN) is None
+    assert account_name(name, OWN) is None
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_it_has_no_name_where_there_is_none(name: str | None) -> None:
     ],
 )  # fmt: skip
 def test_it_leaves_the_number_out_of_a_name_and_keeps_the_rest(name: str, kept: str) -> None:
-    assert person_name(name, OWN) == kept
+    assert account_name(name, OWN) == kept
 
 
 @pytest.mark.parametrize(
