@@ -140,7 +140,7 @@ class StatusUpdate:
     outside groups; ``payment:<timestamp>`` for payment statuses, several of which may be equal).
     ``group_id`` is the group that the message was sent to; then ``recipient`` is the participant.
     ``payment`` is what is told of a payment, as it came: such a status is not the message's.
-    ``stop`` is the first of ``errors`` that is not about this message alone.
+    ``errors`` are as they came; ``stop`` is the first that is not about this message alone.
     """
 
     phone_number_id: str

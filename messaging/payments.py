@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from messaging import sealed_values
 from messaging.models import MessageStatus
-from messaging.receipts import PAYMENT, SEALED_VALUES, sealed_row
+from messaging.receipts import PAYMENT
 from messaging.sealed_values import Values
 
 
@@ -33,23 +32,13 @@ class Payment(NamedTuple):
 
 
 def of_receipts(rows: Iterable[MessageStatus], values: Mapping[int, Values]) -> list[Payment]:
-    """Return the payments among receipts; ``values`` are those of `open_all`."""
+    """Return the payments among receipts; ``values`` are those of `receipts.open_all`."""
     return [_payment(row, values) for row in rows if is_payment(row)]
 
 
 def is_payment(row: MessageStatus) -> bool:
     """Tell whether a receipt is of a payment, and not of its message."""
     return row.participant.startswith(PAYMENT)
-
-
-def open_all(rows: Iterable[MessageStatus], *, tenant_id: UUID) -> dict[int, Values]:
-    """Open what is sealed of receipts of payments, by their ids."""
-    sealed = {row.pk: row for row in rows if row.sealed_values}
-    return sealed_values.open_values(
-        {pk: bytes(row.sealed_values or b"") for pk, row in sealed.items()},
-        tenant_id=tenant_id, place=SEALED_VALUES,
-        binding=lambda pk: sealed_row(sealed[pk].status, sealed[pk].participant),
-    )  # fmt: skip
 
 
 def _payment(row: MessageStatus, values: Mapping[int, Values]) -> Payment:

@@ -17,11 +17,11 @@ from messaging import notices, optouts, sealed_values, settling
 from messaging.events import Direction, StatusUpdate, Stop
 from messaging.identities import SURVIVOR, Contact, Meant, People, Someone, primary
 from messaging.incoming import Incoming
-from messaging.models import OptOutSource
+from messaging.models import MessageStatus, OptOutSource
 from messaging.notices import Change
 from messaging.optouts import Wish
 from messaging.references import TARGET_COLUMNS, Reference, Target, key_of, resolve
-from messaging.sealed_values import Separator
+from messaging.sealed_values import Separator, Values
 from messaging.statuses import FAILED, Progress, Receipt, advance
 from workspaces import bulk, clock, keys, outbox
 from workspaces.outbox import Event
@@ -225,7 +225,7 @@ def store(statuses: Sequence[Reported], people: People, added: Sequence[Target])
         if identity not in fresh:
             duplicates.add(position)
         elif event.payment is None:
-            pending.setdefault(row.message, []).append(_receipt(event))
+            pending.setdefault(row.message, []).append(_receipt(row, event))
             reports += _stopping(event, row, known.get(row.message))
         else:
             paid.append(row)
@@ -305,22 +305,31 @@ def _row(incoming: Incoming, event: StatusUpdate, people: People) -> _Row:
         participant[:PARTICIPANT_LENGTH],
         event.timestamp,
         primary(digest, event.recipient),
-        json.encode(event.errors).decode() if event.errors else None,
+        None,
         json.encode(event.pricing).decode() if event.pricing else None,
         None,
         key_of(event.platform_message_id, digest, incoming.workspace_id),
     )
-    is_bare = event.payment is None and not event.callback_data
+    is_bare = event.payment is None and not event.callback_data and not event.errors
     return row if is_bare else _with_values(row, incoming, event)
 
 
 def _with_values(row: _Row, incoming: Incoming, event: StatusUpdate) -> _Row:
-    """Return a receipt with its payment and the sender's own reference: what gives a number away is
-    sealed, as of messages.
+    """Return a receipt with its errors, its payment and the sender's own reference: what gives a
+    number away is sealed, as of messages.
     """
     person = event.recipient
     separator = Separator([person.phone, person.other_phone])
     row = row._replace(callback_data=separator.separate(event.callback_data))
+    if event.errors:
+        told = [
+            {
+                name: fact if name == "code" else separator.separate(fact)
+                for name, fact in one.items()
+            }
+            for one in event.errors
+        ]
+        row = row._replace(errors=sealed_values.encode(told))
     if event.payment is not None:
         row = row._replace(payment=sealed_values.encode(separator.separate(event.payment)))
     if not separator.taken:
@@ -330,6 +339,16 @@ def _with_values(row: _Row, incoming: Incoming, event: StatusUpdate) -> _Row:
         tenant_id=row.tenant_id, place=SEALED_VALUES, row=sealed_row(row.status, row.participant),
     )  # fmt: skip
     return row._replace(sealed_values=sealed)
+
+
+def open_all(rows: Iterable[MessageStatus], *, tenant_id: UUID) -> dict[int, Values]:
+    """Open what is sealed of receipts, by their ids."""
+    sealed = {row.pk: row for row in rows if row.sealed_values}
+    return sealed_values.open_values(
+        {pk: bytes(row.sealed_values or b"") for pk, row in sealed.items()},
+        tenant_id=tenant_id, place=SEALED_VALUES,
+        binding=lambda pk: sealed_row(sealed[pk].status, sealed[pk].participant),
+    )  # fmt: skip
 
 
 def sealed_row(status: str, participant: str) -> str:
@@ -364,8 +383,8 @@ def _stopping(event: StatusUpdate, row: _Row, message: _Message | None) -> Itera
         yield Report(row.tenant_id, row.workspace_id, event.stop, moment)
 
 
-def _receipt(event: StatusUpdate) -> Receipt:
-    errors = list(event.errors) or None
+def _receipt(row: _Row, event: StatusUpdate) -> Receipt:
+    errors = json.decode(row.errors) if row.errors else None
     return Receipt(event.status, event.timestamp, errors, event.pricing, bool(event.participant))
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from messaging import optouts, payments, queries, sealed_values
+from messaging import optouts, payments, queries, receipts, sealed_values
 from messaging.events import is_typed
 from messaging.holds import Holds
 from messaging.models import Media, MessageStatus
@@ -103,11 +104,31 @@ class Related:
 
     def statuses(self, message: MessageRow) -> list[MessageStatus]:
         """Return the receipts of a message, oldest first."""
-        return [row for row in self._receipts_of(message) if not payments.is_payment(row)]
+        rows = self._receipts_of(message)
+        return [self._as_it_came(row) for row in rows if not payments.is_payment(row)]
 
     def payments(self, message: MessageRow) -> list[Payment]:
         """Return what was told of payments that a message asked for, oldest first."""
-        return payments.of_receipts(self._receipts_of(message), self._payment_values)
+        return payments.of_receipts(self._receipts_of(message), self._receipt_values)
+
+    def delivery_of(self, message: MessageRow) -> dict[str, Any]:
+        """Return a message's delivery, see `Holds.delivery_of`, with its errors as they came: what
+        is sealed of them is kept with the receipt that told them.
+        """
+        delivery = self.holds.delivery_of(message)
+        for name in delivery.keys() & {"errors", "past_errors"}:
+            stored = delivery[name]
+            if (purged := sealed_values.fill(stored, None)) != stored:
+                told = (row for row in self._receipts_of(message) if row.errors == stored)
+                delivery[name] = next((self._as_it_came(row).errors for row in told), purged)
+        return delivery
+
+    def _as_it_came(self, receipt: MessageStatus) -> MessageStatus:
+        if not (receipt.errors and receipt.sealed_values):
+            return receipt
+        shown = copy(receipt)
+        shown.errors = sealed_values.fill(receipt.errors, self._receipt_values[receipt.pk])
+        return shown
 
     def _receipts_of(self, message: MessageRow) -> list[MessageStatus]:
         if message.platform_message_id is None:  # ours, and the platform did not take it yet
@@ -115,9 +136,9 @@ class Related:
         return self._receipts.get((message.workspace_id, message.platform_message_id), [])
 
     @cached_property
-    def _payment_values(self) -> Mapping[int, sealed_values.Values]:
-        rows = (row for receipts in self._receipts.values() for row in receipts)
-        return payments.open_all(rows, tenant_id=self._tenant_id)
+    def _receipt_values(self) -> Mapping[int, sealed_values.Values]:
+        rows = (row for rows in self._receipts.values() for row in rows)
+        return receipts.open_all(rows, tenant_id=self._tenant_id)
 
     @cached_property
     def _receipts(self) -> dict[tuple[UUID, str], list[MessageStatus]]:

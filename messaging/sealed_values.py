@@ -163,6 +163,11 @@ def _open(
     return _decoder.decode(opened)
 
 
+def is_placeholder(value: object) -> bool:
+    """Tell whether a stored value stands for one that is sealed."""
+    return isinstance(value, str) and _PLACEHOLDER.fullmatch(value) is not None
+
+
 def fill(value: Any, values: Values, *, with_numbers: bool = False) -> Any:
     """Return a stored value with what was taken out of it.
 

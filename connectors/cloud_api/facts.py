@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from connectors.cloud_api.message_payloads import Error
-from workspaces.masking import conceal, mask, word
+from messaging.events import Private
+from workspaces.masking import mask, word
 
 Json = dict[str, object]
 _CODES_END = 10_000_000
@@ -30,14 +31,13 @@ def error_facts(errors: Iterable[Error | None] | None) -> tuple[Json, ...]:
     )
 
 
-def without_numbers(errors: Iterable[Json], own: str | None) -> tuple[Json, ...]:
-    """Return errors whose sentences do not give away ``own`` (digits), which they are about.
-
-    Where it is not known, any run of digits may be it.
+def about_nobody_known(errors: Iterable[Json]) -> tuple[Json, ...]:
+    """Return errors whose sentences are private if they hold any run of digits that may be the
+    number of whom they are about.
     """
     return tuple(
         {
-            name: (conceal(fact, own) if own else mask(fact)) if isinstance(fact, str) else fact
+            name: Private(fact) if isinstance(fact, str) and mask(fact) != fact else fact
             for name, fact in error.items()
         }
         for error in errors

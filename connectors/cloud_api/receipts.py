@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from connectors.cloud_api.codes import rule_of
-from connectors.cloud_api.facts import Json, compact, error_facts, masked, without_numbers
+from connectors.cloud_api.facts import Json, about_nobody_known, compact, error_facts, masked
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.parties import told_of
 from connectors.cloud_api.payloads import Status
@@ -30,7 +30,7 @@ def read_status(frame: Frame, status: Status, path: Path) -> tuple[Event, ...]:
         timestamp=happened(status.timestamp, frame.received_at),
         participant=_participant(status),
         recipient=person,
-        errors=without_numbers(errors, person.phone) if errors else (),
+        errors=errors if person.phone else about_nobody_known(errors),
         pricing=_pricing(status),
         payment=as_it_came(status.payment or {}) if _is_payment(status) else None,
         callback_data=status.biz_opaque_callback_data,

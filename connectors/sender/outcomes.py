@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from connectors.sender.refusals import Refused
+from messaging.sealed_values import is_placeholder
 from messaging.sending.refusals import PLATFORM_CODES
 from workspaces.masking import mask
 
@@ -59,7 +60,8 @@ def _failed(delivery: Mapping[str, Any], message_id: UUID) -> Refused:
     errors = delivery.get("errors") or [{}]
     first = errors[0] if isinstance(errors[0], Mapping) else {}
     code = first.get("code")
-    parts = [str(first[name]).strip() for name in ("title", "details") if first.get(name)]
+    told = [first[name] for name in ("title", "details") if first.get(name)]
+    parts = [str(one).strip() for one in told if not is_placeholder(one)]
     message = mask(" ".join(dict.fromkeys(parts))) or "WhatsApp refused the message."
     shown = f"{message} (code {code})" if isinstance(code, int) else message
     return Refused(502, WORDS.get(code, "REJECTED"), shown, message_id=message_id)

@@ -10,7 +10,10 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from messaging.broadcasts.sealing import Sealer
+from messaging.conversation_queries import messages_by_id
 from messaging.models import Broadcast
+from messaging.related import Related
+from messaging.sealed_values import NEEDS_RAW_READ, is_placeholder
 from messaging.statuses import ARRIVED
 from workspaces.envelope import CannotOpen
 from workspaces.scope import tenant_scope
@@ -84,17 +87,40 @@ def refused_rows(broadcast: Broadcast, *, limit: int) -> list[RefusedRow]:
 def as_csv(broadcast: Broadcast, *, in_full: bool) -> Iterator[bytes]:
     """Yield the file in pieces, a page of rows in a transaction of its own at a time.
 
-    Numbers and user ids are masked unless they are wanted ``in_full``.
+    Numbers and user ids are masked unless they are wanted ``in_full``; so are errors that hold one.
     """
     sealer, last = Sealer(broadcast.tenant_id, broadcast.id), -1
     yield _written([HEADER])
     while True:
         with tenant_scope(broadcast.tenant_id):
             page = select(_Outcome, ROWS, [broadcast.id, last, PAGE])
+            if in_full:
+                page = _with_errors(broadcast.tenant_id, page)
         yield _written(_cells(row, sealer, in_full) for row in page)
         if len(page) < PAGE:
             return
         last = page[-1].position
+
+
+def _with_errors(tenant_id: UUID, page: Sequence[_Outcome]) -> list[_Outcome]:
+    """Return rows with the errors of their messages as they came."""
+    ids = {row.message_id for row in page if row.message_id and is_placeholder(_error_of(row)[1])}
+    messages = messages_by_id(tenant_id=tenant_id, ids=ids)
+    related = Related(tenant_id, messages)
+    opened = {message.id: json.dumps(related.delivery_of(message)) for message in messages}
+    return [
+        row._replace(delivery=opened[row.message_id]) if row.message_id in opened else row
+        for row in page
+    ]
+
+
+def _error_of(row: _Outcome) -> tuple[object, str]:
+    """Return code and sentence of what went wrong."""
+    delivery = json.loads(row.delivery) if row.delivery else {}
+    errors = () if row.status in ARRIVED else delivery.get("errors") or ()
+    error: dict[str, Any] = next(iter(errors), {})
+    said = error.get("details") or error.get("message") or error.get("title") or ""
+    return error.get("code", ""), said
 
 
 def _written(rows: Iterable[Sequence[object]]) -> bytes:
@@ -105,14 +131,14 @@ def _written(rows: Iterable[Sequence[object]]) -> bytes:
 
 def _cells(row: _Outcome, sealer: Sealer, in_full: bool) -> list[str]:
     delivery = json.loads(row.delivery) if row.delivery else {}
-    errors = () if row.status in ARRIVED else delivery.get("errors") or ()
-    error: dict[str, Any] = next(iter(errors), {})
-    said = error.get("details") or error.get("message") or error.get("title") or ""
+    code, said = _error_of(row)
+    if not in_full and is_placeholder(said):
+        said = NEEDS_RAW_READ
     reference = sealer.open_reference(row.position, row.sealed_reference)
     before = [str(row.position), _harmless(reference)]
     after = (
         row.state, row.code, row.reason, row.message_id or "", row.status or "",
-        *(delivery.get(name, "") for name in TIMES), error.get("code", ""), said,
+        *(delivery.get(name, "") for name in TIMES), code, said,
     )  # fmt: skip
     return [*before, *_person(row, sealer, in_full), *(_harmless(str(cell)) for cell in after)]
 

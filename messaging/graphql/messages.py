@@ -234,7 +234,7 @@ class Message(graphene.ObjectType):
     @staticmethod
     def resolve_delivery(root: Item, info: GraphQLResolveInfo) -> object:
         """Read the column's JSON, and say what holds the message."""
-        return root.related.holds.delivery_of(root.message)
+        return root.related.delivery_of(root.message)
 
     @staticmethod
     def resolve_media(root: Item, info: GraphQLResolveInfo) -> models.Media | None:

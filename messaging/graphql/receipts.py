@@ -30,7 +30,9 @@ class MessageStatus(graphene.ObjectType):
         description="Digest of the group member it is about; null outside groups."
     )
     errors = graphene.List(
-        graphene.NonNull(JSON), description="The platform's errors, where there are any."
+        graphene.NonNull(JSON),
+        description="The platform's errors, where there are any, as they came. A sentence that "
+        'holds a phone number is "[purged]" once Raw is.',
     )
     pricing = graphene.Field(JSON, description="The platform's pricing facts, where given.")
 

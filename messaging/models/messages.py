@@ -201,7 +201,8 @@ class Message(models.Model):
 
 class MessageStatus(models.Model):
     """One receipt as Meta reported it; ``messages.status`` is a projection of these, but for those
-    of payments. ``sealed_values`` is what ``payment`` and ``callback_data`` must not hold.
+    of payments. ``sealed_values`` is what ``errors``, ``payment`` and ``callback_data`` must not
+    hold.
 
     ``platform_message_id`` is that of its message, whichever of two ids the receipt named;
     ``waiting_key`` is set while no message of that id is known.

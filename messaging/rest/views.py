@@ -230,7 +230,7 @@ def _message(tenant_id: UUID, message_id: UUID, with_numbers: bool) -> MessageSh
     content = opened.fill(row.id, sealed_values.decode(row.content), with_numbers=with_numbers)
     said = {
         "text": opened.text_of(row), "content": content,
-        "delivery": related.holds.delivery_of(row),
+        "delivery": related.delivery_of(row),
         "payments": [PaymentShape(**one._asdict()) for one in related.payments(row)],
     }  # fmt: skip
     fields = {name: getattr(row, name, None) for name in MessageShape.__struct_fields__}

@@ -16,10 +16,15 @@ from django.http import HttpResponse
 from django.test import AsyncClient, Client
 
 from messaging.models import Broadcast, BroadcastRecipient, Message
-from tests.broadcasts.conftest import draft, fill, people, phone, start, template
+from messaging.sealed_values import NEEDS_RAW_READ, PURGED
+from tests.broadcasts.conftest import deliver_all, draft, fill, people, phone, start, template
 from tests.conftest import Cast
 from tests.graphql.conftest import key_with
+from tests.messaging.test_receipts import receive
+from tests.messaging.test_sealed_values import purge
 from tests.webhooks.conftest import Web, web
+from tests.webhooks.deliveries import status
+from workspaces.identity import digester
 from workspaces.scopes import Scope
 
 __all__ = ["web"]
@@ -161,6 +166,27 @@ def test_it_masks_numbers_unless_the_key_may_read_originals(
     (row,) = outcomes(key_with(acme.tenant, Scope.BROADCASTS_READ), broadcast)
 
     assert row["phone"] == "+99XXXXXXXXXX"
+
+
+def test_it_says_what_went_wrong_to_those_who_may_see_the_number_in_it(
+    acme: Cast, broadcast: Broadcast, now: datetime
+) -> None:
+    fill(broadcast, people(1))
+    start(broadcast, now)
+    deliver_all(broadcast)
+    wamid = digester(acme.tenant.id).wamid("wamid.E")
+    Message.objects.update(platform_message_id=wamid, status="sent", delivery={})
+    said = "Not to +1 555-012-3456"
+    error = {"code": 131026, "title": "No", "error_data": {"details": said}}
+    receive(acme, status("wamid.E", "failed", errors=[error]))
+    reader = key_with(acme.tenant, Scope.BROADCASTS_READ)
+
+    (full,), (narrow,) = outcomes(acme, broadcast), outcomes(reader, broadcast)
+
+    assert (full["error_code"], full["error"]) == ("131026", said)
+    assert (narrow["error_code"], narrow["error"]) == ("131026", NEEDS_RAW_READ)
+    purge(acme)
+    assert outcomes(acme, broadcast)[0]["error"] == PURGED
 
 
 def test_only_lists_may_be_large(web: Web) -> None:

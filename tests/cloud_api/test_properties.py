@@ -152,8 +152,10 @@ def test_it_keeps_the_senders_number_out_of_the_content(data: Any, name: str, nu
     for update in read(body):
         for event in update.events:
             separator = Separator([THANDI, *getattr(event, "numbers", ())])
-            content = separator.separate(getattr(event, "content", None))
-            stored = [content, *(getattr(event, slot, None) for slot in ("errors", "kind", "type"))]
+            sealed = [
+                separator.separate(getattr(event, slot, None)) for slot in ("content", "errors")
+            ]
+            stored = [*sealed, *(getattr(event, slot, None) for slot in ("kind", "type"))]
             digits = "".join(filter(str.isdigit, " ".join(texts_in(stored))))
             assert "00000101" not in digits
 

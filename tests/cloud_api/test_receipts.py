@@ -16,7 +16,6 @@ from tests.cloud_api.reading import (
     tree,
     value_of,
 )
-from workspaces.masking import MASK
 
 WAMID = "wamid.HBULMjcwMDAwMDAxMDEVAgASGBQzQTAwMDAwMDAwMDAwMDAwMDAwMQ=="
 PRICE = {"billable": True, "pricing_model": "PMP", "type": "regular", "category": "utility"}
@@ -24,7 +23,7 @@ NOT_THERE = {
     "code": 131026,
     "title": "Message undeliverable",
     "message": "Message undeliverable",
-    "details": f"Message undeliverable to {MASK}",
+    "details": "Message undeliverable to 27000000101",
 }
 TO_THANDI = {"recipient": Person(THANDI)}
 
@@ -50,7 +49,7 @@ TO_THANDI = {"recipient": Person(THANDI)}
             "failed",
             {
                 **TO_THANDI,
-                "errors": ({"code": 470, "title": "Old", "details": f"Call {MASK}"},),
+                "errors": ({"code": 470, "title": "Old", "details": "Call (000) 000-0101"},),
             },
         ),
         ("status_deleted", "deleted", TO_THANDI),
