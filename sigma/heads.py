@@ -21,12 +21,19 @@ from weakref import WeakKeyDictionary
 
 import httptools
 from django.conf import settings
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 logger = logging.getLogger("sigma.whatsapp.web")
 
 # Descriptors that are left to databases, brokers, files and calls of our own.
 RESERVE = 300
+# What is parsed between two looks at what is waiting for its end. uvloop reads 256 kB at once: as
+# short headers they would keep everybody waiting for 15 ms.
+PIECE_BYTES = 8_192
 # An IPv6 customer has this much of an address for himself.
 IPV6_PREFIX = 64
 
@@ -177,6 +184,8 @@ class Bounded(HttpToolsProtocol):
         # how many of them are counted as held by all.
         self._unread = self._held = 0
         self._refusal: tuple[int, str] | None = None
+        # The request that is being answered; ``cycle`` is the last one that came.
+        self._answering: RequestResponseCycle | None = None
         # The request that the last sweeps found it waiting after, and how many they were.
         self._waits_after: object = None
         self._waits = 0
@@ -196,8 +205,11 @@ class Bounded(HttpToolsProtocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give back what it held."""
+        """Give back what it held, and tell whoever answers that nobody listens."""
         super().connection_lost(exc)
+        if self._answering is not None:  # uvicorn tells the last of those that were sent ahead
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         self._give_back()
         if self._is_in:
             self._is_in = False
@@ -205,6 +217,9 @@ class Bounded(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, then look how much is waiting for its end."""
+        if len(data) > PIECE_BYTES:
+            self._take_pieces(data)
+            return
         self._unset_keepalive_if_required()
         self._unread += len(data)
         try:
@@ -216,6 +231,12 @@ class Bounded(HttpToolsProtocol):
             return
         if self._unread:
             self._look()
+
+    def _take_pieces(self, data: bytes) -> None:
+        for start in range(0, len(data), PIECE_BYTES):
+            if self.transport.is_closing():
+                return
+            self.data_received(data[start : start + PIECE_BYTES])
 
     def _look(self) -> None:
         if self._unread > self._bounds.head_bytes or len(self.headers or ()) > self._bounds.fields:
@@ -241,6 +262,10 @@ class Bounded(HttpToolsProtocol):
         # The application has the list. What comes after the body goes into another: a trailer must
         # not pass for a header (RFC 9110, 6.5.1).
         self.headers = []
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _is_large(self) -> bool:
         if self._unread <= self._bounds.head_bytes:

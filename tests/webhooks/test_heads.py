@@ -162,6 +162,34 @@ def test_it_answers_some_requests_that_are_sent_ahead_and_not_any_number(
     assert read_all(greedy).count(b"HTTP/1.1 403 ") <= 10
 
 
+def test_it_parses_little_of_what_it_is_going_to_refuse(transactional_db: None, dial: Dial) -> None:
+    parsed = 0
+
+    class Counting(Bounded):
+        def on_header(self, name: bytes, value: bytes) -> None:
+            nonlocal parsed
+            parsed += 1
+            super().on_header(name, value)
+
+    with serving(Application(), http=Counting) as port:
+        flood(dial(port), HEAD, b"a: b\r\n", size=MEGABYTE)
+
+    assert 100 < parsed < 3_000
+
+
+def test_it_does_not_write_a_line_for_each_of_those_who_send_ahead_and_leave(
+    transactional_db: None, dial: Dial, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(Application()) as port:  # until all are answered
+        for _ in range(20):
+            line = dial(port)
+            with suppress(ConnectionError):
+                line.sendall(b"GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 5_000)
+            line.close()
+
+    assert not [r.getMessage() for r in caplog.records if r.name == "uvicorn.error"]
+
+
 class Impatient(Bounded):
     """The bounds on time, a little shorter."""
 
@@ -322,7 +350,7 @@ def test_it_uses_of_uvicorn_what_is_there() -> None:
     }  # fmt: skip
     borrowed = (used - own - assigned - {"limits", "_halls"}) | {
         name for name in own if not name.startswith("_") and name != "sweep"
-    } | {"headers"}  # fmt: skip
+    } | {"headers", "_start_asgi_task"}  # fmt: skip
     assert {"parser", "cycle", "pipeline", "data_received", "connections"} <= borrowed
     assert not [name for name in borrowed if not hasattr(stock, name)]
 
