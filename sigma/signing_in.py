@@ -134,6 +134,12 @@ class AdminSite(UnfoldAdminSite):
             response["Retry-After"] = str(form.retry_after)
         return response
 
+    def get_app_list(
+        self, request: HttpRequest, app_label: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the menu; strangers have none, and nothing is asked or made for them."""
+        return super().get_app_list(request, app_label) if self.has_permission(request) else []
+
     def get_urls(self) -> list[URLPattern]:  # type: ignore[override]
         """Add the page of the second factor, which asks who is there itself."""
         own = path("second-factor/", never_cache(self.second_factor), name="second_factor")

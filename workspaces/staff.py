@@ -21,14 +21,14 @@ def tenants_seen_by(user: User) -> QuerySet[Tenant]:
     """Return the tenants a user may look at: all for a superuser, else those of his memberships."""
     if is_superuser(user):
         return Tenant.objects.all()
-    return Tenant.objects.filter(memberships__user=user.pk)
+    return _joined_by(user)
 
 
 def tenants_managed_by(user: User) -> QuerySet[Tenant]:
     """Return the tenants whose workspaces, secrets and keys a user may change (``MANAGER``)."""
     if is_superuser(user):
         return Tenant.objects.all()
-    return Tenant.objects.filter(memberships__user=user.pk, memberships__role=Role.MANAGER)
+    return _joined_by(user, memberships__role=Role.MANAGER)
 
 
 def sees(user: User, tenant_id: UUID | None = None) -> bool:
@@ -39,6 +39,13 @@ def sees(user: User, tenant_id: UUID | None = None) -> bool:
 def manages(user: User, tenant_id: UUID | None = None) -> bool:
     """Whether a user may change a tenant, or any where none is named."""
     return _includes(tenants_managed_by(user), user, tenant_id)
+
+
+def _joined_by(user: User, **membership: str) -> QuerySet[Tenant]:
+    """Return the tenants of a user's memberships; of nobody's are those that have no members."""
+    if user.pk is None:
+        return Tenant.objects.none()
+    return Tenant.objects.filter(memberships__user=user.pk, **membership)
 
 
 def _includes(tenants: QuerySet[Tenant], user: User, tenant_id: UUID | None) -> bool:

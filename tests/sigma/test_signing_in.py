@@ -9,7 +9,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django_otp.oath import hotp
@@ -17,7 +17,7 @@ from django_otp.oath import hotp
 from sigma.logs import Redact, TextFormatter
 from sigma.signing_in import PER_ADDRESS, PER_NAME
 from tests.conftest import Cast
-from workspaces import master, rotation
+from workspaces import master, rotation, staff
 from workspaces.models import Membership, Role, SecondFactor, Throttle
 
 PASSWORD = "correct horse battery staple"
@@ -73,6 +73,26 @@ def set_up(client: Client) -> tuple[str, list[str]]:
     secret = client.get(FACTOR).context["secret"]
     page = client.post(FACTOR, {"code": app_code(secret, steps=-1)})
     return secret, page.context["codes"]
+
+
+@pytest.mark.django_db
+def test_it_takes_nobody_for_a_member_of_tenants_without_members(acme: Cast, globex: Cast) -> None:
+    nobody = AnonymousUser()
+    assert not staff.sees(nobody)
+    assert not staff.sees(nobody, acme.tenant.pk)
+    assert not staff.manages(nobody, globex.tenant.pk)
+
+
+@pytest.mark.django_db
+def test_it_asks_the_database_nothing_to_show_strangers_the_page(
+    acme: Cast, globex: Cast, django_assert_num_queries: Any
+) -> None:
+    client = Client()
+    client.get(LOGIN)
+    with django_assert_num_queries(0):
+        page = client.get(LOGIN)
+    assert page.status_code == 200
+    assert not page.context["available_apps"]
 
 
 @pytest.mark.django_db
