@@ -13,10 +13,14 @@ from sigma.wsgi import application as django_application
 # isort: split
 import asyncio
 import gc
+import os
 import re
 import sys
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from importlib import import_module
 
 from a2wsgi import WSGIMiddleware
@@ -43,7 +47,7 @@ from connectors.webhooks.requests import (
     headers_of,
 )
 from sigma import jsonerrors
-from sigma.gate import Busy, Gate
+from sigma.gate import Busy, Gate, knows
 from sigma.signing_in import Address, address_in
 from sigma.stopping import on_stop
 from workspaces import structs
@@ -61,7 +65,15 @@ HEALTH, HEALTH_THREADS = "/healthz", 2
 HASHING = frozenset({"/admin/login/", "/admin/password_change/"})
 # Nobody takes all places from others; loopback may, which is somebody who tries it out.
 HASHING_THREADS, HASHES_WAITING, HASHES_PER_ADDRESS = 1, 32, 4
+# Whatever else this host does comes first (nice(1)).
+HASHING_NICENESS = 10
 BUSY = (("retry-after", "5"), ("connection", "close"))
+# Who shows neither a key that is known nor a session is served one at a time: every thread that
+# computes is one more that callbacks wait for.
+STRANGERS_AT_ONCE = 1
+SESSION = f"{settings.SESSION_COOKIE_NAME}=".encode()
+# What is meant for everybody, and may be taken slowly.
+OPEN = (settings.STATIC_URL, "/media/", "/api/schema", "/api/docs")
 # How long a body may take, and how much of bodies for Django may be in the making at once.
 BODY_SECONDS, BODIES_BYTES = 15.0, 64_000_000
 
@@ -103,11 +115,12 @@ class Application:
         self._heartbeat = Heartbeat("web")
         self._django = _threaded(settings.SIGMA_WEB_THREADS)
         self._health = _threaded(HEALTH_THREADS)
-        self._hashing = _threaded(HASHING_THREADS)
+        self._hashing = _threaded(HASHING_THREADS, begin=_step_back)
         self._hashes = Counter[Address]()
         # One tenant leaves threads to the others.
         at_once = max(1, settings.SIGMA_WEB_THREADS * 3 // 4)
         self._gate = Gate(rate=settings.SIGMA_API_RATE, at_once=at_once)
+        self._strangers = asyncio.Semaphore(STRANGERS_AT_ONCE)
         self._budget = Budget(BODIES_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,7 +135,7 @@ class Application:
         if path == stream.PATH and scope["type"] == "http":
             await self._streams(scope, receive, send)
             return
-        behind = self._health if path == HEALTH else self._django
+        behind = self._health if path == HEALTH else self._pages
         if path in HASHING and scope.get("method") == "POST":
             behind = self._hash
         elif path.startswith(API):
@@ -132,11 +145,18 @@ class Application:
         else:
             await behind(scope, receive, send)
 
+    async def _pages(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request by Django, a stranger's in its turn."""
+        headers = headers_of(scope)
+        is_known = SESSION in headers.get(b"cookie", b"") or knows(headers)
+        async with nullcontext() if is_known or scope["path"].startswith(OPEN) else self._strangers:
+            await self._django(scope, receive, send)
+
     async def _gated(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request to the API in its turn, or refuse it."""
         try:
             async with self._gate.admitted(headers_of(scope)):
-                await self._django(scope, receive, send)
+                await self._pages(scope, receive, send)
         except Busy as busy:
             body = jsonerrors.body_of(scope["path"], 429) or b""
             headers = (("retry-after", str(busy.seconds)), ("cache-control", "no-store"))
@@ -197,12 +217,17 @@ def _address_of(scope: Scope) -> Address:
     return address_in((scope.get("client") or ("",))[0], forwarded)
 
 
-def _threaded(threads: int) -> ASGI:
-    """Serve Django in threads of its own."""
-    return WSGIMiddleware(  # type: ignore[return-value]
-        django_application,  # type: ignore[arg-type]
-        workers=threads,
-    )
+def _threaded(threads: int, begin: Callable[[], None] | None = None) -> ASGI:
+    """Serve Django in threads of its own, each of which begins with ``begin``."""
+    served = WSGIMiddleware(django_application)  # type: ignore[arg-type]
+    served.executor = ThreadPoolExecutor(threads, "WSGI", initializer=begin)
+    return served  # type: ignore[return-value]
+
+
+def _step_back() -> None:
+    """Let others have the processor first, where threads have a priority of their own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HASHING_NICENESS)
 
 
 def _refusal(scope: Scope, status: int, words: bytes) -> Answer:

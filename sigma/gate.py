@@ -42,6 +42,16 @@ class Busy(Exception):
         self.seconds = max(1, round(seconds + 0.5))
 
 
+def knows(headers: Headers) -> bool:
+    """Whether a request shows a key that was good a while ago."""
+    key = _key_of(headers)
+    return bool(key) and last_seen_with(key) is not None
+
+
+def _key_of(headers: Headers) -> str:
+    return key_in(*(headers.get(name, b"").decode("latin-1") for name in KEY_HEADERS))
+
+
 class Gate:
     """Lets requests through: ``rate`` a minute for each key; ``at_once`` side by side for each
     tenant, while ``most_waiting`` wait for their turn.
@@ -60,7 +70,7 @@ class Gate:
         Raises:
             Busy: too many were asked for in a minute, or wait.
         """
-        key = key_in(*(headers.get(name, b"").decode("latin-1") for name in KEY_HEADERS))
+        key = _key_of(headers)
         if not key:
             yield
             return

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
@@ -9,7 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
-from sigma.asgi import HASHES_PER_ADDRESS, HASHES_WAITING, HASHING_THREADS
+from sigma.asgi import (
+    HASHES_PER_ADDRESS,
+    HASHES_WAITING,
+    HASHING_NICENESS,
+    HASHING_THREADS,
+)
 from tests.conftest import Cast
 from tests.webhooks import hashing
 from tests.webhooks.conftest import Web
@@ -53,6 +61,17 @@ def test_it_answers_the_api_while_strangers_sign_in(
     assert not any(one.done() for one in waiting)
     hashing.let_go.set()
     assert {one.result().status_code for one in waiting} == {200}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_it_hashes_when_nobody_else_needs_the_processor(
+    web: Web, strangers: ThreadPoolExecutor
+) -> None:
+    hashing.let_go.set()
+    hashing.niceness.clear()
+    assert sign_in(web, 1).status_code == 200
+    assert set(hashing.niceness) == {HASHING_NICENESS}
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < HASHING_NICENESS
 
 
 def test_it_lets_no_more_wait_than_it_has_room_for(web: Web, strangers: ThreadPoolExecutor) -> None:

@@ -210,6 +210,27 @@ class TestDjango:
                 assert web.client.get("/healthz").status_code == 200
             assert busy.result().status_code == 200
 
+    def test_it_lets_strangers_hold_one_thread_and_not_those_of_others(
+        self, settings, acme: Cast, request: pytest.FixtureRequest, wait_for
+    ) -> None:
+        settings.SIGMA_WEB_THREADS = 2
+        web: Web = request.getfixturevalue("web")
+        query = {"query": "{ __typename }"}
+        invented = [{"Authorization": f"Bearer {acme.api_key}{number}"} for number in range(4)]
+        with ThreadPoolExecutor(len(invented)) as crowd:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE")
+                asked = [
+                    crowd.submit(web.client.post, "/graphql", json=query, headers=key)
+                    for key in invented
+                ]
+                wait_for(waiting)
+                staff = {"Cookie": f"{settings.SESSION_COOKIE_NAME}=somebodys"}
+                page = web.client.get("/admin/login/", headers=staff, timeout=30)
+                assert page.status_code == 200
+                assert not any(one.done() for one in asked)
+            assert {one.result().status_code for one in asked} == {401}
+
     def test_it_refuses_a_body_that_is_too_large_or_too_slow(
         self, web: Web, begin: Begin, monkeypatch: pytest.MonkeyPatch
     ) -> None:
