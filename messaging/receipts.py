@@ -71,7 +71,7 @@ WITH mine AS (
     SELECT DISTINCT ON (s.workspace_id, r.platform_message_id, s.status, s.participant)
            s.id, r.platform_message_id
     FROM {{rows}} JOIN message_statuses s
-      ON s.waiting_key = r.inner_key AND s.workspace_id = r.workspace_id
+      ON s.waiting_key = r.inner_key AND (s.workspace_id = r.workspace_id) IS TRUE
     WHERE CASE WHEN r.group_id IS NOT NULL THEN s.participant <> '' ELSE EXISTS (
         SELECT FROM contact_identities i
         WHERE i.tenant_id = s.tenant_id AND i.digest = s.recipient

@@ -33,7 +33,8 @@ def _same_people(row: str) -> str:
 
 # Whether two rows are one message under two ids; a placeholder stands for a file of any type.
 SAME_MESSAGE = f"""
-m.inner_key = r.inner_key AND m.workspace_id = r.workspace_id AND m.direction = r.direction
+m.inner_key = r.inner_key AND (m.workspace_id = r.workspace_id) IS TRUE
+AND m.direction = r.direction
 AND (m.type = r.type OR '{PLACEHOLDER}' IN (m.type, r.type)) AND {_same_people("m")}
 """
 
@@ -72,7 +73,7 @@ SELECT r.number, coalesce((
     WHERE m.workspace_id = r.workspace_id AND m.platform_message_id = r.platform_message_id
 ), (
     SELECT min(m.platform_message_id) FROM messages m
-    WHERE m.inner_key = r.inner_key AND m.workspace_id = r.workspace_id
+    WHERE m.inner_key = r.inner_key AND (m.workspace_id = r.workspace_id) IS TRUE
       AND coalesce(m.direction = r.side, true) AND {_same_people("m")}
     HAVING count(*) = 1
 )) FROM {{rows}}
@@ -83,7 +84,7 @@ TARGET_COLUMNS = (
 )  # fmt: skip
 # Whether anything waits for one of these messages; {m} is what waits. From messages_waiting.
 WAITS = f"""
-a.reply_to_key = r.inner_key AND a.workspace_id = r.workspace_id
+a.reply_to_key = r.inner_key AND (a.workspace_id = r.workspace_id) IS TRUE
 AND (a.type NOT IN ('edit', 'revoke') OR a.direction = r.direction)
 AND {_same_people("a")}
 """

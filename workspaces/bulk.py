@@ -12,9 +12,12 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from django.conf import settings
 from django.db import connection, transaction
 from psycopg import sql
 from psycopg.pq import Format
+
+from workspaces import arrays
 
 Rows = Sequence[Sequence[object]]
 
@@ -28,7 +31,21 @@ def cursor() -> Iterator[psycopg.Cursor[Any]]:
     connection.ensure_connection()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as own:
         own.format = Format.BINARY
+        own.adapters.register_dumper(arrays.Array, arrays.ArrayDumper)
         yield own
+
+
+def plan_once() -> None:
+    """Let this connection plan each of the driver's own statements when it is run next, and then
+    not again until this is called again: soon, for a plan made for a small table does not fit a
+    large one.
+
+    Behind a pooler (``SIGMA_PGBOUNCER``) every run is planned.
+    """
+    if not settings.SIGMA_PGBOUNCER:
+        with cursor() as own:
+            own.connection.prepare_threshold = 0
+            own.execute("DEALLOCATE ALL")
 
 
 def run(sql: str, columns: Sequence[str], rows: Rows) -> list[tuple[Any, ...]]:
@@ -40,8 +57,9 @@ def run(sql: str, columns: Sequence[str], rows: Rows) -> list[tuple[Any, ...]]:
         return []
     names, types = zip(*(column.split(" ", 1) for column in columns), strict=True)
     source = f"unnest({', '.join(f'%b::{kind}[]' for kind in types)}) AS r ({', '.join(names)})"
+    packed = [arrays.pack(*column) for column in zip(types, zip(*rows, strict=True), strict=True)]
     with cursor() as own:
-        own.execute(sql.replace("{rows}", source), [list(c) for c in zip(*rows, strict=True)])
+        own.execute(sql.replace("{rows}", source), packed)
         return own.fetchall() if own.description else []
 
 

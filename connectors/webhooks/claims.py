@@ -105,8 +105,15 @@ UPDATE webhook_pending SET tried_at = clock_timestamp() + make_interval(secs => 
 WHERE delivery_id = ANY (%(ids)s)
 """
 
-# To compile this batch's statements would cost more than to run them.
-NO_JIT = "SELECT set_config('jit', 'off', true)"
+# How the statements of this transaction are planned: a row of theirs is looked up in an index,
+# whatever the planner believes about tables that grow faster than their statistics. So one plan
+# serves all batches; to compile one would cost more than to run it.
+PLANNED = """
+SELECT set_config(name, value, true) FROM (VALUES
+    ('jit', 'off'), ('plan_cache_mode', 'force_generic_plan'), ('enable_seqscan', 'off'),
+    ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('enable_bitmapscan', 'off')
+) AS planned (name, value)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +175,7 @@ def some_are_old(claimed: Iterable[Claimed]) -> bool:
 
 def _claimed(statement: str, parameters: dict[str, object]) -> list[Claimed]:
     with bulk.cursor() as cursor:
-        cursor.execute(NO_JIT)
+        cursor.execute(PLANNED)
         cursor.execute(statement, {**parameters, "shared": INSTALLATION_ID})
         rows = cursor.fetchall()
     # One object per tenant: as keys of the dictionaries to come they are then told by identity.

@@ -13,6 +13,7 @@ from django.db import InterfaceError, OperationalError, connection
 from connectors.models import WebhookPending
 from connectors.webhooks import doorbell
 from connectors.webhooks.processing import BRAKE, process_batch
+from workspaces import bulk
 from workspaces.brake import Stopped
 
 logger = logging.getLogger("sigma.whatsapp.processing")
@@ -35,6 +36,8 @@ def drain(slot: int) -> int:
     idle_since = started
     if BRAKE.pause:
         doorbell.BELL.stay(slot, seconds=BRAKE.pause)
+        return 0
+    if not _begin(slot):
         return 0
     while (now := time.monotonic()) - started < TURN_SECONDS:
         count = _attempt(slot)
@@ -68,6 +71,22 @@ def _is_backlog(count: int) -> bool:
     return count >= settings.SIGMA_INGEST_BATCH // 2
 
 
+def _begin(slot: int) -> bool:
+    """Let this turn plan its statements once; return whether the database is there."""
+    try:
+        bulk.plan_once()
+    except (OperationalError, InterfaceError) as error:
+        _put_back(slot, error)
+        return False
+    return True
+
+
+def _put_back(slot: int, error: Exception) -> None:
+    logger.warning("whatsapp batch put back", extra={"error": type(error).__name__})
+    connection.close()
+    doorbell.BELL.release(slot)
+
+
 def _attempt(slot: int) -> int | None:
     """Process one batch and stay if there was one; ``None`` if it cannot go on."""
     count = _look(slot)
@@ -89,9 +108,7 @@ def _look(slot: int) -> int | None:
         doorbell.BELL.stay(slot, seconds=BRAKE.stop(stopped))
         return None
     except (OperationalError, InterfaceError) as error:
-        logger.warning("whatsapp batch put back", extra={"error": type(error).__name__})
-        connection.close()
-        doorbell.BELL.release(slot)
+        _put_back(slot, error)
         return None
 
 

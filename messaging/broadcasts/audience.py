@@ -31,7 +31,7 @@ MOST_LISTED = 100
 MOST_ADDED = 1_000
 
 COLUMNS = (
-    "tenant_id uuid", "broadcast_id uuid", "position int", "digest text", "sealed bytea",
+    "tenant_id uuid", "broadcast_id uuid", "position int4", "digest text", "sealed bytea",
     "sealed_reference bytea",
 )  # fmt: skip
 INSERT = """

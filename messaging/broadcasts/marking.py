@@ -13,7 +13,7 @@ from workspaces.masking import mask
 # Code and reason of a row whose key is gone.
 UNREADABLE = ("UNREADABLE", "The row cannot be opened any more.")
 
-COLUMNS = ("position int", "state text", "code text", "reason text", "message_id uuid")
+COLUMNS = ("position int4", "state text", "code text", "reason text", "message_id uuid")
 MARK = """
 UPDATE broadcast_recipients b
 SET state = r.state, code = r.code, reason = r.reason, message_id = r.message_id
