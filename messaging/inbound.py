@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from typing import NamedTuple
 from uuid import UUID
@@ -104,13 +104,19 @@ class _Owner:
     digest: Digester
     cipher: Cipher
     place: bytes
+    # The callback that was asked about last, and its place among those of its moment.
+    _callback: tuple[int, datetime] | None = None
+    _delivery: int = 0
 
     def message_id(self, incoming: Incoming, platform_message_id: str) -> UUID:
         """Return the id of a message: the order of arrival, the same whenever it is stored."""
-        delivery = self.digest.delivery(incoming.delivery_id, incoming.received_at)
+        callback = incoming.delivery_id, incoming.received_at
+        if callback != self._callback:
+            self._callback, self._delivery = callback, self.digest.delivery(*callback)
+        position = incoming.position if incoming.position < LAST_POSITION else LAST_POSITION
         return arrival_uuid7(
             incoming.received_at,
-            sequence=delivery << POSITION_BITS | min(incoming.position, LAST_POSITION),
+            sequence=self._delivery << POSITION_BITS | position,
             tail=int(platform_message_id[:6], 16) ^ incoming.workspace_id.int,
         )
 

@@ -23,17 +23,21 @@ differs as well, by whose view is told.
 
 from __future__ import annotations
 
+import re
 from binascii import a2b_base64
 
 PREFIX = "wamid."
-_OTHER_ALPHABET = str.maketrans("-_", "+/")
-_PHONE, _USER, _GROUP = 0x02, 0x14, 0x08
+_OTHER_ALPHABET = bytes.maketrans(b"-_", b"+/")
+_GROUP = 0x08
 # A BSUID has up to 135 characters; the longest key that was seen has 32.
 _LONGEST_PARTY, _LONGEST_KEY, _LONGEST_ID = 160, 128, 800
-
-
-class _Unreadable(ValueError):
-    """Something else stands there."""
+# A length that one byte can tell is told with one.
+_LENGTH = rb"([\x01-\x7f]|[\x80-\xff]\x01)"
+_STRING = rb"\x18" + _LENGTH + rb"([!-~]+)"
+_FORM = re.compile(
+    rb"\x1c" + _STRING + rb"\x15([\x02\x14\x08])\x00[\x11\x12]" + _STRING
+    + rb"(?:\x1c" + _STRING + rb"\x15[\x02\x14]\x00)?\x00"
+)  # fmt: skip
 
 
 def inner_key(wamid: str) -> str | None:
@@ -44,50 +48,25 @@ def inner_key(wamid: str) -> str | None:
     """
     if not wamid.startswith(PREFIX) or len(wamid) > _LONGEST_ID:
         return None
-    text = wamid[len(PREFIX) :]
-    if not text.isalnum():
-        text = text.rstrip("=").translate(_OTHER_ALPHABET)
     try:
-        return _key_in(a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True))
-    except (ValueError, IndexError):
+        text = wamid[len(PREFIX) :].encode("ascii").rstrip(b"=").translate(_OTHER_ALPHABET)
+        data = a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
+    except ValueError:
         return None
+    found = _FORM.fullmatch(data)
+    if found is None:
+        return None
+    party_length, party, kind, key_length, key, length, participant = found.groups()
+    is_whole = (
+        _is(party_length, party, _LONGEST_PARTY)
+        and _is(key_length, key, _LONGEST_KEY)
+        and (participant is not None) == (kind[0] == _GROUP)
+        and (participant is None or _is(length, participant, _LONGEST_PARTY))
+    )
+    return key.decode() if is_whole else None
 
 
-def _key_in(data: bytes) -> str:
-    kind, place = _party(data, 0)
-    if data[place] not in (0x11, 0x12):
-        raise _Unreadable
-    key, place = _string(data, place + 1, _LONGEST_KEY)
-    if kind == _GROUP:
-        participant, place = _party(data, place)
-        if participant == _GROUP:
-            raise _Unreadable
-    if data[place:] != b"\x00":
-        raise _Unreadable
-    return key
-
-
-def _party(data: bytes, place: int) -> tuple[int, int]:
-    """Read a struct of who is meant; return the kind and where it ends."""
-    if data[place] != 0x1C:
-        raise _Unreadable
-    _, place = _string(data, place + 1, _LONGEST_PARTY)
-    kind = data[place + 1]
-    if data[place] != 0x15 or kind not in (_PHONE, _USER, _GROUP) or data[place + 2] != 0:
-        raise _Unreadable
-    return kind, place + 3
-
-
-def _string(data: bytes, place: int, longest: int) -> tuple[str, int]:
-    """Read a string of printable ASCII; return it and where it ends."""
-    if data[place] != 0x18:
-        raise _Unreadable
-    length, start = data[place + 1], place + 2
-    if length >= 0x80:
-        length, start = length - 0x80 + (data[start] << 7), start + 1
-        if not 0x80 <= length <= longest:
-            raise _Unreadable
-    text = data[start : start + length].decode("ascii")
-    if not 0 < length == len(text) <= longest or not text.isprintable() or " " in text:
-        raise _Unreadable
-    return text, start + length
+def _is(length: bytes, text: bytes, longest: int) -> bool:
+    """Whether a text is as long as the varint in front of it says, and not too long."""
+    told = length[0] if len(length) == 1 else length[0] - 0x80 + (length[1] << 7)
+    return told == len(text) <= longest
