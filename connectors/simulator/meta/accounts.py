@@ -10,13 +10,13 @@ from connectors.simulator.meta.fields import page, picked
 from connectors.simulator.meta.http import SUCCESS, Answer, Call, answer
 from connectors.simulator.meta.routes import Answered, Route, Table
 from connectors.simulator.meta.simulator import Simulator
-from connectors.simulator.meta.world import Account, Json, Subscription
+from connectors.simulator.meta.world import Json, Subscription
 
 USUAL = ("id", "name", "timezone_id", "message_template_namespace")
 
 
 def _get(sim: Simulator, call: Call) -> Answer:
-    account = _subject(call)
+    account = call.account
     node: Json = {
         "id": account.id,
         "name": account.name,
@@ -42,7 +42,7 @@ def _get(sim: Simulator, call: Call) -> Answer:
 
 
 def _numbers(sim: Simulator, call: Call) -> Answer:
-    account, asked = _subject(call), call.argument("fields")
+    account, asked = call.account, call.argument("fields")
     nodes = [
         picked(numbers.node(account, number), asked, numbers.USUAL) for number in account.numbers
     ]
@@ -50,7 +50,7 @@ def _numbers(sim: Simulator, call: Call) -> Answer:
 
 
 def _subscriptions(sim: Simulator, call: Call) -> Answer:
-    return answer({"data": [_subscribed(sim, s) for s in _subject(call).subscriptions]})
+    return answer({"data": [_subscribed(sim, s) for s in call.account.subscriptions]})
 
 
 def _subscribed(sim: Simulator, subscription: Subscription) -> Json:
@@ -65,7 +65,7 @@ def _subscribed(sim: Simulator, subscription: Subscription) -> Json:
 
 
 def _subscribe(sim: Simulator, call: Call) -> Answered:
-    account = _subject(call)
+    account = call.account
     subscription = next((s for s in account.subscriptions if s.app_id == call.app.id), None)
     if subscription is None:
         subscription = Subscription(app_id=call.app.id)
@@ -75,14 +75,9 @@ def _subscribe(sim: Simulator, call: Call) -> Answered:
 
 
 def _unsubscribe(sim: Simulator, call: Call) -> Answer:
-    account = _subject(call)
+    account = call.account
     account.subscriptions = [s for s in account.subscriptions if s.app_id != call.app.id]
     return SUCCESS
-
-
-def _subject(call: Call) -> Account:
-    assert call.account is not None  # noqa: S101 - by the route
-    return call.account
 
 
 TABLE: Table = {

@@ -13,7 +13,7 @@ from connectors.simulator.meta.http import Answer, Call, answer
 from connectors.simulator.meta.recipients import Recipient, recipient_of
 from connectors.simulator.meta.routes import MESSAGING, Route, Table
 from connectors.simulator.meta.simulator import Simulator
-from connectors.simulator.meta.world import Json, Number
+from connectors.simulator.meta.world import Json
 
 MOST_AT_ONCE = 1_000
 MOST = 64_000
@@ -23,12 +23,12 @@ RE_ENGAGEMENT = 131047
 
 
 def _list(sim: Simulator, call: Call) -> Answer:
-    return answer(page(call, [_listed(key) for key in _number(call).blocked]))
+    return answer(page(call, [_listed(key) for key in call.number.blocked]))
 
 
 def _block(sim: Simulator, call: Call) -> Answer:
     """Block people who wrote within the last 24 hours; the others are named as failed."""
-    number = _number(call)
+    number = call.number
 
     def refusal(who: Recipient) -> int | None:
         if who.key in number.blocked:
@@ -44,7 +44,7 @@ def _block(sim: Simulator, call: Call) -> Answer:
 
 
 def _unblock(sim: Simulator, call: Call) -> Answer:
-    number = _number(call)
+    number = call.number
 
     def refusal(who: Recipient) -> int | None:
         number.blocked = [key for key in number.blocked if key != who.key]
@@ -91,11 +91,6 @@ def _listed(key: str) -> Json:
     name = "wa_id" if key.isdigit() else "user_id"
     # Meta's page shows no "input" here; pywa reads one.
     return {"messaging_product": "whatsapp", name: key, "input": key}
-
-
-def _number(call: Call) -> Number:
-    assert call.number is not None  # noqa: S101 - by the route
-    return call.number
 
 
 EDGE: Table = {

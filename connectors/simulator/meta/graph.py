@@ -6,7 +6,7 @@ import msgspec
 
 from connectors.simulator.meta import access, accounts, apps, media, numbers, templates
 from connectors.simulator.meta.failures import GraphError, no_such_object, trace_id
-from connectors.simulator.meta.http import Answer, Call, Conduct, Request, refusal
+from connectors.simulator.meta.http import Answer, Call, Conduct, Request, Subject, refusal
 from connectors.simulator.meta.plans import Plan, Preset
 from connectors.simulator.meta.routes import MANAGEMENT, Answered, Route, Table
 from connectors.simulator.meta.sending import BARE, HTML, SLOW_SECONDS
@@ -63,13 +63,14 @@ def _table(sim: Simulator, call: Call, name: str) -> Table:
     """Return what can be done with an object, and note it in the call."""
     registry = sim.registry
     if name in registry.numbers:
-        call.account, call.number = registry.numbers[name]
+        call.subject = Subject(*registry.numbers[name])
         table = numbers.TABLE
     elif name in registry.accounts:
-        call.account = registry.accounts[name]
+        call.subject = Subject(registry.accounts[name])
         table = accounts.TABLE
     elif name in registry.templates:
-        call.account, call.template = registry.templates[name]
+        account, template = registry.templates[name]
+        call.subject = Subject(account, template=template)
         table = templates.NODE
     elif name == call.app.id or name.startswith("upload:"):
         return apps.TABLE
@@ -84,7 +85,7 @@ def _count(
     sim: Simulator, call: Call, route: Route, headers: list[tuple[bytes, bytes]]
 ) -> None:  # fmt: skip
     """Count a call to the management API, and say how much of the hour's is used."""
-    if route.scope != MANAGEMENT or call.account is None:
+    if route.scope != MANAGEMENT or call.subject.account is None:
         return
     now = sim.clock.now()
     window = sim.limits.window(call.app.id, call.account)

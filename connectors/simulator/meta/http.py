@@ -77,6 +77,14 @@ class Request:
         return document
 
 
+class Subject(NamedTuple):
+    """What the path of a request names, and the account that it belongs to."""
+
+    account: Account | None = None
+    number: Number | None = None
+    template: Template | None = None
+
+
 @dataclass(slots=True)
 class Call:
     """A request of somebody known, and what it is about."""
@@ -85,9 +93,25 @@ class Call:
     document: Json
     token: Token
     app: App
-    account: Account | None = None
-    number: Number | None = None
-    template: Template | None = None
+    subject: Subject = field(default_factory=Subject)
+
+    @property
+    def account(self) -> Account:
+        """The account; the handlers of accounts, numbers and templates have one."""
+        assert self.subject.account is not None  # noqa: S101 - by the route
+        return self.subject.account
+
+    @property
+    def number(self) -> Number:
+        """The number; the handlers of numbers have one."""
+        assert self.subject.number is not None  # noqa: S101 - by the route
+        return self.subject.number
+
+    @property
+    def template(self) -> Template:
+        """The template; the handlers of templates have one."""
+        assert self.subject.template is not None  # noqa: S101 - by the route
+        return self.subject.template
 
     def argument(self, name: str) -> str:
         """Return a parameter from the query or the body, empty where there is none."""

@@ -42,7 +42,6 @@ def upload(sim: Simulator, call: Call) -> Answer:
     Raises:
         GraphError: 100, 131053.
     """
-    assert call.number is not None  # noqa: S101 - by the route
     fields, types = _form(call.request)
     if fields.get("messaging_product") != b"whatsapp":
         raise GraphError(100, "The parameter messaging_product is required.")

@@ -99,12 +99,11 @@ def _addresses(account: Account, number: Number) -> Json:
 
 
 def _get(sim: Simulator, call: Call) -> Answer:
-    account, number = _subject(call)
-    return answer(picked(node(account, number), call.argument("fields"), USUAL))
+    return answer(picked(node(call.account, call.number), call.argument("fields"), USUAL))
 
 
 def _post(sim: Simulator, call: Call) -> Answered:
-    _, number = _subject(call)
+    number = call.number
     pin, webhook = call.argument("pin"), call.document.get("webhook_configuration")
     if pin:
         _check_pin(pin)
@@ -117,7 +116,7 @@ def _post(sim: Simulator, call: Call) -> Answered:
 
 
 def _request_code(sim: Simulator, call: Call) -> Answer:
-    _, number = _subject(call)
+    number = call.number
     if number.code_verification_status == "VERIFIED":
         raise GraphError(136024)
     if call.argument("code_method") not in ("SMS", "VOICE") or not call.argument("language"):
@@ -126,7 +125,7 @@ def _request_code(sim: Simulator, call: Call) -> Answer:
 
 
 def _verify_code(sim: Simulator, call: Call) -> Answer:
-    _, number = _subject(call)
+    number = call.number
     code = call.argument("code").replace("-", "")
     if PIN.fullmatch(code) is None or code == WRONG_CODE:
         raise GraphError(136025)
@@ -135,7 +134,7 @@ def _verify_code(sim: Simulator, call: Call) -> Answer:
 
 
 def _register(sim: Simulator, call: Call) -> Answer:
-    _, number = _subject(call)
+    number = call.number
     sim.limits.take_registration("register", number, sim.clock.now())
     if number.code_verification_status != "VERIFIED":
         raise GraphError(133006)
@@ -147,28 +146,28 @@ def _register(sim: Simulator, call: Call) -> Answer:
 
 
 def _deregister(sim: Simulator, call: Call) -> Answer:
-    _, number = _subject(call)
+    number = call.number
     sim.limits.take_registration("deregister", number, sim.clock.now())
     number.status = "DISCONNECTED"
     return SUCCESS
 
 
 def _profile(sim: Simulator, call: Call) -> Answer:
-    _, number = _subject(call)
+    number = call.number
     asked = [name for name in call.argument("fields").split(",") if name] or list(PROFILE)
     known: Json = {"messaging_product": "whatsapp", **number.profile}
     return answer({"data": [{name: known[name] for name in asked if name in known}]})
 
 
 def _set_profile(sim: Simulator, call: Call) -> Answer:
-    _, number = _subject(call)
+    number = call.number
     number.profile = number.profile | {n: call.document[n] for n in PROFILE if n in call.document}
     return SUCCESS
 
 
 def _automate(sim: Simulator, call: Call) -> Answer:
     """Replace ice breakers (``prompts``) and ``commands``; what is not named stays."""
-    _, number = _subject(call)
+    number = call.number
     given = {name: call.listed(name) for name in AUTOMATION if name in call.document}
     for name, entries in given.items():
         if not isinstance(entries, list) or len(entries) > AUTOMATION[name]:
@@ -180,11 +179,6 @@ def _automate(sim: Simulator, call: Call) -> Answer:
 def _check_pin(pin: str) -> None:
     if PIN.fullmatch(pin) is None:
         raise GraphError(100, "Param pin must be 6 digits.")
-
-
-def _subject(call: Call) -> tuple[Account, Number]:
-    assert call.account is not None and call.number is not None  # noqa: S101 - by the route
-    return call.account, call.number
 
 
 TABLE: Table = {

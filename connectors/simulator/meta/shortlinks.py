@@ -20,17 +20,17 @@ FORMATS = ("SVG", "PNG")
 
 
 def _list(sim: Simulator, call: Call) -> Answer:
-    number = _number(call)
+    number = call.number
     return answer(page(call, [_node(number, code) for code in reversed(number.short_links)]))
 
 
 def _get(sim: Simulator, call: Call) -> Answer:
-    return answer({"data": [_node(_number(call), _code(call, call.request.parts[-1]))]})
+    return answer({"data": [_node(call.number, _code(call, call.request.parts[-1]))]})
 
 
 def _save(sim: Simulator, call: Call) -> Answer:
     """Make a short link, or give the one that ``code`` (or the path) names another text."""
-    number = _number(call)
+    number = call.number
     text = call.argument("prefilled_message")
     code = call.argument("code") or "".join(call.request.parts[2:])
     if not 1 <= len(text) <= LONGEST_TEXT:
@@ -49,7 +49,7 @@ def _save(sim: Simulator, call: Call) -> Answer:
 
 
 def _delete(sim: Simulator, call: Call) -> Answer:
-    number, code = _number(call), _code(call, call.request.parts[-1])
+    number, code = call.number, _code(call, call.request.parts[-1])
     number.short_links = {k: text for k, text in number.short_links.items() if k != code}
     return SUCCESS
 
@@ -66,14 +66,9 @@ def _node(number: Number, code: str, image: str = "") -> Json:
 
 
 def _code(call: Call, code: str) -> str:
-    if code not in _number(call).short_links:
+    if code not in call.number.short_links:
         raise no_such_object(code)
     return code
-
-
-def _number(call: Call) -> Number:
-    assert call.number is not None  # noqa: S101 - by the route
-    return call.number
 
 
 EDGE: Table = {

@@ -8,12 +8,12 @@ from __future__ import annotations
 import msgspec
 
 from connectors.simulator.meta import reviews
-from connectors.simulator.meta.failures import GraphError, no_such_object
+from connectors.simulator.meta.failures import GraphError
 from connectors.simulator.meta.fields import page, picked
 from connectors.simulator.meta.http import SUCCESS, Answer, Call, answer
 from connectors.simulator.meta.routes import Route, Table
 from connectors.simulator.meta.simulator import Simulator
-from connectors.simulator.meta.world import Account, Json, Template
+from connectors.simulator.meta.world import Json, Template
 
 USUAL = ("name", "parameter_format", "components", "language", "status", "category", "id")
 FILTERS = ("name", "status", "category", "language", "quality_score")
@@ -47,7 +47,7 @@ def node(template: Template) -> Json:
 
 
 def _list(sim: Simulator, call: Call) -> Answer:
-    account = _account(call)
+    account = call.account
     nodes = [node(template) for template in account.templates]
     for name in FILTERS:
         wanted = call.argument(name)
@@ -81,11 +81,11 @@ def _several(wanted: str) -> list[str]:
 
 
 def _get(sim: Simulator, call: Call) -> Answer:
-    return answer(picked(node(_template(call)), call.argument("fields"), USUAL))
+    return answer(picked(node(call.template), call.argument("fields"), USUAL))
 
 
 def _create(sim: Simulator, call: Call) -> Answer:
-    account, draft = _account(call), reviews.draft_of(call)
+    account, draft = call.account, reviews.draft_of(call)
     blocked_at = account.deleted.get(draft.name)
     if blocked_at is not None and sim.clock.now() - blocked_at < BLOCKED_FOR:
         raise GraphError(100, "New content cannot be added while the existing content is being "
@@ -103,7 +103,7 @@ def _create(sim: Simulator, call: Call) -> Answer:
 
 
 def _edit(sim: Simulator, call: Call) -> Answer:
-    account, template = _account(call), _template(call)
+    account, template = call.account, call.template
     if template.status not in EDITABLE:
         raise GraphError(100, f"A template that is {template.status} cannot be edited.")
     category = call.argument("category")
@@ -128,7 +128,7 @@ def _count_edit(template: Template, now: float) -> None:
 
 
 def _delete(sim: Simulator, call: Call) -> Answer:
-    account = _account(call)
+    account = call.account
     name, ids = call.argument("name"), _several(call.argument("hsm_ids") or "")
     if call.argument("hsm_id"):
         ids = [call.argument("hsm_id")]
@@ -147,22 +147,11 @@ def _delete(sim: Simulator, call: Call) -> Answer:
 
 
 def _unpause(sim: Simulator, call: Call) -> Answer:
-    account, template = _account(call), _template(call)
+    account, template = call.account, call.template
     if template.status != "PAUSED":
         return answer({"success": False, "reason": "The template is not paused."})
     reviews.decide(sim, account, template, "APPROVED")
     return SUCCESS
-
-
-def _account(call: Call) -> Account:
-    assert call.account is not None  # noqa: S101 - by the route
-    return call.account
-
-
-def _template(call: Call) -> Template:
-    if call.template is None:
-        raise no_such_object(call.request.parts[0])
-    return call.template
 
 
 NODE: Table = {
