@@ -47,8 +47,8 @@ from connectors.webhooks.requests import (
     headers_of,
 )
 from sigma import jsonerrors
+from sigma.clients import Address, client_of
 from sigma.gate import Busy, Gate, knows
-from sigma.signing_in import Address, address_in
 from sigma.stopping import on_stop
 from workspaces import structs
 from workspaces.heartbeat import Heartbeat
@@ -214,7 +214,7 @@ class Application:
 
 def _address_of(scope: Scope) -> Address:
     forwarded = headers_of(scope).get(b"x-forwarded-for", b"").decode("latin-1")
-    return address_in((scope.get("client") or ("",))[0], forwarded)
+    return client_of((scope.get("client") or ("",))[0], forwarded)
 
 
 def _threaded(threads: int, begin: Callable[[], None] | None = None) -> ASGI:

@@ -11,7 +11,6 @@ Nothing here runs once per header; that alone would cost a sixth of the accepted
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import resource
 from collections import Counter
@@ -27,6 +26,8 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from sigma.clients import subscriber
+
 logger = logging.getLogger("sigma.whatsapp.web")
 
 # Descriptors that are left to databases, brokers, files and calls of our own.
@@ -34,8 +35,6 @@ RESERVE = 300
 # What is parsed between two looks at what is waiting for its end. uvloop reads 256 kB at once: as
 # short headers they would keep everybody waiting for 15 ms.
 PIECE_BYTES = 8_192
-# An IPv6 customer has this much of an address for himself.
-IPV6_PREFIX = 64
 
 # How many were refused since the process began, by reason; for /healthz.
 refused: Counter[str] = Counter()
@@ -127,23 +126,14 @@ class Hall:
 
     def address_of(self, client: tuple[str, int] | None) -> str:
         """Return the address that a connection counts for; empty: for none."""
-        if client is None or not self.limits.per_address:
-            return ""
-        address = ipaddress.ip_address(client[0].partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address):
-            if address.ipv4_mapped is None:
-                network = ipaddress.ip_network((int(address), IPV6_PREFIX), strict=False)
-                return "" if self._is_exempt(address) else str(network)
-            address = address.ipv4_mapped
-        return "" if self._is_exempt(address) else str(address)
+        address = subscriber(client[0]) if client and self.limits.per_address else None
+        is_exempt = address and address.is_loopback and not self.limits.bounds_loopback
+        return "" if address is None or is_exempt else str(address)
 
     def count(self, reason: str) -> None:
         """Count a refusal."""
         refused[reason] += 1
         self._since_log[reason] += 1
-
-    def _is_exempt(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-        return address.is_loopback and not self.limits.bounds_loopback
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self.tick += 1

@@ -6,7 +6,6 @@ or that a password was right and only its code was missing.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import secrets
 from datetime import timedelta
@@ -24,6 +23,7 @@ from django.utils.safestring import mark_safe
 from django.views.decorators.cache import never_cache
 
 from connectors.linked_device import qrcodes
+from sigma.clients import Address, client_of
 from workspaces import second_factors, sessions, throttle
 from workspaces.second_factors import WrongCode
 from workspaces.throttle import Limit, Throttled
@@ -50,9 +50,6 @@ REFUSED = (
     "The user name, the password or the code is not right. Who has set up a second factor needs "
     "its code as well."
 )
-# Networks of this size belong to one subscriber (RFC 6177).
-IPV6_PREFIX = 64
-Address = ipaddress.IPv4Address | ipaddress.IPv6Network | None
 
 
 class CodeInput(Input):
@@ -75,7 +72,7 @@ class SignInForm(AuthenticationForm):
     def clean(self) -> dict[str, Any]:
         """Let in who may; what a refused attempt costs is charged before it is looked at."""
         assert self.request is not None  # noqa: S101 - the page always passes it
-        name, address = self.cleaned_data.get("username", ""), address_of(self.request)
+        name, address = self.cleaned_data.get("username", ""), _address_of(self.request)
         now = timezone.now()
         buckets = _buckets(self.request, name, address)
         try:
@@ -170,29 +167,10 @@ class CodeForm(forms.Form):
     code = forms.CharField(label="Code", max_length=32, widget=CodeInput)
 
 
-def address_of(request: HttpRequest) -> Address:
-    """Return where a request comes from."""
-    return address_in(
+def _address_of(request: HttpRequest) -> Address:
+    return client_of(
         request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", "")
     )
-
-
-def address_in(given: str, forwarded: str) -> Address:
-    """Return what the outermost of our proxies saw, an IPv6 network, of the peer's address and the
-    header ``X-Forwarded-For``.
-    """
-    if settings.SIGMA_PROXIES:
-        seen = forwarded.split(",")
-        given = seen[-min(settings.SIGMA_PROXIES, len(seen))].strip() or given
-    try:
-        address = ipaddress.ip_address(given)
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    return ipaddress.IPv6Network((address, IPV6_PREFIX), strict=False)
 
 
 def _buckets(request: HttpRequest, name: str, address: Address) -> tuple[tuple[str, Limit], ...]:
@@ -230,7 +208,7 @@ def _is_waiting(request: HttpRequest) -> bool:
 def _change(request: HttpRequest, user: User) -> dict[str, Any]:
     code, now = request.POST.get("code", "")[:32], timezone.now()
     # Not the name's: strangers, who have no session, could fill it.
-    bucket, address = f"codes of {user.pk}", address_of(request)
+    bucket, address = f"codes of {user.pk}", _address_of(request)
     try:
         throttle.charge(bucket, PER_NAME, now=now)
         if second_factors.is_set_up(user):
