@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -24,8 +25,8 @@ from workspaces import keys, provisioning
 from workspaces.brake import Brake
 from workspaces.numbering import national_part
 
-# What may stand between the digits of a number.
-SEPARATORS = " ().-/_+"
+# What may stand between the digits of a number: people paste hyphens and spaces of all kinds.
+SEPARATORS = " \t\u00a0\u2009\u202f().-/_+\u2010\u2011\u2012\u2013\u2014\u2015"
 # Larger relation files are not read: the rows in them are.
 LARGEST_FILE = 64 * 1024 * 1024
 TABLES = """
@@ -63,17 +64,38 @@ class Report:
     found: dict[str, int] = field(default_factory=dict)
 
 
-def forms(number: str) -> list[str]:
-    """Return the texts to look for: a number without its country code, as hexadecimal digits, and
-    in base64 at each alignment, as a wamid holds it.
+def disguises(text: str) -> set[str]:
+    """Return the forms of a text to look for: itself, as hexadecimal digits, and in base64 at each
+    alignment, as a wamid holds a number.
     """
-    plain = national_part(number).encode()
-    found = [plain.decode(), plain.hex()]
+    plain = text.encode()
+    found = {text, plain.hex()}
     for shift in range(3):
         whole = base64.b64encode(b"\0" * shift + plain).decode().rstrip("=")
         core = whole[-(-8 * shift // 6) : len(whole) - 1]
-        found += [core, core.encode().hex()]
+        found |= {core, core.encode().hex()}
     return found
+
+
+def found_in_bytes(content: bytes, wanted: Iterable[str]) -> set[str]:
+    """Return what of ``wanted`` stands in a file, with or without separators."""
+    between = b"|".join(re.escape(one.encode()) for one in SEPARATORS)
+    bare = re.sub(between, b"", content)
+    return {one for one in wanted if one.encode() in content or one.encode() in bare}
+
+
+def database_files() -> Iterator[tuple[str, bytes]]:
+    """Yield the files of this database as they are on disk: tables, indexes, TOAST, catalogues,
+    and whatever of deleted rows nobody vacuumed yet.
+
+    Raises:
+        DatabaseError: the database does not let us.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("CHECKPOINT")
+        cursor.execute(FILES, {"most": LARGEST_FILE})
+        for path, content in cursor:
+            yield path, bytes(content or b"")
 
 
 def check(numbers: Sequence[str], *, now: datetime) -> Report:
@@ -157,7 +179,7 @@ def _callback(number: str, external_id: str) -> dict[str, object]:
 
 def _look(numbers: Sequence[str]) -> Report:
     report = Report()
-    patterns = [f"%{form}%" for number in numbers for form in forms(number)]
+    patterns = [f"%{form}%" for form in _forms(numbers)]
     for schema, table in _tables():
         statement = sql.SQL(
             "SELECT count(*), count(*) FILTER (WHERE t.line LIKE ANY(%(p)s)"
@@ -174,6 +196,11 @@ def _look(numbers: Sequence[str]) -> Report:
     return report
 
 
+def _forms(numbers: Sequence[str]) -> set[str]:
+    """Return what to look for: country codes are left out, as people leave them out."""
+    return set[str]().union(*(disguises(national_part(number)) for number in numbers))
+
+
 def _tables() -> Iterator[tuple[str, str]]:
     with connection.cursor() as cursor:
         cursor.execute(TABLES)
@@ -185,14 +212,12 @@ def _tables() -> Iterator[tuple[str, str]]:
 
 def _look_at_files(report: Report, numbers: Sequence[str]) -> None:
     """Look at the database's files as they are on disk: indexes, and rows that were deleted."""
-    wanted = [form.encode() for number in numbers for form in forms(number)]
+    wanted = _forms(numbers)
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("CHECKPOINT")
-            cursor.execute(FILES, {"most": LARGEST_FILE})
-            for path, content in cursor:
+        with transaction.atomic():
+            for path, content in database_files():
                 report.files += 1
-                found = sum(form in bytes(content or b"") for form in wanted)
+                found = len(found_in_bytes(content, wanted))
                 if found:
                     report.found[path] = found
     except DatabaseError as error:

@@ -36,8 +36,11 @@ def test_it_looks_everywhere_and_leaves_nothing_behind(acme: Cast, globex: Cast)
     assert (Tenant.objects.count(), Message.objects.count()) == (tenants, 0)
 
 
-def test_it_finds_a_number_that_somebody_typed(acme: Cast) -> None:
-    said = text("wamid.A", body="Ring me: (083) 130-0031", sender="27831300031")
+@pytest.mark.parametrize(
+    "typed", ["(083) 130-0031", "083\u2011130\u20110031", "+27\u00a083\u202f130\u20130031"]
+)
+def test_it_finds_a_number_that_somebody_typed(acme: Cast, typed: str) -> None:
+    said = text("wamid.A", body=f"Ring me: {typed}", sender="27831300031")
     deliver(acme.tenant.id, callback(acme.workspace.external_id, messages=[said]))
     process_batch(10)
 
