@@ -163,10 +163,7 @@ class Standby(Element):
     message_echoes: list[Item | None] | None = None
 
 
-class ThreadContext(Wire):
-    wa_id: Scalar = None
-    user_id: str | None = None
-    parent_user_id: str | None = None
+class ThreadContext(Participant):
     username: str | None = None
 
 

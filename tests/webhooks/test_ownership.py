@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -72,10 +73,23 @@ def by_admin(cast: Cast) -> None:
     assert page.status_code == 302
 
 
-DOORS = pytest.mark.parametrize("claim", [by_graphql, by_sql, by_admin])
-ORDERS = pytest.mark.parametrize("is_first", [True, False], ids=["before", "after"])
-
 Claim = Callable[[Cast], None]
+
+
+@pytest.fixture(params=[by_graphql, by_sql, by_admin])
+def claim(request: pytest.FixtureRequest) -> Claim:
+    """How globex claims them."""
+    return request.param
+
+
+@pytest.fixture(params=["before", "after"])
+def both_claim(request: pytest.FixtureRequest, acme: Cast, globex: Cast, claim: Claim) -> None:
+    """Globex claims what is acme's, before acme does or after."""
+    if request.param == "before":
+        claim(globex)
+    by_graphql(acme)
+    if request.param == "after":
+        claim(globex)
 
 
 def message(wamid: str) -> dict:  # type: ignore[type-arg]
@@ -92,7 +106,10 @@ def template() -> dict:  # type: ignore[type-arg]
     return {"object": "whatsapp_business_account", "entry": [entry]}
 
 
-def work() -> None:
+def receive(tenant_id: UUID, *documents: dict) -> None:  # type: ignore[type-arg]
+    """Receive callbacks, and process all that is due."""
+    for document in documents:
+        deliver(tenant_id, document)
     while process_batch(100):
         pass
 
@@ -116,50 +133,34 @@ def let_the_token_read(cast: Cast, meta: Meta, *, now: datetime) -> None:
     number_sync.sync(Workspace.objects.get(tenant=cast.tenant, external_id=NUMBER), now=now)
 
 
-@DOORS
-@ORDERS
 def test_it_brings_the_victims_own_callbacks_to_the_victim(
-    acme: Cast, globex: Cast, claim: Claim, is_first: bool
+    acme: Cast, globex: Cast, both_claim: None
 ) -> None:
-    for act in (lambda: claim(globex), lambda: by_graphql(acme))[:: 1 if is_first else -1]:
-        act()
-
-    deliver(acme.tenant.id, message("wamid.1"))
-    work()
-    deliver(acme.tenant.id, template())
-    work()
+    receive(acme.tenant.id, message("wamid.1"))
+    receive(acme.tenant.id, template())
 
     assert receivers() == ["acme"]
     assert TemplateEventRow.objects.get().tenant_id == acme.tenant.id
     assert not WebhookDead.objects.exists()
 
 
-@DOORS
-@ORDERS
 def test_it_brings_shared_callbacks_to_whom_a_callback_of_their_own_named(
-    acme: Cast, globex: Cast, claim: Claim, is_first: bool
+    acme: Cast, globex: Cast, both_claim: None
 ) -> None:
-    for act in (lambda: claim(globex), lambda: by_graphql(acme))[:: 1 if is_first else -1]:
-        act()
-    deliver(acme.tenant.id, message("wamid.1"))
-    work()
+    receive(acme.tenant.id, message("wamid.1"))
 
-    deliver(SHARED, message("wamid.2"))
-    deliver(SHARED, template())
-    work()
+    receive(SHARED, message("wamid.2"), template())
 
     assert receivers() == ["acme", "acme"]
     assert TemplateEventRow.objects.get().tenant_id == acme.tenant.id
     assert not WebhookDead.objects.exists()
 
 
-@DOORS
 def test_it_keeps_shared_callbacks_until_somebodys_token_reads_the_number(
     acme: Cast, globex: Cast, claim: Claim, meta: Meta, now: datetime
 ) -> None:
     claim(globex)
-    deliver(SHARED, message("wamid.1"))
-    work()
+    receive(SHARED, message("wamid.1"))
     assert receivers() == []
     assert "Nobody who claims this" in WebhookDead.objects.get().reason
     assert replay.releasable() == []
@@ -167,7 +168,7 @@ def test_it_keeps_shared_callbacks_until_somebodys_token_reads_the_number(
     by_graphql(acme)
     let_the_token_read(acme, meta, now=now)
     replay.replay(replay.releasable())
-    work()
+    receive(acme.tenant.id)
 
     assert receivers() == ["acme"]
 
@@ -177,14 +178,11 @@ def test_it_believes_a_token_more_than_a_callback_that_anybody_may_sign(
 ) -> None:
     """Globex makes up an app secret, and signs what it likes with it."""
     by_graphql(globex)
-    deliver(globex.tenant.id, message("wamid.forged"))
-    work()
+    receive(globex.tenant.id, message("wamid.forged"))
     by_graphql(acme)
     let_the_token_read(acme, meta, now=now)
 
-    deliver(SHARED, message("wamid.1"))
-    deliver(SHARED, template())
-    work()
+    receive(SHARED, message("wamid.1"), template())
 
     assert receivers() == ["globex", "acme"]
     assert TemplateEventRow.objects.get().tenant_id == acme.tenant.id
@@ -193,17 +191,12 @@ def test_it_believes_a_token_more_than_a_callback_that_anybody_may_sign(
 def test_it_lets_no_callback_take_from_whom_one_named_before(acme: Cast, globex: Cast) -> None:
     """Globex signs what it likes with its own secret, again and again, but was not the first."""
     by_graphql(acme)
-    deliver(acme.tenant.id, message("wamid.1"))
-    work()
+    receive(acme.tenant.id, message("wamid.1"))
     by_graphql(globex)
-    deliver(globex.tenant.id, message("wamid.forged"))
-    work()
-    deliver(globex.tenant.id, message("wamid.forged-too"))
-    work()
+    receive(globex.tenant.id, message("wamid.forged"))
+    receive(globex.tenant.id, message("wamid.forged-too"))
 
-    deliver(SHARED, message("wamid.2"))
-    deliver(SHARED, template())
-    work()
+    receive(SHARED, message("wamid.2"), template())
 
     assert sorted(receivers()) == ["acme", "acme", "globex", "globex"]
     assert TemplateEventRow.objects.get().tenant_id == acme.tenant.id
@@ -218,18 +211,14 @@ def test_it_lets_nobody_be_first_with_an_id_that_they_typed_later(acme: Cast, gl
             [globex.workspace.pk],
         )
     own = globex.workspace.external_id
-    deliver(globex.tenant.id, callback(own, messages=[text("wamid.own")], contacts=[contact()]))
-    work()
+    receive(globex.tenant.id, callback(own, messages=[text("wamid.own")], contacts=[contact()]))
     by_graphql(acme)
-    deliver(acme.tenant.id, message("wamid.1"))
-    work()
+    receive(acme.tenant.id, message("wamid.1"))
     Workspace.objects.filter(pk=globex.workspace.pk).update(waba_id="")
     named = callback(own, ACCOUNT, messages=[text("wamid.forged")], contacts=[contact()])
-    deliver(globex.tenant.id, named)
-    work()
+    receive(globex.tenant.id, named)
 
-    deliver(SHARED, template())
-    work()
+    receive(SHARED, template())
 
     assert TemplateEventRow.objects.get().tenant_id == acme.tenant.id
 
@@ -250,8 +239,7 @@ def test_it_corrects_an_account_that_was_typed_wrongly(
     by_sql(acme)
     Workspace.objects.filter(external_id=NUMBER).update(waba_id="111111111111111")
 
-    deliver(acme.tenant.id, message("wamid.1"))
-    work()
+    receive(acme.tenant.id, message("wamid.1"))
 
     workspace = Workspace.objects.get(external_id=NUMBER)
     assert (workspace.waba_id, workspace.account_proof) == (ACCOUNT, Proof.CALLBACK)
@@ -275,8 +263,7 @@ def test_it_takes_an_id_for_typed_again_when_somebody_changes_it(
 def test_it_asks_a_tenant_who_is_alone_for_no_proof(acme: Cast) -> None:
     by_sql(acme)
 
-    deliver(SHARED, message("wamid.1"))
-    work()
+    receive(SHARED, message("wamid.1"))
 
     assert receivers() == ["acme"]
 
@@ -289,8 +276,7 @@ def test_it_follows_a_number_that_moved_to_another_tenant(
     by_sql(acme)
     let_the_token_read(acme, meta, now=now)
 
-    deliver(SHARED, message("wamid.1"))
-    work()
+    receive(SHARED, message("wamid.1"))
 
     assert receivers() == ["acme"]
 
@@ -305,8 +291,7 @@ def test_it_follows_a_number_whose_old_account_stayed_with_another_tenant(
     by_sql(acme)
     let_the_token_read(acme, meta, now=now)
 
-    deliver(SHARED, message("wamid.1"))
-    work()
+    receive(SHARED, message("wamid.1"))
 
     assert receivers() == ["acme"]
 
@@ -322,7 +307,6 @@ def test_it_takes_an_account_that_a_token_was_granted_for_proven(
     meta.replies["/v26.0/debug_token"] = Reply({"data": data})
     token_checks.check(token, now=now)
 
-    deliver(SHARED, template())
-    work()
+    receive(SHARED, template())
 
     assert TemplateEventRow.objects.get().tenant_id == acme.tenant.id
