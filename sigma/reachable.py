@@ -25,6 +25,8 @@ OWNER = (
     "The database's role may not do this: {}. Migrations are the owner's: set DATABASE_URL to the "
     "owner's address ('owner_url' in engines.json beside 'make up')"
 )
+# No connection, no room for one, the server ends or begins; none at all before one is there.
+AWAY = ("08", "53", "57P")
 DENIED = "42501"
 # What PostgreSQL calls a table, a column and a function that it does not have.
 NOT_MIGRATED = frozenset({"42P01", "42703", "42883"})
@@ -74,8 +76,9 @@ def remedy_for(error: BaseException) -> str:
         return OWNER.format(_first_line(cause)) + "."
     if cause.sqlstate in NOT_MIGRATED:
         return SCHEMA.format(_first_line(cause))
-    is_connection = isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None
-    return DATABASE.format(_first_line(cause)) if is_connection else ""
+    is_connection = isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError))
+    is_away = is_connection and (cause.sqlstate or AWAY[0]).startswith(AWAY)
+    return DATABASE.format(_first_line(cause)) if is_away else ""
 
 
 def _first_line(error: BaseException) -> str:

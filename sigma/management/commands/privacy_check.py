@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
-from sigma import privacy
+from sigma import privacy, reachable
 from workspaces import reports
 from workspaces.numbering import NotInternational, international
 
@@ -40,7 +40,8 @@ class Command(BaseCommand):
         except NotInternational as error:
             raise CommandError(str(error)) from error
         except (privacy.CouldNotLook, DatabaseError) as error:
-            raise CommandError(f"Could not look: {error}", returncode=2) from error
+            reason = reachable.remedy_for(error) or str(error)
+            raise CommandError(f"Could not look: {reason}", returncode=2) from error
         if json:
             self.stdout.write(reports.as_json(asdict(report)))
         else:

@@ -1,0 +1,171 @@
+"""An engine that goes away ends a command with one sentence and its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management import load_command_class
+from django.db import connection
+
+from connectors.webhooks.processing import process_batch
+from manage import main
+from tests.conftest import Cast
+from tests.test_docs import ROOT
+from tests.webhooks.deliveries import callback, deliver, text
+from tests.webhooks.trouble import NUMBER, places
+from workspaces import bells, provisioning
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# Every command that asks the database, as it is called.
+CALLS = {
+    "check_tenant": "acme",
+    "create_demo": "--base-url http://127.0.0.1:1",
+    "create_tenant": "--slug initech --name Initech",
+    "issue_api_key": "acme --name CRM",
+    "ledger": "--verify",
+    "privacy_check": "",
+    "purge": "--now",
+    "purge-tenant": "acme --yes",
+    "read_inner_keys": "",
+    "replay": "",
+    "reset_second_factor": "ada",
+    "rotate_master_key": "",
+    "sender add": "--tenant acme --name Desk",
+    "sender backup": "",
+    "sender clear": "--yes",
+    "sender monitor": "--no-service",
+    "sender pair": "",
+    "sender restart": "",
+    "sender restore": "--yes",
+    "sender start": "",
+    "sender stats": "",
+    "sender status": "",
+    "sender stop": "",
+    "sending resume": "acme",
+    "sending status": "",
+    "simulate inbound": "--count 1 --tenant acme",
+    "sync_numbers": "",
+    "sync_templates": "",
+}
+# They wait until it is back; the simulator asks none.
+GO_ON = {"sender host", "sender session", "simulate meta"}
+# Documented as others than 1, and in words of its own.
+EXITS = {"privacy_check": 2}
+SAYS = {"sender monitor": "ERROR: The database does not answer."}
+
+
+def verbs_of(name: str, app: str) -> Iterator[str]:
+    """Yield a command's name, or those of its verbs."""
+    parser = load_command_class(app, name).create_parser("manage.py", name)
+    found = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    yield from (f"{name} {verb}" for action in found for verb in action.choices)
+    if not found:
+        yield name
+
+
+def everything() -> set[str]:
+    paths = ROOT.glob("*/management/commands/*.py")
+    commands = [(p.stem, p.parents[2].name) for p in paths if p.stem != "__init__"]
+    return {verb for command in commands for verb in verbs_of(*command)}
+
+
+def test_all_commands_are_tried() -> None:
+    assert everything() == CALLS.keys() | GO_ON
+
+
+@contextmanager
+def database_that_goes_away(after: int) -> Iterator[None]:
+    """Let the server end our connection before a statement, and take no other."""
+    number, place = count(), dict(connection.settings_dict)
+    execute = psycopg.Cursor.execute
+
+    def end(cursor: Any, *statement: Any, **named: Any) -> Any:
+        if next(number) == after:
+            info = cursor.connection.info
+            with psycopg.connect(info.dsn, password=place["PASSWORD"]) as own:
+                own.execute("SELECT pg_terminate_backend(%s)", [info.backend_pid])
+            connection.settings_dict |= {"HOST": "127.0.0.1", "PORT": "1"}
+        return execute(cursor, *statement, **named)
+
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(psycopg.Cursor, "execute", end)
+            yield
+    finally:
+        connection.settings_dict |= place
+        connection.close()
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
+    """Run ``manage.py`` and return what the process would end with."""
+    monkeypatch.setattr(sys, "argv", ["manage.py", *words])
+    try:
+        main()
+    except SystemExit as ended:
+        return ended.code
+    return None
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 12])
+@pytest.mark.parametrize("name", CALLS)
+def test_a_database_that_goes_away_is_one_sentence(
+    acme: Cast, globex: Cast, name: str, after: int,
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    with database_that_goes_away(after):
+        code = call(monkeypatch, *name.split(), *CALLS[name].split())
+        is_away = connection.settings_dict["PORT"] == "1"
+    told = capfd.readouterr()
+    said = f"{told.out}{told.err}{code if isinstance(code, str) else ''}"
+    assert "Traceback" not in said
+    if is_away:
+        assert SAYS.get(name, "The database cannot be used: ") in said
+        assert EXITS.get(name, 1) == (1 if isinstance(code, str) else code)
+    else:
+        assert after > 0
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_no_command_needs_the_broker(
+    acme: Cast, globex: Cast, name: str, settings: Any,
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    bells.broker.cache_clear()
+    try:
+        call(monkeypatch, *name.split(), *CALLS[name].split())
+    finally:
+        bells.broker.cache_clear()
+    told = capfd.readouterr()
+    assert "Traceback" not in told.out + told.err
+
+
+@pytest.mark.parametrize("after", [5, 20, 40])
+def test_a_replay_that_was_cut_off_is_run_again(
+    acme: Cast, globex: Cast, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    casts = {cast.tenant.id: f"{NUMBER}{place}" for place, cast in enumerate((acme, globex))}
+    for tenant_id, number in casts.items():
+        for name in "ABC":
+            deliver(tenant_id, callback(number, messages=[text(f"wamid.{name}")]))
+    process_batch(10)
+    for tenant_id, number in casts.items():
+        provisioning.create_workspace(tenant_id=tenant_id, name="New", external_id=number)
+
+    with database_that_goes_away(after):
+        cut = call(monkeypatch, "replay")
+    processed = [places(tenant_id)[0] for tenant_id in casts]
+
+    assert str(cut).startswith("sigma: The database cannot be used: ")
+    assert sum(processed) < 6
+    assert [sum(places(tenant_id)) for tenant_id in casts] == [3, 3]
+    assert call(monkeypatch, "replay") is None
+    assert [places(tenant_id) for tenant_id in casts] == [(3, 0, 0), (3, 0, 0)]
