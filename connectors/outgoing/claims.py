@@ -1,7 +1,8 @@
 """Take turns: owed deliveries that are due, shared fairly between the subscriptions who wait.
 
 A claim is a lease: the next attempt moves into the future before the request leaves. A deliverer
-that is killed leaves nothing behind but that, and the event is sent again: at least once.
+that is killed leaves nothing behind but that, and the event is sent again: at least once. An
+attempt counts when its result is noted: one that ended by our own fault does not.
 """
 
 from __future__ import annotations
@@ -63,9 +64,9 @@ WITH {READY}, picked AS (
         FOR UPDATE SKIP LOCKED
     ) mine
 ), claimed AS (
-    UPDATE event_deliveries d SET next_attempt_at = %(until)s, attempts = d.attempts + 1
+    UPDATE event_deliveries d SET next_attempt_at = %(until)s
     FROM picked WHERE d.id = picked.id
-    RETURNING d.id, d.attempts, d.subscription_id, d.tenant_id, d.event_id
+    RETURNING d.id, d.attempts + 1 AS attempts, d.subscription_id, d.tenant_id, d.event_id
 )
 SELECT c.id, c.attempts, c.subscription_id, c.tenant_id, ready.url, ready.sealed_secrets,
        e.id, e.type, e.occurred_at, e.data
@@ -73,6 +74,11 @@ FROM claimed c JOIN ready ON ready.id = c.subscription_id
 JOIN outgoing_events e ON e.id = c.event_id
 ORDER BY c.id
 """  # noqa: S608 - words of ours
+# Who changes the subscription just now is not waited for: its claims are leased as it is.
+REST = """
+UPDATE event_subscriptions SET resting_until = %s
+WHERE id IN (SELECT id FROM event_subscriptions WHERE id = %s FOR UPDATE SKIP LOCKED)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,12 @@ def claim(
     with bulk.cursor() as cursor:
         cursor.execute(CLAIM, _parameters(now, room, busy, without))
         return [Claimed(*row) for row in cursor.fetchall()]
+
+
+def rest(subscription_id: UUID, *, now: datetime) -> None:
+    """Claim nothing of a subscription until what was claimed of it is due again."""
+    with bulk.cursor() as cursor:
+        cursor.execute(REST, [now + LEASE, subscription_id])
 
 
 def is_due(*, now: datetime) -> bool:

@@ -24,7 +24,7 @@ from yarl import URL
 
 from connectors.outgoing.addresses import Policy, UnusableAddress
 from connectors.outgoing.parcels import Parcel, Report
-from connectors.outgoing.verdicts import comment, explain, patience
+from connectors.outgoing.verdicts import comment, explain, is_ours, patience
 
 # A request in all, and to connect to one address.
 SECONDS, CONNECT_SECONDS = 15, 5
@@ -153,7 +153,7 @@ class Courier:
         try:
             report = await self._post(parcel)
         except (UnusableAddress, aiohttp.ClientError, OSError, ValueError) as error:
-            report = Report(parcel, error=explain(error))
+            report = Report(parcel, error=explain(error), ours=error if is_ours(error) else None)
         except Exception as error:  # one parcel's trouble is not another's
             report = Report(parcel, error=f"It could not be sent: {type(error).__name__}.")
         self._reports.put(report)

@@ -22,7 +22,6 @@ from workspaces import clock, event_secrets
 from workspaces.brake import Stopped
 from workspaces.envelope import CannotOpen
 from workspaces.keys import TenantHasNoKeys
-from workspaces.master import UnknownMasterKey
 from workspaces.outbox import BELL
 
 logger = logging.getLogger("sigma.whatsapp.events")
@@ -36,8 +35,6 @@ SLOW_SECONDS = 1.0
 # One that stays for a moment saves the next event the way through the broker.
 LINGER_SECONDS = 1.0
 POLL_SECONDS = 0.05
-NO_SECRETS = "Its signing secrets cannot be opened."
-
 Clock = Callable[[], datetime]
 
 
@@ -128,40 +125,43 @@ class _Round:
         return {subscription_id for subscription_id, begun in self._begun.values() if begun < late}
 
     def _send(self, owed: Claimed) -> None:
+        try:
+            parcel = _parcel(owed, self._clock())
+        except (TenantHasNoKeys, CannotOpen) as error:  # a wrong master key, above all
+            self._hold(owed.subscription_id, error)
+            return
         self.attempts += 1
-        now = self._clock()
-        parcel = _parcel(owed, now)
-        if parcel.headers:
-            self._busy[owed.subscription_id] += 1
-            self._begun[owed.delivery_id] = owed.subscription_id, time.monotonic()
-            self._courier.send(parcel)
-        else:
-            recording.record([Report(parcel, error=NO_SECRETS)], now=now)
+        self._busy[owed.subscription_id] += 1
+        self._begun[owed.delivery_id] = owed.subscription_id, time.monotonic()
+        self._courier.send(parcel)
+
+    def _hold(self, subscription_id: UUID, error: Exception) -> None:
+        """Let a subscription wait until our own trouble is over, and report that."""
+        claims.rest(subscription_id, now=self._clock())
+        BRAKE.report(Stopped(error))
 
     def _note(self, reports: list[Report]) -> None:
         self._busy.subtract(report.parcel.subscription_id for report in reports)
         self._busy = +self._busy
         for report in reports:
             self._begun.pop(report.parcel.delivery_id, None)
-        recording.record(reports, now=self._clock())
+            if report.ours is not None:
+                self._hold(report.parcel.subscription_id, report.ours)
+        recording.record([one for one in reports if one.ours is None], now=self._clock())
 
 
 def _parcel(owed: Claimed, now: datetime) -> Parcel:
+    """Return a delivery signed with the subscription's live secrets.
+
+    Raises:
+        workspaces.keys.TenantHasNoKeys: unknown or erased tenant.
+        workspaces.envelope.CannotOpen: the secrets are sealed with keys that we do not have.
+    """
     body = body_of(type=owed.type, occurred_at=owed.occurred_at, data=owed.data)
-    secrets = _secrets(owed, now)
-    headers = headers_of(event_id=owed.event_id, body=body, secrets=secrets, now=now)
-    return Parcel(
-        owed.delivery_id, owed.attempts, owed.subscription_id, owed.url,
-        headers if secrets else {}, body,
-    )  # fmt: skip
-
-
-def _secrets(owed: Claimed, now: datetime) -> list[str]:
-    try:
-        opened = event_secrets.live(
-            owed.sealed_secrets, tenant_id=owed.tenant_id, subscription_id=owed.subscription_id,
-            now=now,
-        )  # fmt: skip
-    except (TenantHasNoKeys, CannotOpen, UnknownMasterKey):
-        return []
-    return [secret.value for secret in opened]
+    secrets = event_secrets.live(
+        owed.sealed_secrets, tenant_id=owed.tenant_id, subscription_id=owed.subscription_id, now=now
+    )
+    headers = headers_of(
+        event_id=owed.event_id, body=body, secrets=[secret.value for secret in secrets], now=now
+    )
+    return Parcel(owed.delivery_id, owed.attempts, owed.subscription_id, owed.url, headers, body)

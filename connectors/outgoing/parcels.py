@@ -42,12 +42,15 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of a parcel: the status, or why there is none."""
+    """What came of a parcel: the status, or why there is none; ``ours`` is our own trouble, by
+    which no attempt was made.
+    """
 
     parcel: Parcel
     status: int | None = None
     error: str = ""
     retry_after: timedelta = timedelta(0)
+    ours: Exception | None = None
 
     @property
     def is_delivered(self) -> bool:

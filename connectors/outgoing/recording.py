@@ -26,12 +26,12 @@ RESULT_COLUMNS = (
     "id int8", "attempts int2", "status int4", "error text", "next_attempt_at timestamptz",
     "delivered_at timestamptz", "dead_at timestamptz",
 )  # fmt: skip
-# Only the attempt that was claimed: in between the delivery may have been replayed.
+# Only the attempt that was claimed: in between another may have noted its result.
 RESULTS = """
 UPDATE event_deliveries d
-SET last_status = r.status, last_error = r.error, next_attempt_at = r.next_attempt_at,
-    delivered_at = r.delivered_at, dead_at = r.dead_at
-FROM {rows} WHERE d.id = r.id AND d.attempts = r.attempts AND d.next_attempt_at IS NOT NULL
+SET attempts = r.attempts, last_status = r.status, last_error = r.error,
+    next_attempt_at = r.next_attempt_at, delivered_at = r.delivered_at, dead_at = r.dead_at
+FROM {rows} WHERE d.id = r.id AND d.attempts = r.attempts - 1 AND d.next_attempt_at IS NOT NULL
 """
 ENDPOINT_COLUMNS = (
     "id uuid", "ok bool", "gone bool", "farewell text", "at timestamptz", "late timestamptz",
@@ -61,7 +61,7 @@ FAILED_FOR_LONG = f"Every attempt failed for {PATIENCE.days} days. The last time
 
 def record(reports: Sequence[Report], *, now: datetime) -> None:
     """Note the results of attempts that ended at ``now``; one that cannot be noted as it is counts
-    as failed.
+    as failed, but not against its endpoint.
 
     Raises:
         workspaces.brake.Stopped: none can be noted.
@@ -72,7 +72,8 @@ def record(reports: Sequence[Report], *, now: datetime) -> None:
     for report, error in failed:
         extra = {"subscription": str(report.parcel.subscription_id)}
         logger.error("whatsapp event's result not noted", exc_info=error, extra=extra)
-        _record([Report(report.parcel, error=f"{UNNOTED}: {type(error).__name__}")], now=now)
+        unnoted = Report(report.parcel, error=f"{UNNOTED}: {type(error).__name__}")
+        bulk.run(RESULTS, RESULT_COLUMNS, [_result(unnoted, now)])
     if len(failed) < len(reports):
         BRAKE.release()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -10,6 +11,10 @@ import aiohttp
 from connectors.outgoing.addresses import UnusableAddress
 
 PATIENCE = frozenset({429, 502, 503, 504})
+# This machine has no file, memory or port left for a connection; no endpoint causes that.
+OURS = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
+)  # fmt: skip
 REDIRECTS = range(300, 400)
 # The first that fits; from the particular to the general.
 WORDS: tuple[tuple[type[BaseException], str], ...] = (
@@ -24,6 +29,11 @@ WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (aiohttp.ClientError, "The connection broke."),
     (OSError, "The connection broke."),
 )
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether there was no answer since this machine could not ask."""
+    return isinstance(error, OSError) and error.errno in OURS
 
 
 def explain(error: BaseException) -> str:

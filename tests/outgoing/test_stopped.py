@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
 
 from connectors.outgoing import claims
+from connectors.outgoing.courier import Doorkeeper
 from connectors.outgoing.delivering import deliver
 from tests.conftest import Cast
 from tests.outgoing.conftest import Endpoint, Subscribe
 from tests.outgoing.test_delivering import SOON, Emit
-from workspaces import brake
-from workspaces.models import EventDelivery
+from workspaces import brake, keys
+from workspaces.models import EventDelivery, EventSubscription
 
 pytestmark = pytest.mark.django_db
 
@@ -71,4 +75,85 @@ def test_it_notes_a_poisonous_result_as_a_failure_and_the_others_as_they_are(
     poison = EventDelivery.objects.get(tenant_id=acme.tenant.id)
     assert poison.last_error == "The result could not be noted: IntegrityError"
     assert poison.next_attempt_at is not None
+    assert EventSubscription.objects.get(tenant_id=acme.tenant.id).failing_since is None
     assert not EventDelivery.objects.filter(tenant_id=globex.tenant.id, delivered_at=None).exists()
+
+
+def unharmed(now: datetime, emitted: int) -> bool:
+    """Whether no attempt was counted against anybody, and all is delivered at the first one now."""
+    counted = EventDelivery.objects.exclude(attempts=0, dead_at=None, last_error="")
+    failing = EventSubscription.objects.exclude(failing_since=None, disabled_at=None)
+    harmed = counted.exists() or failing.exists()
+    deliver(clock=lambda: now + timedelta(hours=1), linger=0)
+    delivered = EventDelivery.objects.filter(attempts=1, delivered_at__isnull=False)
+    return not harmed and delivered.count() == emitted
+
+
+@pytest.mark.parametrize("is_unknown", [True, False], ids=["another id", "the same id"])
+def test_it_counts_a_wrong_master_key_against_no_endpoint(
+    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
+    settings: Any, is_unknown: bool,
+) -> None:  # fmt: skip
+    for cast in (acme, globex):
+        subscribe(cast)
+        emit(cast, 20)
+    right = settings.SIGMA_MASTER_KEYS
+    settings.SIGMA_MASTER_KEYS = (("other" if is_unknown else right[0][0], os.urandom(32)),)
+    keys.forget()
+
+    for n in range(12):
+        deliver(clock=lambda n=n: now + SOON + n * 2 * claims.LEASE, linger=0)
+
+    assert endpoint.got == []
+    assert Client().get("/healthz").json()["stopped"]["events"] == "UnknownMasterKey"
+    settings.SIGMA_MASTER_KEYS = right
+    keys.forget()
+    assert unharmed(now, 40)
+
+
+def test_it_delivers_to_the_others_while_one_tenants_keys_do_not_open(
+    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime
+) -> None:
+    row = subscribe(acme)
+    EventSubscription.objects.filter(pk=row.pk).update(sealed_secrets=b"\x01" * 60)
+    subscribe(globex)
+    for cast in (acme, globex):
+        emit(cast, 3)
+
+    for n in range(3):
+        deliver(clock=lambda n=n: now + SOON + n * 2 * claims.LEASE, linger=0)
+
+    whose = EventDelivery.objects.filter(delivered_at=None).values_list("tenant_id", "attempts")
+    assert set(whose) == {(acme.tenant.id, 0)}
+    assert len(endpoint.got) == 3
+
+
+def test_it_counts_our_own_exhaustion_against_no_endpoint(
+    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
+) -> None:  # fmt: skip
+    for cast in (acme, globex):
+        subscribe(cast)
+        emit(cast, 2)
+
+    with pytest.MonkeyPatch.context() as patch:
+        full = OSError(errno.EMFILE, "Too many open files")
+        patch.setattr(Doorkeeper, "open", lambda *_: (_ for _ in ()).throw(full))
+        for n in range(12):
+            deliver(clock=lambda n=n: now + SOON + n * 2 * claims.LEASE, linger=0)
+
+    assert endpoint.got == []
+    assert "events" in Client().get("/healthz").json()["stopped"]
+    assert unharmed(now, 4)
+
+
+def test_it_counts_no_attempt_whose_deliverer_was_killed(
+    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime
+) -> None:
+    for cast in (acme, globex):
+        subscribe(cast)
+        emit(cast)
+
+    for n in range(12):
+        assert len(claims.claim(now=now + SOON + n * 2 * claims.LEASE, room=9, busy={})) == 2
+
+    assert unharmed(now, 2)
