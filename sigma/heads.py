@@ -213,9 +213,7 @@ class Bounded(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._unread += len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # nothing here can be upgraded to; it is answered as the request that it is
+            self._parse(data)
         except httptools.HttpParserError:
             self._refuse(*(self._refusal or (400, "malformed")))
             return
@@ -228,6 +226,33 @@ class Bounded(HttpToolsProtocol):
                 return
             self.data_received(data[start : start + PIECE_BYTES])
 
+    def _parse(self, data: bytes) -> None:
+        """Parse. The parser skips the body of a request that asks for another protocol, which
+        clients do that would like HTTP/2; it is parsed again without asking (RFC 9110, 7.8).
+        """
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                (end,) = upgrade.args
+                data = self._plain_head() + data[end:] if self._asks_to_upgrade() else b""
+            else:
+                return
+
+    def _asks_to_upgrade(self) -> bool:
+        """Whether the parsed head asks for another protocol; not CONNECT, which the parser takes
+        for the same and which is answered as it is.
+        """
+        return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
+
+    def _plain_head(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        fields = (pair for pair in self.headers if pair[0] != b"upgrade")
+        return b"%s %s HTTP/%s\r\n%s\r\n" % (
+            self.parser.get_method(), self.url, version,
+            b"".join(b"%s: %s\r\n" % pair for pair in fields),
+        )  # fmt: skip
+
     def _look(self) -> None:
         if self._unread > self._bounds.head_bytes or len(self.headers or ()) > self._bounds.fields:
             self._refuse(431, "head_too_large")
@@ -239,6 +264,8 @@ class Bounded(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to answer, unless the head is too large or too much was sent ahead."""
+        if self._asks_to_upgrade():
+            return
         if len(self.headers) > self._bounds.fields or self._is_large():
             self._refusal = (431, "head_too_large")
             raise Refused
@@ -256,6 +283,11 @@ class Bounded(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
         super()._start_asgi_task(cycle, app)
+
+    def on_message_complete(self) -> None:
+        """Let the application know that the body is whole, unless the request is parsed again."""
+        if not self._asks_to_upgrade():
+            super().on_message_complete()
 
     def _is_large(self) -> bool:
         if self._unread <= self._bounds.head_bytes:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -372,3 +373,56 @@ def test_it_tells_once_a_minute_whom_it_refused(
     assert {r.getMessage() for r in caplog.records if hasattr(r, "head_too_large")} == {
         "whatsapp web refused callers"
     }
+
+
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+
+
+def asked_to_upgrade(cast: Cast, body: bytes, *, chunked: bool) -> bytes:
+    """Return a signed callback as Java's client and some proxies send it over plain HTTP."""
+    framed, length = body, b"Content-Length: %d\r\n" % len(body)
+    if chunked:
+        framed, length = (
+            b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body),
+            b"Transfer-Encoding: chunked\r\n",
+        )
+    signature = sign(body, cast.app_secret.encode())
+    return (
+        f"POST {cast.path} HTTP/1.1\r\nHost: a\r\nX-Hub-Signature-256: {signature}\r\n".encode()
+        + H2C + length + b"\r\n" + framed
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunks"])
+@pytest.mark.parametrize("size", [1, 7, 100, 100_000])
+def test_it_stores_a_callback_that_asks_for_another_protocol(
+    acme: Cast, globex: Cast, web: Web, dial: Dial, chunked: bool, size: int
+) -> None:
+    line = dial(web.port)
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    whole = b"".join(
+        asked_to_upgrade(cast, b'{"of": "%s"}' % cast.tenant.slug.encode(), chunked=chunked)
+        for cast in (acme, globex, acme)
+    )
+    for start in range(0, len(whole), size):
+        line.sendall(whole[start : start + size])
+
+    answers = b""
+    while answers.count(b"HTTP/1.1 ") < 3:
+        answers += line.recv(1_000)
+    assert answers.count(b"HTTP/1.1 200 ") == 3
+    stored = WebhookDelivery.objects.values_list("tenant_id", flat=True)
+    assert Counter(stored) == {acme.tenant.id: 2, globex.tenant.id: 1}
+
+
+def test_it_bounds_who_asks_for_another_protocol_as_everybody(web: Web, dial: Dial) -> None:
+    line = dial(web.port)
+    line.sendall(HEAD + H2C + b"a: b\r\n" * 101 + b"\r\n")
+    assert read_all(line).startswith(b"HTTP/1.1 431 ")
+    line = dial(web.port)
+    with suppress(ConnectionError):
+        line.sendall((HEAD + H2C + b"Content-Length: 0\r\n\r\n") * 5_000)
+    assert read_all(line).count(b"HTTP/1.1 401 ") <= 10
+    line = dial(web.port)
+    line.sendall(b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n" + H2C + b"\r\n")
+    assert line.recv(1_000).startswith(b"HTTP/1.1 4")
