@@ -64,7 +64,8 @@ class Marker:
                 )
             finally:
                 for attempt, done in batch:
-                    done.set_result(end if attempt.message_id in marked else None)
+                    if not done.done():  # cancelled: the process ends
+                        done.set_result(end if attempt.message_id in marked else None)
         self._marking = None
 
     def _try(self, attempts: Sequence[Attempt]) -> set[UUID]:

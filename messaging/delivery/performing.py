@@ -63,7 +63,8 @@ class Performer:
                 return GivenBack()
             return await self._post(claimed)
         finally:
-            done.set_result(None)
+            if not done.done():  # cancelled with who waited for it: the process ends
+                done.set_result(None)
             if contact_id and self._last_to.get(contact_id) is done:
                 del self._last_to[contact_id]
 

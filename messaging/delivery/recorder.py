@@ -56,7 +56,8 @@ class Recorder:
                 await self._write([outcome for outcome, _ in batch])
             finally:
                 for _, done in batch:
-                    done.set_result(None)
+                    if not done.done():  # cancelled: the process ends
+                        done.set_result(None)
         self._writing = None
 
     async def _write(self, outcomes: Sequence[Outcome]) -> None:

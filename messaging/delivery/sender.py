@@ -45,6 +45,9 @@ LINGER_SECONDS = 1.0
 PAUSE_SECONDS = 0.05
 # How often a busy turn renews its key, and looks for read marks.
 SELDOM_SECONDS = 0.5
+# How long a process that ends waits for outcomes: a send takes 65 seconds at most. Shorter than
+# what the processes' supervisors wait (``stop_grace_period``).
+CLOSE_SECONDS = 75.0
 # After the broker or the database was away.
 AWAY_SECONDS = 1.0
 AWAY = (OperationalError, InterfaceError, RedisError)
@@ -71,13 +74,21 @@ class Sender:
         """Claim until nothing is due or the turn is over; return how many messages that was."""
         return self._run(self._turn(slot))
 
-    def settle(self) -> None:
-        """Wait until everything that was claimed has an outcome, written down."""
-        self._run(self._settle())
+    def settle(self, *, seconds: float | None = None) -> int:
+        """Wait until everything that was claimed has an outcome, written down, but not for longer
+        than ``seconds``; return how many messages and marks have none.
+        """
+        return self._run(self._settle(seconds))
 
     def close(self) -> None:
-        """Settle, then end the threads and their connections."""
-        self.settle()
+        """Settle, then end the threads and their connections.
+
+        What cannot be written down is given up after a while: nothing more is posted, and what is
+        marked as being sent is unknown when its lease is over.
+        """
+        if left := self.settle(seconds=CLOSE_SECONDS):
+            self._run(self._abandon())
+            logger.error("whatsapp sends left without an outcome", extra={"count": left})
         self._run(self._loop.shutdown_asyncgens())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -90,9 +101,20 @@ class Sender:
     def _run(self, work: Coroutine[object, object, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _settle(self) -> None:
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    async def _settle(self, seconds: float | None) -> int:
+        until = None if seconds is None else time.monotonic() + seconds
+        while self._tasks and (until is None or time.monotonic() < until):
+            left = None if until is None else max(0.0, until - time.monotonic())
+            await asyncio.wait(self._tasks, timeout=left)
+        return len(self._tasks)
+
+    async def _abandon(self) -> None:
+        """Cancel what is under way: all that waits to be posted, and what waits for others."""
+        mine = asyncio.current_task()
+        rest = [task for task in asyncio.all_tasks() if task is not mine]
+        for task in rest:
+            task.cancel()
+        await asyncio.wait(rest)
 
     async def _turn(self, slot: int) -> int:
         total, started = 0, time.monotonic()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from threading import Thread
 from uuid import UUID
 
 import pytest
 from django.db import connection
 from django.test import Client
 
+from messaging.delivery import leases
 from messaging.delivery.bell import BRAKE
 from messaging.delivery.sender import Sender
 from messaging.models import Message
@@ -90,3 +92,39 @@ def test_it_stops_where_every_send_fails_in_a_way_nobody_thought_of(
     platform.answer = accept
     work_until_accepted(sender, wait_for)
     assert not BRAKE.is_on
+
+
+@pytest.mark.parametrize("column", ["lease_until", "delivery_day"])
+def test_a_sender_that_can_write_nothing_down_ends_all_the_same(
+    acme: Cast, globex: Cast, now: datetime, platform: Platform, sender: Sender, wait_for,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, column: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("messaging.delivery.sender.CLOSE_SECONDS", 0.3)
+    for cast in (acme, globex):
+        for _ in range(6):
+            queue(cast, now)
+    ending = Sender()
+    with renamed("messages", column):
+        ending.work()
+        closing = Thread(target=ending.close, daemon=True)
+        closing.start()
+        closing.join(20)
+        has_ended = not closing.is_alive()
+    assert has_ended
+    assert "whatsapp sends left without an outcome" in caplog.text
+
+    BRAKE.forget()
+    Message.objects.filter(status="sending").update(lease_until=now)  # their leases are over
+    leases.expire(now=now)
+    Message.objects.filter(status="queued").update(next_attempt_at=now)
+
+    def is_over() -> bool:
+        sender.work()
+        return statuses() <= {"accepted", "unknown"}
+
+    wait_for(is_over)
+    sender.settle()
+    posted = set(map(UUID, platform.ids))
+    assert len(posted) == len(platform.ids)  # none twice
+    lost = Message.objects.exclude(pk__in=posted)
+    assert set(lost.values_list("status", flat=True)) <= {"unknown"}
