@@ -14,6 +14,11 @@ def add_json(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="report as one JSON document")
 
 
+def told(report: object, words: str, *, json: bool) -> str:
+    """Return what a command writes: a report as JSON if that was asked for, else in words."""
+    return as_json(report) if json else words
+
+
 def as_json(report: object) -> str:
     """Return a report as JSON: dates in ISO 8601, ids as text, dataclasses as objects."""
     return json.dumps(report, indent=2, cls=_Encoder)

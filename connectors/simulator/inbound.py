@@ -21,6 +21,7 @@ from connectors.simulator.client import Load, Plan, Report
 from connectors.simulator.facts import Facts, of_demo, of_tenant
 from connectors.simulator.traffic import Callback, Mix, Traffic, kinds_of
 from connectors.simulator.wire import Target, target
+from workspaces import reports
 
 DEMO = "demo"
 HELP = "Callbacks as Meta sends them, to the receiver of this machine."
@@ -62,15 +63,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--seed", type=int, help="Repeat the same traffic; by default new every time.")
     add("--retry", action="store_true", help="Send again what is not answered with 200.")
     add("--connections", type=int, default=32, help="Keep-alive connections (default 32).")
+    reports.add_json(parser)
 
 
 def run(options: dict[str, Any]) -> tuple[str, bool]:
-    """Send; return a table of what happened, and whether it was interrupted.
+    """Send; return a table of what happened, or JSON, and whether it was interrupted.
 
     Raises:
         NobodyToWriteTo, NotLoopback, NothingListens, UnknownKind: see there.
     """
     report, sending = _inbound(options)
+    if options["json"]:
+        return reports.as_json(_plain(report, sending)) + "\n", sending.is_interrupted
     console = Console()
     with console.capture() as shown:
         console.print(_table(report, sending))
@@ -124,6 +128,15 @@ async def _send(
         load = Load(there, requests, plan, heard)
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted)
         return await load.run()
+
+
+def _plain(report: Report, sending: Sending) -> dict[str, object]:
+    return {
+        "callbacks": len(sending.sizes), "repeats": sending.repeats, "sent": report.sent,
+        "retried": report.retried, "answers": dict(sorted(report.codes.items())),
+        "updates": sending.updates, "seconds": report.seconds, "p50": report.quantile(0.5),
+        "p99": report.quantile(0.99), "is_interrupted": sending.is_interrupted,
+    }  # fmt: skip
 
 
 def _table(report: Report, sending: Sending) -> Table:

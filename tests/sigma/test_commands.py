@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 
 from sigma.engines import state
 from tests.conftest import Cast
+from tests.sigma.commands import ROOT, parsers
+from workspaces import second_factors
+from workspaces.models import SecondFactor
 
 pytestmark = pytest.mark.django_db
 
@@ -40,12 +46,42 @@ def report_of(*arguments: str) -> Any:
         (["sending", "status"], ["numbers", "pauses"]),
         (["sync_numbers", "--tenant", "acme"], ["numbers", "failed"]),
         (["sync_templates", "--tenant", "acme"], ["accounts"]),
+        (["sending", "resume", "acme"], ["ended"]),
+        (["issue_api_key", "acme", "--name", "CRM"],
+         ["id", "tenant", "key", "scopes", "workspace", "expires_at"]),
+        (["rotate_master_key"], ["wrapped"]),
+        (["read_inner_keys"], ["seen", "read"]),
+        (["create_demo"], ["path", "notes"]),
+        (["sender", "monitor", "--no-service"], ["ok", "line"]),
     ],
 )  # fmt: skip
 def test_it_reports_as_one_json_document(
     acme: Cast, globex: Cast, arguments: list[str], keys: list[str]
 ) -> None:
     assert list(report_of(*arguments)) == keys
+
+
+# They ask, wait for what they began, or serve until they are told to end.
+DIALOGUES = {
+    "sender add", "sender backup", "sender clear", "sender host", "sender pair", "sender restart",
+    "sender restore", "sender session", "sender start", "sender stop", "simulate meta",
+}  # fmt: skip
+
+
+def test_all_that_report_do_so_to_machines_too() -> None:
+    found = parsers()
+    reporting = {name for name, parser in found.items() if "--json" in parser.format_help()}
+    assert found.keys() - reporting == DIALOGUES
+    listed = (ROOT / "docs" / "commands.md").read_text().partition("with the same exit code:")[2]
+    assert set(re.findall("`([^`]+)`", listed.partition("\n\n")[0])) == reporting
+
+
+def test_it_says_that_a_second_factor_is_removed(acme: Cast, now: datetime) -> None:
+    user = User.objects.create_user("ada")
+    second_factors.begin(user)
+    SecondFactor.objects.update(confirmed_at=now)
+
+    assert report_of("reset_second_factor", "ada") == {"user": "ada", "is_removed": True}
 
 
 def test_it_makes_a_tenant_for_a_script(db: None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +10,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.core.management import load_command_class
 from django.db import connection
 
 from connectors.webhooks.processing import process_batch
 from manage import main
 from tests.conftest import Cast
-from tests.test_docs import ROOT
+from tests.sigma.commands import parsers
 from tests.webhooks.deliveries import callback, deliver, text
 from tests.webhooks.trouble import NUMBER, places
 from workspaces import bells, provisioning
@@ -62,23 +60,8 @@ EXITS = {"privacy_check": 2}
 SAYS = {"sender monitor": "ERROR: The database does not answer."}
 
 
-def verbs_of(name: str, app: str) -> Iterator[str]:
-    """Yield a command's name, or those of its verbs."""
-    parser = load_command_class(app, name).create_parser("manage.py", name)
-    found = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-    yield from (f"{name} {verb}" for action in found for verb in action.choices)
-    if not found:
-        yield name
-
-
-def everything() -> set[str]:
-    paths = ROOT.glob("*/management/commands/*.py")
-    commands = [(p.stem, p.parents[2].name) for p in paths if p.stem != "__init__"]
-    return {verb for command in commands for verb in verbs_of(*command)}
-
-
 def test_all_commands_are_tried() -> None:
-    assert everything() == CALLS.keys() | GO_ON
+    assert parsers().keys() == CALLS.keys() | GO_ON
 
 
 @contextmanager

@@ -65,6 +65,7 @@ def _counts(verbs: Any) -> None:
         "--max-error-rate", type=float, default=WORST_RATE,
         help=f"share of the sends of 24 hours that may fail, 0 to 1 ({WORST_RATE})",
     )  # fmt: skip
+    reports.add_json(monitor)
 
 
 def _one(verbs: Any, name: str, text: str) -> ArgumentParser:

@@ -20,6 +20,7 @@ from connectors.linked_device.commands import (
     running,
     showing,
 )
+from workspaces import reports
 from workspaces.heartbeat import Heartbeat
 
 Options = Mapping[str, Any]
@@ -86,7 +87,7 @@ def _monitor(out: OutputWrapper, ask: IO[str], options: Options) -> int:
         options["workspace"], worst_rate=options["max_error_rate"],
         url="" if options["no_service"] else options["url"] or settings.SIGMA_SENDER_URL,
     )  # fmt: skip
-    out.write(line)
+    out.write(reports.told({"ok": ok, "line": line}, line, json=options["json"]))
     return 0 if ok else 1
 
 

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from messaging import changing, references, settling
-from workspaces import bulk, keys
+from workspaces import bulk, keys, reports
 from workspaces.envelope import CannotOpen, associated_data
 from workspaces.identity import digester
 
@@ -36,6 +36,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the size of a batch."""
         parser.add_argument("--batch", type=int, default=2000, help="messages per transaction")
+        reports.add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Go through the table once."""
@@ -43,7 +44,9 @@ class Command(BaseCommand):
         while rows := _next(last, options["batch"]):
             read += _read([row for row in rows if row[3] is not None and row[4] is None])
             seen, last = seen + len(rows), rows[-1][0]
-        self.stdout.write(f"{seen:,} messages seen, {read:,} keys read.")
+        words = f"{seen:,} messages seen, {read:,} keys read."
+        report = {"seen": seen, "read": read}
+        self.stdout.write(reports.told(report, words, json=options["json"]))
 
 
 def _next(last: UUID, batch: int) -> list[tuple[Any, ...]]:

@@ -36,6 +36,7 @@ class Command(BaseCommand):
         resume = actions.add_parser("resume", help="end the pauses of a tenant")
         resume.add_argument("tenant", help="slug or UUID")
         resume.add_argument("--code", type=int, help="only the pause with this code")
+        reports.add_json(resume)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do one of the two."""
@@ -48,7 +49,8 @@ class Command(BaseCommand):
                 tenant_id=tenant.id, code=options["code"], by="manage.py sending", now=now
             )
             BELL.ring()
-            self.stdout.write(f"{ended} pause{'' if ended == 1 else 's'} ended.")
+            words = f"{ended} pause{'' if ended == 1 else 's'} ended."
+            self.stdout.write(reports.told({"ended": ended}, words, json=options["json"]))
 
     def _status(self, slug: str | None, options: dict[str, Any], now: datetime) -> None:
         numbers = overview.standing(slug=slug, days=options["days"], now=now)

@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from workspaces import demo, roles
+from workspaces import demo, reports, roles
 
 
 class Command(BaseCommand):
@@ -32,13 +32,21 @@ class Command(BaseCommand):
         parser.add_argument(
             "--migrate", action="store_true", help="bring the database up to date before"
         )
+        reports.add_json(parser)
 
     def handle(
-        self, *, base_url: str, sender_url: str, simulator_url: str, migrate: bool, **_: object
+        self,
+        *,
+        base_url: str,
+        sender_url: str,
+        simulator_url: str,
+        migrate: bool,
+        json: bool,
+        **_: object,
     ) -> None:
         """Run it and say what was renewed; the facts themselves are in the file only."""
         if migrate and _pending():
-            call_command("migrate", interactive=False, stdout=self.stdout)
+            call_command("migrate", interactive=False, stdout=self.stderr if json else self.stdout)
         elif migrate:
             roles.secure()
         try:
@@ -52,9 +60,11 @@ class Command(BaseCommand):
             )
         except demo.DemoIsBeingErased as error:
             raise CommandError(str(error)) from error
-        for note in made.notes:
+        for note in () if json else made.notes:
             self.stdout.write(self.style.WARNING(note))
-        self.stdout.write(f"The demo tenant's facts are in {made.path}")
+        report = {"path": str(made.path), "notes": made.notes}
+        words = f"The demo tenant's facts are in {made.path}"
+        self.stdout.write(reports.told(report, words, json=json))
 
 
 def _pending() -> bool:

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from workspaces import provisioning
+from workspaces import provisioning, reports
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import Tenant, Workspace
 from workspaces.scopes import Scope
@@ -36,10 +36,11 @@ class Command(BaseCommand):
             help="bind it to this workspace: it then opens the sender service, and nothing else",
         )  # fmt: skip
         parser.add_argument("--days", type=int, help="days until it expires; default: never")
+        reports.add_json(parser)
 
     def handle(
         self, *, tenant: str, name: str, scope: list[str] | None, workspace: UUID | None,
-        days: int | None, **_: object,
+        days: int | None, json: bool, **_: object,
     ) -> None:  # fmt: skip
         """Print the key."""
         if days is not None and days < 1:
@@ -58,7 +59,11 @@ class Command(BaseCommand):
         )
         whose = f"{owner.slug}, for the workspace {bound.name}" if bound else owner.slug
         self.stderr.write(f"Key of {whose}, shown this once; it may: {', '.join(row.scopes)}")
-        self.stdout.write(clear)
+        made = {
+            "id": row.id, "tenant": owner.slug, "key": clear, "scopes": row.scopes,
+            "workspace": bound and bound.id, "expires_at": row.expires_at,
+        }  # fmt: skip
+        self.stdout.write(reports.told(made, clear, json=json))
 
     def _workspace(self, owner: Tenant, wanted: UUID | None) -> Workspace | None:
         if wanted is None:

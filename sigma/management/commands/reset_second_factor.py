@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
 
-from workspaces import second_factors
+from workspaces import reports, second_factors
 
 
 class Command(BaseCommand):
@@ -21,12 +21,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take whose."""
         parser.add_argument("user", help="user name")
+        reports.add_json(parser)
 
-    def handle(self, *, user: str, **_: object) -> None:
+    def handle(self, *, user: str, json: bool, **_: object) -> None:
         """Say what was done."""
         found = User.objects.filter(username=user).first()
         if found is None:
             raise CommandError(f"There is no user {user!r}.")
         if not second_factors.remove(found):
             raise CommandError(f"{user} has no second factor.")
-        self.stdout.write(f"The second factor of {user} is removed.")
+        words = f"The second factor of {user} is removed."
+        self.stdout.write(reports.told({"user": user, "is_removed": True}, words, json=json))

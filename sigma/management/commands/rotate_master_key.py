@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
+
 from django.core.management.base import BaseCommand, CommandError
 
-from workspaces import rotation
+from workspaces import reports, rotation
 from workspaces.master import UnknownMasterKey
 
 EVERY = 1_000
@@ -18,7 +20,11 @@ class Command(BaseCommand):
         "the old one, restart every process, run this, then remove the old one. Safe to run again."
     )
 
-    def handle(self, *args: object, **options: object) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the form of the report."""
+        reports.add_json(parser)
+
+    def handle(self, *, json: bool, **_: object) -> None:
         """Say how far it is and how many keys were wrapped."""
         done = 0
         try:
@@ -27,4 +33,5 @@ class Command(BaseCommand):
                     self.stderr.write(f"{done:,} keys wrapped …")
         except UnknownMasterKey as error:
             raise CommandError(f"{error} {done:,} keys were wrapped before.") from error
-        self.stdout.write(f"{done:,} keys are wrapped under the first master key.")
+        words = f"{done:,} keys are wrapped under the first master key."
+        self.stdout.write(reports.told({"wrapped": done}, words, json=json))

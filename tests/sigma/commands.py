@@ -1,0 +1,27 @@
+"""Every command of ours and its parser, verbs included."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.core.management import load_command_class
+
+ROOT = Path(__file__).parents[2]
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parsers by name: ``purge``, ``sender status``."""
+    paths = ROOT.glob("*/management/commands/*.py")
+    commands = [(path.stem, path.parents[2].name) for path in paths if path.stem != "__init__"]
+    return dict(pair for command in commands for pair in _verbs(*command))
+
+
+def _verbs(name: str, app: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    parser = load_command_class(app, name).create_parser("manage.py", name)
+    found = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    for action in found:
+        yield from ((f"{name} {verb}", each) for verb, each in action.choices.items())
+    if not found:
+        yield name, parser
