@@ -73,7 +73,7 @@ bench: env-dev ## Measure accepting, storing and reading, as ratios of one run
 crashes: env-dev ## Kill senders between every two steps of a send; nothing may be posted twice
 	@$(BIN)/python -m benchmarks.crashes
 
-chaos: env-dev ## Kill everything in turn under 20,000 callbacks (RENAME=60: a column is away so long); nothing may be lost
+chaos: env-dev ## Kill everything 50 times under 20,000 callbacks and 3,000 sends (RENAME=60: a column is away so long); nothing may be lost
 	@$(BIN)/python -m benchmarks.chaos $(addprefix --rename ,$(RENAME))
 
 hangs: env-dev ## Let the receiver's database hang, delay and drop in 100 processes; none may abort or hang

@@ -1,7 +1,8 @@
-"""``make chaos``: traffic into a whole installation while its processes are killed with -9, or
-while a column is missing (``--rename``).
+"""``make chaos``: callbacks and sends into a whole installation while its processes are killed
+with -9, or callbacks while a column is missing (``--rename``).
 
-Exit code 1 on any accepted update that is lost, stored twice, or not accounted for.
+Exit code 1 on any accepted update that is lost, stored twice, or not accounted for, and on any
+accepted send that was posted twice at Meta, or neither posted nor in a state that says so.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.chaos import installation
+from benchmarks.chaos import installation, sends
 from benchmarks.chaos.installation import Installation
 from benchmarks.chaos.killing import ROLES, Killer
 from benchmarks.chaos.renaming import Renamer
@@ -31,10 +32,10 @@ from connectors.simulator.updates import Business
 from connectors.simulator.wire import target
 
 DRAIN_SECONDS = 90.0
-# Callbacks and how many a second: while things are killed, and while a column is missing; that
-# traffic goes on for so many seconds more.
-KILLED_COUNT, KILLED_RATE = 20_000, 400.0
-RENAMED_RATE, SECONDS_BESIDE = 200.0, 20.0
+# Callbacks a second; how many, and how many sends beside them, while things are killed; for how
+# many seconds they go on before and after a column is missing.
+RATE, COUNT, SENDS = 200.0, 20_000, 3_000
+SECONDS_BESIDE = 20.0
 
 
 class Trouble(Protocol):
@@ -53,38 +54,55 @@ class Trouble(Protocol):
 
 @dataclass(slots=True)
 class Traffick:
-    """What is sent and what was answered with 200, by number."""
+    """What is offered to the installation, and the numbers of what it accepted."""
 
     callbacks: list[Callback]
+    sends: list[bytes]
     accepted: set[int] = field(default_factory=set)
+    promised: set[int] = field(default_factory=set)
 
     def heard(self, index: int, status: int) -> None:
-        """Remember an acceptance."""
+        """Remember a callback that was accepted."""
         if status == 200:
             self.accepted.add(index)
 
+    def heard_of_send(self, index: int, status: int) -> None:
+        """Remember a send that was accepted."""
+        if status in sends.ACCEPTED:
+            self.promised.add(index)
+
     def progress(self) -> float:
         """Return the share that was accepted."""
-        return len(self.accepted) / len(self.callbacks)
+        done = len(self.accepted) + len(self.promised)
+        return done / (len(self.callbacks) + len(self.sends))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether everything was accepted in the end."""
+        return self.progress() == 1
 
 
 def main() -> int:
     """Run, print what happened, return the exit code."""
     options = _options()
-    with installation.running() as system:
+    with installation.running(sends.world) as system:
         business = Business(system.facts.waba_id, system.facts.phone_number_id)
         mix = Mix(batch=options.batch, duplicates=10, foreign=1)
         traffic = Traffic(business, mix, seed=options.seed, now=int(time.time()))
+        rate = options.rate
         if options.rename:
             trouble: Trouble = Renamer(system, options.rename)
-            rate = options.rate or RENAMED_RATE
             count = options.count or int(rate * (options.rename + SECONDS_BESIDE))
+            asked = options.sends or 0
         else:
             trouble = Killer(system, tuple(options.roles), options.rounds)
-            rate, count = options.rate or KILLED_RATE, options.count or KILLED_COUNT
-        sent = Traffick(list(traffic.callbacks(count)))
+            count = options.count or COUNT
+            asked = SENDS if options.sends is None else options.sends
+        sent = Traffick(list(traffic.callbacks(count)), sends.requests(system, asked))
         report = uvloop.run(_storm(system, sent, trouble, rate))
         healthy = installation.wait_until_healthy(system.facts, seconds=60)
+        if sent.sends:
+            sends.settle(system, hurry=options.hurry)
         is_clean = _judge(system, sent, trouble, report) and healthy
         if not is_clean:
             print(system.log.read_text(errors="replace")[-6000:])
@@ -96,9 +114,19 @@ async def _storm(system: Installation, sent: Traffick, trouble: Trouble, rate: f
     requests = (there.request(callback.body) for callback in sent.callbacks)
     load = Load(there, requests, Plan(rate=rate, retry=True, attempts=1000), sent.heard)
     making_it = asyncio.create_task(trouble.run(sent.progress))
-    report = await load.run()
+    report, _ = await asyncio.gather(load.run(), _send(system, sent, rate))
     await asyncio.wait_for(making_it, 30)
     return report
+
+
+async def _send(system: Installation, sent: Traffick, rate: float) -> None:
+    """Ask for the sends, spread over the time that the callbacks take."""
+    if not sent.sends:
+        return
+    share = len(sent.sends) / len(sent.callbacks)
+    plan = Plan(connections=4, rate=rate * share, retry=True, attempts=1000, accepts=sends.ACCEPTED)
+    there = target(system.facts.base_url, b"")
+    await Load(there, iter(sent.sends), plan, sent.heard_of_send).run()
 
 
 def _judge(system: Installation, sent: Traffick, trouble: Trouble, report: Report) -> bool:
@@ -112,6 +140,7 @@ def _judge(system: Installation, sent: Traffick, trouble: Trouble, report: Repor
     accepted = [sent.callbacks[index] for index in sorted(sent.accepted)]
     tenant_id = UUID(system.facts.tenant_id)
     found = verdict.judge(tenant_id, accepted, seconds_to_drain=waited)
+    sending = sends.judge(system, len(sent.promised))
     others = {code or "none": n for code, n in sorted(report.codes.items()) if code != 200}
     table = Table(title="chaos", show_header=False, title_justify="left")
     for name, value in (
@@ -129,10 +158,17 @@ def _judge(system: Installation, sent: Traffick, trouble: Trouble, report: Repor
         ("lost", f"{found.lost:,}"),
         ("doubled", f"{found.doubled:,}"),
         ("never sent", f"{found.invented:,}"),
+        ("sends accepted", f"{len(sent.promised):,} of {len(sent.sends):,}"),
+        ("messages of them", f"{sending.messages:,}: {sending.states}"),
+        ("posted at Meta", f"{sending.requests:,}"),
+        ("posted twice", f"{sending.twice:,}"),
+        ("lost sends", f"{sending.lost:,}"),
+        ("unknown, never posted (their sender was killed)", f"{sending.in_doubt:,}"),
+        ("unknown though Meta accepted it", f"{sending.unsettled:,}"),
     ):
         table.add_row(name, value)
-    Console().print(table)
-    return found.is_clean and trouble.is_proof and len(accepted) == len(sent.callbacks)
+    Console(width=120).print(table)
+    return found.is_clean and sending.is_clean and trouble.is_proof and sent.is_over
 
 
 def _options() -> argparse.Namespace:
@@ -140,9 +176,11 @@ def _options() -> argparse.Namespace:
     add = parser.add_argument
     add("--rename", type=float, metavar="SECONDS", help="kill nothing, but rename a column so long")
     add("--count", type=int, help="callbacks to send (20,000; with --rename, as many as it takes)")
-    add("--rate", type=float, help="callbacks offered per second (400; with --rename, 200)")
+    add("--rate", type=float, default=RATE, help="callbacks offered per second")
+    add("--sends", type=int, help="messages to send meanwhile (3,000; with --rename, none)")
+    add("--hurry", action="store_true", help="do not wait until leases of killed senders end")
     add("--batch", type=int, default=1, help="new updates per callback")
-    add("--rounds", type=int, default=3, help="how often each role is killed")
+    add("--rounds", type=int, default=5, help="how often each role is killed")
     add("--roles", nargs="+", choices=ROLES, default=ROLES, help="which processes are killed")
     add("--seed", type=int, default=1, help="of the traffic")
     return parser.parse_args()

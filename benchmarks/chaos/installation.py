@@ -10,12 +10,15 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.outgoing import meta as metas
+from benchmarks.outgoing.meta import Meta
 from benchmarks.processes import Server, free_port
+from connectors.simulator.meta.world import World
 from sigma.engines import confinement, state
 from workspaces import demo_facts
 from workspaces.demo_facts import DemoFacts
@@ -23,15 +26,15 @@ from workspaces.demo_facts import DemoFacts
 # What the installation under test must not inherit: it has engines, keys and settings of its own.
 OURS = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "SIGMA_", "Platforms__", "PYTEST_")
 
-# No Meta: a simulated one has customers of its own, who would count as stored and never sent.
-NOBODY = "http://127.0.0.1:9/v26.0"
 STARTED = "Started in"
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """A running installation; ``env`` lets commands beside it find its data. ``owner_url`` leads to
-    the database as the role that may change tables.
+    """A running installation and its simulated Meta, where nobody writes of their own accord.
+
+    ``env`` lets commands beside it find its data. ``owner_url`` leads to the database as the role
+    that may change tables.
     """
 
     home: Path
@@ -39,6 +42,7 @@ class Installation:
     env: dict[str, str]
     log: Path
     owner_url: str
+    meta: Meta
 
     def pid(self, role: str) -> int | None:
         """Return the process that plays ``role`` now."""
@@ -51,12 +55,13 @@ class Installation:
 
 
 @contextmanager
-def running() -> Iterator[Installation]:
-    """Start one, yield it healthy, stop and remove it."""
+def running(world_of: Callable[[str], World]) -> Iterator[Installation]:
+    """Start one before a Meta that calls its base URL, yield it healthy, stop and remove both."""
     home = Path(tempfile.mkdtemp(prefix="sigma-chaos-"))
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
-    env = {**inherited, "SIGMA_HOME": str(home), "SIGMA_GRAPH_URL": NOBODY}
     ports, log = (str(free_port()), str(free_port())), home / "up.log"
+    meta = metas.start(world_of(f"http://127.0.0.1:{ports[0]}"), home)
+    env = {**inherited, "SIGMA_HOME": str(home), "SIGMA_GRAPH_URL": meta.graph_url}
     argv = [sys.executable, "-m", "sigma.up", "--port", ports[0], "--sender-port", ports[1]]
     server = Server(argv, env=env, log=log, stop_signal=signal.SIGINT)
     try:
@@ -66,9 +71,10 @@ def running() -> Iterator[Installation]:
         urls = state.read(home)
         engines = {"DATABASE_URL": urls.database_url, "REDIS_URL": urls.redis_url}
         beside = {**env, **engines, "SIGMA_EMBEDDED": "true"}
-        yield Installation(home, facts, beside, log, urls.owner_url)
+        yield Installation(home, facts, beside, log, urls.owner_url, meta)
     finally:
         server.stop(seconds=30)
+        meta.stop()
         shutil.rmtree(confinement.data_folder(home), ignore_errors=True)
         shutil.rmtree(home, ignore_errors=True)
 

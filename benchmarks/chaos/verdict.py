@@ -60,7 +60,7 @@ def judge(tenant_id: UUID, accepted: Iterable[Callback], *, seconds_to_drain: fl
     }
     # The receipts of a group share one id; storage digests the participant, so count them.
     expected: Rows = Counter((wamid, status) for wamid, status, _ in wanted)
-    found = _stored()
+    found = _stored(tenant_id)
     book = ledger.read(tenant_id, verify=True)
     return Verdict(
         lost=(expected - found).total(),
@@ -69,16 +69,19 @@ def judge(tenant_id: UUID, accepted: Iterable[Callback], *, seconds_to_drain: fl
         pending=book.pending,
         dead=WebhookDead.objects.filter(kind="DEAD").count(),
         unbalanced=not book.balanced,
-        messages=Message.objects.count(),
-        statuses=MessageStatus.objects.count(),
+        messages=sum(n for (_, status), n in found.items() if not status),
+        statuses=sum(n for (_, status), n in found.items() if status),
         quarantined=book.quarantined,
         duplicates=book.duplicates,
-        deliveries=WebhookDelivery.objects.count(),
+        deliveries=WebhookDelivery.objects.filter(tenant_id=tenant_id).count(),
         seconds_to_drain=seconds_to_drain,
     )
 
 
-def _stored() -> Rows:
-    messages = Message.objects.values_list("platform_message_id", flat=True)
-    statuses = MessageStatus.objects.values_list("platform_message_id", "status")
+def _stored(tenant_id: UUID) -> Rows:
+    of_tenant = {"tenant_id": tenant_id}
+    messages = Message.objects.filter(**of_tenant).values_list("platform_message_id", flat=True)
+    statuses = MessageStatus.objects.filter(**of_tenant).values_list(
+        "platform_message_id", "status"
+    )
     return Counter((wamid, "") for wamid in messages) + Counter(statuses)

@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import engines, product
-from benchmarks.crashes import verdict
 from benchmarks.crashes.victims import STEPS
 from benchmarks.outgoing import meta as metas
+from benchmarks.outgoing import verdict
 from benchmarks.outgoing.meta import Meta
 from benchmarks.outgoing.owed import Order, owe
 from benchmarks.processes import Server

@@ -9,10 +9,12 @@ from benchmarks.outgoing.owed import CHUNK, Order, Owed
 from messaging.delivery.bell import BELL
 from messaging.delivery.opening import PLACE
 from messaging.models import NumberState
+from templates_wa.sync import sync
 from workspaces import bulk, keys, provisioning, secrets
 from workspaces.envelope import associated_data
 from workspaces.ids import uuid7
 from workspaces.models import SecretKind, Tenant, Workspace
+from workspaces.scopes import Scope
 
 CONTACTS = """
 INSERT INTO contacts (id, tenant_id, display_name, username)
@@ -53,7 +55,15 @@ def fill(order: Order) -> Owed:
         bulk.run(MESSAGES, COLUMNS, rows)
     if order.rings:
         BELL.ring()
-    return Owed(str(tenant_id), str(workspace.id))
+    return Owed(str(tenant_id), str(workspace.id), _api_key(workspace) if order.with_key else "")
+
+
+def _api_key(workspace: Workspace) -> str:
+    """Read the templates at Meta, and make a key that may send them."""
+    sync(workspace, now=datetime.now(UTC))
+    return provisioning.issue_api_key(
+        tenant=workspace.tenant, name="benchmark", scopes=list(Scope)
+    )[1]
 
 
 def _workspace(order: Order) -> Workspace:

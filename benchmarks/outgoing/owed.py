@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import django
 
@@ -20,7 +20,7 @@ CHUNK = 5_000
 @dataclass(frozen=True, slots=True)
 class Order:
     """``count`` texts of one number, each to a person of his own; the tenant and the number are
-    made where there are none.
+    made where there are none; ``with_key`` also what it takes to send through the API.
     """
 
     slug: str
@@ -32,14 +32,16 @@ class Order:
     throughput: str = "STANDARD"
     first_phone: int = 15_550_000_000
     rings: bool = True
+    with_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """Whose the messages are."""
+    """Whose the messages are, and the API key that was made."""
 
     tenant_id: str
     workspace_id: str
+    api_key: str = field(default="", repr=False)
 
 
 def owe(order: Order, env: Mapping[str, str]) -> Owed:

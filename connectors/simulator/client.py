@@ -34,7 +34,8 @@ class Plan:
     """How to send: ``rate`` per second (``None``: as fast as answers come), over ``connections``.
 
     With ``retry`` whatever is not answered with 200 is sent again, as Meta does, after a delay that
-    doubles from 0.1 s to ``longest_delay`` seconds, at most ``attempts`` times in all.
+    doubles from 0.1 s to ``longest_delay`` seconds, at most ``attempts`` times in all. ``accepts``
+    are the answers that count like 200.
     """
 
     connections: int = 32
@@ -42,6 +43,7 @@ class Plan:
     retry: bool = False
     attempts: int = 100
     longest_delay: float = 2.0
+    accepts: tuple[int, ...] = (200,)
 
 
 @dataclass(slots=True)
@@ -191,7 +193,7 @@ class Load:
     def _settle(self, shot: Shot, status: int) -> None:
         self.report.codes[status] += 1
         self._on_answer(shot.index, status)
-        if status == 200:
+        if status in self._plan.accepts:
             self.report.latencies.append(monotonic() - shot.due)
         elif self._plan.retry and shot.attempt + 1 < self._plan.attempts:
             self._send_again(shot)

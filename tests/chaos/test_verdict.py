@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import pytest
+
 from benchmarks.chaos.verdict import Verdict, judge
+from benchmarks.outgoing import verdict as sends
 from connectors.models import WebhookLedger
 from connectors.simulator.traffic import Callback
 from connectors.simulator.updates import Update
@@ -74,3 +77,40 @@ def test_it_sees_a_ledger_that_does_not_add_up(acme: Cast, now: datetime) -> Non
     store_status(acme, "wamid.two", now)
     WebhookLedger.objects.create(tenant_id=acme.tenant.id, updates=2, processed=1)
     assert not verdict(acme).is_clean
+
+
+def test_it_sees_nothing_of_another_tenants(acme: Cast, globex: Cast, now: datetime) -> None:
+    store_message(acme, "wamid.one", now)
+    store_status(acme, "wamid.two", now)
+    store_message(globex, "wamid.three", now)
+    found = verdict(acme)
+    assert (found.messages, found.statuses, found.is_clean) == (1, 1, True)
+
+
+def posted(message: str, to: str, *, is_processed: bool = True) -> dict[str, object]:
+    return {"biz_opaque_callback_data": message, "to": to, "is_processed": is_processed}
+
+
+@pytest.mark.parametrize(
+    ("journal", "rows", "accepted", "found"),
+    [
+        ([posted("a", "1")], {"a": "delivered"}, 1, (0, 0, 0, 0)),
+        ([posted("a", "1"), posted("a", "1")], {"a": "accepted"}, 1, (1, 0, 0, 0)),
+        ([posted("a", "1"), posted("b", "1")], {"a": "read", "b": "read"}, 2, (1, 0, 0, 0)),
+        ([posted("a", "1"), posted("b", "2")], {"a": "read", "b": "read"}, 1, (1, 0, 0, 0)),
+        ([posted("a", "1"), posted("b", "2")], {"a": "read"}, 1, (1, 0, 0, 0)),
+        ([], {"a": "accepted"}, 1, (0, 1, 0, 0)),
+        ([posted("a", "1", is_processed=False)], {"a": "sent"}, 1, (0, 1, 0, 0)),
+        ([], {"a": "queued", "b": "sending"}, 2, (0, 2, 0, 0)),
+        ([], {}, 1, (0, 1, 0, 0)),
+        ([], {"a": "failed"}, 1, (0, 0, 0, 0)),
+        ([], {"a": "unknown"}, 1, (0, 0, 0, 1)),
+        ([posted("a", "1")], {"a": "unknown"}, 1, (0, 0, 1, 0)),
+    ],
+)
+def test_it_sees_what_became_of_every_send(
+    journal: list, rows: dict[str, str], accepted: int, found: tuple[int, int, int, int]
+) -> None:
+    seen = sends.judge(journal, rows, accepted=accepted)
+    assert (seen.twice, seen.lost, seen.unsettled, seen.in_doubt) == found
+    assert seen.is_clean is not any(found[:3])

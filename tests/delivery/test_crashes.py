@@ -12,8 +12,8 @@ from urllib.parse import quote
 import pytest
 from django.db import connection
 
-from benchmarks.crashes import verdict
 from benchmarks.crashes.victims import STEPS
+from benchmarks.outgoing import verdict
 from connectors.simulator.meta.server import RunningSimulator
 from connectors.webhooks.processing import process_batch
 from messaging.delivery import leases

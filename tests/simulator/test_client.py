@@ -119,6 +119,19 @@ def test_it_sends_again_what_was_refused_or_cut_off() -> None:
     assert (report.retried, report.gave_up) == (2, 0)
 
 
+def test_it_sends_nothing_again_that_was_answered_as_it_should_be() -> None:
+    async def makes_it(number: int, _: bytes) -> bytes:
+        return answer(201 if number % 2 else 200)
+
+    async def scenario() -> Report:
+        async with listening(makes_it) as (_, port):
+            return await send(port, 4, Plan(connections=1, retry=True, accepts=(200, 201)))
+
+    report = asyncio.run(scenario())
+    assert report.codes == {201: 2, 200: 2}
+    assert (report.retried, len(report.latencies)) == (0, 4)
+
+
 def test_it_counts_refusals_without_sending_again_when_not_asked() -> None:
     async def refuses(_: int, __: bytes) -> bytes:
         return answer(503)

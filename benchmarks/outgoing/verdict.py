@@ -30,25 +30,35 @@ class Verdict:
         return not (self.twice or self.lost or self.unsettled)
 
 
-def judge(journal: Iterable[Mapping[str, object]], rows: Mapping[str, str]) -> Verdict:
+def judge(
+    journal: Iterable[Mapping[str, object]], rows: Mapping[str, str], *, accepted: int | None = None
+) -> Verdict:
     """Compare: ``rows`` are the states by message id.
 
     Lost is a message that the table calls sent and Meta never took, and one that is owed still when
     all is quiet. What Meta refused (a sender killed then never heard it) became no message.
+
+    ``accepted`` is how many sends callers were promised, each to a person of their own: as many
+    messages there must be, and nobody may be written to twice, whatever the ids say.
     """
-    requests = Counter(
-        str(entry["biz_opaque_callback_data"]) for entry in journal if entry["is_processed"]
-    )
+    posted = [entry for entry in journal if entry["is_processed"]]
+    requests = Counter(str(entry["biz_opaque_callback_data"]) for entry in posted)
+    people = Counter(str(entry["to"]) for entry in posted)
+    promised = len(rows) if accepted is None else accepted
+    twice = sum(n > 1 for n in requests.values()) + len(requests.keys() - rows.keys())
+    if accepted is not None:
+        twice = max(twice, sum(n > 1 for n in people.values())) + max(0, len(rows) - promised)
     unknown = {one for one, state in rows.items() if state == "unknown"}
     return Verdict(
         messages=len(rows),
         requests=requests.total(),
         states=dict(sorted(Counter(rows.values()).items())),
-        twice=sum(n > 1 for n in requests.values()) + len(requests.keys() - rows.keys()),
+        twice=twice,
         lost=sum(
             (state not in UNSENT and one not in requests) or state in ("queued", "sending")
             for one, state in rows.items()
-        ),
+        )
+        + max(0, promised - len(rows)),
         unsettled=len(unknown & requests.keys()),
         in_doubt=len(unknown - requests.keys()),
     )

@@ -1,0 +1,106 @@
+"""Sends through the API, beside the callbacks: what is asked for, and what became of it at Meta."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import psycopg
+
+from benchmarks.chaos.installation import Installation
+from benchmarks.outgoing import verdict
+from benchmarks.outgoing.owed import Order, Owed, owe
+from benchmarks.outgoing.verdict import Verdict
+from connectors.simulator.meta import seeds
+from connectors.simulator.meta.world import World
+
+ORDER = Order(
+    slug="writer", phone_number_id="106540352290001", waba_id="102290129390001",
+    access_token="EAAG-chaos", app_secret="chaos-app-secret-0123", count=0,  # noqa: S106
+    throughput="HIGH", rings=False, with_key=True,
+)  # fmt: skip
+# +999 is assigned to no country.
+FIRST = 999_550_000_000
+# Made, or made before under the same key.
+ACCEPTED = (200, 201)
+SETTLE_SECONDS, STILL_SECONDS = 300.0, 2.0
+# Whoever had these in hand is dead: nothing has moved for far longer than a send takes.
+GIVE_UP = """
+UPDATE messages SET
+    lease_until = CASE WHEN status = 'sending' THEN clock_timestamp() END,
+    next_attempt_at = CASE WHEN status = 'queued' THEN clock_timestamp() END
+WHERE status IN ('sending', 'queued')
+"""
+
+
+def world(base_url: str) -> World:
+    """Return a Meta that knows the tenant who sends, and calls their address."""
+    made = seeds.business(
+        app_secret=ORDER.app_secret, access_token=ORDER.access_token, waba_id=ORDER.waba_id,
+        phone_number_id=ORDER.phone_number_id,
+        callback_url=f"{base_url}/webhooks/whatsapp/{ORDER.slug}",
+    )  # fmt: skip
+    made.accounts[0].numbers[0].throughput = ORDER.throughput
+    made.options.answer_delay_ms, made.options.obeys_magic_numbers = 100, False
+    return made
+
+
+def requests(system: Installation, count: int) -> list[bytes]:
+    """Make the tenant; return requests for one message to each of so many people, each under a key
+    of its own: what gets no answer is asked for again.
+    """
+    if not count:
+        return []
+    owed = owe(ORDER, system.env)
+    return list(_requests(urlsplit(system.facts.base_url).netloc, owed, count))
+
+
+def _requests(host: str, owed: Owed, count: int) -> Iterator[bytes]:
+    for number in range(count):
+        body = json.dumps({
+            "workspace_id": owed.workspace_id, "recipient_phone": f"+{FIRST + number}",
+            "template_name": "welcome_message", "language": "en",
+            "template_parameters": {"positional": [f"Person {number}"]},
+        }).encode()  # fmt: skip
+        head = (
+            f"POST /api/v1/messages HTTP/1.1\r\nHost: {host}\r\n"
+            f"Authorization: Bearer {owed.api_key}\r\nIdempotency-Key: send-{number}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        yield head.encode() + body
+
+
+def settle(system: Installation, *, hurry: bool) -> None:
+    """Wait until nothing is owed or under way and every report is in, or it takes too long; in a
+    ``hurry`` without waiting for the leases of the dead to end.
+    """
+    if hurry:
+        _until_still(system)
+        with psycopg.connect(system.owner_url) as connection:
+            connection.execute(GIVE_UP)
+    _wait(lambda: not verdict.are_moving(system.owner_url))
+    _wait(lambda: not system.meta.is_busy())
+
+
+def judge(system: Installation, accepted: int) -> Verdict:
+    """Compare what callers were promised with Meta's journal and with the table."""
+    rows = verdict.rows_of(system.owner_url)
+    return verdict.judge(system.meta.journal(), rows, accepted=accepted)
+
+
+def _until_still(system: Installation) -> None:
+    """Wait until Meta has heard nothing for a while."""
+    requests, since = -1, time.monotonic()
+    while time.monotonic() - since < STILL_SECONDS:
+        now = system.meta.requests()
+        if now != requests:
+            requests, since = now, time.monotonic()
+        time.sleep(0.1)
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.2)
