@@ -15,7 +15,8 @@ from workspaces import arrays, bulk
 pytestmark = pytest.mark.django_db
 
 letters = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20)
-moments = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))
+# What Python can tell, which PostgreSQL can as well.
+moments = st.datetimes(timezones=st.just(UTC))
 VALUES: dict[str, st.SearchStrategy] = {
     "bool": st.booleans(),
     "bytea": st.binary(max_size=20),
@@ -42,7 +43,8 @@ def test_values_come_back_as_they_went(kind: str, data: st.DataObject) -> None:
     values = data.draw(st.lists(st.none() | VALUES[kind], min_size=1, max_size=5))
     read = "value::text" if kind == "jsonb" else "value"
 
-    rows = bulk.run(f"SELECT {read} FROM {{rows}}", [f"value {kind}"], [(v,) for v in values])
+    statement = f"SELECT {read} FROM {{rows}}"  # noqa: S608 - one of two
+    rows = bulk.run(statement, [f"value {kind}"], [(v,) for v in values])
 
     assert [value for (value,) in rows] == values
 
