@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from uuid import UUID
 
 import pytest
 from django.test import RequestFactory
@@ -13,6 +14,7 @@ from redis.exceptions import OutOfMemoryError
 from sigma.broker import PatientConsumer
 from sigma.celery import app
 from sigma.logs import JsonFormatter, OnceAMinute, Redact, TextFormatter
+from workspaces import incidents
 
 FORMATTERS = [TextFormatter(), JsonFormatter()]
 PERSONAL = [
@@ -77,6 +79,17 @@ def test_it_masks_tracebacks(formatter: logging.Formatter) -> None:
         record.exc_info = sys.exc_info()
     assert "27831234567" not in formatter.format(record)
     assert "ValueError" in formatter.format(record)
+
+
+def test_it_keeps_the_number_of_an_incident_also_where_it_is_all_digits(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(incidents, "uuid4", lambda: UUID("27831234-5678-7000-8000-000000000000"))
+    caplog.handler.addFilter(Redact())
+
+    told = incidents.hide(logging.getLogger("sigma.whatsapp.tests"), "A trial", None)
+
+    assert told.rstrip(".").split()[-1] in caplog.text
 
 
 @pytest.mark.parametrize("formatter", FORMATTERS)
