@@ -69,8 +69,12 @@ UPDATE conversations c SET contact_id = r.contact_id, last_message_id = r.last_m
 FROM {rows} WHERE c.id = r.id
 """
 LEAD_ON = """
-UPDATE conversations c SET merged_into = r.kept_id, unread_count = 0
-FROM {rows} WHERE c.id = r.id OR c.merged_into = r.id
+WITH r AS MATERIALIZED (SELECT * FROM {rows}), gone AS (
+    SELECT r.id, r.kept_id FROM r UNION ALL
+    SELECT a.id, r.kept_id FROM r JOIN conversations a ON a.merged_into = r.id
+)
+UPDATE conversations c SET merged_into = gone.kept_id, unread_count = 0
+FROM gone WHERE c.id = gone.id
 """
 
 

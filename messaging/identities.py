@@ -62,9 +62,14 @@ WHERE i.contact_id <> excluded.contact_id OR i.phone <> excluded.phone
 HAND_OVER = """
 UPDATE contact_identities i SET contact_id = r.winner_id FROM {rows} WHERE i.contact_id = r.id
 """
+# Also what was merged into these before; an OR of both would read the table from its beginning.
 MERGE = """
-UPDATE contacts c SET merged_into = r.winner_id, updated_at = now()
-FROM {rows} WHERE c.id = r.id OR c.merged_into = r.id
+WITH r AS MATERIALIZED (SELECT * FROM {rows}), gone AS (
+    SELECT r.id, r.winner_id FROM r UNION ALL
+    SELECT a.id, r.winner_id FROM r JOIN contacts a ON a.merged_into = r.id
+)
+UPDATE contacts c SET merged_into = gone.winner_id, updated_at = now()
+FROM gone WHERE c.id = gone.id
 """
 RENAME = changing.statement(
     table="contacts", found="{rows} JOIN contacts m ON m.id = r.id",

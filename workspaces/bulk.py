@@ -35,17 +35,24 @@ def cursor() -> Iterator[psycopg.Cursor[Any]]:
         yield own
 
 
-def plan_once() -> None:
-    """Let this connection plan each of the driver's own statements when it is run next, and then
-    not again until this is called again: soon, for a plan made for a small table does not fit a
-    large one.
+@contextmanager
+def planning_once() -> Iterator[None]:
+    """Inside, plan each of the driver's own statements when it is run first, and then not again.
 
-    Behind a pooler (``SIGMA_PGBOUNCER``) every run is planned.
+    For seconds at most: a plan made for a small table does not fit a large one. Behind a pooler
+    (``SIGMA_PGBOUNCER``) every run is planned, as it is outside.
     """
-    if not settings.SIGMA_PGBOUNCER:
-        with cursor() as own:
-            own.connection.prepare_threshold = 0
-            own.execute("DEALLOCATE ALL")
+    if settings.SIGMA_PGBOUNCER:
+        yield
+        return
+    with cursor() as own:
+        own.connection.prepare_threshold = 0
+        own.execute("DEALLOCATE ALL")
+    try:
+        yield
+    finally:
+        if connection.connection is not None:
+            connection.connection.prepare_threshold = None
 
 
 def run(sql: str, columns: Sequence[str], rows: Rows) -> list[tuple[Any, ...]]:

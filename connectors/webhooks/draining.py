@@ -32,13 +32,20 @@ OVERDUE_SECONDS = 1.0
 
 def drain(slot: int) -> int:
     """Process until nothing is owed or the turn is over; return how many callbacks that was."""
-    total, started = 0, time.monotonic()
-    idle_since = started
     if BRAKE.pause:
         doorbell.BELL.stay(slot, seconds=BRAKE.pause)
         return 0
-    if not _begin(slot):
+    try:
+        with bulk.planning_once():
+            return _turn(slot)
+    except (OperationalError, InterfaceError) as error:
+        _put_back(slot, error)
         return 0
+
+
+def _turn(slot: int) -> int:
+    total, started = 0, time.monotonic()
+    idle_since = started
     while (now := time.monotonic()) - started < TURN_SECONDS:
         count = _attempt(slot)
         if count is None:
@@ -69,16 +76,6 @@ def _pause_after(count: int, spent: float) -> float:
 
 def _is_backlog(count: int) -> bool:
     return count >= settings.SIGMA_INGEST_BATCH // 2
-
-
-def _begin(slot: int) -> bool:
-    """Let this turn plan its statements once; return whether the database is there."""
-    try:
-        bulk.plan_once()
-    except (OperationalError, InterfaceError) as error:
-        _put_back(slot, error)
-        return False
-    return True
 
 
 def _put_back(slot: int, error: Exception) -> None:

@@ -41,6 +41,10 @@ class Conversation(models.Model):
                 models.F("workspace_id"), models.F("last_message_at").desc(), models.F("id").desc(),
                 name="conversations_newest_first",
             ),
+            models.Index(
+                fields=("merged_into",), name="conversations_merged",
+                condition=models.Q(merged_into__isnull=False),
+            ),
         )  # fmt: skip
 
     def __str__(self) -> str:

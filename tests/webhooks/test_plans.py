@@ -10,9 +10,10 @@ import pytest
 from connectors.simulator.traffic import Mix, Traffic
 from connectors.simulator.updates import Business
 from connectors.webhooks.processing import process_batch
+from messaging import conversations, identities
 from messaging.models import Message
 from tests.conftest import Cast
-from tests.webhooks.deliveries import deliver
+from tests.webhooks.deliveries import callback, deliver, text
 from workspaces import bulk
 
 pytestmark = pytest.mark.django_db
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.django_db
 GROWING = {
     "contact_identities", "contacts", "conversations", "media", "message_statuses", "messages",
 }  # fmt: skip
+PHONE, USER = "15550100777", "US.13491208655302741918"
 LOOK_UPS = {"Index Scan", "Index Only Scan", "ModifyTable", "Tid Scan"}
 
 
@@ -29,6 +31,21 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for part in plan.get("Plans", ()):
         yield from nodes(part)
+
+
+def two_who_are_one(cast: Cast) -> None:
+    """Write as somebody by number, then by user id, then by both."""
+    identities_told = (
+        {"from": PHONE},
+        {"from_user_id": USER},
+        {"from": PHONE, "from_user_id": USER},
+    )
+    for number, told in enumerate(identities_told):
+        message = {**text(f"wamid.ONE{number}"), **told}
+        if "from" not in told:
+            del message["from"]
+        deliver(cast.tenant.id, callback(cast.workspace.external_id, messages=[message]))
+        process_batch(1)
 
 
 @pytest.fixture
@@ -57,9 +74,12 @@ def test_it_looks_rows_up_in_an_index_and_nothing_else(
             deliver(cast.tenant.id, posted.body)
     while process_batch(25):
         pass
+    for cast in (acme, globex):
+        two_who_are_one(cast)
 
     assert Message.objects.count() > 100
     assert len(plans) > 15
+    assert plans.keys() >= {identities.MERGE, identities.HAND_OVER, conversations.LEAD_ON}
     for sql, plan in plans.items():
         for node in nodes(plan):
             if node.get("Relation Name") in GROWING:
