@@ -76,9 +76,15 @@ def remedy_for(error: BaseException) -> str:
         return OWNER.format(_first_line(cause)) + "."
     if cause.sqlstate in NOT_MIGRATED:
         return SCHEMA.format(_first_line(cause))
-    is_connection = isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError))
-    is_away = is_connection and (cause.sqlstate or AWAY[0]).startswith(AWAY)
+    is_away = _is_lost(cause) and (cause.sqlstate or AWAY[0]).startswith(AWAY)
     return DATABASE.format(_first_line(cause)) if is_away else ""
+
+
+def _is_lost(error: psycopg.Error) -> bool:
+    """Whether it may be the connection's; the driver's other InterfaceErrors are bugs of ours."""
+    if isinstance(error, psycopg.InterfaceError):
+        return "the connection is" in str(error)
+    return isinstance(error, psycopg.OperationalError)
 
 
 def _first_line(error: BaseException) -> str:

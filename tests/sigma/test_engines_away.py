@@ -10,10 +10,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import InterfaceError, connection
 
 from connectors.webhooks.processing import process_batch
 from manage import main
+from sigma.management.commands import rotate_master_key
 from tests.conftest import Cast
 from tests.sigma.commands import parsers
 from tests.webhooks.deliveries import callback, deliver, text
@@ -114,6 +115,20 @@ def test_a_database_that_goes_away_is_one_sentence(
         assert EXITS.get(name, 1) == (1 if isinstance(code, str) else code)
     else:
         assert after > 0
+
+
+def test_a_cursor_that_we_closed_is_no_engine_that_is_away(
+    acme: Cast, globex: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def use_closed(*_: object, **__: object) -> None:
+        with connection.cursor() as cursor:
+            pass
+        cursor.execute("SELECT 1")
+
+    monkeypatch.setattr(rotate_master_key.Command, "handle", use_closed)
+
+    with pytest.raises(InterfaceError, match="the cursor is closed"):
+        call(monkeypatch, "rotate_master_key")
 
 
 @pytest.mark.parametrize("name", CALLS)
