@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
@@ -20,8 +21,9 @@ from connectors.outgoing.parcels import Parcel, Report, body_of, headers_of
 from connectors.outgoing.recording import BRAKE
 from workspaces import clock, event_secrets
 from workspaces.brake import Stopped
-from workspaces.envelope import CannotOpen
-from workspaces.keys import TenantHasNoKeys
+from workspaces.directory import DOES_NOT_OPEN
+from workspaces.master import UnknownMasterKey
+from workspaces.models import EventSubscription
 from workspaces.outbox import BELL
 
 logger = logging.getLogger("sigma.whatsapp.events")
@@ -35,6 +37,9 @@ SLOW_SECONDS = 1.0
 # One that stays for a moment saves the next event the way through the broker.
 LINGER_SECONDS = 1.0
 POLL_SECONDS = 0.05
+# How many other subscriptions say whether one's secrets do not open by a trouble of all.
+MOST_OTHERS = 20
+NO_SECRETS = "Its signing secrets cannot be opened."
 Clock = Callable[[], datetime]
 
 
@@ -127,13 +132,27 @@ class _Round:
     def _send(self, owed: Claimed) -> None:
         try:
             parcel = _parcel(owed, self._clock())
-        except (TenantHasNoKeys, CannotOpen) as error:  # a wrong master key, above all
-            self._hold(owed.subscription_id, error)
+        except DOES_NOT_OPEN as error:
+            self._leave(owed, error)
             return
         self.attempts += 1
         self._busy[owed.subscription_id] += 1
         self._begun[owed.delivery_id] = owed.subscription_id, time.monotonic()
         self._courier.send(parcel)
+
+    def _leave(self, owed: Claimed, error: Exception) -> None:
+        """Count an attempt that could not be signed, unless that is a trouble of all."""
+        now = self._clock()
+        if isinstance(error, UnknownMasterKey) or not _another_opens(owed.subscription_id, now):
+            self._hold(owed.subscription_id, error)
+            return
+        self.attempts += 1
+        extra = {"subscription": str(owed.subscription_id)}
+        logger.error("whatsapp event not signed", exc_info=error, extra=extra)
+        parcel = Parcel(
+            owed.delivery_id, owed.attempts, owed.subscription_id, owed.url, headers={}, body=b""
+        )
+        recording.record([Report(parcel, error=NO_SECRETS)], now=now)
 
     def _hold(self, subscription_id: UUID, error: Exception) -> None:
         """Let a subscription wait until our own trouble is over, and report that."""
@@ -154,8 +173,7 @@ def _parcel(owed: Claimed, now: datetime) -> Parcel:
     """Return a delivery signed with the subscription's live secrets.
 
     Raises:
-        workspaces.keys.TenantHasNoKeys: unknown or erased tenant.
-        workspaces.envelope.CannotOpen: the secrets are sealed with keys that we do not have.
+        workspaces.directory.DOES_NOT_OPEN: the secrets are sealed with keys that we do not have.
     """
     body = body_of(type=owed.type, occurred_at=owed.occurred_at, data=owed.data)
     secrets = event_secrets.live(
@@ -165,3 +183,13 @@ def _parcel(owed: Claimed, now: datetime) -> Parcel:
         event_id=owed.event_id, body=body, secrets=[secret.value for secret in secrets], now=now
     )
     return Parcel(owed.delivery_id, owed.attempts, owed.subscription_id, owed.url, headers, body)
+
+
+def _another_opens(subscription_id: UUID, now: datetime) -> bool:
+    """Whether the secrets of any other subscription open; a few are asked, chosen by chance."""
+    for other in EventSubscription.objects.exclude(pk=subscription_id).order_by("?")[:MOST_OTHERS]:
+        sealed = bytes(other.sealed_secrets)
+        with suppress(*DOES_NOT_OPEN):
+            event_secrets.live(sealed, tenant_id=other.tenant_id, subscription_id=other.id, now=now)
+            return True
+    return False

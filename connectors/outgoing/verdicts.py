@@ -11,10 +11,9 @@ import aiohttp
 from connectors.outgoing.addresses import UnusableAddress
 
 PATIENCE = frozenset({429, 502, 503, 504})
-# This machine has no file, memory or port left for a connection; no endpoint causes that.
-OURS = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
-)  # fmt: skip
+# This machine has no file or memory left for a connection; no endpoint causes that. EADDRNOTAVAIL
+# is none of these: an IPv6 address in a URL causes it where there is no IPv6.
+OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 REDIRECTS = range(300, 400)
 # The first that fits; from the particular to the general.
 WORDS: tuple[tuple[type[BaseException], str], ...] = (

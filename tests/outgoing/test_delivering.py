@@ -215,7 +215,7 @@ def test_what_a_killed_deliverer_held_is_delivered_again(
     assert json.loads(endpoint.got[0].body)["type"] == "message.received"
 
 
-def test_a_subscription_whose_secrets_cannot_be_opened_waits_alone(
+def test_a_subscription_whose_secrets_cannot_be_opened_fails_alone(
     acme: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime
 ) -> None:
     broken = subscribe(acme, path="/broken")
@@ -226,8 +226,9 @@ def test_a_subscription_whose_secrets_cannot_be_opened_waits_alone(
     turn(now + SOON)
 
     assert {got.path for got in endpoint.got} == {"/whole"}
-    waiting = EventDelivery.objects.get(subscription_id=broken.id)
-    assert (waiting.attempts, waiting.dead_at, waiting.last_error) == (0, None, "")
+    failed = EventDelivery.objects.get(subscription_id=broken.id)
+    assert (failed.attempts, failed.dead_at) == (1, None)
+    assert failed.last_error == "Its signing secrets cannot be opened."
 
 
 def test_nobody_waits_for_anothers_slow_endpoint_when_the_turn_ends(

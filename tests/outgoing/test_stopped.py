@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.conftest import Cast
 from tests.outgoing.conftest import Endpoint, Subscribe
 from tests.outgoing.test_delivering import SOON, Emit
 from workspaces import brake, keys
-from workspaces.models import EventDelivery, EventSubscription
+from workspaces.models import EventDelivery, EventSubscription, KeyPurpose, TenantKey
 
 pytestmark = pytest.mark.django_db
 
@@ -111,21 +112,85 @@ def test_it_counts_a_wrong_master_key_against_no_endpoint(
     assert unharmed(now, 40)
 
 
-def test_it_delivers_to_the_others_while_one_tenants_keys_do_not_open(
-    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime
-) -> None:
-    row = subscribe(acme)
-    EventSubscription.objects.filter(pk=row.pk).update(sealed_secrets=b"\x01" * 60)
+def ruin_secrets(subscription: EventSubscription) -> None:
+    EventSubscription.objects.filter(pk=subscription.pk).update(sealed_secrets=b"\x01" * 60)
+
+
+def ruin_key(subscription: EventSubscription) -> None:
+    rows = TenantKey.objects.filter(tenant_id=subscription.tenant_id, purpose=KeyPurpose.FIELD)
+    rows.update(wrapped=b"\x01")
+
+
+def lose_key(subscription: EventSubscription) -> None:
+    TenantKey.objects.filter(tenant_id=subscription.tenant_id, purpose=KeyPurpose.FIELD).delete()
+
+
+@pytest.mark.parametrize("ruin", [ruin_secrets, ruin_key, lose_key])
+def test_it_gives_up_in_the_end_what_one_tenants_keys_do_not_open(
+    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
+    ruin: Callable[[EventSubscription], None], caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    broken = subscribe(acme)
     subscribe(globex)
+    ruin(broken)
+    keys.forget()
     for cast in (acme, globex):
         emit(cast, 3)
 
-    for n in range(3):
+    for n in range(12):
+        deliver(clock=lambda n=n: now + SOON + n * timedelta(days=1.2), linger=0)
+        EventSubscription.objects.update(disabled_at=None, failing_since=None)
+
+    assert "stopped" not in Client().get("/healthz").json()
+    lost = EventDelivery.objects.filter(delivered_at=None, dead_at__isnull=False)
+    assert set(lost.values_list("tenant_id", "attempts", "last_error")) == {
+        (acme.tenant.id, 10, "Its signing secrets cannot be opened.")
+    }
+    assert lost.count() == len(endpoint.got) == 3
+    told = [each for each in caplog.records if each.message == "whatsapp event not signed"]
+    assert {each.subscription for each in told} == {str(broken.id)}
+
+
+def test_it_gives_nothing_up_while_nobodys_secrets_open(
+    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime
+) -> None:
+    sealed = {}
+    for cast in (acme, globex):
+        row = subscribe(cast)
+        sealed[row.pk] = row.sealed_secrets
+        ruin_secrets(row)
+        emit(cast, 3)
+
+    for n in range(12):
         deliver(clock=lambda n=n: now + SOON + n * 2 * claims.LEASE, linger=0)
 
-    whose = EventDelivery.objects.filter(delivered_at=None).values_list("tenant_id", "attempts")
-    assert set(whose) == {(acme.tenant.id, 0)}
-    assert len(endpoint.got) == 3
+    assert endpoint.got == []
+    assert Client().get("/healthz").json()["stopped"]["events"] == "CannotOpen"
+    for pk, secrets in sealed.items():
+        EventSubscription.objects.filter(pk=pk).update(sealed_secrets=secrets)
+    assert unharmed(now, 6)
+
+
+def test_an_address_that_this_machine_cannot_connect_to_is_the_endpoints_fault(
+    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for cast in (acme, globex):
+        subscribe(cast)
+        emit(cast)
+    no_ipv6 = OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+    monkeypatch.setattr(Doorkeeper, "open", lambda *_: (_ for _ in ()).throw(no_ipv6))
+
+    for n in range(12):
+        deliver(clock=lambda n=n: now + SOON + n * timedelta(days=1.2), linger=0)
+        EventSubscription.objects.update(disabled_at=None, failing_since=None)
+
+    assert "stopped" not in Client().get("/healthz").json()
+    dead = EventDelivery.objects.exclude(dead_at=None)
+    assert set(dead.values_list("attempts", "last_error")) == {
+        (10, "It could not be connected to.")
+    }
+    assert dead.count() == 2
 
 
 def test_it_counts_our_own_exhaustion_against_no_endpoint(
