@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -14,9 +16,10 @@ from django.test import Client
 
 from connectors.models import WebhookDelivery
 from sigma import beat
+from sigma import health as health_view
 from sigma.beat import MOST_WAITING, SteadyScheduler
 from sigma.celery import app
-from sigma.health import REQUIRED
+from sigma.health import REQUIRED, asked_lately
 from tests.conftest import Cast
 from tests.webhooks.conftest import Web, web
 from workspaces import clock, heartbeat
@@ -228,3 +231,17 @@ def test_an_answer_that_took_long_makes_no_clock_wrong() -> None:
     for moment in (before, late):
         facts = {"before": before, "after": late, "so_far": timedelta()}
         assert clock.ahead_of(moment, **facts) == timedelta()
+
+
+def test_the_engines_are_asked_once_for_all_who_ask_at_a_time(
+    all_heard: None, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr(health_view, "asked_lately", asked_lately)
+    asked_lately.cache.clear()
+
+    first = health()
+    with django_assert_num_queries(0):
+        assert [health() for _ in range(20)] == [first] * 20
+    make_silent("worker")
+    time.sleep(health_view.REMEMBERED_SECONDS)
+    assert health()["status"] == "degraded"
