@@ -235,7 +235,12 @@ class Bounded(HttpToolsProtocol):
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
                 (end,) = upgrade.args
-                data = self._plain_head() + data[end:] if self._asks_to_upgrade() else b""
+                if not self._asks_to_upgrade():
+                    return
+                data = self._plain_head() + data[end:]
+                # This one is through with a connection that closes, and would drop what it is fed.
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             else:
                 return
 

@@ -351,7 +351,7 @@ def test_it_uses_of_uvicorn_what_is_there() -> None:
     }  # fmt: skip
     borrowed = (used - own - assigned - {"limits", "_halls"}) | {
         name for name in own if not name.startswith("_") and name != "sweep"
-    } | {"headers", "_start_asgi_task"}  # fmt: skip
+    } | {"headers", "parser", "_start_asgi_task"}  # fmt: skip
     assert {"parser", "cycle", "pipeline", "data_received", "connections"} <= borrowed
     assert not [name for name in borrowed if not hasattr(stock, name)]
 
@@ -378,7 +378,15 @@ def test_it_tells_once_a_minute_whom_it_refused(
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
 
 
-def asked_to_upgrade(cast: Cast, body: bytes, *, chunked: bool) -> bytes:
+# A version, and what it asks with; whether the connection is kept for the next one.
+ASKING = {
+    "keeps": ("1.1", H2C, True),
+    "closes": ("1.1", H2C.replace(b"Upgrade", b"close, Upgrade", 1), False),
+    "old": ("1.0", H2C, False),
+}
+
+
+def asked_to_upgrade(cast: Cast, body: bytes, *, chunked: bool, head: bytes, version: str) -> bytes:
     """Return a signed callback as Java's client and some proxies send it over plain HTTP."""
     framed, length = body, b"Content-Length: %d\r\n" % len(body)
     if chunked:
@@ -388,28 +396,37 @@ def asked_to_upgrade(cast: Cast, body: bytes, *, chunked: bool) -> bytes:
         )
     signature = sign(body, cast.app_secret.encode())
     return (
-        f"POST {cast.path} HTTP/1.1\r\nHost: a\r\nX-Hub-Signature-256: {signature}\r\n".encode()
-        + H2C + length + b"\r\n" + framed
+        f"POST {cast.path} HTTP/{version}\r\nHost: a\r\n"
+        f"X-Hub-Signature-256: {signature}\r\n".encode()
+        + head + length + b"\r\n" + framed
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("how", ASKING)
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunks"])
 @pytest.mark.parametrize("size", [1, 7, 100, 100_000])
 def test_it_stores_a_callback_that_asks_for_another_protocol(
-    acme: Cast, globex: Cast, web: Web, dial: Dial, chunked: bool, size: int
+    acme: Cast, globex: Cast, web: Web, dial: Dial, chunked: bool, size: int, how: str
 ) -> None:
-    line = dial(web.port)
-    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    whole = b"".join(
-        asked_to_upgrade(cast, b'{"of": "%s"}' % cast.tenant.slug.encode(), chunked=chunked)
+    version, head, is_kept = ASKING[how]
+    callbacks = [
+        asked_to_upgrade(
+            cast, b'{"of": "%s"}' % cast.tenant.slug.encode(),
+            chunked=chunked, head=head, version=version,
+        )
         for cast in (acme, globex, acme)
-    )
-    for start in range(0, len(whole), size):
-        line.sendall(whole[start : start + size])
-
+    ]  # fmt: skip
     answers = b""
-    while answers.count(b"HTTP/1.1 ") < 3:
-        answers += line.recv(1_000)
+    for whole in [b"".join(callbacks)] if is_kept else callbacks:
+        line = dial(web.port)
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(whole), size):
+            line.sendall(whole[start : start + size])
+        wanted = answers.count(b"HTTP/1.1 ") + (len(callbacks) if is_kept else 1)
+        while answers.count(b"HTTP/1.1 ") < wanted:
+            piece = line.recv(1_000)
+            assert piece
+            answers += piece
     assert answers.count(b"HTTP/1.1 200 ") == 3
     stored = WebhookDelivery.objects.values_list("tenant_id", flat=True)
     assert Counter(stored) == {acme.tenant.id: 2, globex.tenant.id: 1}
