@@ -48,6 +48,8 @@ SELDOM_SECONDS = 0.5
 # How long a process that ends waits for outcomes: a send takes 65 seconds at most. Shorter than
 # what the processes' supervisors wait (``stop_grace_period``).
 CLOSE_SECONDS = 75.0
+# And then for statements under way: a database that hangs may never answer them.
+THREADS_SECONDS = 5.0
 # After the broker or the database was away.
 AWAY_SECONDS = 1.0
 AWAY = (OperationalError, InterfaceError, RedisError)
@@ -84,7 +86,8 @@ class Sender:
         """Settle, then end the threads and their connections.
 
         What cannot be written down is given up after a while: nothing more is posted, and what is
-        marked as being sent is unknown when its lease is over.
+        marked as being sent is unknown when its lease is over. Threads that the database keeps are
+        left behind; their transactions end, written or not, with the process at the latest.
         """
         if left := self.settle(seconds=CLOSE_SECONDS):
             self._run(self._abandon())
@@ -93,6 +96,11 @@ class Sender:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        ending = Thread(target=self._end_threads, name="ending", daemon=True)
+        ending.start()
+        ending.join(THREADS_SECONDS)
+
+    def _end_threads(self) -> None:
         self._claimer.submit(connections.close_all)
         self._claimer.shutdown()
         self._marker.close()
@@ -114,7 +122,7 @@ class Sender:
         rest = [task for task in asyncio.all_tasks() if task is not mine]
         for task in rest:
             task.cancel()
-        await asyncio.wait(rest)
+        await asyncio.gather(*rest, return_exceptions=True)
 
     async def _turn(self, slot: int) -> int:
         total, started = 0, time.monotonic()

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from threading import Thread
+from threading import enumerate as enumerate_threads
 from uuid import UUID
 
+import psycopg
 import pytest
 from django.db import connection
 from django.test import Client
@@ -19,6 +21,7 @@ from messaging.models import Message
 from tests.conftest import Cast
 from tests.delivery.outgoing import Platform, accept, queue
 from workspaces import brake
+from workspaces.channel_facts import Accepted
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +116,53 @@ def test_a_sender_that_can_write_nothing_down_ends_all_the_same(
     assert has_ended
     assert "whatsapp sends left without an outcome" in caplog.text
 
+    assert_none_is_posted_twice(now, platform, sender, wait_for)
+
+
+def test_a_sender_ends_while_the_database_answers_nothing(
+    acme: Cast, globex: Cast, now: datetime, platform: Platform, sender: Sender, wait_for,
+    monkeypatch: pytest.MonkeyPatch, settings,
+) -> None:  # fmt: skip
+    for name, seconds in {"CLOSE": 0.3, "THREADS": 0.3, "TURN": 0.5}.items():
+        monkeypatch.setattr(f"messaging.delivery.sender.{name}_SECONDS", seconds)
+    settings.SIGMA_SEND_CONCURRENCY = 12  # the turn claims no more while these wait
+    for cast in (acme, globex):
+        for _ in range(6):
+            queue(cast, now)
+    ending = Sender()
+    known = {**connection.get_connection_params(), "cursor_factory": None}
+    wanted = {key: known.get(key) for key in ("host", "port", "user", "password", "dbname")}
+    with psycopg.connect(**wanted) as other:
+
+        def lock(request: dict) -> Accepted:
+            other.execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
+            return accept(request)
+
+        platform.answer = lock
+        ending.work()
+        closing = Thread(target=ending.close, daemon=True)
+        closing.start()
+        closing.join(10)
+        has_ended = not closing.is_alive()
+    assert has_ended
+    assert platform.ids
+
+    platform.answer = accept
+    wait_for(lambda: "ending" not in {thread.name for thread in enumerate_threads()})
+    assert_none_is_posted_twice(now, platform, sender, wait_for)
+
+
+def test_a_sender_ends_where_the_last_outcome_comes_at_the_last_moment(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sender, "settle", lambda _, *, seconds: 1)
+    Sender().close()
+
+
+def assert_none_is_posted_twice(
+    now: datetime, platform: Platform, sender: Sender, wait_for
+) -> None:
+    """Let others go on where a sender left its messages."""
     BRAKE.forget()
     Message.objects.filter(status="sending").update(lease_until=now)  # their leases are over
     leases.expire(now=now)
