@@ -27,7 +27,7 @@ up: env ## Start everything here until Ctrl-C (PORT=8000 SIMULATOR_PORT=8090)
 		$(addprefix --simulator-port ,$(SIMULATOR_PORT))
 
 test: env-dev ## Run the tests (ARGS="-k name" for some of them)
-	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 check: lint test ## Run everything that has to pass before a commit
 
