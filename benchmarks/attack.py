@@ -285,7 +285,10 @@ def _figures(
     beside, group = f"{CALLBACKS} callbacks/s", "an anonymous attacker"
     figures = [
         Figure(beside, "accepted", outcome.accepted),
-        Figure(beside, "refused or unanswered", outcome.refused, "", 0, at_least=False),
+        Figure(
+            beside, "refused or unanswered", outcome.refused, "", 0, at_least=False,
+            note=" ".join(f"{code}: {n}" for code, n in outcome.codes.items() if code != 200),
+        ),  # fmt: skip
         Figure(beside, "answer p50", outcome.milliseconds(0.5), "ms"),
         Figure(beside, "answer p99", outcome.milliseconds(0.99), "ms", most(50), at_least=False),
     ]

@@ -81,7 +81,8 @@ class Load:
         self._target, self._plan, self._on_answer = target, plan, on_answer
         self._requests = enumerate(requests)
         self._waiting: deque[Shot] = deque()
-        self._idle: list[Connection] = []
+        # In turn, so that none is idle for so long that the server ends it while we are sending.
+        self._idle: deque[Connection] = deque()
         self._open: set[Connection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._owed, self._is_exhausted = 0, False
@@ -158,7 +159,7 @@ class Load:
             if not self._waiting and (self._plan.rate or not self._take(now)):
                 return
             self.report.sent += 1
-            self._idle.pop().send(self._waiting.popleft(), now)
+            self._idle.popleft().send(self._waiting.popleft(), now)
 
     def _answered(self, connection: Connection, shot: Shot, status: int) -> None:
         self._idle.append(connection)
