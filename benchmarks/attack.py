@@ -283,12 +283,10 @@ def _figures(
         return target if judges_times or not is_time else None
 
     beside, group = f"{CALLBACKS} callbacks/s", "an anonymous attacker"
+    others = " ".join(f"{code}: {n}" for code, n in outcome.codes.items() if code != 200)
     figures = [
         Figure(beside, "accepted", outcome.accepted),
-        Figure(
-            beside, "refused or unanswered", outcome.refused, "", 0, at_least=False,
-            note=" ".join(f"{code}: {n}" for code, n in outcome.codes.items() if code != 200),
-        ),  # fmt: skip
+        Figure(beside, "refused or unanswered", outcome.refused, "", 0, False, note=others),
         Figure(beside, "answer p50", outcome.milliseconds(0.5), "ms"),
         Figure(beside, "answer p99", outcome.milliseconds(0.99), "ms", most(50), at_least=False),
     ]
