@@ -20,7 +20,6 @@ import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from importlib import import_module
 
 from a2wsgi import WSGIMiddleware
@@ -67,10 +66,9 @@ HASHING = frozenset({"/admin/login/", "/admin/password_change/"})
 HASHING_THREADS, HASHES_WAITING, HASHES_PER_ADDRESS = 1, 32, 4
 # Whatever else this host does comes first (nice(1)).
 HASHING_NICENESS = 10
-BUSY = (("retry-after", "5"), ("connection", "close"))
-# Who shows neither a key that is known nor a session is served one at a time: every thread that
-# computes is one more that callbacks wait for.
-STRANGERS_AT_ONCE = 1
+# Who shows neither a key that is known nor a session is served in a thread for all of them: every
+# thread that computes is one more that callbacks wait for.
+STRANGERS_THREADS, STRANGERS_WAITING, STRANGERS_PER_ADDRESS = 1, 1_000, 40
 SESSION = f"{settings.SESSION_COOKIE_NAME}=".encode()
 # What is meant for everybody, and may be taken slowly.
 OPEN = (settings.STATIC_URL, "/media/", "/api/schema", "/api/docs")
@@ -85,6 +83,8 @@ MULTIPART_BYTES = 10_000
 API = ("/graphql", "/api/v1/", "/media/")
 
 CLOSE = (("connection", "close"),)
+# After how many seconds to ask again.
+AGAIN = {429: "5", 503: "2"}
 LENGTH = b"content-length"
 UNREADABLE: dict[type[Unreadable], tuple[int, bytes]] = {
     BodyTooLarge: (413, b"The body is too large.\n"),
@@ -95,6 +95,30 @@ UNREADABLE: dict[type[Unreadable], tuple[int, bytes]] = {
 ENCODED = (415, b"Send the body in UTF-8, and without Content-Encoding.\n")
 
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Lane:
+    """Threads for requests that anybody may send: beyond ``most``, and beyond ``per_address``, who
+    comes is refused. A caller who does not read the answer keeps a place, and no thread.
+    """
+
+    def __init__(self, threads: ASGI, most: int, per_address: int) -> None:
+        self._threads, self._most, self._per_address = threads, most, per_address
+        self._here = Counter[Address]()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or refuse it while too many wait."""
+        address = _address_of(scope)
+        of_address = 0 if address and address.is_loopback else self._here[address]
+        if of_address >= self._per_address or self._here.total() >= self._most:
+            await _refusal(scope, 429, b"Too many ask at once; try again.\n").send(send)
+            return
+        self._here[address] += 1
+        try:
+            await self._threads(scope, receive, send)
+        finally:
+            self._here[address] -= 1
+            self._here += Counter()  # forgets who has none
 
 
 class Application:
@@ -115,12 +139,15 @@ class Application:
         self._heartbeat = Heartbeat("web")
         self._django = _threaded(settings.SIGMA_WEB_THREADS)
         self._health = _threaded(HEALTH_THREADS)
-        self._hashing = _threaded(HASHING_THREADS, begin=_step_back)
-        self._hashes = Counter[Address]()
+        self._hashing = Lane(
+            _threaded(HASHING_THREADS, begin=_step_back), HASHES_WAITING, HASHES_PER_ADDRESS
+        )
+        self._strangers = Lane(
+            _threaded(STRANGERS_THREADS), STRANGERS_WAITING, STRANGERS_PER_ADDRESS
+        )
         # One tenant leaves threads to the others.
         at_once = max(1, settings.SIGMA_WEB_THREADS * 3 // 4)
         self._gate = Gate(rate=settings.SIGMA_API_RATE, at_once=at_once)
-        self._strangers = asyncio.Semaphore(STRANGERS_AT_ONCE)
         self._budget = Budget(BODIES_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -137,7 +164,7 @@ class Application:
             return
         behind = self._health if path == HEALTH else self._pages
         if path in HASHING and scope.get("method") == "POST":
-            behind = self._hash
+            behind = self._hashing
         elif path.startswith(API):
             behind = self._gated
         if scope["type"] == "http":
@@ -149,8 +176,8 @@ class Application:
         """Serve a request by Django, a stranger's in its turn."""
         headers = headers_of(scope)
         is_known = SESSION in headers.get(b"cookie", b"") or knows(headers)
-        async with nullcontext() if is_known or scope["path"].startswith(OPEN) else self._strangers:
-            await self._django(scope, receive, send)
+        is_open = is_known or scope["path"].startswith(OPEN)
+        await (self._django if is_open else self._strangers)(scope, receive, send)
 
     async def _gated(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request to the API in its turn, or refuse it."""
@@ -161,20 +188,6 @@ class Application:
             body = jsonerrors.body_of(scope["path"], 429) or b""
             headers = (("retry-after", str(busy.seconds)), ("cache-control", "no-store"))
             await Answer(429, body, headers, kind=jsonerrors.KIND).send(send)
-
-    async def _hash(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request that hashes a password, or refuse it while too many wait."""
-        address = _address_of(scope)
-        of_address = 0 if address and address.is_loopback else self._hashes[address]
-        if of_address >= HASHES_PER_ADDRESS or self._hashes.total() >= HASHES_WAITING:
-            await Answer(429, b"Too many are signing in; try again.\n", BUSY).send(send)
-            return
-        self._hashes[address] += 1
-        try:
-            await self._hashing(scope, receive, send)
-        finally:
-            self._hashes[address] -= 1
-            self._hashes += Counter()  # forgets who has none
 
     async def _serve(self, behind: ASGI, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand over a request whose body is there: a slow caller must not hold a thread."""
@@ -232,7 +245,7 @@ def _step_back() -> None:
 
 def _refusal(scope: Scope, status: int, words: bytes) -> Answer:
     """Return an answer in the shape of the door that was asked, else in words."""
-    headers = (("retry-after", "2"), *CLOSE) if status == 503 else CLOSE
+    headers = (("retry-after", AGAIN[status]), *CLOSE) if status in AGAIN else CLOSE
     document = jsonerrors.body_of(scope["path"], status)
     if document is None:
         return Answer(status, words, headers)

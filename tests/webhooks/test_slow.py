@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -189,6 +190,21 @@ class TestInbox:
         assert large.values("received_at").distinct().count() >= 3
 
 
+def page(address: str) -> dict[str, Any]:
+    """Return a request for the page at the root."""
+    headers = [(b"host", b"127.0.0.1"), (b"accept", b"text/html")]
+    return {
+        "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "path": "/",
+        "raw_path": b"/", "query_string": b"", "root_path": "", "headers": headers,
+        "client": (address, 50_000), "server": ("127.0.0.1", 80),
+    }  # fmt: skip
+
+
+async def empty() -> dict[str, Any]:
+    """Return a body without anything in it."""
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
 class TestDjango:
     def test_it_answers_while_many_hold_back_their_bodies(self, web: Web, begin: Begin) -> None:
         for _ in range(20):
@@ -230,6 +246,32 @@ class TestDjango:
                 assert page.status_code == 200
                 assert not any(one.done() for one in asked)
             assert {one.result().status_code for one in asked} == {401}
+
+    def test_a_stranger_who_does_not_read_holds_no_other_up(self) -> None:
+        lane = sigma.asgi.Lane(sigma.asgi._threaded(1), most=2, per_address=2)
+        statuses: list[int] = []
+
+        async def ask(*, reads: bool) -> None:
+            async def send(message: dict[str, Any]) -> None:
+                if not reads:
+                    await asyncio.Event().wait()
+                statuses.extend(filter(None, [message.get("status")]))
+
+            await lane(page("198.51.100.7"), empty, send)
+
+        async def trial() -> None:
+            unread = asyncio.create_task(ask(reads=False))
+            await asyncio.sleep(0.2)
+            await asyncio.wait_for(ask(reads=True), 30)
+            second = asyncio.create_task(ask(reads=False))
+            await asyncio.sleep(0.2)
+            await asyncio.wait_for(ask(reads=True), 30)
+            unread.cancel()
+            second.cancel()
+
+        asyncio.run(trial())
+
+        assert statuses == [302, 429]
 
     def test_it_refuses_a_body_that_is_too_large_or_too_slow(
         self, web: Web, begin: Begin, monkeypatch: pytest.MonkeyPatch
