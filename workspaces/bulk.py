@@ -12,7 +12,6 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from django.conf import settings
 from django.db import connection, transaction
 from psycopg import sql
 from psycopg.pq import Format
@@ -33,26 +32,6 @@ def cursor() -> Iterator[psycopg.Cursor[Any]]:
         own.format = Format.BINARY
         own.adapters.register_dumper(arrays.Array, arrays.ArrayDumper)
         yield own
-
-
-@contextmanager
-def planning_once() -> Iterator[None]:
-    """Inside, plan each of the driver's own statements when it is run first, and then not again.
-
-    For seconds at most: a plan made for a small table does not fit a large one. Behind a pooler
-    (``SIGMA_PGBOUNCER``) every run is planned, as it is outside.
-    """
-    if settings.SIGMA_PGBOUNCER:
-        yield
-        return
-    with cursor() as own:
-        own.connection.prepare_threshold = 0
-        own.execute("DEALLOCATE ALL")
-    try:
-        yield
-    finally:
-        if connection.connection is not None:
-            connection.connection.prepare_threshold = None
 
 
 def run(sql: str, columns: Sequence[str], rows: Rows) -> list[tuple[Any, ...]]:

@@ -106,8 +106,9 @@ WHERE delivery_id = ANY (%(ids)s)
 """
 
 # How the statements of this transaction are planned: a row of theirs is looked up in an index,
-# whatever the planner believes about tables that grow faster than their statistics. So one plan
-# serves all batches; to compile one would cost more than to run it.
+# whatever the planner believes about tables that grow faster than their statistics; to compile a
+# plan would cost more than to run it. It is made anew each time: one that was made while a table
+# was empty costs half of the rate for as long as it is kept.
 PLANNED = """
 SELECT set_config(name, value, true) FROM (VALUES
     ('jit', 'off'), ('plan_cache_mode', 'force_generic_plan'), ('enable_seqscan', 'off'),

@@ -13,7 +13,6 @@ from django.db import InterfaceError, OperationalError, connection
 from connectors.models import WebhookPending
 from connectors.webhooks import doorbell
 from connectors.webhooks.processing import BRAKE, process_batch
-from workspaces import bulk
 from workspaces.brake import Stopped
 
 logger = logging.getLogger("sigma.whatsapp.processing")
@@ -35,15 +34,6 @@ def drain(slot: int) -> int:
     if BRAKE.pause:
         doorbell.BELL.stay(slot, seconds=BRAKE.pause)
         return 0
-    try:
-        with bulk.planning_once():
-            return _turn(slot)
-    except (OperationalError, InterfaceError) as error:
-        _put_back(slot, error)
-        return 0
-
-
-def _turn(slot: int) -> int:
     total, started = 0, time.monotonic()
     idle_since = started
     while (now := time.monotonic()) - started < TURN_SECONDS:
