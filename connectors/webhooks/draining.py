@@ -31,11 +31,11 @@ OVERDUE_SECONDS = 1.0
 
 def drain(slot: int) -> int:
     """Process until nothing is owed or the turn is over; return how many callbacks that was."""
+    total, started = 0, time.monotonic()
+    idle_since = started
     if BRAKE.pause:
         doorbell.BELL.stay(slot, seconds=BRAKE.pause)
         return 0
-    total, started = 0, time.monotonic()
-    idle_since = started
     while (now := time.monotonic()) - started < TURN_SECONDS:
         count = _attempt(slot)
         if count is None:
@@ -68,12 +68,6 @@ def _is_backlog(count: int) -> bool:
     return count >= settings.SIGMA_INGEST_BATCH // 2
 
 
-def _put_back(slot: int, error: Exception) -> None:
-    logger.warning("whatsapp batch put back", extra={"error": type(error).__name__})
-    connection.close()
-    doorbell.BELL.release(slot)
-
-
 def _attempt(slot: int) -> int | None:
     """Process one batch and stay if there was one; ``None`` if it cannot go on."""
     count = _look(slot)
@@ -95,7 +89,9 @@ def _look(slot: int) -> int | None:
         doorbell.BELL.stay(slot, seconds=BRAKE.stop(stopped))
         return None
     except (OperationalError, InterfaceError) as error:
-        _put_back(slot, error)
+        logger.warning("whatsapp batch put back", extra={"error": type(error).__name__})
+        connection.close()
+        doorbell.BELL.release(slot)
         return None
 
 
