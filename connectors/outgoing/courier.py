@@ -8,12 +8,13 @@ proxies from the environment, no cookies, and of an answer only its status is ke
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +23,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from connectors.outgoing.addresses import Policy, UnusableAddress
+from connectors.outgoing.addresses import Address, Policy, UnusableAddress
 from connectors.outgoing.parcels import Parcel, Report
 from connectors.outgoing.verdicts import comment, explain, is_ours, patience
 
@@ -33,6 +34,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=SECONDS, sock_connect=CONNECT_SECONDS)
 RESOLVERS = 64
 # Read so that the connection can serve the next parcel; nobody looks at it.
 MOST_ANSWER = 4_096
+NO_IPV6 = "Its address is one of IPv6, which cannot be reached from here."
 
 
 class Doorkeeper(AbstractResolver):
@@ -50,6 +52,8 @@ class Doorkeeper(AbstractResolver):
         """
         target = self._policy.check(str(url))
         if target.address is not None:
+            if not _has_way_to(target.address):
+                raise UnusableAddress(NO_IPV6)
             self._passed.add(str(target.address))
 
     async def resolve(
@@ -65,6 +69,9 @@ class Doorkeeper(AbstractResolver):
         fit = [each for each in found if self._policy.permits(name, ip_address(each["host"]))]
         if not fit:
             raise UnusableAddress("The name leads to no address of the public internet.")
+        fit = [each for each in fit if _has_way_to(ip_address(each["host"]))]
+        if not fit:
+            raise UnusableAddress(NO_IPV6)
         self._passed.update(str(ip_address(each["host"])) for each in fit)
         return fit
 
@@ -82,6 +89,21 @@ class Doorkeeper(AbstractResolver):
     async def close(self) -> None:
         """Let go of the resolver behind."""
         await self._resolver.close()
+
+
+def _has_way_to(address: Address) -> bool:
+    """Whether this machine has an address to connect to that one from; nothing is sent.
+
+    Without IPv6 to connect fails as it does without a free port (EADDRNOTAVAIL).
+    """
+    if not isinstance(address, IPv6Address):
+        return True
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((str(address), 9))
+        except OSError as error:
+            return error.errno not in (errno.EADDRNOTAVAIL, errno.ENETUNREACH)
+        return True
 
 
 class Courier:
@@ -152,10 +174,8 @@ class Courier:
     async def _deliver(self, parcel: Parcel) -> None:
         try:
             report = await self._post(parcel)
-        except (UnusableAddress, aiohttp.ClientError, OSError, ValueError) as error:
-            report = Report(parcel, error=explain(error), ours=error if is_ours(error) else None)
         except Exception as error:  # one parcel's trouble is not another's
-            report = Report(parcel, error=f"It could not be sent: {type(error).__name__}.")
+            report = Report(parcel, error=explain(error), ours=error if is_ours(error) else None)
         self._reports.put(report)
 
     async def _post(self, parcel: Parcel) -> Report:

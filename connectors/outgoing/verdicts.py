@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import re
+import socket
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -11,9 +13,18 @@ import aiohttp
 from connectors.outgoing.addresses import UnusableAddress
 
 PATIENCE = frozenset({429, 502, 503, 504})
-# This machine has no file or memory left for a connection; no endpoint causes that. EADDRNOTAVAIL
-# is none of these: an IPv6 address in a URL causes it where there is no IPv6.
-OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+# This machine has no file, memory, port or network left for a connection; no endpoint causes that.
+# EADDRNOTAVAIL says that all ports are in use: addresses that there is no way to are not tried.
+OURS = frozenset(
+    {
+        errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL,
+        errno.ENETDOWN, socket.EAI_MEMORY,
+    }
+)  # fmt: skip
+# As an OSError is written. Where the addresses of a name failed differently, one error tells of all
+# of them, in its text only (aiohappyeyeballs).
+_NUMBER = re.compile(r"\[Errno (-?\d+)\]")
+_NO_THREAD = "can't start new thread"
 REDIRECTS = range(300, 400)
 # The first that fits; from the particular to the general.
 WORDS: tuple[tuple[type[BaseException], str], ...] = (
@@ -31,15 +42,19 @@ WORDS: tuple[tuple[type[BaseException], str], ...] = (
 
 
 def is_ours(error: BaseException) -> bool:
-    """Whether there was no answer since this machine could not ask."""
-    return isinstance(error, OSError) and error.errno in OURS
+    """Whether there was no answer since this machine could not ask: the one rule for that."""
+    if isinstance(error, OSError):
+        told = _NUMBER.findall(str(getattr(error, "os_error", error)))
+        return any(int(number) in OURS for number in told)
+    return isinstance(error, MemoryError) or _NO_THREAD in str(error)
 
 
 def explain(error: BaseException) -> str:
     """Return why there was no answer."""
     if isinstance(error, UnusableAddress):
         return str(error)
-    return next((words for kind, words in WORDS if isinstance(error, kind)), "It was not sent.")
+    words = (words for kind, words in WORDS if isinstance(error, kind))
+    return next(words, f"It could not be sent: {type(error).__name__}.")
 
 
 def comment(status: int) -> str:

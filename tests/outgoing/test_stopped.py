@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -171,15 +172,29 @@ def test_it_gives_nothing_up_while_nobodys_secrets_open(
     assert unharmed(now, 6)
 
 
-def test_an_address_that_this_machine_cannot_connect_to_is_the_endpoints_fault(
+@pytest.fixture
+def _no_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let IPv6 sockets connect to nothing, as on a machine without an IPv6 address."""
+    connect = socket.socket.connect
+
+    def connects(self: socket.socket, address: Any) -> None:
+        if self.family == socket.AF_INET6:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connects)
+
+
+@pytest.mark.usefixtures("_no_ipv6")
+@pytest.mark.parametrize("host", ["[::1]", "localhost"])
+def test_an_ipv6_address_is_the_endpoints_fault_where_there_is_no_ipv6(
     acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, host: str,
 ) -> None:  # fmt: skip
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [at("::1", endpoint.port)])
     for cast in (acme, globex):
-        subscribe(cast)
+        subscribe(cast, url=endpoint.url(host=host))
         emit(cast)
-    no_ipv6 = OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
-    monkeypatch.setattr(Doorkeeper, "open", lambda *_: (_ for _ in ()).throw(no_ipv6))
 
     for n in range(12):
         deliver(clock=lambda n=n: now + SOON + n * timedelta(days=1.2), linger=0)
@@ -188,26 +203,71 @@ def test_an_address_that_this_machine_cannot_connect_to_is_the_endpoints_fault(
     assert "stopped" not in Client().get("/healthz").json()
     dead = EventDelivery.objects.exclude(dead_at=None)
     assert set(dead.values_list("attempts", "last_error")) == {
-        (10, "It could not be connected to.")
+        (10, "Its address is one of IPv6, which cannot be reached from here.")
     }
     assert dead.count() == 2
 
 
+def at(address: str, port: int) -> tuple[Any, ...]:
+    """Return an address as the resolver of the system tells it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    ends = (address, port, 0, 0) if ":" in address else (address, port)
+    return family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ends
+
+
+def exhausted(number: int, of_ipv6: int) -> Callable[..., socket.socket]:
+    """Return what opens sockets that fail: those of IPv6 may do so for another reason."""
+
+    def opens(_: Doorkeeper, info: tuple[Any, ...]) -> socket.socket:
+        found = of_ipv6 if info[0] == socket.AF_INET6 else number
+        raise OSError(found, os.strerror(found))
+
+    return opens
+
+
+OURS = ("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "EADDRNOTAVAIL", "ENETDOWN")
+
+
+@pytest.mark.parametrize("of_ipv6", ["", "EHOSTUNREACH"])
+@pytest.mark.parametrize("number", OURS)
 def test_it_counts_our_own_exhaustion_against_no_endpoint(
     acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
+    number: str, of_ipv6: str,
 ) -> None:  # fmt: skip
     for cast in (acme, globex):
-        subscribe(cast)
+        subscribe(cast, url=endpoint.url(host="localhost"))
         emit(cast, 2)
 
     with pytest.MonkeyPatch.context() as patch:
-        full = OSError(errno.EMFILE, "Too many open files")
-        patch.setattr(Doorkeeper, "open", lambda *_: (_ for _ in ()).throw(full))
+        both = [at("127.0.0.1", endpoint.port), at("::1", endpoint.port)]
+        patch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+        numbers = (getattr(errno, name) for name in (number, of_ipv6 or number))
+        patch.setattr(Doorkeeper, "open", exhausted(*numbers))
         for n in range(12):
             deliver(clock=lambda n=n: now + SOON + n * 2 * claims.LEASE, linger=0)
 
     assert endpoint.got == []
     assert "events" in Client().get("/healthz").json()["stopped"]
+    assert unharmed(now, 4)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("can't start new thread"), socket.gaierror(-10, "Memory")]
+)
+def test_it_counts_a_name_that_it_cannot_ask_for_against_no_endpoint(
+    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
+    error: Exception,
+) -> None:  # fmt: skip
+    for cast in (acme, globex):
+        subscribe(cast, url=endpoint.url(host="localhost"))
+        emit(cast, 2)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", lambda *_, **__: (_ for _ in ()).throw(error))
+        for n in range(12):
+            deliver(clock=lambda n=n: now + SOON + n * 2 * claims.LEASE, linger=0)
+
+    assert endpoint.got == []
     assert unharmed(now, 4)
 
 
