@@ -2,7 +2,8 @@
 
 A claim is a lease: the next attempt moves into the future before the request leaves. A deliverer
 that is killed leaves nothing behind but that, and the event is sent again: at least once. An
-attempt counts when its result is noted: one that ended by our own fault does not.
+attempt counts when its result is noted: one that ended by our own fault does not, nor one whose
+deliverer froze until the delivery was claimed, or replayed, by somebody else.
 """
 
 from __future__ import annotations
@@ -66,10 +67,11 @@ WITH {READY}, picked AS (
 ), claimed AS (
     UPDATE event_deliveries d SET next_attempt_at = %(until)s
     FROM picked WHERE d.id = picked.id
-    RETURNING d.id, d.attempts + 1 AS attempts, d.subscription_id, d.tenant_id, d.event_id
+    RETURNING d.id, d.attempts + 1 AS attempts, d.next_attempt_at AS leased_until,
+              d.subscription_id, d.tenant_id, d.event_id
 )
-SELECT c.id, c.attempts, c.subscription_id, c.tenant_id, ready.url, ready.sealed_secrets,
-       e.id, e.type, e.occurred_at, e.data
+SELECT c.id, c.attempts, c.leased_until, c.subscription_id, c.tenant_id, ready.url,
+       ready.sealed_secrets, e.id, e.type, e.occurred_at, e.data
 FROM claimed c JOIN ready ON ready.id = c.subscription_id
 JOIN outgoing_events e ON e.id = c.event_id
 ORDER BY c.id
@@ -83,10 +85,13 @@ WHERE id IN (SELECT id FROM event_subscriptions WHERE id = %s FOR UPDATE SKIP LO
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A delivery to attempt now, for the ``attempts``-th time."""
+    """A delivery to attempt now, for the ``attempts``-th time; ``leased_until`` is the claim's own,
+    no other of this delivery has it.
+    """
 
     delivery_id: int
     attempts: int
+    leased_until: datetime
     subscription_id: UUID
     tenant_id: UUID
     url: str

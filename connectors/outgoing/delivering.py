@@ -150,8 +150,9 @@ class _Round:
         extra = {"subscription": str(owed.subscription_id)}
         logger.error("whatsapp event not signed", exc_info=error, extra=extra)
         parcel = Parcel(
-            owed.delivery_id, owed.attempts, owed.subscription_id, owed.url, headers={}, body=b""
-        )
+            owed.delivery_id, owed.attempts, owed.leased_until, owed.subscription_id, owed.url,
+            headers={}, body=b"",
+        )  # fmt: skip
         recording.record([Report(parcel, error=NO_SECRETS)], now=now)
 
     def _hold(self, subscription_id: UUID, error: Exception) -> None:
@@ -182,7 +183,10 @@ def _parcel(owed: Claimed, now: datetime) -> Parcel:
     headers = headers_of(
         event_id=owed.event_id, body=body, secrets=[secret.value for secret in secrets], now=now
     )
-    return Parcel(owed.delivery_id, owed.attempts, owed.subscription_id, owed.url, headers, body)
+    return Parcel(
+        owed.delivery_id, owed.attempts, owed.leased_until, owed.subscription_id, owed.url, headers,
+        body,
+    )  # fmt: skip
 
 
 def _another_opens(subscription_id: UUID, now: datetime) -> bool:

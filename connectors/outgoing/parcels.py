@@ -30,10 +30,11 @@ JITTER = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A request ready to be sent: of which delivery, in which attempt, to whom."""
+    """A request ready to be sent: of which delivery, in which attempt, by which claim, to whom."""
 
     delivery_id: int
     attempts: int
+    leased_until: datetime
     subscription_id: UUID
     url: str
     headers: Mapping[str, str]

@@ -23,15 +23,17 @@ UNNOTED = "The result could not be noted"
 BRAKE = Brake("events")
 
 RESULT_COLUMNS = (
-    "id int8", "attempts int2", "status int4", "error text", "next_attempt_at timestamptz",
-    "delivered_at timestamptz", "dead_at timestamptz",
+    "id int8", "leased_until timestamptz", "attempts int2", "status int4", "error text",
+    "next_attempt_at timestamptz", "delivered_at timestamptz", "dead_at timestamptz",
 )  # fmt: skip
-# Only the attempt that was claimed: in between another may have noted its result.
+# Only under the claim that the attempt was made for: in between another may have claimed the
+# delivery, noted its result, or replayed it.
 RESULTS = """
 UPDATE event_deliveries d
 SET attempts = r.attempts, last_status = r.status, last_error = r.error,
     next_attempt_at = r.next_attempt_at, delivered_at = r.delivered_at, dead_at = r.dead_at
-FROM {rows} WHERE d.id = r.id AND d.attempts = r.attempts - 1 AND d.next_attempt_at IS NOT NULL
+FROM {rows} WHERE d.id = r.id AND d.next_attempt_at = r.leased_until
+RETURNING d.id
 """
 ENDPOINT_COLUMNS = (
     "id uuid", "ok bool", "gone bool", "farewell text", "at timestamptz", "late timestamptz",
@@ -61,7 +63,7 @@ FAILED_FOR_LONG = f"Every attempt failed for {PATIENCE.days} days. The last time
 
 def record(reports: Sequence[Report], *, now: datetime) -> None:
     """Note the results of attempts that ended at ``now``; one that cannot be noted as it is counts
-    as failed, but not against its endpoint.
+    as failed, but not against its endpoint. One whose claim is over counts for nothing.
 
     Raises:
         workspaces.brake.Stopped: none can be noted.
@@ -81,8 +83,9 @@ def record(reports: Sequence[Report], *, now: datetime) -> None:
 def _record(reports: Sequence[Report], *, now: datetime) -> None:
     results = sorted(_result(report, now) for report in reports)
     with transaction.atomic():
-        bulk.run(RESULTS, RESULT_COLUMNS, results)
-        changed = bulk.run(ENDPOINTS, ENDPOINT_COLUMNS, _endpoints(reports, now))
+        noted = {found for (found,) in bulk.run(RESULTS, RESULT_COLUMNS, results)}
+        counted = [report for report in reports if report.parcel.delivery_id in noted]
+        changed = bulk.run(ENDPOINTS, ENDPOINT_COLUMNS, _endpoints(counted, now))
     for subscription_id, is_disabled in changed:
         if is_disabled:
             extra = {"subscription": str(subscription_id)}
@@ -97,8 +100,8 @@ def _result(report: Report, now: datetime) -> tuple[object, ...]:
     delivered = now if report.is_delivered else None
     dead = None if report.is_delivered or again else now
     return (
-        parcel.delivery_id, parcel.attempts, report.status, report.error[:MOST_ERROR], again,
-        delivered, dead,
+        parcel.delivery_id, parcel.leased_until, parcel.attempts, report.status,
+        report.error[:MOST_ERROR], again, delivered, dead,
     )  # fmt: skip
 
 

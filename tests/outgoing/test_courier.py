@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -49,7 +50,7 @@ class Zone(AbstractResolver):
 def post(url: str, policy: Policy, resolver: AbstractResolver | None = None) -> Report:
     """Send one parcel and return its report."""
     with Courier(policy, resolver=resolver) as courier:
-        courier.send(Parcel(1, 1, uuid4(), url, {"webhook-id": "1"}, b"{}"))
+        courier.send(Parcel(1, 1, datetime.now(UTC), uuid4(), url, {"webhook-id": "1"}, b"{}"))
         (report,) = courier.wait(120)
         return report
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
+from django.db.models import Q
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from connectors.outgoing import claims, delivering
+from connectors.outgoing import claims, deliveries, delivering, recording
 from connectors.outgoing.delivering import deliver
-from connectors.outgoing.parcels import DELAYS
+from connectors.outgoing.parcels import DELAYS, Report
 from tests.conftest import Cast
 from tests.outgoing.conftest import Endpoint, Subscribe
 from workspaces.models import EventDelivery, EventSubscription, OutgoingEvent
@@ -213,6 +214,46 @@ def test_what_a_killed_deliverer_held_is_delivered_again(
     assert turn(now + SOON * 2) == 0
     assert turn(now + SOON + claims.LEASE) == 1
     assert json.loads(endpoint.got[0].body)["type"] == "message.received"
+
+
+@pytest.mark.parametrize("answer", [200, 500, 410])
+@pytest.mark.parametrize("is_replayed", [True, False], ids=["replayed", "claimed again"])
+def test_what_a_frozen_deliverer_notes_late_counts_for_no_later_attempt(
+    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
+    monkeypatch: pytest.MonkeyPatch, answer: int, is_replayed: bool,
+) -> None:  # fmt: skip
+    mine = {cast: subscribe(cast) for cast in (acme, globex)}
+    for cast in mine:
+        emit(cast)
+    endpoint.answers["/"] = answer
+    record, kept, later = recording.record, list[Report](), now + 2 * claims.LEASE
+
+    def freeze(reports: Sequence[Report], *, now: datetime) -> None:
+        kept.extend(reports)
+        if len(kept) < len(mine):
+            return
+        monkeypatch.setattr(recording, "record", record)
+        endpoint.answers.clear()
+        if is_replayed:
+            turn(later)
+            for cast, row in mine.items():
+                deliveries.replay(
+                    tenant_id=cast.tenant.id, subscription_id=row.id, which=Q(), now=later,
+                    include_delivered=True,
+                )  # fmt: skip
+        else:
+            claims.claim(now=later, room=8, busy={})
+        record(kept, now=later)
+
+    monkeypatch.setattr(recording, "record", freeze)
+    turn(now + SOON)
+
+    due = later if is_replayed else later + claims.LEASE
+    untouched = {"attempts": 0, "next_attempt_at": due, "delivered_at": None, "dead_at": None}
+    assert EventDelivery.objects.filter(**untouched).count() == 2
+    assert EventSubscription.objects.filter(disabled_at=None, failing_since=None).count() == 2
+    assert turn(due) == 2
+    assert EventDelivery.objects.filter(attempts=1, delivered_at=due).count() == 2
 
 
 def test_a_subscription_whose_secrets_cannot_be_opened_fails_alone(
