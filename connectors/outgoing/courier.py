@@ -26,6 +26,7 @@ from yarl import URL
 from connectors.outgoing.addresses import Address, Policy, UnusableAddress
 from connectors.outgoing.parcels import Parcel, Report
 from connectors.outgoing.verdicts import comment, explain, is_ours, patience
+from workspaces import loops
 
 # A request in all, and to connect to one address.
 SECONDS, CONNECT_SECONDS = 15, 5
@@ -164,11 +165,7 @@ class Courier:
         return keeper, session
 
     async def _close(self) -> None:
-        mine = asyncio.current_task()
-        rest = [task for task in asyncio.all_tasks() if task is not mine]
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
+        await loops.cancel_others()
         await self._session.close()
 
     async def _deliver(self, parcel: Parcel) -> None:

@@ -31,7 +31,7 @@ from messaging.delivery.marking import Marker
 from messaging.delivery.performing import Performer
 from messaging.delivery.recorder import Recorder
 from messaging.delivery.recording import Outcome
-from workspaces import clock
+from workspaces import clock, loops
 from workspaces.brake import Stopped
 
 logger = logging.getLogger("sigma.whatsapp.sending")
@@ -90,7 +90,7 @@ class Sender:
         left behind; their transactions end, written or not, with the process at the latest.
         """
         if left := self.settle(seconds=CLOSE_SECONDS):
-            self._run(self._abandon())
+            self._run(loops.cancel_others())
             logger.error("whatsapp sends left without an outcome", extra={"count": left})
         self._run(self._loop.shutdown_asyncgens())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -115,14 +115,6 @@ class Sender:
             left = None if until is None else max(0.0, until - time.monotonic())
             await asyncio.wait(self._tasks, timeout=left)
         return len(self._tasks)
-
-    async def _abandon(self) -> None:
-        """Cancel what is under way: all that waits to be posted, and what waits for others."""
-        mine = asyncio.current_task()
-        rest = [task for task in asyncio.all_tasks() if task is not mine]
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
 
     async def _turn(self, slot: int) -> int:
         total, started = 0, time.monotonic()
