@@ -46,6 +46,14 @@ def statuses() -> set[str]:
     return set(Message.objects.values_list("status", flat=True))
 
 
+def ends(sender: Sender, *, seconds: float) -> bool:
+    """Close a sender in a thread; tell whether it has ended after so long."""
+    closing = Thread(target=sender.close, daemon=True)
+    closing.start()
+    closing.join(seconds)
+    return not closing.is_alive()
+
+
 def work_until_accepted(sender: Sender, wait_for) -> None:
     def is_done() -> bool:
         sender.work()
@@ -109,10 +117,7 @@ def test_a_sender_that_can_write_nothing_down_ends_all_the_same(
     ending = Sender()
     with renamed("messages", column):
         ending.work()
-        closing = Thread(target=ending.close, daemon=True)
-        closing.start()
-        closing.join(20)
-        has_ended = not closing.is_alive()
+        has_ended = ends(ending, seconds=20)
     assert has_ended
     assert "whatsapp sends left without an outcome" in caplog.text
 
@@ -140,10 +145,7 @@ def test_a_sender_ends_while_the_database_answers_nothing(
 
         platform.answer = lock
         ending.work()
-        closing = Thread(target=ending.close, daemon=True)
-        closing.start()
-        closing.join(10)
-        has_ended = not closing.is_alive()
+        has_ended = ends(ending, seconds=10)
     assert has_ended
     assert platform.ids
 
