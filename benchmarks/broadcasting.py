@@ -26,20 +26,12 @@ from rich.table import Table
 from benchmarks import engines, product
 from benchmarks.outgoing import meta as metas
 from benchmarks.outgoing.meta import Meta
-from benchmarks.outgoing.owed import Order, owe
+from benchmarks.outgoing.owed import owe
+from benchmarks.outgoing.writer import FIRST, WRITER, world
 from benchmarks.processes import Server
 from benchmarks.product import Product
-from connectors.simulator.meta import seeds
-from connectors.simulator.meta.world import World
 from sigma import programs
 
-ORDER = Order(
-    slug="broadcaster", phone_number_id="106540352290001", waba_id="102290129390001",
-    access_token="EAAG-broadcast", app_secret="broadcast-app-secret", count=0,  # noqa: S106
-    throughput="HIGH", rings=False, with_key=True,
-)  # fmt: skip
-# +999 is assigned to no country.
-FIRST = 999_550_000_000
 SETTLE_SECONDS = 400.0
 CREATE = """mutation($input: CreateBroadcastInput!) {
     createBroadcast(input: $input) { broadcast { id } errors { message } } }"""
@@ -105,7 +97,7 @@ def main() -> int:
     with engines.running() as running:
         ours = product.install(running)
         web, url = ours.web()
-        meta = metas.start(_world(url), ours.home)
+        meta = metas.start(world(url), ours.home)
         env = {**ours.env, "SIGMA_GRAPH_URL": meta.graph_url}
         workers = Workers({
             "feeding": ours.worker,
@@ -127,19 +119,9 @@ def main() -> int:
     return _judge(journal, shown, workers.killed, options.people, seconds)
 
 
-def _world(url: str) -> World:
-    world = seeds.business(
-        app_secret=ORDER.app_secret, access_token=ORDER.access_token, waba_id=ORDER.waba_id,
-        phone_number_id=ORDER.phone_number_id, callback_url=f"{url}/webhooks/whatsapp/{ORDER.slug}",
-    )  # fmt: skip
-    world.accounts[0].numbers[0].throughput = ORDER.throughput
-    world.options.answer_delay_ms, world.options.obeys_magic_numbers = 100, False
-    return world
-
-
 def _prepare(url: str, env: Mapping[str, str]) -> Door:
     """Make the tenant, its number, its templates and a key."""
-    owed = owe(ORDER, env)
+    owed = owe(WRITER, env)
     return Door(url, owed.api_key, owed.workspace_id)
 
 

@@ -26,6 +26,7 @@ from benchmarks.chaos import installation, sends
 from benchmarks.chaos.installation import Installation
 from benchmarks.chaos.killing import ROLES, Killer
 from benchmarks.chaos.renaming import Renamer
+from benchmarks.outgoing import writer
 from connectors.simulator.client import Load, Plan, Report
 from connectors.simulator.traffic import Callback, Mix, Traffic
 from connectors.simulator.updates import Business
@@ -85,7 +86,7 @@ class Traffick:
 def main() -> int:
     """Run, print what happened, return the exit code."""
     options = _options()
-    with installation.running(sends.world) as system:
+    with installation.running(writer.world) as system:
         business = Business(system.facts.waba_id, system.facts.phone_number_id)
         mix = Mix(batch=options.batch, duplicates=10, foreign=1)
         traffic = Traffic(business, mix, seed=options.seed, now=int(time.time()))

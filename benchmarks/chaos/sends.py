@@ -11,18 +11,10 @@ import psycopg
 
 from benchmarks.chaos.installation import Installation
 from benchmarks.outgoing import verdict
-from benchmarks.outgoing.owed import Order, Owed, owe
+from benchmarks.outgoing.owed import Owed, owe
 from benchmarks.outgoing.verdict import Verdict
-from connectors.simulator.meta import seeds
-from connectors.simulator.meta.world import World
+from benchmarks.outgoing.writer import FIRST, WRITER
 
-ORDER = Order(
-    slug="writer", phone_number_id="106540352290001", waba_id="102290129390001",
-    access_token="EAAG-chaos", app_secret="chaos-app-secret-0123", count=0,  # noqa: S106
-    throughput="HIGH", rings=False, with_key=True,
-)  # fmt: skip
-# +999 is assigned to no country.
-FIRST = 999_550_000_000
 # Made, or made before under the same key.
 ACCEPTED = (200, 201)
 SETTLE_SECONDS, STILL_SECONDS = 300.0, 2.0
@@ -35,25 +27,13 @@ WHERE status IN ('sending', 'queued')
 """
 
 
-def world(base_url: str) -> World:
-    """Return a Meta that knows the tenant who sends, and calls their address."""
-    made = seeds.business(
-        app_secret=ORDER.app_secret, access_token=ORDER.access_token, waba_id=ORDER.waba_id,
-        phone_number_id=ORDER.phone_number_id,
-        callback_url=f"{base_url}/webhooks/whatsapp/{ORDER.slug}",
-    )  # fmt: skip
-    made.accounts[0].numbers[0].throughput = ORDER.throughput
-    made.options.answer_delay_ms, made.options.obeys_magic_numbers = 100, False
-    return made
-
-
 def requests(system: Installation, count: int) -> list[bytes]:
     """Make the tenant; return requests for one message to each of so many people, each under a key
     of its own: what gets no answer is asked for again.
     """
     if not count:
         return []
-    owed = owe(ORDER, system.env)
+    owed = owe(WRITER, system.env)
     return list(_requests(urlsplit(system.facts.base_url).netloc, owed, count))
 
 
