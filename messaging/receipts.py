@@ -51,7 +51,8 @@ Reported = tuple[int, Incoming, StatusUpdate]
 KEY_COLUMNS = ("workspace_id uuid", "platform_message_id text")
 STORED = """
 SELECT s.workspace_id, s.platform_message_id, s.status, s.timestamp_utc, s.errors, s.pricing,
-       s.participant <> ''
+       s.participant <> '',
+       CASE WHEN s.sealed_values IS NULL THEN '' ELSE s.status || '|' || s.participant END
 FROM {rows} JOIN message_statuses s
   ON s.workspace_id = r.workspace_id AND s.platform_message_id = r.platform_message_id
 WHERE s.participant NOT LIKE 'payment:%%'
@@ -385,7 +386,10 @@ def _stopping(event: StatusUpdate, row: _Row, message: _Message | None) -> Itera
 
 def _receipt(row: _Row, event: StatusUpdate) -> Receipt:
     errors = json.decode(row.errors) if row.errors else None
-    return Receipt(event.status, event.timestamp, errors, event.pricing, bool(event.participant))
+    sealed_in = sealed_row(row.status, row.participant) if row.sealed_values else ""
+    return Receipt(
+        event.status, event.timestamp, errors, event.pricing, bool(event.participant), sealed_in
+    )
 
 
 def _stored(keys: Sequence[MessageKey]) -> dict[MessageKey, list[Receipt]]:

@@ -16,7 +16,7 @@ from messaging.holds import Holds
 from messaging.models import Media, MessageStatus
 from messaging.payments import Payment
 from messaging.queries import ContactRow, MessageRow
-from messaging.statuses import oldest_first
+from messaging.statuses import SEALED_IN, oldest_first
 from workspaces.models import Workspace
 
 
@@ -116,11 +116,12 @@ class Related:
         is sealed of them is kept with the receipt that told them.
         """
         delivery = self.holds.delivery_of(message)
+        teller = delivery.pop(SEALED_IN, None)
         for name in delivery.keys() & {"errors", "past_errors"}:
             stored = delivery[name]
             if (purged := sealed_values.fill(stored, None)) != stored:
-                told = (row for row in self._receipts_of(message) if row.errors == stored)
-                delivery[name] = next((self._as_it_came(row).errors for row in told), purged)
+                told = [r for r in self._receipts_of(message) if _may_tell(r, stored, teller)]
+                delivery[name] = self._as_it_came(told[0]).errors if len(told) == 1 else purged
         return delivery
 
     def _as_it_came(self, receipt: MessageStatus) -> MessageStatus:
@@ -156,3 +157,9 @@ class Related:
     def originals(self) -> Mapping[UUID, Original]:
         """What the platform sent, by message id, without what was purged."""
         return self._read_originals(self._tenant_id, [message.id for message in self._messages])
+
+
+def _may_tell(receipt: MessageStatus, errors: object, teller: str | None) -> bool:
+    """Whether a receipt told these errors; ``teller`` is not known of messages from before."""
+    known = teller in (None, receipts.sealed_row(receipt.status, receipt.participant))
+    return known and receipt.errors == errors

@@ -15,6 +15,8 @@ from typing import Any, Protocol, TypeVar
 # "accepted" comes from the send call; the others are Meta's words on status webhooks.
 RANK = {"accepted": 1, "sent": 2, "delivered": 3, "read": 4, "played": 5}
 FAILED = "failed"
+# Beside the errors of a delivery: which receipt keeps what is sealed of them.
+SEALED_IN = "errors_sealed_in"
 # What was said against a message before it reached its person is history.
 ARRIVED = frozenset({"delivered", "read", "played"})
 
@@ -41,6 +43,7 @@ class Receipt:
     """One status as reported; ``timestamp`` is Meta's.
 
     ``of_participant``: it is about one participant of a group, and the message went to others too.
+    ``sealed_in`` names what keeps those of its values that are sealed; empty: none are.
     """
 
     status: str
@@ -48,6 +51,7 @@ class Receipt:
     errors: list[dict[str, Any]] | None = None
     pricing: dict[str, Any] | None = None
     of_participant: bool = False
+    sealed_in: str = ""
 
     @property
     def order(self) -> tuple[datetime, int]:
@@ -82,8 +86,10 @@ def _after(progress: Progress, receipt: Receipt) -> Progress:
     known = delivery.setdefault(name, at)
     if receipt.of_participant:
         delivery[name] = min(known, at, key=datetime.fromisoformat)
-    if receipt.errors:
-        delivery.setdefault("errors", receipt.errors)
+    if receipt.errors and "errors" not in delivery:
+        delivery["errors"] = receipt.errors
+        if receipt.sealed_in:
+            delivery[SEALED_IN] = receipt.sealed_in
     if receipt.pricing:
         delivery.setdefault("pricing", receipt.pricing)
     moves = _moves(progress.status, receipt.status)

@@ -98,3 +98,49 @@ def test_errors_of_a_message_that_arrived_are_history_in_full(acme: Cast, gql: G
     found = read(gql, acme, message)
     assert found["delivery"] == {"errors": None, "pastErrors": [ERROR]}
     assert [one["errors"][0]["message"] for one in found["statuses"]] == ["[sealed:0]", "Late"]
+
+
+MEMBER = {"recipient_participant_id": "15550199887"}
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["the message first", "receipts first"])
+@pytest.mark.parametrize(
+    ("word", "who", "after"),
+    [("sent", {}, -1), ("failed", MEMBER, -1), ("delivered", MEMBER, 1), ("read", {}, 1)],
+)
+def test_a_message_repeats_the_sentence_of_the_receipt_that_told_it(
+    acme: Cast, gql: Gql, word: str, who: dict[str, str], after: int, is_there: bool
+) -> None:
+    mine, others = ({**ERROR, "details": f"{n} to +{PHONE}"} for n in ("Mine", "Another"))
+    if is_there:
+        echo(acme)
+    receive(acme, status("wamid.E", "failed", AT, errors=[wire(mine)]))
+    receive(acme, {**status("wamid.E", word, AT + after, errors=[wire(others)]), **who})
+    message = echo(acme)
+
+    found = read(gql, acme, message)
+
+    # Of receipts that waited for their message the oldest tells, but for a participant's failure.
+    told = others if word == "sent" and not is_there else mine
+    assert found["delivery"]["errors"] == [told]
+    reader = key_with(acme.tenant, Scope.MESSAGES_READ)
+    assert json.loads(by_rest(reader, message))["delivery"].keys() <= {
+        "errors", f"{word}_at", "failed_at",
+    }  # fmt: skip
+    shown = {one["errors"][0]["details"] for one in found["statuses"]}
+    assert shown == {mine["details"], others["details"]}
+
+
+def test_a_sentence_of_before_is_shown_where_one_receipt_only_may_have_told_it(
+    acme: Cast, gql: Gql
+) -> None:
+    receive(acme, status("wamid.E", "failed", AT, errors=[wire()]))
+    message = echo(acme)
+    message.delivery.pop("errors_sealed_in")  # as messages were stored that were told before
+    message.save()
+    assert read(gql, acme, message)["delivery"]["errors"] == [ERROR]
+
+    receive(acme, {**status("wamid.E", "failed", errors=[wire()]), **MEMBER})
+
+    purged = {**ERROR, "message": PURGED, "details": PURGED}
+    assert read(gql, acme, message)["delivery"]["errors"] == [purged]
