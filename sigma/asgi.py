@@ -20,6 +20,7 @@ import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib import import_module
 
 from a2wsgi import WSGIMiddleware
@@ -99,7 +100,8 @@ ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 class Lane:
     """Threads for requests that anybody may send: beyond ``most``, and beyond ``per_address``, who
-    comes is refused. A caller who does not read the answer keeps a place, and no thread.
+    comes is refused. A place is that of the work, waiting or under way: whoever is slow to read the
+    answer, which is whole by then, holds neither a place nor a thread.
     """
 
     def __init__(self, threads: ASGI, most: int, per_address: int) -> None:
@@ -113,12 +115,19 @@ class Lane:
         if of_address >= self._per_address or self._here.total() >= self._most:
             await _refusal(scope, 429, b"Too many ask at once; try again.\n").send(send)
             return
+        answer: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            answer.append(message)
+
         self._here[address] += 1
         try:
-            await self._threads(scope, receive, send)
+            await self._threads(scope, receive, keep)
         finally:
             self._here[address] -= 1
             self._here += Counter()  # forgets who has none
+        for message in answer:
+            await send(message)
 
 
 class Application:
@@ -240,7 +249,9 @@ def _threaded(threads: int, begin: Callable[[], None] | None = None) -> ASGI:
 def _step_back() -> None:
     """Let others have the processor first, where threads have a priority of their own."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HASHING_NICENESS)
+        # Sandboxes may refuse it, and a thread that cannot begin ends its pool for good.
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HASHING_NICENESS)
 
 
 def _refusal(scope: Scope, status: int, words: bytes) -> Answer:

@@ -74,6 +74,17 @@ def test_it_hashes_when_nobody_else_needs_the_processor(
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < HASHING_NICENESS
 
 
+def test_it_signs_in_where_threads_may_not_step_back(
+    web: Web, strangers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    hashing.let_go.set()
+    assert sign_in(web, 1).status_code == 200
+
+
 def test_it_lets_no_more_wait_than_it_has_room_for(web: Web, strangers: ThreadPoolExecutor) -> None:
     crowd = [strangers.submit(sign_in, web, number) for number in range(HASHES_WAITING + 1)]
     refused = next(as_completed(crowd, timeout=120)).result()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import hmac
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from a2wsgi import WSGIMiddleware
 from django.db import connection, transaction
 
 import sigma.asgi
@@ -205,6 +207,19 @@ async def empty() -> dict[str, Any]:
     return {"type": "http.request", "body": b"", "more_body": False}
 
 
+async def ask(lane: sigma.asgi.Lane, number: int = 7, *, reads: bool = True) -> int:
+    """Ask for a page from an address, and return the status; who does not read waits for ever."""
+    statuses: list[int] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        if not reads:
+            await asyncio.Event().wait()
+        statuses.extend(filter(None, [message.get("status")]))
+
+    await lane(page(f"198.51.100.{number}"), empty, send)
+    return statuses[0]
+
+
 class TestDjango:
     def test_it_answers_while_many_hold_back_their_bodies(self, web: Web, begin: Begin) -> None:
         for _ in range(20):
@@ -247,31 +262,70 @@ class TestDjango:
                 assert not any(one.done() for one in asked)
             assert {one.result().status_code for one in asked} == {401}
 
-    def test_a_stranger_who_does_not_read_holds_no_other_up(self) -> None:
+    def test_strangers_who_do_not_read_hold_no_place(self) -> None:
         lane = sigma.asgi.Lane(sigma.asgi._threaded(1), most=2, per_address=2)
-        statuses: list[int] = []
 
-        async def ask(*, reads: bool) -> None:
-            async def send(message: dict[str, Any]) -> None:
-                if not reads:
-                    await asyncio.Event().wait()
-                statuses.extend(filter(None, [message.get("status")]))
+        async def trial() -> list[int]:
+            unread = [asyncio.create_task(ask(lane, reads=False)) for _ in range(2)]
+            await asyncio.sleep(0.2)
+            statuses = [await asyncio.wait_for(ask(lane), 30) for _ in range(3)]
+            for one in unread:
+                one.cancel()
+            return statuses
 
-            await lane(page("198.51.100.7"), empty, send)
+        assert asyncio.run(trial()) == [302, 302, 302]
+
+    def test_a_long_answer_that_is_not_read_holds_no_thread(self) -> None:
+        def long(environ: dict[str, Any], start: Callable[..., object]) -> list[bytes]:
+            start("200 OK", [])
+            return [b"line"] * 100
+
+        lane = sigma.asgi.Lane(WSGIMiddleware(long, workers=1), most=2, per_address=2)
+
+        async def trial() -> int:
+            unread = asyncio.create_task(ask(lane, reads=False))
+            await asyncio.sleep(0.2)
+            try:
+                return await asyncio.wait_for(ask(lane), 30)
+            finally:
+                unread.cancel()
+
+        assert asyncio.run(trial()) == 200
+
+    def test_no_more_wait_for_the_thread_than_there_are_places(self) -> None:
+        begun, go_on = threading.Semaphore(0), threading.Event()
+
+        def work(environ: dict[str, Any], start: Callable[..., object]) -> list[bytes]:
+            begun.release()
+            go_on.wait(60)
+            start("200 OK", [])
+            return [b"done"]
+
+        lane = sigma.asgi.Lane(WSGIMiddleware(work, workers=1), most=3, per_address=2)
+
+        async def trial() -> list[int]:
+            here = [asyncio.create_task(ask(lane, of)) for of in (1, 1, 2)]
+            await asyncio.to_thread(begun.acquire, timeout=60)
+            refused = [await ask(lane, of) for of in (1, 3)]
+            go_on.set()
+            return refused + await asyncio.gather(*here) + [await ask(lane, 1)]
+
+        assert asyncio.run(trial()) == [429, 429, 200, 200, 200, 200]
+
+    def test_work_that_breaks_gives_its_place_back(self) -> None:
+        def broken(environ: dict[str, Any], start: Callable[..., object]) -> Iterator[bytes]:
+            start("200 OK", [])
+            yield b"half an answer"
+            raise ZeroDivisionError
+
+        lane = sigma.asgi.Lane(WSGIMiddleware(broken, workers=1), most=1, per_address=1)
 
         async def trial() -> None:
-            unread = asyncio.create_task(ask(reads=False))
-            await asyncio.sleep(0.2)
-            await asyncio.wait_for(ask(reads=True), 30)
-            second = asyncio.create_task(ask(reads=False))
-            await asyncio.sleep(0.2)
-            await asyncio.wait_for(ask(reads=True), 30)
-            unread.cancel()
-            second.cancel()
+            for _ in range(2):
+                with pytest.raises(ZeroDivisionError):
+                    await ask(lane)
 
         asyncio.run(trial())
-
-        assert statuses == [302, 429]
 
     def test_it_refuses_a_body_that_is_too_large_or_too_slow(
         self, web: Web, begin: Begin, monkeypatch: pytest.MonkeyPatch
