@@ -54,6 +54,9 @@ class Limits:
     sweep_seconds: float = 1.0
     # For a head, or for silence before it.
     head_sweeps: int = 10
+    # For the next request after an answer. A proxy that sends it while we close loses it, so with
+    # one this is longer than its own patience; strangers hold few of its connections.
+    idle_seconds: int = 5
     # For an answer that is not read: so many bytes at least in so many sweeps.
     unread_sweeps: int = 30
     unread_bytes: int = 32_768
@@ -74,6 +77,7 @@ def configured() -> Limits:
         connections=min(settings.SIGMA_CONNECTIONS, room),
         per_address=settings.SIGMA_CONNECTIONS_PER_ADDRESS,
         head_sweeps=settings.SIGMA_HEAD_SECONDS,
+        idle_seconds=settings.SIGMA_KEEPALIVE_SECONDS,
     )
 
 
@@ -170,6 +174,7 @@ class Bounded(HttpToolsProtocol):
             hall = Hall(self.limits or configured(), self.connections)
             self._halls[self.server_state] = hall
         self._hall, self._bounds = hall, hall.limits
+        self.timeout_keep_alive = self._bounds.idle_seconds
         # Bytes since the last sign of progress (a head that is complete, a piece of a body), and
         # how many of them are counted as held by all.
         self._unread = self._held = 0

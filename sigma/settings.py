@@ -87,6 +87,10 @@ try:
         "SIGMA_CONNECTIONS_PER_ADDRESS", 0 if SIGMA_PROXIES else 250
     )
     SIGMA_HEAD_SECONDS = env.integer("SIGMA_HEAD_SECONDS", 10, low=1, high=120)
+    # Seconds that a connection may say nothing after an answer: longer than the proxy keeps it.
+    SIGMA_KEEPALIVE_SECONDS = env.integer(
+        "SIGMA_KEEPALIVE_SECONDS", 130 if SIGMA_PROXIES else 5, low=1, high=3_600
+    )
     # Threads that serve Django (GraphQL, REST, admin) in each web process.
     SIGMA_WEB_THREADS = env.integer("SIGMA_WEB_THREADS", 8, low=1, high=128)
     # Callbacks claimed and stored in one transaction.

@@ -22,7 +22,8 @@ from uvicorn.server import ServerState
 from connectors.cloud_api.signature import sign
 from connectors.models import WebhookDelivery
 from connectors.webhooks.receiver import PATH
-from sigma import door, heads
+from connectors.webhooks.requests import Answer, Receive, Scope, Send
+from sigma import door, heads, sender
 from sigma.asgi import Application
 from sigma.heads import Bounded, Limits
 from tests.conftest import Cast
@@ -227,6 +228,44 @@ def test_it_lets_go_of_everybody_who_keeps_it_waiting(
         web.client.close()
     assert heads.refused["silent"] >= 200
     assert heads.refused["head_too_late"] >= 50
+
+
+def test_it_ends_a_connection_that_says_no_more_after_as_long_as_is_set(
+    settings, dial: Dial
+) -> None:
+    settings.SIGMA_KEEPALIVE_SECONDS = 1
+
+    async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+        await Answer(200).send(send)
+
+    with serving(answers) as port:
+        line, began = dial(port), time.monotonic()
+        line.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert read_all(line).startswith(b"HTTP/1.1 200 ")
+    assert 0.9 < time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({"SIGMA_PROXIES": "0"}, "5"),
+        ({"SIGMA_PROXIES": "1"}, "130"),
+        ({"SIGMA_PROXIES": "1", "SIGMA_KEEPALIVE_SECONDS": "905"}, "905"),
+    ],
+)
+def test_it_waits_longer_for_a_proxy_than_a_proxy_waits(
+    given: dict[str, str], seconds: str
+) -> None:
+    script = "from sigma import heads; print(heads.configured().idle_seconds)"
+    said = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, **given},
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert said.strip() == seconds
+
+
+def test_the_sender_service_has_the_same_bounds() -> None:
+    assert sender.config(sender.Application(), host="127.0.0.1", port=0).http is Bounded
 
 
 def is_open(line: socket.socket) -> bool:
