@@ -73,8 +73,9 @@ STRANGERS_THREADS, STRANGERS_WAITING, STRANGERS_PER_ADDRESS = 1, 1_000, 40
 SESSION = f"{settings.SESSION_COOKIE_NAME}=".encode()
 # What is meant for everybody, and may be taken slowly.
 OPEN = (settings.STATIC_URL, "/media/", "/api/schema", "/api/docs")
-# How long a body may take, and how much of bodies for Django may be in the making at once.
-BODY_SECONDS, BODIES_BYTES = 15.0, 64_000_000
+# How long a body may take, and how much of bodies for Django may be in the making at once: of
+# members, and of strangers, of whom one has to have room for the largest (a key's first request).
+BODY_SECONDS, BODIES_BYTES, STRANGERS_BYTES = 15.0, 64_000_000, 16_000_000
 
 # Lists of broadcasts are the only large bodies for Django.
 LISTS = re.compile(r"/api/v1/broadcasts/[^/]+/recipients/?")
@@ -157,7 +158,9 @@ class Application:
         # One tenant leaves threads to the others.
         at_once = max(1, settings.SIGMA_WEB_THREADS * 3 // 4)
         self._gate = Gate(rate=settings.SIGMA_API_RATE, at_once=at_once)
-        self._budget = Budget(BODIES_BYTES)
+        self._largest = settings.SIGMA_BROADCAST_MAX_BYTES + MULTIPART_BYTES
+        self._members_bodies = Budget(BODIES_BYTES)
+        self._strangers_bodies = Budget(max(STRANGERS_BYTES, self._largest))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -183,9 +186,7 @@ class Application:
 
     async def _pages(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request by Django, a stranger's in its turn."""
-        headers = headers_of(scope)
-        is_known = SESSION in headers.get(b"cookie", b"") or knows(headers)
-        is_open = is_known or scope["path"].startswith(OPEN)
+        is_open = _is_known(headers_of(scope)) or scope["path"].startswith(OPEN)
         await (self._django if is_open else self._strangers)(scope, receive, send)
 
     async def _gated(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -202,13 +203,16 @@ class Application:
         """Hand over a request whose body is there: a slow caller must not hold a thread."""
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         if LISTS.fullmatch(scope["path"]):
-            limit = settings.SIGMA_BROADCAST_MAX_BYTES + MULTIPART_BYTES
+            limit = self._largest
         headers = headers_of(scope)
         is_encoded = headers.get(b"content-encoding", b"identity") != b"identity"
         if is_encoded or not jsonerrors.is_text(headers.get(b"content-type", b"")):
             await _refusal(scope, *ENCODED).send(send)
             return
-        with Reading(self._budget, limit, BODY_SECONDS) as reading:
+        # Who signs in is nobody yet, whatever cookie comes along.
+        is_member = behind is not self._hashing and _is_known(headers)
+        budget = self._members_bodies if is_member else self._strangers_bodies
+        with Reading(budget, limit, BODY_SECONDS) as reading:
             try:
                 body = reading.begin(headers, receive)
                 if body is None:
@@ -232,6 +236,11 @@ class Application:
                 await self._webhooks.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _is_known(headers: Headers) -> bool:
+    """Whether a request shows a session, or a key that was good lately."""
+    return SESSION in headers.get(b"cookie", b"") or knows(headers)
 
 
 def _address_of(scope: Scope) -> Address:

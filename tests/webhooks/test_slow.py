@@ -30,6 +30,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 SIGNED = {"X-Hub-Signature-256": "sha256=" + "0" * 64}
 MEGABYTES = 3_000_000
+# The list of a broadcast that is not there: large bodies may be sent to it, and come to nothing.
+LIST = "/api/v1/broadcasts/00000000-0000-0000-0000-000000000000/recipients"
 
 Begin = Callable[..., socket.socket]
 
@@ -226,6 +228,29 @@ class TestDjango:
             begin("/admin/login/", body=b"username=")
         assert web.client.get("/healthz").status_code == 200
         assert web.client.get("/admin/login/").status_code == 200
+
+    @pytest.mark.parametrize("path", ["/graphql", "/admin/login/"])
+    def test_it_has_room_for_members_while_strangers_fill_theirs(
+        self, settings, acme: Cast, web: Web, begin: Begin, path: str
+    ) -> None:
+        key = {"Authorization": f"Bearer {acme.api_key}"}
+        query = {"query": "{ __typename }"}
+        assert web.client.post("/graphql", json=query, headers=key).status_code == 200
+        cookie = {"Cookie": f"{settings.SESSION_COOKIE_NAME}=made-up"} if "login" in path else {}
+        crowd = [begin(path, body=b"{", **cookie) for _ in range(30)]
+        assert status(crowd[-1]) == 503
+
+        key["Content-Type"] = "text/csv"
+        large = b" " * MEGABYTES
+        assert web.client.post(LIST, content=large, headers=key).status_code == 404
+        assert web.post(acme, b" " * MEGABYTES).status_code == 200
+
+    def test_it_takes_the_largest_list_with_a_key_that_it_does_not_know_yet(
+        self, settings, acme: Cast, web: Web
+    ) -> None:
+        key = {"Authorization": f"Bearer {acme.api_key}", "Content-Type": "text/csv"}
+        large = b" " * settings.SIGMA_BROADCAST_MAX_BYTES
+        assert web.client.post(LIST, content=large, headers=key).status_code == 404
 
     def test_it_says_how_it_is_while_every_thread_is_busy(
         self, settings, acme: Cast, request: pytest.FixtureRequest, wait_for
