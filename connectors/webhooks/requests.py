@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from itertools import islice
 from typing import Any
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+
+# How many bodies in the making are looked at for one that finds no room.
+LOOKS = 100
 
 
 class Unreadable(Exception):
@@ -43,11 +49,15 @@ def headers_of(scope: Scope) -> Headers:
 class Budget:
     """The bytes of bodies that may be in the making at once; ``beside`` counts what else is held.
 
-    A body that is there with its headers needs none: it cannot be held back.
+    A body that is there with its headers needs none: it cannot be held back. Where there is no
+    room, those make way that come more slowly than the largest body may: who announces much and
+    sends little must not keep out others.
     """
 
     def __init__(self, limit: int, *, beside: Callable[[], int] = lambda: 0) -> None:
         self._limit, self._beside, self.taken = limit, beside, 0
+        # Bodies that are coming and hold something; who was looked at, or grew, goes to the end.
+        self.coming: dict[Reading, None] = {}
 
     def take(self, size: int) -> None:
         """Reserve ``size`` bytes.
@@ -55,9 +65,24 @@ class Budget:
         Raises:
             NoRoom: they are not there.
         """
-        if self.taken + self._beside() + size > self._limit:
-            raise NoRoom
+        if not self._has_room(size):
+            self._make_room(size)
         self.taken += size
+
+    def _has_room(self, size: int) -> bool:
+        return self.taken + self._beside() + size <= self._limit
+
+    def _make_room(self, size: int) -> None:
+        now = time.monotonic()
+        for reading in list(islice(self.coming, LOOKS)):
+            del self.coming[reading]
+            if reading.is_slow(now):
+                reading.make_way()
+                if self._has_room(size):
+                    return
+            else:
+                self.coming[reading] = None
+        raise NoRoom
 
 
 class Reading:
@@ -65,10 +90,14 @@ class Reading:
     it held.
     """
 
-    __slots__ = ("_announced", "_budget", "_first", "_held", "_limit", "_receive", "_seconds")
+    __slots__ = (
+        "_announced", "_arrived", "_began", "_budget", "_first", "_held", "_limit", "_makes_way",
+        "_receive", "_seconds", "_timer",
+    )  # fmt: skip
 
     def __init__(self, budget: Budget, limit: int, seconds: float) -> None:
         self._budget, self._limit, self._seconds, self._held = budget, limit, seconds, 0
+        self._arrived, self._makes_way = 0, False
 
     def __enter__(self) -> Reading:
         return self
@@ -106,18 +135,34 @@ class Reading:
             Unreadable: too large, too slow, cut off, or too much is being read already.
         """
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._seconds) as self._timer:
                 message = await self._first
+                self._began = time.monotonic()
                 self._hold(self._announced)
                 return await self._chunks(message, self._receive)
         except TimeoutError:
-            raise BodyLate from None
+            raise (NoRoom if self._makes_way else BodyLate) from None
+        finally:
+            self._budget.coming.pop(self, None)
+
+    def is_slow(self, now: float) -> bool:
+        """Whether less has come than would be there by now of the largest body in time."""
+        return self._arrived * self._seconds < (now - self._began) * self._limit
+
+    def make_way(self) -> None:
+        """Give back what it holds, and end the reading."""
+        self._makes_way = True
+        self._budget.taken -= self._held
+        self._held = 0
+        if not self._timer.expired():
+            self._timer.reschedule(0)
 
     async def _chunks(self, message: Message, receive: Receive) -> bytes:
         body = bytearray()
         while message["type"] == "http.request":
             body += message.get("body", b"")
             self._check(body)
+            self._arrived = len(body)
             self._hold(len(body))
             if not message.get("more_body"):
                 return bytes(body)
@@ -130,8 +175,10 @@ class Reading:
 
     def _hold(self, size: int) -> None:
         if size > self._held:
+            self._budget.coming.pop(self, None)  # it makes no way for itself
             self._budget.take(size - self._held)
             self._held = size
+            self._budget.coming[self] = None
 
 
 class _Resumed:
