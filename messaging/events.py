@@ -1,16 +1,18 @@
 """The words of messaging: what happened, independent of any platform's wire format.
 
 Values hold identities in the clear and live in memory only; storage digests or seals every one of
-them.
+them. What comes by the thousand is a struct, which costs a fifth of a frozen dataclass to make.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
+
+import msgspec
 
 from workspaces.channel_errors import Reach
 
@@ -42,8 +44,7 @@ def is_typed(kind: str, source: str) -> bool:
     return kind != "location" if source == Source.API else kind in _TYPED
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(msgspec.Struct, frozen=True):
     """A WhatsApp user by any identity we were told: digits of the phone, BSUID, parent BSUID.
 
     Each may be ``None``; username users may have no phone at all. ``other_phone`` is a second way
@@ -91,8 +92,7 @@ class Private:
     value: object
 
 
-@dataclass(frozen=True, slots=True)
-class MessageEvent:
+class MessageEvent(msgspec.Struct, frozen=True):
     """One message, sent or received.
 
     ``platform_message_id`` is Meta's wamid in the clear (or ``sha256:<hex>`` of the canonical
@@ -113,7 +113,7 @@ class MessageEvent:
     sender: Person
     contact: Person
     text: str | None = None
-    content: dict[str, object] = field(default_factory=dict)
+    content: dict[str, object] = {}  # each has its own
     media: MediaItem | None = None
     reply_to: str | None = None
     group_id: str | None = None
@@ -132,8 +132,7 @@ class Stop(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class StatusUpdate:
+class StatusUpdate(msgspec.Struct, frozen=True):
     """Where an outbound message got to: ``sent``, ``delivered``, ``read``, ``played``, ``failed`` …
 
     ``participant`` distinguishes the receipts of a group message, which share one wamid (empty
@@ -157,8 +156,7 @@ class StatusUpdate:
     stop: Stop | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class IdentityChange:
+class IdentityChange(msgspec.Struct, frozen=True):
     """A user's phone number or BSUID changed, or is told: both sides are the same person.
 
     Unless it ``takes_number``, a number that is somebody else's stays theirs.
@@ -171,8 +169,7 @@ class IdentityChange:
     takes_number: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class MarketingPreference:
+class MarketingPreference(msgspec.Struct, frozen=True):
     """A user told the platform whether he wants marketing of this business."""
 
     phone_number_id: str
@@ -181,8 +178,7 @@ class MarketingPreference:
     timestamp: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class AddressBookName:
+class AddressBookName(msgspec.Struct, frozen=True):
     """What the business calls a person in its own address book; empty: no longer in it."""
 
     phone_number_id: str

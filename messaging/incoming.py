@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
+
+import msgspec
 
 from messaging.events import (
     AddressBookName,
@@ -18,8 +19,7 @@ from messaging.identities import Someone, identify
 from workspaces.identity import Digester
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True):
     """One event for one workspace, and the Raw callback it came with.
 
     ``received_at`` and ``position`` (of the update among those of its callback, from 0) are the

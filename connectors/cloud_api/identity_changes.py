@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.message_payloads import Message, Scalar, System

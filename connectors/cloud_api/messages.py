@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from connectors.cloud_api.contents import TYPES_WITH_A_BODY, Said, present_type, said_in
 from connectors.cloud_api.facts import Json, compact, error_facts

@@ -7,10 +7,11 @@ Nothing here decides what an update means; that is `messages`, `receipts`, `temp
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
+
+from msgspec.structs import replace
 
 from connectors.cloud_api.address_book import read_address_book
 from connectors.cloud_api.decoding import NotAnEnvelope, decode

@@ -6,8 +6,9 @@ history imported when a number is shared with that app.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.payloads import Call, Message, Preference, Status, Thread

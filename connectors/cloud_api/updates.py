@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+
+import msgspec
 
 from connectors.cloud_api.payloads import Scalar
 from messaging.events import (
@@ -54,8 +55,7 @@ class Path(NamedTuple):
     sub: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(msgspec.Struct, frozen=True):
     """One update of a callback and what it means; ``problem`` says why it could not be read.
 
     ``waba_id`` and ``phone_number_id`` are what Meta says, for routing; never trusted by itself.

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from uuid import UUID
 
+import msgspec
 from django.db import transaction
+from msgspec.structs import replace
 
 from connectors.cloud_api.parsing import NotAnEnvelope, Update, parse
 from connectors.models import DeadKind
@@ -36,8 +37,7 @@ logger = logging.getLogger("sigma.whatsapp.processing")
 MINE = (MessageEvent, StatusUpdate, IdentityChange, MarketingPreference, AddressBookName)
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """One update that belongs to the tenant and can be stored."""
 
     callback: Callback
