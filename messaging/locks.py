@@ -33,8 +33,9 @@ def take(batch: Collection[Incoming], *, alone: Collection[UUID] = ()) -> None:
 
     For the tenants in ``alone`` nobody else stores or sends meanwhile: their contacts are merged.
     """
-    keys = dict.fromkeys((_messages(incoming.workspace_id) for incoming in batch), False)
-    keys |= {_messages(one.workspace_id): True for one in batch if _goes_alone(one)}
+    workspaces = dict.fromkeys((incoming.workspace_id for incoming in batch), False)
+    workspaces |= {one.workspace_id: True for one in batch if _goes_alone(one)}
+    keys = {_messages(workspace_id): is_alone for workspace_id, is_alone in workspaces.items()}
     _take(keys | _keys_of(alone))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from struct import Struct
 from typing import Any
+from uuid import UUID
 
 from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
@@ -22,9 +23,11 @@ _MICROSECOND = timedelta(microseconds=1)
 # Dimensions, whether there may be NULLs, the element's oid, elements, the first index.
 _head = Struct(">iiIii").pack
 _length = Struct(">i").pack
-_NULL = _length(-1)
+_NULL, _SIXTEEN = _length(-1), _length(16)
 
-Encoder = Callable[[Any], bytes]
+# Encodes a column: each value with its length in front. All in one loop: a call a value would cost
+# as much again.
+Encoder = Callable[[Sequence[Any]], list[bytes]]
 
 
 class Array(bytes):
@@ -49,43 +52,52 @@ def pack(kind: str, values: Sequence[Any]) -> Array:
     ``timestamptz`` takes aware datetimes, ``jsonb`` takes JSON text.
     """
     oid, encode = KINDS[kind]
-    items = [_NULL if value is None else encode(value) for value in values]
-    return Array(b"".join((_head(1, 1, oid, len(items), 1), *items)))
+    return Array(b"".join((_head(1, 1, oid, len(values), 1), *encode(values))))
 
 
-def _fixed(form: str, number: Callable[[Any], Any] | None = None) -> Encoder:
+def _fixed(form: str) -> Encoder:
     item = Struct(">i" + form)
     size, write = item.size - 4, item.pack
-    if number is None:
-        return lambda value: write(size, value)
-    return lambda value: write(size, number(value))
+    return lambda values: [_NULL if v is None else write(size, v) for v in values]
 
 
-def _bytes(value: bytes | memoryview) -> bytes:
-    return _length(len(value)) + value
+def _dates(values: Sequence[date | None]) -> list[bytes]:
+    return _int4([None if v is None else v.toordinal() - _FIRST_DAY for v in values])
 
 
-def _text(value: str) -> bytes:
-    data = value.encode()
-    return _length(len(data)) + data
+def _moments(values: Sequence[datetime | None]) -> list[bytes]:
+    return _int8([None if v is None else (v - _EPOCH) // _MICROSECOND for v in values])
 
 
-def _jsonb(value: str) -> bytes:
-    data = value.encode()
-    return _length(len(data) + 1) + b"\x01" + data
+def _bytes(values: Sequence[bytes | memoryview | None]) -> list[bytes]:
+    return [_NULL if v is None else _length(len(v)) + v for v in values]
 
 
-# Name of a type: the oid of it (``pg_type.dat``), and what encodes a value with its length.
+def _texts(values: Sequence[str | None]) -> list[bytes]:
+    return _bytes([None if v is None else v.encode() for v in values])
+
+
+def _jsonb(values: Sequence[str | None]) -> list[bytes]:
+    return _bytes([None if v is None else b"\x01" + v.encode() for v in values])
+
+
+def _uuids(values: Sequence[UUID | None]) -> list[bytes]:
+    return [_NULL if v is None else _SIXTEEN + v.int.to_bytes(16) for v in values]
+
+
+_int4, _int8 = _fixed("i"), _fixed("q")
+
+# Name of a type: the oid of it (``pg_type.dat``), and what encodes a column of it.
 KINDS: dict[str, tuple[int, Encoder]] = {
     "bool": (16, _fixed("?")),
     "bytea": (17, _bytes),
-    "date": (1082, _fixed("i", lambda value: value.toordinal() - _FIRST_DAY)),
+    "date": (1082, _dates),
     "float8": (701, _fixed("d")),
     "int2": (21, _fixed("h")),
-    "int4": (23, _fixed("i")),
-    "int8": (20, _fixed("q")),
+    "int4": (23, _int4),
+    "int8": (20, _int8),
     "jsonb": (3802, _jsonb),
-    "text": (25, _text),
-    "timestamptz": (1184, _fixed("q", lambda value: (value - _EPOCH) // _MICROSECOND)),
-    "uuid": (2950, lambda value: b"\x00\x00\x00\x10" + value.bytes),
+    "text": (25, _texts),
+    "timestamptz": (1184, _moments),
+    "uuid": (2950, _uuids),
 }
