@@ -31,6 +31,11 @@ UPDATE contacts c SET book_name = l.book_name, book_name_at = l.book_name_at FRO
     ORDER BY r.winner_id, o.book_name_at DESC
 ) l WHERE c.id = l.winner_id AND (c.book_name_at IS NULL OR c.book_name_at < l.book_name_at)
 """
+# What an alias was called is its survivor's by then.
+FORGET = """
+UPDATE contacts c SET book_name = '', book_name_at = NULL FROM {rows}
+WHERE c.id = r.id AND c.book_name_at IS NOT NULL
+"""
 
 
 class Entry(NamedTuple):
@@ -68,4 +73,6 @@ def join(merged: Sequence[tuple[UUID, UUID, UUID]]) -> None:
     """Give contacts what those were called last that were merged into them (tenant, loser,
     winner).
     """
-    bulk.run(JOIN, ("tenant_id uuid", "id uuid", "winner_id uuid"), merged)
+    columns = ("tenant_id uuid", "id uuid", "winner_id uuid")
+    bulk.run(JOIN, columns, merged)
+    bulk.run(FORGET, columns, merged)

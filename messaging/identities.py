@@ -18,13 +18,13 @@ from uuid import UUID
 from messaging import changing
 from messaging.events import Person, Private
 from messaging.models import IdentityKind
-from messaging.sealed_values import keep_name
+from messaging.sealed_values import hide_name, keep_name
 from workspaces import bulk, clock
 from workspaces.identity import Digester, digester
 from workspaces.ids import uuid7
 
 FIND = """
-SELECT i.digest, i.contact_id, c.display_name, c.username, c.created_at
+SELECT i.digest, i.contact_id, c.display_name, c.username, c.created_at, c.book_name
 FROM {rows} JOIN contact_identities i ON i.tenant_id = r.tenant_id AND i.digest = r.digest
 JOIN contacts c ON c.id = i.contact_id
 """
@@ -62,19 +62,27 @@ WHERE i.contact_id <> excluded.contact_id OR i.phone <> excluded.phone
 HAND_OVER = """
 UPDATE contact_identities i SET contact_id = r.winner_id FROM {rows} WHERE i.contact_id = r.id
 """
-# Also what was merged into these before; an OR of both would read the table from its beginning.
+# An alias has no names. Also what was merged into these before; an OR of both would read the table
+# from its beginning.
 MERGE = """
 WITH r AS MATERIALIZED (SELECT * FROM {rows}), gone AS (
     SELECT r.id, r.winner_id FROM r UNION ALL
     SELECT a.id, r.winner_id FROM r JOIN contacts a ON a.merged_into = r.id
 )
-UPDATE contacts c SET merged_into = gone.winner_id, updated_at = now()
+UPDATE contacts c SET merged_into = gone.winner_id, display_name = '', username = '',
+    updated_at = now()
 FROM gone WHERE c.id = gone.id
 """
+# The address book may have told another name meanwhile, which stays.
 RENAME = changing.statement(
     table="contacts", found="{rows} JOIN contacts m ON m.id = r.id",
-    carry="r.display_name, r.username",
-    assign="display_name = mine.display_name, username = mine.username, updated_at = now()",
+    carry="r.display_name, r.username, r.book_name, r.hidden_book_name",
+    assign="display_name = mine.display_name, username = mine.username, updated_at = now(), "
+    "book_name = CASE m.book_name WHEN mine.book_name THEN mine.hidden_book_name "
+    "ELSE m.book_name END",
+)  # fmt: skip
+RENAME_COLUMNS = (
+    "id uuid", "display_name text", "username text", "book_name text", "hidden_book_name text",
 )  # fmt: skip
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('contacts:' || r.tenant_id, 0)) FROM {rows}"
 SURVIVORS = """
@@ -113,6 +121,8 @@ class Contact:
     display_name: str
     username: str
     created_at: datetime
+    book_name: str = ""
+    hidden_book_name: str = ""
     is_new: bool = False
     merged_into: Contact | None = None
 
@@ -123,6 +133,20 @@ class Contact:
         while found.merged_into is not None:
             found = found.merged_into
         return found
+
+    @property
+    def names(self) -> tuple[UUID, str, str, str, str]:
+        """The row that renames it, in the order of ``RENAME_COLUMNS``."""
+        hidden = self.hidden_book_name or self.book_name
+        return self.id, self.display_name, self.username, self.book_name, hidden
+
+    def hide_names(self, someone: Someone) -> bool:
+        """Seal the names that hold the number of ``someone``, who it is; tell whether any did."""
+        before = self.names
+        self.display_name = someone.hidden(self.display_name)
+        self.username = someone.hidden(self.username)
+        self.hidden_book_name = someone.hidden(self.hidden_book_name or self.book_name)
+        return self.names != before
 
     @property
     def age(self) -> tuple[datetime, UUID]:
@@ -172,6 +196,11 @@ class Someone:
             return before
         day = self.day or clock.now().date()
         return keep_name(told, before, tenant_id=self.tenant_id, day=day)
+
+    def hidden(self, name: str) -> str:
+        """Return what is stored of a name from now on, since this is whose it is."""
+        numbers, day = (self.person.phone, self.person.other_phone), self.day or clock.now().date()
+        return hide_name(name, numbers, tenant_id=self.tenant_id, day=day)
 
 
 def identify(
@@ -298,7 +327,8 @@ class People:
         unlike = [one for one in meant if self.contact_of(one.someone) is not one.contact]
         if strangers or changed or unlike:
             self._settle(strangers, changed, unlike)
-        self._rename(people)
+        joined = [side for change in changes for side in change[:2]]
+        self._rename(people, [*joined, *(one.someone for one in meant)])
 
     def _is_settled(self, someone: Someone) -> bool:
         contacts = {self._known.get(digest) for digest in someone.digests}
@@ -335,8 +365,11 @@ class People:
         self.merged += joining.merged
         self.passed_on += joining.passed_on
 
-    def _rename(self, people: Iterable[Someone]) -> None:
-        changed: dict[UUID, tuple[UUID, str, str]] = {}
+    def _rename(self, people: Sequence[Someone], joined: Sequence[Someone]) -> None:
+        """Store the names that ``people`` tell, and seal those that hold a number which is known to
+        be their person's now.
+        """
+        changed: set[Contact] = set()
         for someone in people:
             contact, person = self.contact_of(someone), someone.person
             if contact is None:
@@ -345,9 +378,19 @@ class People:
             username = someone.kept(person.username, contact.username)
             if name != contact.display_name or username != contact.username:
                 contact.display_name, contact.username = name, username
-                changed[contact.id] = (contact.id, name, username)
-        columns = ("id uuid", "display_name text", "username text")
-        bulk.run(RENAME, columns, sorted(changed.values()))
+                changed.add(contact)
+        for someone in (*people, *joined):
+            for contact in self._known_by_number(someone):
+                if contact.hide_names(someone):
+                    changed.add(contact)
+        bulk.run(RENAME, RENAME_COLUMNS, sorted(contact.names for contact in changed))
+
+    def _known_by_number(self, someone: Someone) -> Iterator[Contact]:
+        """Yield whom the number of somebody means, and who was merged into them just now."""
+        contact = self.contact_of(someone) if someone.phones else None
+        if contact is not None:
+            yield contact
+            yield from (loser for _, loser, _ in self.merged if loser.survivor is contact)
 
 
 # User ids by their kind and the number that told, each with the phone number it was told with.
@@ -453,8 +496,8 @@ class _Joining:
         merged = sorted((loser.id, winner.survivor.id) for _, loser, winner in self.merged)
         bulk.run(HAND_OVER, ("id uuid", "winner_id uuid"), merged)
         bulk.run(MERGE, ("id uuid", "winner_id uuid"), merged)
-        names = sorted((c.id, c.display_name, c.username) for c in self._named if not c.is_new)
-        bulk.run(RENAME, ("id uuid", "display_name text", "username text"), names)
+        names = sorted(c.names for c in self._named if not c.is_new)
+        bulk.run(RENAME, RENAME_COLUMNS, names)
         bulk.run(LINK, LINK_COLUMNS, [self._row(digest) for digest in sorted(self._links)])
 
     def _row(self, digest: str) -> tuple[object, ...]:
@@ -536,6 +579,7 @@ class _Joining:
             winner.display_name = winner.display_name or loser.display_name
             winner.username = winner.username or loser.username
             self._named.add(winner)
+        loser.display_name = loser.username = ""
         return winner
 
     def _make(self, someone: Someone) -> Contact:

@@ -92,7 +92,7 @@ UPDATE messages m SET status = r.status, delivery = r.delivery FROM {rows} WHERE
 """
 # Whom a message went to, as they are now. One to a group went to many.
 SENT_TO = """
-SELECT r.position, c.id, c.display_name, c.username, c.created_at
+SELECT r.position, c.id, c.display_name, c.username, c.created_at, c.book_name
 FROM {rows} JOIN messages m
   ON m.workspace_id = r.workspace_id AND m.platform_message_id = r.platform_message_id
 JOIN contacts k ON k.id = m.contact_id JOIN contacts c ON c.id = coalesce(k.merged_into, k.id)

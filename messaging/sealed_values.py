@@ -41,6 +41,7 @@ _NAME = re.compile(
     r"\[sealed:(\d{4}-\d\d-\d\d):"
     r"((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)\]"
 )
+_DIGIT = re.compile(r"\d")
 _MOST_DIGITS = 40
 # Keys of a shared card that name a person, whatever stands there.
 _IDENTITIES = frozenset({"phone", "wa_id", "user_id", "parent_user_id"})
@@ -223,6 +224,17 @@ def keep_name(told: str | Private, before: str, *, tenant_id: UUID, day: date) -
     cipher = keys.day_cipher(tenant_id, day)
     sealed = separator.seal(cipher, tenant_id=tenant_id, place=NAMES, row=day) or b""
     return f"{_NAME_BEGINS}{day}:{b64encode(sealed).decode()}]"
+
+
+def hide_name(stored: str, numbers: Iterable[str | None], *, tenant_id: UUID, day: date) -> str:
+    """Return the text that stands for a stored name when ``numbers`` (digits) are its person's: it
+    may have been told before they were. One that holds them is sealed under the key of ``day``.
+    """
+    if _DIGIT.search(stored) is None or _NAME.fullmatch(stored):
+        return stored
+    if not holds_number(stored, number_endings(numbers)):
+        return stored
+    return keep_name(Private(stored), "", tenant_id=tenant_id, day=day)
 
 
 def open_names(names: Iterable[str], *, tenant_id: UUID) -> dict[str, str]:

@@ -151,6 +151,6 @@ def _of_thread(thread: Thread) -> Person:
         phone,
         told.user_id or chat.user_id,
         told.parent_user_id or chat.parent_user_id,
-        username=told_name((context.username or "").lstrip("@"), phone),
+        username=told_name((context.username or "").lstrip("@"), phone, told.phone),
         other_phone=told.phone if told.phone != phone else None,
     )

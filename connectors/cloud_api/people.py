@@ -10,7 +10,7 @@ import re
 
 from connectors.cloud_api.payloads import Contact, Scalar
 from messaging.events import Person, Private
-from workspaces.masking import holds_number, number_endings
+from workspaces.masking import holds_number, mask, number_endings
 
 NOBODY = Person()
 _BSUID = re.compile(r"u?[A-Za-z]{2}\.(ENT\.)?[A-Za-z0-9_-]{1,128}")
@@ -59,15 +59,20 @@ def identify(key: Scalar, user_id: str | None, parent_user_id: str | None) -> Pe
     return Person(phone, user_id or None, parent_user_id or None)
 
 
-def told_name(name: str | None, phone: str | None) -> str | Private | None:
+def told_name(name: str | None, *phones: str | None) -> str | Private | None:
     """Return a profile name, a username, or what an address book says; blank: ``None``.
 
-    One that holds an international number, or ``phone`` (the person's, digits), is private.
+    One that holds an international number, or one of ``phones`` (the person's, digits), is private.
+    Where none is told, so is one with any run of digits that may be the person's number.
     """
     if name is None or not (name := name.strip()):
         return None
-    has_digits = _DIGIT.search(name) is not None
-    return Private(name) if has_digits and holds_number(name, number_endings([phone])) else name
+    if _DIGIT.search(name) is None:
+        return name
+    is_private = holds_number(name, number_endings(phones))
+    if not any(phones):
+        is_private = is_private or mask(name) != name
+    return Private(name) if is_private else name
 
 
 class ContactBook:
@@ -117,8 +122,8 @@ class ContactBook:
             phone,
             person.user_id or contact.user_id or bsuid(contact.wa_id),
             person.parent_user_id or contact.parent_user_id or None,
-            told_name(profile.name, phone) if profile else None,
-            told_name((username or "").lstrip("@"), phone),
+            told_name(profile.name, phone, wa_id) if profile else None,
+            told_name((username or "").lstrip("@"), phone, wa_id),
             wa_id if wa_id != phone else None,
         )
 

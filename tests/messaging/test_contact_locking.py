@@ -21,8 +21,8 @@ BLOCKED = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend
 
 
 def rename(ids: list[UUID], now: datetime) -> None:
-    columns = ("id uuid", "display_name text", "username text")
-    bulk.run(identities.RENAME, columns, [(one, "Ann", "") for one in ids])
+    rows = [(one, "Ann", "", "", "") for one in ids]
+    bulk.run(identities.RENAME, identities.RENAME_COLUMNS, rows)
 
 
 def name(ids: list[UUID], now: datetime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,10 +16,20 @@ from messaging.models import Contact
 from messaging.sealed_values import NEEDS_MESSAGES_READ, PURGED
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, gql, key_with
-from tests.messaging.test_merging import BSUID, NOW, PHONE, says, take_in
+from tests.messaging.test_merging import (
+    BSUID,
+    NEW_PHONE,
+    NOW,
+    PHONE,
+    changes_number,
+    markets,
+    says,
+    take_in,
+)
 from tests.messaging.test_sealed_values import purge
 from tests.privacy import places
-from tests.webhooks.deliveries import callback, contact, deliver, text
+from tests.sending.conftest import template
+from tests.webhooks.deliveries import callback, contact, deliver, status, text
 from workspaces import keys
 from workspaces.envelope import key_id_of
 from workspaces.models import RawKey
@@ -221,3 +232,98 @@ def test_the_admin_shows_no_sealed_text(acme: Cast, admin_client) -> None:
         assert "[sealed]" in body
         assert person.display_name not in body
     assert sealed_values.shortened(person.display_name) == "[sealed]"
+
+
+NATIONAL = f"Ana {PHONE[1:4]}-{PHONE[4:]}"
+NUMBERED = {"display_name": NATIONAL, "username": f"ana.{PHONE}", "book_name": f"Book {PHONE[1:]}"}
+
+
+def tells_of(cast: Cast, name: str, **more: str) -> None:
+    """Have a person tell a profile name without a number, and the address book theirs."""
+    said = {**text(f"wamid.{name}", "Hello", at=NOW), "from_user_id": BSUID}
+    del said["from"]
+    profile = {"name": name, "username": f"ana.{PHONE}"}
+    take_in(cast, messages=[said], contacts=[{"user_id": BSUID, "profile": profile}])
+    entry = {"contact": {"user_id": BSUID, "full_name": f"Book {PHONE[1:]}"}, "action": "add"}
+    take_in(cast, field="smb_app_state_sync", state_sync=[entry])
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["number known", "number unknown"])
+def test_no_number_stays_of_names_that_are_told_without_it(
+    acme: Cast, globex: Cast, gql: Gql, is_known: bool
+) -> None:
+    for cast in (acme, globex):
+        if is_known:
+            says(cast, "Hello", phone=PHONE, from_user_id=BSUID)
+        tells_of(cast, NATIONAL)
+
+    assert shown(acme, gql) == shown(globex, gql) == (NATIONAL, f"ana.{PHONE}")
+    assert not places.found_in(at_rest(), places.disguises(PHONE[-8:]))
+
+
+def names_of_before(cast: Cast, *, is_number_known: bool) -> None:
+    """Store names as they were stored that were told before the person's number was known."""
+    if is_number_known:
+        says(cast, "Hello", phone=PHONE)
+    says(cast, "Hello", from_user_id=BSUID)
+    newest = Contact.objects.filter(tenant_id=cast.tenant.id).order_by("created_at").last()
+    Contact.objects.filter(pk=newest.pk).update(**NUMBERED, book_name_at=TODAY)
+
+
+def by_message(cast: Cast) -> None:
+    says(cast, "It is me", phone=PHONE, from_user_id=BSUID)
+
+
+def by_receipt(cast: Cast) -> None:
+    told = {**status("wamid.R", "sent"), "recipient_id": PHONE, "recipient_user_id": BSUID}
+    take_in(cast, statuses=[told])
+
+
+def by_book(cast: Cast) -> None:
+    entry = {"contact": {"user_id": BSUID, "phone_number": PHONE, "full_name": "Ana"}}
+    take_in(cast, field="smb_app_state_sync", state_sync=[{**entry, "action": "add"}])
+
+
+@pytest.mark.parametrize("is_number_known", [True, False], ids=["merged", "learned"])
+@pytest.mark.parametrize("tell", [by_message, by_receipt, by_book])
+def test_names_are_sealed_when_the_number_in_them_becomes_their_persons(
+    acme: Cast, globex: Cast, gql: Gql, tell: Callable[[Cast], None], is_number_known: bool
+) -> None:
+    for cast in (acme, globex):
+        names_of_before(cast, is_number_known=is_number_known)
+    tell(acme)
+
+    found = Contact.objects.filter(tenant_id=acme.tenant.id).values_list(*NUMBERED)
+    assert not places.found_in(str(list(found)), places.disguises(PHONE[-8:]))
+    assert shown(acme, gql) == (NATIONAL, f"ana.{PHONE}")
+    theirs = Contact.objects.filter(tenant_id=globex.tenant.id, **NUMBERED)
+    assert theirs.count() == 1  # nobody told of the number there
+    Contact.objects.filter(tenant_id=acme.tenant.id).update(display_name="")
+    assert shown(acme, gql)[0] in (f"Book {PHONE[1:]}", "Ana")
+
+
+def test_names_are_sealed_when_their_persons_number_changes_to_the_one_in_them(
+    acme: Cast, gql: Gql
+) -> None:
+    introduces(acme, f"Now at {NEW_PHONE}")
+    assert Contact.objects.get().display_name == f"Now at {NEW_PHONE}"
+    changes_number(acme)
+    assert shown(acme, gql) == (f"Now at {NEW_PHONE}", "")
+    assert not places.found_in(at_rest(), places.disguises(NEW_PHONE[-8:]))
+
+
+def test_the_other_spelling_of_a_number_is_sealed_too(acme: Cast, gql: Gql) -> None:
+    here, abroad = "5491123456789", "541123456789"
+    card = {"wa_id": abroad, "profile": {"name": "Ana 011 15 2345-6789"}}
+    take_in(acme, messages=[text("wamid.A", "Hello", sender=here, at=NOW)], contacts=[card])
+    assert shown(acme, gql) == ("Ana 011 15 2345-6789", "")
+    assert Contact.objects.get().display_name.startswith("[sealed:")
+
+
+def test_names_are_sealed_when_somebody_writes_to_the_number_in_them(acme: Cast, gql: Gql) -> None:
+    template(acme)
+    says(acme, "Hello", phone=PHONE)
+    Contact.objects.update(**NUMBERED, book_name_at=TODAY)
+    assert markets(acme, recipient_phone=f"+{PHONE}") == 201
+    found = Contact.objects.values_list(*NUMBERED)
+    assert not places.found_in(str(list(found)), places.disguises(PHONE[-8:]))
