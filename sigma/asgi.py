@@ -1,6 +1,6 @@
 """The web process: webhook receiver and live streams in front, Django's WSGI application behind.
 
-Django's own ASGI handler runs synchronous views one at a time; in threads behind a2wsgi they run
+Django's own ASGI handler runs synchronous views one at a time; in ``sigma.threads`` they run
 side by side (``docs/adr/0004``). The receiver shares the process but neither its middleware nor
 its threads.
 """
@@ -19,11 +19,9 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib import import_module
 
-from a2wsgi import WSGIMiddleware
 from django.conf import settings
 
 from connectors.outgoing import stream
@@ -50,6 +48,7 @@ from sigma import jsonerrors
 from sigma.clients import Address, client_of
 from sigma.gate import Busy, Gate, knows
 from sigma.stopping import on_stop
+from sigma.threads import Full, Threads
 from workspaces import structs
 from workspaces.heartbeat import Heartbeat
 
@@ -71,7 +70,7 @@ HASHING_NICENESS = 10
 # thread that computes is one more that callbacks wait for.
 STRANGERS_THREADS, STRANGERS_WAITING, STRANGERS_PER_ADDRESS = 1, 1_000, 40
 SESSION = f"{settings.SESSION_COOKIE_NAME}=".encode()
-# What is meant for everybody, and may be taken slowly.
+# What is meant for everybody.
 OPEN = (settings.STATIC_URL, "/media/", "/api/schema", "/api/docs")
 # How long a body may take, and how much of bodies for Django may be in the making at once: of
 # members, and of strangers, of whom one has to have room for the largest (a key's first request).
@@ -94,6 +93,7 @@ UNREADABLE: dict[type[Unreadable], tuple[int, bytes]] = {
     BodyLate: (408, b"The body did not arrive in time.\n"),
     NoRoom: (503, b"Too much is being read; try again.\n"),
 }
+FULL = (503, b"Too many files are on their way; try again.\n")
 ENCODED = (415, b"Send the body in UTF-8, and without Content-Encoding.\n")
 
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -102,10 +102,10 @@ ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 class Lane:
     """Threads for requests that anybody may send: beyond ``most``, and beyond ``per_address``, who
     comes is refused. A place is that of the work, waiting or under way: whoever is slow to read the
-    answer, which is whole by then, holds neither a place nor a thread.
+    answer holds neither a place nor a thread.
     """
 
-    def __init__(self, threads: ASGI, most: int, per_address: int) -> None:
+    def __init__(self, threads: Threads, most: int, per_address: int) -> None:
         self._threads, self._most, self._per_address = threads, most, per_address
         self._here = Counter[Address]()
 
@@ -116,19 +116,13 @@ class Lane:
         if of_address >= self._per_address or self._here.total() >= self._most:
             await _refusal(scope, 429, b"Too many ask at once; try again.\n").send(send)
             return
-        answer: list[Message] = []
-
-        async def keep(message: Message) -> None:
-            answer.append(message)
-
         self._here[address] += 1
         try:
-            await self._threads(scope, receive, keep)
+            work = await self._threads.work(scope, receive)
         finally:
             self._here[address] -= 1
             self._here += Counter()  # forgets who has none
-        for message in answer:
-            await send(message)
+        await self._threads.deliver(work, send)
 
 
 class Application:
@@ -181,8 +175,8 @@ class Application:
             behind = self._gated
         if scope["type"] == "http":
             await self._serve(behind, scope, receive, send)
-        else:
-            await behind(scope, receive, send)
+        else:  # a WebSocket, which nothing of ours speaks
+            await send({"type": "websocket.close", "code": 1000})
 
     async def _pages(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request by Django, a stranger's in its turn."""
@@ -220,7 +214,10 @@ class Application:
             except Unreadable as error:
                 await _refusal(scope, *UNREADABLE[type(error)]).send(send)
                 return
-            await behind(_for_wsgi(scope, headers, body), _replay(body, receive), send)
+            try:
+                await behind(_for_wsgi(scope, headers, body), _replay(body, receive), send)
+            except Full:
+                await _refusal(scope, *FULL).send(send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -248,11 +245,8 @@ def _address_of(scope: Scope) -> Address:
     return client_of((scope.get("client") or ("",))[0], forwarded)
 
 
-def _threaded(threads: int, begin: Callable[[], None] | None = None) -> ASGI:
-    """Serve Django in threads of its own, each of which begins with ``begin``."""
-    served = WSGIMiddleware(django_application)  # type: ignore[arg-type]
-    served.executor = ThreadPoolExecutor(threads, "WSGI", initializer=begin)
-    return served  # type: ignore[return-value]
+def _threaded(threads: int, begin: Callable[[], None] | None = None) -> Threads:
+    return Threads(django_application, threads, begin)
 
 
 def _step_back() -> None:

@@ -1,4 +1,4 @@
-"""Callers who hold back their bodies hold neither memory nor threads."""
+"""Callers who hold back their bodies, or do not read, hold neither memory nor threads."""
 
 from __future__ import annotations
 
@@ -9,20 +9,29 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
-from a2wsgi import WSGIMiddleware
+from django.contrib.staticfiles import finders
 from django.db import connection, transaction
 
 import sigma.asgi
+import sigma.threads
 from connectors.cloud_api import signature
 from connectors.models import WebhookDelivery
 from connectors.webhooks import receiver
 from connectors.webhooks.routes import DirectoryUnavailable, Routes
+from messaging.media import download_url
+from sigma.heads import refused
+from sigma.threads import Threads
 from tests.conftest import Cast
+from tests.graphql.conftest import write
+from tests.messaging.conftest import attach
+from tests.messaging.meta import meta_on_loopback
 from tests.webhooks.conftest import Web
 from tests.webhooks.test_concurrency import waiting
+from tests.webhooks.test_heads import resident
 from workspaces import secrets
 from workspaces.models import SecretKind, TenantSecret
 
@@ -32,6 +41,10 @@ SIGNED = {"X-Hub-Signature-256": "sha256=" + "0" * 64}
 MEGABYTES = 3_000_000
 # The list of a broadcast that is not there: large bodies may be sent to it, and come to nothing.
 LIST = "/api/v1/broadcasts/00000000-0000-0000-0000-000000000000/recipients"
+
+# Neither fits into what a connection buffers.
+LARGEST = "/static/drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js.map"
+FILE = bytes(range(256)) * 40_000
 
 Begin = Callable[..., socket.socket]
 
@@ -235,6 +248,72 @@ async def ask(lane: sigma.asgi.Lane, number: int = 7, *, reads: bool = True) -> 
     return statuses[0]
 
 
+@pytest.fixture
+def unread(web: Web) -> Iterator[Callable[..., None]]:
+    """Ask for a path as many times, and read nothing of the answers but that they began."""
+    with ExitStack() as lines:
+
+        def ask(path: str, times: int, cookie: str = "") -> None:
+            for _ in range(times):
+                line = lines.enter_context(socket.socket())
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+                line.settimeout(5)
+                line.connect(("127.0.0.1", web.port))
+                head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookie}\r\n\r\n"
+                line.sendall(head.encode())
+                assert line.recv(12) == b"HTTP/1.1 200"
+
+        yield ask
+
+
+@pytest.fixture
+def link(acme: Cast, settings) -> Iterator[str]:
+    """The path of a link to a large file of acme's at Meta."""
+    secrets.add(tenant=acme.tenant, kind=SecretKind.ACCESS_TOKEN, value="EAAG-a-token")
+    file = attach(*write(acme, 1, type="image"))
+    with meta_on_loopback() as meta:
+        settings.SIGMA_GRAPH_URL = meta.graph_url
+        meta.keep(file.platform_media_id, FILE)
+        yield download_url(file).removeprefix(settings.SIGMA_PUBLIC_URL)
+
+
+class TestAnswers:
+    """Whoever does not read an answer holds no thread, whatever is asked for and by whom."""
+
+    @pytest.mark.parametrize("is_member", [False, True])
+    def test_static_files_that_are_not_read_hold_no_thread(
+        self, settings, web: Web, unread: Callable[..., None], is_member: bool
+    ) -> None:
+        staff = f"{settings.SESSION_COOKIE_NAME}=somebodys"
+        before = resident()
+        unread(LARGEST, 100, staff if is_member else "")
+        page = web.client.get("/admin/login/", headers={"Cookie": staff}, timeout=10)
+        assert page.status_code == 200
+        found = Path(str(finders.find(LARGEST.removeprefix("/static/"))))
+        whole = web.client.get(LARGEST, timeout=10, headers={"Range": "bytes=5-"})
+        assert whole.content == found.read_bytes()
+        assert resident() - before < 60 * 1_000_000
+
+    def test_files_at_meta_that_are_not_read_hold_no_thread(
+        self, settings, link: str, web: Web, unread: Callable[..., None]
+    ) -> None:
+        unread(link, settings.SIGMA_WEB_THREADS + 1)
+        staff = {"Cookie": f"{settings.SESSION_COOKIE_NAME}=somebodys"}
+        assert web.client.get("/admin/login/", headers=staff, timeout=10).status_code == 200
+        assert web.client.get(link, timeout=10).content == FILE
+
+    def test_who_does_not_read_a_file_makes_way_for_who_does(
+        self, link: str, web: Web, unread: Callable[..., None], wait_for,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr(sigma.threads, "MOST_STREAMS", 2)
+        before = refused["file_unread"]
+        unread(link, 2)
+        # 503 as long as the connections still take something.
+        wait_for(lambda: web.client.get(link, timeout=10).content == FILE)
+        assert refused["file_unread"] == before + 1
+
+
 class TestDjango:
     def test_it_answers_while_many_hold_back_their_bodies(self, web: Web, begin: Begin) -> None:
         for _ in range(20):
@@ -320,7 +399,7 @@ class TestDjango:
             start("200 OK", [])
             return [b"line"] * 100
 
-        lane = sigma.asgi.Lane(WSGIMiddleware(long, workers=1), most=2, per_address=2)
+        lane = sigma.asgi.Lane(Threads(long, 1), most=2, per_address=2)
 
         async def trial() -> int:
             unread = asyncio.create_task(ask(lane, reads=False))
@@ -341,7 +420,7 @@ class TestDjango:
             start("200 OK", [])
             return [b"done"]
 
-        lane = sigma.asgi.Lane(WSGIMiddleware(work, workers=1), most=3, per_address=2)
+        lane = sigma.asgi.Lane(Threads(work, 1), most=3, per_address=2)
 
         async def trial() -> list[int]:
             here = [asyncio.create_task(ask(lane, of)) for of in (1, 1, 2)]
@@ -358,7 +437,7 @@ class TestDjango:
             yield b"half an answer"
             raise ZeroDivisionError
 
-        lane = sigma.asgi.Lane(WSGIMiddleware(broken, workers=1), most=1, per_address=1)
+        lane = sigma.asgi.Lane(Threads(broken, 1), most=1, per_address=1)
 
         async def trial() -> None:
             for _ in range(2):
