@@ -18,7 +18,7 @@ from uuid import UUID
 from messaging import changing
 from messaging.events import Person, Private
 from messaging.models import IdentityKind
-from messaging.sealed_values import hide_name, keep_name
+from messaging.sealed_values import hide_name, keep_name, may_hide
 from workspaces import bulk, clock
 from workspaces.identity import Digester, digester
 from workspaces.ids import uuid7
@@ -142,6 +142,8 @@ class Contact:
 
     def hide_names(self, someone: Someone) -> bool:
         """Seal the names that hold the number of ``someone``, who it is; tell whether any did."""
+        if not may_hide(f"{self.display_name}{self.username}{self.book_name}"):
+            return False
         before = self.names
         self.display_name = someone.hidden(self.display_name)
         self.username = someone.hidden(self.username)

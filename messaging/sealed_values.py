@@ -230,11 +230,16 @@ def hide_name(stored: str, numbers: Iterable[str | None], *, tenant_id: UUID, da
     """Return the text that stands for a stored name when ``numbers`` (digits) are its person's: it
     may have been told before they were. One that holds them is sealed under the key of ``day``.
     """
-    if _DIGIT.search(stored) is None or _NAME.fullmatch(stored):
+    if not may_hide(stored) or _NAME.fullmatch(stored):
         return stored
     if not holds_number(stored, number_endings(numbers)):
         return stored
     return keep_name(Private(stored), "", tenant_id=tenant_id, day=day)
+
+
+def may_hide(stored: str) -> bool:
+    """Tell whether names may hold a number: they have a digit, as few have."""
+    return _DIGIT.search(stored) is not None
 
 
 def open_names(names: Iterable[str], *, tenant_id: UUID) -> dict[str, str]:
