@@ -48,7 +48,7 @@ from sigma import jsonerrors
 from sigma.clients import Address, client_of
 from sigma.gate import Busy, Gate, knows
 from sigma.stopping import on_stop
-from sigma.threads import Full, Threads
+from sigma.threads import Deliver, Full, Threads
 from workspaces import structs
 from workspaces.heartbeat import Heartbeat
 
@@ -71,7 +71,7 @@ HASHING_NICENESS = 10
 STRANGERS_THREADS, STRANGERS_WAITING, STRANGERS_PER_ADDRESS = 1, 1_000, 40
 SESSION = f"{settings.SESSION_COOKIE_NAME}=".encode()
 # What is meant for everybody.
-OPEN = (settings.STATIC_URL, "/media/", "/api/schema", "/api/docs")
+OPEN = (settings.STATIC_URL, "/media/")
 # How long a body may take, and how much of bodies for Django may be in the making at once: of
 # members, and of strangers, of whom one has to have room for the largest (a key's first request).
 BODY_SECONDS, BODIES_BYTES, STRANGERS_BYTES = 15.0, 64_000_000, 16_000_000
@@ -96,7 +96,8 @@ UNREADABLE: dict[type[Unreadable], tuple[int, bytes]] = {
 FULL = (503, b"Too many files are on their way; try again.\n")
 ENCODED = (415, b"Send the body in UTF-8, and without Content-Encoding.\n")
 
-ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Does a request's work, and returns what sends the answer: what the work needs is free by then.
+Behind = Callable[[Scope, Receive], Awaitable[Deliver]]
 
 
 class Lane:
@@ -109,20 +110,18 @@ class Lane:
         self._threads, self._most, self._per_address = threads, most, per_address
         self._here = Counter[Address]()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, or refuse it while too many wait."""
+    async def work(self, scope: Scope, receive: Receive) -> Deliver:
+        """Do a request's work, or refuse it while too many wait."""
         address = _address_of(scope)
         of_address = 0 if address and address.is_loopback else self._here[address]
         if of_address >= self._per_address or self._here.total() >= self._most:
-            await _refusal(scope, 429, b"Too many ask at once; try again.\n").send(send)
-            return
+            return _refusal(scope, 429, b"Too many ask at once; try again.\n").send
         self._here[address] += 1
         try:
-            work = await self._threads.work(scope, receive)
+            return await self._threads.work(scope, receive)
         finally:
             self._here[address] -= 1
             self._here += Counter()  # forgets who has none
-        await self._threads.deliver(work, send)
 
 
 class Application:
@@ -168,9 +167,9 @@ class Application:
         if path == stream.PATH and scope["type"] == "http":
             await self._streams(scope, receive, send)
             return
-        behind = self._health if path == HEALTH else self._pages
+        behind = self._health.work if path == HEALTH else self._pages
         if path in HASHING and scope.get("method") == "POST":
-            behind = self._hashing
+            behind = self._hashing.work
         elif path.startswith(API):
             behind = self._gated
         if scope["type"] == "http":
@@ -178,22 +177,15 @@ class Application:
         else:  # a WebSocket, which nothing of ours speaks
             await send({"type": "websocket.close", "code": 1000})
 
-    async def _pages(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request by Django, a stranger's in its turn."""
-        is_open = _is_known(headers_of(scope)) or scope["path"].startswith(OPEN)
-        await (self._django if is_open else self._strangers)(scope, receive, send)
-
-    async def _gated(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request to the API in its turn, or refuse it."""
+    async def _serve(self, behind: Behind, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request: whoever reads the answer slowly holds nothing of the work."""
+        deliver = await self._read(behind, scope, receive)
         try:
-            async with self._gate.admitted(headers_of(scope)):
-                await self._pages(scope, receive, send)
-        except Busy as busy:
-            body = jsonerrors.body_of(scope["path"], 429) or b""
-            headers = (("retry-after", str(busy.seconds)), ("cache-control", "no-store"))
-            await Answer(429, body, headers, kind=jsonerrors.KIND).send(send)
+            await deliver(send)
+        except Full:
+            await _refusal(scope, *FULL).send(send)
 
-    async def _serve(self, behind: ASGI, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _read(self, behind: Behind, scope: Scope, receive: Receive) -> Deliver:
         """Hand over a request whose body is there: a slow caller must not hold a thread."""
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         if LISTS.fullmatch(scope["path"]):
@@ -201,10 +193,9 @@ class Application:
         headers = headers_of(scope)
         is_encoded = headers.get(b"content-encoding", b"identity") != b"identity"
         if is_encoded or not jsonerrors.is_text(headers.get(b"content-type", b"")):
-            await _refusal(scope, *ENCODED).send(send)
-            return
+            return _refusal(scope, *ENCODED).send
         # Who signs in is nobody yet, whatever cookie comes along.
-        is_member = behind is not self._hashing and _is_known(headers)
+        is_member = behind != self._hashing.work and _is_known(headers)
         budget = self._members_bodies if is_member else self._strangers_bodies
         with Reading(budget, limit, BODY_SECONDS) as reading:
             try:
@@ -212,12 +203,23 @@ class Application:
                 if body is None:
                     body = await reading.rest()
             except Unreadable as error:
-                await _refusal(scope, *UNREADABLE[type(error)]).send(send)
-                return
-            try:
-                await behind(_for_wsgi(scope, headers, body), _replay(body, receive), send)
-            except Full:
-                await _refusal(scope, *FULL).send(send)
+                return _refusal(scope, *UNREADABLE[type(error)]).send
+            return await behind(_for_wsgi(scope, headers, body), _replay(body, receive))
+
+    async def _gated(self, scope: Scope, receive: Receive) -> Deliver:
+        """Do the work of a request to the API in its turn, or refuse it."""
+        try:
+            async with self._gate.admitted(headers_of(scope)):
+                return await self._pages(scope, receive)
+        except Busy as busy:
+            body = jsonerrors.body_of(scope["path"], 429) or b""
+            headers = (("retry-after", str(busy.seconds)), ("cache-control", "no-store"))
+            return Answer(429, body, headers, kind=jsonerrors.KIND).send
+
+    async def _pages(self, scope: Scope, receive: Receive) -> Deliver:
+        """Do a request's work by Django, a stranger's in its turn."""
+        is_open = _is_known(headers_of(scope)) or scope["path"].startswith(OPEN)
+        return await (self._django if is_open else self._strangers).work(scope, receive)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

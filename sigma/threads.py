@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from a2wsgi.wsgi import build_environ
@@ -25,6 +26,8 @@ PIECE_BYTES = 65_536
 MOST_STREAMS = 100
 END = {"type": "http.response.body", "body": b""}
 
+# Sends an answer that is made, or that is made while it is sent.
+Deliver = Callable[[Send], Awaitable[None]]
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -42,7 +45,7 @@ class Work:
         self._pieces: Iterator[bytes] = iter(())
         # The beginning of the answer, what of it was made last, and whether that is the end.
         self.start: Message = {}
-        self.piece, self.is_begun, self.is_over = b"", False, False
+        self.piece, self.is_over = b"", False
 
     def go_on(self) -> None:
         """Make the next piece of a stream, or the whole of everything else."""
@@ -90,28 +93,24 @@ class Threads:
         # Streams that wait for their readers, the one that has waited longest first.
         self._unread: dict[asyncio.Timeout, None] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request of HTTP."""
-        await self.deliver(await self.work(scope, receive), send)
+    async def work(self, scope: Scope, receive: Receive) -> Deliver:
+        """Return what sends what a request comes to, and holds no more than that. Its body has to
+        be whole.
+        """
+        with io.BytesIO((await receive())["body"]) as body:
+            environ = dict(build_environ(scope, body))  # type: ignore[arg-type]
+            work = Work(self._application, environ)
+            await self._run(work, work.go_on)
+        if work.is_over:
+            return partial(_send_whole, work.start, work.piece)
+        return partial(self._deliver, work)
 
-    async def work(self, scope: Scope, receive: Receive) -> Work:
-        """Return what a request comes to. Its body has to be whole."""
-        body = io.BytesIO((await receive())["body"])
-        environ = dict(build_environ(scope, body))  # type: ignore[arg-type]
-        work = Work(self._application, environ)
-        await self._run(work, work.go_on)
-        return work
-
-    async def deliver(self, work: Work, send: Send) -> None:
-        """Send an answer; a stream while there is room, for which whoever reads least makes way.
+    async def _deliver(self, work: Work, send: Send) -> None:
+        """Send a stream while there is room, for which whoever reads least makes way.
 
         Raises:
             Full: nothing was sent; somebody may be slow later.
         """
-        if work.is_over:
-            await _send_piece(work, send)
-            await send(END)
-            return
         try:
             if self._streams >= MOST_STREAMS and not self._end_slowest():
                 raise Full
@@ -122,16 +121,18 @@ class Threads:
 
     async def _stream(self, work: Work, send: Send) -> None:
         self._streams += 1
+        start: Message | None = work.start
         try:
             while True:
                 async with asyncio.timeout(None) as patience:
                     self._unread[patience] = None
                     try:
-                        await _send_piece(work, send)
+                        await _send_piece(start, work.piece, send)
                     finally:
                         self._unread.pop(patience, None)
                 if work.is_over:
                     break
+                start = None
                 await self._run(work, work.go_on)
             await send(END)
         except TimeoutError:
@@ -155,11 +156,15 @@ class Threads:
         await asyncio.get_running_loop().run_in_executor(self._pool, work.context.run, step)
 
 
-async def _send_piece(work: Work, send: Send) -> None:
+async def _send_whole(start: Message, piece: bytes, send: Send) -> None:
+    await _send_piece(start, piece, send)
+    await send(END)
+
+
+async def _send_piece(start: Message | None, piece: bytes, send: Send) -> None:
     """Send what is made: not all at once, for a connection copies what it cannot send yet."""
-    if not work.is_begun:
-        work.is_begun = True
-        await send(work.start)
-    for start in range(0, len(work.piece), PIECE_BYTES):
-        body = work.piece[start : start + PIECE_BYTES]
+    if start is not None:
+        await send(start)
+    for at in range(0, len(piece), PIECE_BYTES):
+        body = piece[at : at + PIECE_BYTES]
         await send({"type": "http.response.body", "body": body, "more_body": True})

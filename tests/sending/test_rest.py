@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.contrib.staticfiles import finders
 from django.test import Client
+from drf_spectacular.generators import SchemaGenerator
 
 from messaging.models import Message, ReadMark
 from tests.conftest import Cast
@@ -169,6 +170,12 @@ def test_its_document_is_whole_and_describes_everything() -> None:
         if not words.get("description")
     ]
     assert nameless == []
+
+
+def test_its_document_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = document()
+    monkeypatch.delattr(SchemaGenerator, "get_schema")
+    assert document() == first
 
 
 def test_every_path_of_its_document_answers(acme: Cast) -> None:

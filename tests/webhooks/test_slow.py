@@ -244,7 +244,8 @@ async def ask(lane: sigma.asgi.Lane, number: int = 7, *, reads: bool = True) -> 
             await asyncio.Event().wait()
         statuses.extend(filter(None, [message.get("status")]))
 
-    await lane(page(f"198.51.100.{number}"), empty, send)
+    deliver = await lane.work(page(f"198.51.100.{number}"), empty)
+    await deliver(send)
     return statuses[0]
 
 
@@ -253,14 +254,15 @@ def unread(web: Web) -> Iterator[Callable[..., None]]:
     """Ask for a path as many times, and read nothing of the answers but that they began."""
     with ExitStack() as lines:
 
-        def ask(path: str, times: int, cookie: str = "") -> None:
+        def ask(path: str, times: int, *, body: bytes = b"", **headers: str) -> None:
+            fields = {"Host": "127.0.0.1", "Content-Length": str(len(body)), **headers}
+            head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
             for _ in range(times):
                 line = lines.enter_context(socket.socket())
                 line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
                 line.settimeout(5)
                 line.connect(("127.0.0.1", web.port))
-                head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookie}\r\n\r\n"
-                line.sendall(head.encode())
+                line.sendall(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
                 assert line.recv(12) == b"HTTP/1.1 200"
 
         yield ask
@@ -286,13 +288,41 @@ class TestAnswers:
     ) -> None:
         staff = f"{settings.SESSION_COOKIE_NAME}=somebodys"
         before = resident()
-        unread(LARGEST, 100, staff if is_member else "")
+        unread(LARGEST, 100, Cookie=staff if is_member else "")
         page = web.client.get("/admin/login/", headers={"Cookie": staff}, timeout=10)
         assert page.status_code == 200
         found = Path(str(finders.find(LARGEST.removeprefix("/static/"))))
         whole = web.client.get(LARGEST, timeout=10, headers={"Range": "bytes=5-"})
         assert whole.content == found.read_bytes()
         assert resident() - before < 60 * 1_000_000
+
+    def test_an_answer_that_is_not_read_holds_no_room_of_bodies(
+        self, acme: Cast, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sigma.asgi, "BODIES_BYTES", MEGABYTES)
+        web: Web = request.getfixturevalue("web")
+        key, large = {"Authorization": f"Bearer {acme.api_key}"}, b" " * MEGABYTES
+        query = {"query": "{ __typename }"}
+        assert web.client.post("/graphql", json=query, headers=key).status_code == 200
+
+        request.getfixturevalue("unread")(LARGEST, 1, body=large, **key)
+
+        key["Content-Type"] = "text/csv"
+        assert web.client.post(LIST, content=large, headers=key).status_code == 404
+
+    def test_a_file_that_is_not_read_holds_no_place_of_its_tenant(
+        self, settings, acme: Cast, link: str, request: pytest.FixtureRequest
+    ) -> None:
+        settings.SIGMA_WEB_THREADS = 1
+        web: Web = request.getfixturevalue("web")
+        key = {"Authorization": f"Bearer {acme.api_key}"}
+        query = {"query": "{ __typename }"}
+        assert web.client.post("/graphql", json=query, headers=key).status_code == 200
+
+        request.getfixturevalue("unread")(link, 1, **key)
+
+        answer = web.client.post("/graphql", json=query, headers=key, timeout=10)
+        assert answer.status_code == 200
 
     def test_files_at_meta_that_are_not_read_hold_no_thread(
         self, settings, link: str, web: Web, unread: Callable[..., None]
