@@ -47,8 +47,9 @@ from connectors.webhooks.requests import (
 from sigma import jsonerrors
 from sigma.clients import Address, client_of
 from sigma.gate import Busy, Gate, knows
+from sigma.heads import refused
 from sigma.stopping import on_stop
-from sigma.threads import Deliver, Full, Threads
+from sigma.threads import Deliver, Full, Places, Threads
 from workspaces import structs
 from workspaces.heartbeat import Heartbeat
 
@@ -140,13 +141,14 @@ class Application:
         self._receiver = self._webhooks.receiver
         self._streams = Streams()
         self._heartbeat = Heartbeat("web")
-        self._django = _threaded(settings.SIGMA_WEB_THREADS)
-        self._health = _threaded(HEALTH_THREADS)
+        places = Places()
+        self._django = _threaded(settings.SIGMA_WEB_THREADS, places)
+        self._health = _threaded(HEALTH_THREADS, places)
         self._hashing = Lane(
-            _threaded(HASHING_THREADS, begin=_step_back), HASHES_WAITING, HASHES_PER_ADDRESS
+            _threaded(HASHING_THREADS, places, _step_back), HASHES_WAITING, HASHES_PER_ADDRESS
         )
         self._strangers = Lane(
-            _threaded(STRANGERS_THREADS), STRANGERS_WAITING, STRANGERS_PER_ADDRESS
+            _threaded(STRANGERS_THREADS, places), STRANGERS_WAITING, STRANGERS_PER_ADDRESS
         )
         # One tenant leaves threads to the others.
         at_once = max(1, settings.SIGMA_WEB_THREADS * 3 // 4)
@@ -173,19 +175,12 @@ class Application:
         elif path.startswith(API):
             behind = self._gated
         if scope["type"] == "http":
-            await self._serve(behind, scope, receive, send)
+            deliver = await self._work(behind, scope, receive)
+            await deliver(send)
         else:  # a WebSocket, which nothing of ours speaks
             await send({"type": "websocket.close", "code": 1000})
 
-    async def _serve(self, behind: Behind, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request: whoever reads the answer slowly holds nothing of the work."""
-        deliver = await self._read(behind, scope, receive)
-        try:
-            await deliver(send)
-        except Full:
-            await _refusal(scope, *FULL).send(send)
-
-    async def _read(self, behind: Behind, scope: Scope, receive: Receive) -> Deliver:
+    async def _work(self, behind: Behind, scope: Scope, receive: Receive) -> Deliver:
         """Hand over a request whose body is there: a slow caller must not hold a thread."""
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         if LISTS.fullmatch(scope["path"]):
@@ -202,9 +197,12 @@ class Application:
                 body = reading.begin(headers, receive)
                 if body is None:
                     body = await reading.rest()
+                return await behind(_for_wsgi(scope, headers, body), _replay(body, receive))
             except Unreadable as error:
                 return _refusal(scope, *UNREADABLE[type(error)]).send
-            return await behind(_for_wsgi(scope, headers, body), _replay(body, receive))
+            except Full:
+                refused["files_full"] += 1
+                return _refusal(scope, *FULL).send
 
     async def _gated(self, scope: Scope, receive: Receive) -> Deliver:
         """Do the work of a request to the API in its turn, or refuse it."""
@@ -247,8 +245,8 @@ def _address_of(scope: Scope) -> Address:
     return client_of((scope.get("client") or ("",))[0], forwarded)
 
 
-def _threaded(threads: int, begin: Callable[[], None] | None = None) -> Threads:
-    return Threads(django_application, threads, begin)
+def _threaded(threads: int, places: Places, begin: Callable[[], None] | None = None) -> Threads:
+    return Threads(django_application, threads, places, begin)
 
 
 def _step_back() -> None:

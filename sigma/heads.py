@@ -105,7 +105,7 @@ class Hall:
         self._count, self._by_address, self.held = 0, Counter[str](), 0
         self.tick = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._since_log: Counter[str] = Counter()
+        self._logged = refused.copy()
 
     def enter(self, address: str, loop: asyncio.AbstractEventLoop) -> str | None:
         """Count a connection in, or return why there is no room for it."""
@@ -134,11 +134,6 @@ class Hall:
         is_exempt = address and address.is_loopback and not self.limits.bounds_loopback
         return "" if address is None or is_exempt else str(address)
 
-    def count(self, reason: str) -> None:
-        """Count a refusal."""
-        refused[reason] += 1
-        self._since_log[reason] += 1
-
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self.tick += 1
         for connection in list(self._connections):
@@ -146,15 +141,15 @@ class Hall:
         if self.tick % self.limits.log_sweeps == 0:
             self._log()
         self._timer = None
-        if self._count or self._since_log:
+        if self._count or refused != self._logged:
             self._timer = loop.call_later(self.limits.sweep_seconds, self._sweep, loop)
 
     def _log(self) -> None:
         """Write one line about everybody who was refused since the last one."""
-        if self._since_log:
-            counts = {reason: self._since_log[reason] for reason in sorted(self._since_log)}
-            logger.warning("whatsapp web refused callers", extra=counts)
-            self._since_log.clear()
+        counts = refused - self._logged
+        if counts:
+            logger.warning("whatsapp web refused callers", extra=dict(sorted(counts.items())))
+            self._logged = refused.copy()
 
 
 class Refused(Exception):
@@ -196,7 +191,7 @@ class Bounded(HttpToolsProtocol):
         reason = self._hall.enter(self._address, self.loop)
         self._is_in = reason is None
         if reason:
-            self._hall.count(reason)
+            refused[reason] += 1
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -354,7 +349,7 @@ class Bounded(HttpToolsProtocol):
             return
         unsent = self.transport.get_write_buffer_size()
         if unsent > self._unsent - self._bounds.unread_bytes:
-            self._hall.count("answer_unread")
+            refused["answer_unread"] += 1
             self.transport.abort()
         self._paused_at, self._unsent = tick, unsent
 
@@ -362,7 +357,7 @@ class Bounded(HttpToolsProtocol):
         """Close, with an answer where none is under way and ``status`` is one."""
         if self.transport.is_closing():
             return
-        self._hall.count(reason)
+        refused[reason] += 1
         if status and (self.cycle is None or self.cycle.response_complete):
             self.transport.write(
                 STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +22,7 @@ class Static(WhiteNoiseMiddleware):  # type: ignore[misc]
         file = found.file_to_stream
         if file is None:  # not modified, or nobody asks for more than the headers
             return found
-        with closing(found):
+        with file:
             content = _content(Path(file.name), os.fstat(file.fileno()).st_mtime_ns)
         return HttpResponse(content, status=found.status_code, headers=found.headers)
 

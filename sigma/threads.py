@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import io
+import re
+import threading
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,14 +19,17 @@ from typing import Any
 
 from a2wsgi.wsgi import build_environ
 
-from connectors.webhooks.requests import Message, Receive, Scope, Send
+from connectors.webhooks.requests import Message, Receive, Scope, Send, gone
 from sigma.heads import refused
 
 # What is made, and sent, at a time.
 PIECE_BYTES = 65_536
-# Answers that are made while they are sent, each of which holds a connection to Meta or a page of
-# rows: of a process, within the descriptors that ``sigma.heads`` sets aside.
-MOST_STREAMS = 100
+# Where answers are made while they are sent; whatever else is asked for is made whole.
+STREAMED = re.compile(r"/media/|/api/v1/broadcasts/[^/]+/outcomes\.csv")
+# Those of a process, each of which holds a connection to Meta or a page of rows: within the
+# descriptors that ``sigma.heads`` sets aside. Who has kept one of them waiting for so long makes
+# way where there are no more.
+MOST_STREAMS, PATIENCE_SECONDS = 100, 5.0
 END = {"type": "http.response.body", "body": b""}
 
 # Sends an answer that is made, or that is made while it is sent.
@@ -35,11 +41,63 @@ class Full(Exception):
     """Too many files are on their way, and all of them are being read."""
 
 
-class Work:
-    """One request's way through the application; its methods are for threads, one at a time."""
+class Places:
+    """Those of the streams of a process, taken and given back by threads."""
 
-    def __init__(self, application: WSGI, environ: dict[str, Any]) -> None:
-        self._application, self._environ = application, environ
+    def __init__(self) -> None:
+        self._taken, self._lock = 0, threading.Lock()
+        # Streams that wait for their readers, and since when; the longest time comes first.
+        self._waiting: dict[asyncio.Timeout, tuple[float, asyncio.Task[Any] | None]] = {}
+
+    def take(self) -> None:
+        """Take a place.
+
+        Raises:
+            Full: there is none.
+        """
+        with self._lock:
+            if self._taken >= MOST_STREAMS:
+                raise Full
+            self._taken += 1
+
+    def give_back(self) -> None:
+        """Give one back."""
+        with self._lock:
+            self._taken -= 1
+
+    async def wait(self, sending: Awaitable[None]) -> bool:
+        """Wait for a reader; return whether it came before the stream had to make way."""
+        try:
+            async with asyncio.timeout(None) as patience:
+                self._waiting[patience] = time.monotonic(), asyncio.current_task()
+                await sending
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting.pop(patience, None)
+        return True
+
+    async def make_way(self) -> None:
+        """End the stream that has waited longest, if places are short and it has waited long."""
+        slowest = next(iter(self._waiting), None)
+        if slowest is None or self._taken < MOST_STREAMS:
+            return
+        since, task = self._waiting[slowest]
+        if task is not None and time.monotonic() - since >= PATIENCE_SECONDS:
+            del self._waiting[slowest]
+            slowest.reschedule(0)
+            await asyncio.wait([task])
+
+
+class Work:
+    """One request's way through the application; its methods are for threads, one at a time. With
+    ``places`` the answer is a stream, which has one of them until it is closed.
+    """
+
+    def __init__(
+        self, application: WSGI, environ: dict[str, Any], places: Places | None = None
+    ) -> None:
+        self._application, self._environ, self._places = application, environ, places
         self.context = contextvars.copy_context()
         self._answer: Iterable[bytes] | None = None
         self._pieces: Iterator[bytes] = iter(())
@@ -47,8 +105,18 @@ class Work:
         self.start: Message = {}
         self.piece, self.is_over = b"", False
 
+    def begin(self) -> None:
+        """Make the first piece of a stream, or the whole of everything else.
+
+        Raises:
+            Full: there is no place for a stream, and the application was not asked.
+        """
+        if self._places:
+            self._places.take()
+        self.go_on()
+
     def go_on(self) -> None:
-        """Make the next piece of a stream, or the whole of everything else."""
+        """Make what comes next."""
         try:
             self.piece = b"".join(self._made())
         except BaseException:
@@ -57,9 +125,14 @@ class Work:
 
     def close(self) -> None:
         """Let go of what the answer holds."""
-        if not self.is_over:
-            self.is_over = True
+        if self.is_over:
+            return
+        self.is_over = True
+        try:
             getattr(self._answer, "close", lambda: None)()
+        finally:
+            if self._places:
+                self._places.give_back()
 
     def _made(self) -> list[bytes]:
         if self._answer is None:
@@ -69,7 +142,7 @@ class Work:
         for part in self._pieces:
             parts.append(part)
             size += len(part)
-            if size >= PIECE_BYTES and getattr(self._answer, "streaming", False):
+            if size >= PIECE_BYTES and self._places:
                 return parts
         self.close()
         return parts
@@ -85,72 +158,47 @@ class Threads:
     """Serve a WSGI application in ``threads`` of its own, each of which begins with ``begin``."""
 
     def __init__(
-        self, application: WSGI, threads: int, begin: Callable[[], None] | None = None
-    ) -> None:
-        self._application = application
+        self, application: WSGI, threads: int, places: Places,
+        begin: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
+        self._application, self._places = application, places
         self._pool = ThreadPoolExecutor(threads, "WSGI", initializer=begin)
-        self._streams = 0
-        # Streams that wait for their readers, the one that has waited longest first.
-        self._unread: dict[asyncio.Timeout, None] = {}
 
     async def work(self, scope: Scope, receive: Receive) -> Deliver:
         """Return what sends what a request comes to, and holds no more than that. Its body has to
         be whole.
-        """
-        with io.BytesIO((await receive())["body"]) as body:
-            environ = dict(build_environ(scope, body))  # type: ignore[arg-type]
-            work = Work(self._application, environ)
-            await self._run(work, work.go_on)
-        if work.is_over:
-            return partial(_send_whole, work.start, work.piece)
-        return partial(self._deliver, work)
-
-    async def _deliver(self, work: Work, send: Send) -> None:
-        """Send a stream while there is room, for which whoever reads least makes way.
 
         Raises:
-            Full: nothing was sent; somebody may be slow later.
+            Full: there are too many streams; somebody may be slow later.
         """
+        is_stream = STREAMED.match(scope["path"])
+        if is_stream:
+            await self._places.make_way()
+        with io.BytesIO((await receive())["body"]) as body:
+            environ = dict(build_environ(scope, body))  # type: ignore[arg-type]
+            work = Work(self._application, environ, self._places if is_stream else None)
+            await self._run(work, work.begin)
+        if work.is_over:
+            return partial(_send_whole, work.start, work.piece)
+        return partial(self._stream, work, receive)
+
+    async def _stream(self, work: Work, receive: Receive, send: Send) -> None:
+        """Send pieces as they are made, to the end or while somebody reads them."""
+        leaving, start = asyncio.ensure_future(gone(receive)), work.start
         try:
-            if self._streams >= MOST_STREAMS and not self._end_slowest():
-                raise Full
-            await self._stream(work, send)
+            while not (work.is_over or leaving.done()):
+                if not await self._places.wait(_send_piece(start, work.piece, send)):
+                    # Returned from before its end, the server closes the connection.
+                    refused["file_unread"] += 1
+                    return
+                start = {}
+                await self._run(work, work.go_on)
+            if work.is_over:
+                await _send_whole(start, work.piece, send)
         finally:
+            leaving.cancel()
             if not work.is_over:
                 await self._run(work, work.close)
-
-    async def _stream(self, work: Work, send: Send) -> None:
-        self._streams += 1
-        start: Message | None = work.start
-        try:
-            while True:
-                async with asyncio.timeout(None) as patience:
-                    self._unread[patience] = None
-                    try:
-                        await _send_piece(start, work.piece, send)
-                    finally:
-                        self._unread.pop(patience, None)
-                if work.is_over:
-                    break
-                start = None
-                await self._run(work, work.go_on)
-            await send(END)
-        except TimeoutError:
-            if not patience.expired():
-                raise
-            # Returned from before its end, the server closes the connection.
-            refused["file_unread"] += 1
-        finally:
-            self._streams -= 1
-
-    def _end_slowest(self) -> bool:
-        """End the stream that has waited longest for its reader, if one waits."""
-        slowest = next(iter(self._unread), None)
-        if slowest is None:
-            return False
-        del self._unread[slowest]
-        slowest.reschedule(0)
-        return True
 
     async def _run(self, work: Work, step: Callable[[], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._pool, work.context.run, step)
@@ -161,9 +209,9 @@ async def _send_whole(start: Message, piece: bytes, send: Send) -> None:
     await send(END)
 
 
-async def _send_piece(start: Message | None, piece: bytes, send: Send) -> None:
+async def _send_piece(start: Message, piece: bytes, send: Send) -> None:
     """Send what is made: not all at once, for a connection copies what it cannot send yet."""
-    if start is not None:
+    if start:
         await send(start)
     for at in range(0, len(piece), PIECE_BYTES):
         body = piece[at : at + PIECE_BYTES]

@@ -58,7 +58,9 @@ class CloudApiChannel:
             raise Unavailable("Meta named no address for the file.")
         token = self._credentials.access_token
         try:
-            return media.download(transport.blocking(), url, graph_url=self._graph.url, token=token)
+            return media.download(
+                transport.downloads(), url, graph_url=self._graph.url, token=token
+            )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unavailable(f"Meta cannot be reached ({type(error).__name__}).") from None
 

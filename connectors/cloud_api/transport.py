@@ -1,8 +1,9 @@
 """How requests reach Meta: pooled clients that never retry, and whether a failed one had left.
 
 Sends are asynchronous, on aiohttp's pool behind httpx's transport (docs/adr/0012): one per event
-loop. Everything else blocks, on one client per process. Neither follows redirects, keeps cookies,
-or takes a proxy from the environment; ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured.
+loop. Everything else blocks, on one client per process, and files on another. None follows
+redirects, keeps cookies, or takes a proxy from the environment; ``SSL_CERT_FILE`` and
+``SSL_CERT_DIR`` are honoured.
 """
 
 from __future__ import annotations
@@ -102,9 +103,21 @@ def call(method: str, url: str, *, headers: Mapping[str, str], content: bytes = 
 @cache
 def blocking() -> httpx.Client:
     """Return this process's blocking client."""
+    return _client(httpx.Limits(max_connections=100, max_keepalive_connections=20))
+
+
+@cache
+def downloads() -> httpx.Client:
+    """Return this process's client for files: they may be read slowly, and nothing else must wait
+    for their connections. Whoever serves them bounds their number.
+    """
+    return _client(httpx.Limits())
+
+
+def _client(limits: httpx.Limits) -> httpx.Client:
     return httpx.Client(
         timeout=TIMEOUT, headers=HEADERS, verify=_certificates(), trust_env=False,
-        cookies=_no_cookies(),
+        cookies=_no_cookies(), limits=limits,
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from msgspec import json
 
 from connectors.outgoing.hub import Hub, Watcher
 from connectors.outgoing.visitors import Visitor, identify
-from connectors.webhooks.requests import Receive, Scope, Send
+from connectors.webhooks.requests import Receive, Scope, Send, gone
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
 from workspaces.event_types import EVENT_TYPES
 
@@ -99,7 +99,7 @@ class Streams:
             await self._hub.join(watcher)
             if self._is_ending:
                 watcher.end()
-            await _first(_gone(receive), self._serve(watcher, send), self._guard(scope, watcher))
+            await _first(gone(receive), self._serve(watcher, send), self._guard(scope, watcher))
         finally:
             await self._hub.leave(watcher)
 
@@ -151,11 +151,6 @@ class Streams:
 async def _write(send: Send, text: bytes, *, more: bool = True) -> None:
     message = {"type": "http.response.body", "body": text, "more_body": more}
     await asyncio.wait_for(send(message), STUCK_SECONDS)
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _first(*works: Awaitable[None]) -> None:

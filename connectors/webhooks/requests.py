@@ -46,6 +46,12 @@ def headers_of(scope: Scope) -> Headers:
     return dict(scope["headers"])
 
 
+async def gone(receive: Receive) -> None:
+    """Wait until the caller has left, or was answered; the body has to be read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 class Budget:
     """The bytes of bodies that may be in the making at once; ``beside`` counts what else is held.
 

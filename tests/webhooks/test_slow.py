@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -18,18 +19,19 @@ from django.db import connection, transaction
 
 import sigma.asgi
 import sigma.threads
-from connectors.cloud_api import signature
+from connectors.cloud_api import signature, transport
 from connectors.models import WebhookDelivery
 from connectors.webhooks import receiver
+from connectors.webhooks.requests import Receive, Scope, Send
 from connectors.webhooks.routes import DirectoryUnavailable, Routes
 from messaging.media import download_url
 from sigma.heads import refused
-from sigma.threads import Threads
+from sigma.threads import PIECE_BYTES, Places, Threads
 from tests.conftest import Cast
 from tests.graphql.conftest import write
 from tests.messaging.conftest import attach
-from tests.messaging.meta import meta_on_loopback
-from tests.webhooks.conftest import Web
+from tests.messaging.meta import Meta, meta_on_loopback
+from tests.webhooks.conftest import Web, serving
 from tests.webhooks.test_concurrency import waiting
 from tests.webhooks.test_heads import resident
 from workspaces import secrets
@@ -269,14 +271,20 @@ def unread(web: Web) -> Iterator[Callable[..., None]]:
 
 
 @pytest.fixture
-def link(acme: Cast, settings) -> Iterator[str]:
+def meta(settings) -> Iterator[Meta]:
+    """Meta on loopback, which the product takes for the real one."""
+    with meta_on_loopback() as server:
+        settings.SIGMA_GRAPH_URL = server.graph_url
+        yield server
+
+
+@pytest.fixture
+def link(acme: Cast, meta: Meta, settings) -> str:
     """The path of a link to a large file of acme's at Meta."""
     secrets.add(tenant=acme.tenant, kind=SecretKind.ACCESS_TOKEN, value="EAAG-a-token")
     file = attach(*write(acme, 1, type="image"))
-    with meta_on_loopback() as meta:
-        settings.SIGMA_GRAPH_URL = meta.graph_url
-        meta.keep(file.platform_media_id, FILE)
-        yield download_url(file).removeprefix(settings.SIGMA_PUBLIC_URL)
+    meta.keep(file.platform_media_id, FILE)
+    return download_url(file).removeprefix(settings.SIGMA_PUBLIC_URL)
 
 
 class TestAnswers:
@@ -337,11 +345,67 @@ class TestAnswers:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
         monkeypatch.setattr(sigma.threads, "MOST_STREAMS", 2)
+        monkeypatch.setattr(sigma.threads, "PATIENCE_SECONDS", 0.5)
         before = refused["file_unread"]
         unread(link, 2)
         # 503 as long as the connections still take something.
         wait_for(lambda: web.client.get(link, timeout=10).content == FILE)
         assert refused["file_unread"] == before + 1
+
+    def test_it_refuses_a_file_before_meta_is_asked_rather_than_end_one_that_is_read(
+        self, link: str, meta: Meta, web: Web, unread: Callable[..., None],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr(sigma.threads, "MOST_STREAMS", 1)
+        before = refused.copy()
+        unread(link, 1)
+        time.sleep(0.5)  # until the connection takes no more
+        asked = len(meta.asked)
+
+        answer = web.client.get(link, timeout=10)
+
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+        assert len(meta.asked) == asked
+        assert refused - before == {"files_full": 1}
+
+    def test_files_that_are_not_read_leave_connections_to_meta_for_everything_else(
+        self, settings, link: str, web: Web, unread: Callable[..., None]
+    ) -> None:
+        unread(link, sigma.threads.MOST_STREAMS)
+        answer = transport.call("GET", f"{settings.SIGMA_GRAPH_URL}/number", headers={})
+        assert answer.status == 404
+
+    def test_a_file_is_not_fetched_to_its_end_for_somebody_who_has_left(self) -> None:
+        made, closed = 0, threading.Event()
+
+        class Endless:
+            streaming = True
+            close = closed.set
+
+            def __iter__(self) -> Iterator[bytes]:
+                nonlocal made
+                while made < 2_000:
+                    made += 1
+                    time.sleep(0.005)
+                    yield b"x" * PIECE_BYTES
+
+        def endless(environ: dict[str, Any], start: Callable[..., object]) -> Endless:
+            start("200 OK", [])
+            return Endless()
+
+        threads = Threads(endless, 1, Places())
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                deliver = await threads.work(scope, receive)
+                await deliver(send)
+
+        with serving(application) as port:
+            with socket.create_connection(("127.0.0.1", port)) as line:
+                line.sendall(b"GET /media/1 HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert line.recv(12) == b"HTTP/1.1 200"
+            assert closed.wait(60)
+        assert made < 1_000
 
 
 class TestDjango:
@@ -412,7 +476,7 @@ class TestDjango:
             assert {one.result().status_code for one in asked} == {401}
 
     def test_strangers_who_do_not_read_hold_no_place(self) -> None:
-        lane = sigma.asgi.Lane(sigma.asgi._threaded(1), most=2, per_address=2)
+        lane = sigma.asgi.Lane(sigma.asgi._threaded(1, Places()), most=2, per_address=2)
 
         async def trial() -> list[int]:
             unread = [asyncio.create_task(ask(lane, reads=False)) for _ in range(2)]
@@ -429,7 +493,7 @@ class TestDjango:
             start("200 OK", [])
             return [b"line"] * 100
 
-        lane = sigma.asgi.Lane(Threads(long, 1), most=2, per_address=2)
+        lane = sigma.asgi.Lane(Threads(long, 1, Places()), most=2, per_address=2)
 
         async def trial() -> int:
             unread = asyncio.create_task(ask(lane, reads=False))
@@ -450,7 +514,7 @@ class TestDjango:
             start("200 OK", [])
             return [b"done"]
 
-        lane = sigma.asgi.Lane(Threads(work, 1), most=3, per_address=2)
+        lane = sigma.asgi.Lane(Threads(work, 1, Places()), most=3, per_address=2)
 
         async def trial() -> list[int]:
             here = [asyncio.create_task(ask(lane, of)) for of in (1, 1, 2)]
@@ -467,7 +531,7 @@ class TestDjango:
             yield b"half an answer"
             raise ZeroDivisionError
 
-        lane = sigma.asgi.Lane(Threads(broken, 1), most=1, per_address=1)
+        lane = sigma.asgi.Lane(Threads(broken, 1, Places()), most=1, per_address=1)
 
         async def trial() -> None:
             for _ in range(2):
