@@ -56,8 +56,8 @@ class Budget:
     """The bytes of bodies that may be in the making at once; ``beside`` counts what else is held.
 
     A body that is there with its headers needs none: it cannot be held back. Where there is no
-    room, those make way that come more slowly than the largest body may: who announces much and
-    sends little must not keep out others.
+    room, those make way that come more slowly than the largest body may, the slowest first: who
+    announces much and sends little must not keep out others.
     """
 
     def __init__(self, limit: int, *, beside: Callable[[], int] = lambda: 0) -> None:
@@ -80,14 +80,15 @@ class Budget:
 
     def _make_room(self, size: int) -> None:
         now = time.monotonic()
-        for reading in list(islice(self.coming, LOOKS)):
+        looked_at = list(islice(self.coming, LOOKS))
+        for reading in looked_at:
+            self.coming[reading] = self.coming.pop(reading)
+        slow = [reading for reading in looked_at if reading.is_slow(now)]
+        for reading in sorted(slow, key=lambda reading: reading.pace(now)):
             del self.coming[reading]
-            if reading.is_slow(now):
-                reading.make_way()
-                if self._has_room(size):
-                    return
-            else:
-                self.coming[reading] = None
+            reading.make_way()
+            if self._has_room(size):
+                return
         raise NoRoom
 
 
@@ -154,6 +155,10 @@ class Reading:
     def is_slow(self, now: float) -> bool:
         """Whether less has come than would be there by now of the largest body in time."""
         return self._arrived * self._seconds < (now - self._began) * self._limit
+
+    def pace(self, now: float) -> float:
+        """Return the bytes that have come in a second; only of what is slow, so time has passed."""
+        return self._arrived / (now - self._began)
 
     def make_way(self) -> None:
         """Give back what it holds, and end the reading."""

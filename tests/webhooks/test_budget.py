@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.webhooks.requests import Budget, Reading, Unreadable
+from connectors.webhooks.requests import Budget, NoRoom, Reading, Unreadable
 
 ROOM = 1_000
 # The largest body sets the pace: of one nobody comes too slowly, of the other everybody does.
@@ -55,3 +55,28 @@ def test_what_is_held_never_exceeds_the_room_and_is_given_back(
 
     assert budget.taken == 0
     assert not budget.coming
+
+
+def test_the_slowest_makes_way_and_not_the_one_that_began_first() -> None:
+    budget = Budget(2 * ROOM)
+
+    async def read(first: int, seconds: float) -> bool:
+        left = [first, ROOM - first]
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(seconds if len(left) == 1 else 0)
+            return {"type": "http.request", "body": b" " * left.pop(0), "more_body": bool(left)}
+
+        with Reading(budget, EVERYBODY_IS_SLOW, 60.0) as reading:
+            try:
+                assert reading.begin({b"content-length": b"%d" % ROOM}, receive) is None
+                return len(await reading.rest()) == ROOM
+            except NoRoom:
+                return False
+
+    async def trial() -> list[bool]:
+        here = [asyncio.create_task(read(first, 0.5)) for first in (ROOM // 2, 1)]
+        await asyncio.sleep(0.1)
+        return [await read(ROOM // 2, 0), *await asyncio.gather(*here)]
+
+    assert asyncio.run(trial()) == [True, True, False]
