@@ -23,6 +23,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from django.conf import settings
+from django.http import parse_cookie
 
 from connectors.outgoing import stream
 from connectors.outgoing.stream import Streams
@@ -52,6 +53,7 @@ from sigma.stopping import on_stop
 from sigma.threads import Deliver, Full, Places, Threads
 from workspaces import structs
 from workspaces.heartbeat import Heartbeat
+from workspaces.sessions import was_good
 
 # The receiver's loop waits at most this long for a thread that computes a page (Python's default is
 # 5 ms). Measured by `make bench`: "callbacks p99, everybody reads".
@@ -67,10 +69,9 @@ HASHING = frozenset({"/admin/login/", "/admin/password_change/"})
 HASHING_THREADS, HASHES_WAITING, HASHES_PER_ADDRESS = 1, 32, 4
 # Whatever else this host does comes first (nice(1)).
 HASHING_NICENESS = 10
-# Who shows neither a key that is known nor a session is served in a thread for all of them: every
-# thread that computes is one more that callbacks wait for.
+# Who shows neither a key nor a session that was good lately is served in a thread for all of them:
+# every thread that computes is one more that callbacks wait for.
 STRANGERS_THREADS, STRANGERS_WAITING, STRANGERS_PER_ADDRESS = 1, 1_000, 40
-SESSION = f"{settings.SESSION_COOKIE_NAME}=".encode()
 # What is meant for everybody.
 OPEN = (settings.STATIC_URL, "/media/")
 # How long a body may take, and how much of bodies for Django may be in the making at once: of
@@ -236,8 +237,9 @@ class Application:
 
 
 def _is_known(headers: Headers) -> bool:
-    """Whether a request shows a session, or a key that was good lately."""
-    return SESSION in headers.get(b"cookie", b"") or knows(headers)
+    """Whether a request shows a session or a key that was good lately."""
+    cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin-1"))
+    return knows(headers) or was_good(cookies.get(settings.SESSION_COOKIE_NAME, ""))
 
 
 def _address_of(scope: Scope) -> Address:
