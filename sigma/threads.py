@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -104,6 +105,8 @@ class Work:
         # The beginning of the answer, what of it was made last, and whether that is the end.
         self.start: Message = {}
         self.piece, self.is_over = b"", False
+        # How long a thread took for the last step.
+        self.seconds = 0.0
 
     def begin(self) -> None:
         """Make the first piece of a stream, or the whole of everything else.
@@ -117,11 +120,14 @@ class Work:
 
     def go_on(self) -> None:
         """Make what comes next."""
+        began = time.perf_counter()
         try:
             self.piece = b"".join(self._made())
         except BaseException:
             self.close()
             raise
+        finally:
+            self.seconds = time.perf_counter() - began
 
     def close(self) -> None:
         """Let go of what the answer holds."""
@@ -155,13 +161,17 @@ class Work:
 
 
 class Threads:
-    """Serve a WSGI application in ``threads`` of its own, each of which begins with ``begin``."""
+    """Serve a WSGI application in ``threads`` of its own, each of which begins with ``begin``.
+
+    After a request of some seconds one of them does nothing for as long as ``rest`` says.
+    """
 
     def __init__(
         self, application: WSGI, threads: int, places: Places,
         begin: Callable[[], None] | None = None,
+        rest: Callable[[Scope, float], float] | None = None,
     ) -> None:  # fmt: skip
-        self._application, self._places = application, places
+        self._application, self._places, self._rest = application, places, rest
         self._pool = ThreadPoolExecutor(threads, "WSGI", initializer=begin)
 
     async def work(self, scope: Scope, receive: Receive) -> Deliver:
@@ -177,7 +187,11 @@ class Threads:
         with io.BytesIO((await receive())["body"]) as body:
             environ = dict(build_environ(scope, body))  # type: ignore[arg-type]
             work = Work(self._application, environ, self._places if is_stream else None)
-            await self._run(work, work.begin)
+            try:
+                await self._run(work, work.begin)
+            finally:
+                if self._rest:
+                    self._let_rest(self._rest(scope, work.seconds))
         if work.is_over:
             return partial(_send_whole, work.start, work.piece)
         return partial(self._stream, work, receive)
@@ -199,6 +213,11 @@ class Threads:
             leaving.cancel()
             if not work.is_over:
                 await self._run(work, work.close)
+
+    def _let_rest(self, seconds: float) -> None:
+        """Let a thread rest in its turn: behind who waits by now, and nobody's answer waits."""
+        with suppress(RuntimeError):  # the server ends
+            self._pool.submit(time.sleep, seconds)
 
     async def _run(self, work: Work, step: Callable[[], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._pool, work.context.run, step)

@@ -532,6 +532,41 @@ class TestDjango:
 
         assert asyncio.run(trial()) == [429, 429, 200, 200, 200, 200]
 
+    def test_a_thread_of_strangers_rests_after_each_and_the_answer_does_not_wait_for_it(
+        self,
+    ) -> None:
+        begun: list[float] = []
+        took: list[float] = []
+
+        def work(environ: dict[str, Any], start: Callable[..., object]) -> list[bytes]:
+            begun.append(time.monotonic())
+            start("200 OK", [])
+            return [b"done"]
+
+        def rest(scope: Scope, seconds: float) -> float:
+            took.append(seconds)
+            return 3.0
+
+        lane = sigma.asgi.Lane(Threads(work, 1, Places(), rest=rest), most=2, per_address=2)
+
+        async def trial() -> float:
+            assert await ask(lane) == 200
+            answered = time.monotonic()
+            assert await ask(lane) == 200
+            return answered
+
+        answered = asyncio.run(trial())
+        assert answered < begun[1] >= begun[0] + 3.0
+        assert all(seconds > 0 for seconds in took)
+
+    def test_who_turns_out_to_be_known_costs_strangers_no_rest(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert sigma.asgi._rest(page("198.51.100.7"), 0.1) == pytest.approx(0.1 * sigma.asgi.REST)
+        assert sigma.asgi._rest(page("198.51.100.7"), 60) == sigma.asgi.LONGEST_REST_SECONDS
+        monkeypatch.setattr(sigma.asgi, "_is_known", lambda headers: True)
+        assert sigma.asgi._rest(page("198.51.100.7"), 0.1) == 0
+
     def test_work_that_breaks_gives_its_place_back(self) -> None:
         def broken(environ: dict[str, Any], start: Callable[..., object]) -> Iterator[bytes]:
             start("200 OK", [])
