@@ -6,6 +6,8 @@ import ipaddress
 
 from django.conf import settings
 
+from connectors.webhooks.requests import Scope, headers_of
+
 # Networks of this size belong to one subscriber (RFC 6177).
 IPV6_PREFIX = 64
 Address = ipaddress.IPv4Address | ipaddress.IPv6Network | None
@@ -19,6 +21,12 @@ def client_of(peer: str, forwarded: str = "") -> Address:
         seen = forwarded.split(",")
         peer = seen[-min(settings.SIGMA_PROXIES, len(seen))].strip() or peer
     return subscriber(peer)
+
+
+def address_of(scope: Scope) -> Address:
+    """Return whom a request counts for; None for what is no address."""
+    forwarded = headers_of(scope).get(b"x-forwarded-for", b"").decode("latin-1")
+    return client_of((scope.get("client") or ("",))[0], forwarded)
 
 
 def subscriber(text: str) -> Address:

@@ -44,11 +44,12 @@ class Busy(Exception):
 
 def knows(headers: Headers) -> bool:
     """Whether a request shows a key that was good a while ago."""
-    key = _key_of(headers)
+    key = key_of(headers)
     return bool(key) and last_seen_with(key) is not None
 
 
-def _key_of(headers: Headers) -> str:
+def key_of(headers: Headers) -> str:
+    """Return the key in a request's headers, or an empty text."""
     return key_in(*(headers.get(name, b"").decode("latin-1") for name in KEY_HEADERS))
 
 
@@ -70,7 +71,7 @@ class Gate:
         Raises:
             Busy: too many were asked for in a minute, or wait.
         """
-        key = _key_of(headers)
+        key = key_of(headers)
         if not key:
             yield
             return

@@ -12,6 +12,7 @@ import io
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,7 +21,9 @@ from typing import Any
 
 from a2wsgi.wsgi import build_environ
 
-from connectors.webhooks.requests import Message, Receive, Scope, Send, gone
+from connectors.webhooks.requests import Message, Receive, Scope, Send, gone, headers_of
+from sigma.clients import address_of
+from sigma.gate import key_of
 from sigma.heads import refused
 
 # What is made, and sent, at a time.
@@ -31,6 +34,8 @@ STREAMED = re.compile(r"/media/|/api/v1/broadcasts/[^/]+/outcomes\.csv")
 # descriptors that ``sigma.heads`` sets aside. Who has kept one of them waiting for so long makes
 # way where there are no more.
 MOST_STREAMS, PATIENCE_SECONDS = 100, 5.0
+# Nobody takes all of them from others, with one key or at one address.
+MOST_OF_ONE = MOST_STREAMS // 4
 END = {"type": "http.response.body", "body": b""}
 
 # Sends an answer that is made, or that is made while it is sent.
@@ -39,32 +44,39 @@ WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class Full(Exception):
-    """Too many files are on their way, and all of them are being read."""
+    """Too many files are on their way, in all or to whoever asks, and none has to make way."""
 
 
 class Places:
-    """Those of the streams of a process, taken and given back by threads."""
+    """Those of the streams of a process, taken and given back by threads. ``owner`` is whom a
+    stream counts for, ``None`` for nobody.
+    """
 
     def __init__(self) -> None:
         self._taken, self._lock = 0, threading.Lock()
+        self._of = Counter[object]()
         # Streams that wait for their readers, and since when; the longest time comes first.
         self._waiting: dict[asyncio.Timeout, tuple[float, asyncio.Task[Any] | None]] = {}
 
-    def take(self) -> None:
+    def take(self, owner: object) -> None:
         """Take a place.
 
         Raises:
-            Full: there is none.
+            Full: there is none, or the owner has enough.
         """
         with self._lock:
-            if self._taken >= MOST_STREAMS:
+            has_enough = owner is not None and self._of[owner] >= MOST_OF_ONE
+            if has_enough or self._taken >= MOST_STREAMS:
                 raise Full
             self._taken += 1
+            self._of[owner] += 1
 
-    def give_back(self) -> None:
+    def give_back(self, owner: object) -> None:
         """Give one back."""
         with self._lock:
             self._taken -= 1
+            self._of[owner] -= 1
+            self._of += Counter()  # forgets who has none
 
     async def wait(self, sending: Awaitable[None]) -> bool:
         """Wait for a reader; return whether it came before the stream had to make way."""
@@ -76,7 +88,8 @@ class Places:
             return False
         finally:
             self._waiting.pop(patience, None)
-        return True
+        # Who was told to make way does so even if the reader came at that moment.
+        return patience.when() is None
 
     async def make_way(self) -> None:
         """End the stream that has waited longest, if places are short and it has waited long."""
@@ -96,9 +109,14 @@ class Work:
     """
 
     def __init__(
-        self, application: WSGI, environ: dict[str, Any], places: Places | None = None
+        self,
+        application: WSGI,
+        environ: dict[str, Any],
+        places: Places | None = None,
+        owner: object = None,
     ) -> None:
-        self._application, self._environ, self._places = application, environ, places
+        self._application, self._environ = application, environ
+        self._places, self._owner = places, owner
         self.context = contextvars.copy_context()
         self._answer: Iterable[bytes] | None = None
         self._pieces: Iterator[bytes] = iter(())
@@ -115,7 +133,7 @@ class Work:
             Full: there is no place for a stream, and the application was not asked.
         """
         if self._places:
-            self._places.take()
+            self._places.take(self._owner)
         self.go_on()
 
     def go_on(self) -> None:
@@ -138,7 +156,7 @@ class Work:
             getattr(self._answer, "close", lambda: None)()
         finally:
             if self._places:
-                self._places.give_back()
+                self._places.give_back(self._owner)
 
     def _made(self) -> list[bytes]:
         if self._answer is None:
@@ -186,7 +204,8 @@ class Threads:
             await self._places.make_way()
         with io.BytesIO((await receive())["body"]) as body:
             environ = dict(build_environ(scope, body))  # type: ignore[arg-type]
-            work = Work(self._application, environ, self._places if is_stream else None)
+            places = self._places if is_stream else None
+            work = Work(self._application, environ, places, owner_of(scope))
             try:
                 await self._run(work, work.begin)
             finally:
@@ -221,6 +240,14 @@ class Threads:
 
     async def _run(self, work: Work, step: Callable[[], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._pool, work.context.run, step)
+
+
+def owner_of(scope: Scope) -> object:
+    """Return whom a stream counts for: a key, else an address; at loopback that is nobody."""
+    if key := key_of(headers_of(scope)):
+        return key
+    address = address_of(scope)
+    return None if address is None or address.is_loopback else address
 
 
 async def _send_whole(start: Message, piece: bytes, send: Send) -> None:

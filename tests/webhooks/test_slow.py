@@ -27,7 +27,7 @@ from connectors.webhooks.requests import Receive, Scope, Send
 from connectors.webhooks.routes import DirectoryUnavailable, Routes
 from messaging.media import download_url
 from sigma.heads import refused
-from sigma.threads import PIECE_BYTES, Places, Threads
+from sigma.threads import MOST_OF_ONE, PIECE_BYTES, Full, Places, Threads
 from tests.conftest import Cast
 from tests.graphql.conftest import write
 from tests.messaging.conftest import attach
@@ -566,6 +566,35 @@ class TestDjango:
         assert sigma.asgi._rest(page("198.51.100.7"), 60) == sigma.asgi.LONGEST_REST_SECONDS
         monkeypatch.setattr(sigma.asgi, "_is_known", lambda headers: True)
         assert sigma.asgi._rest(page("198.51.100.7"), 0.1) == 0
+
+    def test_nobody_takes_the_places_of_all_files(self) -> None:
+        places = Places()
+        for _ in range(MOST_OF_ONE):
+            places.take("one")
+        with pytest.raises(Full):
+            places.take("one")
+        for owner in ("another", None):
+            places.take(owner)
+        places.give_back("one")
+        places.take("one")
+
+    def test_who_is_told_to_make_way_does_so_though_its_reader_came(self) -> None:
+        async def trial() -> bool:
+            places, reader = Places(), asyncio.Event()
+            stream = asyncio.create_task(places.wait(reader.wait()))  # type: ignore[arg-type]
+            await asyncio.sleep(0)
+            reader.set()
+            next(iter(places._waiting)).reschedule(0)
+            return await stream
+
+        assert asyncio.run(trial()) is False
+
+    @pytest.mark.parametrize("cookie", [b"a;" * 16_000, b'a="' + b"\\" * 32_000, b";" * 32_000])
+    def test_a_cookie_of_any_form_is_looked_through_at_once(self, cookie: bytes) -> None:
+        started = time.thread_time()
+        for _ in range(100):
+            assert not sigma.asgi._is_known({b"cookie": cookie})
+        assert time.thread_time() - started < 5
 
     def test_work_that_breaks_gives_its_place_back(self) -> None:
         def broken(environ: dict[str, Any], start: Callable[..., object]) -> Iterator[bytes]:
