@@ -24,7 +24,7 @@ MESSAGES = """
 INSERT INTO messages (id, tenant_id, workspace_id, contact_id, direction, source, type, text,
                       timestamp_utc, status, sealed_request, next_attempt_at, delivery)
 SELECT r.id, r.tenant_id, r.workspace_id, r.contact_id, 'OUTBOUND', 'API', 'text', 'Hello', r.now,
-       'queued', r.sealed_request, r.now, '{}'
+       'queued', r.sealed_request, r.now, jsonb_build_object('queued_at', r.now)
 FROM {rows}
 """
 COLUMNS = (
