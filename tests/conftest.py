@@ -17,6 +17,7 @@ from connectors.webhooks import doorbell, processing
 from messaging.delivery import bell as delivery
 from sigma import health
 from tests import emptying
+from tests.messaging.meta import Meta, meta_on_loopback
 from workspaces import clock, keys, provisioning, secrets
 from workspaces.models import Proof, SecretKind, Tenant, Workspace
 from workspaces.scopes import Scope
@@ -137,3 +138,11 @@ def wait_for() -> Callable[..., None]:
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture
+def meta(settings) -> Iterator[Meta]:  # type: ignore[no-untyped-def]
+    """Meta on loopback, which the product takes for the real one."""
+    with meta_on_loopback() as server:
+        settings.SIGMA_GRAPH_URL = server.graph_url
+        yield server

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from django.http import HttpResponseBase, StreamingHttpResponse
 from django.test import Client
@@ -11,7 +9,6 @@ from django.test import Client
 from messaging.models import Media, Message
 from tests.conftest import Cast
 from tests.graphql.conftest import write
-from tests.messaging.meta import Meta, meta_on_loopback
 from workspaces import secrets
 from workspaces.models import SecretKind
 
@@ -28,14 +25,6 @@ def body(answer: HttpResponseBase) -> bytes:
     """Read a streamed answer to its end."""
     assert isinstance(answer, StreamingHttpResponse), answer
     return b"".join(answer.streaming_content)
-
-
-@pytest.fixture
-def meta(settings) -> Iterator[Meta]:
-    """Meta on loopback, which the product takes for the real one."""
-    with meta_on_loopback() as server:
-        settings.SIGMA_GRAPH_URL = server.graph_url
-        yield server
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from messaging import number_sync
 from messaging.models import Message
 from templates_wa.models import TemplateEventRow
 from tests.conftest import Cast
-from tests.messaging.meta import Meta, Reply, meta_on_loopback
+from tests.messaging.meta import Meta, Reply
 from tests.people import page_of, superuser
 from tests.webhooks.deliveries import callback, contact, deliver, text
 from workspaces import ownership, secrets, token_checks
@@ -34,14 +34,6 @@ mutation Create($tenant: ID!, $waba: String) { createWorkspace(input: {
   externalId: "555000000000005", wabaId: $waba
 }) { success errors { code } } }
 """
-
-
-@pytest.fixture
-def meta(settings) -> Iterator[Meta]:  # type: ignore[no-untyped-def]
-    """Meta on loopback."""
-    with meta_on_loopback() as server:
-        settings.SIGMA_GRAPH_URL = server.graph_url
-        yield server
 
 
 def by_graphql(cast: Cast) -> None:

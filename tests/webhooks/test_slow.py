@@ -31,7 +31,7 @@ from sigma.threads import MOST_OF_ONE, PIECE_BYTES, Full, Places, Threads
 from tests.conftest import Cast
 from tests.graphql.conftest import write
 from tests.messaging.conftest import attach
-from tests.messaging.meta import Meta, meta_on_loopback
+from tests.messaging.meta import Meta
 from tests.webhooks.conftest import Web, serving
 from tests.webhooks.test_concurrency import waiting
 from tests.webhooks.test_heads import resident
@@ -269,14 +269,6 @@ def unread(web: Web) -> Iterator[Callable[..., None]]:
                 assert line.recv(12) == b"HTTP/1.1 200"
 
         yield ask
-
-
-@pytest.fixture
-def meta(settings) -> Iterator[Meta]:
-    """Meta on loopback, which the product takes for the real one."""
-    with meta_on_loopback() as server:
-        settings.SIGMA_GRAPH_URL = server.graph_url
-        yield server
 
 
 @pytest.fixture

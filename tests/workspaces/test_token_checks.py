@@ -13,7 +13,7 @@ from messaging.delivery.pauses import Pause
 from messaging.tasks import check_tokens
 from templates_wa.models import TemplateSync
 from tests.conftest import Cast
-from tests.messaging.meta import Meta, Reply, meta_on_loopback
+from tests.messaging.meta import Meta, Reply
 from workspaces import secrets, setup_facts, token_checks
 from workspaces.models import SecretKind, TenantSecret, TenantStatus, TokenCheck
 
@@ -22,14 +22,6 @@ pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
 SCOPES = ["whatsapp_business_messaging", "whatsapp_business_management"]
 EXPIRED = Reply({"error": {"code": 190, "message": "Session has expired"}}, 401)
-
-
-@pytest.fixture
-def meta(settings):
-    """Meta on loopback."""
-    with meta_on_loopback() as server:
-        settings.SIGMA_GRAPH_URL = server.graph_url
-        yield server
 
 
 def answer(meta: Meta, **data: object) -> None:
