@@ -18,10 +18,11 @@ from uuid import UUID
 from messaging import changing
 from messaging.events import Person, Private
 from messaging.models import IdentityKind
-from messaging.sealed_values import hide_name, keep_name, may_hide
+from messaging.sealed_values import hide_name, keep_name
 from workspaces import bulk, clock
 from workspaces.identity import Digester, digester
 from workspaces.ids import uuid7
+from workspaces.masking import has_digit
 
 FIND = """
 SELECT i.digest, i.contact_id, c.display_name, c.username, c.created_at, c.book_name
@@ -142,7 +143,7 @@ class Contact:
 
     def hide_names(self, someone: Someone) -> bool:
         """Seal the names that hold the number of ``someone``, who it is; tell whether any did."""
-        if not may_hide(f"{self.display_name}{self.username}{self.book_name}"):
+        if not has_digit(f"{self.display_name}{self.username}{self.book_name}"):
             return False
         before = self.names
         self.display_name = someone.hidden(self.display_name)

@@ -23,7 +23,7 @@ import msgspec
 from messaging.events import Private, SharedCard
 from workspaces import keys
 from workspaces.envelope import CannotOpen, Cipher, associated_data, key_id_of
-from workspaces.masking import holds_number, number_endings
+from workspaces.masking import has_digit, holds_number, number_endings
 
 SEALED_VALUES = "messages.sealed_values"
 NAMES = "contacts.names"
@@ -41,7 +41,6 @@ _NAME = re.compile(
     r"\[sealed:(\d{4}-\d\d-\d\d):"
     r"((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)\]"
 )
-_DIGIT = re.compile(r"\d")
 _MOST_DIGITS = 40
 # Keys of a shared card that name a person, whatever stands there.
 _IDENTITIES = frozenset({"phone", "wa_id", "user_id", "parent_user_id"})
@@ -230,16 +229,11 @@ def hide_name(stored: str, numbers: Iterable[str | None], *, tenant_id: UUID, da
     """Return the text that stands for a stored name when ``numbers`` (digits) are its person's: it
     may have been told before they were. One that holds them is sealed under the key of ``day``.
     """
-    if not may_hide(stored) or _NAME.fullmatch(stored):
+    if not has_digit(stored) or _NAME.fullmatch(stored):
         return stored
     if not holds_number(stored, number_endings(numbers)):
         return stored
     return keep_name(Private(stored), "", tenant_id=tenant_id, day=day)
-
-
-def may_hide(stored: str) -> bool:
-    """Tell whether names may hold a number: they have a digit, as few have."""
-    return _DIGIT.search(stored) is not None
 
 
 def open_names(names: Iterable[str], *, tenant_id: UUID) -> dict[str, str]:

@@ -204,8 +204,8 @@ class Threads:
             await self._places.make_way()
         with io.BytesIO((await receive())["body"]) as body:
             environ = dict(build_environ(scope, body))  # type: ignore[arg-type]
-            places = self._places if is_stream else None
-            work = Work(self._application, environ, places, owner_of(scope))
+            places, owner = (self._places, owner_of(scope)) if is_stream else (None, None)
+            work = Work(self._application, environ, places, owner)
             try:
                 await self._run(work, work.begin)
             finally:

@@ -41,6 +41,11 @@ def number_endings(numbers: Iterable[str | None]) -> frozenset[str]:
     return frozenset(ending for digits in numbers if digits for ending in endings(digits))
 
 
+def has_digit(text: str) -> bool:
+    """Tell whether ``text`` may hold a number at all, which is quick: few names do."""
+    return _DIGIT.search(text) is not None
+
+
 def holds_number(text: str, wanted: Iterable[str]) -> bool:
     """Tell whether ``text`` holds an international number, a message id, or one of some numbers.
 
@@ -125,7 +130,7 @@ def account_name(name: str | None, own: str | None) -> str | None:
     """
     if name is None or not (name := name.strip()):
         return None
-    if _DIGIT.search(name) is None:
+    if not has_digit(name):
         return name
     wanted = number_endings([own])
     if not holds_number(name, wanted):

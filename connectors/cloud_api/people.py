@@ -10,14 +10,13 @@ import re
 
 from connectors.cloud_api.payloads import Contact, Scalar
 from messaging.events import Person, Private
-from workspaces.masking import holds_number, mask, number_endings
+from workspaces.masking import has_digit, holds_number, mask, number_endings
 
 NOBODY = Person()
 _BSUID = re.compile(r"u?[A-Za-z]{2}\.(ENT\.)?[A-Za-z0-9_-]{1,128}")
 # A number may be written as WhatsApp's address of it; that of a group or a hidden id is no number.
 _PHONE = re.compile(r"\+?[\d\s().\-]{5,40}(?:@(?:s\.whatsapp\.net|c\.us))?")
 _GROUP = "@g.us"
-_DIGIT = re.compile(r"\d")
 _NOT_A_DIGIT = re.compile(r"[^0-9]+")
 _LONGEST_PHONE = 20
 
@@ -67,7 +66,7 @@ def told_name(name: str | None, *phones: str | None) -> str | Private | None:
     """
     if name is None or not (name := name.strip()):
         return None
-    if _DIGIT.search(name) is None:
+    if not has_digit(name):
         return name
     is_private = holds_number(name, number_endings(phones))
     if not any(phones):
