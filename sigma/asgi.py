@@ -18,7 +18,7 @@ import re
 import sys
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 
@@ -105,9 +105,6 @@ UNREADABLE: dict[type[Unreadable], tuple[int, bytes]] = {
 FULL = (503, b"Too many files are on their way; try again.\n")
 ENCODED = (415, b"Send the body in UTF-8, and without Content-Encoding.\n")
 
-# Does a request's work, and returns what sends the answer: what the work needs is free by then.
-Behind = Callable[[Scope, Receive], Awaitable[Deliver]]
-
 
 class Lane:
     """Threads for requests that anybody may send: beyond ``most``, and beyond ``per_address``, who
@@ -141,10 +138,12 @@ class Application:
         # Else Django loads what answers with the first request, in one of many threads.
         import_module(settings.ROOT_URLCONF)
         structs.warm()
-        # What is loaded by now stays; collections are for what comes, and it leaves few cycles.
+        # What is loaded by now stays. Callbacks leave no cycles, but pages of Django and
+        # connections that were refused do, and everybody waits while they are collected: 100 ms
+        # for 50,000 objects, 4 for these (`make attack`).
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 50, 1_000)
+        gc.set_threshold(2_000, 10, 1_000)
         self._webhooks = Webhooks()
         self._receiver = self._webhooks.receiver
         self._streams = Streams()
@@ -181,55 +180,51 @@ class Application:
         if path == stream.PATH and scope["type"] == "http":
             await self._streams(scope, receive, send)
             return
-        behind = self._health.work if path == HEALTH else self._pages
-        if path in HASHING and scope.get("method") == "POST":
-            behind = self._hashing.work
-        elif path.startswith(API):
-            behind = self._gated
         if scope["type"] == "http":
-            deliver = await self._work(behind, scope, receive)
+            deliver = await self._work(scope, receive)
             await deliver(send)
         else:  # a WebSocket, which nothing of ours speaks
             await send({"type": "websocket.close", "code": 1000})
 
-    async def _work(self, behind: Behind, scope: Scope, receive: Receive) -> Deliver:
-        """Hand over a request whose body is there: a slow caller must not hold a thread."""
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        if LISTS.fullmatch(scope["path"]):
-            limit = self._largest
-        headers = headers_of(scope)
+    async def _work(self, scope: Scope, receive: Receive) -> Deliver:
+        """Hand over a request whose body is there: a slow caller must not hold a thread. One to
+        the API waits for its key's turn.
+        """
+        path, headers = scope["path"], headers_of(scope)
         is_encoded = headers.get(b"content-encoding", b"identity") != b"identity"
         if is_encoded or not jsonerrors.is_text(headers.get(b"content-type", b"")):
             return _refusal(scope, *ENCODED).send
         # Who signs in is nobody yet, whatever cookie comes along.
-        is_member = behind != self._hashing.work and _is_known(headers)
+        is_signing_in = path in HASHING and scope["method"] == "POST"
+        is_member = not is_signing_in and _is_known(headers)
+        work = (self._hashing if is_signing_in else self._lane_of(path, is_member)).work
         budget = self._members_bodies if is_member else self._strangers_bodies
+        limit = self._largest if LISTS.fullmatch(path) else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         with Reading(budget, limit, BODY_SECONDS) as reading:
             try:
                 body = reading.begin(headers, receive)
                 if body is None:
                     body = await reading.rest()
-                return await behind(_for_wsgi(scope, headers, body), _replay(body, receive))
+                asked = _for_wsgi(scope, headers, body), _replay(body, receive)
+                if not path.startswith(API):
+                    return await work(*asked)
+                async with self._gate.admitted(headers):
+                    return await work(*asked)
             except Unreadable as error:
                 return _refusal(scope, *UNREADABLE[type(error)]).send
             except Full:
                 refused["files_full"] += 1
                 return _refusal(scope, *FULL).send
+            except Busy as busy:
+                again = (("retry-after", str(busy.seconds)), ("cache-control", "no-store"))
+                body = jsonerrors.body_of(path, 429) or b""
+                return Answer(429, body, again, kind=jsonerrors.KIND).send
 
-    async def _gated(self, scope: Scope, receive: Receive) -> Deliver:
-        """Do the work of a request to the API in its turn, or refuse it."""
-        try:
-            async with self._gate.admitted(headers_of(scope)):
-                return await self._pages(scope, receive)
-        except Busy as busy:
-            body = jsonerrors.body_of(scope["path"], 429) or b""
-            headers = (("retry-after", str(busy.seconds)), ("cache-control", "no-store"))
-            return Answer(429, body, headers, kind=jsonerrors.KIND).send
-
-    async def _pages(self, scope: Scope, receive: Receive) -> Deliver:
-        """Do a request's work by Django, a stranger's in its turn."""
-        is_open = _is_known(headers_of(scope)) or scope["path"].startswith(OPEN)
-        return await (self._django if is_open else self._strangers).work(scope, receive)
+    def _lane_of(self, path: str, is_member: bool) -> Threads | Lane:
+        """Return where a request is worked on that is not to sign in."""
+        if path == HEALTH:
+            return self._health
+        return self._django if is_member or path.startswith(OPEN) else self._strangers
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

@@ -32,9 +32,9 @@ logger = logging.getLogger("sigma.whatsapp.web")
 
 # Descriptors that are left to databases, brokers, files and calls of our own.
 RESERVE = 300
-# What is parsed between two looks at what is waiting for its end. uvloop reads 256 kB at once: as
-# short headers they would keep everybody waiting for 15 ms.
-PIECE_BYTES = 8_192
+# What is parsed between two looks at what is waiting for its end, of a head and of a body. uvloop
+# reads 256 kB at once: as short headers they would keep everybody waiting for 15 ms.
+HEAD_PIECE_BYTES, PIECE_BYTES = 2_048, 8_192
 
 # How many were refused since the process began, by reason; for /healthz.
 refused: Counter[str] = Counter()
@@ -207,7 +207,7 @@ class Bounded(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, then look how much is waiting for its end."""
-        if len(data) > PIECE_BYTES:
+        if len(data) > HEAD_PIECE_BYTES and len(data) > self._piece():
             self._take_pieces(data)
             return
         self._unset_keepalive_if_required()
@@ -220,11 +220,19 @@ class Bounded(HttpToolsProtocol):
         if self._unread:
             self._look()
 
+    def _piece(self) -> int:
+        """Return how much to parse at once: a body comes in few fields, a head in as many as its
+        sender likes.
+        """
+        is_in_body = self.cycle is not None and self.cycle.more_body
+        return PIECE_BYTES if is_in_body else HEAD_PIECE_BYTES
+
     def _take_pieces(self, data: bytes) -> None:
-        for start in range(0, len(data), PIECE_BYTES):
-            if self.transport.is_closing():
-                return
-            self.data_received(data[start : start + PIECE_BYTES])
+        start = 0
+        while start < len(data) and not self.transport.is_closing():
+            end = start + self._piece()
+            self.data_received(data[start:end])
+            start = end
 
     def _parse(self, data: bytes) -> None:
         """Parse. The parser skips the body of a request that asks for another protocol, which

@@ -23,7 +23,7 @@ from a2wsgi.wsgi import build_environ
 
 from connectors.webhooks.requests import Message, Receive, Scope, Send, gone, headers_of
 from sigma.clients import address_of
-from sigma.gate import key_of
+from sigma.gate import key_of, knows
 from sigma.heads import refused
 
 # What is made, and sent, at a time.
@@ -243,9 +243,12 @@ class Threads:
 
 
 def owner_of(scope: Scope) -> object:
-    """Return whom a stream counts for: a key, else an address; at loopback that is nobody."""
-    if key := key_of(headers_of(scope)):
-        return key
+    """Return whom a stream counts for: a key that was good lately, else an address; at loopback
+    that is nobody. Keys that nobody gave out would be as many owners as their sender likes.
+    """
+    headers = headers_of(scope)
+    if knows(headers):
+        return key_of(headers)
     address = address_of(scope)
     return None if address is None or address.is_loopback else address
 

@@ -21,7 +21,8 @@ logger = logging.getLogger("sigma.whatsapp.processing")
 LINGER_SECONDS = 1.0
 POLL_SECONDS = 0.02
 # What a batch costs whatever its size is a dozen round trips: while there is no backlog, a few
-# callbacks more per batch are worth a few milliseconds.
+# callbacks more per batch are worth a few milliseconds. It is a pause, whatever the batch took:
+# on a busy host batches would follow one another, each with fewer callbacks, and keep it busy.
 PAUSE_SECONDS = 0.05
 # A drain gives its place back now and then, so that its worker can be stopped or restarted.
 TURN_SECONDS = 5.0
@@ -45,7 +46,7 @@ def drain(slot: int) -> int:
             idle_since = time.monotonic()
         elif slot > 0 or now - idle_since > LINGER_SECONDS:
             return total + (_leave(slot) or 0)
-        time.sleep(_pause_after(count, time.monotonic() - now))
+        time.sleep(_pause_after(count))
     doorbell.BELL.release(slot)
     doorbell.ring(slot)
     return total
@@ -58,10 +59,10 @@ def sweep() -> bool:
     return waiting.exists() and doorbell.ring()
 
 
-def _pause_after(count: int, spent: float) -> float:
+def _pause_after(count: int) -> float:
     if count == 0:
         return POLL_SECONDS
-    return 0.0 if _is_backlog(count) else max(0.0, PAUSE_SECONDS - spent)
+    return 0.0 if _is_backlog(count) else PAUSE_SECONDS
 
 
 def _is_backlog(count: int) -> bool:

@@ -570,6 +570,16 @@ class TestDjango:
         places.give_back("one")
         places.take("one")
 
+    def test_keys_that_nobody_gave_out_are_no_owners_of_files(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = page("198.51.100.7")
+        asked["headers"] = [(b"x-api-key", b"sigma_" + b"a" * 40)]
+        stranger = page("198.51.100.7")
+        assert sigma.threads.owner_of(asked) == sigma.threads.owner_of(stranger) is not None
+        monkeypatch.setattr("sigma.threads.knows", lambda headers: True)
+        assert sigma.threads.owner_of(asked) == "sigma_" + "a" * 40
+
     def test_who_is_told_to_make_way_does_so_though_its_reader_came(self) -> None:
         async def trial() -> bool:
             places, reader = Places(), asyncio.Event()
