@@ -72,9 +72,9 @@ HASHING_NICENESS = 10
 # every thread that computes is one more that callbacks wait for.
 STRANGERS_THREADS, STRANGERS_WAITING, STRANGERS_PER_ADDRESS = 1, 1_000, 40
 # And for how many times as long as it took such a thread rests, as the one that hashes does: of a
-# flood each has a quarter of a core in the long run, and nobody notices who comes alone. By the
+# flood each has a sixth of a core in the long run, and nobody notices who comes alone. By the
 # clock on the wall: where the host is busy, strangers wait. Measured by `make attack`.
-REST, LONGEST_REST_SECONDS = 3.0, 1.0
+REST, LONGEST_REST_SECONDS = 5.0, 1.0
 # Looked for in the receiver's loop, where a parser of cookies would let strangers spend its time.
 SESSION = re.compile(
     rb"(?:^|;) *" + settings.SESSION_COOKIE_NAME.encode() + rb"=([a-z0-9]{32})(?:;|$)"
