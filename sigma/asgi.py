@@ -46,7 +46,7 @@ from connectors.webhooks.requests import (
 )
 from sigma import jsonerrors
 from sigma.clients import Address, address_of
-from sigma.gate import Busy, Gate, knows
+from sigma.gate import Busy, Gate, tenant_of
 from sigma.heads import refused
 from sigma.stopping import on_stop
 from sigma.threads import Deliver, Full, Places, Threads
@@ -58,8 +58,8 @@ from workspaces.sessions import was_good
 # 5 ms). Measured by `make bench`: "callbacks p99, everybody reads".
 SWITCH_SECONDS = 0.0005
 
-# Health is asked for when every other thread is busy; one check may hang for a while.
-HEALTH, HEALTH_THREADS = "/healthz", 2
+# Health is asked for when every other thread is busy. Anybody may ask, and as often as they like.
+HEALTH, HEALTH_SECONDS = "/healthz", 0.25
 # Where passwords are hashed, which takes cores for a tenth of a second: one after the other in a
 # thread of their own, so that strangers who sign in hold none of the API's; beyond so many who
 # wait, others come again.
@@ -74,13 +74,11 @@ STRANGERS_THREADS, STRANGERS_WAITING, STRANGERS_PER_ADDRESS = 1, 1_000, 40
 # And for how many times as long as it took such a thread rests, as the one that hashes does: of a
 # flood each has a sixth of a core in the long run, and nobody notices who comes alone. By the
 # clock on the wall: where the host is busy, strangers wait. Measured by `make attack`.
-REST, LONGEST_REST_SECONDS = 5.0, 1.0
+REST, LONGEST_REST_SECONDS = 5.0, 3.0
 # Looked for in the receiver's loop, where a parser of cookies would let strangers spend its time.
 SESSION = re.compile(
     rb"(?:^|;) *" + settings.SESSION_COOKIE_NAME.encode() + rb"=([a-z0-9]{32})(?:;|$)"
 )
-# What is meant for everybody.
-OPEN = (settings.STATIC_URL, "/media/")
 # How long a body may take, and how much of bodies for Django may be in the making at once: of
 # members, and of strangers, of whom one has to have room for the largest (a key's first request).
 BODY_SECONDS, BODIES_BYTES, STRANGERS_BYTES = 15.0, 64_000_000, 16_000_000
@@ -130,6 +128,33 @@ class Lane:
             self._here += Counter()  # forgets who has none
 
 
+class Health:
+    """One answer for all who ask within a moment, however many they are. The question is always
+    the same, as from this host itself: no stranger decides what others are told.
+    """
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+        self._answer: asyncio.Task[Deliver] | None = None
+        self._until = 0.0
+
+    async def work(self, scope: Scope, receive: Receive) -> Deliver:
+        """Return what sends the answer."""
+        loop = asyncio.get_running_loop()
+        if self._answer is None or (self._answer.done() and loop.time() >= self._until):
+            self._answer = loop.create_task(self._ask(scope, receive))
+        return await asyncio.shield(self._answer)
+
+    async def _ask(self, scope: Scope, receive: Receive) -> Deliver:
+        question = {
+            **scope, "method": "GET", "query_string": b"", "headers": [(b"host", _own_host())],
+        }  # fmt: skip
+        try:
+            return await self._threads.work(question, _replay(b"", receive))
+        finally:
+            self._until = asyncio.get_running_loop().time() + HEALTH_SECONDS
+
+
 class Application:
     """Dispatch by path, and tie the receiver's life to the server's."""
 
@@ -138,19 +163,19 @@ class Application:
         # Else Django loads what answers with the first request, in one of many threads.
         import_module(settings.ROOT_URLCONF)
         structs.warm()
-        # What is loaded by now stays. Callbacks leave no cycles, but pages of Django and
-        # connections that were refused do, and everybody waits while they are collected: 100 ms
-        # for 50,000 objects, 4 for these (`make attack`).
+        # What is loaded by now stays. Callbacks leave no cycles, but pages of Django do, and
+        # everybody waits while they are collected: 100 ms for 50,000 objects, 4 for these (`make
+        # attack`). Those that wait for a while grow old, and must not stay for good.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(2_000, 10, 1_000)
+        gc.set_threshold(2_000, 10, 10)
         self._webhooks = Webhooks()
         self._receiver = self._webhooks.receiver
         self._streams = Streams()
         self._heartbeat = Heartbeat("web")
         places = Places()
         self._django = _threaded(settings.SIGMA_WEB_THREADS, places)
-        self._health = _threaded(HEALTH_THREADS, places)
+        self._health = Health(_threaded(1, places))
         self._hashing = Lane(
             _threaded(HASHING_THREADS, places, _step_back, _rest),
             HASHES_WAITING,
@@ -196,8 +221,7 @@ class Application:
             return _refusal(scope, *ENCODED).send
         # Who signs in is nobody yet, whatever cookie comes along.
         is_signing_in = path in HASHING and scope["method"] == "POST"
-        is_member = not is_signing_in and _is_known(headers)
-        work = (self._hashing if is_signing_in else self._lane_of(path, is_member)).work
+        is_member = not is_signing_in and _is_known(scope, headers)
         budget = self._members_bodies if is_member else self._strangers_bodies
         limit = self._largest if LISTS.fullmatch(path) else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         with Reading(budget, limit, BODY_SECONDS) as reading:
@@ -205,11 +229,16 @@ class Application:
                 body = reading.begin(headers, receive)
                 if body is None:
                     body = await reading.rest()
-                asked = _for_wsgi(scope, headers, body), _replay(body, receive)
+                request = _for_wsgi(scope, headers, body), _replay(body, receive)
+                if is_signing_in:
+                    return await self._hashing.work(*request)
                 if not path.startswith(API):
-                    return await work(*asked)
+                    return await self._lane_of(scope, is_member).work(*request)
                 async with self._gate.admitted(headers):
-                    return await work(*asked)
+                    # The first of many with a key, before it was their turn, has shown that it
+                    # is good.
+                    is_member = is_member or _is_known(scope, headers)
+                    return await self._lane_of(scope, is_member).work(*request)
             except Unreadable as error:
                 return _refusal(scope, *UNREADABLE[type(error)]).send
             except Full:
@@ -217,14 +246,14 @@ class Application:
                 return _refusal(scope, *FULL).send
             except Busy as busy:
                 again = (("retry-after", str(busy.seconds)), ("cache-control", "no-store"))
-                body = jsonerrors.body_of(path, 429) or b""
-                return Answer(429, body, again, kind=jsonerrors.KIND).send
+                document = jsonerrors.body_of(path, 429) or b""
+                return Answer(429, document, again, kind=jsonerrors.KIND).send
 
-    def _lane_of(self, path: str, is_member: bool) -> Threads | Lane:
+    def _lane_of(self, scope: Scope, is_member: bool) -> Threads | Lane | Health:
         """Return where a request is worked on that is not to sign in."""
-        if path == HEALTH:
+        if scope["path"] == HEALTH and scope["method"] in ("GET", "HEAD"):
             return self._health
-        return self._django if is_member or path.startswith(OPEN) else self._strangers
+        return self._django if is_member else self._strangers
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -242,10 +271,18 @@ class Application:
                 return
 
 
-def _is_known(headers: Headers) -> bool:
-    """Whether a request shows a session or a key that was good lately."""
+def _is_known(scope: Scope, headers: Headers) -> bool:
+    """Whether a request shows a session or a key that was good lately, or a link to a file."""
     session = SESSION.search(headers.get(b"cookie", b""))
-    return knows(headers) or (session is not None and was_good(session[1].decode()))
+    if session is not None and was_good(session[1].decode()):
+        return True
+    return tenant_of(scope, headers) is not None
+
+
+def _own_host() -> bytes:
+    """Return a name that Django answers to."""
+    named = [host.lstrip(".") for host in settings.ALLOWED_HOSTS if host != "*"]
+    return (named or ["localhost"])[0].encode()
 
 
 def _threaded(
@@ -257,7 +294,8 @@ def _threaded(
 
 def _rest(scope: Scope, seconds: float) -> float:
     """Return how long a thread of strangers rests; who turned out to be known costs them none."""
-    return 0.0 if _is_known(headers_of(scope)) else min(REST * seconds, LONGEST_REST_SECONDS)
+    is_known = _is_known(scope, headers_of(scope))
+    return 0.0 if is_known else min(REST * seconds, LONGEST_REST_SECONDS)
 
 
 def _step_back() -> None:

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import unquote
+from uuid import UUID
 
-from connectors.webhooks.requests import Headers
+from connectors.webhooks.requests import Headers, Scope
+from messaging.media import ExpiredLink, InvalidLink, tenant_of_link
 from workspaces.access import last_seen_with
 from workspaces.requests import key_in
 from workspaces.ttl import TtlCache
 
 KEY_HEADERS = (b"authorization", b"x-api-key")
+FILE, TOKEN = re.compile(r"/media/([0-9a-f-]{36})"), re.compile(rb"(?:^|&)token=([^&]{1,500})")
 MINUTE = 60.0
 # How long a key that is not used is remembered; a bucket is full again by then.
 REMEMBERED_SECONDS, MOST_KEYS = 2 * MINUTE, 20_000
@@ -42,10 +47,21 @@ class Busy(Exception):
         self.seconds = max(1, round(seconds + 0.5))
 
 
-def knows(headers: Headers) -> bool:
-    """Whether a request shows a key that was good a while ago."""
+def tenant_of(scope: Scope, headers: Headers) -> UUID | None:
+    """Return whose key, good a while ago, or whose link to a file a request shows."""
     key = key_of(headers)
-    return bool(key) and last_seen_with(key) is not None
+    tenant_id = last_seen_with(key) if key else None
+    return tenant_id or _tenant_of_link(scope)
+
+
+def _tenant_of_link(scope: Scope) -> UUID | None:
+    file, token = FILE.fullmatch(scope["path"]), TOKEN.search(scope["query_string"])
+    if not file or not token:
+        return None
+    try:
+        return tenant_of_link(unquote(token[1].decode("latin-1")), UUID(file[1]))
+    except (ExpiredLink, InvalidLink, ValueError):
+        return None
 
 
 def key_of(headers: Headers) -> str:

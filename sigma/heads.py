@@ -32,9 +32,11 @@ logger = logging.getLogger("sigma.whatsapp.web")
 
 # Descriptors that are left to databases, brokers, files and calls of our own.
 RESERVE = 300
-# What is parsed between two looks at what is waiting for its end, of a head and of a body. uvloop
-# reads 256 kB at once: as short headers they would keep everybody waiting for 15 ms.
-HEAD_PIECE_BYTES, PIECE_BYTES = 2_048, 8_192
+# What is parsed between two looks at what is waiting for its end. uvloop reads 256 kB at once: as
+# short headers, or as chunks of one byte, they would keep everybody waiting for 15 ms and more.
+HEAD_PIECE_BYTES, BODY_PIECE_BYTES = 2_048, 8_192
+# Pieces in which a body may come: so many at least, and one for so many bytes.
+PIECES, BYTES_PER_PIECE = 1_000, 64
 
 # How many were refused since the process began, by reason; for /healthz.
 refused: Counter[str] = Counter()
@@ -173,6 +175,8 @@ class Bounded(HttpToolsProtocol):
         # Bytes since the last sign of progress (a head that is complete, a piece of a body), and
         # how many of them are counted as held by all.
         self._unread = self._held = 0
+        # Of the body that is coming: in how many pieces, and how long.
+        self._pieces = self._body_bytes = 0
         self._refusal: tuple[int, str] | None = None
         # The request that is being answered; ``cycle`` is the last one that came.
         self._answering: RequestResponseCycle | None = None
@@ -200,6 +204,10 @@ class Bounded(HttpToolsProtocol):
         if self._answering is not None:  # uvicorn tells the last of those that were sent ahead
             self._answering.disconnected = True
             self._answering.message_event.set()
+        for cycle in (*(ahead for ahead, _ in self.pipeline), self.cycle):
+            if cycle is not None and cycle is not self._answering:
+                cycle.on_response = lambda: None  # never begun; a reference to us, else garbage
+        self.pipeline.clear()
         self._give_back()
         if self._is_in:
             self._is_in = False
@@ -221,11 +229,10 @@ class Bounded(HttpToolsProtocol):
             self._look()
 
     def _piece(self) -> int:
-        """Return how much to parse at once: a body comes in few fields, a head in as many as its
-        sender likes.
-        """
-        is_in_body = self.cycle is not None and self.cycle.more_body
-        return PIECE_BYTES if is_in_body else HEAD_PIECE_BYTES
+        """Return how much to parse at once, in a body or in a head."""
+        cycle = self.cycle
+        is_in_body = cycle is not None and cycle.more_body and not cycle.response_complete
+        return BODY_PIECE_BYTES if is_in_body else HEAD_PIECE_BYTES
 
     def _take_pieces(self, data: bytes) -> None:
         start = 0
@@ -285,7 +292,7 @@ class Bounded(HttpToolsProtocol):
         if len(self.pipeline) >= self._bounds.pipelined:
             self._refusal = (429, "pipelined")
             raise Refused
-        self._unread = 0
+        self._unread = self._pieces = self._body_bytes = 0
         if self._held:
             self._give_back()
         super().on_headers_complete()
@@ -309,7 +316,12 @@ class Bounded(HttpToolsProtocol):
         return size > self._bounds.head_bytes
 
     def on_body(self, body: bytes) -> None:
-        """Pass on a piece of the body."""
+        """Pass on a piece of the body, unless it comes in too many."""
+        self._pieces += 1
+        self._body_bytes += len(body)
+        if self._pieces > PIECES + self._body_bytes // BYTES_PER_PIECE:
+            self._refusal = (400, "body_in_crumbs")
+            raise Refused
         self._unread = 0
         if self._held:
             self._give_back()

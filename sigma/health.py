@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from threading import Condition
 
-from cachetools import TTLCache, cached
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
@@ -18,8 +16,6 @@ from sigma.engines import state
 from workspaces import brake, heartbeat
 from workspaces.heartbeat import Heard
 
-# Anybody may ask, and as often as they like: the engines are asked once for all of a moment.
-REMEMBERED_SECONDS = 0.25
 # Without these an installation does not do its work; the others run where they are wanted.
 REQUIRED = ("web", "worker", "sending", "maintenance", "beat")
 
@@ -30,7 +26,8 @@ def healthz(request: HttpRequest) -> JsonResponse:
     All else is reported and makes the status ``degraded``, but does not decide: callbacks are still
     accepted.
     """
-    database, broker, stopped, processes = asked_lately()
+    database, broker = _database(), _broker()
+    stopped, processes = _reported() if database == "ok" else ({}, [])
     checks: dict[str, object] = {"database": database, "broker": broker}
     if database != "ok":
         return JsonResponse({"status": "unhealthy", **checks}, status=503)
@@ -43,15 +40,6 @@ def healthz(request: HttpRequest) -> JsonResponse:
         return JsonResponse({"status": "starting", **checks}, status=503)
     is_degraded = stopped or any(not _is_fine(role, processes) for role in _roles(processes))
     return JsonResponse({"status": "degraded" if is_degraded else "healthy", **checks})
-
-
-def _asked() -> tuple[str, str, dict[str, str], list[Heard]]:
-    """Return how database and broker are, which work is stopped, and who was heard of."""
-    database, broker = _database(), _broker()
-    return database, broker, *(_reported() if database == "ok" else ({}, []))
-
-
-asked_lately = cached(TTLCache(1, REMEMBERED_SECONDS), condition=Condition())(_asked)
 
 
 def _roles(processes: Sequence[Heard]) -> list[str]:

@@ -23,7 +23,7 @@ from a2wsgi.wsgi import build_environ
 
 from connectors.webhooks.requests import Message, Receive, Scope, Send, gone, headers_of
 from sigma.clients import address_of
-from sigma.gate import key_of, knows
+from sigma.gate import tenant_of
 from sigma.heads import refused
 
 # What is made, and sent, at a time.
@@ -34,7 +34,7 @@ STREAMED = re.compile(r"/media/|/api/v1/broadcasts/[^/]+/outcomes\.csv")
 # descriptors that ``sigma.heads`` sets aside. Who has kept one of them waiting for so long makes
 # way where there are no more.
 MOST_STREAMS, PATIENCE_SECONDS = 100, 5.0
-# Nobody takes all of them from others, with one key or at one address.
+# No tenant takes all of them from others, and nobody at one address.
 MOST_OF_ONE = MOST_STREAMS // 4
 END = {"type": "http.response.body", "body": b""}
 
@@ -243,12 +243,12 @@ class Threads:
 
 
 def owner_of(scope: Scope) -> object:
-    """Return whom a stream counts for: a key that was good lately, else an address; at loopback
-    that is nobody. Keys that nobody gave out would be as many owners as their sender likes.
+    """Return whom a stream counts for: the tenant of its key or link, else an address; at loopback
+    that is nobody.
     """
-    headers = headers_of(scope)
-    if knows(headers):
-        return key_of(headers)
+    tenant_id = tenant_of(scope, headers_of(scope))
+    if tenant_id:
+        return tenant_id
     address = address_of(scope)
     return None if address is None or address.is_loopback else address
 

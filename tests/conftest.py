@@ -15,7 +15,6 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from connectors.outgoing import recording
 from connectors.webhooks import doorbell, processing
 from messaging.delivery import bell as delivery
-from sigma import health
 from tests import emptying
 from tests.messaging.meta import Meta, meta_on_loopback
 from workspaces import clock, keys, provisioning, secrets
@@ -99,7 +98,7 @@ def _empty_quickly() -> Iterator[None]:
 def _ask_anew() -> Iterator[None]:
     """What a test just changed is seen by ``/healthz`` at once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(health, "asked_lately", health._asked)
+        patch.setattr("sigma.asgi.HEALTH_SECONDS", 0.0)
         yield
 
 

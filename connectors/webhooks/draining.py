@@ -21,9 +21,9 @@ logger = logging.getLogger("sigma.whatsapp.processing")
 LINGER_SECONDS = 1.0
 POLL_SECONDS = 0.02
 # What a batch costs whatever its size is a dozen round trips: while there is no backlog, a few
-# callbacks more per batch are worth a few milliseconds. It is a pause, whatever the batch took:
-# on a busy host batches would follow one another, each with fewer callbacks, and keep it busy.
-PAUSE_SECONDS = 0.05
+# callbacks more per batch are worth a few milliseconds. After one of only a few the pause is whole:
+# a busy host, where each takes long, would run them back to back, with ever fewer in them.
+PAUSE_SECONDS, FEW = 0.05, 50
 # A drain gives its place back now and then, so that its worker can be stopped or restarted.
 TURN_SECONDS = 5.0
 # Work older than this without a drain has lost its bell.
@@ -46,7 +46,7 @@ def drain(slot: int) -> int:
             idle_since = time.monotonic()
         elif slot > 0 or now - idle_since > LINGER_SECONDS:
             return total + (_leave(slot) or 0)
-        time.sleep(_pause_after(count))
+        time.sleep(_pause_after(count, time.monotonic() - now))
     doorbell.BELL.release(slot)
     doorbell.ring(slot)
     return total
@@ -59,10 +59,12 @@ def sweep() -> bool:
     return waiting.exists() and doorbell.ring()
 
 
-def _pause_after(count: int) -> float:
+def _pause_after(count: int, spent: float) -> float:
     if count == 0:
         return POLL_SECONDS
-    return 0.0 if _is_backlog(count) else PAUSE_SECONDS
+    if count < FEW:
+        return PAUSE_SECONDS
+    return 0.0 if _is_backlog(count) else max(0.0, PAUSE_SECONDS - spent)
 
 
 def _is_backlog(count: int) -> bool:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -19,7 +17,7 @@ from sigma import beat
 from sigma import health as health_view
 from sigma.beat import MOST_WAITING, SteadyScheduler
 from sigma.celery import app
-from sigma.health import REQUIRED, asked_lately
+from sigma.health import REQUIRED
 from tests.conftest import Cast
 from tests.webhooks.conftest import Web, web
 from workspaces import clock, heartbeat
@@ -234,14 +232,22 @@ def test_an_answer_that_took_long_makes_no_clock_wrong() -> None:
 
 
 def test_the_engines_are_asked_once_for_all_who_ask_at_a_time(
-    all_heard: None, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+    web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health_view, "asked_lately", asked_lately)
-    asked_lately.cache.clear()
+    asked: list[None] = []
+    database = health_view._database
 
-    first = health()
-    with django_assert_num_queries(0):
-        assert [health() for _ in range(20)] == [first] * 20
-    make_silent("worker")
-    time.sleep(health_view.REMEMBERED_SECONDS)
-    assert health()["status"] == "degraded"
+    def count() -> str:
+        asked.append(None)
+        return database()
+
+    monkeypatch.setattr(health_view, "_database", count)
+    monkeypatch.setattr("sigma.asgi.HEALTH_SECONDS", 60.0)
+    # Whoever asks first decides nothing for the others.
+    hosts = ["evil.example", *["127.0.0.1"] * 20]
+    answers = [web.client.get("/healthz", headers={"Host": host}) for host in hosts]
+
+    assert len(asked) == 1
+    assert {answer.status_code for answer in answers} == {answers[0].status_code} <= {200, 503}
+    assert answers[0].json()["database"] == "ok"
+    assert web.client.head("/healthz").content == b""

@@ -36,3 +36,21 @@ def test_it_rings_again_for_what_came_while_it_was_leaving(
     assert Message.objects.count() == 2
     assert silent_doorbell() == 1
     assert not broker.exists(doorbell.key(1))
+
+
+@pytest.mark.parametrize(
+    ("count", "spent", "pause"),
+    [
+        (0, 0.01, draining.POLL_SECONDS),
+        # A busy host, where a few take long, is given time; a tenant's backlog beside others with
+        # little, whose shares nobody used, is not held up.
+        (15, 0.2, draining.PAUSE_SECONDS),
+        (128, 0.06, 0.0),
+        (128, 0.01, draining.PAUSE_SECONDS - 0.01),
+        (400, 0.01, 0.0),
+    ],
+)
+def test_it_pauses_where_that_makes_the_next_batch_larger(
+    count: int, spent: float, pause: float
+) -> None:
+    assert draining._pause_after(count, spent) == pytest.approx(pause)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import gc
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from connectors.cloud_api.signature import sign
@@ -414,6 +416,55 @@ def test_it_tells_once_a_minute_whom_it_refused(
     assert {r.getMessage() for r in caplog.records if hasattr(r, "head_too_large")} == {
         "whatsapp web refused callers"
     }
+
+
+@pytest.mark.parametrize("path", ["/webhooks/whatsapp/acme", "/graphql"])
+def test_it_refuses_a_body_in_crumbs(web: Web, dial: Dial, path: str) -> None:
+    before = heads.refused["body_in_crumbs"]
+    start = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"X-Hub-Signature-256: sha256={'0' * 64}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ).encode()
+    flood(dial(web.port), start, b"1\r\na\r\n" * 1_000, size=MEGABYTE)
+    until = time.monotonic() + PATIENCE
+    while heads.refused["body_in_crumbs"] == before:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("size", [2_000, 2_049, 8_193, 300_000])
+def test_a_body_may_come_in_many_pieces(acme: Cast, web: Web, dial: Dial, size: int) -> None:
+    body = b"{" + b" " * (size - 2) + b"}"
+    pieces = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in re.findall(rb"(?s).{1,100}", body))
+    head = (
+        f"POST {PATH}/{acme.tenant.slug} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        f"X-Hub-Signature-256: {sign(body, acme.app_secret.encode())}\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n"
+    ).encode()
+    line = dial(web.port)
+    line.sendall(head + pieces + b"0\r\n\r\n")
+    assert read_all(line).startswith(b"HTTP/1.1 200 ")
+
+
+def test_requests_that_were_sent_ahead_leave_no_garbage(web: Web, dial: Dial) -> None:
+    def left() -> int:
+        return sum(isinstance(one, RequestResponseCycle) for one in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = left()
+        for _ in range(20):
+            line = dial(web.port)
+            line.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 100)
+            read_all(line)
+            line.close()
+        until = time.monotonic() + PATIENCE
+        while left() > before + 20:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+    finally:
+        gc.enable()
 
 
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"

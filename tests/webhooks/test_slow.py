@@ -35,7 +35,7 @@ from tests.messaging.meta import Meta
 from tests.webhooks.conftest import Web, serving
 from tests.webhooks.test_concurrency import waiting
 from tests.webhooks.test_heads import resident
-from workspaces import secrets
+from workspaces import access, secrets
 from workspaces.models import SecretKind, TenantSecret
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -369,8 +369,10 @@ class TestAnswers:
         assert refused - before == {"files_full": 1}
 
     def test_files_that_are_not_read_leave_connections_to_meta_for_everything_else(
-        self, settings, link: str, web: Web, unread: Callable[..., None]
-    ) -> None:
+        self, settings, link: str, web: Web, unread: Callable[..., None],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr(sigma.threads, "MOST_OF_ONE", sigma.threads.MOST_STREAMS)
         unread(link, sigma.threads.MOST_STREAMS)
         answer = transport.call("GET", f"{settings.SIGMA_GRAPH_URL}/number", headers={})
         assert answer.status == 404
@@ -556,7 +558,7 @@ class TestDjango:
     ) -> None:
         assert sigma.asgi._rest(page("198.51.100.7"), 0.1) == pytest.approx(0.1 * sigma.asgi.REST)
         assert sigma.asgi._rest(page("198.51.100.7"), 60) == sigma.asgi.LONGEST_REST_SECONDS
-        monkeypatch.setattr(sigma.asgi, "_is_known", lambda headers: True)
+        monkeypatch.setattr(sigma.asgi, "_is_known", lambda scope, headers: True)
         assert sigma.asgi._rest(page("198.51.100.7"), 0.1) == 0
 
     def test_nobody_takes_the_places_of_all_files(self) -> None:
@@ -570,15 +572,54 @@ class TestDjango:
         places.give_back("one")
         places.take("one")
 
-    def test_keys_that_nobody_gave_out_are_no_owners_of_files(
-        self, monkeypatch: pytest.MonkeyPatch
+    def test_a_file_counts_for_the_tenant_of_its_key_or_link_and_else_for_an_address(
+        self, link: str, acme: Cast, web: Web
     ) -> None:
-        asked = page("198.51.100.7")
-        asked["headers"] = [(b"x-api-key", b"sigma_" + b"a" * 40)]
-        stranger = page("198.51.100.7")
-        assert sigma.threads.owner_of(asked) == sigma.threads.owner_of(stranger) is not None
-        monkeypatch.setattr("sigma.threads.knows", lambda headers: True)
-        assert sigma.threads.owner_of(asked) == "sigma_" + "a" * 40
+        key = {"Authorization": f"Bearer {acme.api_key}"}
+        query = {"query": "{ __typename }"}
+        assert web.client.post("/graphql", json=query, headers=key).status_code == 200
+        nobody = sigma.threads.owner_of(page("198.51.100.7"))
+        path, _, token = link.partition("?")
+
+        def owner(*fields: tuple[bytes, bytes], **of: object) -> object:
+            return sigma.threads.owner_of({**page("198.51.100.7"), "headers": [*fields], **of})
+
+        assert nobody is not None
+        assert owner((b"x-api-key", acme.api_key.encode())) == acme.tenant.id
+        assert owner((b"x-api-key", b"sigma_" + b"a" * 40)) == nobody
+        assert owner(path=path, query_string=token.encode()) == acme.tenant.id
+        assert owner(path=path, query_string=token.encode() + b"x") == nobody
+        assert owner(path=path[:-1], query_string=token.encode()) == nobody
+
+    @pytest.mark.parametrize(
+        "path", ["/media/00000000-0000-0000-0000-000000000000?token=a:b:c", "/static/a.css", "/x"]
+    )
+    def test_strangers_are_served_in_their_thread_whatever_they_ask_for(
+        self, link: str, web: Web, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert web.client.get(link, timeout=10).status_code == 200
+        monkeypatch.setattr(sigma.asgi, "STRANGERS_WAITING", 0)
+        with serving(sigma.asgi.Application()) as port:
+            strict = Web(port)
+            assert strict.client.get(path).status_code == 429
+            assert strict.client.get(link, timeout=10).status_code == 200
+            assert strict.client.get("/healthz").status_code in (200, 503)
+            assert strict.client.post("/healthz").status_code == 429
+
+    def test_many_with_a_good_key_are_no_strangers_once_the_first_was_answered(
+        self, acme: Cast, web: Web, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        access._tenants.clear()
+        monkeypatch.setattr(sigma.asgi, "STRANGERS_WAITING", 7)
+        monkeypatch.setattr(sigma.asgi, "REST", 100.0)
+        key = {"Authorization": f"Bearer {acme.api_key}"}
+        with serving(sigma.asgi.Application()) as port, ThreadPoolExecutor(40) as pool:
+            asked = [
+                pool.submit(Web(port).client.post, "/graphql", json={"query": "{ __typename }"},
+                            headers=key, timeout=60)
+                for _ in range(40)
+            ]  # fmt: skip
+            assert {one.result().status_code for one in asked} == {200}
 
     def test_who_is_told_to_make_way_does_so_though_its_reader_came(self) -> None:
         async def trial() -> bool:
@@ -595,7 +636,7 @@ class TestDjango:
     def test_a_cookie_of_any_form_is_looked_through_at_once(self, cookie: bytes) -> None:
         started = time.thread_time()
         for _ in range(100):
-            assert not sigma.asgi._is_known({b"cookie": cookie})
+            assert not sigma.asgi._is_known(page("198.51.100.7"), {b"cookie": cookie})
         assert time.thread_time() - started < 5
 
     def test_work_that_breaks_gives_its_place_back(self) -> None:
