@@ -1,8 +1,9 @@
 """``make attack``: an anonymous attacker for ten minutes, beside callbacks and calls of the API.
 
-Headers without an end, half requests, silence, requests sent ahead, slow bodies, sign-ins, refused
-documents, wrong signatures and paths that are not there, all at once against a real web process;
-200 callbacks and 20 pages of GraphQL a second must not notice.
+Headers without an end, half requests, silence, requests sent ahead, bodies that do not come or come
+byte by byte, sign-ins, refused documents, wrong signatures, paths that are not there and made-up
+links, all at once against a real web process; 200 callbacks and 20 pages of GraphQL a second must
+not notice.
 """
 
 from __future__ import annotations
@@ -124,6 +125,12 @@ async def slow_body(line: Line) -> None:
     await line.read()
 
 
+async def crumbs(line: Line) -> None:
+    """Send a body in chunks of one byte."""
+    chunked = HEAD + SIGNED + b"Transfer-Encoding: chunked\r\n\r\n"
+    await _flood(line, chunked, b"1\r\n{\r\n" * 10_000)
+
+
 async def sent_ahead(line: Line) -> None:
     """Send thousands of requests before the first answer."""
     await line.send(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 5_000)
@@ -163,10 +170,17 @@ async def nowhere(line: Line) -> None:
     await _ask(line, b"GET /wp-login.php HTTP/1.1")
 
 
+async def made_up_link(line: Line) -> None:
+    """Ask for a file that nobody gave a link to."""
+    await _ask(
+        line, b"GET /media/" + b"0" * 8 + b"-0000" * 3 + b"-" + b"0" * 12 + b"?token=a:b:c HTTP/1.1"
+    )
+
+
 IDLING: tuple[Attack, ...] = (half_request, silence)
 ATTACKS: tuple[Attack, ...] = (
-    short_headers, one_header, one_trailer, slow_body, sent_ahead, sign_in, refused_document,
-    wrong_signature, nowhere,
+    short_headers, one_header, one_trailer, slow_body, crumbs, sent_ahead, sign_in,
+    refused_document, wrong_signature, nowhere, made_up_link,
 )  # fmt: skip
 
 
