@@ -109,9 +109,9 @@ def blocking() -> httpx.Client:
 @cache
 def downloads() -> httpx.Client:
     """Return this process's client for files: they may be read slowly, and nothing else must wait
-    for their connections. Whoever serves them bounds their number.
+    for their connections. Whoever serves them bounds their number; few are kept when idle.
     """
-    return _client(httpx.Limits())
+    return _client(httpx.Limits(max_keepalive_connections=20))
 
 
 def _client(limits: httpx.Limits) -> httpx.Client:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
@@ -224,6 +224,30 @@ def test_it_tells_nothing_of_the_token_or_the_recipient(settings) -> None:
 
     assert "EAAG" not in repr(error) + str(error)
     assert error.__cause__ is None
+
+
+def test_it_keeps_few_connections_for_files_and_opens_as_many_as_are_wanted() -> None:
+    """An idle one costs a place at the other end; 25 at once are served all the same."""
+    opened: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened.append(1)
+        await answering(WHOLE)(reader, writer)
+
+    def fetch(client: httpx.Client, url: str) -> int:
+        with ExitStack() as stack:
+            answers = [stack.enter_context(client.stream("GET", url)) for _ in range(25)]
+            for answer in answers:
+                answer.read()
+        return len(opened)
+
+    async def run() -> tuple[int, int]:
+        async with serving(serve) as port:
+            with transport.downloads.__wrapped__() as client:  # not the one that others have used
+                args = fetch, client, f"http://127.0.0.1:{port}/file"
+                return await asyncio.to_thread(*args), await asyncio.to_thread(*args)
+
+    assert asyncio.run(run()) == (25, 30)
 
 
 class full_backlog:
