@@ -39,7 +39,9 @@ ATTACH = """
 UPDATE messages m SET status = 'accepted', platform_message_id = r.platform_message_id,
     inner_key = r.inner_key, sealed_id = r.sealed_id, delivery_day = r.day,
     sealed_request = NULL, lease_until = NULL, next_attempt_at = NULL,
-    delivery = m.delivery - ARRAY['waiting', 'last_error', 'errors', 'failed_at', 'cancelled_at']
+    delivery = m.delivery - ARRAY[
+        'waiting', 'last_error', 'errors', 'errors_sealed_in', 'failed_at', 'cancelled_at'
+    ]
 FROM {rows}
 WHERE m.id = r.id AND NOT EXISTS (
     SELECT FROM messages o WHERE o.workspace_id = m.workspace_id

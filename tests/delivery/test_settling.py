@@ -28,6 +28,8 @@ from workspaces.envelope import associated_data
 
 Deliver = Callable[[], int]
 AT = 1_790_000_000
+# What was said of a failure, and which receipt keeps what is sealed of it.
+SAID = {"errors": [{"code": 1}], "errors_sealed_in": "failed|"}
 
 
 def report(cast: Cast, message: Message, word: str, at: int = AT, **more: object) -> None:
@@ -61,7 +63,7 @@ def test_it_settles_what_was_unknown(
 def test_it_believes_the_platform_whatever_it_thought_itself(
     acme: Cast, now: datetime, deliver: Deliver, state: str
 ) -> None:
-    message = queue(acme, now, status=state, delivery={"failed_at": "x", "errors": [{"code": 1}]})
+    message = queue(acme, now, status=state, delivery={"failed_at": "x", **SAID})
     report(acme, message, "delivered")
 
     assert (message.status, message.next_attempt_at) == ("delivered", None)
