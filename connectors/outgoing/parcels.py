@@ -40,6 +40,11 @@ class Parcel:
     headers: Mapping[str, str]
     body: bytes
 
+    @property
+    def claim(self) -> tuple[int, datetime]:
+        """By which its result is noted: another may have claimed the delivery in between."""
+        return self.delivery_id, self.leased_until
+
 
 @dataclass(frozen=True, slots=True)
 class Report:

@@ -33,7 +33,7 @@ UPDATE event_deliveries d
 SET attempts = r.attempts, last_status = r.status, last_error = r.error,
     next_attempt_at = r.next_attempt_at, delivered_at = r.delivered_at, dead_at = r.dead_at
 FROM {rows} WHERE d.id = r.id AND d.next_attempt_at = r.leased_until
-RETURNING d.id
+RETURNING d.id, r.leased_until
 """
 ENDPOINT_COLUMNS = (
     "id uuid", "ok bool", "gone bool", "farewell text", "at timestamptz", "late timestamptz",
@@ -83,8 +83,8 @@ def record(reports: Sequence[Report], *, now: datetime) -> None:
 def _record(reports: Sequence[Report], *, now: datetime) -> None:
     results = sorted(_result(report, now) for report in reports)
     with transaction.atomic():
-        noted = {found for (found,) in bulk.run(RESULTS, RESULT_COLUMNS, results)}
-        counted = [report for report in reports if report.parcel.delivery_id in noted]
+        noted = set(bulk.run(RESULTS, RESULT_COLUMNS, results))
+        counted = [report for report in reports if report.parcel.claim in noted]
         changed = bulk.run(ENDPOINTS, ENDPOINT_COLUMNS, _endpoints(counted, now))
     for subscription_id, is_disabled in changed:
         if is_disabled:

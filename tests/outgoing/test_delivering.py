@@ -256,6 +256,26 @@ def test_what_a_frozen_deliverer_notes_late_counts_for_no_later_attempt(
     assert EventDelivery.objects.filter(attempts=1, delivered_at=due).count() == 2
 
 
+@pytest.mark.parametrize("late_first", [True, False])
+@pytest.mark.parametrize(("late", "answer"), [(200, 500), (500, 200), (410, 200)])
+def test_what_comes_late_counts_for_nothing_beside_the_result_of_the_later_attempt(
+    acme: Cast, subscribe: Subscribe, emit: Emit, now: datetime, late: int, answer: int,
+    late_first: bool,
+) -> None:  # fmt: skip
+    subscribe(acme)
+    emit(acme)
+    reports = []
+    for status, at in ((late, now + SOON), (answer, now + SOON + claims.LEASE)):
+        (owed,) = claims.claim(now=at, room=8, busy={})
+        reports.append(Report(delivering._parcel(owed, at), status))
+
+    recording.record(reports if late_first else reports[::-1], now=at)
+
+    assert EventDelivery.objects.get().last_status == answer
+    endpoint = EventSubscription.objects.get()
+    assert (endpoint.failing_since, endpoint.disabled_at) == (at if answer == 500 else None, None)
+
+
 def test_a_subscription_whose_secrets_cannot_be_opened_fails_alone(
     acme: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime
 ) -> None:
