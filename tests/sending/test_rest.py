@@ -172,6 +172,13 @@ def test_its_document_is_whole_and_describes_everything() -> None:
     assert nameless == []
 
 
+@pytest.mark.parametrize("wanted", ["*/*", "text/html", "application/vnd.oai.openapi+json"])
+def test_its_document_is_json_whatever_is_accepted(wanted: str) -> None:
+    answer = Client().get("/api/schema?format=yaml", headers={"Accept": wanted})
+
+    assert (answer.status_code, answer["Content-Type"]) == (200, "application/json")
+
+
 def test_its_document_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first = document()
     monkeypatch.delattr(SchemaGenerator, "get_schema")
