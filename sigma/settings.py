@@ -269,6 +269,7 @@ PASSWORD_HASHERS = ["sigma.hashers.OneLaneHasher"]
 HTTPS = SIGMA_PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 LOGIN_REDIRECT_URL = "admin:index"
+SESSION_ENGINE = "workspaces.sessions"
 SESSION_COOKIE_AGE = SIGMA_SESSION_HOURS * 3600
 # Browsers take a cookie of such a name from this very host, over https, and from nobody else.
 COOKIE_PREFIX = "__Host-" if HTTPS else ""

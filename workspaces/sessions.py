@@ -8,6 +8,7 @@ import time
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.sessions.backends import db
 from django.http import HttpRequest
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
@@ -25,6 +26,19 @@ Person = AbstractBaseUser | AnonymousUser
 _good: TtlCache[bytes, bool] = TtlCache(
     seconds=settings.SIGMA_SESSION_IDLE_MINUTES * 60, size=20_000
 )
+
+
+class SessionStore(db.SessionStore):
+    """Django's (``SESSION_ENGINE`` names this module); what it deletes is known no longer.
+
+    It deletes a session when somebody signs out, when it is too old, and when its key changes, as
+    it does with the password.
+    """
+
+    def delete(self, session_key: str | None = None) -> None:
+        """Delete a session by its key, or this one."""
+        super().delete(session_key)
+        _forget(session_key or self.session_key)
 
 
 class SessionRules(MiddlewareMixin):
@@ -54,8 +68,10 @@ def person_of(request: HttpRequest) -> Person:
     sooner when it is not used.
     """
     session, now = request.session, int(time.time())
+    key = session.session_key
     user = get_user(request)
     if not user.is_authenticated:
+        _forget(key)  # another process may have ended it
         return user
     seen = session.get(SEEN, now)
     is_old = now - session.setdefault(SINCE, now) >= settings.SIGMA_SESSION_HOURS * 3600
@@ -78,6 +94,10 @@ def user_of(request: HttpRequest) -> Person:
 
 def _remember(request: HttpRequest) -> None:
     _good.put(_digest(request.session.session_key or ""), True)
+
+
+def _forget(key: str | None) -> None:
+    _good.forget(_digest(key or ""))
 
 
 def _digest(key: str) -> bytes:

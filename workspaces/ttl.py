@@ -43,6 +43,11 @@ class TtlCache(Generic[Key, Value]):
         value = self.get(key)
         return self.put(key, load()) if value is None else value
 
+    def forget(self, key: Key) -> None:
+        """Forget one entry, if it is there."""
+        with self._lock:
+            self._entries.pop(key, None)
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:

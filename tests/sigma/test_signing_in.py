@@ -9,7 +9,9 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django_otp.oath import hotp
@@ -19,6 +21,7 @@ from sigma.signing_in import PER_ADDRESS, PER_NAME
 from tests.conftest import Cast
 from workspaces import master, rotation, staff
 from workspaces.models import Membership, Role, SecondFactor, Throttle
+from workspaces.sessions import SEEN, SINCE, was_good
 
 PASSWORD = "correct horse battery staple"
 LOGIN, FACTOR, INDEX = "/admin/login/", "/admin/second-factor/", "/admin/"
@@ -267,6 +270,61 @@ def test_it_logs_that_somebody_was_slowed_down(
         "WARNING",
     )
     assert str(record.address) == "192.168.100.200"
+
+
+def key_of(client: Client) -> str:
+    """Return the key of a browser's session."""
+    return client.cookies[settings.SESSION_COOKIE_NAME].value
+
+
+def test_it_forgets_a_session_that_ended(manager: User) -> None:
+    browser = Client()
+    attempt(browser, "acme-manager")
+    key = key_of(browser)
+    assert was_good(key)
+
+    sign_out(browser)
+
+    assert not was_good(key)
+
+
+@pytest.mark.parametrize("mark", [SINCE, SEEN])
+def test_it_forgets_a_session_that_is_too_old(manager: User, mark: str) -> None:
+    browser = Client()
+    attempt(browser, "acme-manager")
+    key, session = key_of(browser), browser.session
+    session[mark] = 0
+    session.save()
+
+    assert not is_in(browser)
+
+    assert not was_good(key)
+
+
+def test_it_forgets_sessions_from_before_a_change_of_the_password(manager: User) -> None:
+    browser, other = Client(), Client()
+    for each in (browser, other):
+        attempt(each, "acme-manager")
+    keys = [key_of(each) for each in (browser, other)]
+    new = {"old_password": PASSWORD, "new_password1": "o2-Xk-77-nK", "new_password2": "o2-Xk-77-nK"}
+
+    assert browser.post("/admin/password_change/", new).status_code == 302
+
+    assert is_in(browser)
+    assert not is_in(other)
+    assert [was_good(key) for key in keys] == [False, False]
+    assert was_good(key_of(browser))
+
+
+def test_it_forgets_a_session_that_was_ended_by_another_process(manager: User) -> None:
+    browser = Client()
+    attempt(browser, "acme-manager")
+    key = key_of(browser)
+    Session.objects.all().delete()
+
+    assert not is_in(browser)
+
+    assert not was_good(key)
 
 
 def test_it_asks_who_has_a_second_factor_for_its_code(manager: User) -> None:

@@ -50,5 +50,8 @@ def test_it_forgets_what_was_not_used_for_longest() -> None:
     cache.put("third", 3)
 
     assert [cache.get(key) for key in ("first", "second", "third")] == [1, None, 3]
+    cache.forget("first")
+    cache.forget("absent")
+    assert [cache.get(key) for key in ("first", "third")] == [None, 3]
     cache.clear()
-    assert cache.get("first") is None
+    assert cache.get("third") is None
