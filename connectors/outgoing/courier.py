@@ -26,6 +26,7 @@ from yarl import URL
 from connectors.outgoing.addresses import Address, Policy, UnusableAddress
 from connectors.outgoing.parcels import Parcel, Report
 from connectors.outgoing.verdicts import comment, explain, is_ours, patience
+from connectors.outgoing.ways import has_way_to, is_cut_off
 from workspaces import loops
 
 # A request in all, and to connect to one address.
@@ -50,11 +51,12 @@ class Doorkeeper(AbstractResolver):
 
         Raises:
             UnusableAddress: says why.
+            OSError: this machine has no network, or no socket left.
         """
         target = self._policy.check(str(url))
         if target.address is not None:
             if not _has_way_to(target.address):
-                raise UnusableAddress(NO_IPV6)
+                raise _no_way()
             self._passed.add(str(target.address))
 
     async def resolve(
@@ -64,6 +66,7 @@ class Doorkeeper(AbstractResolver):
 
         Raises:
             UnusableAddress: it has none of these.
+            OSError: the name does not resolve; this machine has no network, or no socket left.
         """
         name = host.rstrip(".").lower()
         found = await self._resolver.resolve(host, port, family)
@@ -72,7 +75,7 @@ class Doorkeeper(AbstractResolver):
             raise UnusableAddress("The name leads to no address of the public internet.")
         fit = [each for each in fit if _has_way_to(ip_address(each["host"]))]
         if not fit:
-            raise UnusableAddress(NO_IPV6)
+            raise _no_way()
         self._passed.update(str(ip_address(each["host"])) for each in fit)
         return fit
 
@@ -93,18 +96,14 @@ class Doorkeeper(AbstractResolver):
 
 
 def _has_way_to(address: Address) -> bool:
-    """Whether this machine has an address to connect to that one from; nothing is sent.
+    """Whether to try this address: one of IPv4 always."""
+    return not isinstance(address, IPv6Address) or has_way_to(address)
 
-    Without IPv6 to connect fails as it does without a free port (EADDRNOTAVAIL).
-    """
-    if not isinstance(address, IPv6Address):
-        return True
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((str(address), 9))
-        except OSError as error:
-            return error.errno not in (errno.EADDRNOTAVAIL, errno.ENETUNREACH)
-        return True
+
+def _no_way() -> Exception:
+    if is_cut_off():
+        return OSError(errno.ENETUNREACH, "No network")
+    return UnusableAddress(NO_IPV6)
 
 
 class Courier:

@@ -11,6 +11,7 @@ from datetime import timedelta
 import aiohttp
 
 from connectors.outgoing.addresses import UnusableAddress
+from connectors.outgoing.ways import is_cut_off
 
 PATIENCE = frozenset({429, 502, 503, 504})
 # This machine has no file, memory, port or network left for a connection; no endpoint causes that.
@@ -21,6 +22,9 @@ OURS = frozenset(
         errno.ENETDOWN, socket.EAI_MEMORY,
     }
 )  # fmt: skip
+# No route to it, or no name server that knows: an endpoint can cause these too. They are ours only
+# where this machine has no way to anywhere.
+MAYBE_OURS = frozenset({errno.ENETUNREACH, socket.EAI_AGAIN})
 # As an OSError is written. Where the addresses of a name failed differently, one error tells of all
 # of them, in its text only (aiohappyeyeballs).
 _NUMBER = re.compile(r"\[Errno (-?\d+)\]")
@@ -44,8 +48,8 @@ WORDS: tuple[tuple[type[BaseException], str], ...] = (
 def is_ours(error: BaseException) -> bool:
     """Whether there was no answer since this machine could not ask: the one rule for that."""
     if isinstance(error, OSError):
-        told = _NUMBER.findall(str(getattr(error, "os_error", error)))
-        return any(int(number) in OURS for number in told)
+        told = {int(one) for one in _NUMBER.findall(str(getattr(error, "os_error", error)))}
+        return bool(told & OURS) or (bool(told & MAYBE_OURS) and is_cut_off())
     return isinstance(error, MemoryError) or _NO_THREAD in str(error)
 
 

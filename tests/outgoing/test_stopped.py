@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -180,7 +181,8 @@ def _no_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
     def connects(self: socket.socket, address: Any) -> None:
         if self.family == socket.AF_INET6:
             raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
-        connect(self, address)
+        if self.type == socket.SOCK_STREAM:  # otherwise there is a way, wherever this is tested
+            connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connects)
 
@@ -223,6 +225,129 @@ def exhausted(number: int, of_ipv6: int) -> Callable[..., socket.socket]:
         raise OSError(found, os.strerror(found))
 
     return opens
+
+
+def leads_to(patch: pytest.MonkeyPatch, found: tuple[Any, ...] | Exception) -> None:
+    """Let every name lead to an address, or to none."""
+
+    def ask(*_: object, **__: object) -> list[tuple[Any, ...]]:
+        if isinstance(found, Exception):
+            raise found
+        return [found]
+
+    patch.setattr(socket, "getaddrinfo", ask)
+
+
+def has_ways(patch: pytest.MonkeyPatch, *families: socket.AddressFamily) -> None:
+    """Leave this machine routes of these families alone, besides to itself."""
+    connect = socket.socket.connect
+
+    def connects(self: socket.socket, address: Any) -> None:
+        is_local = self.family == socket.AF_UNIX or ip_address(address[0]).is_loopback
+        if not is_local and self.family not in families:
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+        if is_local or self.type == socket.SOCK_STREAM:
+            connect(self, address)
+
+    patch.setattr(socket.socket, "connect", connects)
+
+
+IPV4, IPV6 = at("93.184.215.14", 443), at("2606:2800:21f:cb07::1", 443)
+NO_ANSWER = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+
+@pytest.mark.parametrize("found", [IPV4, IPV6, NO_ANSWER], ids=["IPv4", "IPv6", "no name server"])
+def test_it_counts_a_network_that_we_are_cut_off_from_against_no_endpoint(
+    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
+    found: tuple[Any, ...] | Exception,
+) -> None:  # fmt: skip
+    for cast in (acme, globex):
+        subscribe(cast, url=endpoint.url(host="localhost"))
+        emit(cast, 2)
+
+    with pytest.MonkeyPatch.context() as patch:
+        leads_to(patch, found)
+        has_ways(patch)
+        for n in range(12):
+            deliver(clock=lambda n=n: now + SOON + n * 2 * claims.LEASE, linger=0)
+
+    assert "events" in Client().get("/healthz").json()["stopped"]
+    assert unharmed(now, 4)
+
+
+@pytest.mark.parametrize(
+    ("found", "way", "told"),
+    [
+        (IPV4, socket.AF_INET6, "It could not be connected to."),
+        (IPV6, socket.AF_INET, "Its address is one of IPv6, which cannot be reached from here."),
+        (NO_ANSWER, socket.AF_INET, "Its name does not resolve."),
+        (NO_ANSWER, socket.AF_INET6, "Its name does not resolve."),
+    ],
+)
+def test_an_address_without_a_way_is_the_endpoints_fault_where_there_are_ways_to_others(
+    acme: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
+    found: tuple[Any, ...] | Exception, way: socket.AddressFamily, told: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    subscribe(acme, url=endpoint.url(host="localhost"))
+    emit(acme)
+    leads_to(monkeypatch, found)
+    has_ways(monkeypatch, way)
+
+    deliver(clock=lambda: now + SOON, linger=0)
+
+    failed = EventDelivery.objects.get()
+    assert (failed.attempts, failed.last_error) == (1, told)
+    assert "stopped" not in Client().get("/healthz").json()
+
+
+@pytest.mark.parametrize("host", ["[::1]", "localhost"])
+def test_it_counts_a_socket_that_it_cannot_look_for_a_way_with_against_no_endpoint(
+    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
+    host: str,
+) -> None:  # fmt: skip
+    class Exhausted(socket.socket):
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            if self.type == socket.SOCK_DGRAM:
+                self.close()
+                raise OSError(errno.EMFILE, "Too many open files")
+
+    for cast in (acme, globex):
+        subscribe(cast, url=endpoint.url(host=host))
+        emit(cast)
+
+    with pytest.MonkeyPatch.context() as patch:
+        leads_to(patch, at("::1", endpoint.port))
+        patch.setattr(socket, "socket", Exhausted)
+        for n in range(12):
+            deliver(clock=lambda n=n: now + SOON + n * 2 * claims.LEASE, linger=0)
+
+    EventSubscription.objects.update(url=endpoint.url())
+    assert unharmed(now, 2)
+
+
+@pytest.mark.parametrize("url", ["", "http://[::1]/"])
+def test_it_goes_by_ipv4_where_the_system_has_no_ipv6_at_all(
+    acme: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime, url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    class Old(socket.socket):
+        def __init__(self, family: int = -1, *args: Any, **more: Any) -> None:
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            super().__init__(family, *args, **more)
+
+    subscribe(acme, url=url or endpoint.url(host="localhost"))
+    emit(acme)
+    both = [at("::1", endpoint.port), at("127.0.0.1", endpoint.port)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+    monkeypatch.setattr(socket, "socket", Old)
+
+    deliver(clock=lambda: now + SOON, linger=0)
+
+    no_ipv6 = "Its address is one of IPv6, which cannot be reached from here."
+    assert EventDelivery.objects.get().last_error == (no_ipv6 if url else "")
 
 
 OURS = ("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "EADDRNOTAVAIL", "ENETDOWN")
