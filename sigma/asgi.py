@@ -168,6 +168,7 @@ class Application:
         # attack`). Those that wait for a while grow old, and must not stay for good.
         gc.collect()
         gc.freeze()
+        gc.collect()  # else Python counts what is frozen among what a full one has to wait for
         gc.set_threshold(2_000, 10, 10)
         self._webhooks = Webhooks()
         self._receiver = self._webhooks.receiver
@@ -175,17 +176,13 @@ class Application:
         self._heartbeat = Heartbeat("web")
         places = Places()
         self._django = _threaded(settings.SIGMA_WEB_THREADS, places)
-        self._health = Health(_threaded(1, places))
-        self._hashing = Lane(
-            _threaded(HASHING_THREADS, places, _step_back, _rest),
-            HASHES_WAITING,
-            HASHES_PER_ADDRESS,
-        )
-        self._strangers = Lane(
-            _threaded(STRANGERS_THREADS, places, rest=_rest),
-            STRANGERS_WAITING,
-            STRANGERS_PER_ADDRESS,
-        )
+        health = _threaded(1, places)
+        self._health = Health(health)
+        hashing = _threaded(HASHING_THREADS, places, _step_back, _rest)
+        self._hashing = Lane(hashing, HASHES_WAITING, HASHES_PER_ADDRESS)
+        strangers = _threaded(STRANGERS_THREADS, places, rest=_rest, later=self._django)
+        self._strangers = Lane(strangers, STRANGERS_WAITING, STRANGERS_PER_ADDRESS)
+        self._all_threads = (self._django, health, hashing, strangers)
         # One tenant leaves threads to the others.
         at_once = max(1, settings.SIGMA_WEB_THREADS * 3 // 4)
         self._gate = Gate(rate=settings.SIGMA_API_RATE, at_once=at_once)
@@ -234,7 +231,7 @@ class Application:
                     return await self._hashing.work(*request)
                 if not path.startswith(API):
                     return await self._lane_of(scope, is_member).work(*request)
-                async with self._gate.admitted(headers):
+                async with self._gate.admitted(scope, headers):
                     # The first of many with a key, before it was their turn, has shown that it
                     # is good.
                     is_member = is_member or _is_known(scope, headers)
@@ -267,6 +264,8 @@ class Application:
                 await asyncio.to_thread(self._heartbeat.stop)
                 await self._streams.close()
                 await self._webhooks.stop()
+                for threads in self._all_threads:
+                    threads.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -287,9 +286,9 @@ def _own_host() -> bytes:
 
 def _threaded(
     threads: int, places: Places, begin: Callable[[], None] | None = None,
-    rest: Callable[[Scope, float], float] | None = None,
+    rest: Callable[[Scope, float], float] | None = None, later: Threads | None = None,
 ) -> Threads:  # fmt: skip
-    return Threads(django_application, threads, places, begin, rest)
+    return Threads(django_application, threads, places, begin, rest, later)
 
 
 def _rest(scope: Scope, seconds: float) -> float:

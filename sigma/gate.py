@@ -23,7 +23,7 @@ from workspaces.requests import key_in
 from workspaces.ttl import TtlCache
 
 KEY_HEADERS = (b"authorization", b"x-api-key")
-FILE, TOKEN = re.compile(r"/media/([0-9a-f-]{36})"), re.compile(rb"(?:^|&)token=([^&]{1,500})")
+FILE, TOKEN = re.compile(r"/media/([0-9a-f-]{36})"), re.compile(rb"(?:^|&)token=([^&]{0,200})")
 MINUTE = 60.0
 # How long a key that is not used is remembered; a bucket is full again by then.
 REMEMBERED_SECONDS, MOST_KEYS = 2 * MINUTE, 20_000
@@ -55,11 +55,12 @@ def tenant_of(scope: Scope, headers: Headers) -> UUID | None:
 
 
 def _tenant_of_link(scope: Scope) -> UUID | None:
-    file, token = FILE.fullmatch(scope["path"]), TOKEN.search(scope["query_string"])
-    if not file or not token:
+    file = FILE.fullmatch(scope["path"])
+    tokens = TOKEN.findall(scope["query_string"]) if file else []
+    if not file or not tokens:
         return None
-    try:
-        return tenant_of_link(unquote(token[1].decode("latin-1")), UUID(file[1]))
+    try:  # of several the last counts, as for Django
+        return tenant_of_link(unquote(tokens[-1].decode("latin-1")), UUID(file[1]))
     except (ExpiredLink, InvalidLink, ValueError):
         return None
 
@@ -81,20 +82,22 @@ class Gate:
         self._rows: dict[object, _Row] = {}
 
     @asynccontextmanager
-    async def admitted(self, headers: Headers) -> AsyncIterator[None]:
-        """Wait for a place, and hold it; who sends no key needs none.
+    async def admitted(self, scope: Scope, headers: Headers) -> AsyncIterator[None]:
+        """Wait for a place, and hold it; who shows neither a key nor a link needs none.
 
         Raises:
             Busy: too many were asked for in a minute, or wait.
         """
         key = key_of(headers)
-        if not key:
+        owner: object = tenant_of(scope, headers)
+        if not key and not owner:
             yield
             return
         digest = hashlib.sha256(key.encode()).digest()
-        self._charge(digest)
-        # Who was never here is nobody's yet, and stands in a row of their own.
-        owner = last_seen_with(key) or digest
+        if key:
+            self._charge(digest)
+        # Whose key was never here is nobody's yet, and stands in a row of their own.
+        owner = owner or digest
         row = self._rows.setdefault(owner, _Row(asyncio.Semaphore(self._at_once)))
         if row.here >= self._at_once + self._most_waiting:
             raise Busy(1)

@@ -35,8 +35,9 @@ RESERVE = 300
 # What is parsed between two looks at what is waiting for its end. uvloop reads 256 kB at once: as
 # short headers, or as chunks of one byte, they would keep everybody waiting for 15 ms and more.
 HEAD_PIECE_BYTES, BODY_PIECE_BYTES = 2_048, 8_192
-# Pieces in which a body may come: so many at least, and one for so many bytes.
-PIECES, BYTES_PER_PIECE = 1_000, 64
+# Pieces in which a body may come: so many at least, and one for so many bytes, which clients that
+# send a list row by row exceed.
+PIECES, BYTES_PER_PIECE = 500, 8
 
 # How many were refused since the process began, by reason; for /healthz.
 refused: Counter[str] = Counter()
@@ -378,9 +379,14 @@ class Bounded(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         refused[reason] += 1
-        if status and (self.cycle is None or self.cycle.response_complete):
+        cycle = self.cycle
+        is_coming = cycle is not None and cycle.more_body and not cycle.response_started
+        if status and (cycle is None or cycle.response_complete or is_coming):
             self.transport.write(
                 STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
             )
+        if is_coming:  # nobody answers it a second time
+            cycle.disconnected = True
+            cycle.message_event.set()
         self._give_back()
         self.transport.close()

@@ -181,15 +181,17 @@ class Work:
 class Threads:
     """Serve a WSGI application in ``threads`` of its own, each of which begins with ``begin``.
 
-    After a request of some seconds one of them does nothing for as long as ``rest`` says.
+    After a request of some seconds one of them does nothing for as long as ``rest`` says. What a
+    stream goes on with is made by ``later``, where given: nobody is a stranger who was given one.
     """
 
     def __init__(
         self, application: WSGI, threads: int, places: Places,
         begin: Callable[[], None] | None = None,
-        rest: Callable[[Scope, float], float] | None = None,
+        rest: Callable[[Scope, float], float] | None = None, later: Threads | None = None,
     ) -> None:  # fmt: skip
         self._application, self._places, self._rest = application, places, rest
+        self._later = later or self
         self._pool = ThreadPoolExecutor(threads, "WSGI", initializer=begin)
 
     async def work(self, scope: Scope, receive: Receive) -> Deliver:
@@ -215,6 +217,10 @@ class Threads:
             return partial(_send_whole, work.start, work.piece)
         return partial(self._stream, work, receive)
 
+    def close(self) -> None:
+        """Forget what waits, rests above all: a process must not wait for them at its end."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     async def _stream(self, work: Work, receive: Receive, send: Send) -> None:
         """Send pieces as they are made, to the end or while somebody reads them."""
         leaving, start = asyncio.ensure_future(gone(receive)), work.start
@@ -225,13 +231,13 @@ class Threads:
                     refused["file_unread"] += 1
                     return
                 start = {}
-                await self._run(work, work.go_on)
+                await self._later._run(work, work.go_on)
             if work.is_over:
                 await _send_whole(start, work.piece, send)
         finally:
             leaving.cancel()
             if not work.is_over:
-                await self._run(work, work.close)
+                await self._later._run(work, work.close)
 
     def _let_rest(self, seconds: float) -> None:
         """Let a thread rest in its turn: behind who waits by now, and nobody's answer waits."""

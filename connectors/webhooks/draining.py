@@ -62,9 +62,9 @@ def sweep() -> bool:
 def _pause_after(count: int, spent: float) -> float:
     if count == 0:
         return POLL_SECONDS
-    if count < FEW:
-        return PAUSE_SECONDS
-    return 0.0 if _is_backlog(count) else max(0.0, PAUSE_SECONDS - spent)
+    if _is_backlog(count):
+        return 0.0
+    return PAUSE_SECONDS if count < FEW else max(0.0, PAUSE_SECONDS - spent)
 
 
 def _is_backlog(count: int) -> bool:

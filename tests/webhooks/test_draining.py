@@ -54,3 +54,8 @@ def test_it_pauses_where_that_makes_the_next_batch_larger(
     count: int, spent: float, pause: float
 ) -> None:
     assert draining._pause_after(count, spent) == pytest.approx(pause)
+
+
+def test_it_does_not_pause_after_a_full_batch_however_small(settings) -> None:
+    settings.SIGMA_INGEST_BATCH = 20
+    assert draining._pause_after(20, 0.01) == 0

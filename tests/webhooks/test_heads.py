@@ -425,17 +425,17 @@ def test_it_refuses_a_body_in_crumbs(web: Web, dial: Dial, path: str) -> None:
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"X-Hub-Signature-256: sha256={'0' * 64}\r\nTransfer-Encoding: chunked\r\n\r\n"
     ).encode()
-    flood(dial(web.port), start, b"1\r\na\r\n" * 1_000, size=MEGABYTE)
-    until = time.monotonic() + PATIENCE
-    while heads.refused["body_in_crumbs"] == before:
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    line = dial(web.port)
+    line.sendall(start + b"1\r\na\r\n" * 600)
+    assert read_all(line).startswith(b"HTTP/1.1 400 ")
+    assert heads.refused["body_in_crumbs"] == before + 1
 
 
 @pytest.mark.parametrize("size", [2_000, 2_049, 8_193, 300_000])
 def test_a_body_may_come_in_many_pieces(acme: Cast, web: Web, dial: Dial, size: int) -> None:
     body = b"{" + b" " * (size - 2) + b"}"
-    pieces = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in re.findall(rb"(?s).{1,100}", body))
+    # As clients send a list: a chunk for each row.
+    pieces = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in re.findall(rb"(?s).{1,14}", body))
     head = (
         f"POST {PATH}/{acme.tenant.slug} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
         f"X-Hub-Signature-256: {sign(body, acme.app_secret.encode())}\r\n"

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from connectors.webhooks import receiver
 from connectors.webhooks.requests import Receive, Scope, Send
 from connectors.webhooks.routes import DirectoryUnavailable, Routes
 from messaging.media import download_url
+from sigma.gate import Busy, Gate
 from sigma.heads import refused
 from sigma.threads import MOST_OF_ONE, PIECE_BYTES, Full, Places, Threads
 from tests.conftest import Cast
@@ -607,19 +609,40 @@ class TestDjango:
             assert strict.client.post("/healthz").status_code == 429
 
     def test_many_with_a_good_key_are_no_strangers_once_the_first_was_answered(
-        self, acme: Cast, web: Web, monkeypatch: pytest.MonkeyPatch
+        self, acme: Cast, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         access._tenants.clear()
-        monkeypatch.setattr(sigma.asgi, "STRANGERS_WAITING", 7)
-        monkeypatch.setattr(sigma.asgi, "REST", 100.0)
+        as_strangers: list[None] = []
+        work = sigma.asgi.Lane.work
+
+        async def counted(lane: sigma.asgi.Lane, *request: Any) -> Any:
+            as_strangers.append(None)
+            return await work(lane, *request)
+
+        monkeypatch.setattr(sigma.asgi.Lane, "work", counted)
         key = {"Authorization": f"Bearer {acme.api_key}"}
+        query = {"query": "{ __typename }"}
         with serving(sigma.asgi.Application()) as port, ThreadPoolExecutor(40) as pool:
-            asked = [
-                pool.submit(Web(port).client.post, "/graphql", json={"query": "{ __typename }"},
-                            headers=key, timeout=60)
-                for _ in range(40)
-            ]  # fmt: skip
+            ask = partial(Web(port).client.post, "/graphql", json=query, headers=key, timeout=60)
+            asked = [pool.submit(ask) for _ in range(40)]
             assert {one.result().status_code for one in asked} == {200}
+        # As many as the gate lets in at once.
+        assert 1 <= len(as_strangers) <= 6
+
+    def test_those_with_a_link_leave_threads_to_other_tenants(self, link: str, acme: Cast) -> None:
+        path, _, token = link.partition("?")
+        gate = Gate(rate=600, at_once=1, most_waiting=0)
+
+        async def enter(query: bytes) -> None:
+            scope = {**page("198.51.100.7"), "path": path, "query_string": query}
+            async with gate.admitted(scope, {}), gate.admitted(scope, {}):
+                pass
+
+        with pytest.raises(Busy):
+            asyncio.run(enter(token.encode()))
+        with pytest.raises(Busy):
+            asyncio.run(enter(b"token=x&" + token.encode()))
+        asyncio.run(enter(token.encode() + b"&token=x"))  # nobody's, and a stranger's
 
     def test_who_is_told_to_make_way_does_so_though_its_reader_came(self) -> None:
         async def trial() -> bool:
