@@ -34,7 +34,7 @@ from tests.conftest import Cast
 from tests.graphql.conftest import write
 from tests.messaging.conftest import attach
 from tests.messaging.meta import Meta
-from tests.webhooks.conftest import Web, serving
+from tests.webhooks.conftest import Web, hang_up, serving
 from tests.webhooks.test_concurrency import waiting
 from tests.webhooks.test_heads import resident
 from workspaces import access, secrets
@@ -626,6 +626,7 @@ class TestDjango:
             ask = partial(Web(port).client.post, "/graphql", json=query, headers=key, timeout=60)
             asked = [pool.submit(ask) for _ in range(40)]
             assert {one.result().status_code for one in asked} == {200}
+        hang_up()
         # As many as the gate lets in at once.
         assert 1 <= len(as_strangers) <= 6
 
