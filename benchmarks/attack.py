@@ -172,9 +172,7 @@ async def nowhere(line: Line) -> None:
 
 async def made_up_link(line: Line) -> None:
     """Ask for a file that nobody gave a link to."""
-    await _ask(
-        line, b"GET /media/" + b"0" * 8 + b"-0000" * 3 + b"-" + b"0" * 12 + b"?token=a:b:c HTTP/1.1"
-    )
+    await _ask(line, b"GET /media/00000000-0000-0000-0000-000000000000?token=a:b:c HTTP/1.1")
 
 
 IDLING: tuple[Attack, ...] = (half_request, silence)

@@ -68,12 +68,12 @@ HASHING = frozenset({"/admin/login/", "/admin/password_change/"})
 HASHING_THREADS, HASHES_WAITING, HASHES_PER_ADDRESS = 1, 32, 4
 # Whatever else this host does comes first (nice(1)).
 HASHING_NICENESS = 10
-# Who shows neither a key nor a session that was good lately is served in a thread for all of them:
-# every thread that computes is one more that callbacks wait for.
+# Who shows neither a key or session that was good lately nor a link to a file is served in a thread
+# for all of them: every thread that computes is one more that callbacks wait for.
 STRANGERS_THREADS, STRANGERS_WAITING, STRANGERS_PER_ADDRESS = 1, 1_000, 40
 # And for how many times as long as it took such a thread rests, as the one that hashes does: of a
-# flood each has a sixth of a core in the long run, and nobody notices who comes alone. By the
-# clock on the wall: where the host is busy, strangers wait. Measured by `make attack`.
+# flood of short work each has a sixth of a core in the long run, and nobody notices who comes
+# alone. By the clock on the wall: where the host is busy, strangers wait; see `make attack`.
 REST, LONGEST_REST_SECONDS = 5.0, 3.0
 # Looked for in the receiver's loop, where a parser of cookies would let strangers spend its time.
 SESSION = re.compile(

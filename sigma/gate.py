@@ -88,16 +88,15 @@ class Gate:
         Raises:
             Busy: too many were asked for in a minute, or wait.
         """
-        key = key_of(headers)
         owner: object = tenant_of(scope, headers)
-        if not key and not owner:
+        if key := key_of(headers):
+            digest = hashlib.sha256(key.encode()).digest()
+            self._charge(digest)
+            # Whose key was never here is nobody's yet, and stands in a row of their own.
+            owner = owner or digest
+        if owner is None:
             yield
             return
-        digest = hashlib.sha256(key.encode()).digest()
-        if key:
-            self._charge(digest)
-        # Whose key was never here is nobody's yet, and stands in a row of their own.
-        owner = owner or digest
         row = self._rows.setdefault(owner, _Row(asyncio.Semaphore(self._at_once)))
         if row.here >= self._at_once + self._most_waiting:
             raise Busy(1)

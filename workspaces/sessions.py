@@ -97,7 +97,8 @@ def _remember(request: HttpRequest) -> None:
 
 
 def _forget(key: str | None) -> None:
-    _good.forget(_digest(key or ""))
+    if key:
+        _good.forget(_digest(key))
 
 
 def _digest(key: str) -> bytes:
