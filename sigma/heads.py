@@ -380,7 +380,13 @@ class Bounded(HttpToolsProtocol):
             return
         refused[reason] += 1
         cycle = self.cycle
-        is_coming = cycle is not None and cycle.more_body and not cycle.response_started
+        # Its body is coming, and it is its turn to be answered.
+        is_coming = (
+            cycle is not None
+            and cycle is self._answering
+            and cycle.more_body
+            and not cycle.response_started
+        )
         if status and (cycle is None or cycle.response_complete or is_coming):
             self.transport.write(
                 STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"

@@ -431,6 +431,16 @@ def test_it_refuses_a_body_in_crumbs(web: Web, dial: Dial, path: str) -> None:
     assert heads.refused["body_in_crumbs"] == before + 1
 
 
+def test_crumbs_behind_another_request_are_not_answered_in_its_place(web: Web, dial: Dial) -> None:
+    before = heads.refused["body_in_crumbs"]
+    first = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    second = b"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    line = dial(web.port)
+    line.sendall(first + second + b"1\r\na\r\n" * 600)
+    assert b" 400 " not in read_all(line)
+    assert heads.refused["body_in_crumbs"] == before + 1
+
+
 @pytest.mark.parametrize("size", [2_000, 2_049, 8_193, 300_000])
 def test_a_body_may_come_in_many_pieces(acme: Cast, web: Web, dial: Dial, size: int) -> None:
     body = b"{" + b" " * (size - 2) + b"}"
