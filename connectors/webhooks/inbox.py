@@ -202,16 +202,20 @@ class Inbox:
         day, task = received_at.date(), asyncio.current_task()
         tenants = {received.tenant_id for received in batch}
         found = await self._store.ciphers({(tenant_id, day) for tenant_id in tenants})
-        if task in self._abandoned:  # refused meanwhile; the connection belongs to others
-            raise InboxUnavailable
+        self._check_waited_for(task)
         ciphers = {tenant_id: cipher for (tenant_id, _), cipher in found.items()}
         without = tenants - ciphers.keys()
         if without:
             batch = [received for received in batch if received.tenant_id in ciphers]
         if batch:
             ids = await self._store.take_ids(len(batch))
+            self._check_waited_for(task)
             await self._store.commit(received_at, _sealed(ids, batch, ciphers))
         return without
+
+    def _check_waited_for(self, task: asyncio.Task[Any] | None) -> None:
+        if task in self._abandoned:  # refused meanwhile; the connection belongs to others
+            raise InboxUnavailable
 
     async def _fail(self, batch: list[Waiting], error: Exception) -> None:
         """Answer 503 to the batch; and, if the database is away, to all who wait behind it: they

@@ -11,7 +11,14 @@ from uuid import UUID
 import pytest
 from django.conf import settings
 
-from connectors.webhooks.inbox import PROBE_SECONDS, Inbox, InboxUnavailable, Received, Row
+from connectors.webhooks.inbox import (
+    CLOSE_SECONDS,
+    PROBE_SECONDS,
+    Inbox,
+    InboxUnavailable,
+    Received,
+    Row,
+)
 from workspaces.envelope import Cipher
 
 # Meta takes a callback for failed that is not answered by then.
@@ -49,6 +56,7 @@ class Hanging:
     def __init__(self, step: str) -> None:
         self._step = step
         self._held: list[asyncio.Future[None]] = []
+        self.committed: list[Row] = []
 
     async def _reach(self, step: str) -> None:
         if step == self._step:
@@ -65,6 +73,7 @@ class Hanging:
 
     async def commit(self, received_at: datetime, rows: list[Row]) -> None:
         await self._reach("commit")
+        self.committed += rows
 
     async def answers(self) -> bool:
         return True
@@ -75,22 +84,91 @@ class Hanging:
                 held.set_exception(ConnectionError())
 
 
+class Late(Hanging):
+    """What hung goes on where it was when it is let go of; nothing hangs after that."""
+
+    def abandon(self) -> None:
+        self._step = ""
+        for held in self._held:
+            if not held.done():
+                held.set_result(None)
+
+
+class Deaf(Hanging):
+    """What hangs stays so until it is ended."""
+
+    def abandon(self) -> None:
+        pass
+
+    def end(self) -> None:
+        super().abandon()
+
+
+TIMEOUT = settings.SIGMA_INBOX_TIMEOUT_MS / 1000
+
+
+def inbox_of(store: Hanging) -> Inbox:
+    return Inbox(
+        store, on_commit=lambda: None, max_waiting=100, max_bytes=1_000_000, max_batch=1,
+        timeout=TIMEOUT,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("step", ["ciphers", "take_ids", "commit"])
 def test_it_refuses_in_metas_time_whatever_hangs_and_however_many_wait(step: str) -> None:
-    timeout = settings.SIGMA_INBOX_TIMEOUT_MS / 1000
-    longest = 2 * timeout + PROBE_SECONDS
+    longest = 2 * TIMEOUT + PROBE_SECONDS
 
     async def scene(clock: Callable[[], float]) -> None:
-        inbox = Inbox(
-            Hanging(step), on_commit=lambda: None, max_waiting=100, max_bytes=1_000_000,
-            max_batch=1, timeout=timeout,
-        )  # fmt: skip
+        inbox = inbox_of(Hanging(step))
         began = clock()
         stored = (inbox.store(CALLBACK) for _ in range(50))
         refused = await asyncio.gather(*stored, return_exceptions=True)
         assert [type(answer) for answer in refused] == [InboxUnavailable] * 50
-        assert timeout <= clock() - began <= longest + 0.01
+        assert TIMEOUT <= clock() - began <= longest + 0.01
         await inbox.close()
 
     at_leaps(scene)
     assert longest < METAS_SECONDS / 2
+
+
+@pytest.mark.parametrize("step", ["ciphers", "take_ids"])
+def test_what_was_refused_is_not_committed_beside_those_that_came_later(step: str) -> None:
+    async def scene(clock: Callable[[], float]) -> None:
+        store = Late(step)
+        inbox = inbox_of(store)
+        refused = inbox.store(CALLBACK)
+        behind = [inbox.store(Received(TENANT, b"[]" * n, bytes(32))) for n in (1, 2)]
+        answers = await asyncio.gather(refused, *behind, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [InboxUnavailable, type(None), type(None)]
+        await inbox.close()
+        assert [row.size for row in store.committed] == [2, 4]
+
+    at_leaps(scene)
+
+
+def test_it_closes_in_time_and_answers_all_while_a_commit_hangs_that_never_ends() -> None:
+    async def scene(clock: Callable[[], float]) -> None:
+        store = Deaf("commit")
+        inbox = inbox_of(store)
+        stored = [asyncio.ensure_future(inbox.store(CALLBACK)) for _ in range(3)]
+        await asyncio.sleep(0)
+        await inbox.close()
+        assert clock() <= 2 * TIMEOUT + 2 * PROBE_SECONDS + CLOSE_SECONDS + 0.01
+        assert all(isinstance(answer.exception(), InboxUnavailable) for answer in stored)
+        store.end()
+        await asyncio.sleep(0)
+
+    at_leaps(scene)
+
+
+def test_it_stores_again_once_a_commit_ended_that_was_given_up() -> None:
+    async def scene(clock: Callable[[], float]) -> None:
+        store = Late("commit")
+        inbox = inbox_of(store)
+        with pytest.raises(InboxUnavailable):
+            await inbox.store(CALLBACK)
+        await inbox.store(CALLBACK)
+        await inbox.close()
+        assert len(store.committed) == 2  # the first one late: Meta repeats it
+
+    at_leaps(scene)
