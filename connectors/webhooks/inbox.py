@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import accumulate
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 from uuid import UUID
 
 from connectors.webhooks.raw import BODY
@@ -30,8 +30,6 @@ MOST_ABANDONED = 8
 CLOSE_SECONDS = 1.0
 # Bodies of one commit: what a slow disk writes within the time that a commit may take.
 BATCH_BYTES = 8_000_000
-
-T = TypeVar("T")
 
 
 class InboxFull(Exception):
@@ -126,18 +124,23 @@ class Inbox:
 
     async def close(self) -> None:
         """Commit what is waiting, then stop."""
-        if self._committer is not None:
-            await self._committer
+        # One that is given up may never end; its successor goes on with what waits.
+        while self._committer is not None:
+            await asyncio.wait((self._committer,), timeout=PROBE_SECONDS)
         self._store.abandon()
         if self._abandoned:
             await asyncio.wait(self._abandoned, timeout=CLOSE_SECONDS)
 
-    async def _commit_all(self) -> None:
+    async def _commit_all(self, given_up: list[Waiting] | None = None) -> None:
+        """Commit what waits, after refusing the batch that the committer before this one had."""
         try:
-            while self._waiting:
+            if given_up is not None:
+                await self._fail(given_up, TimeoutError())
+            while self._waiting and not self._is_given_up():
                 await self._commit(self._next_batch())
         finally:
-            self._committer = None
+            if not self._is_given_up():
+                self._committer = None
 
     def _next_batch(self) -> list[Waiting]:
         """Take from the front what one commit may hold; a single callback always fits."""
@@ -150,12 +153,30 @@ class Inbox:
         return batch
 
     async def _commit(self, batch: list[Waiting]) -> None:
+        """Commit a batch, and in no task of its own: waiting for one costs turns of the event loop,
+        and in each of them other requests come first.
+        """
+        timer = asyncio.get_running_loop().call_later(self._timeout, self._give_up, batch)
+        without: set[UUID] = set()
+        failure: Exception | None = None
         try:
-            work = self._seal_and_commit([received for received, _ in batch])
-            without = await self._in_time(work, self._timeout)
-        except Exception as error:  # nobody was answered yet: refuse, let Meta retry
-            await self._fail(batch, error)
+            without = await self._seal_and_commit([received for received, _ in batch])
+        except Exception as error:
+            failure = error
+        except BaseException as error:  # the process ends
+            self._refuse(batch, error)
+            raise
+        finally:
+            timer.cancel()
+        if self._is_given_up():
             return
+        if failure is None:
+            self._confirm(batch, without)
+        else:  # nobody was answered yet: refuse, let Meta retry
+            await self._fail(batch, failure)
+
+    def _confirm(self, batch: list[Waiting], without: set[UUID]) -> None:
+        """Answer 200 to a committed batch, but for the tenants that have no key."""
         self._failures = 0
         for received, done in batch:
             if done.done():
@@ -169,27 +190,23 @@ class Inbox:
             self._refused = 0
         self._on_commit()
 
-    async def _in_time(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
-        """Return what ``work`` does, or fail once it has taken too long.
+    def _give_up(self, batch: list[Waiting]) -> None:
+        """Let another committer refuse the batch and go on with what waits."""
+        committer = self._committer
+        self._committer = asyncio.get_running_loop().create_task(self._commit_all(batch))
+        if committer is not None:
+            self._abandon(committer)
+
+    def _abandon(self, task: asyncio.Task[Any]) -> None:
+        """Wait no longer for a task that uses the database.
 
         It is not cancelled: the driver would first wait for a hanging server to agree, twice 5 s.
         Nor is its connection closed here, which the event loop may be about to poll. The store ends
-        the connection's socket, the work fails by itself and closes what it used.
-
-        Raises:
-            TimeoutError: it took too long, or too much that did has not ended yet.
+        the connection's socket, the task fails by itself and closes what it used.
         """
-        if len(self._abandoned) >= MOST_ABANDONED:
-            work.close()
-            raise TimeoutError
-        task = asyncio.get_running_loop().create_task(work)
-        await asyncio.wait((task,), timeout=seconds)
-        if task.done():
-            return task.result()
-        self._store.abandon()
         self._abandoned.add(task)
         task.add_done_callback(self._forget)
-        raise TimeoutError
+        self._store.abandon()
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._abandoned.discard(task)
@@ -197,25 +214,34 @@ class Inbox:
             task.exception()  # seen: nobody waits for it
 
     async def _seal_and_commit(self, batch: list[Received]) -> set[UUID]:
-        """Commit those whose tenant has a key; return the tenants that have none."""
+        """Commit those whose tenant has a key; return the tenants that have none.
+
+        Raises:
+            TimeoutError: too much that was given up has not ended yet, or this was given up.
+        """
+        if len(self._abandoned) >= MOST_ABANDONED:
+            raise TimeoutError
         received_at = clock.now()
-        day, task = received_at.date(), asyncio.current_task()
+        day = received_at.date()
         tenants = {received.tenant_id for received in batch}
         found = await self._store.ciphers({(tenant_id, day) for tenant_id in tenants})
-        self._check_waited_for(task)
+        self._check_waited_for()
         ciphers = {tenant_id: cipher for (tenant_id, _), cipher in found.items()}
         without = tenants - ciphers.keys()
         if without:
             batch = [received for received in batch if received.tenant_id in ciphers]
         if batch:
             ids = await self._store.take_ids(len(batch))
-            self._check_waited_for(task)
+            self._check_waited_for()
             await self._store.commit(received_at, _sealed(ids, batch, ciphers))
         return without
 
-    def _check_waited_for(self, task: asyncio.Task[Any] | None) -> None:
-        if task in self._abandoned:  # refused meanwhile; the connection belongs to others
-            raise InboxUnavailable
+    def _check_waited_for(self) -> None:
+        if self._is_given_up():  # refused meanwhile; the connection belongs to the successor
+            raise TimeoutError
+
+    def _is_given_up(self) -> bool:
+        return asyncio.current_task() is not self._committer
 
     async def _fail(self, batch: list[Waiting], error: Exception) -> None:
         """Answer 503 to the batch; and, if the database is away, to all who wait behind it: they
@@ -230,12 +256,16 @@ class Inbox:
             self._store.abandon()
 
     async def _is_there(self) -> bool:
-        try:
-            return await self._in_time(self._store.answers(), PROBE_SECONDS)
-        except TimeoutError:
+        if len(self._abandoned) >= MOST_ABANDONED:
             return False
+        probe = asyncio.get_running_loop().create_task(self._store.answers())
+        await asyncio.wait((probe,), timeout=PROBE_SECONDS)
+        if probe.done():
+            return probe.result()
+        self._abandon(probe)
+        return False
 
-    def _refuse(self, batch: list[Waiting], error: Exception) -> None:
+    def _refuse(self, batch: list[Waiting], error: BaseException) -> None:
         if not self._refused:  # the first of an outage; its end is logged with the count
             logger.error(
                 "whatsapp callbacks cannot be stored, answering 503",

@@ -172,3 +172,17 @@ def test_it_stores_again_once_a_commit_ended_that_was_given_up() -> None:
         assert len(store.committed) == 2  # the first one late: Meta repeats it
 
     at_leaps(scene)
+
+
+def test_who_waits_for_a_commit_that_is_cancelled_is_refused() -> None:
+    class Cancelled(Hanging):
+        async def commit(self, received_at: datetime, rows: list[Row]) -> None:
+            raise asyncio.CancelledError
+
+    async def scene(clock: Callable[[], float]) -> None:
+        inbox = inbox_of(Cancelled(""))
+        with pytest.raises(InboxUnavailable):
+            await asyncio.wait_for(inbox.store(CALLBACK), timeout=60)
+        await inbox.close()
+
+    at_leaps(scene)
