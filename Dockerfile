@@ -23,6 +23,7 @@ COPY connectors connectors
 COPY messaging messaging
 COPY templates_wa templates_wa
 COPY workspaces workspaces
+COPY lib lib
 # collectstatic reads the settings; these values serve this one step and stay in no layer.
 RUN SIGMA_EMBEDDED=true SIGMA_HOME=/tmp/build DATABASE_URL=postgresql://build/build \
     REDIS_URL=redis://build/0 python manage.py collectstatic --no-input && rm -rf /tmp/build

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.core.asgi import get_asgi_application
 
-from connectors.webhooks.requests import Receive, Scope, Send
+from lib.requests import Receive, Scope, Send
 from sigma.asgi import ASGI, HEALTH, Application
 
 DJANGO = get_asgi_application()

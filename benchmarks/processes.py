@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from workspaces.tether import Identity, tethered
+from lib.tether import Identity, tethered
 
 TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -13,7 +13,7 @@ import psycopg
 
 from benchmarks.product import Product
 from benchmarks.report import Figure, median
-from messaging.cursors import Cursor, encode
+from lib.cursors import Cursor, encode
 
 FILL = """
 INSERT INTO messages (id, tenant_id, workspace_id, platform_message_id, direction, source, type,

@@ -22,10 +22,11 @@ from connectors.linked_device import erasure as linked_device
 from connectors.models import SenderSession, WebhookDead
 from connectors.webhooks import retention
 from connectors.webhooks.routes import POLL_SECONDS
+from lib import bulk
 from messaging import erasure as messaging
 from messaging.models import Broadcast, NumberState, OptOut, SendingPause, SendingPolicy
 from templates_wa.models import Template
-from workspaces import bulk, keys
+from workspaces import keys
 from workspaces.models import (
     ApiKey,
     EventSubscription,

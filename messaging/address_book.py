@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from lib import bulk
 from messaging import changing
 from messaging.events import AddressBookName
 from messaging.identities import People, Someone
-from workspaces import bulk
 
 # What is told late, or again, changes nothing.
 NAME = changing.statement(

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+from lib import bulk
 from messaging import changing, references
 from messaging.identities import SURVIVOR
 from messaging.references import TARGET_COLUMNS, Target
-from workspaces import bulk
 
 AMENDING = frozenset({"edit", "revoke"})
 COLUMNS = ("workspace_id uuid", "platform_message_id text")

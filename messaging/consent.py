@@ -8,15 +8,15 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from lib.cursors import Cursor
+from lib.numbering import NotInternational, international
+from lib.sql import select
 from messaging import identities, optouts, queries, wishes
-from messaging.cursors import Cursor
 from messaging.models import OptOutSource
 from messaging.queries import ContactRow
 from messaging.sending.recipients import Book
 from messaging.sending.requests import Recipient
 from messaging.stopwords import LONGEST_WORD, Words, normal_form
-from workspaces.numbering import NotInternational, international
-from workspaces.sql import select
 
 MOST_WORDS = 100
 

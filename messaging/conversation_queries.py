@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from messaging.cursors import Cursor
+from lib.cursors import Cursor
+from lib.sql import columns_of, select
 from messaging.identities import ALL_IDS
 from messaging.queries import (
     MOST_COUNTED,
@@ -22,7 +23,6 @@ from messaging.queries import (
     Window,
     in_window,
 )
-from workspaces.sql import columns_of, select
 
 
 class ConversationRow(NamedTuple):

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from messaging.cursors import Cursor
+from lib import bulk
+from lib.cursors import Cursor
 from messaging.identities import ALL_IDS, SURVIVOR
-from workspaces import bulk
 
 # Nothing is said by these: they change what was said before (edit, revoke), or the platform tells
 # something (system) or is told that a chat was opened (request_welcome). They make no conversation,

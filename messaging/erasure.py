@@ -12,8 +12,8 @@ from uuid import UUID
 
 from psycopg import sql
 
+from lib import bulk
 from messaging.models import Broadcast
-from workspaces import bulk
 from workspaces.models import Workspace
 
 # What is still owed first, or it is sent meanwhile; then children before parents.

@@ -15,14 +15,14 @@ from datetime import UTC, date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from lib import bulk, clock
+from lib.ids import uuid7
+from lib.masking import has_digit
 from messaging import changing
 from messaging.events import Person, Private
 from messaging.models import IdentityKind
 from messaging.sealed_values import hide_name, keep_name
-from workspaces import bulk, clock
 from workspaces.identity import Digester, digester
-from workspaces.ids import uuid7
-from workspaces.masking import has_digit
 
 FIND = """
 SELECT i.digest, i.contact_id, c.display_name, c.username, c.created_at, c.book_name

@@ -14,6 +14,9 @@ from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
+from lib import bulk, clock
+from lib.envelope import Cipher, associated_data
+from lib.ids import arrival_uuid7, uuid7
 from messaging import (
     address_book,
     amendments,
@@ -47,10 +50,8 @@ from messaging.notices import Arrival
 from messaging.references import Reference, Target
 from messaging.sealed_values import SEALED_VALUES, Separator
 from messaging.wishes import Heard
-from workspaces import bulk, clock, keys
-from workspaces.envelope import Cipher, associated_data
+from workspaces import keys
 from workspaces.identity import Digester
-from workspaces.ids import arrival_uuid7, uuid7
 
 SEALED_ID = settling.SEALED_ID
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from uuid import UUID
 
+from lib import bulk
 from messaging.amendments import AMENDING
 from messaging.events import Direction, MessageEvent
 from messaging.incoming import Incoming
-from workspaces import bulk
 from workspaces.models import Workspace
 
 # Most writers of a workspace go side by side. Those who look for rows that another batch may be

@@ -14,10 +14,10 @@ from uuid import UUID
 from django.db import transaction
 from psycopg import sql
 
+from lib import bulk
 from messaging import address_book, conversations, locks, optouts
 from messaging.identities import People
 from messaging.models import Contact
-from workspaces import bulk
 from workspaces.models import Workspace
 
 # Tenant, the contact that was merged, and the one it is now.

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from lib import bulk
 from messaging.identities import SURVIVOR
-from workspaces import bulk, outbox
+from workspaces import outbox
 
 RECEIVED = "message.received"
 RECEIVED_IN_GROUP = "message.received.group"

@@ -8,13 +8,13 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from lib.numbering import NotInternational, international
 from messaging import number_sync, numbers
 from messaging.delivery import pauses
 from messaging.models import NumberState, SendingPause
 from workspaces import token_checks
 from workspaces.identity import digester
 from workspaces.models import TokenCheck, Workspace
-from workspaces.numbering import NotInternational, international
 
 # Meta, "Test numbers": five recipients, each of whom had to confirm.
 MOST_TEST_RECIPIENTS = 5

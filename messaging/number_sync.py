@@ -14,10 +14,10 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from lib.bells import Bell
 from messaging import numbers
 from messaging.models import NumberState
 from workspaces import outbox, ownership
-from workspaces.bells import Bell
 from workspaces.channel_errors import ChannelError, Throttled, Unavailable
 from workspaces.channel_facts import NumberFacts
 from workspaces.channels import channel_for

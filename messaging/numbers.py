@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from uuid import UUID
 
+from lib.envelope import CannotOpen, associated_data
+from lib.masking import mask_number
 from messaging.models import NumberState
 from workspaces import keys
-from workspaces.envelope import CannotOpen, associated_data
-from workspaces.masking import mask_number
 
 PLACE = "number_states.sealed_number"
 # Meta, "Throughput": 80 messages a second unless told otherwise, 20 while the number is also on the

@@ -12,10 +12,10 @@ from itertools import groupby
 from typing import NamedTuple
 from uuid import UUID
 
+from lib import bulk, clock
 from messaging.identities import survivors
 from messaging.models import OptOut, OptOutSource
 from messaging.withdrawing import withdraw_marketing
-from workspaces import bulk, clock
 
 COLUMNS = ("tenant_id uuid", "contact_id uuid", "source text", "said_at timestamptz")
 # Sorted by the key, or concurrent batches deadlock. Time decides, and of one second (Meta tells no

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from messaging.cursors import Cursor
+from lib.cursors import Cursor
+from lib.sql import columns_of, select
 from messaging.events import Direction
 from messaging.identities import SURVIVOR
 from messaging.sealed_values import PURGED, open_names
 from workspaces.models import Platform
-from workspaces.sql import columns_of, select
 
 
 class MessageRow(NamedTuple):

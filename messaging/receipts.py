@@ -13,6 +13,7 @@ from uuid import UUID
 
 from msgspec import json
 
+from lib import bulk, clock
 from messaging import notices, optouts, sealed_values, settling
 from messaging.events import Direction, StatusUpdate, Stop
 from messaging.identities import SURVIVOR, Contact, Meant, People, Someone, primary
@@ -23,7 +24,7 @@ from messaging.optouts import Wish
 from messaging.references import TARGET_COLUMNS, Reference, Target, key_of, resolve
 from messaging.sealed_values import Separator, Values
 from messaging.statuses import FAILED, Progress, Receipt, advance
-from workspaces import bulk, clock, keys, outbox
+from workspaces import keys, outbox
 from workspaces.outbox import Event
 
 

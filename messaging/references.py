@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from lib import bulk
 from messaging import changing
 from messaging.identities import SURVIVOR
 from messaging.wamids import inner_key
-from workspaces import bulk
 from workspaces.identity import Digester
 
 # What history has in the place of a file that comes later, by itself (Meta, "history webhook").

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from lib import bulk
 from messaging.references import PLACEHOLDER, SAME_MESSAGE
-from workspaces import bulk
 
 SAID_COLUMNS = (
     "number int4", "workspace_id uuid", "platform_message_id text", "inner_key int8",

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from psycopg import sql
 
+from lib import bulk
 from messaging.delivery.tiers import WINDOW
-from workspaces import bulk
 
 BATCH = 10_000
 # Served by portfolio_recipients_window, whose first columns have few values (PostgreSQL 18 skips).

@@ -20,10 +20,10 @@ from uuid import UUID
 
 import msgspec
 
+from lib.envelope import CannotOpen, Cipher, associated_data, key_id_of
+from lib.masking import has_digit, holds_number, number_endings
 from messaging.events import Private, SharedCard
 from workspaces import keys
-from workspaces.envelope import CannotOpen, Cipher, associated_data, key_id_of
-from workspaces.masking import has_digit, holds_number, number_endings
 
 SEALED_VALUES = "messages.sealed_values"
 NAMES = "contacts.names"

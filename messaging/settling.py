@@ -12,13 +12,14 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
+from lib import bulk
+from lib.envelope import Cipher, associated_data
 from messaging import references
 from messaging.events import StatusUpdate
 from messaging.identities import People
 from messaging.incoming import Incoming
 from messaging.notices import Change
-from workspaces import bulk, keys
-from workspaces.envelope import Cipher, associated_data
+from workspaces import keys
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 

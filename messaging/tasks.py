@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from celery import shared_task
 
+from lib import clock
 from messaging import merging, number_sync, retention, token_watch
-from workspaces import clock, purging, token_checks
+from workspaces import purging, token_checks
 from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.numbers")

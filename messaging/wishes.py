@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
+from lib.ttl import TtlCache
 from messaging import optouts, stopwords
 from messaging.events import MarketingPreference, MessageEvent, Source
 from messaging.models import OptOutSource, SendingPolicy
 from messaging.optouts import Wish
 from messaging.stopwords import Words, normal_form
-from workspaces.ttl import TtlCache
 
 # Seconds for which a process goes by the words it knows.
 WORDS_SECONDS = 5.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from uuid import UUID
 
+from lib import bulk, clock
 from messaging import changing, notices
 from messaging.identities import ALL_IDS
 from messaging.notices import Change
-from workspaces import bulk, clock
 
 UNWANTED = 131050
 

@@ -28,7 +28,9 @@ from connectors.outgoing import stream
 from connectors.outgoing.stream import Streams
 from connectors.webhooks.app import Webhooks
 from connectors.webhooks.receiver import PATH
-from connectors.webhooks.requests import (
+from lib import structs
+from lib.heartbeat import Heartbeat
+from lib.requests import (
     Answer,
     BodyIncomplete,
     BodyLate,
@@ -50,8 +52,6 @@ from sigma.gate import Busy, Gate, tenant_of
 from sigma.heads import refused
 from sigma.stopping import on_stop
 from sigma.threads import Deliver, Full, Places, Threads
-from workspaces import structs
-from workspaces.heartbeat import Heartbeat
 from workspaces.sessions import was_good
 
 # The receiver's loop waits at most this long for a thread that computes a page (Python's default is

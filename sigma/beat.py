@@ -15,8 +15,8 @@ from celery.beat import ScheduleEntry, Scheduler, SchedulingError
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from workspaces.bells import broker
-from workspaces.heartbeat import Heartbeat
+from lib.bells import broker
+from lib.heartbeat import Heartbeat
 
 logger = logging.getLogger("sigma.whatsapp.beat")
 

@@ -11,8 +11,8 @@ import sys
 from celery import Celery
 from celery.signals import celeryd_init, worker_init, worker_process_init
 
-from workspaces import structs
-from workspaces.heartbeat import Heartbeat
+from lib import structs
+from lib.heartbeat import Heartbeat
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sigma.settings")
 

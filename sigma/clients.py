@@ -6,7 +6,7 @@ import ipaddress
 
 from django.conf import settings
 
-from connectors.webhooks.requests import Scope, headers_of
+from lib.requests import Scope, headers_of
 
 # Networks of this size belong to one subscriber (RFC 6177).
 IPV6_PREFIX = 64

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 from uuid import UUID
 
-from connectors.webhooks.requests import Headers, Scope
+from lib.requests import Headers, Scope
+from lib.ttl import TtlCache
 from messaging.media import ExpiredLink, InvalidLink, tenant_of_link
 from workspaces.access import last_seen_with
 from workspaces.requests import key_in
-from workspaces.ttl import TtlCache
 
 KEY_HEADERS = (b"authorization", b"x-api-key")
 FILE, TOKEN = re.compile(r"/media/([0-9a-f-]{36})"), re.compile(rb"(?:^|&)token=([^&]{0,200})")

@@ -11,10 +11,10 @@ from django.http import HttpRequest, JsonResponse
 from redis import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
+from lib import brake, heartbeat
+from lib.heartbeat import Heard
 from sigma import heads
 from sigma.engines import state
-from workspaces import brake, heartbeat
-from workspaces.heartbeat import Heard
 
 # Without these an installation does not do its work; the others run where they are wanted.
 REQUIRED = ("web", "worker", "sending", "maintenance", "beat")

@@ -20,10 +20,10 @@ from psycopg import sql
 
 from connectors.webhooks.outcomes import Callback, Outcome
 from connectors.webhooks.updates import process
+from lib.brake import Brake
+from lib.numbering import national_part
 from messaging.models import Message
 from workspaces import keys, provisioning
-from workspaces.brake import Brake
-from workspaces.numbering import national_part
 
 # What may stand between the digits of a number: people paste hyphens and spaces of all kinds.
 SEPARATORS = " \t\u00a0\u2009\u202f().-/_+\u2010\u2011\u2012\u2013\u2014\u2015"

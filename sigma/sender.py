@@ -24,11 +24,11 @@ from connectors.linked_device import logs
 from connectors.sender import keyless
 from connectors.sender.keyless import UnsafeToStart
 from connectors.sender.service import Service
-from connectors.webhooks.requests import Receive, Scope, Send
+from lib import structs
+from lib.heartbeat import Heartbeat
+from lib.requests import Receive, Scope, Send
 from sigma.heads import Bounded
 from sigma.stopping import on_stop
-from workspaces import structs
-from workspaces.heartbeat import Heartbeat
 
 __all__ = ("IS_READY", "Application", "application", "main")
 

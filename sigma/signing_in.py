@@ -23,10 +23,11 @@ from django.utils.safestring import mark_safe
 from django.views.decorators.cache import never_cache
 
 from connectors.linked_device import qrcodes
+from lib import throttle
+from lib.throttle import Limit, Throttled
 from sigma.clients import Address, client_of
-from workspaces import second_factors, sessions, throttle
+from workspaces import second_factors, sessions
 from workspaces.second_factors import WrongCode
-from workspaces.throttle import Limit, Throttled
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite as UnfoldAdminSite

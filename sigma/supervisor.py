@@ -12,11 +12,11 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.tether import Identity, tethered
 from sigma.console import Terminal
 from sigma.engines.engine import UnableToStart
 from sigma.engines.state import write_private
 from sigma.progress import Progress
-from workspaces.tether import Identity, tethered
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 # After this many seconds of life a death is an accident again, and no longer part of a crash loop.

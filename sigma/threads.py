@@ -21,7 +21,7 @@ from typing import Any
 
 from a2wsgi.wsgi import build_environ
 
-from connectors.webhooks.requests import Message, Receive, Scope, Send, gone, headers_of
+from lib.requests import Message, Receive, Scope, Send, gone, headers_of
 from sigma.clients import address_of
 from sigma.gate import tenant_of
 from sigma.heads import refused

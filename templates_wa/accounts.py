@@ -11,8 +11,8 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
+from lib.bells import Bell
 from templates_wa.models import Template, TemplateSync
-from workspaces.bells import Bell
 from workspaces.models import TenantStatus, Workspace
 
 BELL = Bell("templates", task="templates.sync", queue="maintenance")

@@ -11,8 +11,8 @@ from django.db import models
 from django.db.models.fields import NOT_PROVIDED
 
 from connectors.models import SenderSession
+from lib.ids import uuid7
 from tests.conftest import Cast
-from workspaces.ids import uuid7
 
 SAMPLES: dict[type[models.Field], object] = {
     models.BooleanField: False,

@@ -14,10 +14,11 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 
 from connectors.outgoing import recording
 from connectors.webhooks import doorbell, processing
+from lib import clock
 from messaging.delivery import bell as delivery
 from tests import emptying
 from tests.messaging.meta import Meta, meta_on_loopback
-from workspaces import clock, keys, provisioning, secrets
+from workspaces import keys, provisioning, secrets
 from workspaces.models import Proof, SecretKind, Tenant, Workspace
 from workspaces.scopes import Scope
 

@@ -12,11 +12,11 @@ from connectors.models import (
     WebhookPending,
     WebhookUnhandled,
 )
+from lib.ids import uuid7
 from messaging.models import Broadcast, Contact, ContactIdentity, Media, Message, MessageStatus
 from templates_wa.models import Template, TemplateEventRow, TemplateSync
 from tests.conftest import Cast
 from workspaces import identity, provisioning
-from workspaces.ids import uuid7
 from workspaces.models import EventDelivery, EventSubscription, OutgoingEvent
 
 SEALED = b"sealed-bytes-that-nobody-shows"

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up: each may import the ones before it, none after it.
-LAYERS = ("workspaces", "templates_wa", "messaging", "connectors", "sigma")
+LAYERS = ("lib", "workspaces", "templates_wa", "messaging", "connectors", "sigma")
 # The modules of connectors.cloud_api that talk to Meta, or answer in the words of the Channel port;
 # every other one there is pure: bytes and dicts in, values or exceptions out.
 DOOR_NAMES = {"channel", "describing", "errors", "graph", "media", "sending"}
@@ -22,7 +22,7 @@ DOORS = {f"connectors.cloud_api.{name}" for name in DOOR_NAMES}
 TEMPLATES = {"button_values", "definitions", "events", "header_values", "parameters", "problems"}
 TEMPLATES |= {"draft_parts", "drafts", "rendering", "validation"}
 SENDING = {"content", "faults", "interactive", "limits", "refusals", "requests", "timing"}
-WORDS = {"messaging.events", "messaging.statuses", "workspaces.masking", "workspaces.numbering"}
+WORDS = {"messaging.events", "messaging.statuses", "lib.masking", "lib.numbering"}
 WORDS |= {"messaging.states", "workspaces.channel_errors", "workspaces.channel_facts"}
 WORDS |= {f"templates_wa.{n}" for n in TEMPLATES} | {f"messaging.sending.{n}" for n in SENDING}
 

@@ -9,11 +9,11 @@ from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
+from lib.sql import select
+from lib.ttl import TtlCache
 from workspaces.models import ApiKey, Membership, Role, Tenant, TenantStatus
 from workspaces.provisioning import KEY_PREFIX, digest_api_key
 from workspaces.scopes import ALL_SCOPES, Scope
-from workspaces.sql import select
-from workspaces.ttl import TtlCache
 
 VIEWER_SCOPES = frozenset(
     {

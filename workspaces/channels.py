@@ -186,7 +186,7 @@ def channel_of_token(
 
     Raises:
         NotConfigured: no connector for the transport.
-        workspaces.envelope.CannotOpen: the token was altered.
+        lib.envelope.CannotOpen: the token was altered.
     """
     credentials = _credentials(token, app_secret_values)
     return _factory(transport)(external_id="", account_id="", credentials=credentials)

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from django.conf import settings
 
+from lib.envelope import CannotOpen
 from workspaces import secrets
-from workspaces.envelope import CannotOpen
 from workspaces.keys import TenantHasNoKeys
 from workspaces.master import UnknownMasterKey
 from workspaces.models import (

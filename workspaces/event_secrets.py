@@ -13,8 +13,8 @@ from uuid import UUID
 
 from msgspec import Struct, json
 
+from lib.envelope import associated_data
 from workspaces import keys
-from workspaces.envelope import associated_data
 
 PLACE = "event_subscriptions.sealed_secrets"
 PREFIX = "whsec_"
@@ -57,7 +57,7 @@ def live(
 
     Raises:
         workspaces.keys.TenantHasNoKeys: unknown or erased tenant.
-        workspaces.envelope.CannotOpen: altered, or moved from another subscription.
+        lib.envelope.CannotOpen: altered, or moved from another subscription.
     """
     place = associated_data(tenant_id, PLACE, subscription_id)
     opened = keys.field_cipher(tenant_id).open(sealed, place)

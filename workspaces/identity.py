@@ -13,9 +13,9 @@ from uuid import UUID
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
+from lib.ids import EPOCH, MICROSECOND
+from lib.numbering import spellings
 from workspaces import keys
-from workspaces.ids import EPOCH, MICROSECOND
-from workspaces.numbering import spellings
 
 
 class Digester:

@@ -12,11 +12,11 @@ from uuid import UUID
 
 from django.db import transaction
 
+from lib.envelope import CannotOpen, Cipher, KeyDestroyed, key_id_of
+from lib.ttl import TtlCache
 from workspaces import daykeys, master
 from workspaces.daykeys import Pair
-from workspaces.envelope import CannotOpen, Cipher, KeyDestroyed, key_id_of
 from workspaces.models import KeyPurpose, RawKey, Tenant, TenantKey
-from workspaces.ttl import TtlCache
 
 # How long a process may go on using a key after somebody destroyed it.
 CACHE_SECONDS = 30.0

@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
-from workspaces.envelope import CannotOpen
+from lib.envelope import CannotOpen
 
 VERSION = 1
 NONCE = 12

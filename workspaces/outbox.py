@@ -16,10 +16,10 @@ from uuid import UUID
 from django.db import transaction
 from msgspec import json
 
-from workspaces import bulk
-from workspaces.bells import Bell
+from lib import bulk
+from lib.bells import Bell
+from lib.ids import uuid7
 from workspaces.event_types import EVENT_TYPES, is_wanted
-from workspaces.ids import uuid7
 from workspaces.live import Item, Notice, publisher
 
 BELL = Bell("events", task="events.deliver", queue="events")

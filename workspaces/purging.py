@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
-from workspaces.clock import database_now
+from lib.clock import database_now
 from workspaces.models import PurgeRun
 
 MOST_DIFFERENCE = timedelta(minutes=5)

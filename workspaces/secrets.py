@@ -7,8 +7,8 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
+from lib.envelope import associated_data
 from workspaces import keys
-from workspaces.envelope import associated_data
 from workspaces.models import SecretKind, Tenant, TenantSecret
 from workspaces.tokens import check_app_secret, check_verify_token
 
@@ -48,7 +48,7 @@ def reveal(secret: TenantSecret) -> str:
     """Return the secret in the clear.
 
     Raises:
-        workspaces.envelope.CannotOpen: altered, or moved from another tenant or kind.
+        lib.envelope.CannotOpen: altered, or moved from another tenant or kind.
     """
     associated = _associated(secret.tenant_id, secret.kind)
     return keys.field_cipher(secret.tenant_id).open(bytes(secret.sealed), associated).decode()

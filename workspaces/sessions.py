@@ -13,8 +13,8 @@ from django.http import HttpRequest
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
+from lib.ttl import TtlCache
 from workspaces import second_factors
-from workspaces.ttl import TtlCache
 
 # What a session remembers: when it began, when it was last used, whether a code was given.
 SINCE, SEEN, WITH_CODE = "since", "seen", "second_factor"

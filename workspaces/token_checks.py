@@ -15,8 +15,9 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
+from lib.bells import Bell
+from lib.envelope import CannotOpen
 from workspaces import ownership, secrets
-from workspaces.bells import Bell
 from workspaces.channel_errors import (
     ChannelError,
     NotConfigured,
@@ -26,7 +27,6 @@ from workspaces.channel_errors import (
 )
 from workspaces.channel_facts import TokenFacts
 from workspaces.channels import app_secrets, channel_of_token, configured_app_secrets
-from workspaces.envelope import CannotOpen
 from workspaces.keys import TenantHasNoKeys
 from workspaces.models import (
     SecretKind,
@@ -99,7 +99,7 @@ def check(secret: TenantSecret, *, now: datetime) -> Checked:
 
     Raises:
         workspaces.channel_errors.ChannelError: no proper answer; what was known stays.
-        workspaces.envelope.CannotOpen: the token was altered.
+        lib.envelope.CannotOpen: the token was altered.
     """
     facts, fitting = _ask(secret, now)
     problem = facts.problem or (_account_problem(secret, facts) if facts.is_valid else "")

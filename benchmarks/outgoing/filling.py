@@ -6,13 +6,14 @@ import json
 from datetime import UTC, datetime
 
 from benchmarks.outgoing.owed import CHUNK, Order, Owed
+from lib import bulk
+from lib.envelope import associated_data
+from lib.ids import uuid7
 from messaging.delivery.bell import BELL
 from messaging.delivery.opening import PLACE
 from messaging.models import NumberState
 from templates_wa.sync import sync
-from workspaces import bulk, keys, provisioning, secrets
-from workspaces.envelope import associated_data
-from workspaces.ids import uuid7
+from workspaces import keys, provisioning, secrets
 from workspaces.models import SecretKind, Tenant, Workspace
 from workspaces.scopes import Scope
 

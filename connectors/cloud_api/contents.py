@@ -23,8 +23,8 @@ from connectors.cloud_api.message_payloads import (
 )
 from connectors.cloud_api.people import phone_digits
 from connectors.cloud_api.updates import moment
+from lib.masking import as_it_came, word
 from messaging.events import MediaItem, SharedCard
-from workspaces.masking import as_it_came, word
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 

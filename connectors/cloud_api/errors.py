@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from connectors.cloud_api.answers import Answer, integer, json_object, member, members, text
 from connectors.cloud_api.codes import NO_SUCH_OBJECT, PROOF, Rule, rule_of
+from lib.masking import MASK, mask
 from workspaces.channel_errors import (
     ChannelError,
     MediaGone,
@@ -21,7 +22,6 @@ from workspaces.channel_errors import (
     Unavailable,
     WrongAppSecret,
 )
-from workspaces.masking import MASK, mask
 
 MAX_DETAILS = 300
 MAX_TRACE_ID = 64

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from connectors.cloud_api.message_payloads import Error
+from lib.masking import mask, word
 from messaging.events import Private
-from workspaces.masking import mask, word
 
 Json = dict[str, object]
 _CODES_END = 10_000_000

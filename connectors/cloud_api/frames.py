@@ -9,7 +9,7 @@ from connectors.cloud_api.decoding import fingerprint, load
 from connectors.cloud_api.payloads import Change, Entry, Value
 from connectors.cloud_api.people import ContactBook, phone_digits
 from connectors.cloud_api.updates import Path, locate
-from workspaces.masking import word
+from lib.masking import word
 
 
 class Source:

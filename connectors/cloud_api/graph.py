@@ -14,9 +14,9 @@ import msgspec
 from connectors.cloud_api import transport
 from connectors.cloud_api.answers import Answer, Json
 from connectors.cloud_api.errors import error_of, has_error, is_wrong_proof
+from lib.ttl import TtlCache
 from workspaces.channel_errors import OutcomeUnknown, Unavailable
 from workspaces.channels import Credentials
-from workspaces.ttl import TtlCache
 
 logger = logging.getLogger("sigma.whatsapp.graph")
 

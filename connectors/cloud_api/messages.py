@@ -15,8 +15,8 @@ from connectors.cloud_api.parties import Parties, parties_of
 from connectors.cloud_api.payloads import Thread
 from connectors.cloud_api.people import group_id
 from connectors.cloud_api.updates import Event, Path, counted, happened
+from lib.masking import as_it_came, word
 from messaging.events import MessageEvent
-from workspaces.masking import as_it_came, word
 
 KNOWN_TYPES = frozenset(
     (

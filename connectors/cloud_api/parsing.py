@@ -35,7 +35,7 @@ from connectors.cloud_api.updates import (
     counted,
 )
 from connectors.cloud_api.walking import SECTIONS, lists, nested
-from workspaces.masking import word
+from lib.masking import word
 
 __all__ = [
     "LINKED_DEVICE", "Isolator", "NotAnEnvelope", "Path", "Update", "isolate", "message_json",

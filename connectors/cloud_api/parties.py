@@ -14,8 +14,8 @@ from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.payloads import Call, Message, Preference, Status, Thread
 from connectors.cloud_api.people import identify, phone_digits, told_name
 from connectors.cloud_api.updates import Path
+from lib.numbering import spellings
 from messaging.events import Direction, Person, Source
-from workspaces.numbering import spellings
 
 
 class Parties(NamedTuple):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from connectors.cloud_api.payloads import Contact, Scalar
+from lib.masking import has_digit, holds_number, mask, number_endings
 from messaging.events import Person, Private
-from workspaces.masking import has_digit, holds_number, mask, number_endings
 
 NOBODY = Person()
 _BSUID = re.compile(r"u?[A-Za-z]{2}\.(ENT\.)?[A-Za-z0-9_-]{1,128}")

@@ -10,8 +10,8 @@ from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.parties import told_of
 from connectors.cloud_api.payloads import Status
 from connectors.cloud_api.updates import Event, Path, counted, happened
+from lib.masking import as_it_came, word
 from messaging.events import StatusUpdate, Stop
-from workspaces.masking import as_it_came, word
 
 KNOWN_STATUSES = frozenset(("sent", "delivered", "read", "played", "failed", "deleted", "warning"))
 

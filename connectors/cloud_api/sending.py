@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from connectors.cloud_api.answers import Json, members, text
+from lib.masking import word
 from workspaces.channel_errors import OutcomeUnknown
 from workspaces.channel_facts import Accepted
-from workspaces.masking import word
 
 MAX_ID = 512
 MAX_PHONE = 20

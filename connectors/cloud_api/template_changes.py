@@ -8,8 +8,8 @@ from connectors.cloud_api.facts import Json, compact, masked
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.payloads import Scalar, Value
 from connectors.cloud_api.updates import happened, moment
+from lib.masking import conceal_tree, mask, word
 from templates_wa.events import TemplateEvent
-from workspaces.masking import conceal_tree, mask, word
 
 STATUS = "message_template_status_update"
 QUALITY = "message_template_quality_update"

@@ -6,8 +6,8 @@ from connectors.cloud_api.facts import error_code
 from connectors.cloud_api.frames import Frame
 from connectors.cloud_api.payloads import Element, Status, Value
 from connectors.cloud_api.updates import Event, Path, counted
+from lib.masking import WORD_LENGTH, word
 from messaging.events import Unhandled
-from workspaces.masking import WORD_LENGTH, word
 
 _KEYS = ("event", "event_name", "action_type", "action", "type", "status", "value")
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from connectors.cloud_api.payloads import Scalar
+from lib.masking import WORD_LENGTH
 from messaging.events import (
     AddressBookName,
     IdentityChange,
@@ -17,7 +18,6 @@ from messaging.events import (
     Unhandled,
 )
 from templates_wa.events import TemplateEvent
-from workspaces.masking import WORD_LENGTH
 
 Event = (
     MessageEvent

@@ -19,8 +19,8 @@ import msgspec
 
 from connectors.linked_device import stores
 from connectors.models import SenderSession
+from lib.envelope import OVERHEAD, CannotOpen, associated_data, key_id_of
 from workspaces import keys
-from workspaces.envelope import OVERHEAD, CannotOpen, associated_data, key_id_of
 
 MAGIC = b"whatsapp-store-backup"
 VERSION = 1

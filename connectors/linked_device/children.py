@@ -21,7 +21,7 @@ from django.conf import settings
 from connectors.linked_device import exits
 from connectors.linked_device.agenda import Facts
 from connectors.models import SessionState
-from workspaces.tether import tethered
+from lib.tether import tethered
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 

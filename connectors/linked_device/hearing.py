@@ -10,7 +10,7 @@ from uuid import UUID
 
 from connectors.linked_device import rhythm
 from connectors.linked_device.rhythm import Rhythm
-from workspaces import bulk
+from lib import bulk
 
 # From the index messages_newest_first. In spells of a minute, or a busy number would have millions;
 # a receipt's time is on its message, for the receipts' own table has no index by time.

@@ -19,7 +19,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from workspaces.masking import mask, mask_number
+from lib.masking import mask, mask_number
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 # What is wrong with the files themselves must not go through them.

@@ -28,7 +28,7 @@ from connectors.linked_device.persistence import AWAY, PAUSE_SECONDS, Persistenc
 from connectors.linked_device.session_loop import Ending
 from connectors.linked_device.standing import Standing
 from connectors.models import SenderSession, SessionState
-from workspaces import structs
+from lib import structs
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from lib import bulk
 from messaging.identities import ALL_IDS
-from workspaces import bulk
 
 WINDOW = timedelta(hours=24)
 # A message may wait for so long before it leaves: scheduled, and then until it expires.

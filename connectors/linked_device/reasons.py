@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connectors.models import PairBy
-from workspaces.masking import mask
+from lib.masking import mask
 
 MOST_DETAIL = 200
 

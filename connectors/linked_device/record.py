@@ -18,9 +18,9 @@ from connectors.linked_device.events import Account
 from connectors.linked_device.leases import Lease
 from connectors.linked_device.standing import Standing
 from connectors.models import PairBy, SenderSession, Wanted
+from lib.masking import account_name
 from messaging import numbers
 from messaging.models import NumberState
-from workspaces.masking import account_name
 
 PLATFORM_LENGTH, NAME_LENGTH, LIBRARY_LENGTH = 32, 128, 64
 

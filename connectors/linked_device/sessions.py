@@ -16,10 +16,10 @@ from django.db import transaction
 from connectors.linked_device import standing
 from connectors.linked_device.standing import Standing
 from connectors.models import PairBy, SenderSession, SessionState, Wanted
+from lib.envelope import CannotOpen, associated_data
+from lib.numbering import NotInternational, international
 from workspaces import keys
-from workspaces.envelope import CannotOpen, associated_data
 from workspaces.models import HOSTED, Workspace
-from workspaces.numbering import NotInternational, international
 
 PAIRING_PLACE, NUMBER_PLACE = "sender_sessions.sealed_pairing", "sender_sessions.sealed_pair_number"
 # These end when somebody decided what to do, not by themselves.

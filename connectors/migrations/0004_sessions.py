@@ -3,7 +3,7 @@
 import django.contrib.postgres.functions
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import workspaces.ids
+import lib.ids
 from django.db import migrations, models
 
 
@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='SenderSession',
             fields=[
-                ('id', models.UUIDField(db_default=django.contrib.postgres.functions.RandomUUID(), default=workspaces.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(db_default=django.contrib.postgres.functions.RandomUUID(), default=lib.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('tenant_id', models.UUIDField()),
                 ('home', models.CharField(blank=True, db_default='', default='', max_length=128)),
                 ('wanted', models.CharField(choices=[('STOPPED', 'Stopped'), ('RUNNING', 'Running')], db_default='STOPPED', default='STOPPED', max_length=16)),

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from workspaces import bulk
+from lib import bulk
 
 # Longer than a request may take, and than its deliverer may take to note the result.
 LEASE = timedelta(seconds=60)

@@ -27,7 +27,7 @@ from connectors.outgoing.addresses import Address, Policy, UnusableAddress
 from connectors.outgoing.parcels import Parcel, Report
 from connectors.outgoing.verdicts import comment, explain, is_ours, patience
 from connectors.outgoing.ways import has_way_to, is_cut_off
-from workspaces import loops
+from lib import loops
 
 # A request in all, and to connect to one address.
 SECONDS, CONNECT_SECONDS = 15, 5

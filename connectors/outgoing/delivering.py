@@ -19,8 +19,9 @@ from connectors.outgoing.claims import Claimed
 from connectors.outgoing.courier import SECONDS, Courier
 from connectors.outgoing.parcels import Parcel, Report, body_of, headers_of
 from connectors.outgoing.recording import BRAKE
-from workspaces import clock, event_secrets
-from workspaces.brake import Stopped
+from lib import clock
+from lib.brake import Stopped
+from workspaces import event_secrets
 from workspaces.directory import DOES_NOT_OPEN
 from workspaces.master import UnknownMasterKey
 from workspaces.models import EventSubscription

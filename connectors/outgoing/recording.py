@@ -11,8 +11,8 @@ from uuid import UUID
 from django.db import transaction
 
 from connectors.outgoing.parcels import Report, next_attempt
-from workspaces import bulk
-from workspaces.brake import Brake
+from lib import bulk
+from lib.brake import Brake
 
 logger = logging.getLogger("sigma.whatsapp.events")
 
@@ -66,7 +66,7 @@ def record(reports: Sequence[Report], *, now: datetime) -> None:
     as failed, but not against its endpoint. One whose claim is over counts for nothing.
 
     Raises:
-        workspaces.brake.Stopped: none can be noted.
+        lib.brake.Stopped: none can be noted.
     """
     if not reports:
         return

@@ -14,7 +14,8 @@ from django.db.models import Min
 from psycopg import sql
 
 from connectors.outgoing.claims import WAITING
-from workspaces import bulk, purging
+from lib import bulk
+from workspaces import purging
 from workspaces.models import EventDelivery
 
 logger = logging.getLogger("sigma.whatsapp.events")

@@ -21,7 +21,7 @@ from msgspec import json
 
 from connectors.outgoing.hub import Hub, Watcher
 from connectors.outgoing.visitors import Visitor, identify
-from connectors.webhooks.requests import Receive, Scope, Send, gone
+from lib.requests import Receive, Scope, Send, gone
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
 from workspaces.event_types import EVENT_TYPES
 

@@ -13,9 +13,9 @@ from connectors.outgoing import reach
 from connectors.outgoing.addresses import UnusableAddress
 from connectors.outgoing.delivering import policy
 from connectors.outgoing.refusals import EventErrorCode, UnableToSubscribe
+from lib.ids import uuid7
 from workspaces import event_secrets, event_types, outbox
 from workspaces.event_secrets import SigningSecret
-from workspaces.ids import uuid7
 from workspaces.live import Item, Notice
 from workspaces.models import EventSubscription
 

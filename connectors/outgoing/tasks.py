@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from celery import shared_task
 
 from connectors.outgoing import delivering, retention
-from workspaces import clock, purging
+from lib import clock
+from workspaces import purging
 from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.events")

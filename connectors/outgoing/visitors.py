@@ -13,8 +13,8 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse
 
-from connectors.webhooks.requests import Scope
-from workspaces import clock
+from lib import clock
+from lib.requests import Scope
 from workspaces.access import NotAllowed
 from workspaces.requests import actor_of
 from workspaces.scopes import Scope as Permission

@@ -12,10 +12,10 @@ from connectors.linked_device import health, sessions
 from connectors.models import SenderSession, SessionState
 from connectors.sender.callers import Caller
 from connectors.sender.refusals import Refused
+from lib.masking import mask
 from messaging import numbers
 from messaging.delivery import pauses
 from messaging.models import NumberState
-from workspaces.masking import mask
 from workspaces.models import HOSTED, Workspace
 from workspaces.scope import tenant_scope
 from workspaces.scopes import Scope

@@ -8,8 +8,8 @@ from django.conf import settings
 
 from connectors.sender import callers, keyless
 from connectors.sender.callers import Caller
-from connectors.webhooks.requests import Headers
-from workspaces import clock
+from lib import clock
+from lib.requests import Headers
 from workspaces.scopes import Scope
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connectors.sender.refusals import AGAIN, CLOSE, Refused
-from connectors.webhooks.requests import (
+from lib.requests import (
     BodyIncomplete,
     BodyLate,
     BodyTooLarge,

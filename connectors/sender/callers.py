@@ -12,12 +12,12 @@ from typing import NamedTuple
 from uuid import UUID
 
 from connectors.sender.refusals import Refused
-from connectors.webhooks.requests import Headers
+from lib.requests import Headers
+from lib.sql import select
 from workspaces.access import NotAuthenticated, by_api_key
 from workspaces.models import TenantStatus
 from workspaces.provisioning import digest_api_key
 from workspaces.scopes import Scope
-from workspaces.sql import select
 
 BEARER = "bearer "
 MAY_SEND = frozenset({Scope.MESSAGES_SEND})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from django.conf import settings
 
 from connectors.sender.refusals import Headers
-from connectors.webhooks.requests import Headers as Given
+from lib.requests import Headers as Given
 
 REQUEST_HEADERS = "authorization, content-type, idempotency-key, prefer, x-api-key"
 RESPONSE_HEADERS = "retry-after, idempotency-replayed"

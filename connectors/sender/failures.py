@@ -7,7 +7,7 @@ import logging
 from django.db import InterfaceError, OperationalError
 
 from connectors.sender.refusals import Refused, unavailable
-from workspaces import incidents
+from lib import incidents
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 

@@ -18,7 +18,7 @@ from django.http.request import split_domain_port, validate_host
 
 from connectors.sender import callers, cors
 from connectors.sender.refusals import Refused, bad_request
-from connectors.webhooks.requests import Headers
+from lib.requests import Headers
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from connectors.sender.refusals import Refused
+from lib.masking import mask
 from messaging.sealed_values import is_placeholder
 from messaging.sending.refusals import PLATFORM_CODES
-from workspaces.masking import mask
 
 # The platform has it, or had it: the sender has done its part.
 SENT = frozenset({"accepted", "held", "sent", "delivered", "read", "played"})

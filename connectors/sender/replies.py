@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from msgspec import json
 
 from connectors.sender.refusals import Headers, Refused
-from connectors.webhooks.requests import Send
+from lib.requests import Send
 
 JSON: Headers = (
     ("content-type", "application/json"),

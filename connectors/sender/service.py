@@ -28,8 +28,8 @@ from connectors.sender.replies import Reply, reply_of
 from connectors.sender.threads import Threads
 from connectors.sender.told import note, tell
 from connectors.sender.waiting import WaitingRoom
-from connectors.webhooks.requests import Headers, Receive, Scope, Send, headers_of
-from workspaces import clock
+from lib import clock
+from lib.requests import Headers, Receive, Scope, Send, headers_of
 
 THREADS, HEALTH_THREADS = 8, 2
 # Calls at once in one process; more than may wait, so that some can still be told to come again.

@@ -9,8 +9,8 @@ from connectors.sender.messages import Accepted
 from connectors.sender.outcomes import SENT, Seen, failure_of
 from connectors.sender.refusals import Headers
 from connectors.sender.replies import Reply, reply_of
+from lib.numbering import international
 from workspaces.models import HOSTED
-from workspaces.numbering import international
 
 REPLAYED: Headers = (("idempotency-replayed", "true"),)
 

@@ -21,7 +21,7 @@ from connectors.simulator.client import Load, Plan, Report
 from connectors.simulator.facts import Facts, of_demo, of_tenant
 from connectors.simulator.traffic import Callback, Mix, Traffic, kinds_of
 from connectors.simulator.wire import Target, target
-from workspaces import reports
+from lib import reports
 
 DEMO = "demo"
 HELP = "Callbacks as Meta sends them, to the receiver of this machine."

@@ -17,10 +17,10 @@ from connectors.webhooks import partitions
 from connectors.webhooks.doorbell import AsyncDoorbell
 from connectors.webhooks.inbox import Inbox
 from connectors.webhooks.receiver import Receiver
-from connectors.webhooks.requests import Budget
 from connectors.webhooks.routes import Routes
 from connectors.webhooks.store import PostgresStore
-from workspaces import clock
+from lib import clock
+from lib.requests import Budget
 
 logger = logging.getLogger("sigma.whatsapp.webhooks")
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
+from lib.envelope import Cipher
 from workspaces import keys
 from workspaces.daykeys import Pair
-from workspaces.envelope import Cipher
 
 logger = logging.getLogger("sigma.whatsapp.webhooks")
 

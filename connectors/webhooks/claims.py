@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from workspaces import bulk, clock
+from lib import bulk, clock
 from workspaces.models import INSTALLATION_ID
 
 # Of plain bodies: to open and read them takes fifteen times as much memory, and a second or two.

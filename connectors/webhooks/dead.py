@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from connectors.models import WebhookDead, WebhookDelivery
 from connectors.webhooks import raw
 from connectors.webhooks.outcomes import Callback, Failure
+from lib.envelope import CannotOpen, associated_data
 from workspaces import keys
-from workspaces.envelope import CannotOpen, associated_data
 
 SEALED = "webhook_dead.sealed"
 
@@ -48,7 +48,7 @@ def exhume(row: WebhookDead) -> Callback:
     """Return the callback that holds just the updates of a row.
 
     Raises:
-        workspaces.envelope.CannotOpen: purged, altered or moved.
+        lib.envelope.CannotOpen: purged, altered or moved.
     """
     body = _opened(row) if row.sealed else _raw(row)
     positions = tuple(row.positions or ())

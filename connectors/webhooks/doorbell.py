@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from workspaces.bells import KEY_SECONDS, Bell, broker
+from lib.bells import KEY_SECONDS, Bell, broker
 
 __all__ = ["BELL", "KEY_SECONDS", "PAUSE_SECONDS", "AsyncDoorbell", "broker", "key", "ring"]
 

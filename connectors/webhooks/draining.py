@@ -13,7 +13,7 @@ from django.db import InterfaceError, OperationalError, connection
 from connectors.models import WebhookPending
 from connectors.webhooks import doorbell
 from connectors.webhooks.processing import BRAKE, process_batch
-from workspaces.brake import Stopped
+from lib.brake import Stopped
 
 logger = logging.getLogger("sigma.whatsapp.processing")
 

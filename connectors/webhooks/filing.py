@@ -13,8 +13,8 @@ from django.db import connection
 
 from connectors.models import WebhookDelivery, WebhookPending
 from connectors.webhooks.raw import BLOCK, BODY
+from lib.envelope import associated_data
 from workspaces import keys
-from workspaces.envelope import associated_data
 
 
 @dataclass(frozen=True, slots=True)

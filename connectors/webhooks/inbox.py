@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from connectors.webhooks.raw import BODY
-from workspaces import clock
-from workspaces.envelope import Cipher, associated_data
+from lib import clock
+from lib.envelope import Cipher, associated_data
 
 logger = logging.getLogger("sigma.whatsapp.webhooks")
 

@@ -15,8 +15,8 @@ from connectors.cloud_api.parsing import NotAnEnvelope, parse
 from connectors.models import WebhookUnhandled
 from connectors.webhooks import raw
 from connectors.webhooks.outcomes import Tally
-from workspaces import bulk
-from workspaces.envelope import CannotOpen
+from lib import bulk
+from lib.envelope import CannotOpen
 
 COLUMNS = (
     "tenant_id uuid", "callbacks int8", "updates int8", "processed int8", "quarantined int8",

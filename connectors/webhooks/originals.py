@@ -9,10 +9,10 @@ from uuid import UUID
 from connectors.cloud_api.parsing import NotAnEnvelope, message_json
 from connectors.models import WebhookDelivery
 from connectors.webhooks.raw import open_body, read_wamid
+from lib.envelope import key_id_of
 from messaging.models import Message
 from messaging.related import Original
 from workspaces import keys
-from workspaces.envelope import key_id_of
 
 
 def read_originals(tenant_id: UUID, message_ids: Sequence[UUID]) -> dict[UUID, Original]:

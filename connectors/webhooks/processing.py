@@ -3,7 +3,7 @@
 All of it is one transaction with the deletion of the pointers: whatever is killed, and whenever, a
 callback is either still owed or wholly accounted for. Whatever fails, and even what ends the whole
 process, fails alone in the end and lets the others pass; what fails through no fault of its own
-stays owed (``workspaces.brake``).
+stays owed (``lib.brake``).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from connectors.webhooks import claims, dead, ledger, raw
 from connectors.webhooks.claims import Claimed
 from connectors.webhooks.outcomes import Callback, Failure, Outcome
 from connectors.webhooks.updates import Item, process
+from lib.brake import LONGEST_PAUSE, TRIAL, Brake, Stopped, is_away
+from lib.envelope import CannotOpen, KeyDestroyed
 from workspaces import keys
-from workspaces.brake import LONGEST_PAUSE, TRIAL, Brake, Stopped, is_away
-from workspaces.envelope import CannotOpen, KeyDestroyed
 
 logger = logging.getLogger("sigma.whatsapp.processing")
 
@@ -43,7 +43,7 @@ def process_batch(limit: int) -> int:
     Raises:
         django.db.OperationalError, django.db.InterfaceError: the database is away or was busy; the
             batch stays owed.
-        workspaces.brake.Stopped: everything fails alike; the batch stays owed.
+        lib.brake.Stopped: everything fails alike; the batch stays owed.
     """
     claimed: list[Claimed] = []
     careful = False
@@ -127,7 +127,7 @@ def _process_without(stopped: Stopped, callbacks: Sequence[Claimed]) -> None:
     """Let those wait that have to, for longer than the others take.
 
     Raises:
-        workspaces.brake.Stopped: these are all of them.
+        lib.brake.Stopped: these are all of them.
     """
     waiting = {_delivery_of(item) for item in stopped.items}
     rest = [callback for callback in callbacks if callback.delivery_id not in waiting]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from lib.envelope import CannotOpen, associated_data
 from messaging.inbound import SEALED_ID
 from messaging.models import Message
 from workspaces import keys
-from workspaces.envelope import CannotOpen, associated_data
 
 BODY = "webhook_deliveries.body"
 BLOCK = 1000  # ids per step of the sequence of delivery ids, as the migration made it
@@ -17,8 +17,8 @@ def open_body(sealed: bytes, *, tenant_id: UUID, delivery_id: int) -> bytes:
     """Return a callback's body.
 
     Raises:
-        workspaces.envelope.KeyDestroyed: its day was purged.
-        workspaces.envelope.CannotOpen: altered or moved.
+        lib.envelope.KeyDestroyed: its day was purged.
+        lib.envelope.CannotOpen: altered or moved.
     """
     return keys.cipher_of(sealed).open(sealed, associated_data(tenant_id, BODY, delivery_id))
 

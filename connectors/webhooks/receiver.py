@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl
 
 from connectors.cloud_api import signature
 from connectors.webhooks.inbox import Inbox, InboxFull, InboxUnavailable, Received
-from connectors.webhooks.requests import (
+from connectors.webhooks.routes import DECOY, DirectoryUnavailable, Routes
+from lib.requests import (
     Answer,
     BodyIncomplete,
     BodyLate,
@@ -26,7 +27,6 @@ from connectors.webhooks.requests import (
     Unreadable,
     headers_of,
 )
-from connectors.webhooks.routes import DECOY, DirectoryUnavailable, Routes
 from workspaces.directory import Route
 
 logger = logging.getLogger("sigma.whatsapp.webhooks")

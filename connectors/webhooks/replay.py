@@ -15,9 +15,9 @@ from connectors.models import DeadKind, DeadState, WebhookDead
 from connectors.webhooks import dead, ledger
 from connectors.webhooks.outcomes import Outcome, Tally
 from connectors.webhooks.updates import process
+from lib.brake import MOST_ALIKE, Brake, Stopped, is_away, is_of_a_value, spread
+from lib.envelope import CannotOpen
 from workspaces import keys
-from workspaces.brake import MOST_ALIKE, Brake, Stopped, is_away, is_of_a_value, spread
-from workspaces.envelope import CannotOpen
 from workspaces.models import INSTALLATION_ID
 
 logger = logging.getLogger("sigma.whatsapp.processing")
@@ -91,7 +91,7 @@ def run(ids: Sequence[int], *, progress: Callable[[], object] = lambda: None) ->
 
     Rows that fail again stay open with their new reason and one more attempt; none keeps the others
     from their turn. Where a few, spread over all of them, fail with one same error, or one fails
-    through no fault of its own (``workspaces.brake``), the rest is left as it is.
+    through no fault of its own (``lib.brake``), the rest is left as it is.
     """
     brake = Brake("replay")
     sample = spread(ids, MOST_ALIKE)

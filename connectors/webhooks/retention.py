@@ -21,7 +21,8 @@ from django.db.models.functions import TruncDate
 
 from connectors.models import WebhookDead, WebhookDelivery, WebhookPending
 from connectors.webhooks import partitions
-from workspaces import bulk, keys, purging
+from lib import bulk
+from workspaces import keys, purging
 from workspaces.models import INSTALLATION_ID, RawKey, Tenant
 from workspaces.purging import PurgeRefused
 

@@ -15,8 +15,8 @@ from psycopg import AsyncConnection, AsyncCursor
 from connectors.webhooks.ciphers import DayCiphers, RunSync
 from connectors.webhooks.inbox import Row
 from connectors.webhooks.raw import BLOCK
+from lib.envelope import Cipher
 from workspaces.daykeys import Pair
-from workspaces.envelope import Cipher
 
 # A database that is recovering is not asked again by every callback that arrives meanwhile.
 AWAY_SECONDS = 0.25

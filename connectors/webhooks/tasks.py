@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from celery import shared_task
 
 from connectors.webhooks import draining, partitions, replay, retention
-from workspaces import clock, daykeys
+from lib import clock
+from workspaces import daykeys
 from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.processing")

@@ -17,6 +17,7 @@ from connectors.models import DeadKind
 from connectors.webhooks import sharing
 from connectors.webhooks.numbers import Numbers
 from connectors.webhooks.outcomes import Callback, Failure, Outcome
+from lib.brake import Brake
 from messaging import inbound, number_sync
 from messaging.events import (
     AddressBookName,
@@ -30,7 +31,6 @@ from messaging.identities import MustGoAlone
 from messaging.incoming import Incoming
 from templates_wa import inbound as templates
 from templates_wa.events import TemplateEvent
-from workspaces.brake import Brake
 
 logger = logging.getLogger("sigma.whatsapp.processing")
 
@@ -49,7 +49,7 @@ def process(callbacks: Sequence[Callback], outcome: Outcome, brake: Brake) -> No
     ``outcome``.
 
     Raises:
-        workspaces.brake.Stopped: callbacks among these fail through no fault of their own.
+        lib.brake.Stopped: callbacks among these fail through no fault of their own.
     """
     parsed = _parse_all(callbacks, outcome, brake)
     shared = [entry for entry in parsed if sharing.is_shared(entry[0])]

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
 
+from lib import bulk, clock
 from messaging.broadcasts import csvfile
 from messaging.broadcasts.locking import locked
 from messaging.broadcasts.moving import move
@@ -23,7 +24,6 @@ from messaging.broadcasts.rows import Row, RowProblem
 from messaging.broadcasts.sealing import Addressee, Sealer
 from messaging.broadcasts.states import Verb
 from messaging.models import Broadcast, BroadcastRecipient, BroadcastState
-from workspaces import bulk, clock
 from workspaces.identity import Digester, digester
 
 CHUNK = 1_000

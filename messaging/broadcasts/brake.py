@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import NamedTuple
 
+from lib.sql import select
 from messaging.models import Broadcast
-from workspaces.sql import select
 
 ALIKE = 20
 FIRST, MOST_FAILED = 100, 20

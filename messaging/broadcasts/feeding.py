@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from lib.brake import TRIAL
 from messaging.broadcasts import brake, taking, waiting
 from messaging.broadcasts.addressing import FOR_NOW, MISTAKES, WHOLE, request_of
 from messaging.broadcasts.lifecycle import give_up
@@ -28,7 +29,6 @@ from messaging.models import Broadcast, BroadcastState, NumberState, RecipientSt
 from messaging.numbers import messages_per_second
 from messaging.sending.accepting import Outcome, queue_many
 from messaging.sending.refusals import SendErrorCode, UnableToSend
-from workspaces.brake import TRIAL
 from workspaces.scope import tenant_scope
 
 logger = logging.getLogger("sigma.whatsapp.broadcasts")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from lib import bulk
+from lib.masking import mask
 from messaging.models import Broadcast, RecipientState
-from workspaces import bulk
-from workspaces.masking import mask
 
 # Code and reason of a row whose key is gone.
 UNREADABLE = ("UNREADABLE", "The row cannot be opened any more.")

@@ -9,15 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from lib.envelope import CannotOpen
+from lib.sql import columns_of, select
 from messaging.broadcasts.sealing import Sealer
 from messaging.conversation_queries import messages_by_id
 from messaging.models import Broadcast
 from messaging.related import Related
 from messaging.sealed_values import NEEDS_RAW_READ, is_placeholder
 from messaging.statuses import ARRIVED
-from workspaces.envelope import CannotOpen
 from workspaces.scope import tenant_scope
-from workspaces.sql import columns_of, select
 
 PAGE = 1_000
 HEADER = (

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
+from lib.sql import select
 from messaging.models import Broadcast, BroadcastState, RecipientState
-from workspaces.sql import select
 
 ROWS = """
 SELECT state AS word, count(*) AS rows FROM broadcast_recipients

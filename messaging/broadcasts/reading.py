@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from messaging.cursors import Cursor
+from lib.cursors import Cursor
 from messaging.models import Broadcast
 
 

@@ -12,11 +12,11 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 
+from lib.sql import select
 from messaging.broadcasts.lifecycle import cancel
 from messaging.broadcasts.refusals import UnableToBroadcast
 from messaging.models import Broadcast
 from workspaces import purging
-from workspaces.sql import select
 
 logger = logging.getLogger("sigma.whatsapp.retention")
 

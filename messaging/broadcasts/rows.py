@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from lib.numbering import NotInternational, international, spellings
 from templates_wa.parameters import TemplateParameters
-from workspaces.numbering import NotInternational, international, spellings
 
 # Meta, "Business-scoped user IDs": country, perhaps ENT for a parent's, then letters and digits.
 USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[0-9A-Za-z]{1,128}")

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import msgspec
 
+from lib.envelope import CannotOpen, associated_data
 from messaging.broadcasts.rows import NO_PARAMETERS
 from templates_wa.parameters import TemplateParameters
 from workspaces import keys
-from workspaces.envelope import CannotOpen, associated_data
 
 PLACE, REFERENCE_PLACE = "broadcast_recipients.sealed", "broadcast_recipients.sealed_reference"
 
@@ -51,7 +51,7 @@ class Sealer:
         """Return what was sealed.
 
         Raises:
-            workspaces.envelope.CannotOpen: altered, moved, or another key's.
+            lib.envelope.CannotOpen: altered, moved, or another key's.
         """
         return _decoder.decode(self._cipher.open(sealed, self._bound_to(PLACE, position)))
 

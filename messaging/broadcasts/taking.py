@@ -6,14 +6,14 @@ from collections.abc import Collection
 from typing import NamedTuple
 from uuid import UUID
 
+from lib import bulk
+from lib.envelope import CannotOpen
+from lib.sql import select
 from messaging.broadcasts.rows import merged
 from messaging.broadcasts.sealing import Addressee, Sealer
 from messaging.models import Broadcast
 from messaging.sending.requests import Recipient
 from templates_wa.parameters import TemplateParameters, read
-from workspaces import bulk
-from workspaces.envelope import CannotOpen
-from workspaces.sql import select
 
 NEXT_UNCHECKED = """
 SELECT position, sealed, retries FROM broadcast_recipients

@@ -7,10 +7,11 @@ from datetime import datetime
 
 from celery import shared_task
 
+from lib import clock
 from messaging.broadcasts import retention
 from messaging.broadcasts.tending import tend
 from messaging.delivery.bell import BROADCASTS
-from workspaces import clock, purging
+from workspaces import purging
 from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.broadcasts")

@@ -10,15 +10,15 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from lib.brake import Stopped, is_away, is_of_a_value
+from lib.sql import select
 from messaging.broadcasts import taking, waiting
 from messaging.broadcasts.checking import check
 from messaging.broadcasts.feeding import feed
 from messaging.broadcasts.moving import move
 from messaging.delivery.bell import BROADCASTS_BRAKE
 from messaging.models import Broadcast, BroadcastState
-from workspaces.brake import Stopped, is_away, is_of_a_value
 from workspaces.scope import tenant_scope
-from workspaces.sql import select
 
 logger = logging.getLogger("sigma.whatsapp.broadcasts")
 
@@ -69,7 +69,7 @@ def _go_round(round_: Sequence[Live], clock: Callable[[], datetime]) -> list[Liv
     """Make a step for each; return those for which there is more to do at once.
 
     Raises:
-        workspaces.brake.Stopped: all fail alike.
+        lib.brake.Stopped: all fail alike.
     """
     more: list[Live] = []
     failed: list[tuple[Live, Exception]] = []
@@ -95,7 +95,7 @@ def _judge(
     """Report what went wrong; nothing is given up for it, the next round tries again.
 
     Raises:
-        workspaces.brake.Stopped: nothing passed, and it does not look like one broadcast's trouble.
+        lib.brake.Stopped: nothing passed, and it does not look like one broadcast's trouble.
     """
     if stopped and not some_passed:
         raise stopped[0]

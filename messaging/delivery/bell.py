@@ -4,8 +4,8 @@ rung once the transaction is committed. And their brakes, for errors that hit ev
 
 from __future__ import annotations
 
-from workspaces.bells import Bell
-from workspaces.brake import Brake
+from lib.bells import Bell
+from lib.brake import Brake
 
 BROADCASTS = Bell(name="broadcasts", task="broadcast.tend", queue="broadcast")
 BELL = Bell(name="deliver", task="send.deliver", queue="send")

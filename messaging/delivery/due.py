@@ -10,8 +10,8 @@ from random import Random
 from typing import NamedTuple
 from uuid import UUID
 
+from lib import bulk
 from messaging.identities import SURVIVOR
-from workspaces import bulk
 
 # Rows locked by another claimer are his. What comes back from an attempt of a broadcast that was
 # stopped meanwhile is for whoever tends that. Each LATERAL … LIMIT, and each subquery, is a look-up

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from django.db import transaction
 
+from lib import bulk
 from messaging import notices
 from messaging.notices import Change
-from workspaces import bulk
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 

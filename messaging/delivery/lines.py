@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from lib import bulk
+from lib.envelope import CannotOpen
+from lib.ttl import TtlCache
 from messaging import numbers
 from messaging.delivery import pauses
 from messaging.delivery.pauses import Pause
 from messaging.models import NumberState
-from workspaces import bulk
 from workspaces.channel_errors import NotConfigured
 from workspaces.channels import Channel, channel_for
-from workspaces.envelope import CannotOpen
 from workspaces.keys import TenantHasNoKeys
 from workspaces.models import HOSTED, Workspace
-from workspaces.ttl import TtlCache
 
 # How long a process goes on with a token, a pace or a limit that somebody has changed.
 CACHE_SECONDS = 5.0

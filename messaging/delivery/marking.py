@@ -13,10 +13,10 @@ from uuid import UUID
 
 from django.db import connection, connections, transaction
 
+from lib.brake import Stopped, is_away
 from messaging.delivery import writing
 from messaging.delivery.attempts import Attempt
 from messaging.delivery.bell import BRAKE
-from workspaces.brake import Stopped, is_away
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from lib.envelope import CannotOpen, associated_data
 from messaging.delivery.due import Due, Failed
 from workspaces import keys
-from workspaces.envelope import CannotOpen, associated_data
 
 PLACE = "messages.sealed_request"
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from workspaces import bulk
+from lib import bulk
 
 # What is owed and under way is read from the indexes made for it; the rest by age.
 STANDING = """

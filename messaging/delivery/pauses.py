@@ -15,8 +15,9 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from lib import bulk
 from messaging.models import SendingPause
-from workspaces import bulk, outbox
+from workspaces import outbox
 from workspaces.channel_errors import Reach
 from workspaces.models import Workspace
 

@@ -11,11 +11,11 @@ from collections import deque
 from typing import Protocol
 from uuid import UUID
 
+from lib import clock
+from lib.brake import Stopped
 from messaging.delivery.attempts import WIDE, Attempt, GivenBack, Result
 from messaging.delivery.bell import BRAKE
 from messaging.delivery.claims import Claimed
-from workspaces import clock
-from workspaces.brake import Stopped
 from workspaces.channel_errors import ChannelError, OutcomeUnknown, Rejected
 
 logger = logging.getLogger("sigma.whatsapp.sending")
@@ -126,7 +126,7 @@ class Performer:
         """Return where sends do not fail alike in a way nobody thought of.
 
         Raises:
-            workspaces.brake.Stopped: the latest few did, and nothing should be sent for a while.
+            lib.brake.Stopped: the latest few did, and nothing should be sent for a while.
         """
         trouble, self._trouble = self._trouble, None
         if trouble is not None:

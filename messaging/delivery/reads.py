@@ -10,14 +10,15 @@ from uuid import UUID
 
 from django.db import transaction
 
+from lib import bulk
+from lib.envelope import CannotOpen, associated_data
 from messaging.delivery.attempts import WIDE
 from messaging.delivery.lines import Lines
 from messaging.models import ReadMark
 from messaging.settling import SEALED_ID
-from workspaces import bulk, keys
+from workspaces import keys
 from workspaces.channel_errors import ChannelError, Rejected
 from workspaces.channels import Channel
-from workspaces.envelope import CannotOpen, associated_data
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 

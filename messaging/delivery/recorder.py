@@ -10,11 +10,12 @@ from random import Random
 
 from django.db import InterfaceError, OperationalError, connection, connections
 
+from lib import clock
+from lib.brake import Stopped
 from messaging.delivery.attempts import GivenBack
 from messaging.delivery.bell import BRAKE
 from messaging.delivery.recording import Outcome, record
-from workspaces import clock, keys
-from workspaces.brake import Stopped
+from workspaces import keys
 from workspaces.channel_errors import OutcomeUnknown
 
 logger = logging.getLogger("sigma.whatsapp.sending")

@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db import transaction
 
+from lib import bulk
 from messaging import changing, locks, notices, receipts
 from messaging.delivery import consequences, writing
 from messaging.delivery.attempts import Attempt, Fate, GivenBack, Result, facts_of, fate_of
 from messaging.notices import Change
 from messaging.references import Target, key_of
 from messaging.settling import seal_id
-from workspaces import bulk, identity, keys
+from workspaces import identity, keys
 from workspaces.channel_facts import Accepted
 from workspaces.keys import TenantHasNoKeys
 

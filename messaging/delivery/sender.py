@@ -24,6 +24,8 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections
 from redis.exceptions import RedisError
 
+from lib import clock, loops
+from lib.brake import Stopped
 from messaging.delivery import reads
 from messaging.delivery.bell import BELL, BRAKE
 from messaging.delivery.claims import Claimed, Claims
@@ -31,8 +33,6 @@ from messaging.delivery.marking import Marker
 from messaging.delivery.performing import Performer
 from messaging.delivery.recorder import Recorder
 from messaging.delivery.recording import Outcome
-from workspaces import clock, loops
-from workspaces.brake import Stopped
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 

@@ -8,11 +8,11 @@ from functools import cache
 from celery import shared_task
 from celery.signals import worker_process_shutdown
 
+from lib import clock
 from messaging.delivery import leases, reads
 from messaging.delivery.bell import BELL
 from messaging.delivery.lines import waiting
 from messaging.delivery.sender import Sender
-from workspaces import clock
 from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.sending")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from workspaces import bulk
+from lib import bulk
 
 WINDOW = timedelta(hours=24)
 

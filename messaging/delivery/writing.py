@@ -10,9 +10,9 @@ from uuid import UUID
 
 from msgspec import json
 
+from lib import bulk
 from messaging import changing, notices
 from messaging.notices import Change
-from workspaces import bulk
 
 # By the database's clock, which all workers share; or by one's own, where that is ahead: else one
 # would find it due again at once. A message that is reserved is still queued: if its sender dies

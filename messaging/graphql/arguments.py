@@ -9,14 +9,14 @@ from uuid import UUID
 
 from django.conf import settings
 
-from messaging import cursors
+from lib import cursors
+from lib.numbering import NotInternational, international
 from messaging.events import Direction
 from messaging.graphql.connection import Direction as SortDirection
 from messaging.queries import Wanted, Window, ways_of_writing
 from workspaces.graphql import BadInput
 from workspaces.identity import digester
 from workspaces.models import Platform
-from workspaces.numbering import NotInternational, international
 
 DEFAULT_PAGE = 20
 DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import graphene
 from graphql import GraphQLResolveInfo
 
-from messaging import cursors
+from lib import cursors
 from messaging.broadcasts import reading
 from messaging.graphql.arguments import cursor_of, limit_of
 from messaging.graphql.broadcast_types import Broadcast, BroadcastConnection, Shown

@@ -9,7 +9,7 @@ from enum import StrEnum
 import graphene
 from graphql import GraphQLResolveInfo
 
-from messaging import cursors
+from lib import cursors
 from messaging.graphql.messages import Item, Message
 from messaging.queries import MessageRow, Page, Window
 from messaging.related import Related

@@ -10,7 +10,8 @@ from typing import Unpack
 import graphene
 from graphql import GraphQLResolveInfo
 
-from messaging import conversation_queries, cursors
+from lib import clock, cursors
+from messaging import conversation_queries
 from messaging.conversation_queries import ConversationPage, ConversationRow
 from messaging.graphql.access import check_workspace, reader
 from messaging.graphql.arguments import MessageArguments, cursor_of, limit_of, window_of
@@ -18,7 +19,6 @@ from messaging.graphql.connection import Listing, MessageConnection, MessageOrde
 from messaging.graphql.messages import Acquaintance, Contact, Item, Message
 from messaging.sending.window import LENGTH, still_open
 from messaging.threads import Threads
-from workspaces import clock
 from workspaces.graphql import parse_id
 
 

@@ -9,10 +9,10 @@ from uuid import UUID
 import graphene
 from graphql import GraphQLResolveInfo
 
+from lib import clock
 from messaging import number_settings, numbers
 from messaging.models import SendingPause as PauseRow
 from messaging.number_settings import Number, NumberErrorCode, UnableToManageNumber
-from workspaces import clock
 from workspaces.access import Actor
 from workspaces.graphql import parse_id
 from workspaces.scopes import Scope

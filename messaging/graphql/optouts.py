@@ -9,7 +9,8 @@ from uuid import UUID
 import graphene
 from graphql import GraphQLResolveInfo
 
-from messaging import consent, cursors, models, optouts, queries, wishes
+from lib import cursors
+from messaging import consent, models, optouts, queries, wishes
 from messaging.consent import ConsentErrorCode, OptOutRow
 from messaging.graphql.arguments import cursor_of, limit_of
 from messaging.graphql.connection import PageInfo

@@ -6,9 +6,9 @@ from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Now
 
+from lib.ids import uuid7
 from messaging.events import Direction, Source
 from messaging.sealed_values import shortened
-from workspaces.ids import uuid7
 from workspaces.models import Platform, Workspace
 
 

@@ -10,9 +10,9 @@ from django.db import InterfaceError, OperationalError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from lib import incidents
 from messaging.rest.shapes import Failure, Reason, Refusal
 from messaging.sending.refusals import Malformed, SendErrorCode, UnableToSend
-from workspaces import incidents
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
 
 logger = logging.getLogger("sigma.whatsapp.rest")

@@ -9,10 +9,10 @@ from uuid import UUID
 
 import msgspec
 
+from lib.sql import select
 from messaging.sending.drafts import Draft
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from workspaces import keys
-from workspaces.sql import select
 
 
 class Queued(NamedTuple):

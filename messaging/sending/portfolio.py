@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+from lib.sql import select
 from messaging import numbers
 from messaging.sending.drafts import Draft
 from messaging.sending.places import Place
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import TemplateContent
 from messaging.sending.timing import Times
-from workspaces.sql import select
 
 DAY = timedelta(hours=24)
 

@@ -8,15 +8,15 @@ from uuid import UUID
 
 from django.db import transaction
 
+from lib.cursors import Cursor
+from lib.sql import select
 from messaging import conversations
-from messaging.cursors import Cursor
 from messaging.delivery.bell import BELL
 from messaging.events import Direction
 from messaging.models import ReadMark
 from messaging.sending import targets
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from workspaces.models import HOSTED
-from workspaces.sql import select
 
 WRITTEN = """
 SELECT m.timestamp_utc, m.group_id IS NOT NULL AS in_group, w.is_active, w.transport

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable
 from uuid import UUID
 
+from lib.numbering import NotInternational, international
 from messaging.events import Person
 from messaging.identities import People, Someone, identify
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import Recipient
-from workspaces.numbering import NotInternational, international
 
 # Projects disagree about what stands behind the country; the widest is taken.
 _BSUID = re.compile(r"[A-Z]{2}\.(ENT\.)?[0-9A-Za-z]{1,128}")

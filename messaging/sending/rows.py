@@ -9,6 +9,9 @@ from uuid import UUID
 from django.db import connection
 from msgspec import json
 
+from lib import bulk
+from lib.envelope import Cipher, associated_data
+from lib.ids import uuid7
 from messaging import notices, sealed_values
 from messaging.events import Direction, Source, is_typed
 from messaging.notices import Change
@@ -17,9 +20,7 @@ from messaging.sending.answers import Answers
 from messaging.sending.content import Body, envelope
 from messaging.sending.drafts import Draft
 from messaging.sending.places import Place
-from workspaces import bulk, keys
-from workspaces.envelope import Cipher, associated_data
-from workspaces.ids import uuid7
+from workspaces import keys
 
 QUEUED, CANCELLED = "queued", "cancelled"
 SEALED_REQUEST = "messages.sealed_request"

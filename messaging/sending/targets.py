@@ -6,12 +6,12 @@ from collections.abc import Collection
 from typing import NamedTuple
 from uuid import UUID
 
+from lib.envelope import CannotOpen, associated_data
+from lib.sql import columns_of, select
 from messaging.identities import SURVIVOR
 from messaging.inbound import SEALED_ID
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from workspaces import keys
-from workspaces.envelope import CannotOpen, associated_data
-from workspaces.sql import columns_of, select
 
 
 class Target(NamedTuple):

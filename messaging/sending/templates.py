@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from lib.masking import as_it_came
 from messaging.events import Private
 from messaging.sending.content import Body
 from messaging.sending.refusals import SendErrorCode, UnableToSend
@@ -19,7 +20,6 @@ from templates_wa.models import Template
 from templates_wa.parameters import CardValue, HeaderValue, TemplateParameters, write
 from templates_wa.rendering import Preview, preview, wire
 from templates_wa.validation import Problem, problems
-from workspaces.masking import as_it_came
 
 MARKETING = "MARKETING"
 AUTHENTICATION = "AUTHENTICATION"

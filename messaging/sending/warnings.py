@@ -9,13 +9,13 @@ from enum import StrEnum
 from types import MappingProxyType
 from uuid import UUID
 
+from lib.numbering import may_be_in_united_states
 from messaging import numbers
 from messaging.models import SendingPause
 from messaging.sending import portfolio
 from messaging.sending.drafts import Draft
 from messaging.sending.places import Place
 from workspaces import token_checks
-from workspaces.numbering import may_be_in_united_states
 
 # The share of the messaging limit from which on a warning is worth it.
 NEARLY = 0.8

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from workspaces.sql import select
+from lib.sql import select
 
 LENGTH = timedelta(hours=24)
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lib.tether import Identity, tethered
 from sigma.engines import confinement, holders, wheels
 from sigma.engines.engine import EngineFailed
-from workspaces.tether import Identity, tethered
 
 USER = DATABASE = "sigma"
 # The same sort order everywhere, without ICU; docker-compose.yml passes the same to its PostgreSQL.

@@ -10,9 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lib.tether import Identity, tethered
 from sigma.engines import wheels
 from sigma.engines.engine import EngineFailed
-from workspaces.tether import Identity, tethered
 
 
 @functools.cache

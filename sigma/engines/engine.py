@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from workspaces.tether import Identity, tethered
+from lib.tether import Identity, tethered
 
 
 class UnableToStart(Exception):

@@ -10,8 +10,8 @@ from django.db import DatabaseError
 from graphql import GraphQLError
 from psycopg.errors import DeadlockDetected
 
+from lib import incidents
 from messaging.queries import TooMany
-from workspaces import incidents
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
 from workspaces.graphql import BadInput, NotFound
 from workspaces.scope import is_timeout

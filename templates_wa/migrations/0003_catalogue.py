@@ -2,7 +2,7 @@
 
 import django.contrib.postgres.functions
 import django.db.models.functions.datetime
-import workspaces.ids
+import lib.ids
 from django.db import migrations, models
 
 
@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Template',
             fields=[
-                ('id', models.UUIDField(db_default=django.contrib.postgres.functions.RandomUUID(), default=workspaces.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(db_default=django.contrib.postgres.functions.RandomUUID(), default=lib.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('tenant_id', models.UUIDField()),
                 ('waba_id', models.CharField(max_length=64)),
                 ('platform_template_id', models.CharField(max_length=64)),

@@ -7,6 +7,7 @@ from datetime import datetime
 import pytest
 from django.db import connection
 
+from lib.envelope import CannotOpen
 from messaging.broadcasts import audience, lifecycle
 from messaging.broadcasts.refusals import UnableToBroadcast
 from messaging.broadcasts.rows import RowCode, RowProblem, make
@@ -15,7 +16,6 @@ from messaging.models import BroadcastRecipient
 from templates_wa.parameters import TemplateParameters
 from tests.broadcasts.conftest import draft, fill, ids, people, phone, start, template
 from tests.conftest import Cast
-from workspaces.envelope import CannotOpen
 
 
 @pytest.fixture(autouse=True)

@@ -8,10 +8,10 @@ import pytest
 from django.db import connection
 from django.test import Client
 
+from lib import brake
 from messaging.models import Broadcast, BroadcastRecipient
 from tests.broadcasts.conftest import deliver_all, draft, people, start, template, tend
 from tests.conftest import Cast
-from workspaces import brake
 
 pytestmark = pytest.mark.django_db
 

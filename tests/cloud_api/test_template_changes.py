@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
+from lib.masking import MASK
 from templates_wa.events import TemplateEvent
 from tests.cloud_api.reading import RECEIVED_AT, SENT_AT, WABA, only, read, tree
-from workspaces.masking import MASK
 
 STATUS, QUALITY = "message_template_status_update", "message_template_quality_update"
 COMPONENTS = "message_template_components_update"

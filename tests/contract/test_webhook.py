@@ -112,7 +112,7 @@ def test_it_refuses_a_tenants_secret_at_the_shared_url(
 
 def test_it_names_whatsapp_in_every_logger_of_the_connector() -> None:
     root = Path(__file__).parents[2]
-    for layer in ("connectors", "messaging", "templates_wa", "workspaces"):
+    for layer in ("connectors", "messaging", "templates_wa", "workspaces", "lib"):
         for path in (root / layer).rglob("*.py"):
             for line in path.read_text().splitlines():
                 is_ours = line.startswith("logger = ")  # a library's loggers have their own names

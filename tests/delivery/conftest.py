@@ -14,6 +14,7 @@ from django.db import connection
 
 from connectors.simulator.meta.seeds import business
 from connectors.simulator.meta.server import RunningSimulator
+from lib import bells
 from messaging.delivery import reads, writing
 from messaging.delivery.attempts import Attempt
 from messaging.delivery.claims import Claimed, Claims
@@ -24,7 +25,7 @@ from messaging.delivery.sender import Sender
 from tests.conftest import Cast
 from tests.delivery import outgoing
 from tests.delivery.outgoing import Platform
-from workspaces import bells, secrets
+from workspaces import secrets
 from workspaces.models import SecretKind
 
 

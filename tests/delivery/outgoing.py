@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from lib.envelope import associated_data
+from lib.ids import uuid7
 from messaging.delivery.opening import PLACE
 from messaging.models import Contact, Message
 from messaging.settling import seal_id
@@ -15,8 +17,6 @@ from tests.conftest import Cast
 from workspaces import keys
 from workspaces.channel_facts import Accepted
 from workspaces.channels import Credentials
-from workspaces.envelope import associated_data
-from workspaces.ids import uuid7
 
 Answer = Callable[[dict], Accepted | Exception]
 

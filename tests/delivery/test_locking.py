@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from django.db import connection, connections, transaction
 
+from lib.ids import uuid7
 from messaging import erasure, withdrawing
 from messaging.broadcasts import waiting
 from messaging.delivery.attempts import Attempt, GivenBack
@@ -19,7 +20,6 @@ from messaging.models import Broadcast, BroadcastRecipient, Contact, Message
 from tests.conftest import Cast
 from tests.delivery.outgoing import queue
 from workspaces.channel_facts import Accepted
-from workspaces.ids import uuid7
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BLOCKED = "SELECT count(*) FROM pg_locks WHERE pid = %s AND NOT granted"

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lib.ids import uuid7
 from messaging.delivery import pacing, pauses
 from messaging.delivery.attempts import Attempt, fate_of
 from messaging.models import Message, OptOut, ReadMark, SendingPause
@@ -26,7 +27,6 @@ from workspaces.channel_errors import (
     Unavailable,
 )
 from workspaces.channel_facts import Accepted
-from workspaces.ids import uuid7
 
 Deliver = Callable[[], int]
 BAD_TOKEN = Rejected(190, "The token expired.", reach=Reach.TENANT, stops=True)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib import bells
+from lib.ids import uuid7
 from messaging.delivery import pacing
-from workspaces import bells
-from workspaces.ids import uuid7
 
 CLOCK = "redis.call('TIME')"
 AHEAD = round(pacing.AHEAD_SECONDS * 1_000_000)

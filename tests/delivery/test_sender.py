@@ -9,13 +9,14 @@ import psycopg
 from django.conf import settings as django_settings
 from django.db import connection
 
+from lib import bells
 from messaging.delivery import leases, tasks
 from messaging.delivery.bell import BELL
 from messaging.delivery.sender import Sender
 from messaging.models import Message, ReadMark
 from tests.conftest import Cast
 from tests.delivery.outgoing import Platform, accept, heard, queue
-from workspaces import bells, keys
+from workspaces import keys
 from workspaces.channel_facts import Accepted
 from workspaces.models import RawKey
 

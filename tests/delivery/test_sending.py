@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 from connectors.simulator.meta.server import RunningSimulator
+from lib.ids import uuid7
 from messaging.delivery.claims import Claims
 from messaging.models import (
     Broadcast,
@@ -26,7 +27,6 @@ from templates_wa.models import Template
 from tests.conftest import Cast
 from tests.delivery.outgoing import Platform, queue
 from workspaces import identity, provisioning
-from workspaces.ids import uuid7
 from workspaces.models import TenantSecret, TenantStatus
 
 Deliver = Callable[[], int]

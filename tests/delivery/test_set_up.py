@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from connectors.simulator.meta.server import RunningSimulator
 from connectors.webhooks.processing import process_batch
+from lib.envelope import associated_data
 from messaging import token_watch
 from messaging.broadcasts import lifecycle
 from messaging.delivery import pauses
@@ -30,7 +31,6 @@ from tests.webhooks import deliveries
 from tests.webhooks.deliveries import callback, status
 from workspaces import keys, secrets, token_checks
 from workspaces.channels import app_secrets
-from workspaces.envelope import associated_data
 from workspaces.models import SecretKind, TenantSecret, TokenCheck
 
 Deliver = Callable[[], int]

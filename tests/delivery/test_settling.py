@@ -12,6 +12,7 @@ import pytest
 from django.db import connections, transaction
 
 from connectors.webhooks.processing import process_batch
+from lib.envelope import associated_data
 from messaging.delivery.claims import Claims
 from messaging.delivery.recording import Outcome, record
 from messaging.models import Message, MessageStatus, OptOut
@@ -24,7 +25,6 @@ from tests.webhooks.deliveries import callback, status
 from workspaces import identity, keys
 from workspaces.channel_errors import OutcomeUnknown
 from workspaces.channel_facts import Accepted
-from workspaces.envelope import associated_data
 
 Deliver = Callable[[], int]
 AT = 1_790_000_000

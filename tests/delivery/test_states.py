@@ -280,7 +280,7 @@ def named(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 def statements() -> Iterator[tuple[str, ast.AST]]:
     """Yield every named piece of the product's code, with its place."""
-    for layer in ("workspaces", "templates_wa", "messaging", "connectors", "sigma"):
+    for layer in ("lib", "workspaces", "templates_wa", "messaging", "connectors", "sigma"):
         for path in (ROOT / layer).rglob("*.py"):
             if "migrations" not in path.parts:
                 tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -302,7 +302,7 @@ def test_nobody_else_writes_the_status_of_a_message() -> None:
     models = re.compile(r"Message\.objects[^\n]*\.(update|create|bulk_create|bulk_update)\(")
     through_models = [
         str(path.relative_to(ROOT))
-        for layer in ("workspaces", "templates_wa", "messaging", "connectors", "sigma")
+        for layer in ("lib", "workspaces", "templates_wa", "messaging", "connectors", "sigma")
         for path in (ROOT / layer).rglob("*.py")
         if models.search(path.read_text(encoding="utf-8"))
     ]

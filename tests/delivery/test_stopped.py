@@ -14,13 +14,13 @@ import pytest
 from django.db import connection
 from django.test import Client
 
+from lib import brake
 from messaging.delivery import leases
 from messaging.delivery.bell import BRAKE
 from messaging.delivery.sender import Sender
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.delivery.outgoing import Platform, accept, queue
-from workspaces import brake
 from workspaces.channel_facts import Accepted
 
 

@@ -7,9 +7,9 @@ from itertools import groupby
 
 import pytest
 
+from lib.cursors import Cursor
 from messaging import conversations
 from messaging.conversations import Touch
-from messaging.cursors import Cursor
 from messaging.models import Contact, Conversation
 from messaging.optouts import opt_out
 from tests.conftest import Cast

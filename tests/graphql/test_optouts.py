@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from messaging import cursors, optouts
+from lib import cursors
+from lib.ids import uuid7
+from messaging import optouts
 from messaging.models import Contact, ContactIdentity, OptOut, SendingPolicy
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, key_with
 from workspaces.identity import digester
-from workspaces.ids import uuid7
 from workspaces.scopes import Scope
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from messaging import cursors, queries
+from lib import cursors
+from messaging import queries
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.graphql.conftest import START, Gql, write

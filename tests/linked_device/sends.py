@@ -14,12 +14,12 @@ from connectors.linked_device import leases, sessions
 from connectors.linked_device.device import Sent
 from connectors.linked_device.events import Account, Event, MessageArrived, ReceiptArrived, Someone
 from connectors.models import SenderSession
+from lib.envelope import associated_data
 from messaging.delivery.opening import PLACE
 from messaging.models import Contact, Message, NumberState
 from tests.conftest import Cast
 from tests.delivery import outgoing
 from workspaces import keys
-from workspaces.envelope import associated_data
 
 ANNA = Someone(phone="27831234567", lid="170000000000001", name="Anna")
 

@@ -15,8 +15,8 @@ import pytest
 from connectors.linked_device import stores
 from connectors.linked_device.sessions import SessionErrorCode, UnableTo
 from connectors.models import SenderSession, SessionLease
+from lib.ids import uuid7
 from tests.conftest import Cast
-from workspaces.ids import uuid7
 
 # The number of the only contact: what no backup shows.
 SECRET = "27711558396"

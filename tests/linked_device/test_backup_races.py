@@ -13,8 +13,8 @@ from django.db import connection
 from connectors.linked_device import backups, leases
 from connectors.linked_device.sessions import SessionErrorCode, UnableTo
 from connectors.models import SenderSession, SessionLease
+from lib.ids import uuid7
 from tests.linked_device.stored import contacts, here, session, write
-from workspaces.ids import uuid7
 
 __all__ = ("here", "session")
 

@@ -18,6 +18,7 @@ from connectors.linked_device.device import Sent
 from connectors.linked_device.mailbox import Mailbox
 from connectors.models import SessionLease
 from connectors.webhooks.processing import process_batch
+from lib.envelope import associated_data
 from messaging.delivery import leases, pauses
 from messaging.delivery.opening import PLACE
 from messaging.delivery.pauses import Pause
@@ -27,7 +28,6 @@ from tests.conftest import Cast
 from tests.linked_device.sends import FakeDevice, leased, linked, queue, receipt
 from workspaces import keys
 from workspaces.channel_errors import OutcomeUnknown, Rejected, Throttled, Unavailable
-from workspaces.envelope import associated_data
 from workspaces.identity import digester
 
 pytestmark = pytest.mark.django_db

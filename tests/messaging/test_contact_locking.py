@@ -10,11 +10,11 @@ from uuid import UUID
 import pytest
 from django.db import connection, connections, transaction
 
+from lib import bulk
+from lib.ids import uuid7
 from messaging import address_book, identities
 from messaging.models import Contact
 from tests.conftest import Cast
-from workspaces import bulk
-from workspaces.ids import uuid7
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BLOCKED = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"

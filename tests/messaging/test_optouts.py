@@ -230,7 +230,7 @@ def test_a_stop_in_the_second_in_which_the_tenant_resumed_marketing_is_heard(acm
 
 @database
 def test_what_a_tenant_enters_has_the_time_of_the_database(acme: Cast, monkeypatch) -> None:
-    monkeypatch.setattr("workspaces.clock._correction", timedelta(hours=1))
+    monkeypatch.setattr("lib.clock._correction", timedelta(hours=1))
     says(acme, "Stop")
     optouts.opt_in(
         tenant_id=acme.tenant.id, contact_ids=Contact.objects.values_list("id", flat=True)

@@ -19,6 +19,8 @@ from connectors.webhooks.app import _conninfo
 from connectors.webhooks.inbox import Row
 from connectors.webhooks.processing import process_batch
 from connectors.webhooks.store import PostgresStore
+from lib.bells import Bell
+from lib.ids import uuid7
 from messaging.models import Conversation, Message
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, gql
@@ -27,9 +29,7 @@ from tests.sending.test_rest import ask, text_to
 from tests.webhooks.deliveries import callback, contact, deliver, status, text
 from tests.webhooks.test_replay import POISON, refused_by_the_database
 from workspaces import provisioning
-from workspaces.bells import Bell
 from workspaces.identity import digester
-from workspaces.ids import uuid7
 from workspaces.models import INSTALLATION_ID, OutgoingEvent
 
 __all__ = ("gql",)

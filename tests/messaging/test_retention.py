@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from lib.ids import uuid7
 from messaging import retention
 from messaging.models import PortfolioRecipient
 from tests.conftest import Cast
-from workspaces.ids import uuid7
 
 pytestmark = pytest.mark.django_db
 

@@ -11,6 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from connectors.webhooks.processing import process_batch
+from lib.envelope import key_id_of
 from messaging import sealed_values
 from messaging.models import Contact
 from messaging.sealed_values import NEEDS_MESSAGES_READ, PURGED
@@ -31,7 +32,6 @@ from tests.privacy import places
 from tests.sending.conftest import template
 from tests.webhooks.deliveries import callback, contact, deliver, status, text
 from workspaces import keys
-from workspaces.envelope import key_id_of
 from workspaces.models import RawKey
 from workspaces.scopes import Scope
 

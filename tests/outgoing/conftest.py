@@ -12,10 +12,10 @@ from uuid import uuid4
 import pytest
 
 from connectors.outgoing import delivering
+from lib.bells import Bell
 from tests.conftest import Cast
 from tests.webhooks.conftest import web
 from workspaces import event_secrets, outbox
-from workspaces.bells import Bell
 from workspaces.event_secrets import SigningSecret
 from workspaces.models import EventSubscription
 from workspaces.outbox import Event

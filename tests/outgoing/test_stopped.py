@@ -17,10 +17,11 @@ from django.test import Client
 from connectors.outgoing import claims
 from connectors.outgoing.courier import Doorkeeper
 from connectors.outgoing.delivering import deliver
+from lib import brake
 from tests.conftest import Cast
 from tests.outgoing.conftest import Endpoint, Subscribe
 from tests.outgoing.test_delivering import SOON, Emit
-from workspaces import brake, keys
+from workspaces import keys
 from workspaces.models import EventDelivery, EventSubscription, KeyPurpose, TenantKey
 
 pytestmark = pytest.mark.django_db

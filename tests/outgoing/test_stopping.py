@@ -11,7 +11,7 @@ from django.conf import settings
 
 from connectors.outgoing import stream
 from connectors.outgoing.stream import Streams
-from connectors.webhooks.requests import Message
+from lib.requests import Message
 from sigma import stopping
 from tests.conftest import Cast
 

@@ -8,12 +8,12 @@ import pytest
 from celery.contrib.testing.worker import start_worker
 
 from connectors.outgoing import delivering
+from lib.bells import Bell
+from lib.heartbeat import Heartbeat
 from sigma.celery import app
 from tests.conftest import Cast
 from tests.outgoing.conftest import RING, Endpoint, Subscribe
 from tests.webhooks.conftest import hang_up
-from workspaces.bells import Bell
-from workspaces.heartbeat import Heartbeat
 from workspaces.models import EventDelivery
 from workspaces.outbox import BELL
 

@@ -11,6 +11,7 @@ import pytest
 
 from connectors.simulator.meta.server import RunningSimulator
 from connectors.simulator.meta.world import joined
+from lib import bells
 from messaging.delivery.sender import Sender
 from messaging.models import Contact, Message, NumberState
 from tests.conftest import Cast
@@ -20,7 +21,6 @@ from tests.outgoing.test_stream import Listen, listen
 from tests.privacy import canaries, places, sends
 from tests.privacy.stage import Stage, world_of
 from tests.webhooks.conftest import Web, web
-from workspaces import bells
 
 __all__ = ("_look_often", "_quiet", "endpoint", "listen", "sender", "subscribe", "web")
 

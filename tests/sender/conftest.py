@@ -18,13 +18,14 @@ from django.utils import timezone
 
 from connectors.linked_device import logs
 from connectors.sender import waiting
+from lib import bells
+from lib.heartbeat import Heartbeat
 from messaging.delivery.bell import BELL
 from messaging.models import Message
 from sigma.sender import Application, config
 from tests.conftest import Cast
 from tests.sending.conftest import hear
-from workspaces import bells, provisioning
-from workspaces.heartbeat import Heartbeat
+from workspaces import provisioning
 from workspaces.models import Workspace
 from workspaces.scopes import Scope
 

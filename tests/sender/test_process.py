@@ -22,13 +22,13 @@ from django.db import connection
 from connectors.sender import keyless
 from connectors.sender.keyless import UnsafeToStart
 from connectors.sender.service import Service
+from lib.heartbeat import Heartbeat
 from messaging.models import Message
 from sigma.sender import Application
 from tests.conftest import Cast
 from tests.sender.conftest import WANTED, Served, bearer, key_for, queued
 from tests.sender.test_callers import code_in
 from workspaces.access import by_api_key
-from workspaces.heartbeat import Heartbeat
 
 WaitFor = Callable[..., None]
 

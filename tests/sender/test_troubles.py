@@ -11,12 +11,12 @@ import pytest
 from django.db import OperationalError
 
 from connectors.sender import accounts, bodies, messages, quota, service, waiting
+from lib import bells
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.sender.conftest import Served, key_for, queued, settle
 from tests.sender.test_callers import code_in
 from tests.webhooks.conftest import hang_up
-from workspaces import bells
 
 NOW = {"Prefer": "respond-async"}
 WaitFor = Callable[..., None]

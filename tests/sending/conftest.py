@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from connectors.webhooks.processing import process_batch
+from lib.envelope import associated_data
 from messaging.delivery.bell import BELL
 from messaging.models import Message
 from messaging.sending import rows
@@ -18,7 +19,6 @@ from tests.conftest import Cast
 from tests.graphql.conftest import gql
 from tests.webhooks.deliveries import callback, contact, deliver, text
 from workspaces import keys
-from workspaces.envelope import associated_data
 
 __all__ = ("gql",)
 

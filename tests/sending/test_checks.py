@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from lib.ids import uuid7
 from messaging import numbers, optouts
 from messaging.models import (
     Contact,
@@ -24,7 +25,6 @@ from tests.sending.conftest import PHONE, hear, request_to, template, wire_of
 from tests.sending.test_accepting import WELCOME, refused, send
 from workspaces import keys
 from workspaces.identity import digester
-from workspaces.ids import uuid7
 from workspaces.scope import tenant_scope
 
 pytestmark = pytest.mark.django_db

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workspaces.numbering import (
+from lib.numbering import (
     NotInternational,
     international,
     may_be_in_united_states,

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from lib.ids import uuid7
 from messaging.models import Contact, Message, NumberState, PortfolioRecipient, SendingPause
 from messaging.sending.accepting import queue
 from messaging.sending.preflight import preflight
@@ -16,7 +17,6 @@ from tests.sending.conftest import request_to, template
 from tests.sending.test_accepting import WELCOME
 from tests.sending.test_rest import ask, text_to
 from workspaces import secrets
-from workspaces.ids import uuid7
 from workspaces.models import SecretKind, TokenCheck
 from workspaces.scope import tenant_scope
 

@@ -13,6 +13,9 @@ from django.db import connection
 from django.test import Client
 
 from connectors.models import WebhookDelivery
+from lib import clock, heartbeat
+from lib.bells import broker
+from lib.heartbeat import LATE_SECONDS, Heartbeat
 from sigma import beat
 from sigma import health as health_view
 from sigma.beat import MOST_WAITING, SteadyScheduler
@@ -20,9 +23,6 @@ from sigma.celery import app
 from sigma.health import REQUIRED
 from tests.conftest import Cast
 from tests.webhooks.conftest import Web, web
-from workspaces import clock, heartbeat
-from workspaces.bells import broker
-from workspaces.heartbeat import LATE_SECONDS, Heartbeat
 
 __all__ = ["web"]
 

@@ -19,11 +19,11 @@ import psycopg
 import pytest
 from redis import Redis
 
+from lib.tether import Identity, tethered
 from sigma import engines
 from sigma.engines import cluster, holders, ports, postgres, state, valkey
 from sigma.engines.engine import Engine, EngineFailed
 from sigma.engines.wheels import EngineNotInstalled
-from workspaces.tether import Identity, tethered
 
 WaitFor = Callable[..., None]
 
@@ -269,7 +269,7 @@ class TestValkey:
 class TestTether:
     def test_it_ends_the_program_when_the_starter_is_killed(self, wait_for: WaitFor) -> None:
         script = (
-            "import subprocess, sys, time; from workspaces.tether import tethered;"
+            "import subprocess, sys, time; from lib.tether import tethered;"
             "print(subprocess.Popen(tethered(['/bin/sleep', '60'])).pid, flush=True);"
             "time.sleep(60)"
         )

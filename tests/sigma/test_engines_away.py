@@ -13,13 +13,14 @@ import pytest
 from django.db import InterfaceError, connection
 
 from connectors.webhooks.processing import process_batch
+from lib import bells
 from manage import main
 from sigma.management.commands import rotate_master_key
 from tests.conftest import Cast
 from tests.sigma.commands import parsers
 from tests.webhooks.deliveries import callback, deliver, text
 from tests.webhooks.trouble import NUMBER, places
-from workspaces import bells, provisioning
+from workspaces import provisioning
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -11,10 +11,10 @@ import pytest
 from django.test import RequestFactory
 from redis.exceptions import OutOfMemoryError
 
+from lib import incidents
 from sigma.broker import PatientConsumer
 from sigma.celery import app
 from sigma.logs import JsonFormatter, OnceAMinute, Redact, TextFormatter
-from workspaces import incidents
 
 FORMATTERS = [TextFormatter(), JsonFormatter()]
 PERSONAL = [

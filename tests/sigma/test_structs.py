@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from lib import structs
 from tests.test_architecture import LAYERS
-from workspaces import structs
 
 ROOT = Path(__file__).resolve().parents[2]
 # How each process comes to life, as far as that goes without a database.
@@ -30,7 +30,7 @@ process.run(uuid.uuid4())
 """,
 }
 SPY = """
-import workspaces.structs as structs
+import lib.structs as structs
 warmed, warm = set(), structs.warm
 structs.warm = lambda: warmed.update(warm())
 """

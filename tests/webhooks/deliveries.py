@@ -10,8 +10,8 @@ from django.db import connection
 
 from connectors.models import WebhookDelivery, WebhookPending
 from connectors.webhooks.raw import BODY
+from lib.envelope import associated_data
 from workspaces import keys
-from workspaces.envelope import associated_data
 
 
 def deliver(tenant_id: UUID, body: bytes | dict, *, at: datetime | None = None) -> int:

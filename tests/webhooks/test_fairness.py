@@ -13,11 +13,11 @@ from connectors.models import WebhookDelivery, WebhookPending
 from connectors.webhooks import processing
 from connectors.webhooks.processing import process_batch
 from connectors.webhooks.raw import BODY
+from lib.envelope import associated_data
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.webhooks.deliveries import callback, deliver, text
 from workspaces import keys, provisioning
-from workspaces.envelope import associated_data
 
 pytestmark = pytest.mark.django_db
 

@@ -24,7 +24,7 @@ from uvicorn.server import ServerState
 from connectors.cloud_api.signature import sign
 from connectors.models import WebhookDelivery
 from connectors.webhooks.receiver import PATH
-from connectors.webhooks.requests import Answer, Receive, Scope, Send
+from lib.requests import Answer, Receive, Scope, Send
 from sigma import door, heads, sender
 from sigma.asgi import Application
 from sigma.heads import Bounded, Limits

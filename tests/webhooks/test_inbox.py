@@ -19,7 +19,7 @@ from connectors.webhooks.inbox import (
     Received,
     Row,
 )
-from workspaces.envelope import Cipher
+from lib.envelope import Cipher
 
 # Meta takes a callback for failed that is not answered by then.
 METAS_SECONDS = 10.0

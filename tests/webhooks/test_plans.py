@@ -10,11 +10,11 @@ import pytest
 from connectors.simulator.traffic import Mix, Traffic
 from connectors.simulator.updates import Business
 from connectors.webhooks.processing import process_batch
+from lib import bulk
 from messaging import conversations, identities
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.webhooks.deliveries import callback, deliver, text
-from workspaces import bulk
 
 pytestmark = pytest.mark.django_db
 

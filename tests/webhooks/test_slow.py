@@ -24,8 +24,8 @@ import sigma.threads
 from connectors.cloud_api import signature, transport
 from connectors.models import WebhookDelivery
 from connectors.webhooks import receiver
-from connectors.webhooks.requests import Receive, Scope, Send
 from connectors.webhooks.routes import DirectoryUnavailable, Routes
+from lib.requests import Receive, Scope, Send
 from messaging.media import download_url
 from sigma.gate import Busy, Gate
 from sigma.heads import refused

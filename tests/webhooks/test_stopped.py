@@ -14,13 +14,13 @@ from django.db import connection
 from connectors.models import WebhookDead, WebhookPending
 from connectors.webhooks import draining, ledger
 from connectors.webhooks.processing import BRAKE, process_batch
+from lib.brake import Stopped
 from messaging.models import Message, MessageStatus
 from tests.conftest import Cast
 from tests.webhooks.conftest import Web
 from tests.webhooks.deliveries import callback, contact, deliver, status, text
 from tests.webhooks.test_replay import POISON, refused_by_the_database
 from workspaces import keys
-from workspaces.brake import Stopped
 
 pytestmark = pytest.mark.django_db
 

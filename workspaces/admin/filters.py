@@ -12,8 +12,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from lib.ids import first_uuid7_at
 from workspaces import staff
-from workspaces.ids import first_uuid7_at
 from workspaces.models import Tenant, Workspace
 
 if TYPE_CHECKING:

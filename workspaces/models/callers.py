@@ -8,7 +8,7 @@ from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Now
 
-from workspaces.ids import uuid7
+from lib.ids import uuid7
 from workspaces.models.tenants import Tenant, Workspace
 
 
@@ -89,7 +89,7 @@ class SecondFactor(models.Model):
 
 
 class Throttle(models.Model):
-    """How full a bucket of attempts is; see :mod:`workspaces.throttle`."""
+    """How full a bucket of attempts is; see :mod:`lib.throttle`."""
 
     key = models.BinaryField(primary_key=True, max_length=32)
     full_at = models.DateTimeField()

@@ -11,7 +11,7 @@ from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Now
 
-from workspaces.ids import uuid7
+from lib.ids import uuid7
 
 
 class EventSubscription(models.Model):

@@ -6,7 +6,7 @@ from django.db import models
 
 
 class StoppedWork(models.Model):
-    """A line of work that is stopped because everything fails alike (``workspaces.brake``).
+    """A line of work that is stopped because everything fails alike (``lib.brake``).
 
     Its row is written at each trial, and removed when something passes.
     """

@@ -9,7 +9,7 @@ from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Now
 
-from workspaces.ids import uuid7
+from lib.ids import uuid7
 
 # Callbacks of an app that several tenants share belong to no tenant until they are processed.
 INSTALLATION_ID = UUID(int=0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from connectors.linked_device.health import WORST_RATE
 from connectors.linked_device.statistics import DAYS
-from workspaces import reports
+from lib import reports
 
 WHICH = "tenant/workspace, or a workspace's or session's id; may be left out where there is one"
 ANY = "numbers, over any transport: tenant/workspace, or a workspace's id; all unless given"

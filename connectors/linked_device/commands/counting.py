@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from connectors.linked_device import statistics
 from connectors.linked_device.commands import choosing
 from connectors.linked_device.statistics import Counts, Statistics
-from workspaces import reports
+from lib import reports
 from workspaces.models import Workspace
 
 WIDTH = 132

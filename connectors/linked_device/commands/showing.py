@@ -14,7 +14,7 @@ from connectors.linked_device.commands import choosing
 from connectors.linked_device.commands.facts import Facts, gather
 from connectors.linked_device.commands.wording import ago, bytes_of, lasts
 from connectors.models import SessionState
-from workspaces import reports
+from lib import reports
 
 WIDTH = 132
 

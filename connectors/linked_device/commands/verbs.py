@@ -20,8 +20,8 @@ from connectors.linked_device.commands import (
     running,
     showing,
 )
-from workspaces import reports
-from workspaces.heartbeat import Heartbeat
+from lib import reports
+from lib.heartbeat import Heartbeat
 
 Options = Mapping[str, Any]
 Verb = Callable[[OutputWrapper, IO[str], Options], int | None]

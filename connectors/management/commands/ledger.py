@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from connectors.webhooks import ledger
-from workspaces import reports
+from lib import reports
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import INSTALLATION_ID, Tenant
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from connectors import erasure
-from workspaces import reports
+from lib import reports
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import Tenant
 

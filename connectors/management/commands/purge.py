@@ -13,9 +13,10 @@ from rich.table import Table
 
 from connectors.outgoing import retention as outgoing
 from connectors.webhooks import retention
+from lib import reports
+from lib.clock import database_now
 from messaging.broadcasts import retention as broadcasts
-from workspaces import purging, reports
-from workspaces.clock import database_now
+from workspaces import purging
 from workspaces.purging import PurgeRefused
 
 

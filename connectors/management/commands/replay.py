@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from connectors.models import DeadKind
 from connectors.webhooks.replay import Replayed, Selection, run
-from workspaces import reports
+from lib import reports
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import INSTALLATION_ID
 

@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.table import Table
 
+from lib import reports
 from messaging import number_sync, numbers
-from workspaces import reports
 from workspaces.channel_errors import ChannelError
 from workspaces.keys import TenantHasNoKeys
 from workspaces.models import HOSTED, Tenant, TenantStatus, Workspace

@@ -12,7 +12,7 @@ from graphql import GraphQLResolveInfo
 
 from connectors.outgoing.graphql.types import EventError, error_of
 from connectors.outgoing.refusals import UnableToSubscribe
-from workspaces import clock
+from lib import clock
 from workspaces.access import Actor
 from workspaces.scopes import Scope
 

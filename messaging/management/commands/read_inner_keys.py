@@ -10,9 +10,10 @@ from uuid import UUID
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
+from lib import bulk, reports
+from lib.envelope import CannotOpen, associated_data
 from messaging import changing, references, settling
-from workspaces import bulk, keys, reports
-from workspaces.envelope import CannotOpen, associated_data
+from workspaces import keys
 from workspaces.identity import digester
 
 # Each batch is a range of the primary key, and a transaction of its own.

@@ -10,9 +10,9 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.table import Table
 
+from lib import reports
 from messaging.delivery import overview, pauses
 from messaging.delivery.bell import BELL
-from workspaces import reports
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import Tenant
 

@@ -8,7 +8,8 @@ from argparse import ArgumentParser
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from workspaces import reports, secrets, setup_facts, token_checks
+from lib import reports
+from workspaces import secrets, setup_facts, token_checks
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import SecretKind, Tenant
 from workspaces.setup_check import Finding, Severity

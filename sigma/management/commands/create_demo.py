@@ -11,7 +11,8 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from workspaces import demo, reports, roles
+from lib import reports
+from workspaces import demo, roles
 
 
 class Command(BaseCommand):

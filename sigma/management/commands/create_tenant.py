@@ -8,7 +8,8 @@ from argparse import ArgumentParser
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from workspaces import addresses, provisioning, reports, secrets
+from lib import reports
+from workspaces import addresses, provisioning, secrets
 from workspaces.models import SecretKind
 
 

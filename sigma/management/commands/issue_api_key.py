@@ -9,7 +9,8 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from workspaces import provisioning, reports
+from lib import reports
+from workspaces import provisioning
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import Tenant, Workspace
 from workspaces.scopes import Scope

@@ -10,9 +10,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
+from lib import reports
+from lib.numbering import NotInternational, international
 from sigma import privacy, reachable
-from workspaces import reports
-from workspaces.numbering import NotInternational, international
 
 
 class Command(BaseCommand):

@@ -7,7 +7,8 @@ from argparse import ArgumentParser
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
 
-from workspaces import reports, second_factors
+from lib import reports
+from workspaces import second_factors
 
 
 class Command(BaseCommand):

@@ -6,7 +6,8 @@ from argparse import ArgumentParser
 
 from django.core.management.base import BaseCommand, CommandError
 
-from workspaces import reports, rotation
+from lib import reports
+from workspaces import rotation
 from workspaces.master import UnknownMasterKey
 
 EVERY = 1_000

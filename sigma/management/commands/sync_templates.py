@@ -7,8 +7,8 @@ from argparse import ArgumentParser
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from lib import reports
 from templates_wa.sync import describe, sync
-from workspaces import reports
 from workspaces.channel_errors import ChannelError
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import HOSTED, TenantStatus, Workspace

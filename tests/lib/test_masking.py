@@ -1,6 +1,6 @@
 import pytest
 
-from workspaces.masking import MASK, account_name, conceal, conceal_tree, mask, word
+from lib.masking import MASK, account_name, conceal, conceal_tree, mask, word
 
 OWN = "27000000101"
 

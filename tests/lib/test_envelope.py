@@ -10,11 +10,11 @@ import pytest
 from connectors.models import WebhookDead, WebhookDelivery
 from connectors.webhooks import dead, raw
 from connectors.webhooks.processing import process_batch
+from lib.envelope import OVERHEAD, CannotOpen, Cipher, KeyDestroyed, associated_data
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.webhooks.deliveries import callback, deliver, text
 from workspaces import keys, secrets
-from workspaces.envelope import OVERHEAD, CannotOpen, Cipher, KeyDestroyed, associated_data
 from workspaces.identity import digester
 from workspaces.keys import TenantHasNoKeys
 from workspaces.master import UnknownMasterKey

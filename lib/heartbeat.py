@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from django.db import DatabaseError, InterfaceError, connection
 
-from workspaces.clock import host_ahead
-from workspaces.sql import select
+from lib.clock import host_ahead
+from lib.sql import select
 
 logger = logging.getLogger("sigma.whatsapp.heartbeat")
 

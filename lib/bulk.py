@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from psycopg import sql
 from psycopg.pq import Format
 
-from workspaces import arrays
+from lib import arrays
 
 Rows = Sequence[Sequence[object]]
 

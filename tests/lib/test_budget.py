@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.webhooks.requests import Budget, NoRoom, Reading, Unreadable
+from lib.requests import Budget, NoRoom, Reading, Unreadable
 
 ROOM = 1_000
 # The largest body sets the pace: of one nobody comes too slowly, of the other everybody does.

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote
 
-from workspaces.numbering import endings
+from lib.numbering import endings
 
 MASK = "•••"
 WORD_LENGTH = 64

@@ -9,7 +9,7 @@ from threading import Barrier
 
 import pytest
 
-from workspaces.ttl import TtlCache
+from lib.ttl import TtlCache
 
 THREADS, SIZE = 8, 50
 

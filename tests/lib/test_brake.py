@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from workspaces.brake import MOST_ALIKE, Brake, Stopped
+from lib.brake import MOST_ALIKE, Brake, Stopped
 
 THREADS, ROUNDS = 8, 2_000
 

@@ -10,7 +10,7 @@ from django.db import DataError, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workspaces import arrays, bulk
+from lib import arrays, bulk
 
 pytestmark = pytest.mark.django_db
 

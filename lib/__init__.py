@@ -1,0 +1,1 @@
+"""What knows no tenant and no WhatsApp; every other package may import it."""
