@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 from django.db import connection
 
-from connectors.cloud_api.parsing import parse
-from connectors.webhooks import raw
+from connectors.whatsapp import raw
+from connectors.whatsapp.wire.parsing import parse
 from messaging import inbound
 from messaging.events import MessageEvent
 from messaging.identities import People

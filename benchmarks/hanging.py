@@ -31,8 +31,8 @@ import psycopg
 import uvloop
 
 from benchmarks import engines
-from connectors.webhooks.inbox import Inbox, InboxFull, InboxUnavailable, Received
-from connectors.webhooks.store import PostgresStore
+from connectors.whatsapp.inbox import Inbox, InboxFull, InboxUnavailable, Received
+from connectors.whatsapp.store import PostgresStore
 
 __all__ = ("IS_READY", "main", "rounds")
 

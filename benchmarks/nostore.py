@@ -6,7 +6,7 @@ from __future__ import annotations
 from sigma.asgi import Application
 
 # isort: split
-from connectors.webhooks.inbox import Received
+from connectors.whatsapp.inbox import Received
 
 
 class NothingStored:

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.timesince import timesince
 
+from connectors.events.admin import DeliveryAdmin, SubscriptionAdmin
 from connectors.linked_device.admin import SenderSessionAdmin
 from connectors.models import (
     DeadState,
@@ -17,8 +18,7 @@ from connectors.models import (
     WebhookPending,
     WebhookUnhandled,
 )
-from connectors.outgoing.admin import DeliveryAdmin, SubscriptionAdmin
-from connectors.webhooks.replay import Replayed, run
+from connectors.whatsapp.replay import Replayed, run
 from workspaces import staff
 from workspaces.admin.base import ReadOnlyAdmin
 from workspaces.admin.filters import ReceivedFilter, TenantFilter

@@ -20,8 +20,8 @@ from django.db.models.functions import Cast
 
 from connectors.linked_device import erasure as linked_device
 from connectors.models import SenderSession, WebhookDead
-from connectors.webhooks import retention
-from connectors.webhooks.routes import POLL_SECONDS
+from connectors.whatsapp import retention
+from connectors.whatsapp.routes import POLL_SECONDS
 from lib import bulk
 from messaging import erasure as messaging
 from messaging.models import Broadcast, NumberState, OptOut, SendingPause, SendingPolicy

@@ -5,10 +5,10 @@ from __future__ import annotations
 import graphene
 from graphql import GraphQLResolveInfo
 
+from connectors.events import schema as outgoing
 from connectors.linked_device import schema as linked_device
-from connectors.outgoing import schema as outgoing
-from connectors.webhooks.ledger import Ledger as LedgerRow
-from connectors.webhooks.ledger import read as read_ledger
+from connectors.whatsapp.ledger import Ledger as LedgerRow
+from connectors.whatsapp.ledger import read as read_ledger
 from workspaces.access import Actor
 from workspaces.scopes import Scope
 

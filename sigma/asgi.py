@@ -24,10 +24,10 @@ from importlib import import_module
 
 from django.conf import settings
 
-from connectors.outgoing import stream
-from connectors.outgoing.stream import Streams
-from connectors.webhooks.app import Webhooks
-from connectors.webhooks.receiver import PATH
+from connectors.events import stream
+from connectors.events.stream import Streams
+from connectors.whatsapp.app import Webhooks
+from connectors.whatsapp.receiver import PATH
 from lib import structs
 from lib.heartbeat import Heartbeat
 from lib.requests import (

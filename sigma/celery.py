@@ -26,7 +26,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf["CELERY_DB_REUSE_MAX"] = 1000
 app.autodiscover_tasks(["messaging.delivery"])
 app.autodiscover_tasks(
-    ["connectors.webhooks", "connectors.outgoing", "messaging.broadcasts", "messaging"]
+    ["connectors.whatsapp", "connectors.events", "messaging.broadcasts", "messaging"]
 )
 app.autodiscover_tasks(["templates_wa"])
 

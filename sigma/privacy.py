@@ -18,8 +18,8 @@ from datetime import datetime
 from django.db import DatabaseError, connection, transaction
 from psycopg import sql
 
-from connectors.webhooks.outcomes import Callback, Outcome
-from connectors.webhooks.updates import process
+from connectors.whatsapp.outcomes import Callback, Outcome
+from connectors.whatsapp.updates import process
 from lib.brake import Brake
 from lib.numbering import national_part
 from messaging.models import Message

@@ -322,7 +322,7 @@ LOGGING = {
 }
 
 # How each transport of a workspace is reached; a platform more is a line more.
-SIGMA_CHANNELS = {"CLOUD_API": "connectors.cloud_api.channel.CloudApiChannel"}
+SIGMA_CHANNELS = {"CLOUD_API": "connectors.whatsapp.channel.CloudApiChannel"}
 # What a session process links; imported there and nowhere else.
 SIGMA_DEVICES = {
     "whatsapp": "connectors.linked_device.neonize_device.NeonizeDevice",

@@ -12,8 +12,8 @@ import pytest
 from django.conf import settings
 from django.db.backends.postgresql.operations import DatabaseOperations
 
-from connectors.outgoing import recording
-from connectors.webhooks import doorbell, processing
+from connectors.events import recording
+from connectors.whatsapp import doorbell, processing
 from lib import clock
 from messaging.delivery import bell as delivery
 from tests import emptying

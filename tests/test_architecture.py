@@ -13,11 +13,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up: each may import the ones before it, none after it.
 LAYERS = ("lib", "workspaces", "templates_wa", "messaging", "connectors", "sigma")
-# The modules of connectors.cloud_api that talk to Meta, or answer in the words of the Channel port;
-# every other one there is pure: bytes and dicts in, values or exceptions out.
-DOOR_NAMES = {"channel", "describing", "errors", "graph", "media", "sending"}
-DOOR_NAMES |= {"template_calls", "transport"}
-DOORS = {f"connectors.cloud_api.{name}" for name in DOOR_NAMES}
 # Values and rules without a database: others may rely on them anywhere.
 TEMPLATES = {"button_values", "definitions", "events", "header_values", "parameters", "problems"}
 TEMPLATES |= {"draft_parts", "drafts", "rendering", "validation"}
@@ -40,7 +35,7 @@ def name_of(path: Path) -> str:
 
 
 MODULES = modules()
-WIRE = {n for n in MODULES if n.startswith("connectors.cloud_api.") and n not in DOORS}
+WIRE = {n for n in MODULES if n.startswith("connectors.whatsapp.wire.")}
 PURE = WIRE | WORDS
 
 

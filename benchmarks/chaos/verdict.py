@@ -10,7 +10,7 @@ from uuid import UUID
 
 from connectors.models import WebhookDead, WebhookDelivery, WebhookPending
 from connectors.simulator.traffic import Callback
-from connectors.webhooks import ledger
+from connectors.whatsapp import ledger
 from messaging.models import Message, MessageStatus
 from workspaces import identity
 

@@ -78,7 +78,7 @@ def _die() -> None:
 
 
 def _arm(step: str, times: int) -> None:
-    from connectors.cloud_api.channel import CloudApiChannel
+    from connectors.whatsapp.channel import CloudApiChannel
     from messaging.delivery import claims, recorder, recording, writing
 
     places: Mapping[str, tuple[Any, str, str]] = {

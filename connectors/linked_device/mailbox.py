@@ -12,8 +12,8 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from connectors.linked_device.events import Content, MessageArrived
 from connectors.linked_device.wire import body_of
 from connectors.models import SenderSession
-from connectors.webhooks import doorbell, filing
-from connectors.webhooks.filing import Parcel
+from connectors.whatsapp import doorbell, filing
+from connectors.whatsapp.filing import Parcel
 from workspaces import keys
 from workspaces.identity import digester
 

@@ -15,8 +15,8 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from connectors.cloud_api.parsing import LINKED_DEVICE
 from connectors.linked_device.events import Content, MessageArrived, ReceiptArrived, Someone
+from connectors.whatsapp.wire.parsing import LINKED_DEVICE
 
 Json = dict[str, Any]
 

@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from connectors.cloud_api.signature import sign
+from connectors.whatsapp.wire.signature import sign
 
 
 class NotLoopback(Exception):

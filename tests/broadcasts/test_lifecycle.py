@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from messaging import optouts
 from messaging.broadcasts import lifecycle, tending
 from messaging.broadcasts.progress import counts
@@ -28,7 +28,7 @@ from tests.broadcasts.conftest import (
 )
 from tests.conftest import Cast
 from tests.sending.conftest import hear
-from tests.webhooks.deliveries import callback, deliver, text
+from tests.whatsapp.deliveries import callback, deliver, text
 from workspaces import keys
 
 

@@ -22,8 +22,8 @@ from tests.conftest import Cast
 from tests.graphql.conftest import key_with
 from tests.messaging.test_receipts import receive
 from tests.messaging.test_sealed_values import purge
-from tests.webhooks.conftest import Web, web
-from tests.webhooks.deliveries import status
+from tests.whatsapp.conftest import Web, web
+from tests.whatsapp.deliveries import status
 from workspaces.identity import digester
 from workspaces.scopes import Scope
 

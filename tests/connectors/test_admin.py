@@ -12,13 +12,13 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from connectors.models import DeadKind, DeadState, WebhookDead
-from connectors.webhooks import ledger
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp import ledger
+from connectors.whatsapp.processing import process_batch
 from messaging.models import Message
 from tests import rows
 from tests.conftest import Cast
 from tests.people import LISTS, list_of, member, page_of, superuser
-from tests.webhooks.deliveries import callback, deliver, text
+from tests.whatsapp.deliveries import callback, deliver, text
 from workspaces.models import Role, TenantSecret, Workspace
 
 READ_ONLY = [model for model in LISTS if model.startswith(("messaging", "templates", "connectors"))]

@@ -13,12 +13,12 @@ from django.db import connection
 
 from connectors import erasure
 from connectors.models import WebhookDead, WebhookPending
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from messaging import erasure as messaging_erasure
 from messaging.models import Message
 from tests import anything
 from tests.conftest import Cast
-from tests.webhooks.deliveries import callback, contact, deliver, status, text
+from tests.whatsapp.deliveries import callback, contact, deliver, status, text
 from workspaces import keys
 from workspaces.models import Membership, Tenant, TenantStatus, Workspace
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Cast
-from tests.webhooks.conftest import Web, web
+from tests.whatsapp.conftest import Web, web
 
 __all__ = ("web",)
 

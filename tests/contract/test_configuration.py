@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from connectors.cloud_api.signature import sign
+from connectors.whatsapp.wire.signature import sign
 from sigma import appsettings
 from sigma.env import InvalidSetting
 from tests.conftest import Cast
 from tests.contract.conftest import block
-from tests.webhooks.conftest import Web
+from tests.whatsapp.conftest import Web
 from workspaces.models import SecretKind, TenantSecret
 
 # The server starts after the settings of these tests are made.

@@ -14,8 +14,8 @@ from sigma import appsettings
 from sigma.logs import TextFormatter
 from tests.conftest import Cast
 from tests.contract.conftest import BLOCKS
-from tests.webhooks.conftest import Web
-from tests.webhooks.deliveries import callback, text
+from tests.whatsapp.conftest import Web
+from tests.whatsapp.deliveries import callback, text
 from workspaces.models import INSTALLATION_ID
 
 SHARED_SECRET, SHARED_TOKEN = "e" * 32, "the-token-of-the-shared-app"

@@ -11,11 +11,11 @@ from uuid import UUID
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from tests.conftest import Cast
 from tests.contract.conftest import block
-from tests.webhooks.conftest import Web
-from tests.webhooks.deliveries import callback, contact, text
+from tests.whatsapp.conftest import Web
+from tests.whatsapp.deliveries import callback, contact, text
 from workspaces.identity import digester
 from workspaces.models import Workspace
 

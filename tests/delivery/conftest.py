@@ -40,7 +40,7 @@ def platform(settings, monkeypatch: pytest.MonkeyPatch) -> Platform:
 @pytest.fixture
 def meta(acme: Cast, platform: Platform, settings) -> Iterator[RunningSimulator]:
     """A Meta with acme's number; between it and us nothing is replaced."""
-    settings.SIGMA_CHANNELS = {"CLOUD_API": "connectors.cloud_api.channel.CloudApiChannel"}
+    settings.SIGMA_CHANNELS = {"CLOUD_API": "connectors.whatsapp.channel.CloudApiChannel"}
     world = business(
         app_secret=acme.app_secret, access_token="EAAG-acme", waba_id=acme.workspace.waba_id,
         phone_number_id=acme.workspace.external_id,

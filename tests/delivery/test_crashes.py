@@ -15,12 +15,12 @@ from django.db import connection
 from benchmarks.crashes.victims import STEPS
 from benchmarks.outgoing import verdict
 from connectors.simulator.meta.server import RunningSimulator
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from messaging.delivery import leases
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.delivery.outgoing import queue
-from tests.webhooks import deliveries
+from tests.whatsapp import deliveries
 from workspaces import secrets
 from workspaces.models import SecretKind
 

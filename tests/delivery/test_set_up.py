@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from connectors.simulator.meta.server import RunningSimulator
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from lib.envelope import associated_data
 from messaging import token_watch
 from messaging.broadcasts import lifecycle
@@ -27,8 +27,8 @@ from sigma.appsettings import WhatsAppSettings
 from tests.broadcasts.conftest import draft, people, start, template, tend
 from tests.conftest import Cast
 from tests.delivery.outgoing import queue
-from tests.webhooks import deliveries
-from tests.webhooks.deliveries import callback, status
+from tests.whatsapp import deliveries
+from tests.whatsapp.deliveries import callback, status
 from workspaces import keys, secrets, token_checks
 from workspaces.channels import app_secrets
 from workspaces.models import SecretKind, TenantSecret, TokenCheck

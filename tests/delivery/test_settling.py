@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from django.db import connections, transaction
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from lib.envelope import associated_data
 from messaging.delivery.claims import Claims
 from messaging.delivery.recording import Outcome, record
@@ -20,8 +20,8 @@ from messaging.receipts import SEALED_VALUES, sealed_row
 from messaging.sealed_values import fill, open_values
 from tests.conftest import Cast
 from tests.delivery.outgoing import Platform, accept, queue
-from tests.webhooks import deliveries
-from tests.webhooks.deliveries import callback, status
+from tests.whatsapp import deliveries
+from tests.whatsapp.deliveries import callback, status
 from workspaces import identity, keys
 from workspaces.channel_errors import OutcomeUnknown
 from workspaces.channel_facts import Accepted

@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from connectors.simulator.meta.server import RunningSimulator
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from messaging.broadcasts import lifecycle, retention, tending
 from messaging.delivery import leases, writing
 from messaging.delivery.claims import Claims
@@ -22,10 +22,10 @@ from messaging.models import Message
 from messaging.states import EDGES, NEXT, Edge, State, has_event
 from tests.broadcasts.conftest import draft, fill, people, start
 from tests.conftest import Cast
-from tests.outgoing.test_outbox import subscribe
+from tests.events.test_outbox import subscribe
 from tests.sending.conftest import hear, template
 from tests.sending.test_rest import ask, text_to
-from tests.webhooks.deliveries import callback, deliver, status
+from tests.whatsapp.deliveries import callback, deliver, status
 from workspaces.channel_facts import Accepted
 from workspaces.models import OutgoingEvent
 

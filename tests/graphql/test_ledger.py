@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, key_with
-from tests.webhooks.deliveries import callback, deliver, text
+from tests.whatsapp.deliveries import callback, deliver, text
 from workspaces.scopes import Scope
 
 pytestmark = pytest.mark.django_db

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, key_with, write
-from tests.webhooks.deliveries import callback, contact, deliver, status, text
+from tests.whatsapp.deliveries import callback, contact, deliver, status, text
 from workspaces import keys
 from workspaces.identity import digester
 from workspaces.scopes import Scope

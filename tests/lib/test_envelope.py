@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 import pytest
 
 from connectors.models import WebhookDead, WebhookDelivery
-from connectors.webhooks import dead, raw
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp import dead, raw
+from connectors.whatsapp.processing import process_batch
 from lib.envelope import OVERHEAD, CannotOpen, Cipher, KeyDestroyed, associated_data
 from messaging.models import Message
 from tests.conftest import Cast
-from tests.webhooks.deliveries import callback, deliver, text
+from tests.whatsapp.deliveries import callback, deliver, text
 from workspaces import keys, secrets
 from workspaces.identity import digester
 from workspaces.keys import TenantHasNoKeys

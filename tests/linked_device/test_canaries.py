@@ -13,7 +13,7 @@ from connectors.linked_device.delivering import Deliverer
 from connectors.linked_device.device import Sent
 from connectors.linked_device.events import ReceiptArrived, Someone
 from connectors.linked_device.mailbox import Mailbox
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from lib import bells
 from messaging.models import Message, MessageStatus
 from messaging.sending import accepting
@@ -21,7 +21,7 @@ from tests.conftest import Cast
 from tests.linked_device.sends import FakeDevice, leased, linked, said
 from tests.privacy import places
 from tests.sending.conftest import request_to
-from tests.webhooks.deliveries import callback, deliver, text
+from tests.whatsapp.deliveries import callback, deliver, text
 from workspaces.channel_errors import Rejected
 
 pytestmark = pytest.mark.django_db(transaction=True)

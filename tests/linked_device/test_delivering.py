@@ -17,7 +17,7 @@ from connectors.linked_device.delivering import Deliverer
 from connectors.linked_device.device import Sent
 from connectors.linked_device.mailbox import Mailbox
 from connectors.models import SessionLease
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from lib.envelope import associated_data
 from messaging.delivery import leases, pauses
 from messaging.delivery.opening import PLACE

@@ -13,8 +13,8 @@ from django.db import OperationalError
 from connectors.linked_device.events import Someone
 from connectors.linked_device.mailbox import Mailbox
 from connectors.models import DeadKind, SenderSession, WebhookDead, WebhookDelivery, WebhookPending
-from connectors.webhooks import filing, ledger, replay
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp import filing, ledger, replay
+from connectors.whatsapp.processing import process_batch
 from messaging.models import Contact, Conversation, Message, MessageStatus, OptOut
 from tests.conftest import Cast
 from tests.linked_device.sends import (
@@ -23,7 +23,7 @@ from tests.linked_device.sends import (
     receipt,
     said,
 )
-from tests.webhooks.deliveries import callback, deliver, text
+from tests.whatsapp.deliveries import callback, deliver, text
 from workspaces import keys
 from workspaces.identity import digester
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.cloud_api.parsing import LINKED_DEVICE, isolate, parse
 from connectors.linked_device.events import MessageArrived, ReceiptArrived, Someone
 from connectors.linked_device.wire import body_of
+from connectors.whatsapp.wire.parsing import LINKED_DEVICE, isolate, parse
 from messaging.events import Direction, MessageEvent, Person, Source, StatusUpdate
 from tests.linked_device.sends import ANNA, receipt, said
 

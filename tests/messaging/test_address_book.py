@@ -11,7 +11,7 @@ from messaging.models import Contact
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, gql
 from tests.messaging.test_merging import BSUID, NOW, PHONE, says, take_in
-from tests.webhooks.deliveries import text
+from tests.whatsapp.deliveries import text
 
 __all__ = ("gql",)
 

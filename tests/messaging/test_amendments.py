@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from messaging.models import Message
 from tests.conftest import Cast
-from tests.webhooks.deliveries import callback, contact, deliver, text
+from tests.whatsapp.deliveries import callback, contact, deliver, text
 
 pytestmark = pytest.mark.django_db
 

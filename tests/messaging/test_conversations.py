@@ -9,14 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from lib.cursors import Cursor
 from lib.ids import uuid7
 from messaging import conversations
 from messaging.conversations import Touch
 from messaging.models import Conversation, Message
 from tests.conftest import Cast
-from tests.webhooks.deliveries import callback, deliver, status, text
+from tests.whatsapp.deliveries import callback, deliver, status, text
 
 pytestmark = pytest.mark.django_db
 

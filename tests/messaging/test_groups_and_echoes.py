@@ -9,6 +9,7 @@ import pytest
 
 from messaging.models import Contact, Conversation, Message, MessageStatus
 from tests.conftest import Cast
+from tests.events.test_outbox import subscribe
 from tests.graphql.conftest import Gql, gql
 from tests.messaging.test_history import imported, written
 from tests.messaging.test_two_ids import (
@@ -21,9 +22,8 @@ from tests.messaging.test_two_ids import (
     receive,
     said,
 )
-from tests.outgoing.test_outbox import subscribe
 from tests.sending.test_rest import ask
-from tests.webhooks.deliveries import status
+from tests.whatsapp.deliveries import status
 from workspaces import outbox
 from workspaces.identity import digester
 from workspaces.models import EventDelivery, OutgoingEvent

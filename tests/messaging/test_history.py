@@ -6,15 +6,15 @@ from itertools import permutations
 
 import pytest
 
-from connectors.webhooks.originals import read_originals
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.originals import read_originals
+from connectors.whatsapp.processing import process_batch
 from messaging.models import Conversation, Media, MediaState, Message
 from messaging.optouts import opted_out
 from tests.conftest import Cast
+from tests.events.test_outbox import subscribe
 from tests.messaging.test_two_ids import AT, BSUID, PHONE, named, receive
 from tests.messaging.test_wamids import USER, wamid
-from tests.outgoing.test_outbox import subscribe
-from tests.webhooks.deliveries import callback, deliver, text
+from tests.whatsapp.deliveries import callback, deliver, text
 from workspaces.models import OutgoingEvent
 
 pytestmark = pytest.mark.django_db

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from messaging.models import Contact, ContactIdentity, IdentityKind, Message, MessageStatus
 from tests.conftest import Cast
-from tests.webhooks.deliveries import callback, deliver, status, text
+from tests.whatsapp.deliveries import callback, deliver, status, text
 from workspaces.identity import digester
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from connectors.webhooks import ledger
+from connectors.whatsapp import ledger
 from messaging.models import Contact, Conversation, Message
 from tests.conftest import Cast
 from tests.graphql.conftest import gql
@@ -26,7 +26,7 @@ from tests.messaging.test_merging import (
     take_in,
 )
 from tests.sending.conftest import template
-from tests.webhooks.deliveries import status, text
+from tests.whatsapp.deliveries import status, text
 from workspaces.identity import digester
 
 __all__ = ("gql",)

@@ -7,7 +7,7 @@ from datetime import datetime
 import httpx
 import pytest
 
-from connectors.cloud_api.media import UntrustedAddress, check_address
+from connectors.whatsapp.media import UntrustedAddress, check_address
 from messaging import media as files
 from messaging.media import download_url
 from messaging.models import Media, MediaState, Message

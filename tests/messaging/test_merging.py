@@ -13,7 +13,7 @@ import pytest
 from django.db import connection, transaction
 from django.test import Client
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from messaging import merging
 from messaging.delivery import due
 from messaging.delivery.attempts import Attempt
@@ -29,7 +29,7 @@ from messaging.models import (
 from tests.conftest import Cast
 from tests.graphql.conftest import gql
 from tests.sending.conftest import template
-from tests.webhooks.deliveries import callback, deliver, status, text
+from tests.whatsapp.deliveries import callback, deliver, status, text
 from workspaces import provisioning
 from workspaces.channel_errors import Rejected
 from workspaces.channel_facts import Accepted

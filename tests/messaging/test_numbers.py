@@ -11,13 +11,13 @@ from django.core.management.base import CommandError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from messaging import number_sync, numbers
 from messaging.models import NumberState
 from messaging.tasks import sync_numbers
 from tests.conftest import Cast
 from tests.messaging.meta import Meta, Reply
-from tests.webhooks.deliveries import deliver
+from tests.whatsapp.deliveries import deliver
 from workspaces import secrets
 from workspaces.channel_errors import NotConfigured, Throttled
 from workspaces.models import EventSubscription, OutgoingEvent, SecretKind, TenantStatus

@@ -18,14 +18,14 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from messaging import consent
 from messaging.broadcasts import audience, lifecycle, tending
 from messaging.models import Contact, ContactIdentity, Conversation, Message
 from tests.conftest import Cast
 from tests.messaging.test_merging import markets, second_number
 from tests.sending.conftest import template
-from tests.webhooks.deliveries import callback, deliver, status
+from tests.whatsapp.deliveries import callback, deliver, status
 from workspaces import keys
 from workspaces.identity import digester
 from workspaces.models import Workspace

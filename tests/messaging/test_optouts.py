@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.webhooks import ledger
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp import ledger
+from connectors.whatsapp.processing import process_batch
 from messaging import optouts, stopwords, wishes
 from messaging.models import Contact, Message, OptOut, OptOutSource
 from messaging.stopwords import DEFAULT, normal_form
 from tests.conftest import Cast
-from tests.webhooks.deliveries import callback, deliver, text
+from tests.whatsapp.deliveries import callback, deliver, text
 
 START = 1_790_000_000
 PHONE, BSUID = "15550123456", "US.13491208655302741918"

@@ -14,20 +14,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.models import DeadState, WebhookDead, WebhookDelivery, WebhookPending
-from connectors.webhooks import replay
-from connectors.webhooks.app import _conninfo
-from connectors.webhooks.inbox import Row
-from connectors.webhooks.processing import process_batch
-from connectors.webhooks.store import PostgresStore
+from connectors.whatsapp import replay
+from connectors.whatsapp.app import _conninfo
+from connectors.whatsapp.inbox import Row
+from connectors.whatsapp.processing import process_batch
+from connectors.whatsapp.store import PostgresStore
 from lib.bells import Bell
 from lib.ids import uuid7
 from messaging.models import Conversation, Message
 from tests.conftest import Cast
+from tests.events.test_outbox import subscribe
 from tests.graphql.conftest import Gql, gql
-from tests.outgoing.test_outbox import subscribe
 from tests.sending.test_rest import ask, text_to
-from tests.webhooks.deliveries import callback, contact, deliver, status, text
-from tests.webhooks.test_replay import POISON, refused_by_the_database
+from tests.whatsapp.deliveries import callback, contact, deliver, status, text
+from tests.whatsapp.test_replay import POISON, refused_by_the_database
 from workspaces import provisioning
 from workspaces.identity import digester
 from workspaces.models import INSTALLATION_ID, OutgoingEvent

@@ -7,14 +7,14 @@ import json
 import pytest
 from django.test import Client
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from messaging.models import Message, MessageStatus
 from messaging.sealed_values import PURGED
 from tests.conftest import Cast
+from tests.events.test_outbox import subscribe
 from tests.graphql.conftest import Gql, gql
 from tests.messaging.test_sealed_values import purge
-from tests.outgoing.test_outbox import subscribe
-from tests.webhooks.deliveries import callback, deliver, status, text
+from tests.whatsapp.deliveries import callback, deliver, status, text
 from workspaces.models import OutgoingEvent
 
 __all__ = ("gql",)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.webhooks import ledger
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp import ledger
+from connectors.whatsapp.processing import process_batch
 from messaging.models import Message, MessageStatus
 from tests.conftest import Cast
-from tests.webhooks.deliveries import callback, deliver, status, text
+from tests.whatsapp.deliveries import callback, deliver, status, text
 
 pytestmark = pytest.mark.django_db
 

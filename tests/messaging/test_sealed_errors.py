@@ -14,7 +14,7 @@ from tests.graphql.conftest import Gql, gql, key_with
 from tests.messaging.test_receipts import AT, echo, receive
 from tests.messaging.test_sealed_values import by_rest, purge
 from tests.privacy import places
-from tests.webhooks.deliveries import status
+from tests.whatsapp.deliveries import status
 from workspaces.scopes import Scope
 
 __all__ = ("gql",)

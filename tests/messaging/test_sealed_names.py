@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from lib.envelope import key_id_of
 from messaging import sealed_values
 from messaging.models import Contact
@@ -30,7 +30,7 @@ from tests.messaging.test_merging import (
 from tests.messaging.test_sealed_values import purge
 from tests.privacy import places
 from tests.sending.conftest import template
-from tests.webhooks.deliveries import callback, contact, deliver, status, text
+from tests.whatsapp.deliveries import callback, contact, deliver, status, text
 from workspaces import keys
 from workspaces.models import RawKey
 from workspaces.scopes import Scope

@@ -13,14 +13,14 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from messaging import sealed_values
 from messaging.models import Media, Message
 from messaging.sealed_values import NEEDS_RAW_READ, PURGED, Separator
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, gql, key_with
 from tests.privacy import places
-from tests.webhooks.deliveries import callback, contact, deliver, text
+from tests.whatsapp.deliveries import callback, contact, deliver, text
 from workspaces import keys
 from workspaces.models import RawKey
 from workspaces.scopes import Scope

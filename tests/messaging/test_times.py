@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from messaging.models import Conversation, Message, MessageStatus
 from messaging.optouts import opted_out
 from tests.conftest import Cast
-from tests.webhooks.deliveries import callback, contact, deliver, status, text
+from tests.whatsapp.deliveries import callback, contact, deliver, status, text
 
 pytestmark = pytest.mark.django_db
 

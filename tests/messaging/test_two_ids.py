@@ -8,12 +8,12 @@ from itertools import permutations
 import pytest
 from django.core.management import call_command
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from messaging.models import Conversation, Message, MessageStatus
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, gql
 from tests.messaging.test_wamids import USER, wamid
-from tests.webhooks.deliveries import callback, contact, deliver, status, text
+from tests.whatsapp.deliveries import callback, contact, deliver, status, text
 from workspaces.identity import digester
 
 __all__ = ("gql",)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.conftest import Cast
-from tests.webhooks.deliveries import callback, text
+from tests.whatsapp.deliveries import callback, text
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 # What the recorded callbacks call their people and their business.

@@ -9,11 +9,11 @@ from typing import Any
 
 from django.test import Client
 
-from connectors.outgoing.delivering import deliver as deliver_events
+from connectors.events.delivering import deliver as deliver_events
 from connectors.simulator.meta.seeds import business
 from connectors.simulator.meta.server import RunningSimulator
 from connectors.simulator.meta.world import Template, World
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from messaging import number_sync, token_watch
 from messaging.broadcasts.tending import tend
 from messaging.delivery.sender import Sender

@@ -10,13 +10,13 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from connectors.models import WebhookDead
-from connectors.webhooks import doorbell, ledger, replay
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp import doorbell, ledger, replay
+from connectors.whatsapp.processing import process_batch
 from messaging.models import Message, MessageStatus
 from sigma import appsettings
 from tests.conftest import Cast
 from tests.privacy import canaries, places
-from tests.webhooks.conftest import Web, web
+from tests.whatsapp.conftest import Web, web
 from workspaces.models import INSTALLATION_ID
 
 __all__ = ("web",)

@@ -15,7 +15,7 @@ from django.db import connection
 from connectors.linked_device import backups, sessions, stores
 from connectors.models import PairBy, SenderSession, SessionState
 from connectors.simulator import device_script
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from messaging import numbers
 from messaging.models import Message, NumberState
 from tests.conftest import Cast

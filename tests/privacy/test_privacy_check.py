@@ -8,10 +8,10 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from messaging.models import Message
 from tests.conftest import Cast
-from tests.webhooks.deliveries import callback, deliver, text
+from tests.whatsapp.deliveries import callback, deliver, text
 from workspaces.models import Tenant
 from workspaces.scope import tenant_scope
 

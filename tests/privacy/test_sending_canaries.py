@@ -16,11 +16,11 @@ from messaging.delivery.sender import Sender
 from messaging.models import Contact, Message, NumberState
 from tests.conftest import Cast
 from tests.delivery.conftest import _quiet, sender
-from tests.outgoing.conftest import Endpoint, Subscribe, _look_often, endpoint, subscribe
-from tests.outgoing.test_stream import Listen, listen
+from tests.events.conftest import Endpoint, Subscribe, _look_often, endpoint, subscribe
+from tests.events.test_stream import Listen, listen
 from tests.privacy import canaries, places, sends
 from tests.privacy.stage import Stage, world_of
-from tests.webhooks.conftest import Web, web
+from tests.whatsapp.conftest import Web, web
 
 __all__ = ("_look_often", "_quiet", "endpoint", "listen", "sender", "subscribe", "web")
 
@@ -38,7 +38,7 @@ def meta(
     acme: Cast, globex: Cast, web: Web, settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RunningSimulator]:
     """A Meta that knows both tenants and calls the real receiver."""
-    monkeypatch.setattr("connectors.cloud_api.transport.TOTAL_SECONDS", 2.0)
+    monkeypatch.setattr("connectors.whatsapp.transport.TOTAL_SECONDS", 2.0)
     origin = f"http://127.0.0.1:{web.port}"
     worlds = [world_of(cast, own, origin) for own, cast in enumerate((acme, globex))]
     with RunningSimulator(joined(*worlds)) as running:

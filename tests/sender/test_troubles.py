@@ -16,7 +16,7 @@ from messaging.models import Message
 from tests.conftest import Cast
 from tests.sender.conftest import Served, key_for, queued, settle
 from tests.sender.test_callers import code_in
-from tests.webhooks.conftest import hang_up
+from tests.whatsapp.conftest import hang_up
 
 NOW = {"Prefer": "respond-async"}
 WaitFor = Callable[..., None]

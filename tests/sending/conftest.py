@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from lib.envelope import associated_data
 from messaging.delivery.bell import BELL
 from messaging.models import Message
@@ -17,7 +17,7 @@ from messaging.sending.requests import Content, Recipient, SendRequest, TextCont
 from templates_wa.models import Template
 from tests.conftest import Cast
 from tests.graphql.conftest import gql
-from tests.webhooks.deliveries import callback, contact, deliver, text
+from tests.whatsapp.deliveries import callback, contact, deliver, text
 from workspaces import keys
 
 __all__ = ("gql",)

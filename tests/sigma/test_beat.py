@@ -22,7 +22,7 @@ from sigma.beat import MOST_WAITING, SteadyScheduler
 from sigma.celery import app
 from sigma.health import REQUIRED
 from tests.conftest import Cast
-from tests.webhooks.conftest import Web, web
+from tests.whatsapp.conftest import Web, web
 
 __all__ = ["web"]
 

@@ -12,14 +12,14 @@ import psycopg
 import pytest
 from django.db import InterfaceError, connection
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from lib import bells
 from manage import main
 from sigma.management.commands import rotate_master_key
 from tests.conftest import Cast
 from tests.sigma.commands import parsers
-from tests.webhooks.deliveries import callback, deliver, text
-from tests.webhooks.trouble import NUMBER, places
+from tests.whatsapp.deliveries import callback, deliver, text
+from tests.whatsapp.trouble import NUMBER, places
 from workspaces import provisioning
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -15,8 +15,8 @@ import pytest
 from graphql import parse, validate
 from rich.console import Console
 
-from connectors.cloud_api.signature import verify
 from connectors.simulator.meta.inbound import content_of
+from connectors.whatsapp.wire.signature import verify
 from sigma import door, simulated, welcome
 from sigma.console import Terminal
 from sigma.engines import state

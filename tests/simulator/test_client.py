@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from connectors.cloud_api.signature import verify
 from connectors.simulator.client import Load, NothingListens, Plan, Report
 from connectors.simulator.wire import NotLoopback, status_of, target
+from connectors.whatsapp.wire.signature import verify
 
 SECRET = b"an app secret of the tests"
 Reply = Callable[[int, bytes], Awaitable[bytes | None]]

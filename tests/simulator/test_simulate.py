@@ -14,7 +14,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django.fixtures import Settings
 
-from connectors.cloud_api.signature import verify
+from connectors.whatsapp.wire.signature import verify
 from workspaces.demo_facts import DemoFacts, write
 
 SECRET = "app secret of the simulator's tests"

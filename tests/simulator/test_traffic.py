@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from connectors.cloud_api.parsing import parse
 from connectors.simulator.traffic import STRANGER, Callback, Mix, Traffic, UnknownKind, kinds_of
 from connectors.simulator.updates import KINDS, Business
+from connectors.whatsapp.wire.parsing import parse
 from messaging.events import MessageEvent, StatusUpdate
 
 ACME = Business("100200300400500", "106540352242922")

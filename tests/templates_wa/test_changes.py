@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp.processing import process_batch
 from templates_wa.events import TemplateEvent
 from templates_wa.inbound import Reported, store
 from templates_wa.models import Template, TemplateEventRow, TemplateSync
 from templates_wa.sync import sync
 from tests.conftest import Cast
 from tests.templates_wa.account import Platform, fact, in_catalogue
-from tests.webhooks.deliveries import callback, deliver
+from tests.whatsapp.deliveries import callback, deliver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
 

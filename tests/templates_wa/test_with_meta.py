@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from connectors.cloud_api import template_calls
 from connectors.simulator.meta.seeds import business
 from connectors.simulator.meta.server import RunningSimulator
+from connectors.whatsapp import template_calls
 from templates_wa import catalogue, management
 from templates_wa.management import UnableToManage
 from templates_wa.models import Template

@@ -11,8 +11,8 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from pytest_django.fixtures import Settings
 
-from connectors.webhooks import partitions
-from connectors.webhooks.processing import process_batch
+from connectors.whatsapp import partitions
+from connectors.whatsapp.processing import process_batch
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.connectors.test_erasure import fill

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.table import Table
 
-from connectors.webhooks import ledger
+from connectors.whatsapp import ledger
 from lib import reports
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import INSTALLATION_ID, Tenant

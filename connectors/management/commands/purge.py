@@ -11,8 +11,8 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.table import Table
 
-from connectors.outgoing import retention as outgoing
-from connectors.webhooks import retention
+from connectors.events import retention as outgoing
+from connectors.whatsapp import retention
 from lib import reports
 from lib.clock import database_now
 from messaging.broadcasts import retention as broadcasts

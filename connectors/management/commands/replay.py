@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from connectors.models import DeadKind
-from connectors.webhooks.replay import Replayed, Selection, run
+from connectors.whatsapp.replay import Replayed, Selection, run
 from lib import reports
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import INSTALLATION_ID

@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from connectors.cloud_api.signature import InvalidSignature, verify
 from connectors.simulator.meta.seeds import sample
 from connectors.simulator.meta.server import RunningSimulator
+from connectors.whatsapp.wire.signature import InvalidSignature, verify
 
 PERSON = "+447700900123"
 VERIFY_TOKEN = "simulated-verify-token"

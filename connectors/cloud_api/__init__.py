@@ -1,1 +1,0 @@
-"""Meta's Cloud API: wire format (pure) and Graph client."""

@@ -1,0 +1,96 @@
+"""Event subscriptions and deliveries: for reading, stopping and sending again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from connectors.events import deliveries, subscriptions
+from connectors.events.deliveries import STATES, Delivery, DeliveryState
+from workspaces.admin.base import ManagedAdmin
+from workspaces.admin.filters import RecordedFilter, TenantFilter
+from workspaces.models import EventDelivery, EventSubscription
+
+BY_OPERATOR = "An operator disabled it."
+
+
+class StateFilter(admin.SimpleListFilter):
+    """Deliveries in one state."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the three states."""
+        return [(state.value, state.value.title()) for state in DeliveryState]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep the rows in the chosen one."""
+        if self.value() not in set(DeliveryState):
+            return queryset
+        return queryset.filter(STATES[DeliveryState(self.value() or "")])
+
+
+@admin.register(EventSubscription)
+class SubscriptionAdmin(ManagedAdmin):
+    """URLs of tenants' apps that receive events; made and changed through GraphQL."""
+
+    deferred = ("sealed_secrets",)
+    list_display = ("url", "tenant", "active", "failing_since", "disabled_reason", "created_at")
+    list_display_links = ("url",)
+    list_filter = (TenantFilter,)
+    search_fields = ("url",)
+    ordering = ("-created_at",)
+    sortable_by = ()
+    actions = ("disable",)
+    fields = (
+        "tenant", "url", "description", "types", "active", "disabled_at", "disabled_reason",
+        "failing_since", "resting_until", "created_at",
+    )  # fmt: skip
+
+    @admin.display(description="active", boolean=True)
+    def active(self, obj: EventSubscription) -> bool:
+        """Tell whether events are delivered."""
+        return obj.disabled_at is None
+
+    @admin.action(description="Disable the selected subscriptions", permissions=("manage",))
+    def disable(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Stop deliveries; the tenant can resume them."""
+        ids = list(self.mine(request, queryset).values_list("pk", flat=True))
+        count = subscriptions.disable(ids=ids, reason=BY_OPERATOR, now=timezone.now())
+        self.message_user(request, f"{count} subscriptions were disabled.", messages.SUCCESS)
+
+
+@admin.register(EventDelivery)
+class DeliveryAdmin(ManagedAdmin):
+    """Events owed to subscriptions, and what became of them."""
+
+    list_display = (
+        "id", "tenant", "subscription_id", "state", "attempts", "last_status", "last_error",
+        "created_at",
+    )  # fmt: skip
+    list_display_links = ("id",)
+    list_filter = (TenantFilter, StateFilter, RecordedFilter)
+    sortable_by = ()
+    actions = ("replay",)
+    fields = (
+        "tenant", "event_id", "subscription_id", "state", "attempts", "next_attempt_at",
+        "delivered_at", "dead_at", "last_status", "last_error", "created_at",
+    )  # fmt: skip
+
+    @admin.display(description="state")
+    def state(self, obj: EventDelivery) -> str:
+        """Return where it is."""
+        return Delivery(obj, None).state.value
+
+    @admin.action(description="Send the selected events again", permissions=("manage",))
+    def replay(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Make those that ended due again."""
+        ids = list(self.mine(request, queryset).values_list("pk", flat=True))
+        rows = EventDelivery.objects.filter(pk__in=ids[: deliveries.MOST_REPLAYED])
+        count = deliveries.again(rows, now=timezone.now())
+        self.message_user(request, f"{count} events are sent again.", messages.SUCCESS)

@@ -1,0 +1,1 @@
+"""GraphQL of outgoing events, in parts; connectors/events/schema.py puts them together."""

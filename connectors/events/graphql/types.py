@@ -1,0 +1,152 @@
+"""GraphQL: event subscriptions and deliveries as callers see them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import graphene
+from graphql import GraphQLResolveInfo
+
+from connectors.events import deliveries, refusals
+from connectors.events.deliveries import Delivery, Page, id_of
+from messaging.graphql.connection import PageInfo
+from workspaces import event_types, models
+from workspaces.graphql import JSON
+
+STATE_DESCRIPTIONS = {
+    "PENDING": "Still to be delivered; nextAttemptAt says when it is tried.",
+    "DELIVERED": "Taken by the receiver.",
+    "DEAD": "Given up; it can be replayed.",
+}
+
+
+def _describe_state(value: deliveries.DeliveryState | None) -> str:
+    return "Where a delivery is." if value is None else STATE_DESCRIPTIONS[value]
+
+
+def _describe_code(value: refusals.EventErrorCode | None) -> str:
+    return "Why it was not done." if value is None else refusals.CODE_DESCRIPTIONS[value]
+
+
+DeliveryState = graphene.Enum.from_enum(
+    deliveries.DeliveryState, name="EventDeliveryState", description=_describe_state
+)
+EventErrorCode = graphene.Enum.from_enum(refusals.EventErrorCode, description=_describe_code)
+
+
+class EventType(graphene.ObjectType):
+    """A type of event that can be subscribed to."""
+
+    name = graphene.String(required=True, description="Its name, such as message.received.")
+    description = graphene.String(required=True, description="When it happens.")
+
+
+class EventSubscription(graphene.ObjectType):
+    """A URL of your app that receives events."""
+
+    id = graphene.ID(required=True, description="The subscription's UUID.")
+    url = graphene.String(required=True, description="Where events are posted to.")
+    description = graphene.String(required=True, description="What you noted about it.")
+    types = graphene.List(
+        graphene.NonNull(graphene.String), required=True, description="The types; none: all."
+    )
+    is_active = graphene.Boolean(required=True, description="Whether events are delivered.")
+    disabled_at = graphene.DateTime(description="Since when it is disabled.")
+    disabled_reason = graphene.String(description="Why we disabled it.")
+    failing_since = graphene.DateTime(
+        description="Since when every attempt failed; after five days it is disabled."
+    )
+    created_at = graphene.DateTime(required=True, description="When it was made.")
+
+    @staticmethod
+    def resolve_is_active(root: models.EventSubscription, info: GraphQLResolveInfo) -> bool:
+        """Tell it from the time."""
+        return root.disabled_at is None
+
+    @staticmethod
+    def resolve_disabled_reason(
+        root: models.EventSubscription, info: GraphQLResolveInfo
+    ) -> str | None:
+        """Return nothing where the database has an empty text."""
+        return root.disabled_reason or None
+
+
+class OutgoingEvent(graphene.ObjectType):
+    """Something that happened, as it is sent."""
+
+    id = graphene.ID(required=True, description="Its UUID: the header webhook-id.")
+    type = graphene.String(required=True, description="Its type, such as message.received.")
+    occurred_at = graphene.DateTime(required=True, description="When it happened.")
+    data = graphene.Field(JSON, required=True, description="Ids, states and codes, by type.")
+
+
+class EventDelivery(graphene.ObjectType):
+    """One event owed to one subscription, and what became of it."""
+
+    id = graphene.ID(required=True, description="The delivery's number; replayEvents takes it.")
+    event = graphene.Field(OutgoingEvent, description="The event.")
+    state = graphene.Field(DeliveryState, required=True, description="Where it is.")
+    attempts = graphene.Int(required=True, description="How often it was tried.")
+    next_attempt_at = graphene.DateTime(description="When it is tried next.")
+    delivered_at = graphene.DateTime(description="When the receiver took it.")
+    dead_at = graphene.DateTime(description="When it was given up.")
+    last_status = graphene.Int(description="The HTTP status of the last answer.")
+    last_error = graphene.String(description="What went wrong the last time.")
+    created_at = graphene.DateTime(required=True, description="When it became owed.")
+
+    @staticmethod
+    def resolve_last_error(root: Any, info: GraphQLResolveInfo) -> str | None:
+        """Return nothing where the database has an empty text."""
+        return root.last_error or None
+
+
+class EventDeliveryConnection(graphene.ObjectType):
+    """A page of deliveries, newest first."""
+
+    nodes = graphene.List(
+        graphene.NonNull(EventDelivery), required=True, description="The deliveries."
+    )
+    page_info = graphene.Field(PageInfo, required=True, description="Whether there is more.")
+
+
+class EventError(graphene.ObjectType):
+    """A reason why it was not done."""
+
+    code = graphene.Field(EventErrorCode, required=True, description="The reason, for programs.")
+    field = graphene.String(description="The input field at fault.")
+    message = graphene.String(required=True, description="The reason, for people.")
+
+
+def connection_of(page: Page, *, after: str | None) -> EventDeliveryConnection:
+    """Return a page in GraphQL's form."""
+    info = PageInfo(
+        has_next_page=page.has_more, has_previous_page=after is not None,
+        start_cursor=page.start_cursor, end_cursor=page.end_cursor,
+    )  # fmt: skip
+    return EventDeliveryConnection(nodes=[_node(each) for each in page.deliveries], page_info=info)
+
+
+def catalogue() -> list[EventType]:
+    """Return every type of event."""
+    known = event_types.EVENT_TYPES.items()
+    return [EventType(name=name, description=kind.description) for name, kind in known]
+
+
+def error_of(refusal: refusals.UnableToSubscribe) -> EventError:
+    """Return a refusal as data; graphql-core would raise the exception itself."""
+    return EventError(code=refusal.code, field=refusal.field, message=refusal.message)
+
+
+def utc(value: datetime | None) -> datetime | None:
+    """Return a time, taken as UTC where it has no offset."""
+    return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+def _node(delivery: Delivery) -> EventDelivery:
+    row = delivery.row
+    return EventDelivery(
+        id=id_of(row), event=delivery.event, state=delivery.state, attempts=row.attempts,
+        next_attempt_at=row.next_attempt_at, delivered_at=row.delivered_at, dead_at=row.dead_at,
+        last_status=row.last_status, last_error=row.last_error, created_at=row.created_at,
+    )  # fmt: skip

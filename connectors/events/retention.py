@@ -1,0 +1,115 @@
+"""How long events are kept: delivered ones for some days, dead ones for thirty.
+
+Works in bounded batches, each its own transaction, and counts.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Min
+from psycopg import sql
+
+from connectors.events.claims import WAITING
+from lib import bulk
+from workspaces import purging
+from workspaces.models import EventDelivery
+
+logger = logging.getLogger("sigma.whatsapp.events")
+
+BATCH = 5_000
+DEAD_DAYS = 30
+# Who disables an endpoint for a moment still gets what was owed.
+PAUSE = timedelta(days=1)
+
+# With the deliveries go the events that nobody else is owed or could replay. What a statement
+# deletes it still sees, hence the second look at the batch. What is being replayed is left out.
+DELETE = """
+WITH gone AS (
+    DELETE FROM event_deliveries WHERE id = ANY (ARRAY(
+        SELECT id FROM event_deliveries WHERE {column} < %s ORDER BY {column} LIMIT %s
+        FOR UPDATE SKIP LOCKED
+    )) RETURNING id, event_id
+), events AS (
+    DELETE FROM outgoing_events e WHERE e.id IN (SELECT event_id FROM gone) AND NOT EXISTS (
+        SELECT FROM event_deliveries d
+        WHERE d.event_id = e.id AND d.id NOT IN (SELECT id FROM gone)
+    )
+)
+SELECT count(*) FROM gone
+"""
+# Two batches that delete the last two deliveries of an event at once leave it behind.
+ORPHANS = """
+WITH gone AS (
+    DELETE FROM outgoing_events WHERE id = ANY (ARRAY(
+        SELECT e.id FROM outgoing_events e
+        WHERE e.created_at < %s
+          AND NOT EXISTS (SELECT FROM event_deliveries d WHERE d.event_id = e.id)
+        ORDER BY e.created_at LIMIT %s
+    )) RETURNING 1
+)
+SELECT count(*) FROM gone
+"""
+# Of subscriptions that were deleted, or disabled for a while.
+BURY = f"""
+WITH {WAITING}, closed AS (
+    SELECT turn.id FROM turn LEFT JOIN event_subscriptions s ON s.id = turn.id
+    WHERE turn.id IS NOT NULL AND (s.id IS NULL OR s.disabled_at < %s)
+), buried AS (
+    UPDATE event_deliveries SET next_attempt_at = NULL, dead_at = %s,
+           last_error = 'The subscription was closed.'
+    WHERE id = ANY (ARRAY(
+        SELECT d.id FROM closed JOIN event_deliveries d ON d.subscription_id = closed.id
+        WHERE d.next_attempt_at IS NOT NULL LIMIT %s FOR UPDATE OF d SKIP LOCKED
+    )) RETURNING 1
+)
+SELECT count(*) FROM buried
+"""  # noqa: S608 - words of ours
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """How many deliveries (and events without any) were deleted, or given up."""
+
+    delivered: int
+    dead: int
+    orphans: int
+    buried: int
+
+
+def purge(*, now: datetime, force: bool = False) -> Purged:
+    """Delete what is past its time, and give up what is owed to nobody.
+
+    Raises:
+        workspaces.purging.PurgeRefused: too much would go at once, and it is not forced.
+    """
+    long_ago, lately = (
+        now - timedelta(days=days) for days in (DEAD_DAYS, settings.SIGMA_EVENTS_KEEP_DAYS)
+    )
+    oldest = EventDelivery.objects.aggregate(delivered=Min("delivered_at"), dead=Min("dead_at"))
+    for moment, before in ((oldest["delivered"], lately), (oldest["dead"], long_ago)):
+        purging.check_days(
+            "events", oldest=moment and moment.date(), before=before.date(), now=now, force=force
+        )
+    purged = Purged(
+        buried=_repeat(sql.SQL(BURY), now - PAUSE, now),
+        delivered=_delete("delivered_at", lately),
+        dead=_delete("dead_at", long_ago),
+        orphans=_repeat(sql.SQL(ORPHANS), long_ago),
+    )
+    purging.note_run("events", before=min(long_ago, lately).date(), now=now)
+    if purged != Purged(0, 0, 0, 0):
+        counts = {"delivered": purged.delivered, "dead": purged.dead, "buried": purged.buried}
+        logger.info("whatsapp events purged", extra=counts)
+    return purged
+
+
+def _delete(column: str, before: datetime) -> int:
+    return _repeat(sql.SQL(DELETE).format(column=sql.Identifier(column)), before)
+
+
+def _repeat(statement: sql.SQL | sql.Composed, *parameters: object) -> int:
+    return bulk.repeat(statement, [*parameters, BATCH], batch=BATCH)[0]

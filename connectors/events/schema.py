@@ -1,0 +1,106 @@
+"""GraphQL: event subscriptions and what became of their events."""
+
+from __future__ import annotations
+
+import graphene
+from django.conf import settings
+from django.db.models import QuerySet
+from graphql import GraphQLResolveInfo
+
+from connectors.events import deliveries
+from connectors.events.deliveries import InvalidCursor, read_page
+from connectors.events.graphql import mutations, replaying, types
+from workspaces import models
+from workspaces.access import Actor
+from workspaces.graphql import BadInput, parse_id
+from workspaces.scopes import Scope
+
+DEFAULT_PAGE = 20
+
+
+class Query(graphene.ObjectType):
+    """What can be read about events."""
+
+    event_types = graphene.List(
+        graphene.NonNull(types.EventType), description="Every type of event; needs events:read."
+    )
+    event_subscriptions = graphene.List(
+        graphene.NonNull(types.EventSubscription),
+        description="Your tenant's subscriptions, oldest first; needs events:read.",
+    )
+    event_deliveries = graphene.Field(
+        types.EventDeliveryConnection,
+        subscription_id=graphene.ID(required=True, description="The subscription's UUID."),
+        state=types.DeliveryState(description="Only those in this state."),
+        first=graphene.Int(description="How many; 20 unless given."),
+        after=graphene.String(description="Only what comes after this cursor."),
+        description="What became of a subscription's events, newest first; needs events:read.",
+    )
+
+    @staticmethod
+    def resolve_event_types(root: None, info: GraphQLResolveInfo) -> list[types.EventType]:
+        """Return the catalogue."""
+        _reader(info)
+        return types.catalogue()
+
+    @staticmethod
+    def resolve_event_subscriptions(
+        root: None, info: GraphQLResolveInfo
+    ) -> QuerySet[models.EventSubscription]:
+        """Return the subscriptions of the caller's tenant."""
+        tenant_id = _reader(info).tenant_id
+        return models.EventSubscription.objects.filter(tenant_id=tenant_id).order_by("id")
+
+    @staticmethod
+    def resolve_event_deliveries(
+        root: None, info: GraphQLResolveInfo, subscription_id: str,
+        state: deliveries.DeliveryState | None = None, first: int | None = None,
+        after: str | None = None,
+    ) -> types.EventDeliveryConnection:  # fmt: skip
+        """Return one page."""
+        tenant_id = _reader(info).tenant_id
+        try:
+            page = read_page(
+                tenant_id=tenant_id, subscription_id=parse_id(subscription_id, "subscriptionId"),
+                state=state, limit=_limit(first), after=after,
+            )  # fmt: skip
+        except InvalidCursor as error:
+            raise BadInput(str(error)) from None
+        return types.connection_of(page, after=after)
+
+
+class Mutation(graphene.ObjectType):
+    """What can be changed about events."""
+
+    create_event_subscription = mutations.CreateEventSubscription.Field(
+        required=True, description="Subscribe a URL to events; needs events:write."
+    )
+    update_event_subscription = mutations.UpdateEventSubscription.Field(
+        required=True, description="Change, stop or resume a subscription; needs events:write."
+    )
+    delete_event_subscription = mutations.DeleteEventSubscription.Field(
+        required=True, description="Delete a subscription; needs events:write."
+    )
+    rotate_event_secret = mutations.RotateEventSecret.Field(
+        required=True, description="Make a new signing secret; needs events:write."
+    )
+    send_test_event = replaying.SendTestEvent.Field(
+        required=True, description="Send an event to try a subscription out; needs events:write."
+    )
+    replay_events = replaying.ReplayEvents.Field(
+        required=True, description="Send events again; needs events:write."
+    )
+
+
+def _reader(info: GraphQLResolveInfo) -> Actor:
+    actor: Actor = info.context.actor
+    actor.require(Scope.EVENTS_READ)
+    return actor
+
+
+def _limit(first: int | None) -> int:
+    if first is None:
+        return DEFAULT_PAGE
+    if not 0 <= first <= settings.SIGMA_GRAPHQL_MAX_PAGE:
+        raise BadInput(f"A page may have 0 to {settings.SIGMA_GRAPHQL_MAX_PAGE} deliveries.")
+    return first

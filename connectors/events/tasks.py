@@ -1,0 +1,35 @@
+"""Celery's way in to outgoing events. Tasks carry no payload: what is owed is a row."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from celery import shared_task
+
+from connectors.events import delivering, retention
+from lib import clock
+from workspaces import purging
+from workspaces.chores import until_the_next_time
+
+logger = logging.getLogger("sigma.whatsapp.events")
+
+
+@shared_task(name="events.deliver")
+def deliver() -> None:
+    """Deliver what is due."""
+    delivering.deliver()
+
+
+@shared_task(name="events.sweep")
+def sweep() -> None:
+    """Find what a lost bell, a killed deliverer or a time for another attempt left."""
+    with until_the_next_time("sweep of events", logger):
+        delivering.sweep(now=clock.now())
+
+
+@shared_task(name="maintenance.events")
+def purge() -> None:
+    """Delete events that are past their time."""
+    with until_the_next_time("purge of events", logger):
+        retention.purge(now=purging.moment(host=datetime.now(UTC)))

@@ -1,1 +1,0 @@
-"""GraphQL of outgoing events, in parts; connectors/outgoing/schema.py puts them together."""

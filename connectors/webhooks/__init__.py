@@ -1,1 +1,0 @@
-"""Meta's callbacks: received, stored before they are answered, processed later."""

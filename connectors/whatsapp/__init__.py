@@ -1,0 +1,1 @@
+"""Meta's Cloud API: callbacks are received, stored, answered and processed; sends are posted."""

@@ -1,0 +1,292 @@
+"""Group commit: callbacks that arrive while a commit runs are the next commit.
+
+One INSERT of many rows answers many requests, so a slow disk costs latency, not throughput. There
+is no timer: an idle inbox commits the first callback at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import accumulate
+from typing import Any, Protocol
+from uuid import UUID
+
+from connectors.whatsapp.raw import BODY
+from lib import clock
+from lib.envelope import Cipher, associated_data
+
+logger = logging.getLogger("sigma.whatsapp.webhooks")
+
+# How long a database may take to show that it is still there, after it failed to commit.
+PROBE_SECONDS = 0.2
+# Attempts that were given up and have not ended. They end as soon as their connection does, but for
+# those that still connect (2 s) or wait for a key; beyond this nothing new is begun.
+MOST_ABANDONED = 8
+# How long the inbox waits at its end for attempts that were given up.
+CLOSE_SECONDS = 1.0
+# Bodies of one commit: what a slow disk writes within the time that a commit may take.
+BATCH_BYTES = 8_000_000
+
+
+class InboxFull(Exception):
+    """More callbacks are waiting than may wait."""
+
+
+class InboxUnavailable(Exception):
+    """The callback could not be committed in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A verified callback. ``digest`` is its signature: a digest that nobody can guess."""
+
+    tenant_id: UUID
+    body: bytes
+    digest: bytes
+
+
+Waiting = tuple[Received, asyncio.Future[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A sealed callback, ready for the database; ``size`` is that of the plain body in bytes."""
+
+    id: int
+    tenant_id: UUID
+    size: int
+    digest: bytes
+    sealed: bytes
+
+
+class Store(Protocol):
+    """What the inbox needs of the database."""
+
+    async def take_ids(self, count: int) -> range | list[int]:
+        """Return ``count`` fresh delivery ids."""
+
+    async def ciphers(self, wanted: set[tuple[UUID, date]]) -> dict[tuple[UUID, date], Cipher]:
+        """Return the Raw cipher of each (tenant, day) that has one."""
+
+    async def commit(self, received_at: datetime, rows: list[Row]) -> None:
+        """Insert the rows and what is owed of them, durably."""
+
+    async def answers(self) -> bool:
+        """Whether the database is there."""
+
+    def abandon(self) -> None:
+        """Let go of the connection, whose state is unknown: what waits for it fails at once."""
+
+
+class Inbox:
+    """Make callbacks durable, many per commit; bounded in number, bytes and time."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        on_commit: Callable[[], None],
+        max_waiting: int,
+        max_bytes: int,
+        max_batch: int,
+        timeout: float,
+    ) -> None:
+        self._store, self._on_commit = store, on_commit
+        self._max_waiting, self._max_bytes, self._max_batch = max_waiting, max_bytes, max_batch
+        self._timeout = timeout
+        self._waiting: list[Waiting] = []
+        # Bytes of the bodies that wait; refused since the last commit: batches, and callbacks.
+        self.waiting_bytes = self._failures = self._refused = 0
+        self._committer: asyncio.Task[None] | None = None
+        self._abandoned: set[asyncio.Task[Any]] = set()
+
+    async def store(self, received: Received) -> None:
+        """Return once the callback is committed.
+
+        Raises:
+            InboxFull: too many or too large callbacks are waiting already.
+            InboxUnavailable: the database did not confirm it in time.
+        """
+        full = len(self._waiting) >= self._max_waiting
+        if full or self.waiting_bytes + len(received.body) > self._max_bytes:
+            raise InboxFull
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((received, done))
+        self.waiting_bytes += len(received.body)
+        if self._committer is None:
+            self._committer = loop.create_task(self._commit_all())
+        await done
+
+    async def close(self) -> None:
+        """Commit what is waiting, then stop."""
+        # One that is given up may never end; its successor goes on with what waits.
+        while self._committer is not None:
+            await asyncio.wait((self._committer,), timeout=PROBE_SECONDS)
+        self._store.abandon()
+        if self._abandoned:
+            await asyncio.wait(self._abandoned, timeout=CLOSE_SECONDS)
+
+    async def _commit_all(self, given_up: list[Waiting] | None = None) -> None:
+        """Commit what waits, after refusing the batch that the committer before this one had."""
+        try:
+            if given_up is not None:
+                await self._fail(given_up, TimeoutError())
+            while self._waiting and not self._is_given_up():
+                await self._commit(self._next_batch())
+        finally:
+            if not self._is_given_up():
+                self._committer = None
+
+    def _next_batch(self) -> list[Waiting]:
+        """Take from the front what one commit may hold; a single callback always fits."""
+        count = min(len(self._waiting), self._max_batch)
+        if self.waiting_bytes > BATCH_BYTES:
+            sizes = accumulate(len(received.body) for received, _ in self._waiting[:count])
+            count = max(1, sum(1 for size in sizes if size <= BATCH_BYTES))
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        self.waiting_bytes -= sum(len(received.body) for received, _ in batch)
+        return batch
+
+    async def _commit(self, batch: list[Waiting]) -> None:
+        """Commit a batch, and in no task of its own: waiting for one costs turns of the event loop,
+        and in each of them other requests come first.
+        """
+        timer = asyncio.get_running_loop().call_later(self._timeout, self._give_up, batch)
+        without: set[UUID] = set()
+        failure: Exception | None = None
+        try:
+            without = await self._seal_and_commit([received for received, _ in batch])
+        except Exception as error:
+            failure = error
+        except BaseException as error:  # the process ends
+            self._refuse(batch, error)
+            raise
+        finally:
+            timer.cancel()
+        if self._is_given_up():
+            return
+        if failure is None:
+            self._confirm(batch, without)
+        else:  # nobody was answered yet: refuse, let Meta retry
+            await self._fail(batch, failure)
+
+    def _confirm(self, batch: list[Waiting], without: set[UUID]) -> None:
+        """Answer 200 to a committed batch, but for the tenants that have no key."""
+        self._failures = 0
+        for received, done in batch:
+            if done.done():
+                continue
+            if without and received.tenant_id in without:
+                done.set_exception(InboxUnavailable())
+            else:
+                done.set_result(None)
+        if self._refused:
+            logger.warning("whatsapp callbacks stored again", extra={"refused": self._refused})
+            self._refused = 0
+        self._on_commit()
+
+    def _give_up(self, batch: list[Waiting]) -> None:
+        """Let another committer refuse the batch and go on with what waits."""
+        committer = self._committer
+        self._committer = asyncio.get_running_loop().create_task(self._commit_all(batch))
+        if committer is not None:
+            self._abandon(committer)
+
+    def _abandon(self, task: asyncio.Task[Any]) -> None:
+        """Wait no longer for a task that uses the database.
+
+        It is not cancelled: the driver would first wait for a hanging server to agree, twice 5 s.
+        Nor is its connection closed here, which the event loop may be about to poll. The store ends
+        the connection's socket, the task fails by itself and closes what it used.
+        """
+        self._abandoned.add(task)
+        task.add_done_callback(self._forget)
+        self._store.abandon()
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._abandoned.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: nobody waits for it
+
+    async def _seal_and_commit(self, batch: list[Received]) -> set[UUID]:
+        """Commit those whose tenant has a key; return the tenants that have none.
+
+        Raises:
+            TimeoutError: too much that was given up has not ended yet, or this was given up.
+        """
+        if len(self._abandoned) >= MOST_ABANDONED:
+            raise TimeoutError
+        received_at = clock.now()
+        day = received_at.date()
+        tenants = {received.tenant_id for received in batch}
+        found = await self._store.ciphers({(tenant_id, day) for tenant_id in tenants})
+        self._check_waited_for()
+        ciphers = {tenant_id: cipher for (tenant_id, _), cipher in found.items()}
+        without = tenants - ciphers.keys()
+        if without:
+            batch = [received for received in batch if received.tenant_id in ciphers]
+        if batch:
+            ids = await self._store.take_ids(len(batch))
+            self._check_waited_for()
+            await self._store.commit(received_at, _sealed(ids, batch, ciphers))
+        return without
+
+    def _check_waited_for(self) -> None:
+        if self._is_given_up():  # refused meanwhile; the connection belongs to the successor
+            raise TimeoutError
+
+    def _is_given_up(self) -> bool:
+        return asyncio.current_task() is not self._committer
+
+    async def _fail(self, batch: list[Waiting], error: Exception) -> None:
+        """Answer 503 to the batch; and, if the database is away, to all who wait behind it: they
+        must not wait for a time-out each. Nor must they where the next batch fails as well.
+        """
+        self._failures += 1
+        self._store.abandon()
+        self._refuse(batch, error)
+        if self._waiting and (self._failures > 1 or not await self._is_there()):
+            behind, self._waiting, self.waiting_bytes = self._waiting, [], 0
+            self._refuse(behind, error)
+            self._store.abandon()
+
+    async def _is_there(self) -> bool:
+        if len(self._abandoned) >= MOST_ABANDONED:
+            return False
+        probe = asyncio.get_running_loop().create_task(self._store.answers())
+        await asyncio.wait((probe,), timeout=PROBE_SECONDS)
+        if probe.done():
+            return probe.result()
+        self._abandon(probe)
+        return False
+
+    def _refuse(self, batch: list[Waiting], error: BaseException) -> None:
+        if not self._refused:  # the first of an outage; its end is logged with the count
+            logger.error(
+                "whatsapp callbacks cannot be stored, answering 503",
+                extra={"error": type(error).__name__},
+            )
+        self._refused += len(batch)
+        for _, done in batch:
+            if not done.done():
+                done.set_exception(InboxUnavailable())
+
+
+def _sealed(ids: Iterable[int], batch: list[Received], ciphers: dict[UUID, Cipher]) -> list[Row]:
+    return [
+        Row(
+            id=row_id,
+            tenant_id=received.tenant_id,
+            size=len(received.body),
+            digest=received.digest,
+            sealed=ciphers[received.tenant_id].seal(
+                received.body, associated_data(received.tenant_id, BODY, row_id)
+            ),
+        )
+        for row_id, received in zip(ids, batch, strict=True)
+    ]

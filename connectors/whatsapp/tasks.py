@@ -1,0 +1,57 @@
+"""Celery's way in. Tasks carry no payload: what is owed stands in the database."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+from celery import shared_task
+
+from connectors.whatsapp import draining, partitions, replay, retention
+from lib import clock
+from workspaces import daykeys
+from workspaces.chores import until_the_next_time
+
+logger = logging.getLogger("sigma.whatsapp.processing")
+
+# The task runs every hour: tomorrow's keys are made in time though a run or two fail.
+KEYS_FROM_HOUR = 20
+
+
+@shared_task(name="ingest.drain")
+def drain(*, slot: int = 0) -> None:
+    """Process owed callbacks until none is left."""
+    draining.drain(slot)
+
+
+@shared_task(name="ingest.sweep")
+def sweep() -> None:
+    """Find what a lost doorbell left."""
+    with until_the_next_time("sweep", logger):
+        draining.sweep()
+
+
+@shared_task(name="ingest.release")
+def release() -> None:
+    """Replay quarantined updates whose phone number has a workspace by now."""
+    with until_the_next_time("release", logger):
+        replay.replay(replay.releasable())
+
+
+@shared_task(name="maintenance.partitions")
+def make_partitions() -> None:
+    """Make the partitions of the coming days and, in the evening, tomorrow's keys: at midnight all
+    tenants would want theirs at once.
+    """
+    with until_the_next_time("partitions", logger):
+        now = clock.now()
+        partitions.ensure(now.date())
+        if now.hour >= KEYS_FROM_HOUR:
+            daykeys.prepare(now.date() + timedelta(days=1))
+
+
+@shared_task(name="maintenance.purge")
+def purge() -> None:
+    """Destroy keys past every tenant's retention window, then delete what they sealed."""
+    with until_the_next_time("purge", logger):
+        retention.purge_all(now=datetime.now(UTC))

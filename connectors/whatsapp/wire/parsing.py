@@ -1,0 +1,185 @@
+"""From the body of a callback to updates: every entry, every change, every list of it.
+
+Nothing here decides what an update means; that is `messages`, `receipts`, `template_changes` and
+`unhandled`. Here it is made sure that each is read by itself, and that none is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from msgspec.structs import replace
+
+from connectors.whatsapp.wire.address_book import read_address_book
+from connectors.whatsapp.wire.decoding import NotAnEnvelope, decode
+from connectors.whatsapp.wire.frames import Frame, Source, field_of, waba_of
+from connectors.whatsapp.wire.identity_changes import read_call, read_group, read_update_of_id
+from connectors.whatsapp.wire.isolation import Isolator, isolate, message_json
+from connectors.whatsapp.wire.messages import read_message
+from connectors.whatsapp.wire.payloads import Change, Entry, Value
+from connectors.whatsapp.wire.preferences import read_preference
+from connectors.whatsapp.wire.receipts import read_status
+from connectors.whatsapp.wire.template_changes import FIELDS as TEMPLATE_FIELDS
+from connectors.whatsapp.wire.template_changes import read_template_change
+from connectors.whatsapp.wire.unhandled import read_malformed, read_unhandled, read_unhandled_value
+from connectors.whatsapp.wire.updates import (
+    CLOUD_API,
+    LINKED_DEVICE,
+    WHOLE,
+    Event,
+    Path,
+    Update,
+    counted,
+)
+from connectors.whatsapp.wire.walking import SECTIONS, lists, nested
+from lib.masking import word
+
+__all__ = [
+    "LINKED_DEVICE", "Isolator", "NotAnEnvelope", "Path", "Update", "isolate", "message_json",
+    "parse",
+]  # fmt: skip
+
+OURS = frozenset((CLOUD_API, LINKED_DEVICE))
+
+Reader = Callable[[Frame, Any, Path], tuple[Event, ...]]
+
+
+def parse(body: bytes, received_at: datetime) -> list[Update]:
+    """Return every update of ``body`` in order, each with its events or the problem it has.
+
+    ``received_at`` (aware) stands in for timestamps that are absent or bad. A body without any
+    update counts as one, unhandled.
+
+    Raises:
+        NotAnEnvelope: the body is not a JSON object, or nested too deeply.
+    """
+    envelope = decode(body)
+    if "entry" in envelope.dropped:
+        return [_problem(0, Path(WHOLE, WHOLE, "entry", WHOLE))]
+    source = Source(body, received_at, envelope.object or CLOUD_API)
+    updates: list[Update] = []
+    for index, entry in enumerate(envelope.entry or ()):
+        if entry is None:
+            updates.append(_problem(len(updates), Path(index, WHOLE, "entry", WHOLE)))
+        else:
+            _read_entry(source, entry, index, updates)
+    return updates or [_empty_envelope()]
+
+
+def _read_entry(source: Source, entry: Entry, position: int, updates: list[Update]) -> None:
+    if "changes" in entry.dropped:
+        path = Path(position, WHOLE, "changes", WHOLE)
+        updates.append(_problem(len(updates), path, entry))
+    for index, change in enumerate(entry.changes or ()):
+        whole = Path(position, index, "value", WHOLE)
+        if change is None:
+            updates.append(_problem(len(updates), whole._replace(section="change"), entry))
+        elif "value" in change.dropped:
+            updates.append(_without_value(len(updates), whole, entry, change))
+        else:
+            frame = Frame(source, entry, change, change.value or _NO_VALUE)
+            _read_change(frame, whole, updates)
+
+
+def _read_change(frame: Frame, whole: Path, updates: list[Update]) -> None:
+    before = len(updates)
+    value = frame.value
+    if frame.field not in _WITHOUT_LISTS and frame.source.object in OURS:
+        for section, items in lists(value):
+            reader = _READERS.get((frame.field, section), read_unhandled)
+            for index, item in enumerate(items):
+                path = Path(whole.entry, whole.change, section, index)
+                updates.append(_update(frame, path, reader, item, len(updates)))
+        if value.history or value.standby is not None or value.dropped:
+            _read_nested(frame, whole, updates)
+    if len(updates) == before:
+        is_progress = value.history is not None or value.standby is not None
+        reader = _read_progress if is_progress else _read_value
+        updates.append(_update(frame, whole, reader, value, before))
+
+
+def _read_nested(frame: Frame, whole: Path, updates: list[Update]) -> None:
+    for path, element, thread in nested(frame.value, whole.entry, whole.change):
+        reader = read_unhandled if thread is None else partial(read_message, thread=thread)
+        updates.append(_update(frame, path, reader, element, len(updates)))
+
+
+def _update(frame: Frame, path: Path, reader: Reader, element: Any, position: int) -> Update:
+    """Read one update; whatever goes wrong is its own problem and stays out of its neighbours."""
+    events: tuple[Event, ...] = ()
+    problem = None if element is not None else MALFORMED
+    if element is not None:
+        try:
+            events = reader(frame, element, path)
+            if frame.dropped or element.dropped:
+                events += _left_out(frame, element.dropped)
+        except Exception as error:
+            problem = f"{type(error).__name__}: the update could not be read"
+    number, kind = frame.phone_number_id, frame.source.object
+    return Update(path, frame.field, frame.waba_id, number, events, problem, kind, position)
+
+
+def _read_value(frame: Frame, value: Value, _path: Path) -> tuple[Event, ...]:
+    if frame.source.object not in OURS:
+        return (counted(frame.field, f"object:{word(frame.source.object)}"),)
+    template = read_template_change(frame)
+    return (template,) if template is not None else read_unhandled_value(frame, value)
+
+
+def _read_progress(_frame: Frame, _value: Value, _path: Path) -> tuple[Event, ...]:
+    """Tell nothing of an import, or of a partner's turn, that has come no further."""
+    return ()
+
+
+def _left_out(frame: Frame, dropped: tuple[str, ...]) -> tuple[Event, ...]:
+    beside = tuple(key for key in frame.dropped if key not in SECTIONS)
+    return (
+        *read_malformed(frame, beside, is_beside=True),
+        *read_malformed(frame, dropped),
+    )
+
+
+def _without_value(position: int, path: Path, entry: Entry, change: Change) -> Update:
+    """Return the update of a value that is no object: a mistake, or a field to come."""
+    problem = _problem(position, path, entry, change)
+    if problem.field in _MODELLED:
+        return problem
+    return replace(problem, events=(counted(problem.field, "value"),), problem=None)
+
+
+def _problem(
+    position: int, path: Path, entry: Entry | None = None, change: Change | None = None
+) -> Update:
+    waba_id = waba_of(entry) if entry is not None else ""
+    field = field_of(entry, change) if entry is not None else ""
+    return Update(path, field, waba_id, None, (), MALFORMED, position=position)
+
+
+def _empty_envelope() -> Update:
+    path = Path(WHOLE, WHOLE, "envelope", WHOLE)
+    return Update(path, "", "", None, (counted("", "empty"),))
+
+
+MALFORMED = "Malformed: something else stands where the update should be"
+
+_NO_VALUE = Value()
+# Their value is one event, whatever lists it holds.
+_WITHOUT_LISTS = frozenset(("flows", "account_update"))
+_GROUPS = ("group_participants_update", "group_participant_update")
+_ECHOES = ("smb_message_echoes", "message_echoes")
+_READERS: dict[tuple[str, str], Reader] = {
+    **{(field, "messages"): read_message for field in ("messages", "history", "")},
+    **{(field, "message_echoes"): read_message for field in ("messages", "history", "", *_ECHOES)},
+    **{(field, "statuses"): read_status for field in ("messages", "history", "", *_ECHOES)},
+    ("user_preferences", "user_preferences"): read_preference,
+    ("smb_app_state_sync", "state_sync"): read_address_book,
+    ("user_id_update", "user_id_update"): read_update_of_id,
+    ("calls", "calls"): read_call,
+    ("calls", "statuses"): read_call,
+    **{(field, "groups"): read_group for field in _GROUPS},
+}
+# Where a value that is no object must be a mistake; that of another field is Meta's to choose.
+_MODELLED = frozenset(field for field, _ in _READERS) | TEMPLATE_FIELDS

@@ -1,0 +1,288 @@
+"""The envelope of Meta's webhooks as typed structs: everything around and beside the messages.
+
+Every key is optional, since Meta omits any of them in some case, and unknown keys are ignored. A
+list may hold ``None``, so that one bad element never costs its neighbours.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from connectors.whatsapp.wire.message_payloads import Element, Error, Message, Scalar, Wire
+
+__all__ = ["Element", "Envelope", "Error", "Message", "Scalar", "Wire"]
+
+
+class Profile(Wire):
+    name: str | None = None
+    username: str | None = None
+
+
+class Contact(Element):
+    profile: Profile | None = None
+    wa_id: Scalar = None
+    user_id: str | None = None
+    parent_user_id: str | None = None
+    username: str | None = None
+
+
+class Metadata(Wire):
+    display_phone_number: Scalar = None
+    phone_number_id: Scalar = None
+
+
+class Origin(Wire):
+    type: str | None = None
+
+
+class Pricing(Wire):
+    billable: bool | None = None
+    pricing_model: str | None = None
+    type: str | None = None
+    category: str | None = None
+
+
+class Conversation(Wire):
+    origin: Origin | None = None
+    # One of Meta's group samples has it here instead of beside the conversation.
+    pricing: Pricing | None = None
+
+
+class Status(Element):
+    id: str | None = None
+    status: str | None = None
+    timestamp: Scalar = None
+    type: str | None = None
+    recipient_id: Scalar = None
+    recipient_type: str | None = None
+    recipient_user_id: str | None = None
+    recipient_parent_user_id: str | None = None
+    parent_recipient_user_id: str | None = None
+    parent_user_id: str | None = None
+    recipient_participant_id: Scalar = None
+    participant_recipient_id: Scalar = None
+    recipient_participant_user_id: str | None = None
+    recipient_participant_parent_user_id: str | None = None
+    biz_opaque_callback_data: str | None = None
+    payment: dict[str, Any] | None = None
+    conversation: Conversation | None = None
+    pricing: Pricing | None = None
+    errors: list[Error | None] | None = None
+
+
+class Item(Element):
+    """An element that we only count: keys that name its kind, whatever their type."""
+
+    type: Any = None
+    event: Any = None
+    event_name: Any = None
+    action_type: Any = None
+    action: Any = None
+    status: Any = None
+    value: Any = None
+    code: Any = None
+
+
+class Preference(Item):
+    """What a user wants; ``category`` and ``value`` (from Item) are Meta's words."""
+
+    wa_id: Scalar = None
+    user_id: str | None = None
+    parent_user_id: str | None = None
+    category: Any = None
+    timestamp: Scalar = None
+
+
+class BookContact(Wire):
+    full_name: str | None = None
+    first_name: str | None = None
+    phone_number: Scalar = None
+    user_id: str | None = None
+    parent_user_id: str | None = None
+    username: str | None = None
+
+
+class BookMetadata(Wire):
+    timestamp: Scalar = None
+
+
+class StateSync(Item):
+    """An entry of the business's address book; ``action`` (from Item) is Meta's word."""
+
+    contact: BookContact | None = None
+    metadata: BookMetadata | None = None
+
+
+class UpdatedId(Wire):
+    previous: str | None = None
+    current: str | None = None
+
+
+class UserIdUpdate(Item):
+    """A person's user id, before and now."""
+
+    wa_id: Scalar = None
+    user_id: UpdatedId | None = None
+    parent_user_id: UpdatedId | None = None
+    timestamp: Scalar = None
+
+
+class Call(Item):
+    from_: Scalar = msgspec.field(default=None, name="from")
+    from_user_id: str | None = None
+    from_parent_user_id: str | None = None
+    to: Scalar = None
+    to_user_id: str | None = None
+    to_parent_user_id: str | None = None
+    timestamp: Scalar = None
+
+
+class Participant(Wire):
+    wa_id: Scalar = None
+    user_id: str | None = None
+    parent_user_id: str | None = None
+
+
+class Group(Item):
+    """What happened to a group; its own ids are those of who asks to join it."""
+
+    wa_id: Scalar = None
+    user_id: str | None = None
+    parent_user_id: str | None = None
+    added_participants: list[Participant | None] | None = None
+    removed_participants: list[Participant | None] | None = None
+    timestamp: Scalar = None
+
+
+class Standby(Element):
+    messages: list[Item | None] | None = None
+    statuses: list[Item | None] | None = None
+    message_echoes: list[Item | None] | None = None
+
+
+class ThreadContext(Participant):
+    username: str | None = None
+
+
+class Thread(Element):
+    id: Scalar = None
+    context: ThreadContext | None = None
+    messages: list[Message | None] | None = None
+
+
+class Chunk(Element):
+    threads: list[Thread | None] | None = None
+    errors: list[Item | None] | None = None
+
+
+class Account(Wire):
+    waba_id: Scalar = None
+
+
+class AlertInfo(Wire):
+    alert_type: str | None = None
+
+
+class DisableInfo(Wire):
+    disable_date: Scalar = None
+
+
+class OtherInfo(Wire):
+    title: str | None = None
+    description: str | None = None
+
+
+class RejectionInfo(Wire):
+    reason: str | None = None
+    recommendation: str | None = None
+
+
+class TemplateButton(Wire):
+    message_template_button_type: str | None = None
+    message_template_button_text: str | None = None
+    message_template_button_url: str | None = None
+
+
+class Value(Element):
+    metadata: Metadata | None = None
+    contacts: list[Contact | None] | None = None
+    messages: list[Message | None] | None = None
+    statuses: list[Status | None] | None = None
+    message_echoes: list[Message | None] | None = None
+    history: list[Chunk | None] | None = None
+    errors: list[Item | None] | None = None
+    user_actions: list[Item | None] | None = None
+    calls: list[Call | None] | None = None
+    groups: list[Group | None] | None = None
+    user_preferences: list[Preference | None] | None = None
+    state_sync: list[StateSync | None] | None = None
+    automatic_events: list[Item | None] | None = None
+    user_id_update: list[UserIdUpdate | None] | None = None
+    standby: Standby | None = None
+    # Where the number or the account stands in the fields that have no metadata.
+    recipient: Metadata | None = None
+    phone_number_settings: Metadata | None = None
+    waba_info: Account | None = None
+    alert_info: AlertInfo | None = None
+    field: str | None = None
+    event: str | None = None
+    type: str | None = None
+    decision: str | None = None
+    status: str | None = None
+    alert_type: str | None = None
+    message_template_id: Scalar = None
+    message_template_name: str | None = None
+    message_template_language: str | None = None
+    message_template_category: str | None = None
+    message_template_element: str | None = None
+    message_template_title: str | None = None
+    message_template_footer: str | None = None
+    message_template_buttons: list[TemplateButton | None] | None = None
+    previous_quality_score: str | None = None
+    new_quality_score: str | None = None
+    previous_category: str | None = None
+    new_category: str | None = None
+    correct_category: str | None = None
+    category: str | None = None
+    category_update_timestamp: Scalar = None
+    reason: str | None = None
+    disable_info: DisableInfo | None = None
+    other_info: OtherInfo | None = None
+    rejection_info: RejectionInfo | None = None
+
+
+class Change(Element):
+    field: str | None = None
+    value: Value | None = None
+
+
+class Entry(Element):
+    id: Scalar = None
+    time: Scalar = None
+    # Some of Meta's samples have it one level too high.
+    field: str | None = None
+    changes: list[Change | None] | None = None
+
+
+class Envelope(Element):
+    object: str | None = None
+    entry: list[Entry | None] | None = None
+
+
+def exact(number: str) -> Decimal | None:
+    """Return a JSON number with a fraction or an exponent in the form it came in.
+
+    ``None`` if it is larger than any number that is meant (and than PostgreSQL could store).
+    """
+    try:
+        value = Decimal(number)
+    except ArithmeticError:
+        return None
+    return value if abs(value.adjusted()) < _MAX_EXPONENT else None
+
+
+_MAX_EXPONENT = 400
+ENVELOPE_DECODER: msgspec.json.Decoder[Envelope] = msgspec.json.Decoder(Envelope, float_hook=exact)

@@ -1,0 +1,47 @@
+"""From a commit to the endpoint through the broker and a real worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from celery.contrib.testing.worker import start_worker
+
+from connectors.events import delivering
+from lib.bells import Bell
+from lib.heartbeat import Heartbeat
+from sigma.celery import app
+from tests.conftest import Cast
+from tests.events.conftest import RING, Endpoint, Subscribe
+from tests.whatsapp.conftest import hang_up
+from workspaces.models import EventDelivery
+from workspaces.outbox import BELL
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run a worker of the queue ``events`` and let bells ring."""
+    monkeypatch.setattr(Bell, "ring", RING)
+    monkeypatch.setattr(Heartbeat, "start", lambda heartbeat: None)  # nobody would end its thread
+    monkeypatch.setitem(delivering.deliver.__kwdefaults__, "linger", 0.05)
+    BELL.release()
+    with start_worker(app, queues=["events"], perform_ping_check=False):
+        yield
+    hang_up()
+
+
+def test_a_commit_rings_and_the_event_is_delivered(
+    acme: Cast,
+    endpoint: Endpoint,
+    subscribe: Subscribe,
+    emit: Callable[..., None],
+    wait_for: Callable[..., None],
+    worker: None,
+) -> None:
+    subscribe(acme)
+    emit(acme)
+
+    wait_for(lambda: EventDelivery.objects.filter(delivered_at__isnull=False).exists())
+    assert len(endpoint.ids("/")) == 1

@@ -1,0 +1,241 @@
+"""What hits everything stops the work: nothing is given up, all is stored once it is mended."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+
+from connectors.models import WebhookDead, WebhookPending
+from connectors.whatsapp import draining, ledger
+from connectors.whatsapp.processing import BRAKE, process_batch
+from lib.brake import Stopped
+from messaging.models import Message, MessageStatus
+from tests.conftest import Cast
+from tests.whatsapp.conftest import Web
+from tests.whatsapp.deliveries import callback, contact, deliver, status, text
+from tests.whatsapp.test_replay import POISON, refused_by_the_database
+from workspaces import keys
+
+pytestmark = pytest.mark.django_db
+
+
+def run(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute(statement)
+
+
+@contextmanager
+def renamed(table: str, column: str) -> Iterator[None]:
+    """For a while the worker's statements name a column that is not there."""
+    run(f"ALTER TABLE {table} RENAME {column} TO elsewhere")
+    try:
+        yield
+    finally:
+        run(f"ALTER TABLE {table} RENAME elsewhere TO {column}")
+
+
+@contextmanager
+def newer_schema() -> Iterator[None]:
+    """For a while the worker is older than the schema: it leaves a column out."""
+    run("ALTER TABLE messages ADD novelty int NOT NULL DEFAULT 0")
+    run("ALTER TABLE messages ALTER novelty DROP DEFAULT")
+    yield
+    run("ALTER TABLE messages DROP novelty")
+
+
+def body_of(cast: Cast, number: int) -> dict:
+    wamid = f"wamid.{cast.tenant.slug}.{number}"
+    return callback(
+        cast.workspace.external_id, contacts=[contact()], messages=[text(wamid)],
+        statuses=[status(f"wamid.sent.{number}", "read")],
+    )  # fmt: skip
+
+
+def trial() -> bool:
+    """Try what a worker would; return whether the work is stopped."""
+    try:
+        while process_batch(100):
+            pass
+    except Stopped as stopped:
+        BRAKE.stop(stopped)
+        return True
+    return False
+
+
+def assert_all_stored(*casts: Cast, each: int) -> None:
+    assert not WebhookPending.objects.exists()
+    for cast in casts:
+        entry = ledger.read(cast.tenant.id, verify=True)
+        assert (entry.balanced, entry.dead, entry.pending) == (True, 0, 0)
+        assert Message.objects.filter(tenant_id=cast.tenant.id).count() == each
+        assert MessageStatus.objects.filter(tenant_id=cast.tenant.id).count() == each
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_stores_all_that_came_while_a_column_was_missing(
+    acme: Cast, globex: Cast, web: Web, silent_doorbell, caplog: pytest.LogCaptureFixture
+) -> None:
+    with renamed("messages", "text"):
+        for number in range(20):
+            for cast in (acme, globex):
+                assert web.post(cast, json.dumps(body_of(cast, number)).encode()).status_code == 200
+            assert draining.drain(0) == 0
+        health = web.client.get("/healthz")
+        assert (health.status_code, health.json()["status"]) == (200, "degraded")
+        assert health.json()["stopped"] == {"callbacks": "ProgrammingError: UndefinedColumn"}
+
+    assert [r.getMessage() for r in caplog.records if "stopped" in r.message] == [
+        "whatsapp work stopped, all of it stays pending"
+    ]
+    assert not trial()
+    assert_all_stored(acme, globex, each=20)
+    assert "stopped" not in web.client.get("/healthz").json()
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("contacts", "display_name"),
+        ("message_statuses", "errors"),
+        ("webhook_ledger", "processed"),
+        ("webhook_pending", "size"),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 12])
+def test_it_gives_nothing_up_for_want_of_a_column(
+    acme: Cast, globex: Cast, table: str, column: str, count: int
+) -> None:
+    for number in range(count):
+        for cast in (acme, globex):
+            deliver(cast.tenant.id, body_of(cast, number))
+
+    with renamed(table, column):
+        assert [trial(), trial()] == [True, True]
+        assert not WebhookDead.objects.exists()
+
+    assert not trial()
+    assert_all_stored(acme, globex, each=count)
+
+
+def test_it_gives_nothing_up_where_the_schema_is_newer(acme: Cast, globex: Cast) -> None:
+    for number in range(12):
+        for cast in (acme, globex):
+            deliver(cast.tenant.id, body_of(cast, number))
+
+    with newer_schema():
+        assert [trial() for _ in range(7)] == [True] * 7
+        assert not WebhookDead.objects.exists()
+
+    assert not trial()
+    assert_all_stored(acme, globex, each=12)
+
+
+def test_it_gives_few_up_that_come_one_by_one(acme: Cast, globex: Cast) -> None:
+    """Alone, one of a few may be poison; many in a row with nothing between them are not."""
+    for number in range(12):
+        deliver(acme.tenant.id, body_of(acme, number))
+        with newer_schema():
+            trial()
+
+    assert WebhookDead.objects.count() < 5
+    assert BRAKE.is_on
+
+
+def test_it_gives_nothing_up_for_want_of_the_master_keys(
+    acme: Cast, globex: Cast, settings
+) -> None:
+    for number in range(6):
+        for cast in (acme, globex):
+            deliver(cast.tenant.id, body_of(cast, number))
+    right, settings.SIGMA_MASTER_KEYS = settings.SIGMA_MASTER_KEYS, (("other", os.urandom(32)),)
+    keys.forget()
+
+    assert [trial(), trial()] == [True, True]
+
+    assert not WebhookDead.objects.exists()
+    settings.SIGMA_MASTER_KEYS = right
+    assert not trial()
+    assert_all_stored(acme, globex, each=6)
+
+
+def test_it_gives_nothing_up_however_long_it_lasts(acme: Cast, globex: Cast) -> None:
+    """What waits long is tried with a note; a trial that its process survived is none."""
+    long_ago = datetime.now(UTC) - timedelta(minutes=1)
+    for cast in (acme, globex):
+        deliver(cast.tenant.id, body_of(cast, 1), at=long_ago)
+
+    with renamed("contacts", "display_name"):
+        for _ in range(8):
+            WebhookPending.objects.update(tried_at=None)
+            assert trial()
+
+    WebhookPending.objects.update(tried_at=None)
+    assert not trial()
+    assert_all_stored(acme, globex, each=1)
+
+
+def test_it_goes_on_with_what_does_not_need_the_column(acme: Cast, globex: Cast) -> None:
+    for number in range(8):
+        sent = status(f"wamid.sent.{number}", "read")
+        deliver(acme.tenant.id, callback(acme.workspace.external_id, statuses=[sent]))
+        hello = text(f"wamid.{number}")
+        deliver(globex.tenant.id, callback(globex.workspace.external_id, messages=[hello]))
+
+    with renamed("message_statuses", "errors"):
+        assert not trial()
+        assert Message.objects.filter(tenant_id=globex.tenant.id).count() == 8
+        assert set(WebhookPending.objects.values_list("tenant_id", flat=True)) == {acme.tenant.id}
+
+    WebhookPending.objects.update(tried_at=None)
+    assert not trial()
+    assert MessageStatus.objects.filter(tenant_id=acme.tenant.id).count() == 8
+    assert not WebhookDead.objects.exists()
+
+
+def test_it_lets_part_of_the_work_wait_for_as_long_as_it_takes(acme: Cast, globex: Cast) -> None:
+    long_ago = datetime.now(UTC) - timedelta(minutes=1)
+    number = acme.workspace.external_id
+    deliver(acme.tenant.id, callback(number, statuses=[status("wamid.S", "read")]), at=long_ago)
+
+    with renamed("message_statuses", "errors"):
+        for turn in range(8):
+            WebhookPending.objects.update(tried_at=None)
+            hello = text(f"wamid.{turn}")
+            deliver(globex.tenant.id, callback(globex.workspace.external_id, messages=[hello]))
+            assert not trial()
+
+    WebhookPending.objects.update(tried_at=None)
+    assert not trial()
+    assert Message.objects.filter(tenant_id=globex.tenant.id).count() == 8
+    assert MessageStatus.objects.filter(tenant_id=acme.tenant.id).count() == 1
+    assert not WebhookDead.objects.exists()
+
+
+def test_it_is_not_stopped_for_ever_by_poison(acme: Cast, globex: Cast) -> None:
+    """More poison than a batch holds, with one good callback behind it."""
+    number = acme.workspace.external_id
+    for n in range(60):
+        deliver(acme.tenant.id, callback(number, messages=[text(f"wamid.{n}", POISON)]))
+    deliver(acme.tenant.id, callback(number, messages=[text("wamid.good")]))
+
+    with refused_by_the_database():
+        with pytest.raises(Stopped) as stopped:
+            process_batch(20)
+        BRAKE.stop(stopped.value)
+        while not Message.objects.exists():
+            trial()
+
+        deliver(
+            globex.tenant.id, callback(globex.workspace.external_id, messages=[text("wamid.G")])
+        )
+        trial()
+
+    assert Message.objects.filter(tenant_id=globex.tenant.id).exists()
+    assert WebhookDead.objects.filter(tenant_id=acme.tenant.id).exists()
