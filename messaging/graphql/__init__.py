@@ -1,1 +1,1 @@
-"""What messages look like in GraphQL."""
+"""GraphQL of messages and people, by area; ``schema`` is what it adds to the API."""

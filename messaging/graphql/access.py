@@ -6,8 +6,8 @@ from uuid import UUID
 
 from graphql import GraphQLResolveInfo
 
+from lib.graphql import NotFound
 from workspaces.access import Actor
-from workspaces.graphql import NotFound
 from workspaces.models import Workspace
 from workspaces.scopes import Scope
 

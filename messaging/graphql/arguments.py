@@ -10,11 +10,11 @@ from uuid import UUID
 from django.conf import settings
 
 from lib import cursors
+from lib.graphql import BadInput
 from lib.numbering import NotInternational, international
 from messaging.events import Direction
 from messaging.graphql.connection import Direction as SortDirection
 from messaging.queries import Wanted, Window, ways_of_writing
-from workspaces.graphql import BadInput
 from workspaces.identity import digester
 from workspaces.models import Platform
 

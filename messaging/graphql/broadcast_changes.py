@@ -11,6 +11,7 @@ import graphene
 from django.utils import timezone
 from graphql import GraphQLResolveInfo
 
+from lib.graphql import parse_id
 from messaging import models
 from messaging.broadcasts import audience, lifecycle, reading
 from messaging.broadcasts.audience import Report, UnusableRows
@@ -33,7 +34,6 @@ from messaging.graphql.broadcast_types import (
 )
 from messaging.graphql.sending import camel
 from workspaces.access import Actor
-from workspaces.graphql import parse_id
 from workspaces.scopes import Scope
 
 

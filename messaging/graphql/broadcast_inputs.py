@@ -7,11 +7,11 @@ from typing import Any
 
 import graphene
 
+from lib.graphql import BadInput
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.broadcasts.rows import Row, RowProblem, UnusableRow, make
-from templates_wa.graphql_parameters import TemplateParametersInput, parameters_of
+from templates_wa.graphql.parameters import TemplateParametersInput, parameters_of
 from templates_wa.parameters import TemplateParameters
-from workspaces.graphql import BadInput
 
 Given = Mapping[str, Any]
 

@@ -8,12 +8,12 @@ from functools import cached_property
 import graphene
 from graphql import GraphQLResolveInfo
 
+from lib.graphql import PageInfo
 from messaging import models
 from messaging.broadcasts import feeding, outcomes, progress, refusals, rows
 from messaging.broadcasts.outcomes import RefusedRow
 from messaging.broadcasts.progress import Counts
 from messaging.graphql.arguments import limit_of
-from messaging.graphql.connection import PageInfo
 
 STATES = {
     "DRAFT": "It takes recipients.",

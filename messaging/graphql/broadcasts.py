@@ -6,11 +6,11 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import cursors
+from lib.graphql import parse_id
 from messaging.broadcasts import reading
 from messaging.graphql.arguments import cursor_of, limit_of
 from messaging.graphql.broadcast_types import Broadcast, BroadcastConnection, Shown
 from workspaces.access import Actor
-from workspaces.graphql import parse_id
 from workspaces.scopes import Scope
 
 

@@ -10,6 +10,7 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import cursors
+from lib.graphql import PageInfo
 from messaging.graphql.messages import Item, Message
 from messaging.queries import MessageRow, Page, Window
 from messaging.related import Related
@@ -39,26 +40,6 @@ class MessageOrder(graphene.InputObjectType):
 
     timestamp = graphene.Field(
         SortDirection, required=True, description="By the time they were sent."
-    )
-
-
-class PageInfo(graphene.ObjectType):
-    """Where a page ends, and whether there is more."""
-
-    has_next_page = graphene.Boolean(
-        required=True,
-        description="Whether there may be more after this page, even if it is empty; true with "
-        "before.",
-    )
-    has_previous_page = graphene.Boolean(
-        required=True,
-        description="Whether there may be more before this page; true with after.",
-    )
-    start_cursor = graphene.String(
-        description="Where the page begins, as a rule its first one; use it with before."
-    )
-    end_cursor = graphene.String(
-        description="Where the page ends, as a rule its last one; use it with after."
     )
 
 

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import graphene
 from graphql import GraphQLResolveInfo
 
+from lib.graphql import parse_id
 from messaging import consent
 from messaging.consent import UnableToChangeConsent
 from messaging.graphql.messages import Acquaintance, Contact
 from messaging.graphql.optouts import ConsentErrorCodes, OneOfThem, StopWords, shown
 from messaging.queries import ContactRow
 from workspaces.access import Actor
-from workspaces.graphql import parse_id
 from workspaces.scopes import Scope
 
 

@@ -11,15 +11,15 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import clock, cursors
+from lib.graphql import PageInfo, parse_id
 from messaging import conversation_queries
 from messaging.conversation_queries import ConversationPage, ConversationRow
 from messaging.graphql.access import check_workspace, reader
 from messaging.graphql.arguments import MessageArguments, cursor_of, limit_of, window_of
-from messaging.graphql.connection import Listing, MessageConnection, MessageOrder, PageInfo
+from messaging.graphql.connection import Listing, MessageConnection, MessageOrder
 from messaging.graphql.messages import Acquaintance, Contact, Item, Message
 from messaging.sending.window import LENGTH, still_open
 from messaging.threads import Threads
-from workspaces.graphql import parse_id
 
 
 @dataclass(frozen=True, slots=True)

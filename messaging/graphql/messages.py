@@ -9,6 +9,7 @@ from uuid import UUID
 import graphene
 from graphql import GraphQLResolveInfo
 
+from lib.graphql import JSON
 from messaging import events, models, sealed_values
 from messaging.graphql.files import Media
 from messaging.graphql.receipts import Delivery, MessageStatus, Payment
@@ -16,8 +17,7 @@ from messaging.payments import Payment as Paid
 from messaging.queries import ContactRow, MessageRow
 from messaging.related import Original, Related
 from workspaces import models as workspaces
-from workspaces.graphql import JSON
-from workspaces.schema import Platform, Workspace
+from workspaces.graphql.types import Platform, Workspace
 from workspaces.scopes import Scope
 
 DIRECTIONS = {

@@ -10,11 +10,11 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import clock
+from lib.graphql import parse_id
 from messaging import number_settings, numbers
 from messaging.models import SendingPause as PauseRow
 from messaging.number_settings import Number, NumberErrorCode, UnableToManageNumber
 from workspaces.access import Actor
-from workspaces.graphql import parse_id
 from workspaces.scopes import Scope
 
 CODE_DESCRIPTIONS = {

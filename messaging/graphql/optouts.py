@@ -10,10 +10,10 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import cursors
+from lib.graphql import PageInfo
 from messaging import consent, models, optouts, queries, wishes
 from messaging.consent import ConsentErrorCode, OptOutRow
 from messaging.graphql.arguments import cursor_of, limit_of
-from messaging.graphql.connection import PageInfo
 from messaging.graphql.messages import Acquaintance, Contact
 from messaging.queries import ContactRow
 from messaging.stopwords import Words

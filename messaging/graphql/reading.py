@@ -8,14 +8,14 @@ from typing import Unpack
 import graphene
 from graphql import GraphQLResolveInfo
 
+from lib.graphql import parse_id
 from messaging import queries
 from messaging.graphql.access import check_workspace, reader
 from messaging.graphql.arguments import MessageArguments, wanted_of, window_of
 from messaging.graphql.connection import Listing, MessageConnection, MessageOrder
 from messaging.graphql.messages import Item, Message, MessageDirection
 from messaging.related import Related
-from workspaces.graphql import parse_id
-from workspaces.schema import Platform
+from workspaces.graphql.types import Platform
 
 
 class Query(graphene.ObjectType):

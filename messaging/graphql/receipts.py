@@ -8,8 +8,8 @@ from datetime import datetime
 import graphene
 from graphql import GraphQLResolveInfo
 
+from lib.graphql import JSON
 from messaging import models
-from workspaces.graphql import JSON
 
 
 def _reported(name: str, _: object, root: Mapping[str, object], info: GraphQLResolveInfo) -> object:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import graphene
 
+from lib.graphql import JSON
 from messaging.sending import requests
-from templates_wa.graphql_parameters import TemplateParametersInput
-from workspaces.graphql import JSON
+from templates_wa.graphql.parameters import TemplateParametersInput
 
 KINDS = {
     "IMAGE": "JPEG or PNG, up to 5 MB.",

@@ -12,6 +12,7 @@ import graphene
 from django.utils import timezone
 from graphql import GraphQLResolveInfo
 
+from lib.graphql import BadInput
 from messaging import queries
 from messaging.graphql.messages import Item, Message
 from messaging.graphql.send_inputs import SendWhatsAppMessageInput
@@ -20,10 +21,9 @@ from messaging.sending import accepting, reading, reads, refusals
 from messaging.sending.accepting import Queued
 from messaging.sending.refusals import UnableToSend
 from messaging.sending.requests import SendRequest
-from templates_wa.graphql_parameters import parameters_of
+from templates_wa.graphql.parameters import parameters_of
 from templates_wa.parameters import write
 from workspaces.access import Actor
-from workspaces.graphql import BadInput
 from workspaces.scopes import Scope
 
 _SNAKE = re.compile(r"_([a-z])")

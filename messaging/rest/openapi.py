@@ -11,7 +11,7 @@ import msgspec
 
 from messaging.graphql import send_inputs
 from messaging.rest.documented import SHAPES
-from templates_wa import graphql_parameters
+from templates_wa.graphql import parameters
 
 REFERENCE = "#/components/schemas/{name}"
 _CAMEL = re.compile(r"\b[a-z]+(?:[A-Z][a-z]+)+\b")
@@ -35,12 +35,12 @@ WORDS: dict[str, type[graphene.InputObjectType]] = {
     "CardUrl": send_inputs.CardUrlInput,
     "CardAddress": send_inputs.CardAddressInput,
     "CardCompany": send_inputs.CardCompanyInput,
-    "HeaderValue": graphql_parameters.TemplateHeaderInput,
-    "MediaValue": graphql_parameters.TemplateMediaInput,
-    "LocationValue": graphql_parameters.TemplateLocationInput,
-    "ProductValue": graphql_parameters.TemplateProductInput,
-    "ButtonValue": graphql_parameters.TemplateButtonInput,
-    "SectionValue": graphql_parameters.TemplateSectionInput,
+    "HeaderValue": parameters.TemplateHeaderInput,
+    "MediaValue": parameters.TemplateMediaInput,
+    "LocationValue": parameters.TemplateLocationInput,
+    "ProductValue": parameters.TemplateProductInput,
+    "ButtonValue": parameters.TemplateButtonInput,
+    "SectionValue": parameters.TemplateSectionInput,
 }
 # What is spelled otherwise in GraphQL, which has no maps.
 OWN_WORDS = {

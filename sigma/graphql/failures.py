@@ -11,9 +11,9 @@ from graphql import GraphQLError
 from psycopg.errors import DeadlockDetected
 
 from lib import incidents
+from lib.graphql import BadInput, NotFound
 from messaging.queries import TooMany
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
-from workspaces.graphql import BadInput, NotFound
 from workspaces.scope import is_timeout
 
 logger = logging.getLogger("sigma.whatsapp.graphql")

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from graphql import FieldNode, OperationDefinitionNode
 
-from workspaces.graphql import BadInput
+from lib.graphql import BadInput
 from workspaces.scope import tenant_scope
 
 

@@ -154,7 +154,7 @@ def test_it_shows_only_the_tenants_rows_even_to_a_query_that_forgets_to_ask(
     gql: Gql, acme: Cast, globex: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everything = staticmethod(lambda actor: provisioning.Workspace.objects.all())
-    monkeypatch.setattr("workspaces.schema._workspaces", everything)
+    monkeypatch.setattr("workspaces.graphql.schema._workspaces", everything)
 
     found = gql(acme, "{ workspaces { id } }").data["workspaces"]
 

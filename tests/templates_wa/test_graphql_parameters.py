@@ -7,9 +7,9 @@ from typing import Any
 import graphene
 import pytest
 
-from templates_wa.graphql_parameters import TemplateParametersInput, parameters_of
+from lib.graphql import BadInput
+from templates_wa.graphql.parameters import TemplateParametersInput, parameters_of
 from templates_wa.parameters import read
-from workspaces.graphql import BadInput
 
 
 class Probe(graphene.ObjectType):

@@ -1,1 +1,1 @@
-"""GraphQL of outgoing events, in parts; connectors/events/schema.py puts them together."""
+"""GraphQL of events to tenants' apps; ``schema`` is what it adds to the API."""

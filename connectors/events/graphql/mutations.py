@@ -9,7 +9,7 @@ from connectors.events import subscriptions
 from connectors.events.graphql.payloads import attempt, errors_field, now, success_field, writer
 from connectors.events.graphql.types import EventSubscription
 from connectors.events.subscriptions import Changes
-from workspaces.graphql import parse_id
+from lib.graphql import parse_id
 
 
 class CreateEventSubscriptionInput(graphene.InputObjectType):

@@ -15,7 +15,7 @@ from connectors.events.graphql.mutations import EventSubscriptionInput
 from connectors.events.graphql.payloads import attempt, errors_field, now, success_field, writer
 from connectors.events.graphql.types import utc
 from connectors.events.refusals import EventErrorCode, UnableToSubscribe
-from workspaces.graphql import parse_id
+from lib.graphql import parse_id
 
 MOST_IDS = 1_000
 

@@ -10,9 +10,8 @@ from graphql import GraphQLResolveInfo
 
 from connectors.events import deliveries, refusals
 from connectors.events.deliveries import Delivery, Page, id_of
-from messaging.graphql.connection import PageInfo
+from lib.graphql import JSON, PageInfo
 from workspaces import event_types, models
-from workspaces.graphql import JSON
 
 STATE_DESCRIPTIONS = {
     "PENDING": "Still to be delivered; nextAttemptAt says when it is tried.",

@@ -1,1 +1,1 @@
-"""GraphQL of linked devices, in parts; connectors/linked_device/schema.py puts them together."""
+"""GraphQL of linked devices; ``schema`` is what it adds to the API."""

@@ -14,8 +14,8 @@ from connectors import models
 from connectors.linked_device import overview, sessions
 from connectors.linked_device.graphql.types import PairBy, SenderError, SenderSession
 from connectors.linked_device.sessions import SessionErrorCode, UnableTo
+from lib.graphql import parse_id
 from workspaces.access import Actor
-from workspaces.graphql import parse_id
 from workspaces.scopes import Scope
 
 FIELDS = {

@@ -1,12 +1,10 @@
-"""GraphQL: the ledger of what was accepted and where it ended, events, and linked devices."""
+"""GraphQL: the ledger of what was accepted and where it ended."""
 
 from __future__ import annotations
 
 import graphene
 from graphql import GraphQLResolveInfo
 
-from connectors.events import schema as outgoing
-from connectors.linked_device import schema as linked_device
 from connectors.whatsapp.ledger import Ledger as LedgerRow
 from connectors.whatsapp.ledger import read as read_ledger
 from workspaces.access import Actor
@@ -51,8 +49,8 @@ class Ledger(graphene.ObjectType):
     )
 
 
-class Query(outgoing.Query, linked_device.Query):
-    """What can be read about callbacks, events and linked devices."""
+class Query(graphene.ObjectType):
+    """What can be read about callbacks."""
 
     ledger = graphene.Field(Ledger, description="Your tenant's ledger; needs ledger:read.")
 
@@ -62,7 +60,3 @@ class Query(outgoing.Query, linked_device.Query):
         actor: Actor = info.context.actor
         actor.require(Scope.LEDGER_READ)
         return read_ledger(actor.tenant_id)
-
-
-class Mutation(outgoing.Mutation, linked_device.Mutation):
-    """What can be changed about events and linked devices."""

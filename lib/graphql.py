@@ -1,4 +1,4 @@
-"""What every GraphQL module shares: refusals of input, and the JSON scalar."""
+"""What every GraphQL module shares: refusals of input, the JSON scalar, and where a page ends."""
 
 from __future__ import annotations
 
@@ -34,6 +34,26 @@ class JSON(graphene.Scalar):
     def parse_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> object:
         """Return the value that a document spells out."""
         return value_from_ast_untyped(node, variables)
+
+
+class PageInfo(graphene.ObjectType):
+    """Where a page ends, and whether there is more."""
+
+    has_next_page = graphene.Boolean(
+        required=True,
+        description="Whether there may be more after this page, even if it is empty; true with "
+        "before.",
+    )
+    has_previous_page = graphene.Boolean(
+        required=True,
+        description="Whether there may be more before this page; true with after.",
+    )
+    start_cursor = graphene.String(
+        description="Where the page begins, as a rule its first one; use it with before."
+    )
+    end_cursor = graphene.String(
+        description="Where the page ends, as a rule its last one; use it with after."
+    )
 
 
 def parse_id(value: str, argument: str) -> UUID:

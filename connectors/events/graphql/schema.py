@@ -10,9 +10,9 @@ from graphql import GraphQLResolveInfo
 from connectors.events import deliveries
 from connectors.events.deliveries import InvalidCursor, read_page
 from connectors.events.graphql import mutations, replaying, types
+from lib.graphql import BadInput, parse_id
 from workspaces import models
 from workspaces.access import Actor
-from workspaces.graphql import BadInput, parse_id
 from workspaces.scopes import Scope
 
 DEFAULT_PAGE = 20

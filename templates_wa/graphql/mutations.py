@@ -9,13 +9,13 @@ import graphene
 from django.utils import timezone
 from graphql import GraphQLResolveInfo
 
+from lib.graphql import JSON, BadInput, parse_id
 from templates_wa import management
-from templates_wa.graphql_types import MessageTemplate
+from templates_wa.graphql.types import MessageTemplate
 from templates_wa.management import TemplateErrorCode, UnableToManage
 from templates_wa.sync import sync
 from workspaces.channel_errors import ChannelError
 from workspaces.channel_facts import TemplateDraft
-from workspaces.graphql import JSON, BadInput, parse_id
 from workspaces.scopes import Scope
 
 CODE_DESCRIPTIONS = {

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import graphene
 from graphql import GraphQLResolveInfo
 
+from lib.graphql import JSON
 from templates_wa.button_values import needs_value
 from templates_wa.catalogue import SENDABLE, definition_of
 from templates_wa.definitions import Button, Card
 from templates_wa.models import Template, TemplateSync
 from templates_wa.problems import Problem, ProblemCode
 from templates_wa.rendering import Preview
-from workspaces.graphql import JSON
 
 PROBLEM_DESCRIPTIONS = {
     ProblemCode.WRONG_COUNT: "Too many or too few; the message says how many.",

@@ -9,8 +9,8 @@ from connectors import models
 from connectors.linked_device import overview
 from connectors.linked_device.graphql import mutations
 from connectors.linked_device.graphql.types import SenderSession
+from lib.graphql import parse_id
 from workspaces.access import Actor
-from workspaces.graphql import parse_id
 from workspaces.scopes import Scope
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import graphene
 
+from lib.graphql import JSON, BadInput
 from templates_wa.parameters import (
     ButtonValue,
     CardValue,
@@ -20,7 +21,6 @@ from templates_wa.parameters import (
     TemplateParameters,
     Value,
 )
-from workspaces.graphql import JSON, BadInput
 
 # graphene's inputs are dictionaries of what was given, by the names of the fields.
 Given = Mapping[str, Any]

@@ -11,10 +11,12 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from graphql import GraphQLResolveInfo
 
-from templates_wa import catalogue, graphql_mutations
+from lib.graphql import BadInput, NotFound, parse_id
+from templates_wa import catalogue
 from templates_wa.catalogue import UnableToFind
-from templates_wa.graphql_parameters import TemplateParametersInput, parameters_of
-from templates_wa.graphql_types import (
+from templates_wa.graphql import mutations
+from templates_wa.graphql.parameters import TemplateParametersInput, parameters_of
+from templates_wa.graphql.types import (
     MessageTemplate,
     MessageTemplatePage,
     Previewed,
@@ -24,7 +26,6 @@ from templates_wa.graphql_types import (
 from templates_wa.models import Template, TemplateSync
 from templates_wa.rendering import preview
 from templates_wa.validation import problems
-from workspaces.graphql import BadInput, NotFound, parse_id
 from workspaces.models import Workspace
 from workspaces.scopes import Scope
 
@@ -121,16 +122,16 @@ class Query(graphene.ObjectType):
 class Mutation(graphene.ObjectType):
     """What can be changed about templates. Each asks Meta, and stands alone in its document."""
 
-    create_message_template = graphql_mutations.CreateMessageTemplate.Field(
+    create_message_template = mutations.CreateMessageTemplate.Field(
         required=True, description="Submit a template to Meta for review."
     )
-    edit_message_template = graphql_mutations.EditMessageTemplate.Field(
+    edit_message_template = mutations.EditMessageTemplate.Field(
         required=True, description="Replace a template's components; Meta reviews it again."
     )
-    delete_message_template = graphql_mutations.DeleteMessageTemplate.Field(
+    delete_message_template = mutations.DeleteMessageTemplate.Field(
         required=True, description="Delete a template at Meta."
     )
-    sync_message_templates = graphql_mutations.SyncMessageTemplates.Field(
+    sync_message_templates = mutations.SyncMessageTemplates.Field(
         required=True, description="Read the templates of a workspace's account from Meta now."
     )
 

@@ -1,0 +1,1 @@
+"""GraphQL of callbacks; ``schema`` is what it adds to the API."""

@@ -1,0 +1,1 @@
+"""GraphQL of templates; ``schema`` is what it adds to the API."""

@@ -1,0 +1,60 @@
+"""GraphQL: tenants and workspaces as callers see them."""
+
+from __future__ import annotations
+
+import graphene
+from graphql import GraphQLResolveInfo
+
+from workspaces import models
+
+TRANSPORT_DESCRIPTIONS = {
+    "CLOUD_API": "Meta's Cloud API, with a number that is registered there.",
+    "LINKED_DEVICE": "A WhatsApp account that is linked as a device, outside WhatsApp's terms.",
+}
+
+
+def _describe_platform(value: models.Platform | None) -> str:
+    return "A messaging platform." if value is None else value.label
+
+
+def _describe_transport(value: models.Transport | None) -> str:
+    return "How a number is reached." if value is None else TRANSPORT_DESCRIPTIONS[value]
+
+
+Platform = graphene.Enum.from_enum(models.Platform, description=_describe_platform)
+Transport = graphene.Enum.from_enum(models.Transport, description=_describe_transport)
+
+
+class Tenant(graphene.ObjectType):
+    """A customer of the platform, isolated from every other."""
+
+    id = graphene.ID(required=True, description="The tenant's UUID.")
+    slug = graphene.String(required=True, description="Its short name in callback URLs.")
+    name = graphene.String(required=True, description="Its name for people.")
+    retention_days = graphene.Int(
+        required=True, description="Days after which original callbacks (Raw) become unreadable."
+    )
+
+
+class Workspace(graphene.ObjectType):
+    """One business phone number of a tenant."""
+
+    id = graphene.ID(required=True, description="The workspace's UUID.")
+    name = graphene.String(required=True, description="Its name for people.")
+    platform = graphene.Field(Platform, required=True, description="The messaging platform.")
+    external_id = graphene.String(
+        required=True,
+        description="The platform's id of the number: Meta's phone number id, or for a linked "
+        "device one that SIGMA made.",
+    )
+    waba_id = graphene.String(
+        description="Meta's id of the WhatsApp Business Account, where known."
+    )
+    transport = graphene.Field(Transport, required=True, description="How the number is reached.")
+    is_active = graphene.Boolean(required=True, description="Whether it may be used.")
+    created_at = graphene.DateTime(required=True, description="When it was created.")
+
+    @staticmethod
+    def resolve_waba_id(root: models.Workspace, info: GraphQLResolveInfo) -> str | None:
+        """Return nothing where the database has an empty text."""
+        return root.waba_id or None
