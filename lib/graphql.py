@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import graphene
 from graphql import ValueNode, value_from_ast_untyped
+
+from lib.cursors import Page, Row
 
 
 class BadInput(Exception):
@@ -53,6 +56,16 @@ class PageInfo(graphene.ObjectType):
     )
     end_cursor = graphene.String(
         description="Where the page ends, as a rule its last one; use it with after."
+    )
+
+
+def page_info(page: Page[Row], cursor_of: Callable[[Row], str], *, is_first: bool) -> PageInfo:
+    """Return where a page ends that was read forward; ``is_first``: it begins the list."""
+    return PageInfo(
+        has_next_page=page.has_more,
+        has_previous_page=not is_first,
+        start_cursor=cursor_of(page.rows[0]) if page.rows else None,
+        end_cursor=cursor_of(page.rows[-1]) if page.rows else None,
     )
 
 

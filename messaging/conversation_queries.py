@@ -6,19 +6,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from lib.cursors import Cursor
+from lib.cursors import Cursor, Page
 from lib.sql import columns_of, select
 from messaging.identities import ALL_IDS
 from messaging.queries import (
     MOST_COUNTED,
     SELECT_MESSAGES,
+    MessagePage,
     MessageRow,
-    Page,
     TooMany,
     Window,
     in_window,
@@ -35,14 +34,6 @@ class ConversationRow(NamedTuple):
     last_message_at: datetime
     last_inbound_at: datetime | None
     unread_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class ConversationPage:
-    """Some conversations, newest first, and whether there are older ones."""
-
-    conversations: list[ConversationRow]
-    has_more: bool
 
 
 SELECT_CONVERSATIONS = f"SELECT {columns_of(ConversationRow)} FROM conversations WHERE"  # noqa: S608
@@ -81,7 +72,7 @@ def read_conversations(
     limit: int,
     after: Cursor | None = None,
     unread_only: bool = False,
-) -> ConversationPage:
+) -> Page[ConversationRow]:
     """Return one page of a workspace's conversations: a range of an index, however deep."""
     where = "tenant_id = %s AND workspace_id = %s AND merged_into IS NULL"
     parameters = [tenant_id, workspace_id]
@@ -93,7 +84,7 @@ def read_conversations(
         more = [after.timestamp, after.id]
     sql = f"{SELECT_CONVERSATIONS} {where} ORDER BY last_message_at DESC, id DESC LIMIT %s"
     found = select(ConversationRow, sql, [*parameters, *more, limit + 1])
-    return ConversationPage(found[:limit], len(found) > limit)
+    return Page.of(found, limit)
 
 
 def find_conversation(*, tenant_id: UUID, conversation_id: UUID) -> ConversationRow | None:
@@ -105,7 +96,7 @@ def find_conversation(*, tenant_id: UUID, conversation_id: UUID) -> Conversation
 
 def read_messages(
     *, tenant_id: UUID, workspace_id: UUID, contact_ids: Sequence[UUID], window: Window
-) -> dict[UUID, Page]:
+) -> dict[UUID, MessagePage]:
     """Return the same part of what is said with each of these people, in one statement."""
     condition, parameters = in_window(window)
     sql = SELECT_OF_EACH.replace("{window}", condition)

@@ -185,14 +185,14 @@ class Window:
         """The order of rows, in SQL."""
         return "timestamp_utc DESC, id DESC" if self.falls else "timestamp_utc, id"
 
-    def page_of(self, found: list[MessageRow]) -> Page:
+    def page_of(self, found: list[MessageRow]) -> MessagePage:
         """Return the page that these rows make, one more than wanted where there are others."""
         messages = found[: self.limit]
-        return Page(messages[::-1] if self.backwards else messages, len(found) > self.limit)
+        return MessagePage(messages[::-1] if self.backwards else messages, len(found) > self.limit)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class MessagePage:
     """Some messages in the order asked for.
 
     ``has_more`` tells whether there are others beyond them in the direction of travel. A filter may
@@ -204,7 +204,7 @@ class Page:
     looked_to: Cursor | None = None
 
 
-def read_page(wanted: Wanted, window: Window) -> Page:
+def read_page(wanted: Wanted, window: Window) -> MessagePage:
     """Return one page: a range of the index ``messages_newest_first``, however deep.
 
     A filter looks through `MOST_LOOKED_THROUGH` messages at most; the next page looks on.

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from messaging import conversation_queries, optouts, queries
 from messaging.conversation_queries import ConversationRow
-from messaging.queries import ContactRow, MessageRow, Page, Window
+from messaging.queries import ContactRow, MessagePage, MessageRow, Window
 from messaging.related import OriginalsReader, Related
 
 
@@ -23,7 +23,7 @@ class Threads:
     ) -> None:
         self._tenant_id, self._conversations = tenant_id, conversations
         self._read_originals = read_originals
-        self._pages: dict[Window, tuple[dict[UUID, Page], Related]] = {}
+        self._pages: dict[Window, tuple[dict[UUID, MessagePage], Related]] = {}
 
     @cached_property
     def contacts(self) -> dict[UUID, ContactRow]:
@@ -44,7 +44,9 @@ class Threads:
         messages = conversation_queries.messages_by_id(tenant_id=self._tenant_id, ids=ids)
         return {message.id: message for message in messages}, self._related(messages)
 
-    def messages(self, conversation: ConversationRow, window: Window) -> tuple[Page, Related]:
+    def messages(
+        self, conversation: ConversationRow, window: Window
+    ) -> tuple[MessagePage, Related]:
         """Return part of a conversation; that of the others is read with it."""
         if window not in self._pages:
             pages = conversation_queries.read_messages(

@@ -12,7 +12,7 @@ import pytest
 from django.conf import settings
 from django.db.backends.postgresql.operations import DatabaseOperations
 
-from connectors.events import recording
+from connectors.events import queue as events
 from connectors.whatsapp import doorbell, processing
 from lib import clock
 from messaging.delivery import bell as delivery
@@ -83,7 +83,7 @@ def _forget_keys() -> None:
     """No test finds keys of another's tenants in memory, nor its drain in the broker."""
     keys.forget()
     clock.forget()
-    for brake in (processing.BRAKE, delivery.BRAKE, delivery.BROADCASTS_BRAKE, recording.BRAKE):
+    for brake in (processing.BRAKE, delivery.BRAKE, delivery.BROADCASTS_BRAKE, events.BRAKE):
         brake.forget()
 
 

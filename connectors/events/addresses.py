@@ -1,4 +1,5 @@
-"""Where events may be sent: addresses of the public internet, and what an operator allows.
+"""Where events may be sent: addresses of the public internet, and what an operator allows. Also
+whether this machine has a route there.
 
 A tenant chooses the URL and we connect from inside our network, so everything that is not plainly
 public is refused. https://www.iana.org/assignments/iana-ipv4-special-registry and
@@ -7,10 +8,14 @@ https://www.iana.org/assignments/iana-ipv6-special-registry
 
 from __future__ import annotations
 
+import errno
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
+
+from django.conf import settings
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -32,9 +37,13 @@ NOT_PUBLIC_6 = tuple(
     for text in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
 )
 HTTPS_PORT = 443
-# Below lie mail servers, databases' neighbours and remote shells, none of which speaks HTTP.
+# Below lie mail servers and remote shells, none of which speaks HTTP.
 FIRST_FREE_PORT = 1024
 MAX_URL = 2000
+# Name servers of the root: far from everywhere, and their addresses change once in a generation.
+ROOT_SERVERS = IPv4Address("198.41.0.4"), IPv6Address("2001:503:ba3e::2:30")
+# No address of this kind here (to connect fails as it does without a free port), and no route.
+NO_ROUTE = frozenset({errno.EADDRNOTAVAIL, errno.ENETUNREACH})
 
 
 class UnusableAddress(ValueError):
@@ -42,7 +51,7 @@ class UnusableAddress(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Destination:
     """Where a URL leads; ``address`` is set where its host is an IP address."""
 
     host: str
@@ -73,10 +82,10 @@ class Policy:
         return cls(frozenset(hosts), tuple(networks), loopback)
 
     def permits(self, host: str, address: Address) -> bool:
-        """Tell whether ``address``, to which ``host`` resolved just now, may be connected to."""
+        """Whether ``address``, to which ``host`` resolved just now, may be connected to."""
         return is_public(address) or self._is_ours(host, address)
 
-    def check(self, url: str) -> Target:
+    def check(self, url: str) -> Destination:
         """Return where ``url`` leads, as far as that can be told without asking for its name.
 
         Raises:
@@ -93,7 +102,7 @@ class Policy:
             raise UnusableAddress("The address is not one of the public internet.")
         return target
 
-    def _is_local(self, target: Target) -> bool:
+    def _is_local(self, target: Destination) -> bool:
         if target.address is None:
             return self.loopback and target.host == "localhost"
         return self._is_ours(target.host, target.address)
@@ -104,14 +113,51 @@ class Policy:
         return any(address in n for n in self.networks if n.version == address.version)
 
 
+def policy() -> Policy:
+    """Return where this installation may send events; a trial one also to itself."""
+    loopback = settings.EMBEDDED or settings.DEBUG
+    return Policy.of(settings.SIGMA_EVENTS_ALLOW_PRIVATE, loopback=loopback)
+
+
+def has_route_to(address: Address) -> bool:
+    """Whether there is a route to ``address``, and an address of ours to connect from.
+
+    Nothing is sent: the kernel looks the route up when a UDP socket is connected.
+
+    Raises:
+        OSError: there is no socket left to find out.
+    """
+    family = socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
+    try:
+        probe = socket.socket(family, socket.SOCK_DGRAM)
+    except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT:
+            return False
+        raise
+    with probe:
+        try:
+            probe.connect((str(address), 9))
+        except OSError as error:
+            return error.errno not in NO_ROUTE
+        return True
+
+
+def is_offline() -> bool:
+    """Whether there is no route to anywhere in the public internet, by IPv4 or IPv6."""
+    try:
+        return not any(has_route_to(address) for address in ROOT_SERVERS)
+    except OSError:  # no file or memory is left: that is this machine's fault too
+        return True
+
+
 def is_public(address: Address) -> bool:
-    """Tell whether an address belongs to the public internet."""
+    """Whether an address belongs to the public internet."""
     if isinstance(address, IPv4Address):
         return not any(address in network for network in NOT_PUBLIC_4)
     return address in PUBLIC_6 and not any(address in network for network in NOT_PUBLIC_6)
 
 
-def _parse(url: str) -> tuple[Target, str]:
+def _parse(url: str) -> tuple[Destination, str]:
     if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or " " in url:
         raise UnusableAddress(f"The URL must be plain ASCII of at most {MAX_URL} characters.")
     try:
@@ -126,7 +172,7 @@ def _parse(url: str) -> tuple[Target, str]:
     if port == 0:
         raise UnusableAddress("The port cannot be 0.")
     default = HTTPS_PORT if parts.scheme == "https" else 80
-    return Target(host, port or default, _address(host)), parts.scheme
+    return Destination(host, port or default, _address(host)), parts.scheme
 
 
 def _address(host: str) -> Address | None:

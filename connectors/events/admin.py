@@ -54,7 +54,7 @@ class SubscriptionAdmin(ManagedAdmin):
 
     @admin.display(description="active", boolean=True)
     def active(self, obj: EventSubscription) -> bool:
-        """Tell whether events are delivered."""
+        """Return whether events are delivered."""
         return obj.disabled_at is None
 
     @admin.action(description="Disable the selected subscriptions", permissions=("manage",))
@@ -67,7 +67,7 @@ class SubscriptionAdmin(ManagedAdmin):
 
 @admin.register(EventDelivery)
 class DeliveryAdmin(ManagedAdmin):
-    """Events owed to subscriptions, and what became of them."""
+    """Events for subscriptions, and the state of each delivery."""
 
     list_display = (
         "id", "tenant", "subscription_id", "state", "attempts", "last_status", "last_error",
@@ -84,13 +84,13 @@ class DeliveryAdmin(ManagedAdmin):
 
     @admin.display(description="state")
     def state(self, obj: EventDelivery) -> str:
-        """Return where it is."""
+        """Return its state."""
         return Delivery(obj, None).state.value
 
     @admin.action(description="Send the selected events again", permissions=("manage",))
     def replay(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Make those that ended due again."""
         ids = list(self.mine(request, queryset).values_list("pk", flat=True))
-        rows = EventDelivery.objects.filter(pk__in=ids[: deliveries.MOST_REPLAYED])
-        count = deliveries.again(rows, now=timezone.now())
+        rows = EventDelivery.objects.filter(pk__in=ids[: deliveries.MAX_REPLAYED])
+        count = deliveries.replay_rows(rows, now=timezone.now())
         self.message_user(request, f"{count} events are sent again.", messages.SUCCESS)

@@ -1,33 +1,28 @@
-"""What became of events: read page by page, and sent again."""
+"""The deliveries of events: read page by page, and replayed."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
 from uuid import UUID
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from connectors.events.refusals import EventErrorCode, UnableToSubscribe
+from connectors.events.subscriptions import EventErrorCode, UnableToSubscribe
+from lib import cursors
+from lib.cursors import Page
 from workspaces.models import EventDelivery, OutgoingEvent
 from workspaces.outbox import BELL
 
 # A request must end; for more ask again with another span of time.
-MOST_REPLAYED = 10_000
+MAX_REPLAYED = 10_000
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery is: still to be made, taken by the receiver, or given up."""
+    """The state of a delivery: pending, accepted by the receiver, or given up."""
 
     PENDING = "PENDING"
     DELIVERED = "DELIVERED"
@@ -41,10 +36,6 @@ STATES = {
 }
 
 
-class InvalidCursor(ValueError):
-    """This is not a cursor of ours; use endCursor of an earlier page."""
-
-
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A delivery with its event, which may have been deleted."""
@@ -54,49 +45,34 @@ class Delivery:
 
     @property
     def state(self) -> DeliveryState:
-        """Where it is."""
+        """Its state."""
         if self.row.next_attempt_at is not None:
             return DeliveryState.PENDING
         return DeliveryState.DEAD if self.row.delivered_at is None else DeliveryState.DELIVERED
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some deliveries, newest first, and whether there are older ones."""
-
-    deliveries: Sequence[Delivery]
-    has_more: bool
-
-    @property
-    def start_cursor(self) -> str | None:
-        """The place of the first."""
-        return id_of(self.deliveries[0].row) if self.deliveries else None
-
-    @property
-    def end_cursor(self) -> str | None:
-        """Where the next page begins."""
-        return id_of(self.deliveries[-1].row) if self.deliveries else None
-
-
 def read_page(
-    *, tenant_id: UUID, subscription_id: UUID, state: DeliveryState | None, limit: int,
+    *,
+    tenant_id: UUID,
+    subscription_id: UUID,
+    state: DeliveryState | None,
+    limit: int,
     after: str | None,
-) -> Page:  # fmt: skip
-    """Return a page of a subscription's deliveries.
+) -> Page[Delivery]:
+    """Return a page of a subscription's deliveries, newest first.
 
     Raises:
-        InvalidCursor: ``after`` is none of ours.
+        lib.cursors.InvalidCursor: ``after`` is none of ours.
     """
     rows = _rows(tenant_id, subscription_id).order_by("-id")
     if state is not None:
         rows = rows.filter(STATES[state])
     if after is not None:
         rows = rows.filter(id__lt=number_of(after, tenant_id=tenant_id))
-    found = list(rows[: limit + 1])
+    found = Page.of(list(rows[: limit + 1]), limit)
     events = OutgoingEvent.objects.filter(tenant_id=tenant_id)
-    by_id = events.in_bulk([row.event_id for row in found[:limit]])
-    page = [Delivery(row, by_id.get(row.event_id)) for row in found[:limit]]
-    return Page(page, len(found) > limit)
+    by_id = events.in_bulk([row.event_id for row in found.rows])
+    return Page([Delivery(row, by_id.get(row.event_id)) for row in found.rows], found.has_more)
 
 
 def replay(
@@ -113,17 +89,17 @@ def replay(
     rows = _rows(tenant_id, subscription_id).filter(which & ended)
     with transaction.atomic():
         found = rows.select_for_update(skip_locked=True).order_by("id")
-        ids = list(found.values_list("id", flat=True)[: MOST_REPLAYED + 1])
-        if len(ids) > MOST_REPLAYED:
+        ids = list(found.values_list("id", flat=True)[: MAX_REPLAYED + 1])
+        if len(ids) > MAX_REPLAYED:
             raise UnableToSubscribe(
-                EventErrorCode.TOO_MANY, "until", f"At most {MOST_REPLAYED:,} are replayed at once."
+                EventErrorCode.TOO_MANY, "until", f"At most {MAX_REPLAYED:,} are replayed at once."
             )
-        count = again(EventDelivery.objects.filter(pk__in=ids), now=now)
+        count = replay_rows(EventDelivery.objects.filter(pk__in=ids), now=now)
     return count
 
 
-def again(rows: QuerySet[EventDelivery], *, now: datetime) -> int:
-    """Make deliveries that ended due once more, with all their attempts; return how many."""
+def replay_rows(rows: QuerySet[EventDelivery], *, now: datetime) -> int:
+    """Make deliveries that ended due again, with all their attempts; return how many."""
     count = rows.filter(next_attempt_at=None).update(
         attempts=0, next_attempt_at=now, delivered_at=None, dead_at=None
     )
@@ -132,39 +108,23 @@ def again(rows: QuerySet[EventDelivery], *, now: datetime) -> int:
 
 
 def id_of(row: EventDelivery) -> str:
-    """Return what callers know a delivery by, as its id and as a cursor. The row's own number
-    counts over all tenants, so it is enciphered together with whose it is.
+    """Return the id of a delivery for callers, which is its cursor too. The row's own number counts
+    over all tenants, so it is enciphered.
     """
-    block = _whose(row.tenant_id) + row.pk.to_bytes(8)
-    cipher = _cipher(settings.SECRET_KEY).encryptor()
-    return base64.urlsafe_b64encode(cipher.update(block)).rstrip(b"=").decode()
+    return cursors.encode_number(row.pk, owner=row.tenant_id, key=_key())
 
 
 def number_of(text: str, *, tenant_id: UUID) -> int:
     """Return the number of a tenant's delivery.
 
     Raises:
-        InvalidCursor: anything that :func:`id_of` did not make for this tenant.
+        lib.cursors.InvalidCursor: anything that :func:`id_of` did not make for this tenant.
     """
-    try:
-        sealed = base64.b64decode(text.encode("ascii") + b"==", b"-_", validate=True)
-        block = _cipher(settings.SECRET_KEY).decryptor().update(sealed)
-    except (binascii.Error, ValueError):
-        raise InvalidCursor(InvalidCursor.__doc__) from None
-    if len(block) != 16 or not hmac.compare_digest(block[:8], _whose(tenant_id)):
-        raise InvalidCursor(InvalidCursor.__doc__)
-    return int.from_bytes(block[8:])
+    return cursors.decode_number(text, owner=tenant_id, key=_key())
 
 
-@cache
-def _cipher(key: str) -> Cipher[modes.ECB]:
-    # One block, and no two the same: what ECB is right for.
-    derived = hashlib.sha256(b"event deliveries|" + key.encode()).digest()
-    return Cipher(algorithms.AES(derived), modes.ECB())  # noqa: S305
-
-
-def _whose(tenant_id: UUID) -> bytes:
-    return hashlib.sha256(tenant_id.bytes).digest()[:8]
+def _key() -> str:
+    return f"event deliveries|{settings.SECRET_KEY}"
 
 
 def _rows(tenant_id: UUID, subscription_id: UUID) -> QuerySet[EventDelivery]:

@@ -10,15 +10,13 @@ from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
-from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from connectors.events import claims, recording
-from connectors.events.addresses import Policy
-from connectors.events.claims import Claimed
-from connectors.events.courier import SECONDS, Courier
-from connectors.events.parcels import Parcel, Report, body_of, headers_of
-from connectors.events.recording import BRAKE
+from connectors.events import queue
+from connectors.events.addresses import policy
+from connectors.events.attempts import Attempt, AttemptResult, body_of, headers_of
+from connectors.events.http_client import SECONDS, HttpClient
+from connectors.events.queue import BRAKE, ClaimedDelivery
 from lib import clock
 from lib.brake import Stopped
 from workspaces import event_secrets
@@ -53,8 +51,8 @@ def deliver(*, clock: Clock = lambda: clock.now(), linger: float = LINGER_SECOND
     if BRAKE.pause:
         BELL.stay(seconds=BRAKE.pause)
         return 0
-    with Courier(policy()) as courier:
-        round_ = _Round(courier, clock)
+    with HttpClient(policy()) as client:
+        round_ = _Round(client, clock)
         try:
             round_.run(linger)
         except (OperationalError, InterfaceError) as error:  # leased: they come round again
@@ -67,22 +65,16 @@ def deliver(*, clock: Clock = lambda: clock.now(), linger: float = LINGER_SECOND
         return round_.attempts
 
 
-def policy() -> Policy:
-    """Return where this installation may send events; a trial one also to itself."""
-    loopback = settings.EMBEDDED or settings.DEBUG
-    return Policy.of(settings.SIGMA_EVENTS_ALLOW_PRIVATE, loopback=loopback)
-
-
 def sweep(*, now: datetime) -> bool:
     """Ring for what is due and whose bell was lost; return whether a deliverer was called."""
-    return claims.is_due(now=now) and BELL.ring()
+    return queue.is_due(now=now) and BELL.ring()
 
 
 class _Round:
     """One deliverer's turn."""
 
-    def __init__(self, courier: Courier, clock: Clock) -> None:
-        self._courier, self._clock = courier, clock
+    def __init__(self, client: HttpClient, clock: Clock) -> None:
+        self._client, self._clock = client, clock
         self._busy: Counter[UUID] = Counter()
         self._begun: dict[int, tuple[UUID, float]] = {}
         self.attempts = 0
@@ -91,7 +83,7 @@ class _Round:
         """Work until nothing is due (and nothing became due for a moment), or the turn is over."""
         started = idle_since = time.monotonic()
         while (now := time.monotonic()) - started < TURN_SECONDS:
-            if self._step() or self._courier.under_way:
+            if self._step() or self._client.in_flight:
                 idle_since = now
             elif now - idle_since >= linger:
                 BELL.release()
@@ -108,29 +100,29 @@ class _Round:
             BELL.stay()
         for owed in claimed:
             self._send(owed)
-        self._note(self._courier.wait(POLL_SECONDS))
+        self._note(self._client.wait(POLL_SECONDS))
         return bool(claimed)
 
-    def _claim(self, without: Collection[UUID]) -> list[Claimed]:
-        room = (1 if BRAKE.is_on else ROOM) - self._courier.under_way
+    def _claim(self, without: Collection[UUID]) -> list[ClaimedDelivery]:
+        room = (1 if BRAKE.is_on else ROOM) - self._client.in_flight
         if room <= 0:
             return []
-        return claims.claim(now=self._clock(), room=room, busy=self._busy, without=without)
+        return queue.claim(now=self._clock(), limit=room, busy=self._busy, without=without)
 
     def _finish(self, *, until: float) -> None:
         """Wait for what is under way; what was is over by ``until``, then nothing new begins."""
-        while self._courier.under_way:
+        while self._client.in_flight:
             BELL.stay()
             if time.monotonic() < until:
                 self._step(without=self._slow())
             else:
-                self._note(self._courier.wait(1.0))
+                self._note(self._client.wait(1.0))
 
     def _slow(self) -> set[UUID]:
         late = time.monotonic() - SLOW_SECONDS
         return {subscription_id for subscription_id, begun in self._begun.values() if begun < late}
 
-    def _send(self, owed: Claimed) -> None:
+    def _send(self, owed: ClaimedDelivery) -> None:
         try:
             parcel = _parcel(owed, self._clock())
         except DOES_NOT_OPEN as error:
@@ -139,9 +131,9 @@ class _Round:
         self.attempts += 1
         self._busy[owed.subscription_id] += 1
         self._begun[owed.delivery_id] = owed.subscription_id, time.monotonic()
-        self._courier.send(parcel)
+        self._client.send(parcel)
 
-    def _leave(self, owed: Claimed, error: Exception) -> None:
+    def _leave(self, owed: ClaimedDelivery, error: Exception) -> None:
         """Count an attempt that could not be signed, unless that is a trouble of all."""
         now = self._clock()
         if isinstance(error, UnknownMasterKey) or not _another_opens(owed.subscription_id, now):
@@ -150,28 +142,28 @@ class _Round:
         self.attempts += 1
         extra = {"subscription": str(owed.subscription_id)}
         logger.error("whatsapp event not signed", exc_info=error, extra=extra)
-        parcel = Parcel(
+        parcel = Attempt(
             owed.delivery_id, owed.attempts, owed.leased_until, owed.subscription_id, owed.url,
             headers={}, body=b"",
         )  # fmt: skip
-        recording.record([Report(parcel, error=NO_SECRETS)], now=now)
+        queue.record([AttemptResult(parcel, error=NO_SECRETS)], now=now)
 
     def _hold(self, subscription_id: UUID, error: Exception) -> None:
         """Let a subscription wait until our own trouble is over, and report that."""
-        claims.rest(subscription_id, now=self._clock())
+        queue.rest(subscription_id, now=self._clock())
         BRAKE.report(Stopped(error))
 
-    def _note(self, reports: list[Report]) -> None:
-        self._busy.subtract(report.parcel.subscription_id for report in reports)
+    def _note(self, reports: list[AttemptResult]) -> None:
+        self._busy.subtract(report.attempt.subscription_id for report in reports)
         self._busy = +self._busy
         for report in reports:
-            self._begun.pop(report.parcel.delivery_id, None)
-            if report.ours is not None:
-                self._hold(report.parcel.subscription_id, report.ours)
-        recording.record([one for one in reports if one.ours is None], now=self._clock())
+            self._begun.pop(report.attempt.delivery_id, None)
+            if report.local_error is not None:
+                self._hold(report.attempt.subscription_id, report.local_error)
+        queue.record([one for one in reports if one.local_error is None], now=self._clock())
 
 
-def _parcel(owed: Claimed, now: datetime) -> Parcel:
+def _parcel(owed: ClaimedDelivery, now: datetime) -> Attempt:
     """Return a delivery signed with the subscription's live secrets.
 
     Raises:
@@ -184,7 +176,7 @@ def _parcel(owed: Claimed, now: datetime) -> Parcel:
     headers = headers_of(
         event_id=owed.event_id, body=body, secrets=[secret.value for secret in secrets], now=now
     )
-    return Parcel(
+    return Attempt(
         owed.delivery_id, owed.attempts, owed.leased_until, owed.subscription_id, owed.url, headers,
         body,
     )  # fmt: skip

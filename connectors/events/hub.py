@@ -1,7 +1,7 @@
-"""One subscription to the broker per process, fanned out to everybody who watches.
+"""One subscription to the broker per process, fanned out to all streams that watch.
 
-Who is slow has a bounded queue: it is emptied, and he is told that he missed something (``gap``),
-as is everybody after the broker was away.
+A slow stream has a bounded queue: when it is full it is emptied, and the stream says that something
+is missing (``gap``), as all do after the broker was away.
 """
 
 from __future__ import annotations
@@ -20,19 +20,18 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
-from connectors.events.visitors import Visitor
 from workspaces import live
 from workspaces.event_types import is_wanted
 
 logger = logging.getLogger("sigma.whatsapp.events")
 
-MOST_QUEUED = 1_000
+MAX_QUEUED = 1_000
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 
 
-class Wire(Struct):
-    """An event as it was published; what is only passed on is not read."""
+class PublishedEvent(Struct):
+    """An event as it was published; what is only passed on stays undecoded."""
 
     id: str
     type: str
@@ -40,56 +39,55 @@ class Wire(Struct):
     data: Raw
 
 
-class Frame(Struct, frozen=True):
+class StreamedEvent(Struct, frozen=True):
     """An event as it is sent to a watcher."""
 
     type: str
     text: bytes
 
 
-_decoder = json.Decoder(list[Wire])
+_decoder = json.Decoder(list[PublishedEvent])
 
 
 class Watcher:
     """What one stream still has to send."""
 
-    def __init__(self, visitor: Visitor, types: frozenset[str]) -> None:
-        self.visitor, self._types = visitor, types
-        self.channel = live.channel(visitor.tenant_id)
-        self._queue: deque[Frame] = deque()
-        self._news = asyncio.Event()
+    def __init__(self, tenant_id: UUID, types: frozenset[str]) -> None:
+        self.channel, self._types = live.channel(tenant_id), types
+        self._queue: deque[StreamedEvent] = deque()
+        self._changed = asyncio.Event()
         self.ready = asyncio.Event()
-        self.is_greeted = self.is_over = self._gap = False
+        self.has_started = self.is_over = self._gap = False
 
-    def offer(self, frames: Sequence[Frame]) -> None:
+    def offer(self, events: Sequence[StreamedEvent]) -> None:
         """Queue what it wants; where that is too much, remember a gap instead."""
-        wanted = [frame for frame in frames if is_wanted(frame.type, self._types)]
-        if len(self._queue) + len(wanted) > MOST_QUEUED:
-            self.miss()
+        wanted = [event for event in events if is_wanted(event.type, self._types)]
+        if len(self._queue) + len(wanted) > MAX_QUEUED:
+            self.mark_gap()
         elif wanted:
             self._queue.extend(wanted)
-            self._news.set()
+            self._changed.set()
 
-    def miss(self) -> None:
-        """Drop what is queued: the watcher has to look for himself."""
+    def mark_gap(self) -> None:
+        """Drop what is queued: the client has to ask again for what it shows."""
         self._queue.clear()
         self._gap = True
-        self._news.set()
+        self._changed.set()
 
     def end(self) -> None:
-        """Let the stream come to its end."""
+        """End the stream."""
         self.is_over = True
-        self._news.set()
+        self._changed.set()
 
-    async def next(self, seconds: float) -> tuple[bool, list[Frame]]:
+    async def next(self, seconds: float) -> tuple[bool, list[StreamedEvent]]:
         """Return whether something was missed, and then what came, within some seconds."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), seconds)
-        self._news.clear()
-        gap, frames = self._gap, list(self._queue)
+            await asyncio.wait_for(self._changed.wait(), seconds)
+        self._changed.clear()
+        gap, events = self._gap, list(self._queue)
         self._gap = False
         self._queue.clear()
-        return gap, frames
+        return gap, events
 
 
 class Hub:
@@ -102,7 +100,7 @@ class Hub:
         self._reader: asyncio.Task[None] | None = None
 
     def count(self, tenant_id: UUID | None = None) -> int:
-        """Return how many watch: all, or a tenant's."""
+        """Return how many watch: all, or those of a tenant."""
         if tenant_id is not None:
             return len(self._watchers.get(live.channel(tenant_id), ()))
         return sum(map(len, self._watchers.values()))
@@ -121,7 +119,7 @@ class Hub:
                 await self._pubsub.subscribe(channel)
 
     async def leave(self, watcher: Watcher) -> None:
-        """Forget a watcher, and his tenant's channel with the last one."""
+        """Remove a watcher, and its tenant's channel with the last one."""
         channel = watcher.channel
         others = self._watchers.get(channel, set())
         others.discard(watcher)
@@ -132,13 +130,13 @@ class Hub:
                     await self._pubsub.unsubscribe(channel)
 
     def end(self) -> None:
-        """Let every stream come to its end."""
+        """End every stream."""
         for watchers in self._watchers.values():
             for watcher in watchers:
                 watcher.end()
 
     async def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection to the broker."""
         if self._reader is not None:
             self._reader.cancel()
             with suppress(asyncio.CancelledError):
@@ -168,36 +166,36 @@ class Hub:
                     continue
                 message = await pubsub.get_message(timeout=POLL_SECONDS)
                 if message is not None:
-                    self._take(message)
+                    self._handle(message)
         finally:
             self._pubsub = None
             with suppress(RedisError, OSError):
                 await redis.aclose()
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _handle(self, message: dict[str, Any]) -> None:
         watchers = self._watchers.get(message["channel"].decode(), ())
         if message["type"] == "subscribe":
             for watcher in watchers:
-                # The first time it is the beginning, later the broker was away in between.
-                if watcher.is_greeted:
-                    watcher.miss()
+                # The first time it is the beginning; later the broker was away in between.
+                if watcher.has_started:
+                    watcher.mark_gap()
                 watcher.ready.set()
         elif message["type"] == "message" and watchers:
-            frames = _frames(message["data"])
+            events = _events(message["data"])
             for watcher in watchers:
-                watcher.offer(frames)
+                watcher.offer(events)
 
 
-def _frames(data: bytes) -> list[Frame]:
+def _events(data: bytes) -> list[StreamedEvent]:
     try:
         events = _decoder.decode(data)
     except DecodeError:
         logger.warning("whatsapp live events: what was published could not be read")
         return []
-    return [Frame(event.type, _text(event)) for event in events]
+    return [StreamedEvent(event.type, _text(event)) for event in events]
 
 
-def _text(event: Wire) -> bytes:
+def _text(event: PublishedEvent) -> bytes:
     body = {"type": event.type, "timestamp": event.timestamp, "data": event.data}
     head = f"event: {event.type}\nid: {event.id}\ndata: "
     return head.encode() + json.encode(body) + b"\n\n"

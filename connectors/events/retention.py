@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db.models import Min
 from psycopg import sql
 
-from connectors.events.claims import WAITING
+from connectors.events.queue import PENDING_SUBSCRIPTIONS
 from lib import bulk
 from workspaces import purging
 from workspaces.models import EventDelivery
@@ -22,11 +22,11 @@ logger = logging.getLogger("sigma.whatsapp.events")
 
 BATCH = 5_000
 DEAD_DAYS = 30
-# Who disables an endpoint for a moment still gets what was owed.
-PAUSE = timedelta(days=1)
+# A subscription that is disabled for less than this still gets what was pending.
+GRACE = timedelta(days=1)
 
-# With the deliveries go the events that nobody else is owed or could replay. What a statement
-# deletes it still sees, hence the second look at the batch. What is being replayed is left out.
+# With the deliveries go the events that no other delivery needs. What a statement deletes it still
+# sees, hence the second look at the batch. What is being replayed is left out.
 DELETE = """
 WITH gone AS (
     DELETE FROM event_deliveries WHERE id = ANY (ARRAY(
@@ -54,11 +54,11 @@ WITH gone AS (
 SELECT count(*) FROM gone
 """
 # Of subscriptions that were deleted, or disabled for a while.
-BURY = f"""
-WITH {WAITING}, closed AS (
-    SELECT turn.id FROM turn LEFT JOIN event_subscriptions s ON s.id = turn.id
-    WHERE turn.id IS NOT NULL AND (s.id IS NULL OR s.disabled_at < %s)
-), buried AS (
+GIVE_UP = f"""
+WITH {PENDING_SUBSCRIPTIONS}, closed AS (
+    SELECT pending.id FROM pending LEFT JOIN event_subscriptions s ON s.id = pending.id
+    WHERE pending.id IS NOT NULL AND (s.id IS NULL OR s.disabled_at < %s)
+), given_up AS (
     UPDATE event_deliveries SET next_attempt_at = NULL, dead_at = %s,
            last_error = 'The subscription was closed.'
     WHERE id = ANY (ARRAY(
@@ -66,22 +66,22 @@ WITH {WAITING}, closed AS (
         WHERE d.next_attempt_at IS NOT NULL LIMIT %s FOR UPDATE OF d SKIP LOCKED
     )) RETURNING 1
 )
-SELECT count(*) FROM buried
+SELECT count(*) FROM given_up
 """  # noqa: S608 - words of ours
 
 
 @dataclass(frozen=True, slots=True)
-class Purged:
+class PurgedEvents:
     """How many deliveries (and events without any) were deleted, or given up."""
 
     delivered: int
     dead: int
     orphans: int
-    buried: int
+    given_up: int
 
 
-def purge(*, now: datetime, force: bool = False) -> Purged:
-    """Delete what is past its time, and give up what is owed to nobody.
+def purge(*, now: datetime, force: bool = False) -> PurgedEvents:
+    """Delete what is past its time, and give up pending deliveries of closed subscriptions.
 
     Raises:
         workspaces.purging.PurgeRefused: too much would go at once, and it is not forced.
@@ -94,15 +94,15 @@ def purge(*, now: datetime, force: bool = False) -> Purged:
         purging.check_days(
             "events", oldest=moment and moment.date(), before=before.date(), now=now, force=force
         )
-    purged = Purged(
-        buried=_repeat(sql.SQL(BURY), now - PAUSE, now),
+    purged = PurgedEvents(
+        given_up=_repeat(sql.SQL(GIVE_UP), now - GRACE, now),
         delivered=_delete("delivered_at", lately),
         dead=_delete("dead_at", long_ago),
         orphans=_repeat(sql.SQL(ORPHANS), long_ago),
     )
     purging.note_run("events", before=min(long_ago, lately).date(), now=now)
-    if purged != Purged(0, 0, 0, 0):
-        counts = {"delivered": purged.delivered, "dead": purged.dead, "buried": purged.buried}
+    if purged != PurgedEvents(0, 0, 0, 0):
+        counts = {"delivered": purged.delivered, "dead": purged.dead, "buried": purged.given_up}
         logger.info("whatsapp events purged", extra=counts)
     return purged
 

@@ -1,29 +1,65 @@
-"""Subscriptions of tenants' apps: made, changed, given a new secret, tried out, deleted."""
+"""Subscriptions of tenants' apps: create, change, rotate the secret, send a test event, delete."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import cache
+from ipaddress import ip_address
 from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
 
-from connectors.events import reach
-from connectors.events.addresses import UnusableAddress
-from connectors.events.delivering import policy
-from connectors.events.refusals import EventErrorCode, UnableToSubscribe
+from connectors.events.addresses import UnusableAddress, policy
 from lib.ids import uuid7
 from workspaces import event_secrets, event_types, outbox
 from workspaces.event_secrets import SigningSecret
 from workspaces.live import Item, Notice
 from workspaces.models import EventSubscription
 
-MOST_PER_TENANT = 20
+MAX_PER_TENANT = 20
 # The newest signs with the ones before it, for as long as those live.
-MOST_SECRETS = 4
-MOST_HOURS = 168
-MOST_DESCRIPTION = 200
+MAX_SECRETS = 4
+MAX_HOURS = 168
+MAX_DESCRIPTION = 200
+RESOLVE_SECONDS = 3.0
+# A name server that does not answer holds a thread for long; other names must not wait for it.
+RESOLVER_THREADS = 32
+
+
+class EventErrorCode(StrEnum):
+    """Why something about event subscriptions was not done."""
+
+    NOT_FOUND = "NOT_FOUND"
+    INVALID_URL = "INVALID_URL"
+    UNKNOWN_TYPE = "UNKNOWN_TYPE"
+    INVALID_DESCRIPTION = "INVALID_DESCRIPTION"
+    INVALID_INPUT = "INVALID_INPUT"
+    TOO_MANY = "TOO_MANY"
+    DISABLED = "DISABLED"
+
+
+CODE_DESCRIPTIONS = {
+    "NOT_FOUND": "There is no such subscription of yours.",
+    "INVALID_URL": "The URL cannot be used, or leads to no address of the public internet.",
+    "UNKNOWN_TYPE": "There is no event of this type.",
+    "INVALID_DESCRIPTION": "A description has at most 200 characters.",
+    "INVALID_INPUT": "The input does not say what to do, or says it twice.",
+    "TOO_MANY": "More than is allowed at once.",
+    "DISABLED": "The subscription is disabled; activate it first.",
+}
+
+
+class UnableToSubscribe(Exception):
+    """It was not done; ``field`` names the input at fault."""
+
+    def __init__(self, code: EventErrorCode, field: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.field, self.message = code, field, message
 
 
 class Created(NamedTuple):
@@ -46,7 +82,7 @@ def find(*, tenant_id: UUID, subscription_id: UUID, lock: bool = False) -> Event
     """Return a subscription of the tenant.
 
     Raises:
-        UnableToSubscribe: there is none of his with this id.
+        UnableToSubscribe: the tenant has none with this id.
     """
     rows = EventSubscription.objects.filter(tenant_id=tenant_id, pk=subscription_id)
     row = (rows.select_for_update() if lock else rows).first()
@@ -64,13 +100,16 @@ def create(*, tenant_id: UUID, url: str, types: Sequence[str], description: str)
         UnableToSubscribe: the input cannot be used, or there are too many already.
     """
     row = EventSubscription(
-        id=uuid7(), tenant_id=tenant_id, url=_url(url), types=_types(types),
+        id=uuid7(),
+        tenant_id=tenant_id,
+        url=_url(url),
+        types=_types(types),
         description=_description(description),
-    )  # fmt: skip
+    )
     secret = event_secrets.new()
     row.sealed_secrets = _seal(row, [secret])
     with transaction.atomic():
-        _insist_on_room(tenant_id)
+        _require_room(tenant_id)
         row.save(force_insert=True)
         row.refresh_from_db(fields=["created_at"])
     return Created(row, secret.value)
@@ -79,12 +118,12 @@ def create(*, tenant_id: UUID, url: str, types: Sequence[str], description: str)
 def update(
     *, tenant_id: UUID, subscription_id: UUID, changes: Changes, now: datetime
 ) -> EventSubscription:
-    """Change a subscription; to activate it makes an end of its rest, too.
+    """Change a subscription; activating it also ends its rest after failures.
 
     Raises:
         UnableToSubscribe: not found, or the input cannot be used.
     """
-    url = None if changes.url is None else _url(changes.url)  # asks for a name: before the lock
+    url = None if changes.url is None else _url(changes.url)  # resolves a name: before the lock
     with transaction.atomic():
         row = find(tenant_id=tenant_id, subscription_id=subscription_id, lock=True)
         row.url = url or row.url
@@ -110,7 +149,7 @@ def disable(*, ids: Sequence[UUID], reason: str, now: datetime) -> int:
 
 
 def delete(*, tenant_id: UUID, subscription_id: UUID) -> None:
-    """Delete a subscription; what it is still owed is given up within minutes.
+    """Delete a subscription; its pending deliveries are given up within minutes.
 
     Raises:
         UnableToSubscribe: not found.
@@ -119,14 +158,14 @@ def delete(*, tenant_id: UUID, subscription_id: UUID) -> None:
 
 
 def rotate(*, tenant_id: UUID, subscription_id: UUID, keep_hours: int, now: datetime) -> Created:
-    """Make a new secret; the ones before it go on signing for ``keep_hours``.
+    """Make a new secret; the ones before it sign too for ``keep_hours``.
 
     Raises:
         UnableToSubscribe: not found, or an impossible number of hours.
     """
-    if not 0 <= keep_hours <= MOST_HOURS:
+    if not 0 <= keep_hours <= MAX_HOURS:
         raise UnableToSubscribe(
-            EventErrorCode.INVALID_INPUT, "keepOldHours", f"Between 0 and {MOST_HOURS}."
+            EventErrorCode.INVALID_INPUT, "keepOldHours", f"Between 0 and {MAX_HOURS}."
         )
     with transaction.atomic():
         row = find(tenant_id=tenant_id, subscription_id=subscription_id, lock=True)
@@ -135,13 +174,13 @@ def rotate(*, tenant_id: UUID, subscription_id: UUID, keep_hours: int, now: date
             SigningSecret(secret.value, min(secret.expires_at or end, end))
             for secret in _live(row, now)
         ]
-        row.sealed_secrets = _seal(row, [newest, *old][:MOST_SECRETS])
+        row.sealed_secrets = _seal(row, [newest, *old][:MAX_SECRETS])
         row.save(update_fields=["sealed_secrets"])
     return Created(row, newest.value)
 
 
 def send_test(*, tenant_id: UUID, subscription_id: UUID, now: datetime) -> UUID:
-    """Send an event to try the subscription out, whatever types it wants; return its id.
+    """Send a test event, whatever types are subscribed to; return the event's id.
 
     Raises:
         UnableToSubscribe: not found, or disabled.
@@ -154,7 +193,7 @@ def send_test(*, tenant_id: UUID, subscription_id: UUID, now: datetime) -> UUID:
 
 
 def require_active(row: EventSubscription) -> None:
-    """Insist on a subscription that is delivered to.
+    """Require a subscription that is delivered to.
 
     Raises:
         UnableToSubscribe: it is disabled.
@@ -165,13 +204,13 @@ def require_active(row: EventSubscription) -> None:
         )
 
 
-def _insist_on_room(tenant_id: UUID) -> None:
-    with connection.cursor() as cursor:  # nobody else of the tenant counts until the commit
+def _require_room(tenant_id: UUID) -> None:
+    with connection.cursor() as cursor:  # no other request of the tenant counts until the commit
         key = f"event_subscriptions:{tenant_id}"
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
-    if EventSubscription.objects.filter(tenant_id=tenant_id).count() >= MOST_PER_TENANT:
+    if EventSubscription.objects.filter(tenant_id=tenant_id).count() >= MAX_PER_TENANT:
         raise UnableToSubscribe(
-            EventErrorCode.TOO_MANY, "url", f"A tenant has at most {MOST_PER_TENANT}."
+            EventErrorCode.TOO_MANY, "url", f"A tenant has at most {MAX_PER_TENANT}."
         )
 
 
@@ -191,27 +230,52 @@ def _seal(row: EventSubscription, secrets: Sequence[SigningSecret]) -> bytes:
 
 def _url(url: str) -> str:
     try:
-        reach.check(url, policy())
+        _check_url(url)
     except UnusableAddress as error:
         raise UnableToSubscribe(EventErrorCode.INVALID_URL, "url", str(error)) from None
     return url
 
 
+def _check_url(url: str) -> None:
+    """Refuse a URL that no event could be delivered to: a clear error now, no failing deliveries.
+
+    Its name is resolved here as well as before each delivery: the addresses may change.
+    """
+    allowed = policy()
+    destination = allowed.check(url)
+    if destination.address is not None:
+        return
+    host = destination.host
+    addresses = _resolve(host, destination.port)
+    if not any(allowed.permits(host, ip_address(address)) for address in addresses):
+        raise UnusableAddress("The name leads to no address of the public internet.")
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    asked = _executor().submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    try:
+        return [str(info[4][0]).partition("%")[0] for info in asked.result(RESOLVE_SECONDS)]
+    except (TimeoutError, OSError, UnicodeError):
+        asked.cancel()  # nobody waits for it any more
+        raise UnusableAddress("The name does not resolve.") from None
+
+
+@cache
+def _executor() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolve")
+
+
 def _types(types: Sequence[str]) -> list[str]:
     for name in types:
         if name not in event_types.EVENT_TYPES:
-            raise UnableToSubscribe(
-                EventErrorCode.UNKNOWN_TYPE, "types",
-                f"{name[:64]!r} is not a type of event; there are: "
-                f"{', '.join(sorted(event_types.EVENT_TYPES))}.",
-            )  # fmt: skip
+            known = ", ".join(sorted(event_types.EVENT_TYPES))
+            message = f"{name[:64]!r} is not a type of event; there are: {known}."
+            raise UnableToSubscribe(EventErrorCode.UNKNOWN_TYPE, "types", message)
     return sorted(set(types))
 
 
 def _description(text: str) -> str:
-    if len(text) > MOST_DESCRIPTION:
-        raise UnableToSubscribe(
-            EventErrorCode.INVALID_DESCRIPTION, "description",
-            f"A description has at most {MOST_DESCRIPTION} characters.",
-        )  # fmt: skip
+    if len(text) > MAX_DESCRIPTION:
+        message = f"A description has at most {MAX_DESCRIPTION} characters."
+        raise UnableToSubscribe(EventErrorCode.INVALID_DESCRIPTION, "description", message)
     return text

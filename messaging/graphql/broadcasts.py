@@ -6,10 +6,11 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import cursors
-from lib.graphql import parse_id
+from lib.graphql import page_info, parse_id
 from messaging.broadcasts import reading
 from messaging.graphql.arguments import cursor_of, limit_of
 from messaging.graphql.broadcast_types import Broadcast, BroadcastConnection, Shown
+from messaging.models import Broadcast as BroadcastRow
 from workspaces.access import Actor
 from workspaces.scopes import Scope
 
@@ -49,16 +50,15 @@ class Query(graphene.ObjectType):
             workspace_id=None if workspace_id is None else parse_id(workspace_id, "workspaceId"),
             after=cursor_of(after), limit=limit + 1,
         )  # fmt: skip
-        page = found[:limit]
-        places = [cursors.encode(cursors.Cursor(row.created_at, row.id)) for row in page]
+        page = cursors.Page.of(found, limit)
         return {
-            "nodes": [Shown(row) for row in page],
-            "page_info": {
-                "has_next_page": len(found) > limit, "has_previous_page": after is not None,
-                "start_cursor": next(iter(places), None),
-                "end_cursor": next(reversed(places), None),
-            },
-        }  # fmt: skip
+            "nodes": [Shown(row) for row in page.rows],
+            "page_info": page_info(page, _cursor_of, is_first=after is None),
+        }
+
+
+def _cursor_of(row: BroadcastRow) -> str:
+    return cursors.encode(cursors.Cursor(row.created_at, row.id))
 
 
 def _actor(info: GraphQLResolveInfo, scope: Scope) -> Actor:

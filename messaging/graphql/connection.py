@@ -12,7 +12,7 @@ from graphql import GraphQLResolveInfo
 from lib import cursors
 from lib.graphql import PageInfo
 from messaging.graphql.messages import Item, Message
-from messaging.queries import MessageRow, Page, Window
+from messaging.queries import MessagePage, MessageRow, Window
 from messaging.related import Related
 
 
@@ -54,7 +54,7 @@ class MessageEdge(graphene.ObjectType):
 class Listing:
     """A page on its way out."""
 
-    page: Page
+    page: MessagePage
     window: Window
     related: Related
     count: Callable[[], int]

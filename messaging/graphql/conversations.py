@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -11,9 +12,9 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import clock, cursors
-from lib.graphql import PageInfo, parse_id
+from lib.graphql import PageInfo, page_info, parse_id
 from messaging import conversation_queries
-from messaging.conversation_queries import ConversationPage, ConversationRow
+from messaging.conversation_queries import ConversationRow
 from messaging.graphql.access import check_workspace, reader
 from messaging.graphql.arguments import MessageArguments, cursor_of, limit_of, window_of
 from messaging.graphql.connection import Listing, MessageConnection, MessageOrder
@@ -106,7 +107,7 @@ class ConversationEdge(graphene.ObjectType):
 class Threaded:
     """A page on its way out."""
 
-    page: ConversationPage
+    page: cursors.Page[ConversationRow]
     nodes: list[Thread]
     is_first: bool
 
@@ -129,15 +130,9 @@ class ConversationConnection(graphene.ObjectType):
         return [{"cursor": _cursor_of(node.row), "node": node} for node in root.nodes]
 
     @staticmethod
-    def resolve_page_info(root: Threaded, info: GraphQLResolveInfo) -> dict[str, object]:
-        """Tell whether there is more."""
-        rows = root.page.conversations
-        return {
-            "has_next_page": root.page.has_more,
-            "has_previous_page": not root.is_first,
-            "start_cursor": _cursor_of(rows[0]) if rows else None,
-            "end_cursor": _cursor_of(rows[-1]) if rows else None,
-        }
+    def resolve_page_info(root: Threaded, info: GraphQLResolveInfo) -> PageInfo:
+        """Return whether there is more."""
+        return page_info(root.page, _cursor_of, is_first=root.is_first)
 
 
 class Query(graphene.ObjectType):
@@ -170,9 +165,9 @@ class Query(graphene.ObjectType):
             tenant_id=actor.tenant_id, workspace_id=workspace, limit=limit_of(first),
             after=cursor_of(after), unread_only=unread_only,
         )  # fmt: skip
-        if not page.conversations:  # where there are some, there is a workspace
+        if not page.rows:  # where there are some, there is a workspace
             check_workspace(actor, workspace)
-        return Threaded(page, _threads(info, page.conversations), after is None)
+        return Threaded(page, _threads(info, page.rows), after is None)
 
     @staticmethod
     def resolve_conversation(root: None, info: GraphQLResolveInfo, id: str) -> Thread | None:
@@ -183,7 +178,7 @@ class Query(graphene.ObjectType):
         return None if row is None else _threads(info, [row])[0]
 
 
-def _threads(info: GraphQLResolveInfo, rows: list[ConversationRow]) -> list[Thread]:
+def _threads(info: GraphQLResolveInfo, rows: Sequence[ConversationRow]) -> list[Thread]:
     tenant_id, now = info.context.actor.tenant_id, clock.now()
     threads = Threads(tenant_id, rows, info.context.read_originals)
     return [Thread(row, threads, now) for row in rows]

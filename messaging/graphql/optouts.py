@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from uuid import UUID
@@ -10,7 +11,7 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import cursors
-from lib.graphql import PageInfo
+from lib.graphql import PageInfo, page_info
 from messaging import consent, models, optouts, queries, wishes
 from messaging.consent import ConsentErrorCode, OptOutRow
 from messaging.graphql.arguments import cursor_of, limit_of
@@ -49,9 +50,8 @@ ConsentErrorCodes = graphene.Enum.from_enum(ConsentErrorCode, description=_descr
 class OptedOut:
     """A page of opt-outs; their contacts are loaded when first asked for."""
 
-    def __init__(self, tenant_id: UUID, found: list[OptOutRow], limit: int) -> None:
-        self.rows, self.has_more = found[:limit], len(found) > limit
-        self._tenant_id = tenant_id
+    def __init__(self, tenant_id: UUID, rows: Sequence[OptOutRow]) -> None:
+        self._tenant_id, self.rows = tenant_id, rows
 
     @property
     def opted_out(self) -> set[UUID]:
@@ -146,15 +146,12 @@ class Query(graphene.ObjectType):
         found = consent.read_opt_outs(
             tenant_id=actor.tenant_id, limit=limit, after=cursor_of(after)
         )
-        page = OptedOut(actor.tenant_id, found, limit)
-        places = [cursors.encode(cursors.Cursor(r.said_at, r.contact_id)) for r in page.rows]
-        info_of_page = {
-            "has_next_page": page.has_more,
-            "has_previous_page": after is not None,
-            "start_cursor": next(iter(places), None),
-            "end_cursor": next(reversed(places), None),
+        page = cursors.Page.of(found, limit)
+        shown_page = OptedOut(actor.tenant_id, page.rows)
+        return {
+            "nodes": [Entry(row, shown_page) for row in page.rows],
+            "page_info": page_info(page, _cursor_of, is_first=after is None),
         }
-        return {"nodes": [Entry(row, page) for row in page.rows], "page_info": info_of_page}
 
     @staticmethod
     def resolve_stop_words(root: None, info: GraphQLResolveInfo) -> dict[str, list[str]]:
@@ -166,6 +163,10 @@ class Query(graphene.ObjectType):
 def shown(words: Words) -> dict[str, list[str]]:
     """Return words in the order of the alphabet."""
     return {"stop": sorted(words.stop), "start": sorted(words.start)}
+
+
+def _cursor_of(row: OptOutRow) -> str:
+    return cursors.encode(cursors.Cursor(row.said_at, row.contact_id))
 
 
 def _actor(info: GraphQLResolveInfo, scope: Scope) -> Actor:

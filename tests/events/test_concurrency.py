@@ -12,7 +12,7 @@ from django.db import connection
 
 from connectors.events import subscriptions
 from connectors.events.delivering import deliver
-from connectors.events.refusals import UnableToSubscribe
+from connectors.events.subscriptions import UnableToSubscribe
 from tests.conftest import Cast
 from tests.events.conftest import Endpoint, Subscribe
 from workspaces.models import EventDelivery, EventSubscription
@@ -41,7 +41,7 @@ def test_a_subscription_that_is_being_changed_stops_no_deliverer(
 def test_a_tenant_has_a_most_of_subscriptions_even_if_it_asks_often_at_once(
     acme: Cast, subscribe: Subscribe, endpoint: Endpoint
 ) -> None:
-    for _ in range(subscriptions.MOST_PER_TENANT - 1):
+    for _ in range(subscriptions.MAX_PER_TENANT - 1):
         subscribe(acme)
 
     def create(number: int) -> bool:
@@ -57,4 +57,4 @@ def test_a_tenant_has_a_most_of_subscriptions_even_if_it_asks_often_at_once(
 
     with ThreadPoolExecutor(4) as threads:
         assert sum(threads.map(create, range(4))) == 1
-    assert EventSubscription.objects.count() == subscriptions.MOST_PER_TENANT
+    assert EventSubscription.objects.count() == subscriptions.MAX_PER_TENANT

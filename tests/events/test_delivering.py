@@ -12,9 +12,9 @@ import pytest
 from django.db.models import Q
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from connectors.events import claims, deliveries, delivering, recording
+from connectors.events import deliveries, delivering, queue
+from connectors.events.attempts import DELAYS, AttemptResult
 from connectors.events.delivering import deliver
-from connectors.events.parcels import DELAYS, Report
 from tests.conftest import Cast
 from tests.events.conftest import Endpoint, Subscribe
 from workspaces.models import EventDelivery, EventSubscription, OutgoingEvent
@@ -166,10 +166,10 @@ def test_a_dead_endpoint_does_not_starve_the_others(
     emit(acme, 200)
     emit(globex, 40)
 
-    claimed = claims.claim(now=now + SOON, room=64, busy={})
+    claimed = queue.claim(now=now + SOON, limit=64, busy={})
 
     by_whom = [c.url.rpartition("/")[2] for c in claimed]
-    assert (by_whom.count("slow"), by_whom.count("quick")) == (claims.MOST_EACH,) * 2
+    assert (by_whom.count("slow"), by_whom.count("quick")) == (queue.MAX_PER_SUBSCRIPTION,) * 2
 
 
 def test_a_tenant_with_many_slow_endpoints_does_not_hold_all_places(
@@ -182,10 +182,10 @@ def test_a_tenant_with_many_slow_endpoints_does_not_hold_all_places(
 
     busy: dict[UUID, int] = {}
     for _ in range(20):
-        for owed in claims.claim(now=now + SOON, room=200, busy=busy):
+        for owed in queue.claim(now=now + SOON, limit=200, busy=busy):
             busy[owed.subscription_id] = busy.get(owed.subscription_id, 0) + 1
 
-    assert 60 <= sum(busy[each] for each in mine) <= claims.MOST_OF_TENANT + len(mine)
+    assert 60 <= sum(busy[each] for each in mine) <= queue.MAX_PER_TENANT + len(mine)
     assert sum(busy.values()) == sum(busy[each] for each in mine) + 1
 
 
@@ -209,10 +209,10 @@ def test_what_a_killed_deliverer_held_is_delivered_again(
 ) -> None:
     subscribe(acme)
     emit(acme)
-    assert len(claims.claim(now=now + SOON, room=8, busy={})) == 1  # and dies
+    assert len(queue.claim(now=now + SOON, limit=8, busy={})) == 1  # and dies
 
     assert turn(now + SOON * 2) == 0
-    assert turn(now + SOON + claims.LEASE) == 1
+    assert turn(now + SOON + queue.LEASE) == 1
     assert json.loads(endpoint.got[0].body)["type"] == "message.received"
 
 
@@ -226,13 +226,13 @@ def test_what_a_frozen_deliverer_notes_late_counts_for_no_later_attempt(
     for cast in mine:
         emit(cast)
     endpoint.answers["/"] = answer
-    record, kept, later = recording.record, list[Report](), now + 2 * claims.LEASE
+    record, kept, later = queue.record, list[AttemptResult](), now + 2 * queue.LEASE
 
-    def freeze(reports: Sequence[Report], *, now: datetime) -> None:
+    def freeze(reports: Sequence[AttemptResult], *, now: datetime) -> None:
         kept.extend(reports)
         if len(kept) < len(mine):
             return
-        monkeypatch.setattr(recording, "record", record)
+        monkeypatch.setattr(queue, "record", record)
         endpoint.answers.clear()
         if is_replayed:
             turn(later)
@@ -242,13 +242,13 @@ def test_what_a_frozen_deliverer_notes_late_counts_for_no_later_attempt(
                     include_delivered=True,
                 )  # fmt: skip
         else:
-            claims.claim(now=later, room=8, busy={})
+            queue.claim(now=later, limit=8, busy={})
         record(kept, now=later)
 
-    monkeypatch.setattr(recording, "record", freeze)
+    monkeypatch.setattr(queue, "record", freeze)
     turn(now + SOON)
 
-    due = later if is_replayed else later + claims.LEASE
+    due = later if is_replayed else later + queue.LEASE
     untouched = {"attempts": 0, "next_attempt_at": due, "delivered_at": None, "dead_at": None}
     assert EventDelivery.objects.filter(**untouched).count() == 2
     assert EventSubscription.objects.filter(disabled_at=None, failing_since=None).count() == 2
@@ -265,11 +265,11 @@ def test_what_comes_late_counts_for_nothing_beside_the_result_of_the_later_attem
     subscribe(acme)
     emit(acme)
     reports = []
-    for status, at in ((late, now + SOON), (answer, now + SOON + claims.LEASE)):
-        (owed,) = claims.claim(now=at, room=8, busy={})
-        reports.append(Report(delivering._parcel(owed, at), status))
+    for status, at in ((late, now + SOON), (answer, now + SOON + queue.LEASE)):
+        (owed,) = queue.claim(now=at, limit=8, busy={})
+        reports.append(AttemptResult(delivering._parcel(owed, at), status))
 
-    recording.record(reports if late_first else reports[::-1], now=at)
+    queue.record(reports if late_first else reports[::-1], now=at)
 
     assert EventDelivery.objects.get().last_status == answer
     endpoint = EventSubscription.objects.get()
@@ -327,6 +327,6 @@ def test_a_slow_endpoint_gets_nothing_new_while_the_turn_ends(
     emit(acme)
     emit(globex)
 
-    claimed = claims.claim(now=now + SOON, room=64, busy={slow.id: 1}, without={slow.id})
+    claimed = queue.claim(now=now + SOON, limit=64, busy={slow.id: 1}, without={slow.id})
 
     assert [each.subscription_id for each in claimed] == [quick.id]

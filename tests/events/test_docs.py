@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from connectors.events.parcels import DELAYS, headers_of
+from connectors.events.attempts import DELAYS, headers_of
 from workspaces import event_secrets
 from workspaces.event_types import EVENT_TYPES
 

@@ -5,40 +5,39 @@ from __future__ import annotations
 import asyncio
 from uuid import uuid4
 
-from connectors.events.hub import MOST_QUEUED, Frame, Watcher
-from connectors.events.visitors import Visitor
+from connectors.events.hub import MAX_QUEUED, StreamedEvent, Watcher
 
 
-def frames(count: int, type: str = "message.received") -> list[Frame]:
+def events(count: int, type: str = "message.received") -> list[StreamedEvent]:
     """Return some events."""
-    return [Frame(type, b"event: %d" % number) for number in range(count)]
+    return [StreamedEvent(type, b"event: %d" % number) for number in range(count)]
 
 
 def watcher(*types: str) -> Watcher:
     """Return somebody who watches."""
-    return Watcher(Visitor(uuid4(), "somebody"), frozenset(types))
+    return Watcher(uuid4(), frozenset(types))
 
 
 def test_it_keeps_the_order() -> None:
     mine = watcher()
-    mine.offer(frames(3))
+    mine.offer(events(3))
 
-    assert asyncio.run(mine.next(1)) == (False, frames(3))
+    assert asyncio.run(mine.next(1)) == (False, events(3))
     assert asyncio.run(mine.next(0)) == (False, [])
 
 
 def test_it_drops_all_and_says_so_when_the_queue_is_full() -> None:
     mine = watcher()
-    mine.offer(frames(MOST_QUEUED))
-    mine.offer(frames(1))
-    mine.offer(frames(2))
+    mine.offer(events(MAX_QUEUED))
+    mine.offer(events(1))
+    mine.offer(events(2))
 
-    assert asyncio.run(mine.next(1)) == (True, frames(2))
+    assert asyncio.run(mine.next(1)) == (True, events(2))
     assert asyncio.run(mine.next(0)) == (False, [])
 
 
 def test_what_was_not_asked_for_fills_no_queue() -> None:
     mine = watcher("template.updated")
-    mine.offer(frames(MOST_QUEUED + 1))
+    mine.offer(events(MAX_QUEUED + 1))
 
     assert asyncio.run(mine.next(0)) == (False, [])

@@ -291,9 +291,9 @@ def test_it_keeps_delivered_events_for_a_week_and_dead_ones_for_a_month(
         ended = {column: now - timedelta(days=days), "next_attempt_at": None}
         EventDelivery.objects.filter(pk=row.pk).update(**ended)
 
-    assert retention.purge(now=now) == retention.Purged(2, 0, 0, 0)
+    assert retention.purge(now=now) == retention.PurgedEvents(2, 0, 0, 0)
     assert OutgoingEvent.objects.count() == 1
-    assert retention.purge(now=now + timedelta(days=23)) == retention.Purged(0, 1, 0, 0)
+    assert retention.purge(now=now + timedelta(days=23)) == retention.PurgedEvents(0, 1, 0, 0)
     assert OutgoingEvent.objects.count() == 1
 
 
@@ -305,5 +305,5 @@ def test_it_gives_up_what_is_owed_to_a_deleted_subscription(
     assert ask(acme, DELETE, id=str(row.id))["success"]
     assert turn(now + timedelta(seconds=1)) == 0
 
-    assert retention.purge(now=now).buried == 3
+    assert retention.purge(now=now).given_up == 3
     assert EventDelivery.objects.filter(dead_at=None).count() == 0

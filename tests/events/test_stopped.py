@@ -14,9 +14,9 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from connectors.events import claims
-from connectors.events.courier import Doorkeeper
+from connectors.events import queue
 from connectors.events.delivering import deliver
+from connectors.events.http_client import SsrfGuard
 from lib import brake
 from tests.conftest import Cast
 from tests.events.conftest import Endpoint, Subscribe
@@ -51,7 +51,7 @@ def test_it_gives_nothing_up_while_a_column_is_missing(
 
     run(f"ALTER TABLE event_deliveries RENAME {column} TO elsewhere")
     for n in range(3):
-        deliver(clock=lambda n=n: now + SOON + n * 2 * claims.LEASE, linger=0)
+        deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, linger=0)
     assert Client().get("/healthz").json()["stopped"]["events"].endswith("UndefinedColumn")
     run(f"ALTER TABLE event_deliveries RENAME elsewhere TO {column}")
     assert not EventDelivery.objects.exclude(dead_at=None).exists()
@@ -106,7 +106,7 @@ def test_it_counts_a_wrong_master_key_against_no_endpoint(
     keys.forget()
 
     for n in range(12):
-        deliver(clock=lambda n=n: now + SOON + n * 2 * claims.LEASE, linger=0)
+        deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, linger=0)
 
     assert endpoint.got == []
     assert Client().get("/healthz").json()["stopped"]["events"] == "UnknownMasterKey"
@@ -165,7 +165,7 @@ def test_it_gives_nothing_up_while_nobodys_secrets_open(
         emit(cast, 3)
 
     for n in range(12):
-        deliver(clock=lambda n=n: now + SOON + n * 2 * claims.LEASE, linger=0)
+        deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, linger=0)
 
     assert endpoint.got == []
     assert Client().get("/healthz").json()["stopped"]["events"] == "CannotOpen"
@@ -221,7 +221,7 @@ def at(address: str, port: int) -> tuple[Any, ...]:
 def exhausted(number: int, of_ipv6: int) -> Callable[..., socket.socket]:
     """Return what opens sockets that fail: those of IPv6 may do so for another reason."""
 
-    def opens(_: Doorkeeper, info: tuple[Any, ...]) -> socket.socket:
+    def opens(_: SsrfGuard, info: tuple[Any, ...]) -> socket.socket:
         found = of_ipv6 if info[0] == socket.AF_INET6 else number
         raise OSError(found, os.strerror(found))
 
@@ -270,7 +270,7 @@ def test_it_counts_a_network_that_we_are_cut_off_from_against_no_endpoint(
         leads_to(patch, found)
         has_ways(patch)
         for n in range(12):
-            deliver(clock=lambda n=n: now + SOON + n * 2 * claims.LEASE, linger=0)
+            deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, linger=0)
 
     assert "events" in Client().get("/healthz").json()["stopped"]
     assert unharmed(now, 4)
@@ -322,7 +322,7 @@ def test_it_counts_a_socket_that_it_cannot_look_for_a_way_with_against_no_endpoi
         leads_to(patch, at("::1", endpoint.port))
         patch.setattr(socket, "socket", Exhausted)
         for n in range(12):
-            deliver(clock=lambda n=n: now + SOON + n * 2 * claims.LEASE, linger=0)
+            deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, linger=0)
 
     EventSubscription.objects.update(url=endpoint.url())
     assert unharmed(now, 2)
@@ -368,9 +368,9 @@ def test_it_counts_our_own_exhaustion_against_no_endpoint(
         both = [at("127.0.0.1", endpoint.port), at("::1", endpoint.port)]
         patch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
         numbers = (getattr(errno, name) for name in (number, of_ipv6 or number))
-        patch.setattr(Doorkeeper, "open", exhausted(*numbers))
+        patch.setattr(SsrfGuard, "open", exhausted(*numbers))
         for n in range(12):
-            deliver(clock=lambda n=n: now + SOON + n * 2 * claims.LEASE, linger=0)
+            deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, linger=0)
 
     assert endpoint.got == []
     assert "events" in Client().get("/healthz").json()["stopped"]
@@ -391,7 +391,7 @@ def test_it_counts_a_name_that_it_cannot_ask_for_against_no_endpoint(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", lambda *_, **__: (_ for _ in ()).throw(error))
         for n in range(12):
-            deliver(clock=lambda n=n: now + SOON + n * 2 * claims.LEASE, linger=0)
+            deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, linger=0)
 
     assert endpoint.got == []
     assert unharmed(now, 4)
@@ -405,6 +405,6 @@ def test_it_counts_no_attempt_whose_deliverer_was_killed(
         emit(cast)
 
     for n in range(12):
-        assert len(claims.claim(now=now + SOON + n * 2 * claims.LEASE, room=9, busy={})) == 2
+        assert len(queue.claim(now=now + SOON + n * 2 * queue.LEASE, limit=9, busy={})) == 2
 
     assert unharmed(now, 2)

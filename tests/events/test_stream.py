@@ -200,7 +200,7 @@ def test_a_tenant_and_a_process_have_a_most_of_streams(
     listen: Listen,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stream, "MOST_PER_TENANT", 1)
+    monkeypatch.setattr(stream, "MAX_PER_TENANT", 1)
     monkeypatch.setattr(settings, "SIGMA_STREAMS", 2)
 
     def knock(cast: Cast) -> int:

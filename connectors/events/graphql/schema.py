@@ -8,8 +8,9 @@ from django.db.models import QuerySet
 from graphql import GraphQLResolveInfo
 
 from connectors.events import deliveries
-from connectors.events.deliveries import InvalidCursor, read_page
-from connectors.events.graphql import mutations, replaying, types
+from connectors.events.deliveries import read_page
+from connectors.events.graphql import mutations, types
+from lib.cursors import InvalidCursor
 from lib.graphql import BadInput, parse_id
 from workspaces import models
 from workspaces.access import Actor
@@ -66,7 +67,7 @@ class Query(graphene.ObjectType):
             )  # fmt: skip
         except InvalidCursor as error:
             raise BadInput(str(error)) from None
-        return types.connection_of(page, after=after)
+        return types.connection_of(page, is_first=after is None)
 
 
 class Mutation(graphene.ObjectType):
@@ -84,10 +85,10 @@ class Mutation(graphene.ObjectType):
     rotate_event_secret = mutations.RotateEventSecret.Field(
         required=True, description="Make a new signing secret; needs events:write."
     )
-    send_test_event = replaying.SendTestEvent.Field(
+    send_test_event = mutations.SendTestEvent.Field(
         required=True, description="Send an event to try a subscription out; needs events:write."
     )
-    replay_events = replaying.ReplayEvents.Field(
+    replay_events = mutations.ReplayEvents.Field(
         required=True, description="Send events again; needs events:write."
     )
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import graphene
 from graphql import GraphQLResolveInfo
 
-from connectors.events import deliveries, refusals
-from connectors.events.deliveries import Delivery, Page, id_of
-from lib.graphql import JSON, PageInfo
+from connectors.events import deliveries, subscriptions
+from connectors.events.deliveries import Delivery, id_of
+from lib.cursors import Page
+from lib.graphql import JSON, PageInfo, page_info
 from workspaces import event_types, models
 
 STATE_DESCRIPTIONS = {
@@ -24,14 +24,14 @@ def _describe_state(value: deliveries.DeliveryState | None) -> str:
     return "Where a delivery is." if value is None else STATE_DESCRIPTIONS[value]
 
 
-def _describe_code(value: refusals.EventErrorCode | None) -> str:
-    return "Why it was not done." if value is None else refusals.CODE_DESCRIPTIONS[value]
+def _describe_code(value: subscriptions.EventErrorCode | None) -> str:
+    return "Why it was not done." if value is None else subscriptions.CODE_DESCRIPTIONS[value]
 
 
 DeliveryState = graphene.Enum.from_enum(
     deliveries.DeliveryState, name="EventDeliveryState", description=_describe_state
 )
-EventErrorCode = graphene.Enum.from_enum(refusals.EventErrorCode, description=_describe_code)
+EventErrorCode = graphene.Enum.from_enum(subscriptions.EventErrorCode, description=_describe_code)
 
 
 class EventType(graphene.ObjectType):
@@ -117,29 +117,16 @@ class EventError(graphene.ObjectType):
     message = graphene.String(required=True, description="The reason, for people.")
 
 
-def connection_of(page: Page, *, after: str | None) -> EventDeliveryConnection:
+def connection_of(page: Page[Delivery], *, is_first: bool) -> EventDeliveryConnection:
     """Return a page in GraphQL's form."""
-    info = PageInfo(
-        has_next_page=page.has_more, has_previous_page=after is not None,
-        start_cursor=page.start_cursor, end_cursor=page.end_cursor,
-    )  # fmt: skip
-    return EventDeliveryConnection(nodes=[_node(each) for each in page.deliveries], page_info=info)
+    info = page_info(page, lambda each: id_of(each.row), is_first=is_first)
+    return EventDeliveryConnection(nodes=[_node(each) for each in page.rows], page_info=info)
 
 
 def catalogue() -> list[EventType]:
     """Return every type of event."""
     known = event_types.EVENT_TYPES.items()
     return [EventType(name=name, description=kind.description) for name, kind in known]
-
-
-def error_of(refusal: refusals.UnableToSubscribe) -> EventError:
-    """Return a refusal as data; graphql-core would raise the exception itself."""
-    return EventError(code=refusal.code, field=refusal.field, message=refusal.message)
-
-
-def utc(value: datetime | None) -> datetime | None:
-    """Return a time, taken as UTC where it has no offset."""
-    return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
 def _node(delivery: Delivery) -> EventDelivery:

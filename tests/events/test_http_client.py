@@ -12,8 +12,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from connectors.events.addresses import Policy, UnusableAddress
-from connectors.events.courier import Courier, Doorkeeper
-from connectors.events.parcels import Parcel, Report
+from connectors.events.attempts import Attempt, AttemptResult
+from connectors.events.http_client import HttpClient, SsrfGuard
 from tests.events.conftest import Endpoint
 
 # Before anything is connected to.
@@ -47,20 +47,20 @@ class Zone(AbstractResolver):
         """Nothing to let go of."""
 
 
-def post(url: str, policy: Policy, resolver: AbstractResolver | None = None) -> Report:
-    """Send one parcel and return its report."""
-    with Courier(policy, resolver=resolver) as courier:
-        courier.send(Parcel(1, 1, datetime.now(UTC), uuid4(), url, {"webhook-id": "1"}, b"{}"))
-        (report,) = courier.wait(120)
-        return report
+def post(url: str, policy: Policy, resolver: AbstractResolver | None = None) -> AttemptResult:
+    """Make one attempt and return its result."""
+    with HttpClient(policy, resolver=resolver) as client:
+        client.send(Attempt(1, 1, datetime.now(UTC), uuid4(), url, {"webhook-id": "1"}, b"{}"))
+        (result,) = client.wait(120)
+        return result
 
 
 def test_it_refuses_a_name_that_leads_inside(endpoint: Endpoint) -> None:
     url = f"https://rebind.example:{endpoint.port}/"
 
-    report = post(url, Policy(), Zone(["127.0.0.1"]))
+    result = post(url, Policy(), Zone(["127.0.0.1"]))
 
-    assert (report.status, report.error) == (
+    assert (result.status, result.error) == (
         None, "The name leads to no address of the public internet.",
     )  # fmt: skip
     assert endpoint.got == []
@@ -70,18 +70,18 @@ def test_it_connects_to_what_was_checked_and_asks_only_once(endpoint: Endpoint) 
     policy = Policy.of(["app.example"], loopback=False)
     zone = Zone(["127.0.0.1"], ["169.254.169.254"])
 
-    report = post(f"http://app.example:{endpoint.port}/", policy, zone)
+    result = post(f"http://app.example:{endpoint.port}/", policy, zone)
 
-    assert (report.status, zone.asked) == (200, 1)
+    assert (result.status, zone.asked) == (200, 1)
 
 
 def test_it_leaves_out_the_private_ones_among_several_addresses(endpoint: Endpoint) -> None:
     policy = Policy(loopback=True)  # 127.0.0.1 stands for the public one
     zone = Zone(["10.0.0.1", "127.0.0.1", "192.168.0.1"])
 
-    report = post(f"http://localhost:{endpoint.port}/", policy, zone)
+    result = post(f"http://localhost:{endpoint.port}/", policy, zone)
 
-    assert report.status == 200
+    assert result.status == 200
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_it_refuses_an_address_in_any_spelling(url: str) -> None:
 
 
 def test_no_socket_is_made_for_an_address_that_nobody_checked() -> None:
-    keeper = Doorkeeper(Policy(), Zone(["127.0.0.1"]))
+    guard = SsrfGuard(Policy(), Zone(["127.0.0.1"]))
     public, private = ("93.184.215.14", 443), ("127.0.0.1", 443)
-    keeper.check(URL("https://93.184.215.14/"))
+    guard.check(URL("https://93.184.215.14/"))
 
-    keeper.open((socket.AF_INET, socket.SOCK_STREAM, 0, "", public)).close()
+    guard.open((socket.AF_INET, socket.SOCK_STREAM, 0, "", public)).close()
     with pytest.raises(UnusableAddress, match="not checked"):
-        keeper.open((socket.AF_INET, socket.SOCK_STREAM, 0, "", private))
+        guard.open((socket.AF_INET, socket.SOCK_STREAM, 0, "", private))
 
 
 def test_it_ignores_a_proxy_of_the_environment(

@@ -1,4 +1,4 @@
-"""One event as it is sent to one subscription, in the form of Standard Webhooks.
+"""One attempt to deliver an event: a request in the form of Standard Webhooks, and its result.
 
 https://www.standardwebhooks.com ("Webhook headers", "Signature scheme", "Deliverability"). The id
 is the event's and stays the same over all attempts; the time is that of the attempt.
@@ -19,21 +19,29 @@ USER_AGENT = "SIGMA-Events/1"
 GONE = 410
 # After the first attempt, the second, and so on; the specification's own table. 75 hours in all.
 DELAYS = (
-    timedelta(seconds=5), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2),
-    timedelta(hours=5), timedelta(hours=10), timedelta(hours=14), timedelta(hours=20),
+    timedelta(seconds=5),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=5),
+    timedelta(hours=10),
+    timedelta(hours=14),
+    timedelta(hours=20),
     timedelta(hours=24),
-)  # fmt: skip
-# A receiver may ask for patience, but not for more than this.
-MOST_PATIENCE = timedelta(hours=1)
+)
+# The longest Retry-After of a receiver that is followed.
+MAX_RETRY_AFTER = timedelta(hours=1)
 JITTER = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
-    """A request ready to be sent: of which delivery, in which attempt, by which claim, to whom."""
+class Attempt:
+    """A request ready to be sent: the ``number``-th of a delivery, under the claim that ends at
+    ``leased_until``.
+    """
 
     delivery_id: int
-    attempts: int
+    number: int
     leased_until: datetime
     subscription_id: UUID
     url: str
@@ -42,30 +50,31 @@ class Parcel:
 
     @property
     def claim(self) -> tuple[int, datetime]:
-        """By which its result is noted: another may have claimed the delivery in between."""
+        """The claim that its result is recorded under: another may have claimed the delivery."""
         return self.delivery_id, self.leased_until
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What came of a parcel: the status, or why there is none; ``ours`` is our own trouble, by
-    which no attempt was made.
+class AttemptResult:
+    """The HTTP status of an attempt, or why there is none.
+
+    ``local_error``: this machine could not send, so it does not count as an attempt.
     """
 
-    parcel: Parcel
+    attempt: Attempt
     status: int | None = None
     error: str = ""
     retry_after: timedelta = timedelta(0)
-    ours: Exception | None = None
+    local_error: Exception | None = None
 
     @property
     def is_delivered(self) -> bool:
-        """Whether the receiver took it."""
+        """Whether the receiver accepted it."""
         return self.status is not None and 200 <= self.status < 300
 
     @property
     def is_gone(self) -> bool:
-        """Whether the receiver wants no more, ever."""
+        """Whether the receiver wants no more events, ever."""
         return self.status == GONE
 
 
@@ -89,9 +98,9 @@ def headers_of(
     }
 
 
-def next_attempt(attempts: int, *, now: datetime, retry_after: timedelta) -> datetime | None:
+def next_attempt_at(attempts: int, *, now: datetime, retry_after: timedelta) -> datetime | None:
     """Return when to try again after ``attempts`` failures; ``None``: never."""
     if attempts > len(DELAYS):
         return None
     delay = DELAYS[attempts - 1] * random.uniform(1, 1 + JITTER)  # noqa: S311 - spreads load
-    return now + max(delay, min(retry_after, MOST_PATIENCE))
+    return now + max(delay, min(retry_after, MAX_RETRY_AFTER))
