@@ -26,8 +26,7 @@ from django.conf import settings
 
 from connectors.events import stream
 from connectors.events.stream import Streams
-from connectors.whatsapp.app import Webhooks
-from connectors.whatsapp.receiver import PATH
+from connectors.whatsapp.receiver import PATH, Webhooks
 from lib import structs
 from lib.heartbeat import Heartbeat
 from lib.requests import (

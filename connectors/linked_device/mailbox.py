@@ -12,8 +12,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from connectors.linked_device.events import Content, MessageArrived
 from connectors.linked_device.wire import body_of
 from connectors.models import SenderSession
-from connectors.whatsapp import doorbell, filing
-from connectors.whatsapp.filing import Parcel
+from connectors.whatsapp import doorbell, raw
 from workspaces import keys
 from workspaces.identity import digester
 
@@ -48,6 +47,6 @@ class Mailbox:
     def _file(self, events: Sequence[Content], now: datetime) -> None:
         seal = digester(self._tenant_id).device(self._external_id)
         body = body_of(events, external_id=self._external_id, seal=seal)
-        filing.file([Parcel(self._tenant_id, now.astimezone(UTC), body)])
+        raw.store_deliveries([raw.Delivery(self._tenant_id, now.astimezone(UTC), body)])
         if any(isinstance(event, MessageArrived) and not event.from_me for event in events):
             SenderSession.objects.filter(pk=self._session_id).update(last_inbound_at=now)

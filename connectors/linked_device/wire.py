@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import Any
 
 from connectors.linked_device.events import Content, MessageArrived, ReceiptArrived, Someone
-from connectors.whatsapp.wire.parsing import LINKED_DEVICE
+from connectors.whatsapp.wire.updates import LINKED_DEVICE
 
 Json = dict[str, Any]
 

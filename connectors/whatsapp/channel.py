@@ -1,22 +1,45 @@
 """The Cloud API behind the Channel port: one phone number, and the account it belongs to.
 
-No error of it holds a token or an address with one.
+Each method asks the Graph API and returns what its answer says as facts of the port. No error of it
+holds a token or an address with one.
+
+https://developers.facebook.com/docs/graph-api/reference/whats-app-business-account-to-number-current-status
+https://developers.facebook.com/docs/whatsapp/cloud-api/health-status
+https://developers.facebook.com/docs/graph-api/reference/whats-app-business-account/message_templates
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import httpx
+import msgspec
 from django.conf import settings
 
-from connectors.whatsapp import describing, media, sending, template_calls, transport
-from connectors.whatsapp.errors import error_of, media_error_of
-from connectors.whatsapp.graph import Graph
-from connectors.whatsapp.wire.answers import Json
-from connectors.whatsapp.wire.codes import BAD_TOKEN
-from workspaces.channel_errors import ChannelError, MediaGone, NotConfigured, Rejected, Unavailable
+from connectors.whatsapp import media
+from connectors.whatsapp.graph import Graph, downloads
+from connectors.whatsapp.wire.errors import (
+    BAD_TOKEN,
+    Json,
+    clean,
+    error_of,
+    integer,
+    media_error_of,
+    member,
+    members,
+    text,
+)
+from lib.masking import word
+from workspaces.channel_errors import (
+    ChannelError,
+    MediaGone,
+    NotConfigured,
+    OutcomeUnknown,
+    Rejected,
+    Unavailable,
+)
 from workspaces.channel_facts import (
     Accepted,
     Health,
@@ -28,7 +51,25 @@ from workspaces.channel_facts import (
 from workspaces.channels import Credentials
 
 META_ID = re.compile(r"[A-Za-z0-9_-]{1,256}")
+ACCOUNT_ID = re.compile("[0-9]{5,32}")
 UNKNOWN_FIELD = 100
+BASIC_FIELDS = "id,display_phone_number,verified_name,status,quality_rating,throughput"
+NUMBER_FIELDS = (
+    f"{BASIC_FIELDS},name_status,code_verification_status,account_mode,platform_type,"
+    "whatsapp_business_manager_messaging_limit,is_on_biz_app,health_status"
+)
+OWNER_FIELDS = "owner_business_info{id}"
+# The first is what sending needs, the second what templates and numbers need.
+MESSAGING, MANAGEMENT = "whatsapp_business_messaging", "whatsapp_business_management"
+TEMPLATES = "message_templates"
+TEMPLATE_FIELDS = (
+    "id,name,language,status,category,sub_category,parameter_format,components,quality_score,"
+    "rejected_reason,previous_category,message_send_ttl_seconds"
+)
+TEMPLATES_PER_PAGE = "100"
+# Meta allows 6,000 templates in an account; more pages than this go round in a circle.
+MAX_PAGES = 200
+MAX_ID, MAX_PHONE, MAX_WORD, MAX_PROBLEM = 512, 20, 32, 500
 
 
 class CloudApiChannel:
@@ -38,6 +79,36 @@ class CloudApiChannel:
         self._phone_number_id, self._waba_id = external_id, account_id
         self._credentials = credentials
         self._graph = Graph(credentials, settings.SIGMA_GRAPH_URL)
+
+    async def send(self, request: bytes) -> Accepted:
+        """Send one message, the same bytes at every attempt.
+
+        Raises:
+            workspaces.channel_errors.Throttled: nothing was sent.
+            workspaces.channel_errors.Unavailable: nothing was sent.
+            workspaces.channel_errors.Rejected: refused for good.
+            workspaces.channel_errors.OutcomeUnknown: it may have been sent.
+        """
+        return _accepted_in(await self._post(request))
+
+    async def mark_read(self, platform_message_id: str, *, typing: bool) -> None:
+        """Mark a person's message as read, and show them that an answer is being typed.
+
+        https://developers.facebook.com/docs/whatsapp/cloud-api/typing-indicators
+
+        Raises:
+            workspaces.channel_errors.ChannelError: refused, or no proper answer; harmless twice.
+        """
+        body: Json = {
+            "messaging_product": "whatsapp",
+            "status": "read",
+            "message_id": platform_message_id,
+        }
+        if typing:
+            body["typing_indicator"] = {"type": "text"}
+        answer = await self._post(msgspec.json.encode(body))
+        if answer.get("success") is not True:
+            raise Rejected(0, "Meta did not mark the message as read and does not say why.")
 
     def open_media(self, platform_media_id: str) -> media.MediaDownload:
         """Open a file that a message carries.
@@ -58,9 +129,7 @@ class CloudApiChannel:
             raise Unavailable("Meta named no address for the file.")
         token = self._credentials.access_token
         try:
-            return media.download(
-                transport.downloads(), url, graph_url=self._graph.url, token=token
-            )
+            return media.download(downloads(), url, graph_url=self._graph.url, token=token)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unavailable(f"Meta cannot be reached ({type(error).__name__}).") from None
 
@@ -72,27 +141,6 @@ class CloudApiChannel:
             return Health(False, str(error))
         return Health(True, "Meta accepts the access token.")
 
-    async def send(self, request: bytes) -> Accepted:
-        """Send one message, the same bytes at every attempt.
-
-        Raises:
-            workspaces.channel_errors.Throttled: nothing was sent.
-            workspaces.channel_errors.Unavailable: nothing was sent.
-            workspaces.channel_errors.Rejected: refused for good.
-            workspaces.channel_errors.OutcomeUnknown: it may have been sent.
-        """
-        return sending.accepted_in(await self._post(request))
-
-    async def mark_read(self, platform_message_id: str, *, typing: bool) -> None:
-        """Mark a person's message as read, and show him that an answer is being typed.
-
-        Raises:
-            workspaces.channel_errors.ChannelError: refused, or no proper answer; harmless twice.
-        """
-        answer = await self._post(sending.read_mark(platform_message_id, typing=typing))
-        if answer.get("success") is not True:
-            raise Rejected(0, "Meta did not mark the message as read and does not say why.")
-
     def number(self) -> NumberFacts:
         """Ask Meta about the number, and which portfolio owns its account.
 
@@ -100,13 +148,13 @@ class CloudApiChannel:
             workspaces.channel_errors.ChannelError: refused, or no proper answer.
         """
         try:
-            node = self._graph.get(self._phone_number_id, {"fields": describing.NUMBER_FIELDS})
+            node = self._graph.get(self._phone_number_id, {"fields": NUMBER_FIELDS})
         except Rejected as refused:
             if refused.code != UNKNOWN_FIELD or refused.stops:
                 raise
             # Some version of the API does not have one of the fields, and then gives none.
-            node = self._graph.get(self._phone_number_id, {"fields": describing.BASIC_FIELDS})
-        return describing.number_in(node, self._portfolio_id())
+            node = self._graph.get(self._phone_number_id, {"fields": BASIC_FIELDS})
+        return _number_in(node, self._portfolio_id())
 
     def token(self) -> TokenFacts:
         """Ask Meta about the access token, as the token itself: it needs nobody's permission.
@@ -116,20 +164,21 @@ class CloudApiChannel:
         """
         answer = self._graph.ask("debug_token", {"input_token": self._credentials.access_token})
         if answer.status == 200:
-            return describing.token_in(answer.json or {}, self._waba_id)
+            return _token_in(answer.json or {}, self._waba_id)
         error = error_of(answer, changes=False)
         if isinstance(error, Rejected) and error.code == BAD_TOKEN:
             return TokenFacts(is_valid=False, problem=f"{error} {error.details}".strip())
         raise error
 
     def fetch_templates(self, *, name: str | None = None) -> Iterator[TemplateFacts]:
-        """Yield the templates of the number's account, page after page.
+        """Return the templates of the number's account, page after page; only those called ``name``
+        if given.
 
         Raises:
             workspaces.channel_errors.NotConfigured: the workspace has no WABA id.
-            workspaces.channel_errors.ChannelError: refused, or no proper answer.
+            workspaces.channel_errors.ChannelError: refused, or no proper answer (on its page).
         """
-        return template_calls.listed(self._graph, self._account(), name)
+        return self._template_pages(self._account(), name)
 
     def create_template(self, draft: TemplateDraft) -> TemplateFacts:
         """Submit a new template for review.
@@ -138,15 +187,36 @@ class CloudApiChannel:
             workspaces.channel_errors.NotConfigured: the workspace has no WABA id.
             workspaces.channel_errors.ChannelError: refused, or no proper answer.
         """
-        return template_calls.create(self._graph, self._account(), draft)
+        body: Json = {
+            "name": draft.name,
+            "language": draft.language,
+            "category": draft.category,
+            "parameter_format": draft.parameter_format,
+            **_contents_of(draft),
+        }
+        answer = self._graph.post(f"{self._account()}/{TEMPLATES}", body)
+        template_id = text(answer, "id")
+        if not template_id:
+            raise OutcomeUnknown("Meta's answer names no template.")
+        return TemplateFacts(
+            platform_template_id=template_id,
+            name=draft.name,
+            language=draft.language,
+            status=text(answer, "status"),
+            category=text(answer, "category") or draft.category,
+            parameter_format=draft.parameter_format,
+            components=draft.components,
+            ttl_seconds=draft.ttl_seconds,
+        )
 
     def edit_template(self, platform_template_id: str, draft: TemplateDraft) -> None:
-        """Replace a template's components.
+        """Replace a template's components; Meta lets nobody change its name or language.
 
         Raises:
             workspaces.channel_errors.ChannelError: refused, or no proper answer.
         """
-        template_calls.edit(self._graph, _meta_id(platform_template_id, "template"), draft)
+        node = _meta_id(platform_template_id, "template")
+        _check_success(self._graph.post(node, _contents_of(draft)))
 
     def delete_template(self, name: str, *, platform_template_id: str | None = None) -> None:
         """Delete a template in all its languages, or in the one of ``platform_template_id``.
@@ -155,7 +225,8 @@ class CloudApiChannel:
             workspaces.channel_errors.NotConfigured: the workspace has no WABA id.
             workspaces.channel_errors.ChannelError: refused, or no proper answer.
         """
-        template_calls.delete(self._graph, self._account(), name, platform_template_id)
+        one = {"hsm_id": platform_template_id} if platform_template_id else {}
+        _check_success(self._graph.delete(f"{self._account()}/{TEMPLATES}", {"name": name} | one))
 
     async def _post(self, request: bytes) -> Json:
         node = _meta_id(self._phone_number_id, "phone number")
@@ -171,10 +242,29 @@ class CloudApiChannel:
         if not self._waba_id:
             return ""
         try:
-            owner = self._graph.get(self._account(), {"fields": describing.OWNER_FIELDS})
+            node = self._graph.get(self._account(), {"fields": OWNER_FIELDS})
         except Rejected:
             return self._waba_id
-        return describing.owner_in(owner) or self._waba_id
+        return text(member(node, "owner_business_info"), "id") or self._waba_id
+
+    def _template_pages(self, waba_id: str, name: str | None) -> Iterator[TemplateFacts]:
+        """Yield templates; Meta's ``next`` address is not followed, since it holds the token: the
+        cursor is enough.
+        """
+        parameters = {"fields": TEMPLATE_FIELDS, "limit": TEMPLATES_PER_PAGE}
+        parameters |= {"name": name} if name else {}
+        for _ in range(MAX_PAGES):
+            page = self._graph.get(f"{waba_id}/{TEMPLATES}", parameters)
+            found = (_template_in(node) for node in members(page, "data"))
+            yield from (facts for facts in found if facts and name in (None, facts.name))
+            paging = member(page, "paging")
+            after = text(member(paging, "cursors"), "after")
+            if not paging.get("next") or not after:
+                return
+            if parameters.get("after") == after:
+                break
+            parameters["after"] = after
+        raise Unavailable("Meta's list of templates does not end.")
 
 
 def _meta_id(value: str, what: str) -> str:
@@ -186,3 +276,146 @@ def _meta_id(value: str, what: str) -> str:
     if not META_ID.fullmatch(value):
         raise NotConfigured(f"The {what} ID is not one of Meta's; correct the workspace.")
     return value
+
+
+def _accepted_in(answer: Json) -> Accepted:
+    """Return what a successful answer to a send says.
+
+    Raises:
+        workspaces.channel_errors.OutcomeUnknown: it names no message.
+    """
+    sent = next(iter(members(answer, "messages")), {})
+    message_id = text(sent, "id")
+    if not message_id or len(message_id) > MAX_ID:
+        raise OutcomeUnknown("Meta's answer names no message.")
+    to = next(iter(members(answer, "contacts")), {})
+    phone = text(to, "wa_id").removeprefix("+")
+    is_phone = phone.isascii() and phone.isdecimal() and len(phone) <= MAX_PHONE
+    return Accepted(message_id, phone if is_phone else None, word(sent.get("message_status")))
+
+
+def _number_in(node: Json, portfolio_id: str) -> NumberFacts:
+    """Return what a phone number node says."""
+    health = member(node, "health_status")
+    digits = "".join(c for c in text(node, "display_phone_number") if c in "0123456789")
+    return NumberFacts(
+        number=digits[:MAX_PHONE],
+        verified_name=text(node, "verified_name")[:256],
+        status=_word(node, "status"),
+        quality_rating=_word(node, "quality_rating"),
+        messaging_limit=_word(node, "whatsapp_business_manager_messaging_limit"),
+        throughput_level=_word(member(node, "throughput"), "level"),
+        account_mode=_word(node, "account_mode"),
+        is_on_business_app=node.get("is_on_biz_app") is True,
+        portfolio_id=portfolio_id[:64],
+        account_id=_account_in(health),
+        can_send=_word(health, "can_send_message"),
+        problem=_problem_in(health),
+    )
+
+
+def _account_in(health: Json) -> str:
+    """Return the account among the parties whose health Meta states beside the number's."""
+    for entity in members(health, "entities"):
+        account_id = text(entity, "id")
+        if text(entity, "entity_type") == "WABA" and ACCOUNT_ID.fullmatch(account_id):
+            return account_id
+    return ""
+
+
+def _problem_in(health: Json) -> str:
+    problems: list[str] = []
+    for entity in members(health, "entities"):
+        kind = _word(entity, "entity_type")
+        for error in members(entity, "errors"):
+            solution = text(error, "possible_solution")
+            code = integer(error, "error_code")
+            problems.append(f"{kind} {code}: {text(error, 'error_description')} {solution}".strip())
+        hints = entity.get("additional_info")
+        if isinstance(hints, list):
+            problems += [f"{kind}: {hint}" for hint in hints if isinstance(hint, str)]
+    return " ".join(clean(problem) for problem in problems)[:MAX_PROBLEM]
+
+
+def _token_in(node: Json, account_id: str) -> TokenFacts:
+    """Return what a debugged token says, and what it lacks for the account ``account_id``."""
+    data = member(node, "data")
+    scopes = data.get("scopes")
+    names = tuple(s[:64] for s in scopes if isinstance(s, str)) if isinstance(scopes, list) else ()
+    granted = _granted_in(data)
+    is_valid = data.get("is_valid") is True
+    return TokenFacts(
+        is_valid=is_valid,
+        expires_at=_moment(integer(data, "expires_at")),
+        scopes=names,
+        account_ids=granted,
+        problem=_lack_of(names, granted, account_id) if is_valid else _invalidity_in(data),
+    )
+
+
+def _granted_in(data: Json) -> tuple[str, ...]:
+    """Return the accounts a token was granted; none where it was not narrowed down."""
+    found: dict[str, None] = {}
+    for grant in members(data, "granular_scopes"):
+        targets = grant.get("target_ids")
+        if grant.get("scope") in (MESSAGING, MANAGEMENT) and isinstance(targets, list):
+            found.update({str(target)[:64]: None for target in targets})
+    return tuple(found)
+
+
+def _lack_of(scopes: tuple[str, ...], granted: tuple[str, ...], account_id: str) -> str:
+    missing = [scope for scope in (MESSAGING, MANAGEMENT) if scope not in scopes]
+    if missing:
+        return f"The token lacks the permission {' and '.join(missing)}."
+    if granted and account_id and account_id not in granted:
+        return f"The token was not granted the account {account_id}."
+    return ""
+
+
+def _invalidity_in(data: Json) -> str:
+    reason = clean(text(member(data, "error"), "message"))
+    return f"Meta says that the token is not valid. {reason}".strip()
+
+
+def _moment(seconds: int | None) -> datetime | None:
+    """Return a time Meta gives in seconds; 0 is its word for never."""
+    if not seconds:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _template_in(node: Json) -> TemplateFacts | None:
+    template_id, name, language = (text(node, key) for key in ("id", "name", "language"))
+    if not (template_id and name and language):
+        return None
+    return TemplateFacts(
+        platform_template_id=template_id,
+        name=name,
+        language=language,
+        status=text(node, "status"),
+        category=text(node, "category"),
+        sub_category=text(node, "sub_category"),
+        parameter_format=text(node, "parameter_format").upper() or "POSITIONAL",
+        components=tuple(members(node, "components")),
+        quality=text(member(node, "quality_score"), "score"),
+        rejected_reason=text(node, "rejected_reason"),
+        previous_category=text(node, "previous_category"),
+        ttl_seconds=integer(node, "message_send_ttl_seconds"),
+    )
+
+
+def _contents_of(draft: TemplateDraft) -> Json:
+    ttl = {} if draft.ttl_seconds is None else {"message_send_ttl_seconds": draft.ttl_seconds}
+    return {"components": list(draft.components), **ttl}
+
+
+def _check_success(answer: Json) -> None:
+    if answer.get("success") is not True:
+        raise Rejected(0, "Meta did not do it and does not say why.")
+
+
+def _word(node: Json, key: str) -> str:
+    return text(node, key)[:MAX_WORD]

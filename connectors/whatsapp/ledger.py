@@ -1,10 +1,9 @@
-"""The outcome ledger: accepted updates = processed + quarantined + dead + pending, per tenant,
+"""Read the outcome ledger: accepted updates = processed + quarantined + dead + pending, per tenant,
 always.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -13,28 +12,10 @@ from django.db import connection
 
 from connectors.models import WebhookUnhandled
 from connectors.whatsapp import raw
-from connectors.whatsapp.outcomes import Tally
-from connectors.whatsapp.wire.parsing import NotAnEnvelope, parse
-from lib import bulk
+from connectors.whatsapp.wire.decoding import NotAnEnvelope
+from connectors.whatsapp.wire.parsing import parse
 from lib.envelope import CannotOpen
 
-COLUMNS = (
-    "tenant_id uuid", "callbacks int8", "updates int8", "processed int8", "quarantined int8",
-    "dead int8", "duplicates int8", "unhandled int8", "purged_callbacks int8",
-)  # fmt: skip
-COUNTS = tuple(column.split(" ", 1)[0] for column in COLUMNS[1:])
-ADD = f"""
-INSERT INTO webhook_ledger (tenant_id, {", ".join(COUNTS)})
-SELECT tenant_id, {", ".join(COUNTS)} FROM {{rows}}
-ON CONFLICT (tenant_id) DO UPDATE SET updated_at = now(),
-    {", ".join(f"{c} = webhook_ledger.{c} + excluded.{c}" for c in COUNTS)}
-"""  # noqa: S608 - names of ours
-ADD_UNHANDLED = """
-INSERT INTO webhook_unhandled (tenant_id, field, kind, count)
-SELECT tenant_id, field, kind, count FROM {rows}
-ON CONFLICT (tenant_id, field, kind) DO UPDATE
-SET count = webhook_unhandled.count + excluded.count, last_seen_at = now()
-"""
 # One statement, one snapshot: a batch that commits meanwhile is seen wholly or not at all.
 READ = """
 SELECT coalesce(l.updates, 0), coalesce(l.processed, 0), coalesce(l.quarantined, 0),
@@ -60,7 +41,7 @@ MAX_OPENED_BYTES = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class UnhandledKind:
+class UnhandledCount:
     """A kind of update that is kept in Raw and not modelled, and how often it came."""
 
     field: str
@@ -69,8 +50,8 @@ class UnhandledKind:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
-    """A tenant's ledger. Counts are updates, but for the ``…_callbacks``.
+class Balance:
+    """A tenant's ledger at one moment. Counts are updates, but for the ``…_callbacks``.
 
     ``accepted`` is what was counted when callbacks were opened plus what waits in pending ones;
     ``exact`` is false while more callbacks wait than were opened to count them.
@@ -89,7 +70,7 @@ class Ledger:
     purged_callbacks: int
     stored_callbacks: int | None
     exact: bool
-    unhandled_kinds: tuple[UnhandledKind, ...]
+    unhandled_kinds: tuple[UnhandledCount, ...]
 
     @property
     def balanced(self) -> bool:
@@ -107,21 +88,7 @@ class Ledger:
         return self.stored_callbacks + self.purged_callbacks == known
 
 
-def add(tallies: Mapping[UUID, Tally]) -> None:
-    """Add a batch's counts, in the transaction that stores its rows. Call it last: it locks the
-    row.
-    """
-    rows = [(tenant_id, *tally.columns) for tenant_id, tally in tallies.items()]
-    bulk.run(ADD, COLUMNS, sorted(rows))
-    unhandled = sorted(
-        (tenant_id, *kind, count)
-        for tenant_id, tally in tallies.items()
-        for kind, count in tally.unhandled.items()
-    )
-    bulk.run(ADD_UNHANDLED, ("tenant_id uuid", "field text", "kind text", "count int8"), unhandled)
-
-
-def read(tenant_id: UUID, *, verify: bool = False) -> Ledger:
+def read(tenant_id: UUID, *, verify: bool = False) -> Balance:
     """Return a tenant's ledger as of one moment; ``verify`` also counts Raw (a full scan)."""
     limits = {"limit": MAX_OPENED, "bytes": MAX_OPENED_BYTES}
     with connection.cursor() as cursor:
@@ -132,7 +99,7 @@ def read(tenant_id: UUID, *, verify: bool = False) -> Ledger:
     opened_now = [row[10:] for row in rows if row[10] is not None]
     pending = sum(_count(tenant_id, *row) for row in opened_now) + waiting - len(opened_now)
     kinds = WebhookUnhandled.objects.filter(tenant_id=tenant_id).order_by("-count", "field", "kind")
-    return Ledger(
+    return Balance(
         accepted=updates + pending,
         processed=processed,
         quarantined=quarantined,
@@ -145,7 +112,7 @@ def read(tenant_id: UUID, *, verify: bool = False) -> Ledger:
         purged_callbacks=purged,
         stored_callbacks=stored if verify else None,
         exact=waiting == len(opened_now),
-        unhandled_kinds=tuple(UnhandledKind(k.field, k.kind, k.count) for k in kinds),
+        unhandled_kinds=tuple(UnhandledCount(k.field, k.kind, k.count) for k in kinds),
     )
 
 

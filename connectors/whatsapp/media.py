@@ -12,8 +12,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 
-from connectors.whatsapp.errors import media_error_of
-from connectors.whatsapp.wire.answers import Answer
+from connectors.whatsapp.wire.errors import Answer, media_error_of
 from workspaces.channel_errors import Rejected, Unavailable
 
 # Where Meta keeps files. Anything else in an answer is not followed: it could be in our network.

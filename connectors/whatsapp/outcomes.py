@@ -1,20 +1,53 @@
-"""What became of updates: every one ends in exactly one counted place."""
+"""Every update ends in exactly one counted place: processed, quarantined or dead.
+
+What could not be stored is parked in ``webhook_dead``: sealed, with the reason, until it is
+replayed or purged. The counts are written in the transaction that stores the rows.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from connectors.models import DeadKind
-from connectors.whatsapp.wire.parsing import Isolator, NotAnEnvelope, Path, Update
+from connectors.models import DeadKind, WebhookDead, WebhookDelivery
+from connectors.whatsapp import raw
+from connectors.whatsapp.wire.decoding import NotAnEnvelope
+from connectors.whatsapp.wire.isolation import Isolator
+from connectors.whatsapp.wire.updates import Path, Update
+from lib import bulk
+from lib.envelope import CannotOpen, associated_data
+from workspaces import keys
 
+SEALED = "webhook_dead.sealed"
 # What is cut out of a callback one by one may take this much, and twice its own size.
 ROOM_BYTES = 64_000
 # What a row costs beside its body.
 ROW_BYTES = 500
+COUNTS = (
+    "callbacks",
+    "updates",
+    "processed",
+    "quarantined",
+    "dead",
+    "duplicates",
+    "unhandled",
+    "purged_callbacks",
+)
+ADD = f"""
+INSERT INTO webhook_ledger (tenant_id, {", ".join(COUNTS)})
+SELECT tenant_id, {", ".join(COUNTS)} FROM {{rows}}
+ON CONFLICT (tenant_id) DO UPDATE SET updated_at = now(),
+    {", ".join(f"{c} = webhook_ledger.{c} + excluded.{c}" for c in COUNTS)}
+"""  # noqa: S608 - names of ours
+ADD_UNHANDLED = """
+INSERT INTO webhook_unhandled (tenant_id, field, kind, count)
+SELECT tenant_id, field, kind, count FROM {rows}
+ON CONFLICT (tenant_id, field, kind) DO UPDATE
+SET count = webhook_unhandled.count + excluded.count, last_seen_at = now()
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -72,14 +105,6 @@ class Failure:
 
 
 @dataclass(slots=True)
-class Crowd:
-    """Updates of one callback that share a row, since alone they would take too much room."""
-
-    reason: str
-    updates: list[Update] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class Tally:
     """One tenant's counts. ``duplicates`` and ``unhandled`` are parts of ``processed``.
 
@@ -93,18 +118,20 @@ class Tally:
     quarantined: int = 0
     dead: int = 0
     purged_callbacks: int = 0
-    unhandled: Counter[tuple[str, str]] = field(default_factory=Counter)
+    kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
-    def columns(self) -> tuple[int, ...]:
-        """The counts in the order of the ledger's columns."""
-        return (
-            self.callbacks, self.updates, self.processed, self.quarantined, self.dead,
-            self.duplicates, self.unhandled.total(), self.purged_callbacks,
-        )  # fmt: skip
+    def unhandled(self) -> int:
+        """How many updates were kept and counted, but not modelled."""
+        return self.kinds.total()
 
 
-CrowdKey = tuple[Callback, DeadKind, str]
+@dataclass(slots=True)
+class Group:
+    """Updates of one callback that share a row, since alone they would take too much room."""
+
+    reason: str
+    updates: list[Update] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -113,7 +140,7 @@ class Outcome:
 
     tallies: defaultdict[UUID, Tally] = field(default_factory=lambda: defaultdict(Tally))
     failures: list[Failure] = field(default_factory=list)
-    _crowds: dict[CrowdKey, Crowd] = field(default_factory=dict)
+    _groups: dict[tuple[Callback, DeadKind, str], Group] = field(default_factory=dict)
 
     def fail(self, failure: Failure) -> None:
         """Count and keep a failure."""
@@ -124,37 +151,121 @@ class Outcome:
         else:
             tally.quarantined += failure.updates
 
-    def set_aside(self, callback: Callback, update: Update, kind: DeadKind, reason: str) -> None:
-        """Count and keep one update: alone while its callback has room, else with its likes, which
-        count once they are :meth:`gathered <gather>`.
+    def park(self, callback: Callback, update: Update, kind: DeadKind, reason: str) -> None:
+        """Count and keep one update that is not stored: alone while its callback has room, else
+        together with its likes, which count once :meth:`close` is called.
         """
         body = callback.cut(update.path)
         if body is not None:
             self.fail(_failure(callback, [update], kind, reason, body))
             return
-        key = callback, kind, _number(update)
-        self._crowds.setdefault(key, Crowd(reason)).updates.append(update)
+        key = callback, kind, _number_of(update)
+        self._groups.setdefault(key, Group(reason)).updates.append(update)
 
-    def gather(self) -> None:
-        """Make one failure of each crowd; every update was looked at."""
-        for (callback, kind, _), crowd in self._crowds.items():
-            updates, reason = crowd.updates, crowd.reason
+    def close(self) -> None:
+        """Make one failure of each group; every update was looked at."""
+        for (callback, kind, _), group in self._groups.items():
+            updates, reason = group.updates, group.reason
             if len(updates) > 1:
                 reason = f"{len(updates)} updates, the first: {reason}"
             body = callback.isolate(sorted(update.path for update in updates))
             self.fail(_failure(callback, updates, kind, reason, body))
-        self._crowds.clear()
+        self._groups.clear()
 
 
 def _failure(
     callback: Callback, updates: Sequence[Update], kind: DeadKind, reason: str, body: bytes
 ) -> Failure:
-    first, positions = updates[0], sorted(update.position for update in updates)
+    first = updates[0]
     return Failure(
-        callback, kind, reason, body, first.field[:64], _number(first), len(updates),
-        tuple(positions),
-    )  # fmt: skip
+        callback=callback,
+        kind=kind,
+        reason=reason,
+        body=body,
+        field=first.field[:64],
+        phone_number_id=_number_of(first),
+        updates=len(updates),
+        positions=tuple(sorted(update.position for update in updates)),
+    )
 
 
-def _number(update: Update) -> str:
+def _number_of(update: Update) -> str:
     return (update.phone_number_id or "")[:64]
+
+
+def store(outcome: Outcome) -> None:
+    """Write a batch's failures and counts inside the caller's transaction.
+
+    Call it last: it locks the tenants' rows of the ledger.
+    """
+    store_failures(outcome.failures)
+    add_counts(outcome.tallies)
+
+
+def store_failures(failures: Iterable[Failure]) -> None:
+    """Write failures to ``webhook_dead`` inside the caller's transaction.
+
+    A callback of which nothing could be read lies in Raw already: its row is without a body, and
+    needs no key.
+    """
+    WebhookDead.objects.bulk_create([_row_of(failure) for failure in failures])
+
+
+def _row_of(failure: Failure) -> WebhookDead:
+    callback = failure.callback
+    return WebhookDead(
+        tenant_id=callback.tenant_id,
+        kind=failure.kind,
+        reason=failure.reason,
+        field=failure.field,
+        phone_number_id=failure.phone_number_id,
+        sealed=b"" if failure.body is None else _sealed(callback, failure.body),
+        updates=failure.updates,
+        positions=list(failure.positions),
+        delivery_id=callback.delivery_id,
+        received_at=callback.received_at,
+    )
+
+
+def _sealed(callback: Callback, body: bytes) -> bytes:
+    cipher = keys.day_cipher(callback.tenant_id, callback.received_at.date())
+    return cipher.seal(body, associated_data(callback.tenant_id, SEALED, callback.delivery_id))
+
+
+def callback_of(row: WebhookDead) -> Callback:
+    """Return the callback that holds just the updates of a row, to be processed again.
+
+    Raises:
+        lib.envelope.CannotOpen: purged, altered or moved.
+    """
+    body = _body_of(row) if row.sealed else _raw_body_of(row)
+    positions = tuple(row.positions or ())
+    return Callback(row.delivery_id, row.received_at, row.tenant_id, body, positions)
+
+
+def _body_of(row: WebhookDead) -> bytes:
+    sealed = bytes(row.sealed)
+    associated = associated_data(row.tenant_id, SEALED, row.delivery_id)
+    return keys.cipher_of(sealed).open(sealed, associated)
+
+
+def _raw_body_of(row: WebhookDead) -> bytes:
+    delivery = WebhookDelivery.objects.filter(
+        id=row.delivery_id, received_at=row.received_at, tenant_id=row.tenant_id
+    ).first()
+    if delivery is None:
+        raise CannotOpen("Raw was purged before this callback was processed.")
+    return raw.open_body(bytes(delivery.body), tenant_id=row.tenant_id, delivery_id=row.delivery_id)
+
+
+def add_counts(tallies: Mapping[UUID, Tally]) -> None:
+    """Add counts to the tenants' ledgers inside the caller's transaction."""
+    columns = ("tenant_id uuid", *(f"{count} int8" for count in COUNTS))
+    rows = [(one, *(getattr(tally, count) for count in COUNTS)) for one, tally in tallies.items()]
+    bulk.run(ADD, columns, sorted(rows))
+    kinds = sorted(
+        (tenant_id, *kind, count)
+        for tenant_id, tally in tallies.items()
+        for kind, count in tally.kinds.items()
+    )
+    bulk.run(ADD_UNHANDLED, ("tenant_id uuid", "field text", "kind text", "count int8"), kinds)

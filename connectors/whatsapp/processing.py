@@ -1,40 +1,63 @@
-"""From owed callbacks to a committed batch: claim, open, process, count, commit.
+"""From pending callbacks to a committed batch: claim, open, process, count, commit.
 
 All of it is one transaction with the deletion of the pointers: whatever is killed, and whenever, a
-callback is either still owed or wholly accounted for. Whatever fails, and even what ends the whole
-process, fails alone in the end and lets the others pass; what fails through no fault of its own
-stays owed (``lib.brake``).
+callback is either still pending or wholly accounted for. Workers never wait for one another (SKIP
+LOCKED). Whatever fails, and even what ends the whole process, fails alone in the end and lets the
+others pass; what fails through no fault of its own stays pending (``lib.brake``).
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import islice
+from uuid import UUID
 
 from django.db import DatabaseError, transaction
 
 from connectors.models import DeadKind
-from connectors.whatsapp import claims, dead, ledger, raw
-from connectors.whatsapp.claims import Claimed
+from connectors.whatsapp import outcomes, raw
 from connectors.whatsapp.outcomes import Callback, Failure, Outcome
 from connectors.whatsapp.updates import Item, process
+from lib import bulk, clock
 from lib.brake import LONGEST_PAUSE, TRIAL, Brake, Stopped, is_away
 from lib.envelope import CannotOpen, KeyDestroyed
 from workspaces import keys
+from workspaces.models import INSTALLATION_ID
 
 logger = logging.getLogger("sigma.whatsapp.processing")
-
 BRAKE = Brake("callbacks")
 # Attempts that may have ended their process: after so many a callback is tried with a few others,
-# after so many alone, after so many not any more. It was one of a whole batch that did it.
+# after so many alone, after so many not any more. It may have been any of its batch.
 FEW_AFTER, FEW = 2, 20
 ALONE_AFTER = 3
 GIVE_UP_AFTER = 5
-# Transactions of one claim at most; whoever waits behind suspects waits for no more than these.
+# Transactions of one claim at most: whoever waits behind suspects waits for no more than these.
 MOST_GROUPS = 20
+# Of plain bodies: to open and read them takes fifteen times as much memory, and a second or two.
+MOST_BYTES = 4_000_000
+# A callback that has waited this long may have been tried, and may have ended that process.
+OLD = timedelta(seconds=30)
+# For this long nobody else claims a callback after an attempt at it was recorded.
+HELD = "interval '5 seconds'"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedCallback:
+    """A pending callback, claimed; ``body`` is ``None`` if Raw was purged before it was processed.
+
+    ``attempts`` counts those recorded before this one.
+    """
+
+    delivery_id: int
+    received_at: datetime
+    tenant_id: UUID
+    attempts: int
+    body: bytes | None
 
 
 def process_batch(limit: int) -> int:
@@ -42,22 +65,22 @@ def process_batch(limit: int) -> int:
 
     Raises:
         django.db.OperationalError, django.db.InterfaceError: the database is away or was busy; the
-            batch stays owed.
-        lib.brake.Stopped: everything fails alike; the batch stays owed.
+            batch stays pending.
+        lib.brake.Stopped: everything fails alike; the batch stays pending.
     """
-    claimed: list[Claimed] = []
+    claimed: list[SealedCallback] = []
     careful = False
     try:
         with transaction.atomic():
             most = min(limit, TRIAL) if BRAKE.is_on else limit
-            claimed += claims.claim(most, at_random=BRAKE.is_on)
-            careful = claims.some_are_old(claimed)
+            claimed += _claim(most, at_random=BRAKE.is_on)
+            careful = _may_be_retries(claimed)
             if careful:
-                transaction.set_rollback(True)  # to be tried again, with a note of it
+                transaction.set_rollback(True)  # to be tried again, once the attempt is recorded
             elif claimed:
                 outcome = _account_for(claimed)
     except Exception as error:
-        _undone(error)
+        _clean_up_after(error)
         if not claimed:
             raise Stopped(error) from error
         _process_again(claimed, after=error)
@@ -65,32 +88,39 @@ def process_batch(limit: int) -> int:
         if careful:
             _process_carefully(claimed)
         elif claimed:
-            _committed(outcome)
+            _report_committed(outcome)
     return len(claimed)
 
 
-def _process_carefully(claimed: Sequence[Claimed]) -> None:
-    """Note the attempt before it is made, for whoever comes after the end of this process.
+def _may_be_retries(claimed: Iterable[SealedCallback]) -> bool:
+    """Return whether any of them may have been tried before."""
+    before = clock.now() - OLD
+    return any(callback.received_at < before for callback in claimed)
+
+
+def _process_carefully(claimed: Sequence[SealedCallback]) -> None:
+    """Record the attempt before it is made, for the case that it ends this process.
 
     Suspects take long, alone or a few together: after some of them the rest is left for the next
     claim, in which the other tenants have their share again.
     """
     for group in islice(_groups(claimed), MOST_GROUPS):
         if group[0].attempts >= GIVE_UP_AFTER:
-            _bury(group[0], f"Gave up after {group[0].attempts} attempts that ended their process.")
+            attempts = f"{group[0].attempts} attempts that ended their process"
+            _dead_letter(group[0], f"Gave up after {attempts}.")
             continue
-        mine = set(claims.note_attempt([callback.delivery_id for callback in group]))
+        mine = set(_record_attempt([callback.delivery_id for callback in group]))
         try:
             _process_again([callback for callback in group if callback.delivery_id in mine])
         except Exception:
             with suppress(DatabaseError):
-                claims.take_back_attempt(sorted(mine))
+                _withdraw_attempt(sorted(mine))
             raise
 
 
-def _groups(claimed: Sequence[Claimed]) -> Iterator[Sequence[Claimed]]:
-    """Share callbacks out by how often their process may have ended: all that are new to it
-    together, then a few at a time, then each alone.
+def _groups(claimed: Sequence[SealedCallback]) -> Iterator[Sequence[SealedCallback]]:
+    """Group callbacks by how often their process may have ended: all that are new to it together,
+    then a few at a time, then each alone.
     """
     if together := [callback for callback in claimed if callback.attempts < FEW_AFTER]:
         yield together
@@ -100,7 +130,7 @@ def _groups(claimed: Sequence[Claimed]) -> Iterator[Sequence[Claimed]]:
     yield from ([callback] for callback in claimed if callback.attempts >= ALONE_AFTER)
 
 
-def _process_again(callbacks: Sequence[Claimed], *, after: Exception | None = None) -> None:
+def _process_again(callbacks: Sequence[SealedCallback], *, after: Exception | None = None) -> None:
     """Process callbacks in transactions of their own, as many together as can be."""
     try:
         if isinstance(after, Stopped):
@@ -110,21 +140,21 @@ def _process_again(callbacks: Sequence[Claimed], *, after: Exception | None = No
         _process_without(stopped, callbacks)
     else:
         for callback, error in failed:
-            _bury(callback, f"Processing failed: {type(error).__name__}")
+            _dead_letter(callback, f"Processing failed: {type(error).__name__}")
 
 
-def _process_together(callbacks: Sequence[Claimed]) -> None:
+def _process_together(callbacks: Sequence[SealedCallback]) -> None:
     try:
         with transaction.atomic():
-            outcome = _account_for(claims.take([callback.delivery_id for callback in callbacks]))
+            outcome = _account_for(_claim_these([callback.delivery_id for callback in callbacks]))
     except Exception as error:
-        _undone(error)
+        _clean_up_after(error)
         raise
-    _committed(outcome)
+    _report_committed(outcome)
 
 
-def _process_without(stopped: Stopped, callbacks: Sequence[Claimed]) -> None:
-    """Let those wait that have to, for longer than the others take.
+def _process_without(stopped: Stopped, callbacks: Sequence[SealedCallback]) -> None:
+    """Defer those that have to wait, for longer than the others take.
 
     Raises:
         lib.brake.Stopped: these are all of them.
@@ -133,16 +163,16 @@ def _process_without(stopped: Stopped, callbacks: Sequence[Claimed]) -> None:
     rest = [callback for callback in callbacks if callback.delivery_id not in waiting]
     if not waiting or not rest:
         raise stopped
-    claims.put_off(sorted(waiting), seconds=LONGEST_PAUSE)
+    _defer(sorted(waiting), seconds=LONGEST_PAUSE)
     BRAKE.report(stopped)
     _process_again(rest)
 
 
-def _delivery_of(item: Item | Callback | Claimed) -> int:
+def _delivery_of(item: Item | Callback | SealedCallback) -> int:
     return item.callback.delivery_id if isinstance(item, Item) else item.delivery_id
 
 
-def _undone(error: Exception) -> None:
+def _clean_up_after(error: Exception) -> None:
     """Clean up after a batch that was rolled back; raise where the batch is not at fault."""
     keys.forget()  # a key that was made in the transaction is gone with it
     if is_away(error):
@@ -151,70 +181,11 @@ def _undone(error: Exception) -> None:
         logger.warning("whatsapp batch not processed, tried in halves", exc_info=error)
 
 
-def _committed(outcome: Outcome) -> None:
-    """Report a batch; what it stored proves that the line goes on."""
+def _report_committed(outcome: Outcome) -> None:
+    """Report a batch; what it stored proves that the work goes on."""
     if any(tally.processed for tally in outcome.tallies.values()) or not outcome.failures:
         BRAKE.release()
     _report(outcome)
-
-
-def _bury(callback: Claimed, reason: str) -> None:
-    """Set a callback aside unopened, whole."""
-    with transaction.atomic():
-        outcome = Outcome()
-        for taken in claims.take([callback.delivery_id]):
-            outcome.tallies[taken.tenant_id].callbacks += 1
-            _fail(taken, reason, outcome)
-        _write(outcome)
-    _report(outcome)
-
-
-def _account_for(claimed: Sequence[Claimed]) -> Outcome:
-    """Process claimed callbacks inside the caller's transaction."""
-    outcome = Outcome()
-    for callback in claimed:
-        outcome.tallies[callback.tenant_id].callbacks += 1
-    process(_open(claimed, outcome), outcome, BRAKE)
-    _write(outcome)
-    return outcome
-
-
-def _write(outcome: Outcome) -> None:
-    dead.bury(outcome.failures)
-    ledger.add(outcome.tallies)
-
-
-def _open(claimed: Sequence[Claimed], outcome: Outcome) -> list[Callback]:
-    with suppress(CannotOpen):  # whoever opens that one hears about it
-        keys.preload(callback.body for callback in claimed if callback.body is not None)
-    opened = []
-    failed: list[tuple[Claimed, Exception]] = []
-    for sealed in claimed:
-        try:
-            body = _body_of(sealed)
-        except KeyDestroyed as error:
-            _fail(sealed, str(error), outcome)
-        except CannotOpen as error:  # a worker with the wrong master keys opens none
-            failed.append((sealed, error))
-        else:
-            opened.append(Callback(sealed.delivery_id, sealed.received_at, sealed.tenant_id, body))
-    BRAKE.judge(failed, step="open", passed=bool(opened))
-    for sealed, trouble in failed:
-        _fail(sealed, str(trouble), outcome)
-    return opened
-
-
-def _body_of(sealed: Claimed) -> bytes:
-    if sealed.body is None:
-        raise KeyDestroyed("Raw was purged before this callback was processed.")
-    return raw.open_body(sealed.body, tenant_id=sealed.tenant_id, delivery_id=sealed.delivery_id)
-
-
-def _fail(sealed: Claimed, reason: str, outcome: Outcome) -> None:
-    """Count and keep a callback of which nothing could be read, as one update."""
-    callback = Callback(sealed.delivery_id, sealed.received_at, sealed.tenant_id, b"")
-    outcome.tallies[sealed.tenant_id].updates += 1
-    outcome.fail(Failure(callback, DeadKind.DEAD, reason, None))
 
 
 def _report(outcome: Outcome) -> None:
@@ -232,3 +203,209 @@ def _report(outcome: Outcome) -> None:
                 "updates": updates,
             },
         )
+
+
+def _dead_letter(callback: SealedCallback, reason: str) -> None:
+    """Park a callback unopened, whole, as one dead update."""
+    with transaction.atomic():
+        outcome = Outcome()
+        for claimed in _claim_these([callback.delivery_id]):
+            outcome.tallies[claimed.tenant_id].callbacks += 1
+            _dead_letter_whole(claimed, reason, outcome)
+        outcomes.store(outcome)
+    _report(outcome)
+
+
+def _account_for(claimed: Sequence[SealedCallback]) -> Outcome:
+    """Process claimed callbacks inside the caller's transaction."""
+    outcome = Outcome()
+    for callback in claimed:
+        outcome.tallies[callback.tenant_id].callbacks += 1
+    process(_open(claimed, outcome), outcome, BRAKE)
+    outcomes.store(outcome)
+    return outcome
+
+
+def _open(claimed: Sequence[SealedCallback], outcome: Outcome) -> list[Callback]:
+    with suppress(CannotOpen):  # raised again where that one is opened
+        keys.preload(callback.body for callback in claimed if callback.body is not None)
+    opened = []
+    failed: list[tuple[SealedCallback, Exception]] = []
+    for sealed in claimed:
+        try:
+            body = _body_of(sealed)
+        except KeyDestroyed as error:
+            _dead_letter_whole(sealed, str(error), outcome)
+        except CannotOpen as error:  # a worker with the wrong master keys opens none
+            failed.append((sealed, error))
+        else:
+            opened.append(Callback(sealed.delivery_id, sealed.received_at, sealed.tenant_id, body))
+    BRAKE.judge(failed, step="open", passed=bool(opened))
+    for sealed, trouble in failed:
+        _dead_letter_whole(sealed, str(trouble), outcome)
+    return opened
+
+
+def _body_of(sealed: SealedCallback) -> bytes:
+    if sealed.body is None:
+        raise KeyDestroyed("Raw was purged before this callback was processed.")
+    return raw.open_body(sealed.body, tenant_id=sealed.tenant_id, delivery_id=sealed.delivery_id)
+
+
+def _dead_letter_whole(sealed: SealedCallback, reason: str, outcome: Outcome) -> None:
+    """Count and keep a callback of which nothing could be read, as one dead update."""
+    callback = Callback(sealed.delivery_id, sealed.received_at, sealed.tenant_id, b"")
+    outcome.tallies[sealed.tenant_id].updates += 1
+    outcome.fail(Failure(callback, DeadKind.DEAD, reason, None))
+
+
+# What was claimed, with its body. LATERAL … LIMIT 1 keeps the join a look-up per row, whatever the
+# planner believes about today's partition.
+OPENED = """
+SELECT taken.delivery_id, taken.received_at, taken.tenant_id, taken.attempts, raw.body
+FROM taken LEFT JOIN LATERAL (
+    SELECT d.body FROM webhook_deliveries d
+    WHERE d.id = taken.delivery_id AND d.received_at = taken.received_at LIMIT 1
+) raw ON true
+WHERE taken.tenant_id = %(shared)s OR EXISTS (
+    SELECT FROM tenants t WHERE t.id = taken.tenant_id AND t.status <> 'ERASING'
+)
+ORDER BY taken.delivery_id
+"""
+
+# The pointers are deleted in the caller's transaction: if it rolls back, or its process is killed,
+# they are pending again at once.
+# A loose index scan finds the waiting tenants; each gets an equal share of the batch. Where there
+# are more tenants than the batch holds, chance decides, so that none is always last.
+# Callbacks are ordered by the bytes before them in their own tenant's queue, so that bytes too are
+# shared fairly; the batch ends where it is full, but never before its first callback.
+# Locked rows are found by their ctid, which spares a search in an index full of dead entries.
+_CLAIM = f"""
+WITH RECURSIVE turn AS (
+    (SELECT tenant_id FROM webhook_pending ORDER BY tenant_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT p.tenant_id FROM webhook_pending p WHERE p.tenant_id > turn.tenant_id
+            ORDER BY p.tenant_id LIMIT 1)
+    FROM turn WHERE turn.tenant_id IS NOT NULL
+), waiting AS (
+    SELECT tenant_id FROM turn WHERE tenant_id IS NOT NULL ORDER BY random() LIMIT %(limit)s
+), locked AS (
+    SELECT mine.ctid, mine.delivery_id, mine.size, waiting.tenant_id
+    FROM waiting CROSS JOIN LATERAL (
+        SELECT p.ctid, p.delivery_id, p.size FROM webhook_pending p
+        WHERE p.tenant_id = waiting.tenant_id
+          AND (p.tried_at IS NULL OR p.tried_at < clock_timestamp() - {HELD})
+        ORDER BY {{order}}
+        LIMIT (SELECT greatest(1, %(limit)s / greatest(1, count(*))) FROM waiting)
+        FOR UPDATE SKIP LOCKED
+    ) mine
+), queued AS (
+    SELECT ctid, delivery_id, size, -size + sum(size) OVER (
+        PARTITION BY tenant_id ORDER BY delivery_id ROWS UNBOUNDED PRECEDING
+    ) AS ahead FROM locked
+), measured AS (
+    SELECT ctid, size, sum(size) OVER (
+        ORDER BY ahead, delivery_id ROWS UNBOUNDED PRECEDING
+    ) AS total FROM queued
+), taken AS (
+    DELETE FROM webhook_pending p WHERE p.ctid = ANY (ARRAY(
+        SELECT ctid FROM measured WHERE total <= greatest(%(bytes)s, size)
+    ))
+    RETURNING p.delivery_id, p.received_at, p.tenant_id, p.attempts
+)
+{OPENED}"""  # noqa: S608 - words of ours
+
+CLAIM = _CLAIM.format(order="p.delivery_id")
+# What is tried while nothing passes: the oldest alone would be the same ones again and again.
+CLAIM_AT_RANDOM = _CLAIM.format(order="random()")
+
+CLAIM_THESE = f"""
+WITH taken AS (
+    DELETE FROM webhook_pending p WHERE p.delivery_id = ANY (ARRAY(
+        SELECT delivery_id FROM webhook_pending WHERE delivery_id = ANY (%(ids)s)
+        FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING p.delivery_id, p.received_at, p.tenant_id, p.attempts
+)
+{OPENED}"""  # noqa: S608 - words of ours
+
+RECORD_ATTEMPT = f"""
+UPDATE webhook_pending SET attempts = attempts + 1, tried_at = clock_timestamp()
+WHERE delivery_id = ANY (ARRAY(
+    SELECT delivery_id FROM webhook_pending WHERE delivery_id = ANY (%(ids)s)
+       AND (tried_at IS NULL OR tried_at < clock_timestamp() - {HELD})
+    FOR UPDATE SKIP LOCKED
+)) RETURNING delivery_id
+"""  # noqa: S608 - words of ours
+
+# The attempt failed, and did not end its process.
+WITHDRAW_ATTEMPT = """
+UPDATE webhook_pending SET attempts = greatest(attempts - 1, 0) WHERE delivery_id = ANY (%(ids)s)
+"""
+
+# Nobody tries these until then, whoever waits behind them; the recorded attempt is over.
+DEFER = """
+UPDATE webhook_pending SET tried_at = clock_timestamp() + make_interval(secs => %(seconds)s),
+    attempts = greatest(attempts - 1, 0)
+WHERE delivery_id = ANY (%(ids)s)
+"""
+
+# How the statements of this transaction are planned: a row of theirs is looked up in an index,
+# whatever the planner believes about tables that grow faster than their statistics; to compile a
+# plan would cost more than to run it. It is made anew each time: one that was made while a table
+# was empty costs half of the rate for as long as it is kept.
+PLANNER_SETTINGS = """
+SELECT set_config(name, value, true) FROM (VALUES
+    ('jit', 'off'), ('plan_cache_mode', 'force_generic_plan'), ('enable_seqscan', 'off'),
+    ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('enable_bitmapscan', 'off')
+) AS planned (name, value)
+"""
+
+
+def _claim(limit: int, *, at_random: bool = False) -> list[SealedCallback]:
+    """Claim up to about ``limit`` callbacks inside the caller's transaction, the oldest of each
+    tenant, or some at random.
+
+    What is pending for a tenant that is being erased is forgotten: its keys are gone.
+    """
+    return _run_claim(
+        CLAIM_AT_RANDOM if at_random else CLAIM, {"limit": limit, "bytes": MOST_BYTES}
+    )
+
+
+def _claim_these(ids: Sequence[int]) -> list[SealedCallback]:
+    """Claim these callbacks, as far as they are still pending and not locked by another worker."""
+    return _run_claim(CLAIM_THESE, {"ids": list(ids)})
+
+
+def _run_claim(statement: str, parameters: dict[str, object]) -> list[SealedCallback]:
+    with bulk.cursor() as cursor:
+        cursor.execute(PLANNER_SETTINGS)
+        cursor.execute(statement, {**parameters, "shared": INSTALLATION_ID})
+        rows = cursor.fetchall()
+    # One object per tenant: as keys of the dictionaries to come they compare by identity.
+    tenants: dict[UUID, UUID] = {}
+    return [SealedCallback(i, at, tenants.setdefault(t, t), n, body) for i, at, t, n, body in rows]
+
+
+def _record_attempt(ids: Sequence[int]) -> list[int]:
+    """Record that the caller is about to try these callbacks; return those that it may try.
+
+    For a moment nobody else claims them. Needs a transaction of its own: the record has to stay
+    even if the attempt ends this process.
+    """
+    with bulk.cursor() as cursor:
+        cursor.execute(RECORD_ATTEMPT, {"ids": list(ids)})
+        return sorted(row[0] for row in cursor.fetchall())
+
+
+def _withdraw_attempt(ids: Sequence[int]) -> None:
+    """Undo the record of an attempt: it failed, and its process lives."""
+    with bulk.cursor() as cursor:
+        cursor.execute(WITHDRAW_ATTEMPT, {"ids": list(ids)})
+
+
+def _defer(ids: Sequence[int], *, seconds: float) -> None:
+    """Let callbacks wait for ``seconds``, so that others are processed meanwhile."""
+    with bulk.cursor() as cursor:
+        cursor.execute(DEFER, {"ids": list(ids), "seconds": seconds})

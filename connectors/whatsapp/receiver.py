@@ -6,13 +6,26 @@ the body is parsed before that. Bad signatures and unknown tenants get one and t
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection, connections
+from psycopg.conninfo import make_conninfo
+
+from connectors.whatsapp import retention
+from connectors.whatsapp.doorbell import AsyncDoorbell
 from connectors.whatsapp.inbox import Inbox, InboxFull, InboxUnavailable, Received
 from connectors.whatsapp.routes import DECOY, DirectoryUnavailable, Routes
+from connectors.whatsapp.store import PostgresStore
 from connectors.whatsapp.wire import signature
+from lib import clock
 from lib.requests import (
     Answer,
     BodyIncomplete,
@@ -30,14 +43,14 @@ from lib.requests import (
 from workspaces.directory import Route
 
 logger = logging.getLogger("sigma.whatsapp.webhooks")
-
 PATH = "/webhooks/whatsapp"
 RETRY_AFTER = (("retry-after", "2"),)
 # Meta's challenge is a short number or word; what is echoed must not be somebody's page.
 MAX_CHALLENGE = 256
 # How long a body may take that did not come with its headers.
 BODY_SECONDS = 10.0
-
+# Between two log lines on what was accepted.
+LOG_SECONDS = 60.0
 OK = Answer(200)
 FORBIDDEN = Answer(403, b"Forbidden\n")
 UNAUTHORIZED = Answer(401, b"Unauthorized\n")
@@ -55,6 +68,7 @@ UNREADABLE: dict[type[Unreadable], Answer] = {
     BodyLate: LATE,
     NoRoom: FULL,
 }
+T = TypeVar("T")
 
 
 class Receiver:
@@ -80,10 +94,10 @@ class Receiver:
 
     async def _answer(self, segment: str, scope: Scope, receive: Receive) -> Answer:
         if scope["method"] == "POST":
-            return await self._take(segment, scope, receive)
-        return await self._shake_hands(segment, scope)
+            return await self._accept(segment, scope, receive)
+        return await self._verify_url(segment, scope)
 
-    async def _shake_hands(self, segment: str, scope: Scope) -> Answer:
+    async def _verify_url(self, segment: str, scope: Scope) -> Answer:
         """Echo the challenge to whoever knows the verify token.
 
         Rule: Meta, "Create a webhook endpoint", verification requests.
@@ -101,7 +115,7 @@ class Receiver:
         logger.info("whatsapp webhook verified", extra={"tenant": route.slug or "(shared app)"})
         return Answer(200, challenge.encode(), (("x-content-type-options", "nosniff"),))
 
-    async def _take(self, segment: str, scope: Scope, receive: Receive) -> Answer:
+    async def _accept(self, segment: str, scope: Scope, receive: Receive) -> Answer:
         headers = headers_of(scope)
         if headers.get(b"content-encoding", b"identity") != b"identity":
             return ENCODED
@@ -128,8 +142,8 @@ class Receiver:
         return await self._store(route, Received(route.tenant_id, body, digest))
 
     def _is_signed(self, body: bytes, digest: bytes, route: Route) -> bool:
-        # To refuse takes as long for a tenant without a secret, for one who rotates his, and for
-        # one who does not exist.
+        # To refuse takes as long for a tenant without a secret, for one who rotates theirs, and
+        # for one who does not exist.
         least = self._routes.most_secrets
         return signature.fits(body, digest, route.app_secrets or DECOY.app_secrets, least=least)
 
@@ -160,3 +174,81 @@ def _is_echoable(challenge: str) -> bool:
 def _shown(segment: str) -> str:
     """Return the tenant as it stood in the URL, fit for a log line."""
     return "".join(c if c.isalnum() or c in "-_" else "?" for c in segment[:64]) or "(shared app)"
+
+
+class Webhooks:
+    """The receiver with all it needs: one per web process, from ASGI's start-up to its shutdown."""
+
+    def __init__(self) -> None:
+        # Tenants and keys are read through Django in one thread, away from the event loop.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="directory")
+        self._doorbell = AsyncDoorbell()
+        self._routes = Routes(run_sync=self._run_sync)
+        self._inbox = Inbox(
+            PostgresStore(
+                conninfo=_conninfo(), run_sync=self._run_sync, prepares=not settings.SIGMA_PGBOUNCER
+            ),
+            on_commit=self._doorbell.press,
+            max_waiting=settings.SIGMA_INBOX_MAX_WAITING,
+            max_bytes=settings.SIGMA_INBOX_MAX_BYTES,
+            max_batch=settings.SIGMA_INBOX_MAX_BATCH,
+            timeout=settings.SIGMA_INBOX_TIMEOUT_MS / 1000,
+        )
+        self.receiver = Receiver(
+            routes=self._routes,
+            inbox=self._inbox,
+            budget=Budget(settings.SIGMA_INBOX_MAX_BYTES, beside=lambda: self._inbox.waiting_bytes),
+            max_body=settings.SIGMA_MAX_BODY_BYTES,
+        )
+        self._watcher: asyncio.Task[None] | None = None
+        self._logging: asyncio.Task[None] | None = None
+        self._partitions: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to follow changes of tenants and secrets; see that Raw has its partitions."""
+        self._watcher = asyncio.create_task(self._routes.watch())
+        self._logging = asyncio.create_task(self._log_accepted())
+        self._partitions = asyncio.create_task(self._run_sync(_make_partitions))
+        self._doorbell.warm_up()
+        logger.info("whatsapp web process accepts callbacks", extra={"pid": os.getpid()})
+
+    async def stop(self) -> None:
+        """Finish what was accepted, then close everything."""
+        for task in (self._watcher, self._logging):
+            if task is not None:
+                task.cancel()
+        await self._inbox.close()
+        self.receiver.log_accepted()
+        self._doorbell.close()
+        await asyncio.get_running_loop().run_in_executor(self._thread, connections.close_all)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _log_accepted(self) -> None:
+        while True:
+            await asyncio.sleep(LOG_SECONDS)
+            self.receiver.log_accepted()
+
+    async def _run_sync(self, function: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, _with_fresh_connection, function)
+
+
+def _with_fresh_connection(function: Callable[[], T]) -> T:
+    close_old_connections()
+    return function()
+
+
+def _make_partitions() -> None:
+    """Make the coming partitions, where possible; the default one takes what has none."""
+    try:
+        retention.ensure_partitions(clock.now().date())
+    except DatabaseError as error:
+        logger.warning("whatsapp raw partitions not made", extra={"error": type(error).__name__})
+
+
+def _conninfo() -> str:
+    """Return Django's connection parameters for the driver, certificates and all."""
+    parameters = connection.get_connection_params()
+    # What is not text is Django's own: cursor factories, adapters.
+    known = {name: value for name, value in parameters.items() if isinstance(value, str) and value}
+    return make_conninfo(**{**known, "application_name": "sigma-receiver"})

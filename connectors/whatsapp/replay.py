@@ -1,4 +1,4 @@
-"""Process again what was set aside: after a workspace was added, or a bug was mended."""
+"""Process parked updates again: after a workspace was added, or a bug was fixed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.db.models import F, QuerySet
 
 from connectors.models import DeadKind, DeadState, WebhookDead
-from connectors.whatsapp import dead, ledger
+from connectors.whatsapp import outcomes
 from connectors.whatsapp.outcomes import Outcome, Tally
 from connectors.whatsapp.updates import process
 from lib.brake import MOST_ALIKE, Brake, Stopped, is_away, is_of_a_value, spread
@@ -24,6 +24,8 @@ logger = logging.getLogger("sigma.whatsapp.processing")
 
 # What failed so often is not released by itself any more.
 MOST_ATTEMPTS = 10
+# What a replay may change of a row.
+RESULT_FIELDS = ("reason", "kind", "updates", "field", "phone_number_id", "attempts", "state")
 # Claims as :mod:`workspaces.ownership` sees them.
 RELEASABLE = """
 WITH claims AS (
@@ -74,9 +76,12 @@ class Selection:
     def rows(self) -> QuerySet[WebhookDead]:
         """Return the rows, the oldest first."""
         given = {
-            "tenant_id": self.tenant_id, "kind": self.kind, "reason__startswith": self.reason,
-            "received_at__gte": self.since, "received_at__lt": self.until,
-        }  # fmt: skip
+            "tenant_id": self.tenant_id,
+            "kind": self.kind,
+            "reason__startswith": self.reason,
+            "received_at__gte": self.since,
+            "received_at__lt": self.until,
+        }
         wanted = {key: value for key, value in given.items() if value}
         return WebhookDead.objects.filter(state=DeadState.OPEN, **wanted).order_by("pk")
 
@@ -89,8 +94,8 @@ def replay(ids: Sequence[int]) -> int:
 def run(ids: Sequence[int], *, progress: Callable[[], object] = lambda: None) -> Replayed:
     """Replay rows of ``webhook_dead``; ``progress`` is called after each.
 
-    Rows that fail again stay open with their new reason and one more attempt; none keeps the others
-    from their turn. Where a few, spread over all of them, fail with one same error, or one fails
+    Rows that fail again stay open with their new reason and one more attempt; none keeps others
+    from being tried. Where a few, spread over all of them, fail with one same error, or one fails
     through no fault of its own (``lib.brake``), the rest is left as it is.
     """
     brake = Brake("replay")
@@ -137,7 +142,7 @@ def _replay_alone(row_id: int, brake: Brake) -> bool:
             raise Stopped(error) from error
         reason = f"Replay failed: {type(error).__name__}"
         logger.exception("whatsapp update not replayed", extra={"row": row_id})
-        _note_failure(row_id, reason)
+        _record_failure(row_id, reason)
         return False
 
 
@@ -151,9 +156,9 @@ def _replay_one(row_id: int, brake: Brake) -> bool:
     if row is None:
         return False
     try:
-        callback = dead.exhume(row)
+        callback = outcomes.callback_of(row)
     except CannotOpen as error:
-        _note_failure(row_id, str(error))
+        _record_failure(row_id, str(error))
         return False
     outcome = Outcome()
     process([callback], outcome, brake)
@@ -161,29 +166,29 @@ def _replay_one(row_id: int, brake: Brake) -> bool:
     return not outcome.failures
 
 
-def _note_failure(row_id: int, reason: str) -> None:
+def _record_failure(row_id: int, reason: str) -> None:
     WebhookDead.objects.filter(pk=row_id).update(reason=reason, attempts=F("attempts") + 1)
 
 
 def _settle(row: WebhookDead, outcome: Outcome) -> None:
     """Move the updates from where they were counted to where they are now."""
     before = outcome.tallies[row.tenant_id]
-    _take_back(before, row)
+    _subtract(before, row)
     if len(outcome.failures) == 1 and before.processed == 0:
         failure = outcome.failures[0]
         row.reason, row.kind, row.updates = failure.reason, failure.kind, failure.updates
         row.field, row.phone_number_id = failure.field, failure.phone_number_id
         row.attempts += 1
     else:
-        dead.bury(outcome.failures)  # a body that can be parsed by now may hold several updates
+        outcomes.store_failures(
+            outcome.failures
+        )  # a body that can be parsed by now may hold several updates
         row.state = DeadState.REPLAYED
-    row.save(update_fields=[
-        "reason", "kind", "updates", "field", "phone_number_id", "attempts", "state",
-    ])  # fmt: skip
-    ledger.add(outcome.tallies)
+    row.save(update_fields=RESULT_FIELDS)
+    outcomes.add_counts(outcome.tallies)
 
 
-def _take_back(tally: Tally, row: WebhookDead) -> None:
+def _subtract(tally: Tally, row: WebhookDead) -> None:
     tally.updates -= row.updates
     if row.kind == DeadKind.DEAD:
         tally.dead -= row.updates

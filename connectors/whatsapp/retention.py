@@ -15,22 +15,41 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from uuid import UUID
 
-from django.db import DatabaseError, connection, transaction
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
 from django.db.models import Count, F, Max, Min, Q, QuerySet
 from django.db.models.functions import TruncDate
 
 from connectors.models import WebhookDead, WebhookDelivery, WebhookPending
-from connectors.whatsapp import partitions
 from lib import bulk
 from workspaces import keys, purging
 from workspaces.models import INSTALLATION_ID, RawKey, Tenant
 from workspaces.purging import PurgeRefused
 
 logger = logging.getLogger("sigma.whatsapp.retention")
-
 BATCH = 5_000
 # Callbacks of shared apps are re-filed within moments; what stays is quarantine and errors.
 INSTALLATION_RETENTION_DAYS = 30
+DAYS_AHEAD = 7
+PREFIX = "webhook_deliveries_"
+
+PARTITIONS = """
+SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'webhook_deliveries'::regclass ORDER BY c.relname
+"""
+
+UNINDEXED = """
+SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'webhook_deliveries'::regclass
+  AND NOT EXISTS (SELECT FROM pg_class x WHERE x.relname = c.relname || '_tenant')
+ORDER BY c.relname
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +94,121 @@ def purge_all(*, now: datetime, force: bool = False) -> list[Purged]:
     reports = [_attempt(partial(_destroy_keys, now=moment, force=force), one) for one in owners]
     dropped = _drop_partitions(_everybodys(reports), {day for one in reports for day in one.kept})
     # Days that some tenant keeps and others are past: found by tenant without reading them whole.
-    partitions.index_by_tenant(max(report.before for report in reports))
+    index_by_tenant(max(report.before for report in reports))
     reports = [_attempt(_delete_rows, report) for report in reports]
     reports = [replace(r, callbacks=r.callbacks + dropped.get(r.tenant_id, 0)) for r in reports]
     for report in reports:
         _conclude(report, moment)
     return reports
+
+
+def _owners(now: datetime) -> list[Purged]:
+    """Return whose Raw there is and from which day on it is kept, nothing being purged yet."""
+    tenants = Tenant.objects.order_by("slug")
+    owners = [(tenant.id, tenant.slug, cutoff(tenant.retention_days, now)) for tenant in tenants]
+    shared = cutoff(INSTALLATION_RETENTION_DAYS, now)
+    owners.append((INSTALLATION_ID, "(shared apps)", shared))
+    owed = _owed_days(max(before for _, _, before in owners))
+    return [
+        Purged(one, slug, before, kept=frozenset(day for day in owed[one] if day < before))
+        for one, slug, before in owners
+    ]
+
+
+def _owed_days(before: date) -> defaultdict[UUID, set[date]]:
+    """Return the days with callbacks that are still owed, of each tenant."""
+    days = defaultdict[UUID, set[date]](set)
+    old = WebhookPending.objects.filter(received_at__lt=_start(before)).order_by()
+    pairs = old.values_list("tenant_id", TruncDate("received_at", tzinfo=UTC)).distinct()
+    for tenant_id, day in pairs:
+        days[tenant_id].add(day)
+    return days
+
+
+def _attempt(step: Callable[[Purged], Purged], report: Purged) -> Purged:
+    if report.error:
+        return report
+    try:
+        return step(report)
+    except PurgeRefused as refusal:
+        extra = {"tenant": report.slug, "error": str(refusal)}
+        logger.error("whatsapp raw not purged", extra=extra)
+        return replace(report, error=str(refusal))
+    except DatabaseError as error:
+        if not connection.is_usable():
+            raise
+        kind = type(error).__name__
+        logger.error("whatsapp raw not purged", extra={"tenant": report.slug, "error": kind})
+        return replace(report, error=kind)
+
+
+def _destroy_keys(report: Purged, *, now: datetime, force: bool) -> Purged:
+    old = RawKey.objects.filter(tenant_id=report.tenant_id, day__lt=report.before)
+    oldest = old.exclude(day__in=report.kept).aggregate(day=Min("day"))["day"]
+    purging.check_days(
+        report.tenant_id.hex, oldest=oldest, before=report.before, now=now, force=force
+    )
+    with transaction.atomic():
+        count = keys.destroy_day_keys(
+            tenant_id=report.tenant_id, before=report.before, keep=report.kept
+        )
+    return replace(report, keys=count)
+
+
+def _everybodys(reports: Iterable[Purged]) -> date:
+    """Return the first day that somebody keeps; whose purge was refused keeps all."""
+    return min(date.min if report.error else report.before for report in reports)
+
+
+def _drop_partitions(before: date, keep: Collection[date]) -> Counter[UUID]:
+    """Drop the partitions of days that every tenant is past: no vacuum, and the space returns at
+    once. Return how many callbacks of whom went with them.
+    """
+    dropped = Counter[UUID]()
+    for day in partition_days():
+        if day < before and day not in keep:
+            with transaction.atomic():
+                counts = _rows_of(day)
+                if drop_partition(day):
+                    _record(counts)
+                    dropped.update(counts)
+    return dropped
+
+
+def _rows_of(day: date) -> dict[UUID, int]:
+    old = WebhookDelivery.objects.filter(
+        received_at__gte=_start(day), received_at__lt=_start(day + timedelta(days=1))
+    )
+    return dict(old.values_list("tenant_id").annotate(Count("id")))
+
+
+def _record(counts: dict[UUID, int]) -> None:
+    rows = sorted((tenant_id, count) for tenant_id, count in counts.items() if count)
+    bulk.run(
+        """
+        INSERT INTO webhook_ledger (tenant_id, purged_callbacks) SELECT tenant_id, count FROM {rows}
+        ON CONFLICT (tenant_id) DO UPDATE
+        SET purged_callbacks = webhook_ledger.purged_callbacks + excluded.purged_callbacks
+        """,
+        ("tenant_id uuid", "count int8"),
+        rows,
+    )
+
+
+def _delete_rows(report: Purged) -> Purged:
+    callbacks, set_aside = delete_rows(
+        tenant_id=report.tenant_id, before=report.before, keep=report.kept
+    )
+    return replace(report, callbacks=callbacks, set_aside=set_aside)
+
+
+def _count(owner: Purged) -> Purged:
+    old = RawKey.objects.filter(tenant_id=owner.tenant_id, day__lt=owner.before)
+    raw, dead = _old_rows(owner.tenant_id, owner.before, owner.kept)
+    return replace(
+        owner, keys=old.exclude(day__in=owner.kept).count(), callbacks=raw.count(),
+        set_aside=dead.count(),
+    )  # fmt: skip
 
 
 def _conclude(report: Purged, now: datetime) -> None:
@@ -144,114 +272,72 @@ def _delete_dead(dead: QuerySet[WebhookDead]) -> int:
     return deleted
 
 
-def _owners(now: datetime) -> list[Purged]:
-    """Return whose Raw there is and from which day on it is kept, nothing being purged yet."""
-    tenants = Tenant.objects.order_by("slug")
-    owners = [(tenant.id, tenant.slug, cutoff(tenant.retention_days, now)) for tenant in tenants]
-    shared = cutoff(INSTALLATION_RETENTION_DAYS, now)
-    owners.append((INSTALLATION_ID, "(shared apps)", shared))
-    owed = _owed_days(max(before for _, _, before in owners))
-    return [
-        Purged(one, slug, before, kept=frozenset(day for day in owed[one] if day < before))
-        for one, slug, before in owners
-    ]
-
-
-def _owed_days(before: date) -> defaultdict[UUID, set[date]]:
-    """Return the days with callbacks that are still owed, of each tenant."""
-    days = defaultdict[UUID, set[date]](set)
-    old = WebhookPending.objects.filter(received_at__lt=_start(before)).order_by()
-    pairs = old.values_list("tenant_id", TruncDate("received_at", tzinfo=UTC)).distinct()
-    for tenant_id, day in pairs:
-        days[tenant_id].add(day)
-    return days
-
-
-def _attempt(step: Callable[[Purged], Purged], report: Purged) -> Purged:
-    if report.error:
-        return report
-    try:
-        return step(report)
-    except PurgeRefused as refusal:
-        extra = {"tenant": report.slug, "error": str(refusal)}
-        logger.error("whatsapp raw not purged", extra=extra)
-        return replace(report, error=str(refusal))
-    except DatabaseError as error:
-        if not connection.is_usable():
-            raise
-        kind = type(error).__name__
-        logger.error("whatsapp raw not purged", extra={"tenant": report.slug, "error": kind})
-        return replace(report, error=kind)
-
-
-def _destroy_keys(report: Purged, *, now: datetime, force: bool) -> Purged:
-    old = RawKey.objects.filter(tenant_id=report.tenant_id, day__lt=report.before)
-    oldest = old.exclude(day__in=report.kept).aggregate(day=Min("day"))["day"]
-    purging.check_days(
-        report.tenant_id.hex, oldest=oldest, before=report.before, now=now, force=force
-    )
-    with transaction.atomic():
-        count = keys.destroy_day_keys(
-            tenant_id=report.tenant_id, before=report.before, keep=report.kept
-        )
-    return replace(report, keys=count)
-
-
-def _delete_rows(report: Purged) -> Purged:
-    callbacks, set_aside = delete_rows(
-        tenant_id=report.tenant_id, before=report.before, keep=report.kept
-    )
-    return replace(report, callbacks=callbacks, set_aside=set_aside)
-
-
-def _count(owner: Purged) -> Purged:
-    old = RawKey.objects.filter(tenant_id=owner.tenant_id, day__lt=owner.before)
-    raw, dead = _old_rows(owner.tenant_id, owner.before, owner.kept)
-    return replace(
-        owner, keys=old.exclude(day__in=owner.kept).count(), callbacks=raw.count(),
-        set_aside=dead.count(),
-    )  # fmt: skip
-
-
-def _everybodys(reports: Iterable[Purged]) -> date:
-    """Return the first day that somebody keeps; whose purge was refused keeps all."""
-    return min(date.min if report.error else report.before for report in reports)
-
-
-def _drop_partitions(before: date, keep: Collection[date]) -> Counter[UUID]:
-    """Drop the partitions of days that every tenant is past: no vacuum, and the space returns at
-    once. Return how many callbacks of whom went with them.
-    """
-    dropped = Counter[UUID]()
-    for day in partitions.existing():
-        if day < before and day not in keep:
-            with transaction.atomic():
-                counts = _rows_of(day)
-                if partitions.drop(day):
-                    _record(counts)
-                    dropped.update(counts)
-    return dropped
-
-
-def _rows_of(day: date) -> dict[UUID, int]:
-    old = WebhookDelivery.objects.filter(
-        received_at__gte=_start(day), received_at__lt=_start(day + timedelta(days=1))
-    )
-    return dict(old.values_list("tenant_id").annotate(Count("id")))
-
-
-def _record(counts: dict[UUID, int]) -> None:
-    rows = sorted((tenant_id, count) for tenant_id, count in counts.items() if count)
-    bulk.run(
-        """
-        INSERT INTO webhook_ledger (tenant_id, purged_callbacks) SELECT tenant_id, count FROM {rows}
-        ON CONFLICT (tenant_id) DO UPDATE
-        SET purged_callbacks = webhook_ledger.purged_callbacks + excluded.purged_callbacks
-        """,
-        ("tenant_id uuid", "count int8"),
-        rows,
-    )
-
-
 def _start(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
+
+
+def partition_name(day: date) -> str:
+    """Return the name of the partition of a UTC day."""
+    return f"{PREFIX}{day:%Y%m%d}"
+
+
+def partition_days() -> list[date]:
+    """Return the days that have a partition of their own."""
+    with connection.cursor() as cursor:
+        cursor.execute(PARTITIONS)
+        suffixes = [name.removeprefix(PREFIX) for (name,) in cursor.fetchall()]
+    return [date.fromisoformat(suffix) for suffix in suffixes if suffix.isdigit()]
+
+
+def ensure_partitions(today: date) -> list[date]:
+    """Make the partitions of today and the coming days; return the days that were missing.
+
+    A day whose callbacks already went to the default partition is skipped with a warning: its rows
+    are as safe there, they are only purged row by row.
+    """
+    wanted = [today + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)]
+    present = set(partition_days())
+    return [day for day in wanted if day not in present and _make_partition(day)]
+
+
+def _make_partition(day: date) -> bool:
+    return _alter_partition("make_raw_partition", "whatsapp raw partition not made", day)
+
+
+def drop_partition(day: date) -> bool:
+    """Drop a day's partition; return false where readers or writers keep it busy (the next run
+    tries again).
+    """
+    return _alter_partition(
+        "drop_raw_partition", "whatsapp raw partition is busy, not dropped", day
+    )
+
+
+def index_by_tenant(before: date) -> None:
+    """Index the partitions of days before ``before`` by tenant, where that was not done yet.
+
+    Nobody writes to them any more, so the index costs no callback anything. It is made where some
+    tenants keep a day that others are past, and goes with its partition.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(UNINDEXED)
+        names = [name for (name,) in cursor.fetchall()]
+    for name in names:
+        suffix = name.removeprefix(PREFIX)
+        if suffix.isdigit() and (day := date.fromisoformat(suffix)) < before:
+            _alter_partition("index_raw_partition", "whatsapp raw partition not indexed", day)
+
+
+def _alter_partition(function: str, complaint: str, day: date) -> bool:
+    """Call one of the owner's functions, which change what the application's role may not."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            # Never queue behind a long transaction: everybody else would queue behind us.
+            cursor.execute("SET LOCAL lock_timeout = '500ms'")
+            # Web processes that start together would trip over one another.
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('partitions', 0))")
+            cursor.execute(f"SELECT {function}(%s)", [day])
+    except (OperationalError, IntegrityError, ProgrammingError) as error:
+        logger.warning(complaint, extra={"day": day, "error": type(error).__name__})
+        return False
+    return True

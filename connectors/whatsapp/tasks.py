@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from celery import shared_task
 
-from connectors.whatsapp import draining, partitions, replay, retention
+from connectors.whatsapp import draining, replay, retention
 from lib import clock
 from workspaces import daykeys
 from workspaces.chores import until_the_next_time
@@ -45,7 +45,7 @@ def make_partitions() -> None:
     """
     with until_the_next_time("partitions", logger):
         now = clock.now()
-        partitions.ensure(now.date())
+        retention.ensure_partitions(now.date())
         if now.hour >= KEYS_FROM_HOUR:
             daykeys.prepare(now.date() + timedelta(days=1))
 

@@ -1,22 +1,32 @@
-"""What becomes of the updates of opened callbacks: each is parsed, asked whose it is, stored and
-counted, or set aside.
+"""The updates of opened callbacks: each is parsed, checked for its owner, stored and counted, or
+parked.
+
+The URL's tenant is a claim: the signature proves "Meta, for this app", so the numbers inside a
+callback are checked. Callbacks of an app that several tenants share arrive sealed under the
+installation's key: each tenant's updates are cut out, sealed under its own key and made pending
+anew, so that one tenant's Raw never holds another's words; then the original is removed.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from hmac import compare_digest
 from uuid import UUID
 
 import msgspec
 from django.db import transaction
+from django.utils import timezone
 from msgspec.structs import replace
 
-from connectors.models import DeadKind
-from connectors.whatsapp import sharing
-from connectors.whatsapp.numbers import Numbers
+from connectors.models import DeadKind, WebhookDelivery
 from connectors.whatsapp.outcomes import Callback, Failure, Outcome
-from connectors.whatsapp.wire.parsing import NotAnEnvelope, Update, parse
+from connectors.whatsapp.raw import Delivery, store_deliveries
+from connectors.whatsapp.wire.decoding import NotAnEnvelope
+from connectors.whatsapp.wire.parsing import parse
+from connectors.whatsapp.wire.updates import LINKED_DEVICE, Path, Update
 from lib.brake import Brake
 from messaging import inbound, number_sync
 from messaging.events import (
@@ -31,10 +41,35 @@ from messaging.identities import MustGoAlone
 from messaging.incoming import Incoming
 from templates_wa import inbound as templates
 from templates_wa.events import TemplateEvent
+from workspaces import ownership
+from workspaces.identity import digester
+from workspaces.models import HOSTED, INSTALLATION_ID, Proof, Workspace
 
 logger = logging.getLogger("sigma.whatsapp.processing")
+# Events that need a phone number id: they are stored under its workspace.
+OF_A_NUMBER = (MessageEvent, StatusUpdate, IdentityChange, MarketingPreference, AddressBookName)
+NO_OWNER = "No tenant has this phone number or WhatsApp Business Account."
 
-MINE = (MessageEvent, StatusUpdate, IdentityChange, MarketingPreference, AddressBookName)
+UNPROVEN = (
+    "Nobody who claims this phone number or WhatsApp Business Account has proven that it is "
+    "theirs; an access token that reads it does."
+)
+
+SEVERAL = "Several tenants claim this phone number or WhatsApp Business Account."
+# Updates that stand for more than one change.
+BROAD = ("envelope", "entry", "changes")
+
+FIELDS = (
+    "id",
+    "tenant_id",
+    "external_id",
+    "waba_id",
+    "transport",
+    "number_proof",
+    "account_proof",
+)
+
+WABA_ID = re.compile("(?!0$)[0-9]{1,64}")
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -52,14 +87,14 @@ def process(callbacks: Sequence[Callback], outcome: Outcome, brake: Brake) -> No
         lib.brake.Stopped: callbacks among these fail through no fault of their own.
     """
     parsed = _parse_all(callbacks, outcome, brake)
-    shared = [entry for entry in parsed if sharing.is_shared(entry[0])]
-    sharing.hand_out(shared, outcome)
-    own = [entry for entry in parsed if not sharing.is_shared(entry[0])]
+    shared = [entry for entry in parsed if _is_shared(entry[0])]
+    _file_shared(shared, outcome)
+    own = [entry for entry in parsed if not _is_shared(entry[0])]
     items = [item for callback, updates in own for item in _readable(callback, updates, outcome)]
-    numbers = Numbers.of((item.callback.tenant_id, item.update) for item in items)
-    mine = [item for item in items if _belongs(item, numbers, outcome)]
-    _store(mine, numbers, outcome, brake)
-    outcome.gather()
+    numbers = Numbers.load((item.callback.tenant_id, item.update) for item in items)
+    owned = [item for item in items if _belongs(item, numbers, outcome)]
+    _store(owned, numbers, outcome, brake)
+    outcome.close()
 
 
 def _parse_all(
@@ -69,7 +104,7 @@ def _parse_all(
     failed: list[tuple[Callback, Exception]] = []
     for callback in callbacks:
         try:
-            updates = _in_their_places(
+            updates = _at_their_positions(
                 parse(callback.body, callback.received_at), callback.positions
             )
         except NotAnEnvelope as error:
@@ -92,7 +127,7 @@ def _unreadable(callback: Callback, reason: str, outcome: Outcome) -> None:
     outcome.fail(Failure(callback, DeadKind.DEAD, reason, callback.body))
 
 
-def _in_their_places(updates: list[Update], positions: Sequence[int]) -> list[Update]:
+def _at_their_positions(updates: list[Update], positions: Sequence[int]) -> list[Update]:
     """Return isolated updates with their positions in the callback that they were cut out of."""
     if len(positions) != len(updates):
         return updates
@@ -100,24 +135,88 @@ def _in_their_places(updates: list[Update], positions: Sequence[int]) -> list[Up
     return [replace(update, position=position) for update, position in pairs]
 
 
+def _is_shared(callback: Callback) -> bool:
+    """Return whether a callback came to ``/webhooks/whatsapp``, without a tenant."""
+    return callback.tenant_id == INSTALLATION_ID
+
+
+def _file_shared(entries: Sequence[tuple[Callback, list[Update]]], outcome: Outcome) -> None:
+    """File every update under the tenant it belongs to; park what belongs to nobody."""
+    if not entries:
+        return
+    everything = [update for _, updates in entries for update in updates]
+    numbers = ownership.of_numbers({u.phone_number_id for u in everything if u.phone_number_id})
+    accounts = ownership.of_accounts({u.waba_id for u in everything if u.waba_id})
+    deliveries: list[Delivery] = []
+    for callback, updates in entries:
+        parts: dict[UUID, list[Update]] = {}
+        for update in updates:
+            key = update.phone_number_id
+            owners = numbers.get(key) if key else accounts.get(update.waba_id)
+            if owners and len(owners) == 1:
+                parts.setdefault(next(iter(owners)), []).append(update)
+            else:
+                reason = SEVERAL if owners else NO_OWNER if owners is None else UNPROVEN
+                outcome.park(callback, update, DeadKind.QUARANTINE, reason)
+        for tenant_id, part in sorted(parts.items()):
+            whole = len(part) == len(updates)
+            body = callback.body if whole else callback.isolate(_changes(part))
+            deliveries.append(Delivery(tenant_id, _arrived_at(callback, part), body))
+            outcome.tallies[INSTALLATION_ID].processed += len(part)
+    store_deliveries(deliveries)
+    removed = _remove_originals([callback for callback, _ in entries])
+    outcome.tallies[INSTALLATION_ID].purged_callbacks += removed
+
+
+def _arrived_at(callback: Callback, updates: Sequence[Update]) -> datetime:
+    """Return when a callback of these updates arrived. Those that are replayed one by one keep
+    their order by it: a microsecond stands for a position in the callback they were cut out of.
+    """
+    if not callback.positions:
+        return callback.received_at
+    return callback.received_at + timedelta(microseconds=updates[0].position)
+
+
+def _changes(updates: Sequence[Update]) -> list[Path]:
+    """Return the paths of whole changes: all updates of one have the same owner, who also owns the
+    keys that we do not know.
+    """
+    paths = (
+        path if path.section in BROAD else path._replace(section="value", index=-1, sub=())
+        for path in (update.path for update in updates)
+    )
+    return list(dict.fromkeys(paths))
+
+
+def _remove_originals(callbacks: Sequence[Callback]) -> int:
+    """Remove the originals; the range of time spares PostgreSQL the other partitions."""
+    moments = [callback.received_at for callback in callbacks]
+    removed, _ = WebhookDelivery.objects.filter(
+        id__in=[callback.delivery_id for callback in callbacks],
+        received_at__range=(min(moments), max(moments)),
+        tenant_id=INSTALLATION_ID,
+    ).delete()
+    return removed
+
+
 def _readable(callback: Callback, updates: list[Update], outcome: Outcome) -> Iterable[Item]:
     for update in updates:
         if update.problem is None:
             yield Item(callback, update)
         else:
-            outcome.set_aside(callback, update, DeadKind.DEAD, update.problem)
+            outcome.park(callback, update, DeadKind.DEAD, update.problem)
 
 
 def _belongs(item: Item, numbers: Numbers, outcome: Outcome) -> bool:
     reason = numbers.refusal(item.callback.tenant_id, item.update)
     if reason is None:
         return True
-    outcome.set_aside(item.callback, item.update, DeadKind.QUARANTINE, reason)
+    outcome.park(item.callback, item.update, DeadKind.QUARANTINE, reason)
     return False
 
 
 def _store(items: Sequence[Item], numbers: Numbers, outcome: Outcome, brake: Brake) -> None:
-    """Store all at once; what the database refuses for its own sake is set aside alone."""
+    """Store all at once; an update that the database refuses for its own sake is parked alone."""
 
     def attempt(part: Sequence[Item], alone: frozenset[UUID] = frozenset()) -> None:
         try:
@@ -130,7 +229,7 @@ def _store(items: Sequence[Item], numbers: Numbers, outcome: Outcome, brake: Bra
 
     for item, error in brake.sift(items, attempt, step="store", kind=_kind) if items else ():
         reason = f"Storing failed: {type(error).__name__}"
-        outcome.set_aside(item.callback, item.update, DeadKind.DEAD, reason)
+        outcome.park(item.callback, item.update, DeadKind.DEAD, reason)
 
 
 def _kind(item: Item) -> type | None:
@@ -146,14 +245,11 @@ def _store_together(items: Sequence[Item], numbers: Numbers, alone: frozenset[UU
     for position, item in enumerate(items):
         tenant_id, callback = item.callback.tenant_id, item.callback
         for event in item.update.events:
-            if isinstance(event, MINE):
+            if isinstance(event, OF_A_NUMBER):
                 workspace_id = numbers.workspace(tenant_id, event.phone_number_id)
-                incoming.append(
-                    Incoming(
-                        tenant_id, workspace_id, callback.delivery_id, callback.received_at, event,
-                        item.update.position,
-                    )
-                )  # fmt: skip
+                arrival = callback.delivery_id, callback.received_at
+                place = item.update.position
+                incoming.append(Incoming(tenant_id, workspace_id, *arrival, event, place))
                 owners.append(position)
             elif isinstance(event, TemplateEvent):
                 changes.append(templates.Reported(tenant_id, event))
@@ -162,7 +258,7 @@ def _store_together(items: Sequence[Item], numbers: Numbers, alone: frozenset[UU
     stored = inbound.store(incoming, alone=alone)
     templates.store(changes)
     number_sync.want_accounts(accounts)
-    numbers.learn()
+    numbers.store_proofs()
     fresh = {owners[i] for i in range(len(incoming)) if i not in stored.duplicates}
     return set(owners) - fresh
 
@@ -182,4 +278,102 @@ def _count(items: Sequence[Item], duplicates: set[int], outcome: Outcome) -> Non
                 if said in beside:
                     continue
                 beside.add(said)
-            tally.unhandled[event.field[:64], event.kind[:64]] += 1
+            tally.kinds[event.field[:64], event.kind[:64]] += 1
+
+
+class Numbers:
+    """The workspaces that a batch of updates speaks of."""
+
+    def __init__(self, workspaces: Iterable[Workspace]) -> None:
+        self._by_number: dict[tuple[UUID, str], Workspace] = {}
+        self._wabas: set[tuple[UUID, str]] = set()
+        self._number_proofs: list[Workspace] = []
+        self._account_proofs: list[tuple[Workspace, Proof]] = []
+        for workspace in workspaces:
+            self._by_number[workspace.tenant_id, workspace.external_id] = workspace
+            if workspace.waba_id:
+                self._wabas.add((workspace.tenant_id, workspace.waba_id))
+
+    @classmethod
+    def load(cls, updates: Iterable[tuple[UUID, Update]]) -> Numbers:
+        """Load the workspaces of the given tenants and updates with one query, and what the updates
+        prove of those that are not proven yet.
+        """
+        pairs = list(updates)
+        tenants = {tenant_id for tenant_id, _ in pairs}
+        numbers = cls(Workspace.objects.filter(tenant_id__in=tenants, is_active=True).only(*FIELDS))
+        numbers._find_proofs(pairs)
+        return numbers
+
+    def workspace(self, tenant_id: UUID, phone_number_id: str) -> UUID:
+        """Return the workspace of a number that :meth:`refusal` let pass."""
+        return self._by_number[tenant_id, phone_number_id].pk
+
+    def refusal(self, tenant_id: UUID, update: Update) -> str | None:
+        """Return why an update is not the tenant's, or ``None`` if it is."""
+        if update.phone_number_id:
+            workspace = self._by_number.get((tenant_id, update.phone_number_id))
+            if workspace is None:
+                return "No active workspace of this tenant has this phone number id."
+            if not _came_through_its_transport(workspace, update):
+                return "This phone number's updates come another way."
+        elif any(isinstance(event, OF_A_NUMBER) for event in update.events):
+            return "The update names no phone number id."
+        for event in update.events:
+            if isinstance(event, TemplateEvent) and (tenant_id, event.waba_id) not in self._wabas:
+                return "No workspace of this tenant belongs to this WhatsApp Business Account."
+        return None
+
+    def store_proofs(self) -> None:
+        """Store what the updates proved (Meta names the account beside the number)."""
+        now = timezone.now()
+        for workspace in self._number_proofs:
+            ownership.prove_number(workspace, Proof.CALLBACK, now=now)
+        for workspace, proof in self._account_proofs:
+            ownership.prove_account(workspace, workspace.waba_id, proof, now=now)
+        self._number_proofs.clear()
+        self._account_proofs.clear()
+
+    def _find_proofs(self, updates: Iterable[tuple[UUID, Update]]) -> None:
+        """Find what the updates prove: number and account where a secret of the tenant's own signed
+        the callback. A shared app's says which account the number has, and not whose it is.
+        """
+        news: dict[UUID, tuple[Workspace, str]] = {}
+        for tenant_id, update in updates:
+            workspace = self._by_number.get((tenant_id, update.phone_number_id or ""))
+            if workspace is not None and _is_unproven(workspace):
+                news.setdefault(workspace.pk, (workspace, update.waba_id))
+        if not news:
+            return
+        signers = ownership.signers({workspace.tenant_id for workspace, _ in news.values()})
+        others = ownership.proven_by_token({account_id for _, account_id in news.values()})
+        for _, (workspace, account_id) in sorted(news.items()):
+            own = workspace.tenant_id in signers
+            if own and workspace.number_proof == Proof.TYPED:
+                self._number_proofs.append(workspace)
+            taken = any(a == account_id and t != workspace.tenant_id for t, a in others)
+            if WABA_ID.fullmatch(account_id) and not taken and (own or not workspace.waba_id):
+                self._add_account(workspace, account_id, Proof.CALLBACK if own else Proof.TYPED)
+
+    def _add_account(self, workspace: Workspace, account_id: str, proof: Proof) -> None:
+        if workspace.account_proof <= proof:
+            workspace.waba_id = account_id
+            self._wabas.add((workspace.tenant_id, account_id))
+            self._account_proofs.append((workspace, proof))
+
+
+def _is_unproven(workspace: Workspace) -> bool:
+    unproven = Proof.TYPED in (workspace.number_proof, workspace.account_proof)
+    return unproven and workspace.transport not in HOSTED
+
+
+def _came_through_its_transport(workspace: Workspace, update: Update) -> bool:
+    """Whether an update came from the linked device or, for other numbers, did not say so. Whoever
+    may sign callbacks does not know what a device's envelopes are signed with.
+    """
+    if update.object != LINKED_DEVICE:
+        return workspace.transport not in HOSTED
+    if workspace.transport not in HOSTED:
+        return False
+    expected = digester(workspace.tenant_id).device(workspace.external_id)
+    return compare_digest(update.waba_id.encode(), expected.encode())

@@ -21,7 +21,7 @@ from graphql import (
     get_operation_ast,
 )
 
-from connectors.whatsapp.originals import read_originals
+from connectors.whatsapp.raw import read_originals
 from messaging.related import OriginalsReader
 from sigma.graphql import failures, limits
 from sigma.graphql.documents import Documents

@@ -13,7 +13,7 @@ from django.db import OperationalError
 from connectors.linked_device.events import Someone
 from connectors.linked_device.mailbox import Mailbox
 from connectors.models import DeadKind, SenderSession, WebhookDead, WebhookDelivery, WebhookPending
-from connectors.whatsapp import filing, ledger, replay
+from connectors.whatsapp import ledger, raw, replay
 from connectors.whatsapp.processing import process_batch
 from messaging.models import Contact, Conversation, Message, MessageStatus, OptOut
 from tests.conftest import Cast
@@ -128,7 +128,7 @@ def test_it_keeps_nothing_while_the_database_is_away(
         raise OperationalError("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(filing, "file", away)
+        patch.setattr(raw, "store_deliveries", away)
         patch.setattr("connectors.linked_device.mailbox.connection.close", lambda: None)
         with pytest.raises(OperationalError):
             mailbox.keep([said(now)], now=now)

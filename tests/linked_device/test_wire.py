@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from connectors.linked_device.events import MessageArrived, ReceiptArrived, Someone
 from connectors.linked_device.wire import body_of
-from connectors.whatsapp.wire.parsing import LINKED_DEVICE, isolate, parse
+from connectors.whatsapp.wire.isolation import isolate
+from connectors.whatsapp.wire.parsing import parse
+from connectors.whatsapp.wire.updates import LINKED_DEVICE
 from messaging.events import Direction, MessageEvent, Person, Source, StatusUpdate
 from tests.linked_device.sends import ANNA, receipt, said
 

@@ -6,8 +6,8 @@ from itertools import permutations
 
 import pytest
 
-from connectors.whatsapp.originals import read_originals
 from connectors.whatsapp.processing import process_batch
+from connectors.whatsapp.raw import read_originals
 from messaging.models import Conversation, Media, MediaState, Message
 from messaging.optouts import opted_out
 from tests.conftest import Cast

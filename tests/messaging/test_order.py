@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from connectors.models import DeadState, WebhookDead, WebhookDelivery, WebhookPending
 from connectors.whatsapp import replay
-from connectors.whatsapp.app import _conninfo
 from connectors.whatsapp.inbox import Row
 from connectors.whatsapp.processing import process_batch
+from connectors.whatsapp.receiver import _conninfo
 from connectors.whatsapp.store import PostgresStore
 from lib.bells import Bell
 from lib.ids import uuid7

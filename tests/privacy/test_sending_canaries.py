@@ -38,7 +38,7 @@ def meta(
     acme: Cast, globex: Cast, web: Web, settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RunningSimulator]:
     """A Meta that knows both tenants and calls the real receiver."""
-    monkeypatch.setattr("connectors.whatsapp.transport.TOTAL_SECONDS", 2.0)
+    monkeypatch.setattr("connectors.whatsapp.graph.TOTAL_SECONDS", 2.0)
     origin = f"http://127.0.0.1:{web.port}"
     worlds = [world_of(cast, own, origin) for own, cast in enumerate((acme, globex))]
     with RunningSimulator(joined(*worlds)) as running:

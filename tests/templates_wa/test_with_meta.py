@@ -10,7 +10,7 @@ import pytest
 
 from connectors.simulator.meta.seeds import business
 from connectors.simulator.meta.server import RunningSimulator
-from connectors.whatsapp import template_calls
+from connectors.whatsapp import channel
 from templates_wa import catalogue, management
 from templates_wa.management import UnableToManage
 from templates_wa.models import Template
@@ -44,7 +44,7 @@ def meta(acme: Cast, settings: Any) -> Iterator[RunningSimulator]:
 def test_it_reads_all_pages(
     acme: Cast, globex: Cast, meta: RunningSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(template_calls, "PAGE", "3")
+    monkeypatch.setattr(channel, "TEMPLATES_PER_PAGE", "3")
     listed = meta.world.accounts[0].templates
 
     report = sync(acme.workspace, now=datetime.now(UTC))

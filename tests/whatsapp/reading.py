@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from connectors.whatsapp.wire.parsing import Update, parse
+from connectors.whatsapp.wire.parsing import parse
+from connectors.whatsapp.wire.updates import Update
 from messaging.events import IdentityChange
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"

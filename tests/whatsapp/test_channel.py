@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from connectors.whatsapp import transport
-from connectors.whatsapp.graph import _versions_told
+from connectors.whatsapp import graph
+from connectors.whatsapp.graph import _versions_logged
 from tests.messaging.meta import Meta, Reply
 from tests.whatsapp.wires import (
     APP_SECRET,
@@ -149,11 +149,11 @@ def test_it_takes_no_proxy_from_the_environment(settings, monkeypatch) -> None:
 
 
 def test_it_closes_its_connections_with_the_loop(settings) -> None:
-    before = len(transport._transports)
+    before = len(graph._transports)
 
     send_to(answering(accepted()), settings)
 
-    assert len(transport._transports) == before
+    assert len(graph._transports) == before
 
 
 @pytest.mark.parametrize("typing", [True, False])
@@ -177,7 +177,7 @@ def test_it_marks_a_message_as_read(settings, typing: bool) -> None:
 
 
 def test_it_says_once_that_meta_answers_as_another_version(settings, caplog) -> None:
-    _versions_told.clear()
+    _versions_logged.clear()
     content = accepted().replace(b"\r\n", b"\r\nfacebook-api-version: v24.0\r\n", 1)
     with caplog.at_level(logging.WARNING, "sigma.whatsapp.graph"):
         for _ in range(2):

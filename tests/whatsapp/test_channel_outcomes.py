@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 import httpx
 import pytest
 
-from connectors.whatsapp import transport
+from connectors.whatsapp import graph
 from tests.whatsapp.wires import (
     REQUEST,
     Serve,
@@ -78,7 +78,7 @@ def test_it_was_not_sent_when_the_handshake_fails(settings) -> None:
 
 
 def test_it_was_not_sent_when_the_handshake_does_not_end(settings, monkeypatch) -> None:
-    monkeypatch.setattr(transport, "TIMEOUT", httpx.Timeout(5, connect=0.1))
+    monkeypatch.setattr(graph, "TIMEOUT", httpx.Timeout(5, connect=0.1))
 
     assert type(fail_over_tls(_is_silent, settings)) is Unavailable
 
@@ -93,7 +93,7 @@ def test_it_was_not_sent_to_somebody_without_a_good_certificate(settings) -> Non
 
 
 def test_it_was_not_sent_when_the_connection_is_not_made_in_time(settings, monkeypatch) -> None:
-    monkeypatch.setattr(transport, "TIMEOUT", httpx.Timeout(5, connect=0.1))
+    monkeypatch.setattr(graph, "TIMEOUT", httpx.Timeout(5, connect=0.1))
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
@@ -105,7 +105,7 @@ def test_it_was_not_sent_when_the_connection_is_not_made_in_time(settings, monke
 
 def test_it_was_not_sent_when_no_connection_becomes_free(settings, monkeypatch) -> None:
     settings.SIGMA_SEND_CONCURRENCY = 1
-    monkeypatch.setattr(transport, "TIMEOUT", httpx.Timeout(5, pool=0.1))
+    monkeypatch.setattr(graph, "TIMEOUT", httpx.Timeout(5, pool=0.1))
     seen: list[bytes] = []
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -179,13 +179,13 @@ def test_it_does_not_know_once_the_request_may_have_left(serve: Serve, settings)
 
 
 def test_it_does_not_know_when_no_answer_comes_in_time(settings, monkeypatch) -> None:
-    monkeypatch.setattr(transport, "TIMEOUT", httpx.Timeout(0.1))
+    monkeypatch.setattr(graph, "TIMEOUT", httpx.Timeout(0.1))
 
     assert type(fail_with(_is_silent, settings)) is OutcomeUnknown
 
 
 def test_it_does_not_wait_for_an_answer_that_trickles_in(settings, monkeypatch) -> None:
-    monkeypatch.setattr(transport, "TOTAL_SECONDS", 0.2)
+    monkeypatch.setattr(graph, "TOTAL_SECONDS", 0.2)
 
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -243,7 +243,7 @@ def test_it_keeps_few_connections_for_files_and_opens_as_many_as_are_wanted() ->
 
     async def run() -> tuple[int, int]:
         async with serving(serve) as port:
-            with transport.downloads.__wrapped__() as client:  # not the one that others have used
+            with graph.downloads.__wrapped__() as client:  # not the one that others have used
                 args = fetch, client, f"http://127.0.0.1:{port}/file"
                 return await asyncio.to_thread(*args), await asyncio.to_thread(*args)
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from connectors.whatsapp import transport
+from connectors.whatsapp import graph
 from tests.whatsapp.wires import WABA_ID, channel
 from workspaces.channel_errors import OutcomeUnknown, Rejected, Unavailable
 from workspaces.channel_facts import TemplateDraft, TemplateFacts
@@ -36,8 +36,8 @@ def answer(asked, monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
             asked.append(request)
             return reply(request)
 
-        client = httpx.Client(transport=httpx.MockTransport(handle), headers=transport.HEADERS)
-        monkeypatch.setattr(transport, "blocking", lambda: client)
+        client = httpx.Client(transport=httpx.MockTransport(handle), headers=graph.HEADERS)
+        monkeypatch.setattr(graph, "blocking", lambda: client)
 
     return use
 

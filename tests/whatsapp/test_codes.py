@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.whatsapp.errors import LONGEST_WAIT, error_of, media_error_of
-from connectors.whatsapp.wire.answers import Answer
-from connectors.whatsapp.wire.codes import RULES
+from connectors.whatsapp.wire.errors import LONGEST_WAIT, RULES, Answer, error_of, media_error_of
 from workspaces.channel_errors import (
     ChannelError,
     MediaGone,

@@ -3,7 +3,9 @@ from typing import Any
 
 import pytest
 
-from connectors.whatsapp.wire.parsing import Isolator, NotAnEnvelope, isolate, message_json, parse
+from connectors.whatsapp.wire.decoding import NotAnEnvelope
+from connectors.whatsapp.wire.isolation import Isolator, isolate, message_json
+from connectors.whatsapp.wire.parsing import parse
 from tests.whatsapp.reading import NAMES, RECEIVED_AT, payload, tree, value_of
 
 THREAD_MESSAGE = "wamid.HBULMjcwMDAwMDAxMDEVAgASGBQzQTAwMDAwMDAwMDAwMDAwMDAwQw=="

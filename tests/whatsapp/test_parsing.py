@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from connectors.whatsapp.wire.parsing import NotAnEnvelope, parse
-from connectors.whatsapp.wire.parsing import Path as Place
+from connectors.whatsapp.wire.decoding import NotAnEnvelope
+from connectors.whatsapp.wire.parsing import parse
+from connectors.whatsapp.wire.updates import Path as Place
 from messaging.events import Unhandled
 from tests.whatsapp.reading import NAMES, RECEIVED_AT, events, payload, read, tree, value_of
 

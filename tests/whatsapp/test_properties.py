@@ -5,7 +5,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from connectors.whatsapp.wire.parsing import NotAnEnvelope, Update, isolate, parse
+from connectors.whatsapp.wire.decoding import NotAnEnvelope
+from connectors.whatsapp.wire.isolation import isolate
+from connectors.whatsapp.wire.parsing import parse
+from connectors.whatsapp.wire.updates import Update
 from messaging.sealed_values import Separator
 from tests.whatsapp.reading import NAMES, RECEIVED_AT, THANDI, payload, read, tree, value_of
 

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connection
 
 from connectors.models import WebhookDead, WebhookDelivery, WebhookPending
-from connectors.whatsapp import app, routes
+from connectors.whatsapp import receiver, routes
 from connectors.whatsapp.processing import process_batch
 from connectors.whatsapp.wire.signature import sign
 from messaging.models import Message
@@ -194,7 +194,7 @@ def test_it_says_once_a_minute_what_each_tenant_had_accepted(
     acme: Cast, globex: Cast, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture, wait_for,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(app, "LOG_SECONDS", 0.05)
+    monkeypatch.setattr(receiver, "LOG_SECONDS", 0.05)
     caplog.set_level(logging.INFO, logger="sigma.whatsapp.webhooks")
     web: Web = request.getfixturevalue("web")
     assert "whatsapp web process accepts callbacks" in caplog.messages

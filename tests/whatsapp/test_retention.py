@@ -12,9 +12,9 @@ from django.db import connection
 
 from connectors.events.tasks import purge as purge_events
 from connectors.models import WebhookDead, WebhookDelivery
-from connectors.whatsapp import ledger, partitions, raw, retention
-from connectors.whatsapp.originals import read_originals
+from connectors.whatsapp import ledger, raw, retention
 from connectors.whatsapp.processing import process_batch
+from connectors.whatsapp.raw import read_originals
 from connectors.whatsapp.tasks import purge as purge_raw
 from messaging.broadcasts.tasks import purge_lists
 from messaging.models import Message
@@ -66,18 +66,18 @@ def test_it_makes_raw_and_message_ids_unreadable(acme: Cast, now: datetime) -> N
 
 def test_it_drops_whole_days_that_every_tenant_is_past(acme: Cast, now: datetime) -> None:
     day = (now - timedelta(days=40)).date()
-    partitions.ensure(day)
+    retention.ensure_partitions(day)
     receive(acme, "wamid.OLD", now - timedelta(days=40))
 
     retention.purge_all(now=now)
 
-    assert day not in partitions.existing()
+    assert day not in retention.partition_days()
     assert ledger.read(acme.tenant.id, verify=True).balanced
 
 
 def test_it_counts_what_went_with_a_whole_day(acme: Cast, globex: Cast, now: datetime) -> None:
     day = now - timedelta(days=40)
-    partitions.ensure(day.date())
+    retention.ensure_partitions(day.date())
     receive(acme, "wamid.OLD", day)
 
     purged = {line.slug: line.callbacks for line in retention.purge_all(now=now)}
@@ -90,7 +90,7 @@ def test_it_finds_a_tenants_rows_in_days_that_another_keeps(
 ) -> None:
     Tenant.objects.filter(pk=globex.tenant.pk).update(retention_days=60)
     day = now - timedelta(days=40)
-    partitions.ensure(day.date())
+    retention.ensure_partitions(day.date())
     for cast in (acme, globex):
         receive(cast, "wamid.OLD", day)
 
@@ -108,7 +108,7 @@ def indexes_of(moment: datetime) -> set[str]:
         cursor.execute(
             "SELECT substring(indexdef FROM '[(](.*)[)]') FROM pg_indexes "
             "WHERE tablename = %s AND indexname NOT LIKE '%%pkey'",
-            [partitions.name_of(moment.date())],
+            [retention.partition_name(moment.date())],
         )
         return {columns for (columns,) in cursor.fetchall()}
 
@@ -182,7 +182,7 @@ def test_it_keeps_days_of_which_callbacks_are_still_owed(
 ) -> None:
     old = now - timedelta(days=40)
     if has_partition:
-        partitions.ensure(old.date())
+        retention.ensure_partitions(old.date())
     for cast in (acme, globex):
         receive(cast, "wamid.DONE", old)
         receive(cast, "wamid.OLDER", old - timedelta(days=1))

@@ -11,8 +11,8 @@ from django.core.management import call_command
 
 from connectors.models import DeadKind, WebhookDead, WebhookDelivery, WebhookPending
 from connectors.whatsapp import ledger, raw
-from connectors.whatsapp.originals import read_originals
 from connectors.whatsapp.processing import process_batch
+from connectors.whatsapp.raw import read_originals
 from messaging.models import Message
 from templates_wa.models import TemplateEventRow
 from tests.conftest import Cast

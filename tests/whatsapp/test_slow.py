@@ -22,7 +22,7 @@ from django.test import Client
 import sigma.asgi
 import sigma.threads
 from connectors.models import WebhookDelivery
-from connectors.whatsapp import receiver, transport
+from connectors.whatsapp import graph, receiver
 from connectors.whatsapp.routes import DirectoryUnavailable, Routes
 from connectors.whatsapp.wire import signature
 from lib.requests import Receive, Scope, Send
@@ -376,7 +376,7 @@ class TestAnswers:
     ) -> None:  # fmt: skip
         monkeypatch.setattr(sigma.threads, "MOST_OF_ONE", sigma.threads.MOST_STREAMS)
         unread(link, sigma.threads.MOST_STREAMS)
-        answer = transport.call("GET", f"{settings.SIGMA_GRAPH_URL}/number", headers={})
+        answer = graph.call_once("GET", f"{settings.SIGMA_GRAPH_URL}/number", headers={})
         assert answer.status == 404
 
     def test_a_file_is_not_fetched_to_its_end_for_somebody_who_has_left(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from pytest_django.fixtures import Settings
 
-from connectors.whatsapp import partitions
+from connectors.whatsapp import retention
 from connectors.whatsapp.processing import process_batch
 from messaging.models import Message
 from tests.conftest import Cast
@@ -182,9 +182,9 @@ def test_it_does_the_products_work(as_application: None, acme: Cast, globex: Cas
     assert set(Message.objects.values_list("tenant_id", flat=True)) == {
         acme.tenant.id, globex.tenant.id,
     }  # fmt: skip
-    assert today in partitions.ensure(today)
-    partitions.index_by_tenant(today + timedelta(days=1))
-    for day in partitions.existing():
+    assert today in retention.ensure_partitions(today)
+    retention.index_by_tenant(today + timedelta(days=1))
+    for day in retention.partition_days():
         if day >= today:
-            assert partitions.drop(day)
-    assert today not in partitions.existing()
+            assert retention.drop_partition(day)
+    assert today not in retention.partition_days()

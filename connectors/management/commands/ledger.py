@@ -52,7 +52,7 @@ class Command(BaseCommand):
         if wrong := [slug for slug, entry in entries if not entry.balanced]:
             raise CommandError(f"The ledger does not balance for {', '.join(wrong)}.")
 
-    def _show(self, entries: list[tuple[str, ledger.Ledger]]) -> None:
+    def _show(self, entries: list[tuple[str, ledger.Balance]]) -> None:
         table = Table("tenant", *COLUMNS, "balanced")
         for slug, entry in entries:
             counts = (f"{getattr(entry, column):,}" for column in COLUMNS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import graphene
 from graphql import GraphQLResolveInfo
 
-from connectors.whatsapp.ledger import Ledger as LedgerRow
-from connectors.whatsapp.ledger import read as read_ledger
+from connectors.whatsapp import ledger
+from connectors.whatsapp.ledger import Balance
 from workspaces.access import Actor
 from workspaces.scopes import Scope
 
@@ -55,8 +55,9 @@ class Query(graphene.ObjectType):
     ledger = graphene.Field(Ledger, description="Your tenant's ledger; needs ledger:read.")
 
     @staticmethod
-    def resolve_ledger(root: None, info: GraphQLResolveInfo) -> LedgerRow:
+    def resolve_ledger(root: None, info: GraphQLResolveInfo) -> Balance:
         """Read the ledger of the caller's tenant."""
         actor: Actor = info.context.actor
         actor.require(Scope.LEDGER_READ)
-        return read_ledger(actor.tenant_id)
+from connectors.whatsapp import ledger
+from connectors.whatsapp.ledger import Balance

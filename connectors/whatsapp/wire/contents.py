@@ -12,8 +12,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from connectors.whatsapp.wire.decoding import NotAnEnvelope, load_embedded
-from connectors.whatsapp.wire.facts import Json, compact
-from connectors.whatsapp.wire.message_payloads import (
+from connectors.whatsapp.wire.payloads import (
     Amount,
     CallPermission,
     Content,
@@ -22,7 +21,7 @@ from connectors.whatsapp.wire.message_payloads import (
     Reply,
 )
 from connectors.whatsapp.wire.people import phone_digits
-from connectors.whatsapp.wire.updates import moment
+from connectors.whatsapp.wire.updates import Json, compact, moment
 from lib.masking import as_it_came, word
 from messaging.events import MediaItem, SharedCard
 

@@ -9,11 +9,10 @@ from itertools import groupby
 from typing import Any
 
 from connectors.whatsapp.wire.decoding import NotAnEnvelope, decode, fingerprint, load, load_raw
-from connectors.whatsapp.wire.frames import Frame, Source
+from connectors.whatsapp.wire.parsing import SECTIONS
 from connectors.whatsapp.wire.parties import contact_position
 from connectors.whatsapp.wire.payloads import Change, Element, Entry, Envelope, Value
-from connectors.whatsapp.wire.updates import WHOLE, Path
-from connectors.whatsapp.wire.walking import SECTIONS
+from connectors.whatsapp.wire.updates import WHOLE, Frame, Path, Source
 
 # Of what stands beside an update only keys that parsing knows: what nobody reads may be large, and
 # is copied with every update.

@@ -1,22 +1,40 @@
-"""From one wire message to events: live, echoed from the Business app, or imported history."""
+"""From one message, or one status of a message, to events.
+
+A message is live, echoed from the Business app, or imported history; a status says where a message
+of the business got to.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
 from connectors.whatsapp.wire.contents import TYPES_WITH_A_BODY, Said, present_type, said_in
-from connectors.whatsapp.wire.facts import Json, compact, error_facts
-from connectors.whatsapp.wire.frames import Frame
-from connectors.whatsapp.wire.identity_changes import identity_change, shared_number
-from connectors.whatsapp.wire.message_payloads import Content, Context, Message
-from connectors.whatsapp.wire.parties import Parties, parties_of
-from connectors.whatsapp.wire.payloads import Thread
+from connectors.whatsapp.wire.errors import rule_of
+from connectors.whatsapp.wire.parties import (
+    Parties,
+    identity_change,
+    parties_of,
+    person_of,
+    shared_number,
+)
+from connectors.whatsapp.wire.payloads import Content, Context, Message, Status, Thread
 from connectors.whatsapp.wire.people import group_id
-from connectors.whatsapp.wire.updates import Event, Path, counted, happened
+from connectors.whatsapp.wire.updates import (
+    Event,
+    Frame,
+    Json,
+    Path,
+    about_nobody_known,
+    compact,
+    counted,
+    error_facts,
+    happened,
+    masked,
+)
 from lib.masking import as_it_came, word
-from messaging.events import MessageEvent
+from messaging.events import MessageEvent, StatusUpdate, Stop
 
 KNOWN_TYPES = frozenset(
     (
@@ -32,6 +50,7 @@ KNOWN_TYPES = frozenset(
 # They hold nothing but what somebody typed.
 _PLAIN = frozenset(("text", "image", "video", "audio", "voice", "sticker"))
 _INTERACTIVE = frozenset(("button_reply", "list_reply", "nfm_reply", "call_permission_reply"))
+KNOWN_STATUSES = frozenset(("sent", "delivered", "read", "played", "failed", "deleted", "warning"))
 
 
 def read_message(
@@ -49,8 +68,8 @@ def read_message(
     event = _message_event(frame, message, path, parties, kind, thread)
     if kind == "system":
         return _with_identity_change(frame, message, event)
-    if kind == "contacts" and (told := shared_number(message, event)) is not None:
-        return (told, event)
+    if kind == "contacts" and (number := shared_number(message, event)) is not None:
+        return (number, event)
     if kind not in KNOWN_TYPES:
         return (event, counted(frame.field, kind))
     if kind == "interactive" and event.content.get("interactive") not in _INTERACTIVE:
@@ -142,3 +161,83 @@ def _context_facts(context: Context) -> Json:
         frequently_forwarded=context.frequently_forwarded or None,
         referred_product=as_it_came(context.referred_product),
     )
+
+
+def read_status(frame: Frame, status: Status, path: Path) -> tuple[Event, ...]:
+    """Return what ``status`` means; one without message or word, or of a call, is only counted."""
+    name = status.status if status.status in KNOWN_STATUSES else word(status.status)
+    if not status.id or not name or status.type == "call":
+        return (counted(frame.field, f"{word(status.type) or 'status'}:{name}"),)
+    person = person_of(frame, status, path)
+    errors = error_facts(status.errors) if status.errors else ()
+    update = StatusUpdate(
+        phone_number_id=frame.phone_number_id or "",
+        platform_message_id=status.id,
+        status=name,
+        timestamp=happened(status.timestamp, frame.received_at),
+        participant=_participant(status),
+        recipient=person,
+        errors=errors if person.phone else about_nobody_known(errors),
+        pricing=_pricing(status),
+        payment=as_it_came(status.payment or {}) if _is_payment(status) else None,
+        callback_data=status.biz_opaque_callback_data,
+        group_id=_group(status),
+        stop=_stop(errors),
+    )
+    if name in KNOWN_STATUSES or update.payment is not None:
+        return (update,)
+    return (update, counted(frame.field, f"status:{name}"))
+
+
+def _stop(errors: Iterable[Json]) -> Stop | None:
+    """Return the first error that, as the answer to a send, would stop more than its message."""
+    for error in errors:
+        code = error.get("code")
+        if not isinstance(code, int):
+            continue
+        rule = rule_of(code, message=str(error.get("message")))
+        if rule is not None and rule.stops:
+            return Stop(code, rule.reach, rule.reason(code))
+    return None
+
+
+def _group(status: Status) -> str | None:
+    if status.recipient_type != "group" or status.recipient_id is None:
+        return None
+    return str(status.recipient_id) or None
+
+
+def _participant(status: Status) -> str:
+    """Return what tells apart the statuses that share an id: group receipts, payments."""
+    if _is_payment(status):
+        return f"payment:{status.timestamp if status.timestamp is not None else ''}"
+    participant = (
+        status.recipient_participant_id
+        or status.participant_recipient_id
+        or status.recipient_participant_user_id
+    )
+    return str(participant) if participant else ""
+
+
+def _is_payment(status: Status) -> bool:
+    """Tell whether it is about the payment that a message asked for, not about the message (Meta,
+    "Payments API": type ``payment``; the amount is ``value`` divided by ``offset``).
+    """
+    return status.type == "payment" or status.payment is not None
+
+
+def _pricing(status: Status) -> Json | None:
+    """Return the price facts; a call for ``type`` and ``category``, as ``billable`` is to go."""
+    conversation = status.conversation
+    pricing = status.pricing or (conversation and conversation.pricing)
+    origin = conversation.origin if conversation is not None else None
+    if not pricing and origin is None:
+        return None
+    facts = compact(
+        billable=pricing and pricing.billable,
+        pricing_model=pricing and masked(pricing.pricing_model),
+        type=pricing and masked(pricing.type),
+        category=pricing and masked(pricing.category),
+        origin=origin and masked(origin.type),
+    )
+    return facts or None

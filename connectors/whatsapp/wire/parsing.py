@@ -1,50 +1,96 @@
 """From the body of a callback to updates: every entry, every change, every list of it.
 
-Nothing here decides what an update means; that is `messages`, `receipts`, `template_changes` and
-`unhandled`. Here it is made sure that each is read by itself, and that none is lost.
+Nothing here decides what an update means; that is for `messages`, `parties`, `template_changes`
+and, for what is only counted, `updates`. Each update is read by itself, and none is lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from connectors.whatsapp.wire.address_book import read_address_book
-from connectors.whatsapp.wire.decoding import NotAnEnvelope, decode
-from connectors.whatsapp.wire.frames import Frame, Source, field_of, waba_of
-from connectors.whatsapp.wire.identity_changes import read_call, read_group, read_update_of_id
-from connectors.whatsapp.wire.isolation import Isolator, isolate, message_json
-from connectors.whatsapp.wire.messages import read_message
-from connectors.whatsapp.wire.payloads import Change, Entry, Value
-from connectors.whatsapp.wire.preferences import read_preference
-from connectors.whatsapp.wire.receipts import read_status
+from connectors.whatsapp.wire.decoding import decode
+from connectors.whatsapp.wire.messages import read_message, read_status
+from connectors.whatsapp.wire.parties import (
+    read_address_book,
+    read_call,
+    read_group,
+    read_preference,
+    read_update_of_id,
+)
+from connectors.whatsapp.wire.payloads import (
+    Change,
+    Chunk,
+    Element,
+    Entry,
+    Message,
+    Standby,
+    Thread,
+    Value,
+)
 from connectors.whatsapp.wire.template_changes import FIELDS as TEMPLATE_FIELDS
 from connectors.whatsapp.wire.template_changes import read_template_change
-from connectors.whatsapp.wire.unhandled import read_malformed, read_unhandled, read_unhandled_value
 from connectors.whatsapp.wire.updates import (
     CLOUD_API,
     LINKED_DEVICE,
     WHOLE,
     Event,
+    Frame,
     Path,
+    Source,
     Update,
     counted,
+    field_of,
+    read_malformed,
+    read_unhandled,
+    read_unhandled_value,
+    waba_of,
 )
-from connectors.whatsapp.wire.walking import SECTIONS, lists, nested
 from lib.masking import word
 
-__all__ = [
-    "LINKED_DEVICE", "Isolator", "NotAnEnvelope", "Path", "Update", "isolate", "message_json",
-    "parse",
-]  # fmt: skip
-
 OURS = frozenset((CLOUD_API, LINKED_DEVICE))
-
-Reader = Callable[[Frame, Any, Path], tuple[Event, ...]]
+MALFORMED = "Malformed: something else stands where the update should be"
+_NO_VALUE = Value()
+# The lists of a value whose elements are one update each.
+LISTS = (
+    "messages",
+    "statuses",
+    "message_echoes",
+    "errors",
+    "user_actions",
+    "calls",
+    "groups",
+    "user_preferences",
+    "state_sync",
+    "automatic_events",
+    "user_id_update",
+)
+SECTIONS = (*LISTS, "history", "standby")
+_STANDBY_LISTS = ("messages", "statuses", "message_echoes")
+_all_lists = attrgetter(*LISTS)
+# Their value is one event, whatever lists it holds.
+_WITHOUT_LISTS = frozenset(("flows", "account_update"))
+_GROUPS = ("group_participants_update", "group_participant_update")
+_ECHOES = ("smb_message_echoes", "message_echoes")
+_Reader = Callable[[Frame, Any, Path], tuple[Event, ...]]
+_READERS: dict[tuple[str, str], _Reader] = {
+    **{(field, "messages"): read_message for field in ("messages", "history", "")},
+    **{(field, "message_echoes"): read_message for field in ("messages", "history", "", *_ECHOES)},
+    **{(field, "statuses"): read_status for field in ("messages", "history", "", *_ECHOES)},
+    ("user_preferences", "user_preferences"): read_preference,
+    ("smb_app_state_sync", "state_sync"): read_address_book,
+    ("user_id_update", "user_id_update"): read_update_of_id,
+    ("calls", "calls"): read_call,
+    ("calls", "statuses"): read_call,
+    **{(field, "groups"): read_group for field in _GROUPS},
+}
+# Where a value that is no object must be a mistake; that of another field is Meta's to choose.
+_MODELLED = frozenset(field for field, _ in _READERS) | TEMPLATE_FIELDS
 
 
 def parse(body: bytes, received_at: datetime) -> list[Update]:
@@ -88,7 +134,7 @@ def _read_change(frame: Frame, whole: Path, updates: list[Update]) -> None:
     before = len(updates)
     value = frame.value
     if frame.field not in _WITHOUT_LISTS and frame.source.object in OURS:
-        for section, items in lists(value):
+        for section, items in _lists_in(value):
             reader = _READERS.get((frame.field, section), read_unhandled)
             for index, item in enumerate(items):
                 path = Path(whole.entry, whole.change, section, index)
@@ -101,13 +147,18 @@ def _read_change(frame: Frame, whole: Path, updates: list[Update]) -> None:
         updates.append(_update(frame, whole, reader, value, before))
 
 
+def _lists_in(value: Value) -> list[tuple[str, list[Element | Message | None]]]:
+    """Return the plain lists of ``value`` that hold something, each with its name."""
+    return [(name, items) for name, items in zip(LISTS, _all_lists(value), strict=True) if items]
+
+
 def _read_nested(frame: Frame, whole: Path, updates: list[Update]) -> None:
-    for path, element, thread in nested(frame.value, whole.entry, whole.change):
+    for path, element, thread in _nested_in(frame.value, whole.entry, whole.change):
         reader = read_unhandled if thread is None else partial(read_message, thread=thread)
         updates.append(_update(frame, path, reader, element, len(updates)))
 
 
-def _update(frame: Frame, path: Path, reader: Reader, element: Any, position: int) -> Update:
+def _update(frame: Frame, path: Path, reader: _Reader, element: Any, position: int) -> Update:
     """Read one update; whatever goes wrong is its own problem and stays out of its neighbours."""
     events: tuple[Event, ...] = ()
     problem = None if element is not None else MALFORMED
@@ -130,7 +181,7 @@ def _read_value(frame: Frame, value: Value, _path: Path) -> tuple[Event, ...]:
 
 
 def _read_progress(_frame: Frame, _value: Value, _path: Path) -> tuple[Event, ...]:
-    """Tell nothing of an import, or of a partner's turn, that has come no further."""
+    """Return nothing for an import, or a partner's turn, that has come no further."""
     return ()
 
 
@@ -163,23 +214,54 @@ def _empty_envelope() -> Update:
     return Update(path, "", "", None, (counted("", "empty"),))
 
 
-MALFORMED = "Malformed: something else stands where the update should be"
+class _Found(NamedTuple):
+    """An update's element, or ``None`` for something there that is not what it should be."""
 
-_NO_VALUE = Value()
-# Their value is one event, whatever lists it holds.
-_WITHOUT_LISTS = frozenset(("flows", "account_update"))
-_GROUPS = ("group_participants_update", "group_participant_update")
-_ECHOES = ("smb_message_echoes", "message_echoes")
-_READERS: dict[tuple[str, str], Reader] = {
-    **{(field, "messages"): read_message for field in ("messages", "history", "")},
-    **{(field, "message_echoes"): read_message for field in ("messages", "history", "", *_ECHOES)},
-    **{(field, "statuses"): read_status for field in ("messages", "history", "", *_ECHOES)},
-    ("user_preferences", "user_preferences"): read_preference,
-    ("smb_app_state_sync", "state_sync"): read_address_book,
-    ("user_id_update", "user_id_update"): read_update_of_id,
-    ("calls", "calls"): read_call,
-    ("calls", "statuses"): read_call,
-    **{(field, "groups"): read_group for field in _GROUPS},
-}
-# Where a value that is no object must be a mistake; that of another field is Meta's to choose.
-_MODELLED = frozenset(field for field, _ in _READERS) | TEMPLATE_FIELDS
+    path: Path
+    element: Element | Message | None
+    thread: Thread | None = None
+
+
+def _nested_in(value: Value, entry: int, change: int) -> Iterator[_Found]:
+    """Yield what stands deeper than in a plain list, and each section that is no list at all."""
+    for index, chunk in enumerate(value.history or ()):
+        yield from _of_chunk(chunk, Path(entry, change, "history", index))
+    if value.standby is not None:
+        yield from _of_standby(value.standby, Path(entry, change, "standby", WHOLE))
+    for section in value.dropped:
+        if section in SECTIONS:
+            yield _Found(Path(entry, change, section, WHOLE), None)
+
+
+def _of_chunk(chunk: Chunk | None, path: Path) -> Iterator[_Found]:
+    if chunk is None:
+        yield _Found(path, None)
+        return
+    for index, thread in enumerate(chunk.threads or ()):
+        yield from _of_thread(thread, path._replace(sub=(index,)))
+    if "threads" in chunk.dropped:
+        yield _Found(path._replace(sub=(WHOLE,)), None)
+    errors = path._replace(section="history.errors")
+    for index, error in enumerate(chunk.errors or ()):
+        yield _Found(errors._replace(sub=(index,)), error)
+    if "errors" in chunk.dropped:
+        yield _Found(errors._replace(sub=(WHOLE,)), None)
+
+
+def _of_thread(thread: Thread | None, path: Path) -> Iterator[_Found]:
+    if thread is None:
+        yield _Found(path, None)
+        return
+    for index, message in enumerate(thread.messages or ()):
+        yield _Found(path._replace(sub=(*path.sub, index)), message, thread)
+    if "messages" in thread.dropped:
+        yield _Found(path._replace(sub=(*path.sub, WHOLE)), None)
+
+
+def _of_standby(standby: Standby, path: Path) -> Iterator[_Found]:
+    for name in _STANDBY_LISTS:
+        section = f"standby.{name}"
+        for index, item in enumerate(getattr(standby, name) or ()):
+            yield _Found(path._replace(section=section, index=index), item)
+        if name in standby.dropped:
+            yield _Found(path._replace(section=section), None)

@@ -58,11 +58,11 @@ def identify(key: Scalar, user_id: str | None, parent_user_id: str | None) -> Pe
     return Person(phone, user_id or None, parent_user_id or None)
 
 
-def told_name(name: str | None, *phones: str | None) -> str | Private | None:
+def name_in(name: str | None, *phones: str | None) -> str | Private | None:
     """Return a profile name, a username, or what an address book says; blank: ``None``.
 
     One that holds an international number, or one of ``phones`` (the person's, digits), is private.
-    Where none is told, so is one with any run of digits that may be the person's number.
+    Where none is known, so is one with any run of digits that may be the person's number.
     """
     if name is None or not (name := name.strip()):
         return None
@@ -121,8 +121,8 @@ class ContactBook:
             phone,
             person.user_id or contact.user_id or bsuid(contact.wa_id),
             person.parent_user_id or contact.parent_user_id or None,
-            told_name(profile.name, phone, wa_id) if profile else None,
-            told_name((username or "").lstrip("@"), phone, wa_id),
+            name_in(profile.name, phone, wa_id) if profile else None,
+            name_in((username or "").lstrip("@"), phone, wa_id),
             wa_id if wa_id != phone else None,
         )
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from connectors.whatsapp.wire.facts import Json, compact, masked
-from connectors.whatsapp.wire.frames import Frame
 from connectors.whatsapp.wire.payloads import Scalar, Value
-from connectors.whatsapp.wire.updates import happened, moment
+from connectors.whatsapp.wire.updates import Frame, Json, compact, happened, masked, moment
 from lib.masking import conceal_tree, mask, word
 from templates_wa.events import TemplateEvent
 
