@@ -59,5 +59,4 @@ class Query(graphene.ObjectType):
         """Read the ledger of the caller's tenant."""
         actor: Actor = info.context.actor
         actor.require(Scope.LEDGER_READ)
-from connectors.whatsapp import ledger
-from connectors.whatsapp.ledger import Balance
+        return ledger.read(actor.tenant_id)
