@@ -18,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 
-from connectors.simulator.client import Load, Plan
+from connectors.simulator.client import Load, LoadPlan
 from connectors.simulator.traffic import Mix, Traffic, kinds_of
 from connectors.simulator.updates import Business
 from connectors.simulator.wire import target
@@ -130,7 +130,7 @@ def _again(requests: list[bytes], seconds: float) -> Iterator[bytes]:
 async def _fire(spec: Spec, requests: list[bytes]) -> dict[str, object]:
     source = _again(requests, spec.seconds) if spec.seconds else iter(requests)
     there = target(spec.url, b"")
-    plan = Plan(connections=spec.connections, rate=spec.rate or None)
+    plan = LoadPlan(connections=spec.connections, rate=spec.rate or None)
     started_at, cpu = time.time(), time.process_time()
     report = await Load(there, source, plan).run()
     return {

@@ -104,6 +104,17 @@ def test_it_has_no_cycle_between_folders_of_an_app() -> None:
     assert cycle_in(packages(2)) == []
 
 
+def test_production_runs_without_the_simulator() -> None:
+    importers = {
+        name
+        for name, targets in IMPORTS.items()
+        if any(target.startswith("connectors.simulator") for target in targets)
+    }
+    outside = {name for name in importers if not name.startswith("connectors.simulator")}
+
+    assert outside == {"connectors.management.commands.simulate"}
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_it_imports_nothing_inside_functions(name: str) -> None:
     tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))

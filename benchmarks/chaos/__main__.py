@@ -27,8 +27,8 @@ from benchmarks.chaos.installation import Installation
 from benchmarks.chaos.killing import ROLES, Killer
 from benchmarks.chaos.renaming import Renamer
 from benchmarks.outgoing import writer
-from connectors.simulator.client import Load, Plan, Report
-from connectors.simulator.traffic import Callback, Mix, Traffic
+from connectors.simulator.client import Load, LoadPlan, LoadReport
+from connectors.simulator.traffic import Mix, SimulatedCallback, Traffic
 from connectors.simulator.updates import Business
 from connectors.simulator.wire import target
 
@@ -57,7 +57,7 @@ class Trouble(Protocol):
 class Traffick:
     """What is offered to the installation, and the numbers of what it accepted."""
 
-    callbacks: list[Callback]
+    callbacks: list[SimulatedCallback]
     sends: list[bytes]
     accepted: set[int] = field(default_factory=set)
     promised: set[int] = field(default_factory=set)
@@ -110,10 +110,10 @@ def main() -> int:
     return 0 if is_clean else 1
 
 
-async def _storm(system: Installation, sent: Traffick, trouble: Trouble, rate: float) -> Report:
+async def _storm(system: Installation, sent: Traffick, trouble: Trouble, rate: float) -> LoadReport:
     there = target(system.facts.callback_url, system.facts.app_secret.encode())
     requests = (there.request(callback.body) for callback in sent.callbacks)
-    load = Load(there, requests, Plan(rate=rate, retry=True, attempts=1000), sent.heard)
+    load = Load(there, requests, LoadPlan(rate=rate, retry=True, attempts=1000), sent.heard)
     making_it = asyncio.create_task(trouble.run(sent.progress))
     report, _ = await asyncio.gather(load.run(), _send(system, sent, rate))
     await asyncio.wait_for(making_it, 30)
@@ -125,12 +125,14 @@ async def _send(system: Installation, sent: Traffick, rate: float) -> None:
     if not sent.sends:
         return
     share = len(sent.sends) / len(sent.callbacks)
-    plan = Plan(connections=4, rate=rate * share, retry=True, attempts=1000, accepts=sends.ACCEPTED)
+    plan = LoadPlan(
+        connections=4, rate=rate * share, retry=True, attempts=1000, accepts=sends.ACCEPTED
+    )
     there = target(system.facts.base_url, b"")
     await Load(there, iter(sent.sends), plan, sent.heard_of_send).run()
 
 
-def _judge(system: Installation, sent: Traffick, trouble: Trouble, report: Report) -> bool:
+def _judge(system: Installation, sent: Traffick, trouble: Trouble, report: LoadReport) -> bool:
     os.environ.clear()  # nothing of ours may name other engines or keys
     os.environ.update(system.env, DJANGO_SETTINGS_MODULE="sigma.settings")
     django.setup()

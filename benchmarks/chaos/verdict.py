@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from connectors.models import WebhookDead, WebhookDelivery, WebhookPending
-from connectors.simulator.traffic import Callback
+from connectors.simulator.traffic import SimulatedCallback
 from connectors.whatsapp import ledger
 from messaging.models import Message, MessageStatus
 from workspaces import identity
@@ -49,7 +49,9 @@ def wait_until_drained(*, seconds: float) -> float:
     return time.monotonic() - started
 
 
-def judge(tenant_id: UUID, accepted: Iterable[Callback], *, seconds_to_drain: float) -> Verdict:
+def judge(
+    tenant_id: UUID, accepted: Iterable[SimulatedCallback], *, seconds_to_drain: float
+) -> Verdict:
     """Compare what was accepted with what is stored."""
     digest = identity.digester(tenant_id).wamid
     wanted = {

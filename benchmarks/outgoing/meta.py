@@ -12,7 +12,7 @@ import uvloop
 
 from benchmarks.processes import Server, answers, free_port
 from connectors.simulator.meta import server, world
-from connectors.simulator.meta.client import Control
+from connectors.simulator.meta.server import Control
 from connectors.simulator.meta.simulator import Simulator
 from connectors.simulator.meta.world import World
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from random import Random
 from time import monotonic
 
-from connectors.simulator.connection import Connection, Shot
-from connectors.simulator.wire import Target
+from connectors.simulator.wire import CallbackTarget, Connection, Shot
 
 # Meta does not publish how long it waits; 10 s is what peers assume.
 ANSWER_TIMEOUT = 10.0
@@ -30,7 +29,7 @@ class NothingListens(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LoadPlan:
     """How to send: ``rate`` per second (``None``: as fast as answers come), over ``connections``.
 
     With ``retry`` whatever is not answered with 200 is sent again, as Meta does, after a delay that
@@ -47,7 +46,7 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Report:
+class LoadReport:
     """What happened: answers per status (0: none came), seconds to each 200, retries, duration."""
 
     sent: int = 0
@@ -70,14 +69,14 @@ def _ignore(index: int, status: int) -> None:
 class Load:
     """Send the requests of an iterator; ``stop`` ends early, and the report is still right.
 
-    ``on_answer(index, status)`` hears of every answer; ``index`` counts requests from 0.
+    ``on_answer(index, status)`` is called for every answer; ``index`` counts requests from 0.
     """
 
     def __init__(
-        self, target: Target, requests: Iterator[bytes], plan: Plan,
+        self, target: CallbackTarget, requests: Iterator[bytes], plan: LoadPlan,
         on_answer: Callable[[int, int], None] = _ignore,
     ) -> None:  # fmt: skip
-        self.report = Report()
+        self.report = LoadReport()
         self._target, self._plan, self._on_answer = target, plan, on_answer
         self._requests = enumerate(requests)
         self._waiting: deque[Shot] = deque()
@@ -89,7 +88,7 @@ class Load:
         # Jitter of delays only.
         self._rng = Random(0)  # noqa: S311
 
-    async def run(self) -> Report:
+    async def run(self) -> LoadReport:
         """Send everything and return the report.
 
         Raises:

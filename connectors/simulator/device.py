@@ -6,10 +6,13 @@ without a phone*.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import logging
 import os
 import secrets
 import signal
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -34,14 +37,19 @@ from connectors.linked_device.events import (
     Replaced,
 )
 from connectors.simulator import device_events, device_script
-from connectors.simulator.device_script import InvalidScript, Script, Step
-from connectors.simulator.device_sends import answer_to_pairing, outcome_of
+from connectors.simulator.device_script import (
+    InvalidScript,
+    Script,
+    ScriptStep,
+    answer_to_pairing,
+    result_of,
+)
 from connectors.simulator.device_store import DeviceStore
-from connectors.simulator.timeline import Timeline
 from workspaces.channel_errors import Unavailable
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 PATIENCE = 1.0
+Action = Callable[[], None]
 
 
 class NotForTrying(Exception):
@@ -51,7 +59,7 @@ class NotForTrying(Exception):
 class SimulatedDevice:
     """The Device port, played from a script (:mod:`connectors.simulator.device_script`).
 
-    Like a real library it tells everything from a thread of its own, keeps its account in its
+    Like a real library it reports events from a thread of its own, keeps its account in its
     store, and goes on sending after it was replaced: nothing here hides a second owner.
     """
 
@@ -106,17 +114,17 @@ class SimulatedDevice:
             raise Unavailable("The account is not connected.")
         script = self._script = self._read()
         word, _, detail = self._store.next_outcome(script.sends).partition(":")
-        outcome = outcome_of(word, detail)
+        result = result_of(word, detail)
         if word == "crash_before":
             crash()
         sent = Sent("3EB0" + secrets.token_hex(9).upper())
-        if outcome.leaves:
+        if result.leaves:
             self._store.journal(sent.message_id, number, text)
         if word == "crash":
             crash()
-        time.sleep(outcome.seconds)
-        if outcome.error is not None:
-            raise outcome.error
+        time.sleep(result.seconds)
+        if result.error is not None:
+            raise result.error
         self._answer(script, number, sent)
         return sent
 
@@ -125,7 +133,7 @@ class SimulatedDevice:
         return self._account
 
     def stop(self) -> None:
-        """End the script; wait for what is being told."""
+        """End the script; wait for the event that is being reported."""
         self._timeline.stop()
         self._ends()
 
@@ -137,28 +145,28 @@ class SimulatedDevice:
 
     def _connect(self) -> None:
         if self._script.connect != "ok":
-            self._tell(device_events.refusal(self._script, now=_now()))
+            self._report(device_events.refusal(self._script, now=_now()))
         elif self._account is not None:
-            self._tell(Connected(self._account))
+            self._report(Connected(self._account))
 
     def _show(self, number: int) -> None:
         if self._account is not None:
             return
         if number >= len(self._script.qr_seconds):
             self._first_qr = None
-            self._tell(PairingTimedOut())
+            self._report(PairingTimedOut())
             return
         seconds = self._script.qr_seconds[number]
-        self._tell(QrShown(f"sigma-simulated:{secrets.token_urlsafe(24)}", seconds))
+        self._report(QrShown(f"sigma-simulated:{secrets.token_urlsafe(24)}", seconds))
         self._first_qr = self._first_qr or time.monotonic()
         self._timeline.after(seconds, partial(self._show, number + 1))
 
     def _pair(self) -> None:
-        told = {"number": self._typed or device_script.NUMBER, "platform": "android"}
-        self._account = Account(**{**told, "push_name": "Simulated", **self._script.account})
+        account = {"number": self._typed or device_script.NUMBER, "platform": "android"}
+        self._account = Account(**{**account, "push_name": "Simulated", **self._script.account})
         self._store.link(self._account)
-        self._tell(Paired(self._account))
-        self._tell(Disconnected("A restart follows pairing."))
+        self._report(Paired(self._account))
+        self._report(Disconnected("A restart follows pairing."))
         self._timeline.after(self._script.connect_after, self._connect)
 
     def _look(self) -> None:
@@ -166,24 +174,24 @@ class SimulatedDevice:
         if _is_due(self._first_qr, script.paired_after) and self._account is None:
             self._pair()
         if self._is_connected and self._store.is_replaced(self._id):
-            self._tell(Replaced())
+            self._report(Replaced())
         if self._is_connected and _is_due(self._last_sign, script.keep_alive):
-            self._tell(KeptAlive())
+            self._report(KeptAlive())
         for step in script.steps():
             since = self._started if step.of_start else self._connected
             if step.key not in self._played and _is_due(since, step.after):
                 self._played.add(step.key)
                 self._happen(step)
 
-    def _happen(self, step: Step) -> None:
+    def _happen(self, step: ScriptStep) -> None:
         if step.event == "crash":
             crash()
         try:
-            self._tell(device_events.event_of(step, self._account or Account(), now=_now()))
+            self._report(device_events.event_of(step, self._account or Account(), now=_now()))
         except InvalidScript as error:
             logger.error("whatsapp simulated device's script: %s", error)
 
-    def _tell(self, event: Event) -> None:
+    def _report(self, event: Event) -> None:
         if isinstance(event, device_events.ENDS):
             self._ends()
         if isinstance(event, LoggedOut):
@@ -197,7 +205,7 @@ class SimulatedDevice:
         except Exception:
             logger.exception("whatsapp simulated device was not listened to")
             if isinstance(event, MessageArrived | ReceiptArrived):
-                self._timeline.after(PATIENCE, partial(self._tell, event))
+                self._timeline.after(PATIENCE, partial(self._report, event))
 
     def _begins(self) -> None:
         self._store.connects(self._id)
@@ -215,11 +223,11 @@ class SimulatedDevice:
                 seconds, partial(self._receive_receipt, number, sent.message_id, status)
             )
         if script.auto_reply is not None:
-            told = device_events.reply(script.auto_reply, number, to=sent.message_id, now=_now())
-            self._timeline.after(script.auto_reply_after, partial(self._tell, told))
+            reply = device_events.reply(script.auto_reply, number, to=sent.message_id, now=_now())
+            self._timeline.after(script.auto_reply_after, partial(self._report, reply))
 
     def _receive_receipt(self, number: str, message_id: str, status: str) -> None:
-        self._tell(device_events.receipt(number, message_id, status, now=_now()))
+        self._report(device_events.receipt(number, message_id, status, now=_now()))
 
     def _read(self) -> Script:
         try:
@@ -240,3 +248,51 @@ def _is_due(since: float | None, seconds: float | None) -> bool:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+class Timeline:
+    """Does what was put on it, and looks around (``look``) every ``every`` seconds meanwhile."""
+
+    def __init__(self, look: Action, *, every: float = 0.05) -> None:
+        self._look, self._every = look, every
+        self._ahead: list[tuple[float, int, Action]] = []
+        self._order = itertools.count()
+        self._changed = threading.Condition()
+        self._is_over = False
+        self._thread = threading.Thread(target=self._run, name="simulated-device", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def after(self, seconds: float, action: Action) -> None:
+        """Let ``action`` happen so many seconds from now, after what is due before it."""
+        with self._changed:
+            heapq.heappush(self._ahead, (time.monotonic() + seconds, next(self._order), action))
+            self._changed.notify()
+
+    def stop(self, *, patience: float = 2.0) -> None:
+        """End after the action that is under way; wait for it ``patience`` seconds at most."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(patience)
+
+    def _run(self) -> None:
+        while (action := self._next()) is not None:
+            action()
+
+    def _next(self) -> Action | None:
+        with self._changed:
+            if self._is_over:
+                return None
+            now = time.monotonic()
+            if not self._ahead or self._ahead[0][0] > now:
+                wait = self._every if not self._ahead else self._ahead[0][0] - now
+                self._changed.wait(min(wait, self._every))
+            if self._is_over:
+                return None
+            if self._ahead and self._ahead[0][0] <= time.monotonic():
+                return heapq.heappop(self._ahead)[2]
+        return self._look

@@ -25,7 +25,7 @@ from connectors.linked_device.events import (
     Someone,
     TemporarilyBanned,
 )
-from connectors.simulator.device_script import InvalidScript, Script, Step
+from connectors.simulator.device_script import InvalidScript, Script, ScriptStep
 
 STRANGER = "447700900001"
 TOO_MANY_TO_STRANGERS = 101
@@ -38,8 +38,8 @@ ENDS = (
 Fields = Mapping[str, Any]
 
 
-def event_of(step: Step, account: Account, *, now: datetime) -> Event:
-    """Return what a step of a script tells.
+def event_of(step: ScriptStep, account: Account, *, now: datetime) -> Event:
+    """Return the event of a step of a script.
 
     Raises:
         InvalidScript: there is no such event.

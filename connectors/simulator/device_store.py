@@ -80,7 +80,7 @@ class DeviceStore:
         self._append("connections", {"event": "disconnected", "connection": connection_id})
 
     def is_replaced(self, connection_id: str) -> bool:
-        """Tell whether somebody else connected with these keys since."""
+        """Whether another device connected with these keys since."""
         try:
             return self._server.read_text(encoding="utf-8") not in ("", connection_id)
         except FileNotFoundError:

@@ -16,7 +16,7 @@ class NobodyToWriteTo(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class TenantFacts:
     """A callback URL, the app secret that signs for it, and the number that is written to."""
 
     callback_url: str
@@ -24,7 +24,7 @@ class Facts:
     business: Business
 
 
-def of_demo(home: Path) -> Facts:
+def of_demo(home: Path) -> TenantFacts:
     """Return the facts that ``make up`` wrote to ``<home>/demo.json``.
 
     Raises:
@@ -35,10 +35,10 @@ def of_demo(home: Path) -> Facts:
         path = home / demo_facts.FILE_NAME
         raise NobodyToWriteTo(f"{path} is missing or incomplete. Start the demo with: make up")
     business = Business(known.waba_id, known.phone_number_id)
-    return Facts(known.callback_url, known.app_secret.encode(), business)
+    return TenantFacts(known.callback_url, known.app_secret.encode(), business)
 
 
-def of_tenant(tenant: str, *, base_url: str, now: datetime) -> Facts:
+def of_tenant(tenant: str, *, base_url: str, now: datetime) -> TenantFacts:
     """Return the facts of a tenant (slug or UUID) from the database.
 
     Raises:
@@ -56,4 +56,4 @@ def of_tenant(tenant: str, *, base_url: str, now: datetime) -> Facts:
         raise NobodyToWriteTo(f"The tenant {tenant!r} has no active workspace.")
     business = Business(workspace.waba_id or "102290129340398", workspace.external_id)
     url = f"{base_url.rstrip('/')}/webhooks/whatsapp/{route.slug}"
-    return Facts(url, route.app_secrets[0], business)
+    return TenantFacts(url, route.app_secrets[0], business)

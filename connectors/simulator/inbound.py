@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from connectors.simulator.client import Load, Plan, Report
-from connectors.simulator.facts import Facts, of_demo, of_tenant
-from connectors.simulator.traffic import Callback, Mix, Traffic, kinds_of
-from connectors.simulator.wire import Target, target
+from connectors.simulator.client import Load, LoadPlan, LoadReport
+from connectors.simulator.facts import TenantFacts, of_demo, of_tenant
+from connectors.simulator.traffic import Mix, SimulatedCallback, Traffic, kinds_of
+from connectors.simulator.wire import CallbackTarget, target
 from lib import reports
 
 DEMO = "demo"
@@ -36,14 +36,16 @@ class Sending:
     updates: int = 0
     is_interrupted: bool = False
 
-    def requests(self, there: Target, callbacks: Iterator[Callback]) -> Iterator[bytes]:
+    def requests(
+        self, there: CallbackTarget, callbacks: Iterator[SimulatedCallback]
+    ) -> Iterator[bytes]:
         """Yield signed requests and remember how many updates each holds."""
         for callback in callbacks:
             self.sizes.append(len(callback))
             self.repeats += callback.is_repeat
             yield there.request(callback.body)
 
-    def heard(self, index: int, status: int) -> None:
+    def count(self, index: int, status: int) -> None:
         """Count the updates of an accepted request."""
         if status == 200:
             self.updates += self.sizes[index]
@@ -81,7 +83,7 @@ def run(options: dict[str, Any]) -> tuple[str, bool]:
     return shown.get(), sending.is_interrupted
 
 
-def _inbound(options: dict[str, Any]) -> tuple[Report, Sending]:
+def _inbound(options: dict[str, Any]) -> tuple[LoadReport, Sending]:
     mix = Mix(
         kinds=kinds_of(options["types"]),
         batch=max(1, options["batch"]),
@@ -93,7 +95,7 @@ def _inbound(options: dict[str, Any]) -> tuple[Report, Sending]:
     # A seed of its own for every run: the same ids would all be duplicates.
     seed = secrets.randbits(63) if options["seed"] is None else options["seed"]
     traffic = Traffic(facts.business, mix, seed=seed, now=int(time.time()))
-    plan = Plan(
+    plan = LoadPlan(
         connections=max(1, options["connections"]),
         rate=options["rate"] or None,
         retry=options["retry"],
@@ -103,21 +105,21 @@ def _inbound(options: dict[str, Any]) -> tuple[Report, Sending]:
     return asyncio.run(_send(there, requests, plan, sending, options["count"])), sending
 
 
-def _facts(tenant: str, base_url: str) -> Facts:
+def _facts(tenant: str, base_url: str) -> TenantFacts:
     if tenant == DEMO and not base_url:
         return of_demo(settings.SIGMA_HOME)
     return of_tenant(tenant, base_url=base_url or settings.SIGMA_PUBLIC_URL, now=datetime.now(UTC))
 
 
 async def _send(
-    there: Target, requests: Iterator[bytes], plan: Plan, sending: Sending, count: int
-) -> Report:
+    there: CallbackTarget, requests: Iterator[bytes], plan: LoadPlan, sending: Sending, count: int
+) -> LoadReport:
     columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("sending", total=count)
 
-        def heard(index: int, status: int) -> None:
-            sending.heard(index, status)
+        def on_answer(index: int, status: int) -> None:
+            sending.count(index, status)
             if status == 200 or not plan.retry:
                 progress.advance(bar)
 
@@ -125,12 +127,12 @@ async def _send(
             sending.is_interrupted = True
             load.stop()
 
-        load = Load(there, requests, plan, heard)
+        load = Load(there, requests, plan, on_answer)
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted)
         return await load.run()
 
 
-def _plain(report: Report, sending: Sending) -> dict[str, object]:
+def _plain(report: LoadReport, sending: Sending) -> dict[str, object]:
     return {
         "callbacks": len(sending.sizes), "repeats": sending.repeats, "sent": report.sent,
         "retried": report.retried, "answers": dict(sorted(report.codes.items())),
@@ -139,7 +141,7 @@ def _plain(report: Report, sending: Sending) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _table(report: Report, sending: Sending) -> Table:
+def _table(report: LoadReport, sending: Sending) -> Table:
     others = {code: n for code, n in sorted(report.codes.items()) if code != 200}
     shown = ", ".join(f"{code or 'no answer'}: {n}" for code, n in others.items())
     accepted = report.codes[200]

@@ -13,7 +13,7 @@ AREAS = ("202", "303", "404", "505", "606", "702", "808", "907")
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class SimulatedPerson:
     """A WhatsApp user; ``phone`` (digits) is ``None`` for one who is known by username only."""
 
     name: str
@@ -35,13 +35,15 @@ class Person:
         return {**keys, user_key: self.user_id}
 
 
-def population(rng: Random, *, size: int, without_phone: float = 0.1) -> tuple[Person, ...]:
+def population(
+    rng: Random, *, size: int, without_phone: float = 0.1
+) -> tuple[SimulatedPerson, ...]:
     """Return ``size`` people; a share of ``without_phone`` is known by BSUID and username only."""
     phones: set[str] = set()
     return tuple(_person(rng, phones, hidden=rng.random() < without_phone) for _ in range(size))
 
 
-def _person(rng: Random, taken: set[str], *, hidden: bool) -> Person:
+def _person(rng: Random, taken: set[str], *, hidden: bool) -> SimulatedPerson:
     first, last = rng.choice(FIRST), rng.choice(LAST)
     digits = None
     while not hidden and (digits is None or digits in taken):
@@ -49,7 +51,7 @@ def _person(rng: Random, taken: set[str], *, hidden: bool) -> Person:
     if digits:
         taken.add(digits)
     token = "".join(rng.choices("ABCDEFGHJKLMNPQRSTUVWXYZ0123456789", k=22))
-    return Person(
+    return SimulatedPerson(
         name=f"{first} {last}",
         user_id=f"{rng.choice(('GB', 'US'))}.{token}",
         phone=digits,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from connectors.simulator.shapes import MESSAGE_KINDS, Json
-from connectors.simulator.updates import KINDS, Business, Town, Update
+from connectors.simulator.updates import KINDS, Business, SimulatedUpdate, Town
 
 STATUS_KINDS = ("status", "group_receipt")
 GROUPS = {"all": KINDS, "messages": MESSAGE_KINDS, "statuses": STATUS_KINDS}
@@ -41,11 +41,11 @@ class Mix:
 
 
 @dataclass(frozen=True, slots=True)
-class Callback:
+class SimulatedCallback:
     """The body of one POST and what it holds; ``is_repeat`` marks one with updates sent before."""
 
     body: bytes = field(repr=False)
-    updates: tuple[Update, ...]
+    updates: tuple[SimulatedUpdate, ...]
     is_repeat: bool = False
 
     def __len__(self) -> int:
@@ -79,44 +79,46 @@ class Traffic:
         self._business, self._mix, self._now = business, mix, now
         self._town = Town(self._rng, business, now=now)
         self._weights = [WEIGHTS.get(kind, 1) for kind in mix.kinds]
-        self._recent: deque[Callback] = deque(maxlen=100)
+        self._recent: deque[SimulatedCallback] = deque(maxlen=100)
 
-    def callbacks(self, count: int) -> Iterator[Callback]:
+    def callbacks(self, count: int) -> Iterator[SimulatedCallback]:
         """Yield ``count`` callbacks; may be called again for more."""
         for _ in range(count):
             callback = self._next()
             self._recent.append(callback)
             yield callback
 
-    def _next(self) -> Callback:
+    def _next(self) -> SimulatedCallback:
         rng = self._rng
         if not self._recent or rng.random() * 100 >= self._mix.duplicates:
             return self._posted(self._fresh(self._mix.batch))
         earlier = rng.choice(self._recent)
         if rng.random() < 0.5:
-            return Callback(earlier.body, earlier.updates, is_repeat=True)
+            return SimulatedCallback(earlier.body, earlier.updates, is_repeat=True)
         again = rng.sample(earlier.updates, rng.randint(1, len(earlier)))
         updates = [*again, *self._fresh(max(1, self._mix.batch - len(again)))]
         rng.shuffle(updates)
         return self._posted(updates, is_repeat=True)
 
-    def _fresh(self, count: int) -> list[Update]:
+    def _fresh(self, count: int) -> list[SimulatedUpdate]:
         kinds = self._rng.choices(self._mix.kinds, self._weights, k=count)
         return [self._perhaps_astray(self._town.update(kind)) for kind in kinds]
 
-    def _perhaps_astray(self, update: Update) -> Update:
+    def _perhaps_astray(self, update: SimulatedUpdate) -> SimulatedUpdate:
         if update.number and self._rng.random() * 100 < self._mix.foreign:
             return update.misdirected(STRANGER)
         return update
 
-    def _posted(self, updates: Sequence[Update], *, is_repeat: bool = False) -> Callback:
+    def _posted(
+        self, updates: Sequence[SimulatedUpdate], *, is_repeat: bool = False
+    ) -> SimulatedCallback:
         changes = [self._change(group) for group in _grouped(updates)]
         if len(changes) > 1 and self._rng.random() < 0.3:
             entries = [self._entry([change]) for change in changes]
         else:
             entries = [self._entry(changes)]
         envelope: Json = {"object": "whatsapp_business_account", "entry": entries}
-        return Callback(_encode(envelope), tuple(updates), is_repeat)
+        return SimulatedCallback(_encode(envelope), tuple(updates), is_repeat)
 
     def _entry(self, changes: list[Json]) -> Json:
         entry: Json = {"id": self._business.waba_id, "changes": changes}
@@ -124,7 +126,7 @@ class Traffic:
             entry["time"] = self._now
         return entry
 
-    def _change(self, group: Sequence[Update]) -> Json:
+    def _change(self, group: Sequence[SimulatedUpdate]) -> Json:
         first = group[0]
         if not first.section:
             return {"field": first.field, "value": first.item}
@@ -145,9 +147,9 @@ def _value(change: Json) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def _grouped(updates: Sequence[Update]) -> list[list[Update]]:
+def _grouped(updates: Sequence[SimulatedUpdate]) -> list[list[SimulatedUpdate]]:
     """Put updates that can share a change together; those without a list stand alone."""
-    groups: dict[object, list[Update]] = {}
+    groups: dict[object, list[SimulatedUpdate]] = {}
     for position, update in enumerate(updates):
         shared = (update.field, update.section, update.number)
         groups.setdefault(shared if update.section else position, []).append(update)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from dataclasses import field as attribute
 from random import Random
 
-from connectors.simulator.people import Person, population, sent_wamid, wamid
+from connectors.simulator.people import SimulatedPerson, population, sent_wamid, wamid
 from connectors.simulator.shapes import (
     AMENDMENT_TYPES,
     AMENDMENTS,
@@ -39,7 +39,7 @@ class Business:
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class SimulatedUpdate:
     """One update and where it stands: ``section`` is the list inside ``value``, ``""`` for none.
 
     ``wamid`` (with ``status``, for receipts) names the row that it must become, once, however often
@@ -58,7 +58,7 @@ class Update:
     participant: str = ""
     is_foreign: bool = False
 
-    def misdirected(self, number: str) -> Update:
+    def misdirected(self, number: str) -> SimulatedUpdate:
         """Return the same update for a number that the tenant does not own: it becomes no row."""
         return replace(self, number=number, wamid="", status="", is_foreign=True)
 
@@ -70,14 +70,14 @@ class Town:
         self._rng, self._business, self._now = rng, business, now
         self._people = population(rng, size=people)
         self._heard: deque[str] = deque(maxlen=200)
-        self._underway: deque[tuple[str, Person, int]] = deque(maxlen=200)
+        self._underway: deque[tuple[str, SimulatedPerson, int]] = deque(maxlen=200)
 
-    def update(self, kind: str) -> Update:
+    def update(self, kind: str) -> SimulatedUpdate:
         """Return a fresh update of one of ``KINDS``."""
         maker = SPECIAL.get(kind)
         return maker(self) if maker else self._message(kind)
 
-    def _message(self, kind: str) -> Update:
+    def _message(self, kind: str) -> SimulatedUpdate:
         rng, person = self._rng, self._rng.choice(self._people)
         item = self._heading(person, self._wamid(person))
         if kind in AMENDMENTS:
@@ -92,7 +92,7 @@ class Town:
         contact = None if kind in ("system", "unsupported") else person.contact()
         return self._of_number(kind, "messages", item, contact=contact, wamid_=item["id"])
 
-    def _heading(self, person: Person, message_id: str) -> Json:
+    def _heading(self, person: SimulatedPerson, message_id: str) -> Json:
         return {
             **person.named("from", "from_user_id"), "id": message_id, "timestamp": self._moment(),
         }  # fmt: skip
@@ -111,12 +111,12 @@ class Town:
             }}  # fmt: skip
         return {}
 
-    def _pressed(self, person: Person) -> Json:
+    def _pressed(self, person: SimulatedPerson) -> Json:
         """Return the context of a press: the message of the business that had the button."""
         sender = self._business.display_phone_number
         return {"context": {"from": sender, "id": sent_wamid(self._rng, person.phone or "0")}}
 
-    def _receipt(self) -> Update:
+    def _receipt(self) -> SimulatedUpdate:
         """Return the next receipt of a message underway, in order most of the time."""
         rng = self._rng
         if not self._underway or rng.random() < 0.4:
@@ -142,11 +142,11 @@ class Town:
             status=STEPS[step],
         )  # fmt: skip
 
-    def _status(self, message_id: str, person: Person, status: str) -> Json:
+    def _status(self, message_id: str, person: SimulatedPerson, status: str) -> Json:
         who = person.named("recipient_id", "recipient_user_id")
         return {"id": message_id, "status": status, "timestamp": self._moment(), **who}
 
-    def _group_receipt(self) -> Update:
+    def _group_receipt(self) -> SimulatedUpdate:
         """Return one person's receipt of a group message; all of them share one id."""
         person = self._rng.choice(self._people)
         item = self._status(f"wamid.GROUP{self._rng.randrange(5)}", person, "delivered")
@@ -158,7 +158,7 @@ class Town:
             participant=person.user_id,
         )  # fmt: skip
 
-    def _echo(self) -> Update:
+    def _echo(self) -> SimulatedUpdate:
         person = self._rng.choice(self._people)
         message_id = self._wamid(person)
         self._underway.append((message_id, person, 0))
@@ -171,7 +171,7 @@ class Town:
             "echo", "message_echoes", item, field_="smb_message_echoes", wamid_=message_id
         )
 
-    def _history(self) -> Update:
+    def _history(self) -> SimulatedUpdate:
         person = self._rng.choice(self._people)
         message_id = self._wamid(person)
         message = self._heading(person, message_id) | {
@@ -185,7 +185,7 @@ class Town:
             wamid_=message_id,
         )  # fmt: skip
 
-    def _call(self) -> Update:
+    def _call(self) -> SimulatedUpdate:
         person = self._rng.choice(self._people)
         item = {
             **person.named("from", "from_user_id"), "id": f"wacid.{self._rng.randbytes(12).hex()}",
@@ -193,7 +193,7 @@ class Town:
         }  # fmt: skip
         return self._of_number("call", "calls", item, field_="calls")
 
-    def _preference(self) -> Update:
+    def _preference(self) -> SimulatedUpdate:
         person = self._rng.choice(self._people)
         item = {
             **person.named("wa_id", "user_id"), "detail": "User requested to stop",
@@ -201,7 +201,7 @@ class Town:
         }  # fmt: skip
         return self._of_number("preference", "user_preferences", item, field_="user_preferences")
 
-    def _template(self) -> Update:
+    def _template(self) -> SimulatedUpdate:
         value: Json = {
             "event": self._rng.choice(("APPROVED", "PAUSED", "REJECTED")),
             # Above 2^53 on purpose: it must be kept as text.
@@ -210,32 +210,32 @@ class Town:
             "message_template_language": "en_US",
             "reason": "NONE",
         }
-        return Update("template", "message_template_status_update", "", value)
+        return SimulatedUpdate("template", "message_template_status_update", "", value)
 
-    def _quality(self) -> Update:
+    def _quality(self) -> SimulatedUpdate:
         value: Json = {
             "display_phone_number": self._business.display_phone_number,
             "event": "THROUGHPUT_UPGRADE", "max_daily_conversations_per_business": "TIER_UNLIMITED",
         }  # fmt: skip
-        return Update("quality", "phone_number_quality_update", "", value)
+        return SimulatedUpdate("quality", "phone_number_quality_update", "", value)
 
     def _of_number(
         self, kind: str, section: str, item: Json, *, field_: str = "messages",
         contact: Json | None = None, wamid_: object = "", status: str = "", participant: str = "",
-    ) -> Update:  # fmt: skip
-        return Update(
+    ) -> SimulatedUpdate:  # fmt: skip
+        return SimulatedUpdate(
             kind, field_, section, item, number=self._business.phone_number_id, contact=contact,
             wamid=str(wamid_), status=status, participant=participant,
         )  # fmt: skip
 
-    def _wamid(self, person: Person) -> str:
+    def _wamid(self, person: SimulatedPerson) -> str:
         return wamid(self._rng, person.phone or self._business.display_phone_number)
 
     def _moment(self) -> str:
         return str(self._now - self._rng.randrange(300))
 
 
-SPECIAL: dict[str, Callable[[Town], Update]] = {
+SPECIAL: dict[str, Callable[[Town], SimulatedUpdate]] = {
     "status": Town._receipt,
     "group_receipt": Town._group_receipt,
     "echo": Town._echo,

@@ -9,17 +9,20 @@ import pytest
 from benchmarks.chaos.verdict import Verdict, judge
 from benchmarks.outgoing import verdict as sends
 from connectors.models import WebhookLedger
-from connectors.simulator.traffic import Callback
-from connectors.simulator.updates import Update
+from connectors.simulator.traffic import SimulatedCallback
+from connectors.simulator.updates import SimulatedUpdate
 from messaging.events import Direction, Source
 from messaging.models import Message, MessageStatus
 from tests.conftest import Cast
 from workspaces import identity
 
 SENT = (
-    Callback(b"", (Update("text", "messages", "messages", {}, wamid="wamid.one"),)),
-    Callback(
-        b"", (Update("status", "messages", "statuses", {}, wamid="wamid.two", status="read"),)
+    SimulatedCallback(
+        b"", (SimulatedUpdate("text", "messages", "messages", {}, wamid="wamid.one"),)
+    ),
+    SimulatedCallback(
+        b"",
+        (SimulatedUpdate("status", "messages", "statuses", {}, wamid="wamid.two", status="read"),),
     ),
 )
 

@@ -12,7 +12,7 @@ from django.test import Client
 from connectors.events.delivering import deliver as deliver_events
 from connectors.simulator.meta.seeds import business
 from connectors.simulator.meta.server import RunningSimulator
-from connectors.simulator.meta.world import Template, World
+from connectors.simulator.meta.world import SimulatedTemplate, World
 from connectors.whatsapp.processing import process_batch
 from messaging import number_sync, token_watch
 from messaging.broadcasts.tending import tend
@@ -53,7 +53,7 @@ def world_of(cast: Cast, own: int, origin: str) -> World:
     )  # fmt: skip
     (account,) = world.accounts
     account.numbers[0].display_phone_number = f"+44 {SENT_TO[:4]} {SENT_TO[4:]}{own}"
-    flow = Template(
+    flow = SimulatedTemplate(
         id=f"70{own}", name="booking", language="en", category="UTILITY", components=BOOKING
     )
     account.templates.append(flow)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from connectors.simulator.client import Load, NothingListens, Plan, Report
+from connectors.simulator.client import Load, LoadPlan, LoadReport, NothingListens
 from connectors.simulator.wire import NotLoopback, status_of, target
 from connectors.whatsapp.wire.signature import verify
 
@@ -61,16 +61,16 @@ def bodies(port: int, count: int) -> Iterator[bytes]:
     return (there.request(b'{"n":%d}' % n) for n in range(count))
 
 
-async def send(port: int, count: int, plan: Plan, **more: object) -> Report:
+async def send(port: int, count: int, plan: LoadPlan, **more: object) -> LoadReport:
     there = target(f"http://127.0.0.1:{port}/hook", SECRET)
     load = Load(there, bodies(port, count), plan, **more)  # type: ignore[arg-type]
     return await asyncio.wait_for(load.run(), 20)
 
 
 def test_it_sends_everything_once_over_few_connections() -> None:
-    async def scenario() -> tuple[Server, Report]:
+    async def scenario() -> tuple[Server, LoadReport]:
         async with listening() as (server, port):
-            return server, await send(port, 50, Plan(connections=4))
+            return server, await send(port, 50, LoadPlan(connections=4))
 
     server, report = asyncio.run(scenario())
     assert report.codes == {200: 50}
@@ -84,9 +84,9 @@ def test_it_signs_the_raw_bytes() -> None:
 
 
 def test_it_keeps_to_the_rate() -> None:
-    async def scenario() -> Report:
+    async def scenario() -> LoadReport:
         async with listening() as (_, port):
-            return await send(port, 100, Plan(connections=4, rate=400))
+            return await send(port, 100, LoadPlan(connections=4, rate=400))
 
     report = asyncio.run(scenario())
     assert report.codes == {200: 100}
@@ -99,9 +99,9 @@ def test_it_counts_the_wait_of_requests_that_a_stalled_server_holds_up() -> None
             await asyncio.sleep(0.3)
         return answer()
 
-    async def scenario() -> Report:
+    async def scenario() -> LoadReport:
         async with listening(stalls_at_first) as (_, port):
-            return await send(port, 50, Plan(connections=1, rate=500))
+            return await send(port, 50, LoadPlan(connections=1, rate=500))
 
     assert asyncio.run(scenario()).quantile(0.5) > 0.15
 
@@ -110,9 +110,9 @@ def test_it_sends_again_what_was_refused_or_cut_off() -> None:
     async def fails_twice(number: int, _: bytes) -> bytes | None:
         return {1: answer(503), 2: None}.get(number, answer())
 
-    async def scenario() -> Report:
+    async def scenario() -> LoadReport:
         async with listening(fails_twice) as (_, port):
-            return await send(port, 5, Plan(connections=1, retry=True))
+            return await send(port, 5, LoadPlan(connections=1, retry=True))
 
     report = asyncio.run(scenario())
     assert report.codes == {503: 1, 0: 1, 200: 5}
@@ -123,9 +123,9 @@ def test_it_sends_nothing_again_that_was_answered_as_it_should_be() -> None:
     async def makes_it(number: int, _: bytes) -> bytes:
         return answer(201 if number % 2 else 200)
 
-    async def scenario() -> Report:
+    async def scenario() -> LoadReport:
         async with listening(makes_it) as (_, port):
-            return await send(port, 4, Plan(connections=1, retry=True, accepts=(200, 201)))
+            return await send(port, 4, LoadPlan(connections=1, retry=True, accepts=(200, 201)))
 
     report = asyncio.run(scenario())
     assert report.codes == {201: 2, 200: 2}
@@ -136,9 +136,9 @@ def test_it_counts_refusals_without_sending_again_when_not_asked() -> None:
     async def refuses(_: int, __: bytes) -> bytes:
         return answer(503)
 
-    async def scenario() -> Report:
+    async def scenario() -> LoadReport:
         async with listening(refuses) as (_, port):
-            return await send(port, 5, Plan(connections=2))
+            return await send(port, 5, LoadPlan(connections=2))
 
     report = asyncio.run(scenario())
     assert report.codes == {503: 5}
@@ -150,7 +150,7 @@ def test_it_says_who_was_answered() -> None:
 
     async def scenario() -> None:
         async with listening() as (_, port):
-            await send(port, 3, Plan(), on_answer=lambda i, status: heard.append((i, status)))
+            await send(port, 3, LoadPlan(), on_answer=lambda i, status: heard.append((i, status)))
 
     asyncio.run(scenario())
     assert sorted(heard) == [(0, 200), (1, 200), (2, 200)]
@@ -161,7 +161,7 @@ def test_it_says_that_nothing_listens() -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
         with pytest.raises(NothingListens, match="make up"):
-            asyncio.run(send(port, 1, Plan()))
+            asyncio.run(send(port, 1, LoadPlan()))
 
 
 @pytest.mark.parametrize(

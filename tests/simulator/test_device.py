@@ -17,7 +17,7 @@ from connectors.linked_device import events
 from connectors.linked_device.events import Account, Event, MessageArrived, QrShown, ReceiptArrived
 from connectors.simulator import device_events, device_script
 from connectors.simulator.device import NotForTrying, SimulatedDevice
-from connectors.simulator.device_script import InvalidScript, Step
+from connectors.simulator.device_script import InvalidScript, ScriptStep
 from connectors.simulator.device_store import DeviceStore, fingerprint, journal_of
 from workspaces.channel_errors import OutcomeUnknown, Rejected, Throttled, Unavailable
 
@@ -291,6 +291,6 @@ def test_it_refuses_a_script_that_asks_for_the_impossible(store: Path) -> None:
     "name", [*device_events.PLAIN, *device_events.TELLING, "message", "receipt"]
 )
 def test_it_knows_every_event_by_a_word(name: str) -> None:
-    step = Step(key="1", after=0, event=name, of_start=False, fields={})
+    step = ScriptStep(key="1", after=0, event=name, of_start=False, fields={})
 
     assert type(device_events.event_of(step, LINKED, now=datetime.now(UTC))).__name__ in dir(events)

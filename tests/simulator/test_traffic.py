@@ -6,7 +6,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from connectors.simulator.traffic import STRANGER, Callback, Mix, Traffic, UnknownKind, kinds_of
+from connectors.simulator.traffic import (
+    STRANGER,
+    Mix,
+    SimulatedCallback,
+    Traffic,
+    UnknownKind,
+    kinds_of,
+)
 from connectors.simulator.updates import KINDS, Business
 from connectors.whatsapp.wire.parsing import parse
 from messaging.events import MessageEvent, StatusUpdate
@@ -15,11 +22,11 @@ ACME = Business("100200300400500", "106540352242922")
 NOW = 1_760_000_000
 
 
-def callbacks(count: int = 300, seed: int = 7, **mix: object) -> list[Callback]:
+def callbacks(count: int = 300, seed: int = 7, **mix: object) -> list[SimulatedCallback]:
     return list(Traffic(ACME, Mix(**mix), seed=seed, now=NOW).callbacks(count))  # type: ignore[arg-type]
 
 
-def values(callback: Callback) -> list[dict[str, object]]:
+def values(callback: SimulatedCallback) -> list[dict[str, object]]:
     envelope = json.loads(callback.body)
     assert envelope["object"] == "whatsapp_business_account"
     return [change["value"] for entry in envelope["entry"] for change in entry["changes"]]
@@ -98,7 +105,7 @@ def test_it_escapes_as_meta_does() -> None:
     assert b"\\u" in bodies
 
 
-def stored(callback: Callback) -> list[tuple[str, str]]:
+def stored(callback: SimulatedCallback) -> list[tuple[str, str]]:
     """What our own parser makes of the updates that are addressed to us."""
     updates = parse(callback.body, datetime.fromtimestamp(NOW, UTC))
     assert len(updates) == len(callback)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from connectors.simulator.meta.failures import GraphError
 from connectors.simulator.meta.template_checks import check_parameters
-from connectors.simulator.meta.world import Template
+from connectors.simulator.meta.world import SimulatedTemplate
 from templates_wa.definitions import Definition
 from templates_wa.parameters import TemplateParameters
 from templates_wa.rendering import wire
@@ -23,7 +23,7 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 def meta_refuses(listing: Any, parameters: TemplateParameters) -> str:
     """Send it to the simulator's check; return its objection."""
     components, format_ = listing
-    template = Template(
+    template = SimulatedTemplate(
         id="1", name="n", language="en", category="UTILITY", components=components,
         parameter_format=format_,
     )  # fmt: skip

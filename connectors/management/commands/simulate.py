@@ -12,7 +12,7 @@ from connectors.simulator import inbound
 from connectors.simulator.client import NothingListens
 from connectors.simulator.facts import NobodyToWriteTo
 from connectors.simulator.meta import command as meta
-from connectors.simulator.meta.world import Unreadable
+from connectors.simulator.meta.world import UnreadableWorld
 from connectors.simulator.traffic import UnknownKind
 from connectors.simulator.wire import NotLoopback
 
@@ -39,7 +39,7 @@ class Command(BaseCommand):
             shown, is_interrupted = inbound.run(options)
         except (NobodyToWriteTo, NotLoopback, NothingListens, UnknownKind) as error:
             raise CommandError(str(error)) from error
-        except (Unreadable, meta.UnableToServe) as error:
+        except (UnreadableWorld, meta.UnableToServe) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(shown, ending="")
         if is_interrupted:

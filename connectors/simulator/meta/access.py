@@ -9,14 +9,14 @@ import hmac
 from functools import lru_cache
 
 from connectors.simulator.meta.failures import GraphError
-from connectors.simulator.meta.http import Answer, Call, Request, answer
+from connectors.simulator.meta.http import GraphCall, HttpAnswer, Request, answer
 from connectors.simulator.meta.simulator import Simulator
-from connectors.simulator.meta.world import SCOPES, Account, App, Json, Token
+from connectors.simulator.meta.world import SCOPES, App, BusinessAccount, Json, Token
 
 MESSAGING, MANAGEMENT = SCOPES
 
 
-def call_of(sim: Simulator, request: Request) -> Call:
+def call_of(sim: Simulator, request: Request) -> GraphCall:
     """Return a request with whoever makes it.
 
     Raises:
@@ -32,7 +32,7 @@ def call_of(sim: Simulator, request: Request) -> Call:
         raise GraphError(100, title="API calls from the server require an appsecret_proof argument")
     if proof is not None and not hmac.compare_digest(str(proof), _proof(app.secret, token.token)):
         raise GraphError(100, title="Invalid appsecret_proof provided in the API argument")
-    return Call(request, document, token, app)
+    return GraphCall(request, document, token, app)
 
 
 def check_scope(token: Token, scope: str) -> None:
@@ -45,12 +45,12 @@ def check_scope(token: Token, scope: str) -> None:
         raise GraphError(10 if scope == MESSAGING else 200)
 
 
-def may_see(token: Token, account: Account) -> bool:
+def may_see(token: Token, account: BusinessAccount) -> bool:
     """Whether a token was granted an account."""
     return not token.accounts or account.id in token.accounts
 
 
-def debug_token(sim: Simulator, call: Call) -> Answer:
+def debug_token(sim: Simulator, call: GraphCall) -> HttpAnswer:
     """Describe the token in ``input_token``; only its own app may ask.
 
     Raises:
@@ -64,8 +64,11 @@ def debug_token(sim: Simulator, call: Call) -> Answer:
         error = {"code": 190, "message": "Invalid OAuth access token."}
         return answer({"data": {"error": error, "is_valid": False, "scopes": []}})
     if token.app_id != call.app.id:
-        raise GraphError(100, title="You must provide an app access token, or a user access "
-                         "token that is an owner or developer of the app")  # fmt: skip
+        raise GraphError(
+            100,
+            title="You must provide an app access token, or a user access "
+            "token that is an owner or developer of the app",
+        )
     return answer({"data": _described(sim, token, call.app)})
 
 

@@ -1,21 +1,33 @@
-"""WhatsApp Business Accounts: their fields, numbers, and the apps that hear of them.
+"""WhatsApp Business Accounts and apps: their fields, the subscriptions of apps to accounts, and the
+uploads that templates take their examples from.
 
 https://developers.facebook.com/documentation/business-messaging/whatsapp/reference/whatsapp-business-account
 """
 
 from __future__ import annotations
 
+import secrets
+
 from connectors.simulator.meta import handshake, numbers, templates
-from connectors.simulator.meta.fields import page, picked
-from connectors.simulator.meta.http import SUCCESS, Answer, Call, answer
-from connectors.simulator.meta.routes import Answered, Route, Table
+from connectors.simulator.meta.failures import GraphError
+from connectors.simulator.meta.http import (
+    SUCCESS,
+    Answered,
+    GraphCall,
+    GraphRoute,
+    HttpAnswer,
+    Table,
+    answer,
+    page,
+    picked,
+)
 from connectors.simulator.meta.simulator import Simulator
 from connectors.simulator.meta.world import Json, Subscription
 
 USUAL = ("id", "name", "timezone_id", "message_template_namespace")
 
 
-def _get(sim: Simulator, call: Call) -> Answer:
+def _get(sim: Simulator, call: GraphCall) -> HttpAnswer:
     account = call.account
     node: Json = {
         "id": account.id,
@@ -41,7 +53,7 @@ def _get(sim: Simulator, call: Call) -> Answer:
     return answer(picked(node, call.argument("fields"), USUAL))
 
 
-def _numbers(sim: Simulator, call: Call) -> Answer:
+def _numbers(sim: Simulator, call: GraphCall) -> HttpAnswer:
     account, asked = call.account, call.argument("fields")
     nodes = [
         picked(numbers.node(account, number), asked, numbers.USUAL) for number in account.numbers
@@ -49,7 +61,7 @@ def _numbers(sim: Simulator, call: Call) -> Answer:
     return answer(page(call, nodes))
 
 
-def _subscriptions(sim: Simulator, call: Call) -> Answer:
+def _subscriptions(sim: Simulator, call: GraphCall) -> HttpAnswer:
     return answer({"data": [_subscribed(sim, s) for s in call.account.subscriptions]})
 
 
@@ -64,7 +76,7 @@ def _subscribed(sim: Simulator, subscription: Subscription) -> Json:
     return entry
 
 
-def _subscribe(sim: Simulator, call: Call) -> Answered:
+def _subscribe(sim: Simulator, call: GraphCall) -> Answered:
     account = call.account
     subscription = next((s for s in account.subscriptions if s.app_id == call.app.id), None)
     if subscription is None:
@@ -74,17 +86,57 @@ def _subscribe(sim: Simulator, call: Call) -> Answered:
     return handshake.override(subscription, url, call.argument("verify_token"))
 
 
-def _unsubscribe(sim: Simulator, call: Call) -> Answer:
+def _unsubscribe(sim: Simulator, call: GraphCall) -> HttpAnswer:
     account = call.account
     account.subscriptions = [s for s in account.subscriptions if s.app_id != call.app.id]
     return SUCCESS
 
 
-TABLE: Table = {
-    ("GET", ""): Route(_get),
-    ("GET", "phone_numbers"): Route(_numbers),
-    ("GET", "subscribed_apps"): Route(_subscriptions),
-    ("POST", "subscribed_apps"): Route(_subscribe),
-    ("DELETE", "subscribed_apps"): Route(_unsubscribe),
+def _get_app(sim: Simulator, call: GraphCall) -> HttpAnswer:
+    return answer({"id": call.app.id, "name": call.app.name})
+
+
+def _get_app_subscriptions(sim: Simulator, call: GraphCall) -> HttpAnswer:
+    subscription = {
+        "object": "whatsapp_business_account",
+        "callback_url": call.app.callback_url,
+        "active": True,
+        "fields": [{"name": "messages", "version": call.request.version}],
+    }
+    return answer({"data": [subscription] if call.app.callback_url else []})
+
+
+def _subscribe_app(sim: Simulator, call: GraphCall) -> Answered:
+    if call.argument("object") != "whatsapp_business_account":
+        raise GraphError(100, title="Param object must be one of {whatsapp_business_account}")
+    return handshake.override(
+        call.app, call.argument("callback_url"), call.argument("verify_token")
+    )
+
+
+def _open_upload(sim: Simulator, call: GraphCall) -> HttpAnswer:
+    if not call.argument("file_type") or not call.argument("file_length"):
+        raise GraphError(100, title="The parameters file_length and file_type are required")
+    return answer({"id": f"upload:{secrets.token_urlsafe(24)}"})
+
+
+def _upload(sim: Simulator, call: GraphCall) -> HttpAnswer:
+    return answer({"h": f"4::{secrets.token_urlsafe(48)}"})
+
+
+ACCOUNT_TABLE: Table = {
+    ("GET", ""): GraphRoute(_get),
+    ("GET", "phone_numbers"): GraphRoute(_numbers),
+    ("GET", "subscribed_apps"): GraphRoute(_subscriptions),
+    ("POST", "subscribed_apps"): GraphRoute(_subscribe),
+    ("DELETE", "subscribed_apps"): GraphRoute(_unsubscribe),
     **templates.EDGE,
+}
+# An app token has no permissions and needs none for its own app.
+APP_TABLE: Table = {
+    ("GET", ""): GraphRoute(_get_app, ""),
+    ("GET", "subscriptions"): GraphRoute(_get_app_subscriptions, ""),
+    ("POST", "subscriptions"): GraphRoute(_subscribe_app, ""),
+    ("POST", "uploads"): GraphRoute(_open_upload, ""),
+    ("POST", ""): GraphRoute(_upload, ""),
 }

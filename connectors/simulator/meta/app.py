@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 from connectors.simulator.meta import control, graph, media
-from connectors.simulator.meta.banner import NEWEST
-from connectors.simulator.meta.http import Answer, Conduct, Request
+from connectors.simulator.meta.control import NEWEST
+from connectors.simulator.meta.http import Conduct, HttpAnswer, Request
 from connectors.simulator.meta.simulator import Simulator
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -23,11 +23,13 @@ VERSION = re.compile(r"v[0-9]+\.[0-9]+")
 # Under this name the server hands over a way to cut the connection.
 ABORT = "sigma.abort"
 MAX_BODY_BYTES = 110 * 1024 * 1024
-FORBIDDEN = Answer(403, b"This is a simulator for programs on this machine only.\n", b"text/plain")
-TOO_LARGE = Answer(413, b"Too large.\n", b"text/plain")
+FORBIDDEN = HttpAnswer(
+    403, b"This is a simulator for programs on this machine only.\n", b"text/plain"
+)
+TOO_LARGE = HttpAnswer(413, b"Too large.\n", b"text/plain")
 
 
-class Application:
+class SimulatorApplication:
     """Serves one simulator."""
 
     def __init__(self, sim: Simulator) -> None:
@@ -55,7 +57,7 @@ class Application:
                 scope["extensions"][ABORT]["cut"]()
             await _until_gone(receive)
 
-    async def _answered(self, request: Request) -> Answer:
+    async def _answered(self, request: Request) -> HttpAnswer:
         parts = request.parts
         if not parts or parts[0] == "sim":
             return await control.handle(self._sim, request)
@@ -121,14 +123,16 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-async def _send(answered: Answer, send: Send) -> None:
-    await send({
-        "type": "http.response.start",
-        "status": answered.status,
-        "headers": [
-            (b"content-type", answered.content_type),
-            (b"content-length", str(len(answered.body)).encode()),
-            *answered.headers,
-        ],
-    })  # fmt: skip
+async def _send(answered: HttpAnswer, send: Send) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": answered.status,
+            "headers": [
+                (b"content-type", answered.content_type),
+                (b"content-length", str(len(answered.body)).encode()),
+                *answered.headers,
+            ],
+        }
+    )
     await send({"type": "http.response.body", "body": answered.body})

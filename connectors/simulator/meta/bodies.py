@@ -17,10 +17,22 @@ CAPTIONED = ("image", "video", "document")
 LONGEST_CALLBACK_DATA = 512
 HEADERS = ("text", "image", "video", "document")
 INTERACTIVE = (
-    "button", "list", "cta_url", "location_request_message", "flow", "product", "product_list",
-    "catalog_message", "order_details", "order_status", "address_message", "carousel",
-    "voice_call", "call_permission_request", "request_contact_info",
-)  # fmt: skip
+    "button",
+    "list",
+    "cta_url",
+    "location_request_message",
+    "flow",
+    "product",
+    "product_list",
+    "catalog_message",
+    "order_details",
+    "order_status",
+    "address_message",
+    "carousel",
+    "voice_call",
+    "call_permission_request",
+    "request_contact_info",
+)
 GROUP_TYPES = ("text", *MEDIA, "template")
 
 

@@ -13,12 +13,14 @@ from typing import Any
 import uvloop
 from django.conf import settings
 
-from connectors.simulator.meta import banner, demo
-from connectors.simulator.meta.seeds import sample
+from connectors.simulator.facts import NobodyToWriteTo
+from connectors.simulator.meta import control
+from connectors.simulator.meta.handshake import subscribe_all
+from connectors.simulator.meta.seeds import business, sample
 from connectors.simulator.meta.server import HOST, address, listen, serving
 from connectors.simulator.meta.simulator import Simulator
-from connectors.simulator.meta.subscribing import subscribe_all
 from connectors.simulator.meta.world import World, read
+from workspaces import demo_facts
 
 PORT = 8090
 # Slow enough to watch.
@@ -45,9 +47,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     world.add_argument("--demo", action="store_true", help="Be Meta for the demo of make up.")
     add("--answer-delay", type=float, metavar="MS", help="Before every answer (default 0).")
     add(
-        "--status-delays", type=_delays, metavar="MS,MS,MS",
+        "--status-delays",
+        type=_delays,
+        metavar="MS,MS,MS",
         help=f"From acceptance to sent, delivered, read (default {STATUS_DELAYS}).",
-    )  # fmt: skip
+    )
     add("--duplicates", type=_percent, metavar="%", help="Updates that are sent twice.")
     add("--disorder", type=_percent, metavar="%", help="Updates that later ones overtake.")
     add("--loss", type=_percent, metavar="%", help="Updates that are never sent.")
@@ -71,7 +75,7 @@ def run(options: dict[str, Any], *, say: Callable[[str], None]) -> None:
     except OSError as error:
         where = f"{options['host']}:{options['port']}"
         raise UnableToServe(f"The simulator cannot listen on {where}: {error.strerror}.") from error
-    say(banner.text(address(listener)))
+    say(control.front_page(address(listener)))
     for line in _described(world):
         say(line)
 
@@ -100,10 +104,30 @@ def _world(options: dict[str, Any]) -> World:
             raise UnableToServe(f"{options['config']}: {error.strerror}.") from error
         world = read(document)
     else:
-        world = demo.of_demo(settings.SIGMA_HOME) if options["demo"] else sample()
+        world = _demo_world(settings.SIGMA_HOME) if options["demo"] else sample()
         world.options.status_delays_ms = _delays(STATUS_DELAYS)
     _apply(world, options)
     return world
+
+
+def _demo_world(home: Path) -> World:
+    """Return the world of the demo whose facts ``make up`` wrote to ``<home>/demo.json``.
+
+    Raises:
+        NobodyToWriteTo: no such file, or one that lacks a fact.
+    """
+    known = demo_facts.read(home)
+    if known is None:
+        path = home / demo_facts.FILE_NAME
+        raise NobodyToWriteTo(f"{path} is missing or incomplete. Start the demo with: make up")
+    return business(
+        app_secret=known.app_secret,
+        access_token=known.access_token or "simulated-access-token",
+        verify_token=known.verify_token,
+        callback_url=known.callback_url,
+        waba_id=known.waba_id,
+        phone_number_id=known.phone_number_id,
+    )
 
 
 def _apply(world: World, options: dict[str, Any]) -> None:

@@ -8,22 +8,23 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from connectors.simulator.meta import banner, staging
+from connectors.simulator.meta import staging
 from connectors.simulator.meta.failures import GraphError
-from connectors.simulator.meta.http import Answer, Request, answer
+from connectors.simulator.meta.http import HttpAnswer, Request, answer
 from connectors.simulator.meta.inbound import UnknownContent
-from connectors.simulator.meta.plans import Rule
+from connectors.simulator.meta.plans import MAGIC, FaultRule
 from connectors.simulator.meta.simulator import NoSuchNumber, Simulator
 from connectors.simulator.meta.staging import NotThere
-from connectors.simulator.meta.world import Json, Unreadable, read, written
+from connectors.simulator.meta.world import Json, UnreadableWorld, read, written
 
 Handler: TypeAlias = Callable[[Simulator, Request], object]
 PAGE = 10_000
 # Ten years, in seconds.
 MOST_ADVANCE = 315_360_000
+NEWEST = "v26.0"
 
 
-async def handle(sim: Simulator, request: Request) -> Answer:
+async def handle(sim: Simulator, request: Request) -> HttpAnswer:
     """Answer a request to the simulator itself."""
     parts = request.parts[1:]
     handler = HANDLERS.get((request.method, parts[0] if parts else ""))
@@ -31,25 +32,41 @@ async def handle(sim: Simulator, request: Request) -> Answer:
         return _refused("There is no such thing under /sim.", 404)
     try:
         found = handler(sim, request)
-    except (msgspec.MsgspecError, UnknownContent, NotThere, NoSuchNumber, Unreadable) as error:
+    except (msgspec.MsgspecError, UnknownContent, NotThere, NoSuchNumber, UnreadableWorld) as error:
         return _refused(str(error))
     except GraphError as error:
         return _refused(error.details or error.title)
-    return found if isinstance(found, Answer) else answer(found)
+    return found if isinstance(found, HttpAnswer) else answer(found)
 
 
-def _refused(message: str, status: int = 400) -> Answer:
+def _refused(message: str, status: int = 400) -> HttpAnswer:
     return answer({"error": {"message": message}}, status)
 
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 16):
-        raise Unreadable(f"{text[:64]!r} is not a whole number.")
+        raise UnreadableWorld(f"{text[:64]!r} is not a whole number.")
     return int(text)
 
 
 def _front(sim: Simulator, request: Request) -> object:
-    return Answer(200, banner.text(request.origin).encode(), b"text/plain; charset=utf-8")
+    return HttpAnswer(200, front_page(request.origin).encode(), b"text/plain; charset=utf-8")
+
+
+def front_page(origin: str) -> str:
+    """Return what this is, its addresses, and the numbers that do something on purpose."""
+    magic = "\n".join(f"  …{suffix}      {meaning}" for suffix, _, meaning in MAGIC)
+    return f"""\
+A SIMULATOR of Meta's WhatsApp Cloud API. Nothing leaves this machine; nobody gets a message.
+
+  Graph API    {origin}/{NEWEST}  (any version)
+  Control      {origin}/sim/journal, state, webhooks, rules, clock, inbound, reset, …
+
+Recipients that do something on purpose, by their last digits; all others read what they get:
+{magic}
+  …0131026   refused with 131026; likewise 0 and any code, filled up to six digits
+  …1131049   accepted, then failed with 131049; likewise 1 and any code
+"""
 
 
 def _journal(sim: Simulator, request: Request) -> object:
@@ -76,7 +93,7 @@ def _state(sim: Simulator, request: Request) -> object:
         "newest_callbacks": states,
         "waiting": emitter.waiting(),
         "scheduled": len(sim.agenda),
-        "open_windows": sum(sim.is_window_open(*pair) for pair in sim.heard),
+        "open_windows": sum(sim.is_window_open(*pair) for pair in sim.last_inbound),
         "files": len(sim.media),
         "options": sim.options,
         "rules": sim.rules.all,
@@ -90,7 +107,7 @@ def _reset(sim: Simulator, request: Request) -> object:
 
 
 def _export(sim: Simulator, request: Request) -> object:
-    return Answer(200, written(sim.registry.world))
+    return HttpAnswer(200, written(sim.registry.world))
 
 
 def _import(sim: Simulator, request: Request) -> object:
@@ -124,7 +141,7 @@ def _rules(sim: Simulator, request: Request) -> object:
 
 
 def _add_rule(sim: Simulator, request: Request) -> object:
-    return sim.rules.add(msgspec.json.decode(request.body, type=Rule))
+    return sim.rules.add(msgspec.json.decode(request.body, type=FaultRule))
 
 
 def _lift_rules(sim: Simulator, request: Request) -> object:

@@ -95,9 +95,14 @@ class GraphError(Exception):
     """Meta refuses: ``code`` from the table; ``details`` is its exact explanation."""
 
     def __init__(
-        self, code: int, details: str = "", *, subcode: int | None = None, title: str = "",
+        self,
+        code: int,
+        details: str = "",
+        *,
+        subcode: int | None = None,
+        title: str = "",
         kind: str = "OAuthException",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(code, details)
         self.code, self.details, self.subcode, self.kind = code, details, subcode, kind
         self.title = title or KINDS.get(code, UNKNOWN).title

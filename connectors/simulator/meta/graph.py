@@ -1,19 +1,29 @@
-"""The Graph API's door: who asks, about what, whether he may, and how often."""
+"""The Graph API: who asks, about what object, whether they may, and how often."""
 
 from __future__ import annotations
 
 import msgspec
 
-from connectors.simulator.meta import access, accounts, apps, media, numbers, templates
+from connectors.simulator.meta import access, accounts, media, numbers, templates
 from connectors.simulator.meta.failures import GraphError, no_such_object, trace_id
-from connectors.simulator.meta.http import Answer, Call, Conduct, Request, Subject, refusal
+from connectors.simulator.meta.http import (
+    MANAGEMENT,
+    Answered,
+    Conduct,
+    GraphCall,
+    GraphRoute,
+    HttpAnswer,
+    Request,
+    Subject,
+    Table,
+    refusal,
+)
 from connectors.simulator.meta.plans import Plan, Preset
-from connectors.simulator.meta.routes import MANAGEMENT, Answered, Route, Table
 from connectors.simulator.meta.sending import BARE, HTML, SLOW_SECONDS
 from connectors.simulator.meta.simulator import Simulator
 
 
-async def handle(sim: Simulator, request: Request) -> Answer:
+async def handle(sim: Simulator, request: Request) -> HttpAnswer:
     """Return the answer to a request, refusals included, with Meta's headers."""
     headers = [
         (b"facebook-api-version", request.version.encode()),
@@ -22,7 +32,7 @@ async def handle(sim: Simulator, request: Request) -> Answer:
     known = sim.journal.count
     try:
         found = _answered(sim, request, headers)
-        answered = found if isinstance(found, Answer) else await found
+        answered = found if isinstance(found, HttpAnswer) else await found
     except GraphError as error:
         if known == sim.journal.count:
             _note(sim, request, error)
@@ -32,7 +42,7 @@ async def handle(sim: Simulator, request: Request) -> Answer:
 
 
 def _note(sim: Simulator, request: Request, error: GraphError) -> None:
-    """Enter a message that was refused at the door: its token, its number, its JSON."""
+    """Enter a message that was refused early: its token, its number, its JSON."""
     if request.method == "POST" and request.parts[1:] == ["messages"]:
         entry = sim.journal.open(time=sim.clock.now(), phone_number_id=request.parts[0])
         entry.outcome, entry.code = "error", error.code
@@ -59,7 +69,7 @@ def _answered(sim: Simulator, request: Request, headers: list[tuple[bytes, bytes
     return route.handler(sim, call)
 
 
-def _table(sim: Simulator, call: Call, name: str) -> Table:
+def _table(sim: Simulator, call: GraphCall, name: str) -> Table:
     """Return what can be done with an object, and note it in the call."""
     registry = sim.registry
     if name in registry.numbers:
@@ -67,13 +77,13 @@ def _table(sim: Simulator, call: Call, name: str) -> Table:
         table = numbers.TABLE
     elif name in registry.accounts:
         call.subject = Subject(registry.accounts[name])
-        table = accounts.TABLE
+        table = accounts.ACCOUNT_TABLE
     elif name in registry.templates:
         account, template = registry.templates[name]
         call.subject = Subject(account, template=template)
         table = templates.NODE
     elif name == call.app.id or name.startswith("upload:"):
-        return apps.TABLE
+        return accounts.APP_TABLE
     else:
         return media.find(sim, call, name)
     if not access.may_see(call.token, call.account):
@@ -82,8 +92,8 @@ def _table(sim: Simulator, call: Call, name: str) -> Table:
 
 
 def _count(
-    sim: Simulator, call: Call, route: Route, headers: list[tuple[bytes, bytes]]
-) -> None:  # fmt: skip
+    sim: Simulator, call: GraphCall, route: GraphRoute, headers: list[tuple[bytes, bytes]]
+) -> None:
     """Count a call to the management API, and say how much of the hour's is used."""
     if route.scope != MANAGEMENT or call.subject.account is None:
         return
@@ -91,27 +101,33 @@ def _count(
     window = sim.limits.window(call.app.id, call.account)
     is_allowed = window.take(now)
     usage = {
-        "type": "whatsapp", "call_count": int(window.used(now)), "total_cputime": 0,
-        "total_time": 0, "estimated_time_to_regain_access": -int(-window.wait(now) // 60),
-    }  # fmt: skip
+        "type": "whatsapp",
+        "call_count": int(window.used(now)),
+        "total_cputime": 0,
+        "total_time": 0,
+        "estimated_time_to_regain_access": -int(-window.wait(now) // 60),
+    }
     headers.append((b"x-business-use-case-usage", msgspec.json.encode({call.account.id: [usage]})))
     if not is_allowed:
-        raise GraphError(80007, "There have been too many calls to this WhatsApp Business account. "
-                         "Wait a bit and try again.")  # fmt: skip
+        raise GraphError(
+            80007,
+            "There have been too many calls to this WhatsApp Business account. "
+            "Wait a bit and try again.",
+        )
 
 
-def _broken(plan: Plan) -> Answer | None:
+def _broken(plan: Plan) -> HttpAnswer | None:
     """Return how a request other than a message ends by a rule."""
     match plan.preset:
         case Preset.ERROR:
             raise GraphError(plan.code, plan.details)
         case Preset.HANG:
-            return Answer(conduct=Conduct.HANG)
+            return HttpAnswer(conduct=Conduct.HANG)
         case Preset.CLOSE_BEFORE:
-            return Answer(conduct=Conduct.CLOSE)
+            return HttpAnswer(conduct=Conduct.CLOSE)
         case Preset.BARE_500:
-            return Answer(500, BARE, HTML)
+            return HttpAnswer(500, BARE, HTML)
         case Preset.SLOW:
-            return Answer(503, BARE, HTML, delay=SLOW_SECONDS)
+            return HttpAnswer(503, BARE, HTML, delay=SLOW_SECONDS)
         case _:
             return None

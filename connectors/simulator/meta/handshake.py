@@ -1,21 +1,28 @@
-"""Ask a callback address whether it wants callbacks, as Meta does before it sends any.
+"""Verify a callback address before anything is sent to it, as Meta does, at start and on change.
 
 https://developers.facebook.com/docs/graph-api/webhooks/getting-started
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from collections.abc import Callable
 from typing import Protocol
 
 import httpx
 
 from connectors.simulator.meta.failures import GraphError
-from connectors.simulator.meta.http import SUCCESS, Answer
+from connectors.simulator.meta.http import SUCCESS, HttpAnswer
+from connectors.simulator.meta.simulator import Simulator
+from connectors.simulator.meta.world import App, BusinessAccount, Subscription
 from connectors.simulator.wire import NotLoopback, target
 
 TIMEOUT = 10.0
 FAILED = "The URL couldn't be validated. Response does not match challenge"
+RETRY_SECONDS = 1.0
+# A line about every attempt in the first seconds, later only now and then.
+SAID_AGAIN_AFTER = 15
 
 
 class Unverified(Exception):
@@ -49,7 +56,7 @@ async def verify(url: str, verify_token: str) -> None:
         raise Unverified(f"It answered {response.status_code}, not with the challenge.")
 
 
-async def override(subject: Overridable, url: str, verify_token: str) -> Answer:
+async def override(subject: Overridable, url: str, verify_token: str) -> HttpAnswer:
     """Redirect callbacks after a handshake; an empty address ends that.
 
     Raises:
@@ -62,3 +69,44 @@ async def override(subject: Overridable, url: str, verify_token: str) -> Answer:
             raise GraphError(100, f"{FAILED}. {error}", subcode=2200) from error
     subject.callback_url, subject.verify_token = url, verify_token
     return SUCCESS
+
+
+async def subscribe_all(sim: Simulator, say: Callable[[str], None]) -> None:
+    """Ask every app's address that has a verify token, until it answers; then subscribe the app."""
+    waiting = [app for app in sim.registry.world.apps if app.callback_url and app.verify_token]
+    held = {app.id: _taken(sim, app) for app in waiting}
+    await asyncio.gather(*(_subscribe(sim, app, held[app.id], say) for app in waiting))
+
+
+def _taken(sim: Simulator, app: App) -> list[tuple[BusinessAccount, Subscription]]:
+    """Take an app's subscriptions out of the accounts and return them."""
+    taken = []
+    for account in sim.registry.world.accounts:
+        for subscription in tuple(account.subscriptions):
+            if subscription.app_id == app.id:
+                account.subscriptions.remove(subscription)
+                taken.append((account, subscription))
+    return taken
+
+
+async def _subscribe(
+    sim: Simulator,
+    app: App,
+    held: list[tuple[BusinessAccount, Subscription]],
+    say: Callable[[str], None],
+) -> None:
+    say(f"App {app.id}: asking {app.callback_url} for the challenge.")
+    attempts = 0
+    while True:
+        try:
+            await verify(app.callback_url, app.verify_token)
+            break
+        except Unverified as error:
+            if attempts % SAID_AGAIN_AFTER == 0:
+                say(f"App {app.id}: not verified yet. {error} Trying again.")
+            attempts += 1
+            await asyncio.sleep(RETRY_SECONDS)
+    for account, subscription in held:
+        account.subscriptions.append(subscription)
+        say(f"App {app.id}: verified and subscribed to the account {account.id}.")
+    sim.keep()

@@ -1,19 +1,38 @@
-"""Requests and answers as values, so that everything between them is plain functions."""
+"""HTTP of the Graph API as values: requests, answers, routes, fields and pages.
+
+Everything between a request and its answer is plain functions.
+https://developers.facebook.com/docs/graph-api/results
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import re
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from connectors.simulator.meta.failures import GraphError
-from connectors.simulator.meta.world import Account, App, Json, Number, Template, Token
+from connectors.simulator.meta.simulator import Simulator
+from connectors.simulator.meta.world import (
+    SCOPES,
+    App,
+    BusinessAccount,
+    Json,
+    PhoneNumber,
+    SimulatedTemplate,
+    Token,
+)
 
 JSON = b"application/json; charset=UTF-8"
+MESSAGING, MANAGEMENT = SCOPES
+NESTED = re.compile(r"\{[^{}]*\}|\.\w+\([^()]*\)")
+MOST = 100
+USUAL = 25
 
 
 class Conduct(Enum):
@@ -24,7 +43,7 @@ class Conduct(Enum):
     CLOSE = "close"
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """An answer, given after ``delay`` seconds of real time, or how there will be none."""
 
     status: int = 200
@@ -80,14 +99,14 @@ class Request:
 class Subject(NamedTuple):
     """What the path of a request names, and the account that it belongs to."""
 
-    account: Account | None = None
-    number: Number | None = None
-    template: Template | None = None
+    account: BusinessAccount | None = None
+    number: PhoneNumber | None = None
+    template: SimulatedTemplate | None = None
 
 
 @dataclass(slots=True)
-class Call:
-    """A request of somebody known, and what it is about."""
+class GraphCall:
+    """An authenticated request, and what it is about."""
 
     request: Request
     document: Json
@@ -96,19 +115,19 @@ class Call:
     subject: Subject = field(default_factory=Subject)
 
     @property
-    def account(self) -> Account:
+    def account(self) -> BusinessAccount:
         """The account; the handlers of accounts, numbers and templates have one."""
         assert self.subject.account is not None  # noqa: S101 - by the route
         return self.subject.account
 
     @property
-    def number(self) -> Number:
+    def number(self) -> PhoneNumber:
         """The number; the handlers of numbers have one."""
         assert self.subject.number is not None  # noqa: S101 - by the route
         return self.subject.number
 
     @property
-    def template(self) -> Template:
+    def template(self) -> SimulatedTemplate:
         """The template; the handlers of templates have one."""
         assert self.subject.template is not None  # noqa: S101 - by the route
         return self.subject.template
@@ -129,14 +148,99 @@ class Call:
             return None
 
 
-def answer(document: object, status: int = 200) -> Answer:
+def answer(document: object, status: int = 200) -> HttpAnswer:
     """Return an answer of JSON."""
-    return Answer(status, msgspec.json.encode(document))
+    return HttpAnswer(status, msgspec.json.encode(document))
 
 
 SUCCESS = answer({"success": True})
 
 
-def refusal(error: GraphError) -> Answer:
+def refusal(error: GraphError) -> HttpAnswer:
     """Return the answer that an error of Meta's is."""
     return answer(error.envelope(), error.status)
+
+
+Answered: TypeAlias = HttpAnswer | Coroutine[None, None, HttpAnswer]
+
+
+class Handler(Protocol):
+    """Answers a call; a coroutine where it has to ask an address first."""
+
+    def __call__(self, sim: Simulator, call: GraphCall, /) -> Answered:
+        """Return the answer.
+
+        Raises:
+            GraphError: the refusal.
+        """
+
+
+class GraphRoute(NamedTuple):
+    """A handler and the permission that it needs."""
+
+    handler: Handler
+    scope: str = MANAGEMENT
+
+
+# Method and last part of the path, for the objects of one kind; "" is the object itself.
+Table: TypeAlias = Mapping[tuple[str, str], GraphRoute]
+
+
+def picked(node: Json, asked: str, usual: Sequence[str]) -> Json:
+    """Return the fields of ``node`` that are asked for, or the usual ones; ``id`` always.
+
+    Raises:
+        GraphError: 100, a field that does not exist.
+    """
+    while NESTED.search(asked):
+        asked = NESTED.sub("", asked)
+    names = [name.strip() for name in asked.split(",") if name.strip()] or list(usual)
+    for name in names:
+        if name not in node:
+            raise GraphError(100, title=f"Tried accessing nonexistent field ({name})")
+    chosen = {name: node[name] for name in names if node[name] is not None}
+    return {**chosen, "id": node["id"]}
+
+
+def page(call: GraphCall, nodes: Sequence[Json], *, most: int = MOST) -> Json:
+    """Return one page of a list, with ``paging.next`` only if there is more.
+
+    Raises:
+        GraphError: 100, a limit or cursor that is none.
+    """
+    limit = _whole(call.argument("limit") or str(USUAL), "limit")
+    start = _position(call.argument("after"))
+    end = min(len(nodes), start + max(1, min(limit, most)))
+    document: Json = {"data": list(nodes[start:end])}
+    if end > start:
+        cursors = {"before": _cursor(start), "after": _cursor(end)}
+        document["paging"] = {"cursors": cursors}
+        if end < len(nodes):
+            document["paging"] = {"cursors": cursors, "next": _next(call, cursors["after"])}
+    return document
+
+
+def _next(call: GraphCall, after: str) -> str:
+    request = call.request
+    kept = {k: v for k, v in request.query.items() if k not in ("after", "access_token")}
+    query = "&".join(f"{name}={value}" for name, value in {**kept, "after": after}.items())
+    return f"{request.origin}/{request.version}/{'/'.join(request.parts)}?{query}"
+
+
+def _cursor(position: int) -> str:
+    return base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
+
+
+def _position(cursor: str) -> int:
+    if not cursor:
+        return 0
+    try:
+        return _whole(base64.urlsafe_b64decode(cursor + "==").decode(), "after")
+    except ValueError:
+        raise GraphError(100, title="Invalid cursor in the parameter after") from None
+
+
+def _whole(text: str, name: str) -> int:
+    if not text.isdecimal():
+        raise GraphError(100, title=f"Param {name} must be a whole number")
+    return int(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from connectors.simulator.meta.recipients import Recipient, person
+from connectors.simulator.meta.recipients import GraphRecipient, person
 from connectors.simulator.meta.world import Json
 from connectors.simulator.people import sent_wamid, wamid
 from connectors.simulator.shapes import BODIES, PRESSED
@@ -15,7 +15,13 @@ class UnknownContent(Exception):
 
 
 def message(
-    rng: Random, sender: Recipient, content: Json, *, now: int, business: str, pressed: str = ""
+    rng: Random,
+    sender: GraphRecipient,
+    content: Json,
+    *,
+    now: int,
+    business: str,
+    pressed: str = "",
 ) -> tuple[Json, dict[str, object]]:
     """Return the entries of ``messages`` and ``contacts`` for ``content`` (its type and part).
 

@@ -11,8 +11,8 @@ import msgspec
 KEPT = 500_000
 
 
-class Entry(msgspec.Struct, kw_only=True):
-    """One request; of one refused at the door for its token little is known.
+class JournalEntry(msgspec.Struct, kw_only=True):
+    """One request; of one refused for its token little is known.
 
     ``is_processed``: it took effect, so a message exists, whatever was answered.
 
@@ -39,17 +39,17 @@ class Journal:
     """The newest ``KEPT`` entries, numbered from 1."""
 
     def __init__(self) -> None:
-        self._entries: deque[Entry] = deque(maxlen=KEPT)
+        self._entries: deque[JournalEntry] = deque(maxlen=KEPT)
         self.count = 0
 
-    def open(self, *, time: float, phone_number_id: str) -> Entry:
+    def open(self, *, time: float, phone_number_id: str) -> JournalEntry:
         """Begin an entry; it is in the journal from now on."""
         self.count += 1
-        entry = Entry(n=self.count, time=time, phone_number_id=phone_number_id)
+        entry = JournalEntry(n=self.count, time=time, phone_number_id=phone_number_id)
         self._entries.append(entry)
         return entry
 
-    def since(self, n: int) -> Iterator[Entry]:
+    def since(self, n: int) -> Iterator[JournalEntry]:
         """Yield the entries after number ``n``, oldest first."""
         first = self.count - len(self._entries)
         return islice(self._entries, max(0, n - first), None)

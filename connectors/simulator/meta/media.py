@@ -8,9 +8,17 @@ import secrets
 from email.message import Message
 
 from connectors.simulator.meta.failures import GraphError, no_such_object
-from connectors.simulator.meta.http import SUCCESS, Answer, Call, Request, answer
-from connectors.simulator.meta.mediastore import File
-from connectors.simulator.meta.routes import MESSAGING, Route, Table
+from connectors.simulator.meta.http import (
+    MESSAGING,
+    SUCCESS,
+    GraphCall,
+    GraphRoute,
+    HttpAnswer,
+    Request,
+    Table,
+    answer,
+)
+from connectors.simulator.meta.mediastore import StoredFile
 from connectors.simulator.meta.simulator import Simulator
 
 PATH = "whatsapp_business/attachments"
@@ -20,7 +28,7 @@ NAME = re.compile(rb'name="([^"]*)"')
 KEY = secrets.token_bytes(16)
 
 
-def find(sim: Simulator, call: Call, media_id: str) -> Table:
+def find(sim: Simulator, call: GraphCall, media_id: str) -> Table:
     """Return what can be done with a file.
 
     Raises:
@@ -36,7 +44,7 @@ def find(sim: Simulator, call: Call, media_id: str) -> Table:
     return TABLE
 
 
-def upload(sim: Simulator, call: Call) -> Answer:
+def upload(sim: Simulator, call: GraphCall) -> HttpAnswer:
     """Take a file as a form's part ``file``, its type in the part or in the field ``type``.
 
     Raises:
@@ -53,22 +61,22 @@ def upload(sim: Simulator, call: Call) -> Answer:
     return answer({"id": file.id})
 
 
-def download(sim: Simulator, request: Request) -> Answer:
+def download(sim: Simulator, request: Request) -> HttpAnswer:
     """Return a file's bytes at an address that the descriptor named, to a bearer only."""
     now = sim.clock.now()
     media_id, expires = request.query.get("mid", ""), request.query.get("ext", "")
     bearer = request.headers.get(b"authorization", b"").decode("latin-1").partition(" ")[2]
     if bearer not in sim.registry.tokens:
-        return Answer(401, b"", b"text/plain")
+        return HttpAnswer(401, b"", b"text/plain")
     file = sim.media.find(media_id, now)
     is_signed = hmac.compare_digest(request.query.get("hash", ""), _signed(media_id, expires))
     if file is None or not is_signed or int(expires) <= now:
-        return Answer(404, b"", b"text/plain")
-    return Answer(200, file.content, file.mime_type.encode("latin-1"))
+        return HttpAnswer(404, b"", b"text/plain")
+    return HttpAnswer(200, file.content, file.mime_type.encode("latin-1"))
 
 
-def descriptor(sim: Simulator, file: File, origin: str) -> dict[str, object]:
-    """Return what Meta tells about a file."""
+def descriptor(sim: Simulator, file: StoredFile, origin: str) -> dict[str, object]:
+    """Return Meta's description of a file."""
     expires = str(int(sim.clock.now()) + ADDRESS_SECONDS)
     query = f"mid={file.id}&ext={expires}&hash={_signed(file.id, expires)}"
     return {
@@ -81,13 +89,13 @@ def descriptor(sim: Simulator, file: File, origin: str) -> dict[str, object]:
     }
 
 
-def _get(sim: Simulator, call: Call) -> Answer:
+def _get(sim: Simulator, call: GraphCall) -> HttpAnswer:
     file = sim.media.find(call.request.parts[0], sim.clock.now())
     assert file is not None  # noqa: S101 - by find
     return answer(descriptor(sim, file, call.request.origin))
 
 
-def _delete(sim: Simulator, call: Call) -> Answer:
+def _delete(sim: Simulator, call: GraphCall) -> HttpAnswer:
     sim.media.delete(call.request.parts[0])
     return SUCCESS
 
@@ -119,4 +127,7 @@ def _form(request: Request) -> tuple[dict[str, bytes], dict[str, str]]:
     return fields, types
 
 
-TABLE: Table = {("GET", ""): Route(_get, MESSAGING), ("DELETE", ""): Route(_delete, MESSAGING)}
+TABLE: Table = {
+    ("GET", ""): GraphRoute(_get, MESSAGING),
+    ("DELETE", ""): GraphRoute(_delete, MESSAGING),
+}

@@ -30,7 +30,7 @@ LIMITS = {
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class StoredFile:
     """A file of a number, until ``expires_at`` (virtual Unix seconds)."""
 
     id: str
@@ -50,13 +50,15 @@ class MediaStore:
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
-        self._files: dict[str, File] = {}
+        self._files: dict[str, StoredFile] = {}
 
     def __len__(self) -> int:
         """Return the number of files, expired ones too."""
         return len(self._files)
 
-    def upload(self, phone_number_id: str, mime_type: str, content: bytes, now: float) -> File:
+    def upload(
+        self, phone_number_id: str, mime_type: str, content: bytes, now: float
+    ) -> StoredFile:
         """Keep a file for 30 days.
 
         Raises:
@@ -72,14 +74,14 @@ class MediaStore:
 
     def keep(
         self, phone_number_id: str, mime_type: str, content: bytes, expires_at: float
-    ) -> File:  # fmt: skip
+    ) -> StoredFile:  # fmt: skip
         """Keep any file."""
         media_id = str(self._rng.randrange(10**14, 10**15))
-        file = File(media_id, phone_number_id, mime_type, content, expires_at)
+        file = StoredFile(media_id, phone_number_id, mime_type, content, expires_at)
         self._files[media_id] = file
         return file
 
-    def find(self, media_id: str, now: float) -> File | None:
+    def find(self, media_id: str, now: float) -> StoredFile | None:
         """Return a file that has not expired."""
         file = self._files.get(media_id)
         return file if file is not None and file.expires_at > now else None

@@ -1,33 +1,71 @@
-"""Business phone numbers: their fields, registration, profile.
+"""Business phone numbers: their fields, registration, profile, blocked people and short links.
 
 https://developers.facebook.com/documentation/business-messaging/whatsapp/business-phone-numbers/phone-numbers
+https://developers.facebook.com/documentation/business-messaging/whatsapp/block-users
+https://developers.facebook.com/documentation/business-messaging/whatsapp/qr-codes
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from connectors.simulator.meta import blocking, handshake, media, sending, shortlinks
-from connectors.simulator.meta.failures import GraphError
-from connectors.simulator.meta.fields import picked
-from connectors.simulator.meta.http import SUCCESS, Answer, Call, answer
-from connectors.simulator.meta.routes import MANAGEMENT, MESSAGING, Answered, Route, Table
+from connectors.simulator.meta import handshake, media, sending
+from connectors.simulator.meta.failures import GraphError, no_such_object, webhook_error
+from connectors.simulator.meta.http import (
+    MANAGEMENT,
+    MESSAGING,
+    SUCCESS,
+    Answered,
+    GraphCall,
+    GraphRoute,
+    HttpAnswer,
+    Table,
+    answer,
+    page,
+    picked,
+)
+from connectors.simulator.meta.recipients import GraphRecipient, recipient_of
 from connectors.simulator.meta.simulator import Simulator
-from connectors.simulator.meta.world import Account, Json, Number
+from connectors.simulator.meta.world import BusinessAccount, Json, PhoneNumber
 
 USUAL = (
-    "verified_name", "code_verification_status", "display_phone_number", "quality_rating",
-    "platform_type", "throughput", "last_onboarded_time", "id",
-)  # fmt: skip
-PROFILE = ("about", "address", "description", "email", "profile_picture_url", "websites",
-           "vertical", "messaging_product")  # fmt: skip
+    "verified_name",
+    "code_verification_status",
+    "display_phone_number",
+    "quality_rating",
+    "platform_type",
+    "throughput",
+    "last_onboarded_time",
+    "id",
+)
+PROFILE = (
+    "about",
+    "address",
+    "description",
+    "email",
+    "profile_picture_url",
+    "websites",
+    "vertical",
+    "messaging_product",
+)
 PIN = re.compile(r"[0-9]{6}")
 WRONG_CODE = "000000"
 # The most ice breakers and commands of a number (Meta, "Conversational components").
 AUTOMATION = {"prompts": 4, "commands": 30}
+MAX_BLOCKED_AT_ONCE = 1_000
+MAX_BLOCKED = 64_000
+# Meta's codes: somebody could not be blocked, and the list is full.
+IN_PART, FULL = 139100, 139101
+RE_ENGAGEMENT = 131047
+CODE_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+CODE_LENGTH = 14
+LONGEST_TEXT = 140
+MAX_SHORT_LINKS = 2_000
+QR_FORMATS = ("SVG", "PNG")
 
 
-def node(account: Account, number: Number) -> Json:
+def node(account: BusinessAccount, number: PhoneNumber) -> Json:
     """Return every field of a number."""
     return {
         "id": number.id,
@@ -61,7 +99,7 @@ def node(account: Account, number: Number) -> Json:
     }
 
 
-def health(account: Account, number: Number | None) -> Json:
+def health(account: BusinessAccount, number: PhoneNumber | None) -> Json:
     """Return whether messages can be sent, and what stands in the way."""
     entities: list[Json] = []
     if number is not None:
@@ -73,7 +111,7 @@ def health(account: Account, number: Number | None) -> Json:
     return {"can_send_message": worst, "entities": entities}
 
 
-def _verdict(number: Number) -> str:
+def _verdict(number: PhoneNumber) -> str:
     if number.status != "CONNECTED":
         return "BLOCKED"
     return "LIMITED" if number.quality_rating == "RED" else "AVAILABLE"
@@ -84,25 +122,27 @@ def _entity(kind: str, entity_id: str, verdict: str, status: str) -> Json:
     if verdict == "LIMITED":
         entity["additional_info"] = ["The quality of this phone number is low."]
     if verdict == "BLOCKED":
-        entity["errors"] = [{
-            "error_code": 141000,
-            "error_description": f"The phone number's status is {status}.",
-            "possible_solution": "Register the phone number.",
-        }]  # fmt: skip
+        entity["errors"] = [
+            {
+                "error_code": 141000,
+                "error_description": f"The phone number's status is {status}.",
+                "possible_solution": "Register the phone number.",
+            }
+        ]
     return entity
 
 
-def _addresses(account: Account, number: Number) -> Json:
+def _addresses(account: BusinessAccount, number: PhoneNumber) -> Json:
     overridden = next((s.callback_url for s in account.subscriptions if s.callback_url), "")
     found = {"phone_number": number.callback_url, "whatsapp_business_account": overridden}
     return {name: url for name, url in found.items() if url}
 
 
-def _get(sim: Simulator, call: Call) -> Answer:
+def _get(sim: Simulator, call: GraphCall) -> HttpAnswer:
     return answer(picked(node(call.account, call.number), call.argument("fields"), USUAL))
 
 
-def _post(sim: Simulator, call: Call) -> Answered:
+def _post(sim: Simulator, call: GraphCall) -> Answered:
     number = call.number
     pin, webhook = call.argument("pin"), call.document.get("webhook_configuration")
     if pin:
@@ -115,7 +155,7 @@ def _post(sim: Simulator, call: Call) -> Answered:
     raise GraphError(100, "There is nothing to change.")
 
 
-def _request_code(sim: Simulator, call: Call) -> Answer:
+def _request_code(sim: Simulator, call: GraphCall) -> HttpAnswer:
     number = call.number
     if number.code_verification_status == "VERIFIED":
         raise GraphError(136024)
@@ -124,7 +164,7 @@ def _request_code(sim: Simulator, call: Call) -> Answer:
     return SUCCESS
 
 
-def _verify_code(sim: Simulator, call: Call) -> Answer:
+def _verify_code(sim: Simulator, call: GraphCall) -> HttpAnswer:
     number = call.number
     code = call.argument("code").replace("-", "")
     if PIN.fullmatch(code) is None or code == WRONG_CODE:
@@ -133,7 +173,7 @@ def _verify_code(sim: Simulator, call: Call) -> Answer:
     return SUCCESS
 
 
-def _register(sim: Simulator, call: Call) -> Answer:
+def _register(sim: Simulator, call: GraphCall) -> HttpAnswer:
     number = call.number
     sim.limits.take_registration("register", number, sim.clock.now())
     if number.code_verification_status != "VERIFIED":
@@ -145,27 +185,27 @@ def _register(sim: Simulator, call: Call) -> Answer:
     return SUCCESS
 
 
-def _deregister(sim: Simulator, call: Call) -> Answer:
+def _deregister(sim: Simulator, call: GraphCall) -> HttpAnswer:
     number = call.number
     sim.limits.take_registration("deregister", number, sim.clock.now())
     number.status = "DISCONNECTED"
     return SUCCESS
 
 
-def _profile(sim: Simulator, call: Call) -> Answer:
+def _profile(sim: Simulator, call: GraphCall) -> HttpAnswer:
     number = call.number
     asked = [name for name in call.argument("fields").split(",") if name] or list(PROFILE)
     known: Json = {"messaging_product": "whatsapp", **number.profile}
     return answer({"data": [{name: known[name] for name in asked if name in known}]})
 
 
-def _set_profile(sim: Simulator, call: Call) -> Answer:
+def _set_profile(sim: Simulator, call: GraphCall) -> HttpAnswer:
     number = call.number
     number.profile = number.profile | {n: call.document[n] for n in PROFILE if n in call.document}
     return SUCCESS
 
 
-def _automate(sim: Simulator, call: Call) -> Answer:
+def _automate(sim: Simulator, call: GraphCall) -> HttpAnswer:
     """Replace ice breakers (``prompts``) and ``commands``; what is not named stays."""
     number = call.number
     given = {name: call.listed(name) for name in AUTOMATION if name in call.document}
@@ -181,18 +221,149 @@ def _check_pin(pin: str) -> None:
         raise GraphError(100, "Param pin must be 6 digits.")
 
 
+def _list_blocked(sim: Simulator, call: GraphCall) -> HttpAnswer:
+    return answer(page(call, [_blocked(key) for key in call.number.blocked]))
+
+
+def _block(sim: Simulator, call: GraphCall) -> HttpAnswer:
+    """Block people who wrote within the last 24 hours; the others are named as failed."""
+    number = call.number
+
+    def refusal(who: GraphRecipient) -> int | None:
+        if who.key in number.blocked:
+            return None
+        if len(number.blocked) >= MAX_BLOCKED:
+            return FULL
+        if not sim.is_window_open(number.id, who.key):
+            return RE_ENGAGEMENT
+        number.blocked = [*number.blocked, who.key]
+        return None
+
+    return _for_each(call, "added_users", refusal)
+
+
+def _unblock(sim: Simulator, call: GraphCall) -> HttpAnswer:
+    number = call.number
+
+    def refusal(who: GraphRecipient) -> int | None:
+        number.blocked = [key for key in number.blocked if key != who.key]
+        return None
+
+    return _for_each(call, "removed_users", refusal)
+
+
+def _for_each(
+    call: GraphCall, done: str, refusal: Callable[[GraphRecipient], int | None]
+) -> HttpAnswer:
+    """Answer 200 if everybody is done, else 400 with both lists beside the error."""
+    succeeded: list[Json] = []
+    failed: list[Json] = []
+    for who in _people(call):
+        code = refusal(who)
+        if code is None:
+            succeeded.append(who.contact())
+        else:
+            failed.append({**who.contact(), "errors": [webhook_error(code)]})
+    users: Json = {done: succeeded}
+    document: Json = {"messaging_product": "whatsapp", "block_users": users}
+    if not failed:
+        return answer(document)
+    error = GraphError(IN_PART, "Some of the users could not be blocked or unblocked.")
+    users["failed_users"] = failed
+    return answer({**document, **error.envelope()}, error.status)
+
+
+def _people(call: GraphCall) -> list[GraphRecipient]:
+    entries = call.document.get("block_users")
+    if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_BLOCKED_AT_ONCE:
+        raise GraphError(100, f"Param block_users must hold 1 to {MAX_BLOCKED_AT_ONCE} users.")
+    people = []
+    for entry in entries:
+        if not isinstance(entry, dict):
+            raise GraphError(100, "Param block_users must hold objects with user or user_id.")
+        names = {"to": entry.get("user"), "recipient": entry.get("user_id")}
+        people.append(recipient_of({k: v for k, v in names.items() if v is not None}))
+    if any(".ENT." in who.user_id for who in people):
+        raise GraphError(100, "A parent business-scoped user ID cannot be blocked.")
+    return people
+
+
+def _blocked(key: str) -> Json:
+    name = "wa_id" if key.isdigit() else "user_id"
+    # Meta's page shows no "input" here; pywa reads one.
+    return {"messaging_product": "whatsapp", name: key, "input": key}
+
+
+def _list_short_links(sim: Simulator, call: GraphCall) -> HttpAnswer:
+    number = call.number
+    return answer(page(call, [_short_link(number, code) for code in reversed(number.short_links)]))
+
+
+def _get_short_link(sim: Simulator, call: GraphCall) -> HttpAnswer:
+    return answer({"data": [_short_link(call.number, _known_code(call, call.request.parts[-1]))]})
+
+
+def _save_short_link(sim: Simulator, call: GraphCall) -> HttpAnswer:
+    """Make a short link, or give the one that ``code`` (or the path) names another text."""
+    number = call.number
+    text = call.argument("prefilled_message")
+    code = call.argument("code") or "".join(call.request.parts[2:])
+    if not 1 <= len(text) <= LONGEST_TEXT:
+        raise GraphError(100, f"Param prefilled_message must have 1 to {LONGEST_TEXT} characters.")
+    image = call.argument("generate_qr_image").upper()
+    if image and image not in QR_FORMATS:
+        raise GraphError(100, "Param generate_qr_image must be one of {SVG, PNG}.")
+    if code:
+        _known_code(call, code)
+    elif len(number.short_links) >= MAX_SHORT_LINKS:
+        raise GraphError(100, f"A phone number has at most {MAX_SHORT_LINKS} short links.")
+    else:
+        code = "".join(sim.rng.choices(CODE_ALPHABET, k=CODE_LENGTH))
+    number.short_links = number.short_links | {code: text}
+    return answer(_short_link(number, code, image))
+
+
+def _delete_short_link(sim: Simulator, call: GraphCall) -> HttpAnswer:
+    number, code = call.number, _known_code(call, call.request.parts[-1])
+    number.short_links = {k: text for k, text in number.short_links.items() if k != code}
+    return SUCCESS
+
+
+def _short_link(number: PhoneNumber, code: str, image: str = "") -> Json:
+    node: Json = {
+        "code": code,
+        "prefilled_message": number.short_links[code],
+        "deep_link_url": f"https://wa.me/message/{code}",
+    }
+    if image:
+        node["qr_image_url"] = f"https://scontent.example/{code}.{image.lower()}"
+    return node
+
+
+def _known_code(call: GraphCall, code: str) -> str:
+    if code not in call.number.short_links:
+        raise no_such_object(code)
+    return code
+
+
 TABLE: Table = {
-    ("GET", ""): Route(_get),
-    ("POST", ""): Route(_post),
-    ("POST", "messages"): Route(sending.post_message, MESSAGING),
-    ("POST", "media"): Route(media.upload, MESSAGING),
-    ("POST", "request_code"): Route(_request_code),
-    ("POST", "verify_code"): Route(_verify_code),
-    ("POST", "register"): Route(_register),
-    ("POST", "deregister"): Route(_deregister),
-    ("GET", "whatsapp_business_profile"): Route(_profile, MESSAGING),
-    ("POST", "whatsapp_business_profile"): Route(_set_profile, MANAGEMENT),
-    ("POST", "conversational_automation"): Route(_automate),
-    **blocking.EDGE,
-    **shortlinks.EDGE,
+    ("GET", ""): GraphRoute(_get),
+    ("POST", ""): GraphRoute(_post),
+    ("POST", "messages"): GraphRoute(sending.post_message, MESSAGING),
+    ("POST", "media"): GraphRoute(media.upload, MESSAGING),
+    ("POST", "request_code"): GraphRoute(_request_code),
+    ("POST", "verify_code"): GraphRoute(_verify_code),
+    ("POST", "register"): GraphRoute(_register),
+    ("POST", "deregister"): GraphRoute(_deregister),
+    ("GET", "whatsapp_business_profile"): GraphRoute(_profile, MESSAGING),
+    ("POST", "whatsapp_business_profile"): GraphRoute(_set_profile, MANAGEMENT),
+    ("POST", "conversational_automation"): GraphRoute(_automate),
+    ("GET", "block_users"): GraphRoute(_list_blocked, MESSAGING),
+    ("POST", "block_users"): GraphRoute(_block, MESSAGING),
+    ("DELETE", "block_users"): GraphRoute(_unblock, MESSAGING),
+    ("GET", "message_qrdls"): GraphRoute(_list_short_links),
+    ("POST", "message_qrdls"): GraphRoute(_save_short_link),
+    ("GET", "message_qrdls/*"): GraphRoute(_get_short_link),
+    ("POST", "message_qrdls/*"): GraphRoute(_save_short_link),
+    ("DELETE", "message_qrdls/*"): GraphRoute(_delete_short_link),
 }

@@ -82,7 +82,7 @@ def magic_of(digits: str) -> Plan:
     return Plan(Preset.ERROR if coded[0] == "0" else Preset.FAILED, int(coded[1:]))
 
 
-class Rule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class FaultRule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What happens to the requests that fit every named target.
 
     ``edge`` is the last part of the path (``messages``, ``message_templates``, …).
@@ -121,14 +121,14 @@ class Rule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         return Plan(self.preset, self.code, self.details)
 
 
-class Rules:
+class FaultRules:
     """The rules in force; the first one that applies decides."""
 
     def __init__(self) -> None:
-        self.all: list[Rule] = []
+        self.all: list[FaultRule] = []
         self._count = 0
 
-    def add(self, rule: Rule) -> Rule:
+    def add(self, rule: FaultRule) -> FaultRule:
         """Put a rule in force, after those that are."""
         self._count += 1
         rule.id, rule.seen = self._count, 0

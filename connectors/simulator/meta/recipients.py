@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from connectors.simulator.meta.failures import GraphError
-from connectors.simulator.people import FIRST, LAST, Person
+from connectors.simulator.people import FIRST, LAST, SimulatedPerson
 
 USER_ID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
 NUMBER = re.compile(r"\+?[0-9 ()\-.]{5,32}")
@@ -19,10 +19,10 @@ NOT_DIGITS = str.maketrans("", "", "+ ()-.")
 LEAST, MOST = 7, 15
 
 
-class Recipient(NamedTuple):
+class GraphRecipient(NamedTuple):
     """``input`` as it was given; ``digits`` as WhatsApp spells it, empty for a user id or a group.
 
-    ``is_lost``: nobody will get it, and nobody is told.
+    ``is_lost``: it reaches no one, and no status is sent.
     """
 
     input: str
@@ -43,7 +43,7 @@ class Recipient(NamedTuple):
         return {"input": self.input, "user_id": self.user_id}
 
 
-def recipient_of(body: dict[str, object]) -> Recipient:
+def recipient_of(body: dict[str, object]) -> GraphRecipient:
     """Return whom a request names; ``to`` wins over ``recipient``.
 
     Raises:
@@ -55,18 +55,18 @@ def recipient_of(body: dict[str, object]) -> Recipient:
     if to is None:
         if not isinstance(user_id, str) or USER_ID.fullmatch(user_id) is None:
             raise GraphError(131009, "Param recipient must be a business-scoped user ID.")
-        return Recipient(user_id, user_id=user_id)
+        return GraphRecipient(user_id, user_id=user_id)
     if not isinstance(to, str) or not to:
         raise GraphError(131009, "Param to must be a phone number.")
     if body.get("recipient_type") == "group":
-        return Recipient(to, group_id=to)
+        return GraphRecipient(to, group_id=to)
     if USER_ID.fullmatch(to):
         # Meta answers 200 and sends nothing; many found out from their customers.
-        return Recipient(to, user_id=to, is_lost=True)
-    return Recipient(to, digits=_wa_id(_digits(to)))
+        return GraphRecipient(to, user_id=to, is_lost=True)
+    return GraphRecipient(to, digits=_wa_id(_digits(to)))
 
 
-def person(recipient: Recipient) -> Person:
+def person(recipient: GraphRecipient) -> SimulatedPerson:
     """Return who a recipient is: always the same fictional person."""
     return _person(recipient.digits, recipient.user_id)
 
@@ -90,9 +90,9 @@ def _wa_id(digits: str) -> str:
 
 
 @lru_cache(maxsize=100_000)
-def _person(digits: str, user_id: str) -> Person:
+def _person(digits: str, user_id: str) -> SimulatedPerson:
     seed = hashlib.blake2b((digits or user_id).encode(), digest_size=8).digest()
     number = int.from_bytes(seed, "big")
     name = f"{FIRST[number % len(FIRST)]} {LAST[number // 16 % len(LAST)]}"
     country = "GB" if digits.startswith("44") else "US"
-    return Person(name, user_id or f"{country}.{number}", digits or None, None)
+    return SimulatedPerson(name, user_id or f"{country}.{number}", digits or None, None)

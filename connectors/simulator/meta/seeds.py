@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from connectors.simulator.meta.world import Json, Template, World, single
+from connectors.simulator.meta.world import Json, SimulatedTemplate, World, single
 
 WELCOME = "Hello {{1}}! Welcome to SIGMA Analytics."
 HANDLE = "4::aW1hZ2U="
@@ -31,7 +31,7 @@ def business(
     )  # fmt: skip
 
 
-def templates(waba_id: str) -> list[Template]:
+def templates(waba_id: str) -> list[SimulatedTemplate]:
     """Return the templates of an account; their ids are as much its own as they would be Meta's."""
     digest = hashlib.blake2b(waba_id.encode(), digest_size=6).digest()
     first_id = 10**15 + int.from_bytes(digest, "big")
@@ -83,7 +83,7 @@ def templates(waba_id: str) -> list[Template]:
         ("rejected_offer", "en", "MARKETING", [_body("Hello {{1}}, win big.", ["John"])]),
     ]  # fmt: skip
     found = [
-        Template(
+        SimulatedTemplate(
             id=str(first_id + position), name=name, language=language, category=category,
             components=components, quality="GREEN",
         )
@@ -98,14 +98,14 @@ def templates(waba_id: str) -> list[Template]:
     return found
 
 
-def _appointment(template_id: str) -> Template:
+def _appointment(template_id: str) -> SimulatedTemplate:
     text = "Hi {{first_name}}, your appointment is on {{day}} at {{time}}."
     named = [
         {"param_name": name, "example": value}
         for name, value in (("first_name", "Ana"), ("day", "Friday"), ("time", "14:00"))
     ]
     body: Json = {"type": "BODY", "text": text, "example": {"body_text_named_params": named}}
-    return Template(
+    return SimulatedTemplate(
         id=template_id, name="appointment_reminder", language="en", category="UTILITY",
         parameter_format="NAMED", components=[body], quality="GREEN",
     )  # fmt: skip

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from connectors.simulator.meta import bodies, template_checks
 from connectors.simulator.meta.failures import GraphError
-from connectors.simulator.meta.http import SUCCESS, Answer, Call, Conduct, answer
-from connectors.simulator.meta.journal import Entry
+from connectors.simulator.meta.http import SUCCESS, Conduct, GraphCall, HttpAnswer, answer
+from connectors.simulator.meta.journal import JournalEntry
 from connectors.simulator.meta.plans import ORDINARY, Plan, Preset, magic_of
-from connectors.simulator.meta.recipients import Recipient, person, recipient_of
+from connectors.simulator.meta.recipients import GraphRecipient, person, recipient_of
 from connectors.simulator.meta.simulator import Simulator
-from connectors.simulator.meta.statuses import Message
-from connectors.simulator.meta.world import Account, Json, Number, Template
+from connectors.simulator.meta.statuses import AcceptedMessage
+from connectors.simulator.meta.world import BusinessAccount, Json, PhoneNumber, SimulatedTemplate
 from connectors.simulator.people import sent_wamid
 
 SLOW_SECONDS = 5.0
@@ -24,7 +24,7 @@ OUTSIDE_WINDOW = (
 )
 
 
-def post_message(sim: Simulator, call: Call) -> Answer:
+def post_message(sim: Simulator, call: GraphCall) -> HttpAnswer:
     """Take a message, a read mark or a typing indicator; every request enters the journal.
 
     Raises:
@@ -42,7 +42,7 @@ def post_message(sim: Simulator, call: Call) -> Answer:
         raise
 
 
-def _describe(entry: Entry, body: Json) -> None:
+def _describe(entry: JournalEntry, body: Json) -> None:
     """Note what the request is about, before anything can be wrong with it."""
     template = body.get("template")
     entry.to = str(body.get("to") or body.get("recipient") or "")
@@ -51,7 +51,7 @@ def _describe(entry: Entry, body: Json) -> None:
     entry.biz_opaque_callback_data = str(body.get("biz_opaque_callback_data") or "")
 
 
-def _mark_read(sim: Simulator, number: Number, entry: Entry, body: Json) -> Answer:
+def _mark_read(sim: Simulator, number: PhoneNumber, entry: JournalEntry, body: Json) -> HttpAnswer:
     entry.type = "typing" if "typing_indicator" in body else "read"
     message_id = body.get("message_id")
     if body.get("messaging_product") != "whatsapp" or body.get("status") != "read":
@@ -69,12 +69,12 @@ class _Post:
     """One message on its way from the request to its answer."""
 
     sim: Simulator
-    account: Account
-    number: Number
-    entry: Entry
+    account: BusinessAccount
+    number: PhoneNumber
+    entry: JournalEntry
     body: Json
 
-    def answer(self) -> Answer:
+    def answer(self) -> HttpAnswer:
         recipient = recipient_of(self.body)
         plan = self._plan(recipient)
         broken = _broken(self.entry, plan)
@@ -91,14 +91,16 @@ class _Post:
             raise GraphError(plan.code, plan.details)
         bodies.check_body(self.entry.type, self.body, self._media_type)
         template = self._template() if self.entry.type == "template" else None
-        fate = self._fate(recipient, template, plan)
-        return _ended(self.entry, plan, self._accept(recipient, template, fate))
+        final_plan = self._final_plan(recipient, template, plan)
+        return _ended(self.entry, plan, self._accept(recipient, template, final_plan))
 
-    def _plan(self, recipient: Recipient) -> Plan:
+    def _plan(self, recipient: GraphRecipient) -> Plan:
         plan = self.sim.rules.plan(
-            "messages", phone_number_id=self.number.id, recipient=recipient.key,
+            "messages",
+            phone_number_id=self.number.id,
+            recipient=recipient.key,
             template=self.entry.template,
-        )  # fmt: skip
+        )
         if plan is ORDINARY and self.sim.options.obeys_magic_numbers:
             return magic_of(recipient.digits)
         return plan
@@ -107,7 +109,7 @@ class _Post:
         file = self.sim.media.find(media_id, self.entry.time)
         return file.mime_type if file and file.phone_number_id == self.number.id else None
 
-    def _template(self) -> Template:
+    def _template(self) -> SimulatedTemplate:
         name, part = self.entry.template, self.body["template"]
         assert isinstance(part, dict)  # noqa: S101 - by check_body
         language = part.get("language")
@@ -122,7 +124,9 @@ class _Post:
         template_checks.check_parameters(template, components, now=self.entry.time)
         return template
 
-    def _fate(self, recipient: Recipient, template: Template | None, plan: Plan) -> Plan:
+    def _final_plan(
+        self, recipient: GraphRecipient, template: SimulatedTemplate | None, plan: Plan
+    ) -> Plan:
         """Return what becomes of the message once it is accepted."""
         sim = self.sim
         if recipient.group_id or sim.is_window_open(self.number.id, recipient.key):
@@ -139,19 +143,27 @@ class _Post:
             return plan
         return Plan(Preset.FAILED, 131047, OUTSIDE_WINDOW)
 
-    def _accept(self, recipient: Recipient, template: Template | None, fate: Plan) -> Json:
+    def _accept(
+        self, recipient: GraphRecipient, template: SimulatedTemplate | None, final_plan: Plan
+    ) -> Json:
         entry = self.entry
         wamid = sent_wamid(self.sim.rng, recipient.digits or self.number.digits)
-        is_held = fate.preset in (Preset.HELD, Preset.HELD_DROPPED)
+        is_held = final_plan.preset in (Preset.HELD, Preset.HELD_DROPPED)
         entry.outcome, entry.wamid = "held" if is_held else "accepted", wamid
         entry.is_processed = True
         if not recipient.is_lost:
             category = template.category.lower() if template else "service"
-            message = Message(
-                entry.n, wamid, self.account.id, self.number.id, recipient, category,
-                entry.biz_opaque_callback_data, entry.time,
-            )  # fmt: skip
-            self.sim.play(message, fate)
+            message = AcceptedMessage(
+                entry.n,
+                wamid,
+                self.account.id,
+                self.number.id,
+                recipient,
+                category,
+                entry.biz_opaque_callback_data,
+                entry.time,
+            )
+            self.sim.play(message, final_plan)
         state = "held_for_quality_assessment" if is_held else "accepted"
         sent: Json = {"id": wamid, "message_status": state}
         if recipient.group_id:
@@ -163,18 +175,18 @@ class _Post:
         }
 
 
-def _broken(entry: Entry, plan: Plan) -> Answer | None:
+def _broken(entry: JournalEntry, plan: Plan) -> HttpAnswer | None:
     """Return how the request ends before it is processed."""
     if plan.preset is Preset.CLOSE_BEFORE:
         entry.outcome, entry.answer = "closed_before", "closed"
-        return Answer(conduct=Conduct.CLOSE)
+        return HttpAnswer(conduct=Conduct.CLOSE)
     if plan.preset is Preset.BARE_500:
         entry.outcome, entry.answer = "bare_500", "bare"
-        return Answer(500, BARE, HTML)
+        return HttpAnswer(500, BARE, HTML)
     return None
 
 
-def _check_number(number: Number, recipient: Recipient) -> None:
+def _check_number(number: PhoneNumber, recipient: GraphRecipient) -> None:
     if number.status != "CONNECTED":
         raise GraphError(133010, "The phone number is not registered on the Cloud API.")
     if recipient.key in number.blocked:
@@ -186,16 +198,16 @@ def _check_number(number: Number, recipient: Recipient) -> None:
         raise GraphError(131030, "Recipient phone number not in allowed list")
 
 
-def _ended(entry: Entry, plan: Plan, document: Json) -> Answer:
+def _ended(entry: JournalEntry, plan: Plan, document: Json) -> HttpAnswer:
     """Return the answer, or how it goes missing."""
     if plan.preset is Preset.HANG:
         entry.answer = "hung"
-        return Answer(conduct=Conduct.HANG)
+        return HttpAnswer(conduct=Conduct.HANG)
     if plan.preset is Preset.CLOSE_AFTER:
         entry.answer = "closed"
-        return Answer(conduct=Conduct.CLOSE)
+        return HttpAnswer(conduct=Conduct.CLOSE)
     if plan.preset is Preset.BARE_502:
         entry.answer = "bare"
-        return Answer(502, BARE, HTML)
+        return HttpAnswer(502, BARE, HTML)
     accepted = answer(document)
     return accepted._replace(delay=SLOW_SECONDS) if plan.preset is Preset.SLOW else accepted

@@ -1,4 +1,6 @@
-"""Serve a simulator on loopback: in the foreground, or in a thread beside tests."""
+"""Serve a simulator on loopback: in the foreground, or in a thread beside tests, with a client for
+its control API.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,16 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import cast
+from typing import Any, cast
 
+import httpx
 import uvicorn
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from connectors.simulator.meta.app import ABORT, Application
-from connectors.simulator.meta.banner import NEWEST
-from connectors.simulator.meta.client import Control
+from connectors.simulator.meta.app import ABORT, SimulatorApplication
+from connectors.simulator.meta.control import NEWEST
 from connectors.simulator.meta.seeds import sample
 from connectors.simulator.meta.simulator import Simulator
 from connectors.simulator.meta.world import World
@@ -82,10 +84,16 @@ def address(listener: socket.socket) -> str:
 async def serving(sim: Simulator, listener: socket.socket) -> AsyncIterator[None]:
     """Serve inside the block; at its end every connection is cut at once."""
     config = uvicorn.Config(
-        Application(sim), http=_Protocol, ws="none", lifespan="off", log_config=None,
-        proxy_headers=False, server_header=False, date_header=False,
+        SimulatorApplication(sim),
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-    )  # fmt: skip
+    )
     config.load()
     state = ServerState()
     server = await asyncio.get_running_loop().create_server(
@@ -145,9 +153,11 @@ class RunningSimulator:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Stop at once, whatever hangs."""
         self.control.close()
         self._started.wait(10)
@@ -165,3 +175,89 @@ class RunningSimulator:
         async with serving(self.state, self._listener):
             self._started.set()
             await self._stop.wait()
+
+
+class UnableToControl(Exception):
+    """The simulator did not do what it was asked."""
+
+
+class Control:
+    """What a test asks of a running simulator; documents are those of ``docs/simulator.md``."""
+
+    def __init__(self, origin: str) -> None:
+        self._client = httpx.Client(base_url=f"{origin}/sim", timeout=10, trust_env=False)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def journal(self, since: int = 0, **filters: str) -> list[dict[str, Any]]:
+        """Return the message requests after number ``since``; filter by ``to``, ``template`` or
+        ``biz_opaque_callback_data``.
+        """
+        found: list[dict[str, Any]] = self._get("journal", since=str(since), **filters)["entries"]
+        return found
+
+    def processed(self, callback_data: str) -> list[dict[str, Any]]:
+        """Return the requests with this ``biz_opaque_callback_data`` that took effect: one is
+        right, two are a double send.
+        """
+        entries = self.journal(biz_opaque_callback_data=callback_data)
+        return [entry for entry in entries if entry.get("is_processed")]
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that it knows of itself."""
+        return self._get("state")
+
+    def deliveries(self, since: int = 0) -> list[dict[str, Any]]:
+        """Return the callbacks after number ``since`` with their bodies, delivered or not."""
+        found: list[dict[str, Any]] = self._get("webhooks", since=str(since))["deliveries"]
+        return found
+
+    def reset(self) -> None:
+        """Forget everything that happened, rules and changes included."""
+        self._post("reset", {})
+
+    def advance(self, seconds: float) -> float:
+        """Move time on; return the virtual time."""
+        return float(self._post("clock", {"advance_seconds": seconds})["time"])
+
+    def options(self, **options: object) -> dict[str, Any]:
+        """Change how it behaves: see :class:`world.Options`."""
+        return self._post("options", options)
+
+    def rule(self, preset: str, **rule: object) -> int:
+        """Let requests go wrong: see :class:`plans.Rule`; return the rule's number."""
+        return int(self._post("rules", {"preset": preset, **rule})["id"])
+
+    def lift_rules(self) -> None:
+        """Let nothing go wrong any more."""
+        self._checked(self._client.delete("rules"))
+
+    def inbound(self, sender: str, text: str = "", **content: object) -> str:
+        """Let a person write, which opens the window; return the message's id."""
+        return str(self._post("inbound", {"from": sender, "text": text, **content})["id"])
+
+    def open_window(self, sender: str, phone_number_id: str = "") -> None:
+        """Open a person's 24-hour window without a message."""
+        self._post("window", {"from": sender, "phone_number_id": phone_number_id})
+
+    def change(self, kind: str, name: str, **fields: object) -> Any:
+        """Change one of ``numbers``, ``accounts``, ``templates``, ``tokens``, ``apps``."""
+        return self._post(f"{kind}/{name}", fields)
+
+    def announce(self, field: str, value: dict[str, object], waba_id: str = "") -> None:
+        """Send any update about an account."""
+        self._post("updates", {"field": field, "value": value, "waba_id": waba_id})
+
+    def _get(self, path: str, **query: str) -> dict[str, Any]:
+        return self._checked(self._client.get(path, params=query))
+
+    def _post(self, path: str, document: dict[str, Any]) -> dict[str, Any]:
+        return self._checked(self._client.post(path, json=document))
+
+    def _checked(self, response: httpx.Response) -> dict[str, Any]:
+        if response.status_code != 200:
+            raise UnableToControl(response.text)
+        document: dict[str, Any] = response.json()
+        return document

@@ -11,17 +11,15 @@ from random import Random
 import msgspec
 
 from connectors.simulator.meta import inbound, statuses
-from connectors.simulator.meta.callbacks import Update
+from connectors.simulator.meta.callbacks import CallbackUpdate, Emitter
 from connectors.simulator.meta.clock import Agenda, Clock
-from connectors.simulator.meta.emitter import Emitter
 from connectors.simulator.meta.journal import Journal
-from connectors.simulator.meta.limits import Limits
+from connectors.simulator.meta.limits import RateLimits
 from connectors.simulator.meta.mediastore import MediaStore
-from connectors.simulator.meta.plans import Plan, Rules
-from connectors.simulator.meta.recipients import Recipient
-from connectors.simulator.meta.registry import Registry
-from connectors.simulator.meta.statuses import Message, Step
-from connectors.simulator.meta.world import Account, Json, Number, World
+from connectors.simulator.meta.plans import FaultRules, Plan
+from connectors.simulator.meta.recipients import GraphRecipient
+from connectors.simulator.meta.statuses import AcceptedMessage, StatusStep
+from connectors.simulator.meta.world import BusinessAccount, Json, PhoneNumber, Registry, World
 
 SERVICE_WINDOW = 24 * 3600.0
 # Every other field goes to the app's own address, whatever is overridden.
@@ -43,7 +41,7 @@ class Simulator:
         self.clock = Clock()
         self.agenda = Agenda(self.clock)
         self.journal = Journal()
-        self.rules = Rules()
+        self.rules = FaultRules()
         # Not from the seed: another run's messages must not have the same ids.
         self.rng = Random()  # noqa: S311
         self._begin(msgspec.json.decode(self._start, type=World))
@@ -52,10 +50,10 @@ class Simulator:
         self.registry = Registry(world)
         self.options = world.options
         self.emitter = Emitter(self.clock, self.agenda, self.options)
-        self.limits = Limits()
+        self.limits = RateLimits()
         self.media = MediaStore(self.rng)
         # When somebody last wrote to a number: (phone number id, digits or user id).
-        self.heard: dict[tuple[str, str], float] = {}
+        self.last_inbound: dict[tuple[str, str], float] = {}
         # What people wrote, (phone number id, wamid), the newest last: what can be marked as read.
         self._written: dict[tuple[str, str], None] = {}
         # The newest message that a number sent to somebody, which their next press answers.
@@ -83,23 +81,23 @@ class Simulator:
 
     def is_window_open(self, phone_number_id: str, who: str) -> bool:
         """Whether ``who`` wrote to the number within the last 24 hours."""
-        since = self.heard.get((phone_number_id, who))
+        since = self.last_inbound.get((phone_number_id, who))
         return since is not None and self.clock.now() - since < SERVICE_WINDOW
 
     def has_written(self, phone_number_id: str, wamid: str) -> bool:
         """Whether a person wrote this message to the number (of the newest `MOST_WRITTEN`)."""
         return (phone_number_id, wamid) in self._written
 
-    def play(self, message: Message, plan: Plan) -> None:
+    def play(self, message: AcceptedMessage, plan: Plan) -> None:
         """Let an accepted message live its life."""
         self.answerable[message.phone_number_id, message.recipient.key] = message.wamid
         for step in statuses.steps(plan, self.options):
             self.agenda.at(message.time + step.after, partial(self._reach, message, step))
 
-    def write(self, phone_number_id: str, person: Recipient, content: Json) -> str:
+    def write(self, phone_number_id: str, person: GraphRecipient, content: Json) -> str:
         """Let a person write to a number, which opens the window; return the message's id.
 
-        Nobody hears of it where the number has blocked the person.
+        No callback is sent where the number has blocked the person.
 
         Raises:
             NoSuchNumber: see there.
@@ -113,34 +111,40 @@ class Simulator:
         wamid = str(item["id"])
         if person.key in number.blocked:
             return wamid
-        self.heard[phone_number_id, person.key] = now
+        self.last_inbound[phone_number_id, person.key] = now
         self._written[phone_number_id, wamid] = None
         if len(self._written) > MOST_WRITTEN:
             del self._written[next(iter(self._written))]
-        self.tell(account, number, "messages", item, contact=contact, key=wamid)
+        self.emit_for_number(account, number, "messages", item, contact=contact, key=wamid)
         return wamid
 
-    def tell(
-        self, account: Account, number: Number, section: str, item: Json, *,
-        key: str, contact: Json | None = None,
-    ) -> None:  # fmt: skip
+    def emit_for_number(
+        self,
+        account: BusinessAccount,
+        number: PhoneNumber,
+        section: str,
+        item: Json,
+        *,
+        key: str,
+        contact: Json | None = None,
+    ) -> None:
         """Send an update about a number's messages."""
         metadata: Json = {
             "display_phone_number": number.digits,
             "phone_number_id": number.id,
         }
-        update = Update(account.id, "messages", item, section, metadata, contact)
+        update = CallbackUpdate(account.id, "messages", item, section, metadata, contact)
         self.emitter.emit(update, key, self.destinations(account, "messages", number))
 
-    def announce(self, account: Account, field: str, value: Json) -> None:
+    def emit_for_account(self, account: BusinessAccount, field: str, value: Json) -> None:
         """Send an update about an account, such as the status of a template."""
         now = self.clock.now()
-        update = Update(account.id, field, value, time=int(now))
+        update = CallbackUpdate(account.id, field, value, time=int(now))
         key = f"{field}:{self.emitter.updates}"
         self.emitter.emit(update, key, self.destinations(account, field))
 
     def destinations(
-        self, account: Account, field: str, number: Number | None = None
+        self, account: BusinessAccount, field: str, number: PhoneNumber | None = None
     ) -> list[tuple[str, str]]:
         """Return where updates go, each address with its app's secret."""
         found = []
@@ -154,21 +158,25 @@ class Simulator:
             found.append((url, app.secret))
         return found
 
-    def _number(self, phone_number_id: str) -> tuple[Account, Number]:
+    def _number(self, phone_number_id: str) -> tuple[BusinessAccount, PhoneNumber]:
         found = self.registry.numbers.get(phone_number_id)
         if found is None:
             raise NoSuchNumber(f"There is no phone number ID {phone_number_id!r} here.")
         return found
 
-    def _reach(self, message: Message, step: Step) -> None:
+    def _reach(self, message: AcceptedMessage, step: StatusStep) -> None:
         found = self.registry.numbers.get(message.phone_number_id)
         if found is None:
             return
         account, number = found
-        self.tell(
-            account, number, "statuses", statuses.item(message, step),
-            contact=statuses.contact(message, step), key=f"{message.n}:{step.status}",
-        )  # fmt: skip
+        self.emit_for_number(
+            account,
+            number,
+            "statuses",
+            statuses.item(message, step),
+            contact=statuses.contact(message, step),
+            key=f"{message.n}:{step.status}",
+        )
         if step.status == "read" and self.options.auto_reply and not message.recipient.group_id:
             reply: Json = {"type": "text", "text": {"body": self.options.auto_reply}}
             self.write(number.id, message.recipient, reply)

@@ -1,4 +1,4 @@
-"""Set the scene from outside: people write, templates pause, tokens run out."""
+"""Changes from outside: people write, templates are paused, tokens expire."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 import msgspec
 
 from connectors.simulator.meta import inbound as people
-from connectors.simulator.meta import media, reviews
+from connectors.simulator.meta import media, templates
 from connectors.simulator.meta.mediastore import RECEIVED_FOR
-from connectors.simulator.meta.recipients import Recipient, recipient_of
+from connectors.simulator.meta.recipients import GraphRecipient, recipient_of
 from connectors.simulator.meta.simulator import Simulator
-from connectors.simulator.meta.world import Account, Json, Template, Token
+from connectors.simulator.meta.world import BusinessAccount, Json, SimulatedTemplate, Token
 
 MEDIA = ("image", "video", "audio", "document", "sticker")
 # The smallest PNG: one pixel.
@@ -40,7 +40,7 @@ def change(subject: msgspec.Struct, document: Json) -> None:
 
 
 def inbound(sim: Simulator, document: Json, origin: str) -> str:
-    """Let somebody write; return the message's id.
+    """Let a person write; return the message's id.
 
     Raises:
         NotThere, GraphError, UnknownContent: no such number, no sender, nothing written.
@@ -55,9 +55,9 @@ def inbound(sim: Simulator, document: Json, origin: str) -> str:
 
 
 def open_window(sim: Simulator, document: Json) -> None:
-    """Open the 24-hour window as if somebody had written just now, without telling anybody."""
+    """Open the 24-hour window as if the person had written just now, without a callback."""
     number, sender = _pair(sim, document)
-    sim.heard[number, sender.key] = sim.clock.now()
+    sim.last_inbound[number, sender.key] = sim.clock.now()
 
 
 def announce(sim: Simulator, document: Json) -> None:
@@ -69,10 +69,10 @@ def announce(sim: Simulator, document: Json) -> None:
     value, field = document.get("value"), document.get("field")
     if not isinstance(value, dict) or not isinstance(field, str):
         raise NotThere("field (a text) and value (an object) are required.")
-    sim.announce(_account(sim, str(document.get("waba_id", ""))), field, value)
+    sim.emit_for_account(_account(sim, str(document.get("waba_id", ""))), field, value)
 
 
-def _pair(sim: Simulator, document: Json) -> tuple[str, Recipient]:
+def _pair(sim: Simulator, document: Json) -> tuple[str, GraphRecipient]:
     registry = sim.registry
     number = str(document.get("phone_number_id") or next(iter(registry.numbers), ""))
     if number not in registry.numbers:
@@ -91,7 +91,7 @@ def _file(sim: Simulator, number: str, mime_type: str, origin: str) -> Json:
     return {name: facts[name] for name in ("id", "mime_type", "sha256", "url")}
 
 
-def _account(sim: Simulator, waba_id: str) -> Account:
+def _account(sim: Simulator, waba_id: str) -> BusinessAccount:
     account = sim.registry.accounts.get(waba_id or next(iter(sim.registry.accounts), ""))
     if account is None:
         raise NotThere(f"There is no account {waba_id!r} here.")
@@ -106,10 +106,15 @@ def _number(sim: Simulator, name: str, document: Json) -> object:
     before = number.throughput
     change(number, document)
     if number.throughput != before:
-        sim.announce(account, "phone_number_quality_update", {
-            "display_phone_number": number.digits, "event": "THROUGHPUT_UPGRADE",
-            "max_daily_conversations_per_business": account.messaging_limit,
-        })  # fmt: skip
+        sim.emit_for_account(
+            account,
+            "phone_number_quality_update",
+            {
+                "display_phone_number": number.digits,
+                "event": "THROUGHPUT_UPGRADE",
+                "max_daily_conversations_per_business": account.messaging_limit,
+            },
+        )
     return number
 
 
@@ -120,15 +125,16 @@ def _waba(sim: Simulator, name: str, document: Json) -> object:
     sim.registry.index()
     if account.messaging_limit != before:
         value: Json = {"max_daily_conversations_per_business": account.messaging_limit}
-        sim.announce(account, "business_capability_update", value)
+        sim.emit_for_account(account, "business_capability_update", value)
     return account
 
 
 def _templates(sim: Simulator, name: str, document: Json) -> object:
     chosen = [
-        (account, template) for account, template in sim.registry.templates.values()
+        (account, template)
+        for account, template in sim.registry.templates.values()
         if name in (template.id, template.name)
-    ]  # fmt: skip
+    ]
     if not chosen:
         raise NotThere(f"There is no template {name!r} here.")
     for account, template in chosen:
@@ -136,13 +142,17 @@ def _templates(sim: Simulator, name: str, document: Json) -> object:
     return [template for _, template in chosen]
 
 
-def _stage(sim: Simulator, account: Account, template: Template, document: Json) -> None:
-    told: dict[str, Callable[[Simulator, Account, Template, str], None]] = {
-        "status": reviews.decide, "quality": reviews.rate, "category": reviews.move,
-    }  # fmt: skip
-    for name, tell in told.items():
+def _stage(
+    sim: Simulator, account: BusinessAccount, template: SimulatedTemplate, document: Json
+) -> None:
+    changes: dict[str, Callable[[Simulator, BusinessAccount, SimulatedTemplate, str], None]] = {
+        "status": templates.decide,
+        "quality": templates.rate,
+        "category": templates.move,
+    }
+    for name, apply in changes.items():
         if name in document:
-            tell(sim, account, template, str(document.pop(name)))
+            apply(sim, account, template, str(document.pop(name)))
     change(template, document)
     sim.registry.index()
 

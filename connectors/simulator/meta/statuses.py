@@ -1,4 +1,4 @@
-"""The life of an accepted message as its business hears of it: sent, delivered, read, or failed.
+"""The statuses of an accepted message that its business gets: sent, delivered, read, or failed.
 
 https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/messages/status
 """
@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from connectors.simulator.meta.failures import webhook_error
 from connectors.simulator.meta.plans import Plan, Preset
-from connectors.simulator.meta.recipients import Recipient, person
-from connectors.simulator.meta.world import Json, Options
+from connectors.simulator.meta.recipients import GraphRecipient, person
+from connectors.simulator.meta.world import Json, SimulatorOptions
 
 STEPS = ("sent", "delivered", "read")
 LENGTHS = {Preset.NEVER_READ: 2, Preset.NEVER_DELIVERED: 1, Preset.SILENT: 0}
@@ -21,20 +21,20 @@ HELD_FOR = 2.0
 DAY = 24 * 3600
 
 
-class Message(NamedTuple):
+class AcceptedMessage(NamedTuple):
     """An accepted message. ``category`` is what it is priced as; ``time`` Unix seconds."""
 
     n: int
     wamid: str
     waba_id: str
     phone_number_id: str
-    recipient: Recipient
+    recipient: GraphRecipient
     category: str
     callback_data: str
     time: float
 
 
-class Step(NamedTuple):
+class StatusStep(NamedTuple):
     """A status, due ``after`` seconds from acceptance."""
 
     status: str
@@ -42,22 +42,22 @@ class Step(NamedTuple):
     error: Json | None = None
 
 
-def steps(plan: Plan, options: Options) -> Iterator[Step]:
-    """Yield what will be told of a message that was accepted under ``plan``."""
+def steps(plan: Plan, options: SimulatorOptions) -> Iterator[StatusStep]:
+    """Yield the statuses of a message that was accepted under ``plan``."""
     delays = [delay / 1000 for delay in options.status_delays_ms]
     if plan.preset is Preset.FAILED:
-        yield Step("failed", delays[0], webhook_error(plan.code, plan.details))
+        yield StatusStep("failed", delays[0], webhook_error(plan.code, plan.details))
         return
     if plan.preset is Preset.HELD_DROPPED:
         error = webhook_error(132015, "Template is paused due to low quality.")
-        yield Step("failed", HELD_FOR, error)
+        yield StatusStep("failed", HELD_FOR, error)
         return
     held = HELD_FOR if plan.preset is Preset.HELD else 0.0
     for status, delay in list(zip(STEPS, delays, strict=True))[: LENGTHS.get(plan.preset, 3)]:
-        yield Step(status, held + delay)
+        yield StatusStep(status, held + delay)
 
 
-def item(message: Message, step: Step) -> Json:
+def item(message: AcceptedMessage, step: StatusStep) -> Json:
     """Return the entry of ``statuses`` for one step."""
     who = message.recipient
     status: Json = {
@@ -77,20 +77,20 @@ def item(message: Message, step: Step) -> Json:
     return status
 
 
-def contact(message: Message, step: Step) -> Json | None:
+def contact(message: AcceptedMessage, step: StatusStep) -> Json | None:
     """Return the entry of ``contacts`` beside it; there is none beside a failure."""
     if step.status == "failed" or message.recipient.group_id:
         return None
     return person(message.recipient).contact()
 
 
-def _names(who: Recipient) -> Json:
+def _names(who: GraphRecipient) -> Json:
     if who.group_id:
         return {"recipient_id": who.group_id, "recipient_type": "group"}
     return person(who).named("recipient_id", "recipient_user_id")
 
 
-def _conversation(message: Message) -> Json:
+def _conversation(message: AcceptedMessage) -> Json:
     name = f"{message.phone_number_id}:{message.recipient.key}:{message.category}"
     return {
         "id": hashlib.blake2b(name.encode(), digest_size=16).hexdigest(),

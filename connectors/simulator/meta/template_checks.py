@@ -8,19 +8,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from connectors.simulator.meta.button_checks import PLACEHOLDER, check_buttons
 from connectors.simulator.meta.failures import GraphError
-from connectors.simulator.meta.given import Given, given_in, parameters_of
-from connectors.simulator.meta.world import Json, Template
+from connectors.simulator.meta.world import Json, SimulatedTemplate
 
 UNFIT = re.compile(r"[\n\t]| {5}")
 MEDIA_HEADERS = ("IMAGE", "VIDEO", "DOCUMENT", "GIF", "LOCATION", "PRODUCT")
 LONGEST_BODY = 1024
 LONGEST_CODE = 15
+PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+LONGEST_COUPON = 20
+# What a button of each type takes: the name of its parameter's type, and whether it must be given.
+TAKES = {
+    "URL": ("text", True),
+    "OTP": ("text", True),
+    "COPY_CODE": ("coupon_code", True),
+    "QUICK_REPLY": ("payload", False),
+    "FLOW": ("action", False),
+    "CATALOG": ("action", False),
+    "MPM": ("action", True),
+}
 
 
-def check_status(template: Template | None, name: str, language: str) -> Template:
+def check_status(template: SimulatedTemplate | None, name: str, language: str) -> SimulatedTemplate:
     """Return the template if it can be sent at all.
 
     Raises:
@@ -35,7 +46,7 @@ def check_status(template: Template | None, name: str, language: str) -> Templat
     return template
 
 
-def check_parameters(template: Template, components: object, *, now: float) -> None:
+def check_parameters(template: SimulatedTemplate, components: object, *, now: float) -> None:
     """Compare what was given with what the template has.
 
     Raises:
@@ -160,3 +171,95 @@ def _check_code(given: Given) -> None:
         raise GraphError(131009, f"body: the code is longer than {LONGEST_CODE} characters")
     if not button or button[0].get("text") != code:
         raise GraphError(132012, "buttons: the code of the button differs from that of the body")
+
+
+def check_buttons(has: Json | None, given: dict[int, Json]) -> None:
+    """Compare the buttons given, by index, with the component of the template that lists them.
+
+    Raises:
+        GraphError: 131008, 131009, 132012, 132018.
+    """
+    listed = has.get("buttons", []) if has else []
+    buttons = listed if isinstance(listed, list) else []
+    for index in given:
+        if index >= len(buttons):
+            raise GraphError(132018, f"buttons: there is no button at index {index}")
+    for index, button in enumerate(buttons):
+        _check_button(index, button, given.get(index))
+
+
+def _check_button(index: int, button: Json, given: Json | None) -> None:
+    kind = str(button.get("type", "")).upper()
+    takes, is_required = TAKES.get(kind, ("", False))
+    if kind == "URL" and not PLACEHOLDER.search(str(button.get("url", ""))):
+        takes, is_required = "", False
+    parameters = parameters_of(given)
+    if not parameters:
+        if is_required:
+            raise GraphError(
+                131008,
+                f"buttons: Button at index {index} of type {_spoken(kind)} requires a parameter",
+            )
+        return
+    if not takes:
+        raise GraphError(132018, f"buttons: Button at index {index} takes no parameters")
+    sub_type = str(given.get("sub_type", "")).upper() if given else ""
+    if sub_type != ("URL" if kind == "OTP" else kind):
+        raise GraphError(132012, f"buttons: Button at index {index} is not of type {sub_type}")
+    _check_button_value(index, takes, parameters)
+
+
+def _check_button_value(index: int, takes: str, parameters: list[Json]) -> None:
+    if len(parameters) != 1 or parameters[0].get("type") != takes:
+        raise GraphError(132012, f"buttons: Button at index {index} expects one {takes}")
+    value = parameters[0].get(takes)
+    if not value:
+        raise GraphError(131008, f"buttons: Button at index {index} has an empty {takes}")
+    if takes == "coupon_code" and len(str(value)) > LONGEST_COUPON:
+        raise GraphError(131009, f"buttons: the coupon code is longer than {LONGEST_COUPON}")
+
+
+def _spoken(kind: str) -> str:
+    return "Url" if kind in ("URL", "OTP") else kind.title()
+
+
+class Given(NamedTuple):
+    """The components of a request, by type, and its buttons by index."""
+
+    parts: dict[str, Json]
+    buttons: dict[int, Json]
+
+
+def given_in(components: object) -> Given:
+    """Return the components of a request.
+
+    Raises:
+        GraphError: 100, 131008, 131009; something that is no component.
+    """
+    given = Given({}, {})
+    if components is not None and not isinstance(components, list):
+        raise GraphError(131009, "Param template['components'] must be an array.")
+    for part in components or ():
+        kind = str(part.get("type", "")).lower() if isinstance(part, dict) else ""
+        if kind == "button":
+            index = str(part.get("index", ""))
+            if not index.isdecimal():
+                raise GraphError(131008, "The parameter index of a button is required.")
+            given.buttons[int(index)] = part
+        elif kind in ("header", "body", "footer", "carousel", "limited_time_offer"):
+            given.parts[kind] = part
+        else:
+            raise GraphError(100, "Param template['components'][]['type'] is not valid.")
+    return given
+
+
+def parameters_of(part: Json | None) -> list[Json]:
+    """Return a component's parameters.
+
+    Raises:
+        GraphError: 131009, they are no list of objects.
+    """
+    parameters = [] if part is None else part.get("parameters", [])
+    if not isinstance(parameters, list) or not all(isinstance(p, dict) for p in parameters):
+        raise GraphError(131009, "Param parameters must be an array of objects.")
+    return parameters

@@ -1,4 +1,6 @@
-"""What the simulated Meta knows: apps, accounts, numbers, templates, tokens. One JSON document."""
+"""What the simulated Meta knows: apps, accounts, numbers, templates, tokens. One JSON document, and
+an index of it.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ class Token(msgspec.Struct, kw_only=True):
     is_revoked: bool = False
 
 
-class Number(msgspec.Struct, kw_only=True):
+class PhoneNumber(msgspec.Struct, kw_only=True):
     """A business phone number. ``id`` is what Meta calls the phone number ID.
 
     ``messages_per_second``: ``None`` follows ``throughput`` (STANDARD 80, HIGH 1,000).
@@ -69,7 +71,7 @@ class Number(msgspec.Struct, kw_only=True):
         return "".join(filter(str.isdigit, self.display_phone_number))
 
 
-class Template(msgspec.Struct, kw_only=True):
+class SimulatedTemplate(msgspec.Struct, kw_only=True):
     """One template in one language. ``edited_at`` are the times of edits while approved."""
 
     id: str
@@ -87,14 +89,14 @@ class Template(msgspec.Struct, kw_only=True):
 
 
 class Subscription(msgspec.Struct, kw_only=True):
-    """An app that hears of an account, at its own address or at ``callback_url``."""
+    """An app that gets an account's callbacks, at its own address or at ``callback_url``."""
 
     app_id: str
     callback_url: str = ""
     verify_token: str = ""
 
 
-class Account(msgspec.Struct, kw_only=True):
+class BusinessAccount(msgspec.Struct, kw_only=True):
     """A WhatsApp Business Account (WABA). ``messaging_limit`` is its portfolio's."""
 
     id: str
@@ -103,14 +105,14 @@ class Account(msgspec.Struct, kw_only=True):
     messaging_limit: str = "TIER_UNLIMITED"
     # Whether its bill is unpaid: nothing is sent for it.
     is_unpaid: bool = False
-    numbers: list[Number] = []
-    templates: list[Template] = []
+    numbers: list[PhoneNumber] = []
+    templates: list[SimulatedTemplate] = []
     subscriptions: list[Subscription] = []
     # Names that were deleted while approved, and when: blocked for 30 days.
     deleted: dict[str, float] = {}
 
 
-class Options(msgspec.Struct, kw_only=True):
+class SimulatorOptions(msgspec.Struct, kw_only=True):
     """How it behaves. Shares are percent; delays are milliseconds of virtual time.
 
     ``status_delays_ms`` are the times from acceptance to sent, to delivered and to read.
@@ -141,12 +143,12 @@ class World(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Everything that a configuration file says."""
 
     apps: list[App] = []
-    accounts: list[Account] = []
+    accounts: list[BusinessAccount] = []
     tokens: list[Token] = []
-    options: Options = msgspec.field(default_factory=Options)
+    options: SimulatorOptions = msgspec.field(default_factory=SimulatorOptions)
 
 
-class Unreadable(Exception):
+class UnreadableWorld(Exception):
     """The simulator's configuration is not what it should be."""
 
 
@@ -159,7 +161,7 @@ def read(document: bytes) -> World:
     try:
         return msgspec.json.decode(document, type=World)
     except msgspec.DecodeError as error:
-        raise Unreadable(f"The simulator's configuration cannot be read: {error}") from error
+        raise UnreadableWorld(f"The simulator's configuration cannot be read: {error}") from error
 
 
 def written(world: World) -> bytes:
@@ -168,10 +170,16 @@ def written(world: World) -> bytes:
 
 
 def single(
-    *, app_secret: str, access_token: str, waba_id: str, phone_number_id: str,
-    verify_token: str = "", callback_url: str = "", app_id: str = "",
-    templates: list[Template] | None = None,
-) -> World:  # fmt: skip
+    *,
+    app_secret: str,
+    access_token: str,
+    waba_id: str,
+    phone_number_id: str,
+    verify_token: str = "",
+    callback_url: str = "",
+    app_id: str = "",
+    templates: list[SimulatedTemplate] | None = None,
+) -> World:
     """Return a world of one app with one account, one number and one token."""
     app_id = app_id or "7" + waba_id[1:]
     return World(
@@ -179,9 +187,9 @@ def single(
             App(id=app_id, secret=app_secret, callback_url=callback_url, verify_token=verify_token)
         ],
         accounts=[
-            Account(
+            BusinessAccount(
                 id=waba_id,
-                numbers=[Number(id=phone_number_id)],
+                numbers=[PhoneNumber(id=phone_number_id)],
                 templates=templates or [],
                 subscriptions=[Subscription(app_id=app_id)],
             )
@@ -196,5 +204,38 @@ def joined(*worlds: World) -> World:
         apps=[app for world in worlds for app in world.apps],
         accounts=[account for world in worlds for account in world.accounts],
         tokens=[token for world in worlds for token in world.tokens],
-        options=worlds[0].options if worlds else Options(),
+        options=worlds[0].options if worlds else SimulatorOptions(),
     )
+
+
+class Registry:
+    """The world's objects by their ids; call :meth:`index` after adding or removing any."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.index()
+
+    def index(self) -> None:
+        """Look at the world anew."""
+        world = self.world
+        self.apps: dict[str, App] = {app.id: app for app in world.apps}
+        self.tokens: dict[str, Token] = {token.token: token for token in world.tokens}
+        self.accounts: dict[str, BusinessAccount] = {
+            account.id: account for account in world.accounts
+        }
+        self.numbers: dict[str, tuple[BusinessAccount, PhoneNumber]] = {
+            number.id: (account, number) for account in world.accounts for number in account.numbers
+        }
+        self.templates: dict[str, tuple[BusinessAccount, SimulatedTemplate]] = {
+            template.id: (account, template)
+            for account in world.accounts
+            for template in account.templates
+        }
+        self._translations = {
+            (account.id, template.name, template.language): template
+            for account, template in self.templates.values()
+        }
+
+    def template(self, waba_id: str, name: str, language: str) -> SimulatedTemplate | None:
+        """Return a template in one language."""
+        return self._translations.get((waba_id, name, language))

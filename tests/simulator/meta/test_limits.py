@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.simulator.meta import recipients
-from connectors.simulator.meta.buckets import Bucket, Reached, Window
+from connectors.simulator.meta.limits import Bucket, Reached, SlidingWindow
 from connectors.simulator.meta.server import RunningSimulator
 from tests.simulator.meta.conftest import Post, error
 
@@ -51,7 +51,7 @@ def test_after_the_wait_there_is_room(moments: list[float], rate: int, burst: in
 @settings(max_examples=50)
 @given(MOMENTS, st.integers(1, 10))
 def test_a_window_holds_its_limit_exactly(moments: list[float], limit: int) -> None:
-    window = Window(limit, 10)
+    window = SlidingWindow(limit, 10)
     taken = [moment for moment in moments if window.take(moment)]
     assert most_within(taken, 10) <= limit
     assert len(taken) >= min(limit, len(moments))
@@ -86,7 +86,7 @@ def test_the_number_and_the_user_id_of_a_person_share_a_burst(
     digits = "447700900123"
     for _ in range(45):
         assert post(f"+{digits}").is_success
-    user_id = recipients.person(recipients.Recipient("", digits=digits)).user_id
+    user_id = recipients.person(recipients.GraphRecipient("", digits=digits)).user_id
 
     assert error(post(None, recipient=user_id))[:2] == (400, 131056)
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from connectors.simulator import people
-from connectors.simulator.meta.plans import MAGIC, Plan, Preset, Rule, Rules, magic_of
+from connectors.simulator.meta.plans import MAGIC, FaultRule, FaultRules, Plan, Preset, magic_of
 from connectors.simulator.meta.server import RunningSimulator
 from tests.simulator.meta.conftest import Post, Receiver, error
 
@@ -126,8 +126,8 @@ def test_rules_hit_the_next_requests_that_fit(meta: RunningSimulator, post: Post
 
 
 def test_rules_hit_every_so_manieth() -> None:
-    rules = Rules()
-    rules.add(Rule(preset=Preset.SILENT, every=3, template="a"))
+    rules = FaultRules()
+    rules.add(FaultRule(preset=Preset.SILENT, every=3, template="a"))
     plans = [rules.plan("messages", template="a").preset for _ in range(6)]
     assert [preset is Preset.SILENT for preset in plans] == [False, False, True] * 2
     assert rules.plan("messages", template="b") == Plan()

@@ -13,12 +13,11 @@ import httpx
 import pytest
 from django.core.management import CommandError, call_command
 
-from connectors.simulator.client import Load, Plan
-from connectors.simulator.meta.client import UnableToControl
+from connectors.simulator.client import Load, LoadPlan
 from connectors.simulator.meta.seeds import business, sample
-from connectors.simulator.meta.server import RunningSimulator, listen
-from connectors.simulator.meta.world import Unreadable, joined, read, single, written
-from connectors.simulator.wire import NotLoopback, Target
+from connectors.simulator.meta.server import RunningSimulator, UnableToControl, listen
+from connectors.simulator.meta.world import UnreadableWorld, joined, read, single, written
+from connectors.simulator.wire import CallbackTarget, NotLoopback
 from tests.simulator.meta.conftest import PERSON, Post, Receiver
 
 
@@ -55,9 +54,9 @@ def test_many_answers_are_delayed_at_once() -> None:
             f"POST /v26.0/{meta.phone_number_id}/messages HTTP/1.1\r\nHost: 127.0.0.1\r\n"
             f"Authorization: Bearer {meta.token}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
-        there = Target("127.0.0.1", int(meta.origin.rpartition(":")[2]), "/", b"")
+        there = CallbackTarget("127.0.0.1", int(meta.origin.rpartition(":")[2]), "/", b"")
         requests = iter([head.encode() + body] * 200)
-        report = asyncio.run(Load(there, requests, Plan(connections=200)).run())
+        report = asyncio.run(Load(there, requests, LoadPlan(connections=200)).run())
     assert report.codes == {200: 200}
     one_after_the_other = 200 * 0.15
     assert 0.15 <= report.seconds < one_after_the_other
@@ -138,7 +137,7 @@ def test_a_world_is_a_document() -> None:
         for n in "ab"
     ))  # fmt: skip
     assert read(written(two)) == two
-    with pytest.raises(Unreadable, match="unknown field `apples`"):
+    with pytest.raises(UnreadableWorld, match="unknown field `apples`"):
         read(b'{"apples": []}')
 
 
