@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from lib.bells import Bell
+from lib.wakeups import WakeUp
 from messaging import numbers
 from messaging.models import NumberState
 from workspaces import outbox, ownership
@@ -26,7 +26,7 @@ from workspaces.models import HOSTED, Proof, Workspace
 
 logger = logging.getLogger("sigma.whatsapp.numbers")
 
-BELL = Bell("numbers", task="numbers.sync", queue="maintenance")
+WAKE_UP = WakeUp("numbers", task="numbers.sync", queue="maintenance")
 EVERY = timedelta(hours=1)
 AFTER_FAILURE = timedelta(minutes=5)
 LEASE = timedelta(minutes=5)
@@ -128,7 +128,7 @@ def want_accounts(accounts: Collection[tuple[UUID, str]]) -> None:
 
 
 def _ring() -> None:
-    BELL.ring()
+    WAKE_UP.notify()
 
 
 def _claim(now: datetime) -> list[UUID]:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from celery import shared_task
 
 from lib import clock
+from lib.work import put_off_while_away
 from messaging import merging, number_sync, retention, token_watch
 from workspaces import purging, token_checks
-from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.numbers")
 
@@ -18,28 +18,28 @@ logger = logging.getLogger("sigma.whatsapp.numbers")
 @shared_task(name="numbers.sync")
 def sync_numbers() -> None:
     """Ask about the numbers whose turn it is."""
-    number_sync.BELL.release()
-    with until_the_next_time("number sync", logger):
+    number_sync.WAKE_UP.release()  # before looking: who asks from now on calls again
+    with put_off_while_away("number sync", logger):
         number_sync.sync_due(now=clock.now())
 
 
 @shared_task(name="tokens.check")
 def check_tokens() -> None:
     """Check the access tokens whose turn it is."""
-    token_checks.BELL.release()
-    with until_the_next_time("token check", logger):
+    token_checks.WAKE_UP.release()
+    with put_off_while_away("token check", logger):
         token_watch.watch(now=clock.now())
 
 
 @shared_task(name="maintenance.recipients")
 def forget_recipients() -> None:
     """Forget who counts against no messaging limit any more."""
-    with until_the_next_time("forgetting of recipients", logger):
+    with put_off_while_away("forgetting of recipients", logger):
         retention.forget_recipients(now=purging.moment(host=datetime.now(UTC)))
 
 
 @shared_task(name="maintenance.merged")
 def settle_merged_contacts() -> None:
     """Give messages the contact that theirs was merged into."""
-    with until_the_next_time("settling of merged contacts", logger):
+    with put_off_while_away("settling of merged contacts", logger):
         merging.settle(now=clock.now())

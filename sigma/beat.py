@@ -15,8 +15,8 @@ from celery.beat import ScheduleEntry, Scheduler, SchedulingError
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from lib.bells import broker
 from lib.heartbeat import Heartbeat
+from lib.wakeups import broker
 
 logger = logging.getLogger("sigma.whatsapp.beat")
 

@@ -1,4 +1,4 @@
-"""The Celery application: a doorbell and a clock. Work owed is a row; tasks carry no payload."""
+"""The Celery application: wake-ups and a clock. Pending work is a row; tasks carry no payload."""
 
 from __future__ import annotations
 

@@ -11,11 +11,11 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
-from lib.bells import Bell
+from lib.wakeups import WakeUp
 from templates_wa.models import Template, TemplateSync
 from workspaces.models import TenantStatus, Workspace
 
-BELL = Bell("templates", task="templates.sync", queue="maintenance")
+WAKE_UP = WakeUp("templates", task="templates.sync", queue="maintenance")
 # Longer than the longest sync; a dead worker's account is taken up again after it.
 LEASE = timedelta(minutes=10)
 # However often events ask for it, one account is read no more often.
@@ -51,7 +51,7 @@ def request(*, tenant_id: UUID, waba_id: str) -> None:
     """Ask for a sync of an account soon, in the caller's transaction."""
     with connection.cursor() as cursor:
         cursor.execute(REQUEST, {"tenant": tenant_id, "waba": waba_id, "pause": PAUSE})
-    transaction.on_commit(partial(BELL.ring), robust=True)
+    transaction.on_commit(partial(WAKE_UP.notify), robust=True)
 
 
 def request_all(*, tenant_id: UUID, now: datetime) -> None:

@@ -7,9 +7,9 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from templates_wa.accounts import BELL
+from lib.work import put_off_while_away
+from templates_wa.accounts import WAKE_UP
 from templates_wa.sync import run_due
-from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.templates")
 
@@ -17,6 +17,6 @@ logger = logging.getLogger("sigma.whatsapp.templates")
 @shared_task(name="templates.sync")
 def sync_due() -> None:
     """Read the templates of the accounts that are due."""
-    BELL.release()  # before looking: who asks from now on rings again
-    with until_the_next_time("template sync", logger):
+    WAKE_UP.release()  # before looking: who asks from now on calls again
+    with put_off_while_away("template sync", logger):
         run_due(now=timezone.now())

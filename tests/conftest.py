@@ -13,9 +13,11 @@ from django.conf import settings
 from django.db.backends.postgresql.operations import DatabaseOperations
 
 from connectors.events import queue as events
-from connectors.whatsapp import doorbell, processing
+from connectors.whatsapp import processing
+from connectors.whatsapp.draining import WAKE_UP
 from lib import clock
-from messaging.delivery import bell as delivery
+from lib.wakeups import WakeUp
+from messaging.delivery import queues as delivery
 from tests import emptying
 from tests.messaging.meta import Meta, meta_on_loopback
 from workspaces import keys, provisioning, secrets
@@ -83,7 +85,12 @@ def _forget_keys() -> None:
     """No test finds keys of another's tenants in memory, nor its drain in the broker."""
     keys.forget()
     clock.forget()
-    for brake in (processing.BRAKE, delivery.BRAKE, delivery.BROADCASTS_BRAKE, events.BRAKE):
+    for brake in (
+        processing.BRAKE,
+        delivery.SENDS_BRAKE,
+        delivery.BROADCASTS_BRAKE,
+        events.BRAKE,
+    ):
         brake.forget()
 
 
@@ -119,10 +126,18 @@ def now() -> datetime:
 
 @pytest.fixture
 def silent_doorbell(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Keep tests that run no worker from filling the broker; returns how often it was rung."""
-    rung: list[int] = []
-    monkeypatch.setattr(doorbell, "ring", lambda slot=0: bool(rung.append(slot)) or True)
-    return lambda: len(rung)
+    """Keep tests that run no worker from filling the broker; returns how often it was called."""
+    called: list[int] = []
+    notify = WakeUp.notify
+
+    def note(wake_up: WakeUp, slot: int = 0) -> bool:
+        if wake_up != WAKE_UP:
+            return notify(wake_up, slot)
+        called.append(slot)
+        return True
+
+    monkeypatch.setattr(WakeUp, "notify", note)
+    return lambda: len(called)
 
 
 @pytest.fixture

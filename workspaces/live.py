@@ -16,7 +16,7 @@ from uuid import UUID
 from msgspec import Struct, json
 from redis.exceptions import RedisError
 
-from lib.bells import broker
+from lib.wakeups import broker
 
 logger = logging.getLogger("sigma.whatsapp.events")
 

@@ -17,12 +17,12 @@ from django.db import transaction
 from msgspec import json
 
 from lib import bulk
-from lib.bells import Bell
 from lib.ids import uuid7
+from lib.wakeups import WakeUp
 from workspaces.event_types import EVENT_TYPES, is_wanted
 from workspaces.live import Item, Notice, publisher
 
-BELL = Bell("events", task="events.deliver", queue="events")
+WAKE_UP = WakeUp("events", task="events.deliver", queue="events")
 
 SUBSCRIPTIONS = """
 SELECT id, tenant_id, types FROM event_subscriptions
@@ -114,7 +114,7 @@ def owe(notices: Iterable[Notice], subscriptions: Sequence[Subscription]) -> Non
 
 
 def _ring() -> None:
-    BELL.ring()
+    WAKE_UP.notify()
 
 
 class _Once:

@@ -15,8 +15,8 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from lib.bells import Bell
 from lib.envelope import CannotOpen
+from lib.wakeups import WakeUp
 from workspaces import ownership, secrets
 from workspaces.channel_errors import (
     ChannelError,
@@ -43,7 +43,7 @@ EVERY = timedelta(days=1)
 WHILE_INVALID = timedelta(hours=1)
 LATELY = timedelta(minutes=5)
 # Rung when a secret was entered: sending may go on.
-BELL = Bell("tokens", task="tokens.check", queue="maintenance")
+WAKE_UP = WakeUp("tokens", task="tokens.check", queue="maintenance")
 # Long enough to make a new token before the old one ends.
 WARN_BEFORE = timedelta(days=7)
 # How often in a row the platform may be silent before the others are left for the next time.
@@ -129,7 +129,7 @@ def try_out(secret: TenantSecret, *, now: datetime) -> Answer:
     except ChannelError as error:
         _warn("whatsapp secret not tried", secret, type(error).__name__)
         return Answer(None, f"{NOT_TRIED}: {error}")
-    BELL.ring()
+    WAKE_UP.notify()
     return answer_about(secret)
 
 

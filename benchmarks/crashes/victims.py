@@ -60,7 +60,7 @@ def _live(step: str, times: int) -> None:
 
     claims.RESERVED_SECONDS = RESERVED_SECONDS
     marking.LEASE_SECONDS, performing.MOST_SECONDS = LEASE_SECONDS, MOST_SECONDS
-    sender.LINGER_SECONDS = 0.1
+    sender.Sender.linger = 0.1
     _arm(step, times)
     if step.isdecimal():  # a moment in milliseconds, whatever happens at it
         threading.Timer(int(step) / 1000, _die).start()

@@ -9,8 +9,8 @@ from benchmarks.outgoing.owed import CHUNK, Order, Owed
 from lib import bulk
 from lib.envelope import associated_data
 from lib.ids import uuid7
-from messaging.delivery.bell import BELL
 from messaging.delivery.opening import PLACE
+from messaging.delivery.queues import SENDS
 from messaging.models import NumberState
 from templates_wa.sync import sync
 from workspaces import keys, provisioning, secrets
@@ -55,7 +55,7 @@ def fill(order: Order) -> Owed:
             rows.append((message_id, tenant_id, workspace.id, contact_id, sealed, now))
         bulk.run(MESSAGES, COLUMNS, rows)
     if order.rings:
-        BELL.ring()
+        SENDS.notify()
     return Owed(str(tenant_id), str(workspace.id), _api_key(workspace) if order.with_key else "")
 
 

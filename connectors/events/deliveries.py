@@ -15,7 +15,7 @@ from connectors.events.subscriptions import EventErrorCode, UnableToSubscribe
 from lib import cursors
 from lib.cursors import Page
 from workspaces.models import EventDelivery, OutgoingEvent
-from workspaces.outbox import BELL
+from workspaces.outbox import WAKE_UP
 
 # A request must end; for more ask again with another span of time.
 MAX_REPLAYED = 10_000
@@ -132,4 +132,4 @@ def _rows(tenant_id: UUID, subscription_id: UUID) -> QuerySet[EventDelivery]:
 
 
 def _ring() -> None:
-    BELL.ring()
+    WAKE_UP.notify()

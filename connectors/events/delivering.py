@@ -1,4 +1,4 @@
-"""Deliver what is owed: claim, post, note, as long as there is something due; then leave."""
+"""Deliver pending events: the work loop's view of them."""
 
 from __future__ import annotations
 
@@ -10,31 +10,27 @@ from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, connection
-
 from connectors.events import queue
 from connectors.events.addresses import policy
 from connectors.events.attempts import Attempt, AttemptResult, body_of, headers_of
 from connectors.events.http_client import SECONDS, HttpClient
 from connectors.events.queue import BRAKE, ClaimedDelivery
-from lib import clock
+from lib import clock, work
 from lib.brake import Stopped
+from lib.work import Work
 from workspaces import event_secrets
 from workspaces.directory import DOES_NOT_OPEN
 from workspaces.master import UnknownMasterKey
 from workspaces.models import EventSubscription
-from workspaces.outbox import BELL
+from workspaces.outbox import WAKE_UP
 
 logger = logging.getLogger("sigma.whatsapp.events")
 
 # Requests under way at once.
 ROOM = 256
-# A deliverer gives its worker back now and then. It waits for what is under way then, and goes on
-# serving all but those whose requests take long: nobody waits for another's slow endpoint.
-TURN_SECONDS = 5.0
+# A turn that is over waits for what is under way then, and goes on serving all but those whose
+# requests take long: nobody waits for another's slow endpoint.
 SLOW_SECONDS = 1.0
-# One that stays for a moment saves the next event the way through the broker.
-LINGER_SECONDS = 1.0
 POLL_SECONDS = 0.05
 # How many other subscriptions say whether one's secrets do not open by a trouble of all.
 MOST_OTHERS = 20
@@ -42,66 +38,70 @@ NO_SECRETS = "Its signing secrets cannot be opened."
 Clock = Callable[[], datetime]
 
 
-def deliver(*, clock: Clock = lambda: clock.now(), linger: float = LINGER_SECONDS) -> int:
-    """Deliver until nothing is due or the turn is over; return how many attempts that were.
+def deliver(*, clock: Clock = lambda: clock.now(), linger: float = work.LINGER_SECONDS) -> int:
+    """Deliver for one turn, which ends when nothing was due for ``linger`` seconds; return how many
+    attempts that were.
 
     Where everything fails alike, nothing is given up: what was claimed is due again when its lease
     is over, and until something passes one is tried at a time.
     """
     if BRAKE.pause:
-        BELL.stay(seconds=BRAKE.pause)
+        WAKE_UP.hold(seconds=BRAKE.pause)
         return 0
     with HttpClient(policy()) as client:
-        round_ = _Round(client, clock)
-        try:
-            round_.run(linger)
-        except (OperationalError, InterfaceError) as error:  # leased: they come round again
-            logger.warning("whatsapp events put off", extra={"error": type(error).__name__})
-            connection.close()
-            BELL.release()
-        except Exception as error:
-            stopped = error if isinstance(error, Stopped) else Stopped(error)
-            BELL.stay(seconds=BRAKE.stop(stopped))
-        return round_.attempts
+        events = _Events(client, clock, linger)
+        work.run(events)
+        return events.attempts
 
 
 def sweep(*, now: datetime) -> bool:
-    """Ring for what is due and whose bell was lost; return whether a deliverer was called."""
-    return queue.is_due(now=now) and BELL.ring()
+    """Call for what is due and whose wake-up was lost; return whether a turn was called."""
+    return queue.is_due(now=now) and WAKE_UP.notify()
 
 
-class _Round:
-    """One deliverer's turn."""
+class _Events(Work):
+    """Pending events, in one turn."""
 
-    def __init__(self, client: HttpClient, clock: Clock) -> None:
+    what = "events"
+    wake_up = WAKE_UP
+    brake = BRAKE
+    logger = logger
+
+    def __init__(self, client: HttpClient, clock: Clock, linger: float) -> None:
+        self.linger = linger
         self._client, self._clock = client, clock
         self._busy: Counter[UUID] = Counter()
         self._begun: dict[int, tuple[UUID, float]] = {}
         self.attempts = 0
 
-    def run(self, linger: float) -> None:
-        """Work until nothing is due (and nothing became due for a moment), or the turn is over."""
-        started = idle_since = time.monotonic()
-        while (now := time.monotonic()) - started < TURN_SECONDS:
-            if self._step() or self._client.in_flight:
-                idle_since = now
-            elif now - idle_since >= linger:
-                BELL.release()
-                if not self._step():  # who commits after this look rings again
-                    return
-        self._finish(until=time.monotonic() + SECONDS)
-        BELL.release()
-        BELL.ring()
+    def under_way(self) -> int:
+        """Return how many requests are."""
+        return self._client.in_flight
 
-    def _step(self, *, without: Collection[UUID] = ()) -> bool:
-        """Claim, send, and note what has come back; return whether there was anything due."""
+    def pause(self, count: int, spent: float) -> float:
+        """Wait no more: a step does, for what comes back."""
+        return 0.0
+
+    def step(self) -> int:
+        """Claim, send, and record what has come back."""
+        return self._step()
+
+    def _step(self, *, without: Collection[UUID] = ()) -> int:
         claimed = self._claim(without)
-        if claimed:
-            BELL.stay()
-        for owed in claimed:
-            self._send(owed)
+        for pending in claimed:
+            self._send(pending)
         self._note(self._client.wait(POLL_SECONDS))
-        return bool(claimed)
+        return len(claimed)
+
+    def end_turn(self) -> None:
+        """Wait for what is under way; what was is over in time, then nothing new begins."""
+        until = time.monotonic() + SECONDS
+        while self._client.in_flight:
+            WAKE_UP.hold()
+            if time.monotonic() < until:
+                self._step(without=self._slow())
+            else:
+                self._note(self._client.wait(1.0))
 
     def _claim(self, without: Collection[UUID]) -> list[ClaimedDelivery]:
         room = (1 if BRAKE.is_on else ROOM) - self._client.in_flight
@@ -109,44 +109,32 @@ class _Round:
             return []
         return queue.claim(now=self._clock(), limit=room, busy=self._busy, without=without)
 
-    def _finish(self, *, until: float) -> None:
-        """Wait for what is under way; what was is over by ``until``, then nothing new begins."""
-        while self._client.in_flight:
-            BELL.stay()
-            if time.monotonic() < until:
-                self._step(without=self._slow())
-            else:
-                self._note(self._client.wait(1.0))
-
     def _slow(self) -> set[UUID]:
         late = time.monotonic() - SLOW_SECONDS
         return {subscription_id for subscription_id, begun in self._begun.values() if begun < late}
 
-    def _send(self, owed: ClaimedDelivery) -> None:
+    def _send(self, pending: ClaimedDelivery) -> None:
         try:
-            parcel = _parcel(owed, self._clock())
+            attempt = _signed(pending, self._clock())
         except DOES_NOT_OPEN as error:
-            self._leave(owed, error)
+            self._leave(pending, error)
             return
         self.attempts += 1
-        self._busy[owed.subscription_id] += 1
-        self._begun[owed.delivery_id] = owed.subscription_id, time.monotonic()
-        self._client.send(parcel)
+        self._busy[pending.subscription_id] += 1
+        self._begun[pending.delivery_id] = pending.subscription_id, time.monotonic()
+        self._client.send(attempt)
 
-    def _leave(self, owed: ClaimedDelivery, error: Exception) -> None:
+    def _leave(self, pending: ClaimedDelivery, error: Exception) -> None:
         """Count an attempt that could not be signed, unless that is a trouble of all."""
         now = self._clock()
-        if isinstance(error, UnknownMasterKey) or not _another_opens(owed.subscription_id, now):
-            self._hold(owed.subscription_id, error)
+        if isinstance(error, UnknownMasterKey) or not _another_opens(pending.subscription_id, now):
+            self._hold(pending.subscription_id, error)
             return
         self.attempts += 1
-        extra = {"subscription": str(owed.subscription_id)}
+        extra = {"subscription": str(pending.subscription_id)}
         logger.error("whatsapp event not signed", exc_info=error, extra=extra)
-        parcel = Attempt(
-            owed.delivery_id, owed.attempts, owed.leased_until, owed.subscription_id, owed.url,
-            headers={}, body=b"",
-        )  # fmt: skip
-        queue.record([AttemptResult(parcel, error=NO_SECRETS)], now=now)
+        attempt = _attempt_of(pending, headers={}, body=b"")
+        queue.record([AttemptResult(attempt, error=NO_SECRETS)], now=now)
 
     def _hold(self, subscription_id: UUID, error: Exception) -> None:
         """Let a subscription wait until our own trouble is over, and report that."""
@@ -163,23 +151,35 @@ class _Round:
         queue.record([one for one in reports if one.local_error is None], now=self._clock())
 
 
-def _parcel(owed: ClaimedDelivery, now: datetime) -> Attempt:
+def _signed(pending: ClaimedDelivery, now: datetime) -> Attempt:
     """Return a delivery signed with the subscription's live secrets.
 
     Raises:
         workspaces.directory.DOES_NOT_OPEN: the secrets are sealed with keys that we do not have.
     """
-    body = body_of(type=owed.type, occurred_at=owed.occurred_at, data=owed.data)
+    body = body_of(type=pending.type, occurred_at=pending.occurred_at, data=pending.data)
     secrets = event_secrets.live(
-        owed.sealed_secrets, tenant_id=owed.tenant_id, subscription_id=owed.subscription_id, now=now
+        pending.sealed_secrets,
+        tenant_id=pending.tenant_id,
+        subscription_id=pending.subscription_id,
+        now=now,
     )
     headers = headers_of(
-        event_id=owed.event_id, body=body, secrets=[secret.value for secret in secrets], now=now
+        event_id=pending.event_id, body=body, secrets=[secret.value for secret in secrets], now=now
     )
+    return _attempt_of(pending, headers, body)
+
+
+def _attempt_of(pending: ClaimedDelivery, headers: dict[str, str], body: bytes) -> Attempt:
     return Attempt(
-        owed.delivery_id, owed.attempts, owed.leased_until, owed.subscription_id, owed.url, headers,
+        pending.delivery_id,
+        pending.attempts,
+        pending.leased_until,
+        pending.subscription_id,
+        pending.url,
+        headers,
         body,
-    )  # fmt: skip
+    )
 
 
 def _another_opens(subscription_id: UUID, now: datetime) -> bool:

@@ -215,7 +215,7 @@ def _require_room(tenant_id: UUID) -> None:
 
 
 def _ring() -> None:
-    outbox.BELL.ring()
+    outbox.WAKE_UP.notify()
 
 
 def _live(row: EventSubscription, now: datetime) -> list[SigningSecret]:

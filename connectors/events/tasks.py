@@ -9,8 +9,8 @@ from celery import shared_task
 
 from connectors.events import delivering, retention
 from lib import clock
+from lib.work import put_off_while_away
 from workspaces import purging
-from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.events")
 
@@ -24,12 +24,12 @@ def deliver() -> None:
 @shared_task(name="events.sweep")
 def sweep() -> None:
     """Find what a lost bell, a killed deliverer or a time for another attempt left."""
-    with until_the_next_time("sweep of events", logger):
+    with put_off_while_away("sweep of events", logger):
         delivering.sweep(now=clock.now())
 
 
 @shared_task(name="maintenance.events")
 def purge() -> None:
     """Delete events that are past their time."""
-    with until_the_next_time("purge of events", logger):
+    with put_off_while_away("purge of events", logger):
         retention.purge(now=purging.moment(host=datetime.now(UTC)))

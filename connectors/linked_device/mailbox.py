@@ -12,7 +12,8 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from connectors.linked_device.events import Content, MessageArrived
 from connectors.linked_device.wire import body_of
 from connectors.models import SenderSession
-from connectors.whatsapp import doorbell, raw
+from connectors.whatsapp import raw
+from connectors.whatsapp.draining import WAKE_UP
 from workspaces import keys
 from workspaces.identity import digester
 
@@ -37,7 +38,7 @@ class Mailbox:
         try:
             with transaction.atomic():
                 self._file(events, now)
-                transaction.on_commit(doorbell.ring, robust=True)
+                transaction.on_commit(WAKE_UP.notify, robust=True)
         except BaseException as error:
             keys.forget()  # one that was made in the transaction is gone with it
             if isinstance(error, (OperationalError, InterfaceError)):

@@ -4,7 +4,7 @@ processes and atomic (GCRA). It holds a minute's worth and fills evenly. The clo
 
 from __future__ import annotations
 
-from lib.bells import broker
+from lib.wakeups import broker
 
 MINUTE = 60_000_000
 MICROSECONDS = 1_000_000

@@ -20,7 +20,7 @@ from django.db import DatabaseError, close_old_connections, connection, connecti
 from psycopg.conninfo import make_conninfo
 
 from connectors.whatsapp import retention
-from connectors.whatsapp.doorbell import AsyncDoorbell
+from connectors.whatsapp.draining import WAKE_UP
 from connectors.whatsapp.inbox import Inbox, InboxFull, InboxUnavailable, Received
 from connectors.whatsapp.routes import DECOY, DirectoryUnavailable, Routes
 from connectors.whatsapp.store import PostgresStore
@@ -40,6 +40,7 @@ from lib.requests import (
     Unreadable,
     headers_of,
 )
+from lib.wakeups import AsyncWakeUp
 from workspaces.directory import Route
 
 logger = logging.getLogger("sigma.whatsapp.webhooks")
@@ -182,13 +183,13 @@ class Webhooks:
     def __init__(self) -> None:
         # Tenants and keys are read through Django in one thread, away from the event loop.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="directory")
-        self._doorbell = AsyncDoorbell()
+        self._worker = AsyncWakeUp(WAKE_UP)
         self._routes = Routes(run_sync=self._run_sync)
         self._inbox = Inbox(
             PostgresStore(
                 conninfo=_conninfo(), run_sync=self._run_sync, prepares=not settings.SIGMA_PGBOUNCER
             ),
-            on_commit=self._doorbell.press,
+            on_commit=self._worker.notify,
             max_waiting=settings.SIGMA_INBOX_MAX_WAITING,
             max_bytes=settings.SIGMA_INBOX_MAX_BYTES,
             max_batch=settings.SIGMA_INBOX_MAX_BATCH,
@@ -209,7 +210,7 @@ class Webhooks:
         self._watcher = asyncio.create_task(self._routes.watch())
         self._logging = asyncio.create_task(self._log_accepted())
         self._partitions = asyncio.create_task(self._run_sync(_make_partitions))
-        self._doorbell.warm_up()
+        self._worker.warm_up()
         logger.info("whatsapp web process accepts callbacks", extra={"pid": os.getpid()})
 
     async def stop(self) -> None:
@@ -219,7 +220,7 @@ class Webhooks:
                 task.cancel()
         await self._inbox.close()
         self.receiver.log_accepted()
-        self._doorbell.close()
+        self._worker.close()
         await asyncio.get_running_loop().run_in_executor(self._thread, connections.close_all)
         self._thread.shutdown(wait=False, cancel_futures=True)
 

@@ -1,4 +1,4 @@
-"""Celery's way in. Tasks carry no payload: what is owed stands in the database."""
+"""Celery's way in. Tasks carry no payload: what is pending stands in the database."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from celery import shared_task
 
 from connectors.whatsapp import draining, replay, retention
 from lib import clock
+from lib.work import put_off_while_away
 from workspaces import daykeys
-from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.processing")
 
@@ -20,21 +20,21 @@ KEYS_FROM_HOUR = 20
 
 @shared_task(name="ingest.drain")
 def drain(*, slot: int = 0) -> None:
-    """Process owed callbacks until none is left."""
+    """Process pending callbacks for a turn."""
     draining.drain(slot)
 
 
 @shared_task(name="ingest.sweep")
 def sweep() -> None:
-    """Find what a lost doorbell left."""
-    with until_the_next_time("sweep", logger):
+    """Find what a lost wake-up left."""
+    with put_off_while_away("sweep", logger):
         draining.sweep()
 
 
 @shared_task(name="ingest.release")
 def release() -> None:
     """Replay quarantined updates whose phone number has a workspace by now."""
-    with until_the_next_time("release", logger):
+    with put_off_while_away("release", logger):
         replay.replay(replay.releasable())
 
 
@@ -43,7 +43,7 @@ def make_partitions() -> None:
     """Make the partitions of the coming days and, in the evening, tomorrow's keys: at midnight all
     tenants would want theirs at once.
     """
-    with until_the_next_time("partitions", logger):
+    with put_off_while_away("partitions", logger):
         now = clock.now()
         retention.ensure_partitions(now.date())
         if now.hour >= KEYS_FROM_HOUR:
@@ -53,5 +53,5 @@ def make_partitions() -> None:
 @shared_task(name="maintenance.purge")
 def purge() -> None:
     """Destroy keys past every tenant's retention window, then delete what they sealed."""
-    with until_the_next_time("purge", logger):
+    with put_off_while_away("purge", logger):
         retention.purge_all(now=datetime.now(UTC))

@@ -23,8 +23,8 @@ from messaging.broadcasts.moving import explain, move
 from messaging.broadcasts.permission import check_sendable
 from messaging.broadcasts.refusals import UnableToBroadcast
 from messaging.broadcasts.taking import Opened
-from messaging.delivery.bell import BROADCASTS_BRAKE
 from messaging.delivery.pauses import open_pauses
+from messaging.delivery.queues import BROADCASTS_BRAKE
 from messaging.models import Broadcast, BroadcastState, NumberState, RecipientState
 from messaging.numbers import messages_per_second
 from messaging.sending.accepting import Outcome, queue_many

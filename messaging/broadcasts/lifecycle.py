@@ -16,7 +16,7 @@ from messaging.broadcasts.permission import check_sendable, check_workspace, tem
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.broadcasts.rows import NO_PARAMETERS
 from messaging.broadcasts.states import Verb
-from messaging.delivery.bell import BROADCASTS
+from messaging.delivery.queues import BROADCASTS
 from messaging.models import Broadcast, BroadcastRecipient, BroadcastState, RecipientState
 from templates_wa.parameters import TemplateParameters, write
 from workspaces.models import Tenant
@@ -74,7 +74,7 @@ def start(
         broadcast.scheduled_at, broadcast.skip_invalid = scheduled_at, skip_invalid
         broadcast.checked_to = 0
         move(broadcast, BroadcastState.CHECKING, now=now)
-        transaction.on_commit(BROADCASTS.ring, robust=True)
+        transaction.on_commit(BROADCASTS.notify, robust=True)
         return broadcast
 
 
@@ -104,7 +104,7 @@ def resume(*, tenant_id: UUID, broadcast_id: UUID, now: datetime) -> Broadcast:
         if must_act(broadcast, Verb.RESUME):
             check_sendable(broadcast)
             _go_on(broadcast, now)
-            transaction.on_commit(BROADCASTS.ring, robust=True)
+            transaction.on_commit(BROADCASTS.notify, robust=True)
         return broadcast
 
 
@@ -131,7 +131,7 @@ def retry_failed(
         if count:
             broadcast.ended_at = None
             _go_on(broadcast, now)
-            transaction.on_commit(BROADCASTS.ring, robust=True)
+            transaction.on_commit(BROADCASTS.notify, robust=True)
         return broadcast, count
 
 

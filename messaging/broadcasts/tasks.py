@@ -8,11 +8,11 @@ from datetime import datetime
 from celery import shared_task
 
 from lib import clock
+from lib.work import put_off_while_away
 from messaging.broadcasts import retention
 from messaging.broadcasts.tending import tend
-from messaging.delivery.bell import BROADCASTS
+from messaging.delivery.queues import BROADCASTS
 from workspaces import purging
-from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.broadcasts")
 
@@ -21,15 +21,15 @@ logger = logging.getLogger("sigma.whatsapp.broadcasts")
 def tend_broadcasts() -> None:
     """Do what is due for every live broadcast; come again at once where there is more."""
     BROADCASTS.release()
-    with until_the_next_time("broadcasts", logger):
+    with put_off_while_away("broadcasts", logger):
         if tend(clock=_now):
-            BROADCASTS.ring()
+            BROADCASTS.notify()
 
 
 @shared_task(name="maintenance.broadcasts")
 def purge_lists() -> None:
     """Forget the lists of broadcasts that ended some time ago."""
-    with until_the_next_time("purge of lists", logger):
+    with put_off_while_away("purge of lists", logger):
         retention.purge(now=purging.moment(host=_now()))
 
 

@@ -16,7 +16,7 @@ from messaging.broadcasts import taking, waiting
 from messaging.broadcasts.checking import check
 from messaging.broadcasts.feeding import feed
 from messaging.broadcasts.moving import move
-from messaging.delivery.bell import BROADCASTS_BRAKE
+from messaging.delivery.queues import BROADCASTS_BRAKE
 from messaging.models import Broadcast, BroadcastState
 from workspaces.scope import tenant_scope
 

@@ -19,11 +19,11 @@ from django.db import DatabaseError, transaction
 
 from messaging.delivery import pacing, tiers, writing
 from messaging.delivery.attempts import Attempt
-from messaging.delivery.bell import BRAKE
 from messaging.delivery.due import Due, Failed, PutOff, due, examine
 from messaging.delivery.lines import Line, Lines
 from messaging.delivery.opening import request_of
 from messaging.delivery.pacing import Slots
+from messaging.delivery.queues import SENDS_BRAKE
 from workspaces.channels import Channel
 
 logger = logging.getLogger("sigma.whatsapp.sending")
@@ -160,7 +160,7 @@ class _Round:
                 raise
             except Exception as error:
                 broken.append((row, error))
-        BRAKE.judge(broken, step="examine", passed=len(broken) < len(rows))
+        SENDS_BRAKE.judge(broken, step="examine", passed=len(broken) < len(rows))
         for row, bug in broken:
             extra = {"message_id": row.id}
             logger.error("whatsapp message cannot be prepared", exc_info=bug, extra=extra)

@@ -16,8 +16,8 @@ from redis.exceptions import RedisError
 from messaging import optouts
 from messaging.delivery import pacing, pauses
 from messaging.delivery.attempts import WIDE, Attempt, Fate
-from messaging.delivery.bell import BROADCASTS
 from messaging.delivery.pauses import Pause
+from messaging.delivery.queues import BROADCASTS
 from messaging.events import Stop
 from messaging.models import OptOutSource
 from messaging.receipts import Report
@@ -49,7 +49,7 @@ def follow(fates: Iterable[tuple[Attempt, Fate]], *, now: datetime) -> None:
         accounts.mark_stale(stale, now=now)
     if any(a.template_id and isinstance(e, Rejected) for a, e in answers):
         # Of a broadcast it may be a sign to stop: better now than a second's messages later.
-        transaction.on_commit(BROADCASTS.ring, robust=True)
+        transaction.on_commit(BROADCASTS.notify, robust=True)
     throttled = [(a, e) for a, e in answers if isinstance(e, Throttled)]
     if throttled:
         transaction.on_commit(partial(_slow_down, throttled), robust=True)

@@ -16,7 +16,7 @@ from django.db import connection, connections, transaction
 from lib.brake import Stopped, is_away
 from messaging.delivery import writing
 from messaging.delivery.attempts import Attempt
-from messaging.delivery.bell import BRAKE
+from messaging.delivery.queues import SENDS_BRAKE
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 
@@ -79,5 +79,5 @@ class Marker:
             logger.warning("whatsapp sends not marked", extra={"error": type(error).__name__})
             connection.close()
             if not is_away(error):
-                BRAKE.stop(Stopped(error))
+                SENDS_BRAKE.stop(Stopped(error))
             return set()

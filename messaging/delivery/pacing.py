@@ -14,7 +14,7 @@ from uuid import UUID
 
 from redis.commands.core import Script
 
-from lib.bells import broker
+from lib.wakeups import broker
 
 # Slots are given out this far ahead: more would leave more messages in doubt when a process dies. A
 # process whose claims come late, on a busy machine, asks for more, or slots would go by unused.

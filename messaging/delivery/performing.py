@@ -14,8 +14,8 @@ from uuid import UUID
 from lib import clock
 from lib.brake import Stopped
 from messaging.delivery.attempts import WIDE, Attempt, GivenBack, Result
-from messaging.delivery.bell import BRAKE
 from messaging.delivery.claims import Claimed
+from messaging.delivery.queues import SENDS_BRAKE
 from workspaces.channel_errors import ChannelError, OutcomeUnknown, Rejected
 
 logger = logging.getLogger("sigma.whatsapp.sending")
@@ -115,11 +115,11 @@ class Performer:
             extra = {"message_id": claimed.attempt.message_id, "error": type(error).__name__}
             logger.exception("whatsapp send failed in a way nobody thought of", extra=extra)
             try:
-                BRAKE.judge([(claimed, error)], step="send", passed=False)
+                SENDS_BRAKE.judge([(claimed, error)], step="send", passed=False)
             except Stopped as stopped:
                 self._trouble, self._halted = stopped, time.monotonic()
             return OutcomeUnknown(f"The send failed ({type(error).__name__}).")
-        BRAKE.judge((), step="send", passed=True)
+        SENDS_BRAKE.judge((), step="send", passed=True)
         return accepted
 
     def check(self) -> None:

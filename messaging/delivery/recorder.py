@@ -13,7 +13,7 @@ from django.db import InterfaceError, OperationalError, connection, connections
 from lib import clock
 from lib.brake import Stopped
 from messaging.delivery.attempts import GivenBack
-from messaging.delivery.bell import BRAKE
+from messaging.delivery.queues import SENDS_BRAKE
 from messaging.delivery.recording import Outcome, record
 from workspaces import keys
 from workspaces.channel_errors import OutcomeUnknown
@@ -72,9 +72,9 @@ class Recorder:
     def _try(self, outcomes: Sequence[Outcome]) -> float:
         """Return after how many seconds to try again; 0 where there is nothing left to write."""
         try:
-            failed = BRAKE.sift(outcomes, self._record, step="record")
+            failed = SENDS_BRAKE.sift(outcomes, self._record, step="record")
         except Stopped as stopped:
-            return BRAKE.stop(stopped)
+            return SENDS_BRAKE.stop(stopped)
         except (OperationalError, InterfaceError) as error:
             logger.warning("whatsapp outcomes kept", extra={"error": type(error).__name__})
             connection.close()
@@ -83,7 +83,7 @@ class Recorder:
             extra = {"message_id": outcome.attempt.message_id}
             logger.error("whatsapp outcome not written", exc_info=bug, extra=extra)
         if len(failed) < len(outcomes) and any(_is_proof(outcome) for outcome in outcomes):
-            BRAKE.release()
+            SENDS_BRAKE.release()
         return 0.0
 
     def _record(self, outcomes: Sequence[Outcome]) -> None:

@@ -1,7 +1,8 @@
-"""One process's sending: an event loop in a thread of its own, which goes on while tasks come and
-go. A turn claims; what was claimed is sent and recorded after the turn's end, too.
+"""One process's sending: turns of the work loop claim, an event loop in a thread of its own sends,
+and goes on with what was claimed when the turn is over.
 
-The database is used from two threads beside the loop, one that claims and one that records.
+The database is used by the turn's own thread, which claims, and by two beside the loop: one marks,
+one records.
 """
 
 from __future__ import annotations
@@ -10,77 +11,76 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import datetime
 from random import SystemRandom
-from threading import Thread
-from typing import TypeVar
+from threading import Lock, Thread
 from uuid import UUID
 
 import uvloop
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connections
-from redis.exceptions import RedisError
+from django.db import connections
 
 from lib import clock, loops
-from lib.brake import Stopped
+from lib.work import AWAY, Work, run
 from messaging.delivery import reads
-from messaging.delivery.bell import BELL, BRAKE
 from messaging.delivery.claims import Claimed, Claims
 from messaging.delivery.marking import Marker
 from messaging.delivery.performing import Performer
+from messaging.delivery.queues import SENDS, SENDS_BRAKE
 from messaging.delivery.recorder import Recorder
 from messaging.delivery.recording import Outcome
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 
-T = TypeVar("T")
-# A turn gives its place back now and then, so that its worker can be stopped or restarted.
-TURN_SECONDS = 5.0
-# A turn that stays for a moment saves the next message the way through the broker.
-LINGER_SECONDS = 1.0
 # Between two claims: shorter than slots are given ahead, so that a number's row has no gaps.
 PAUSE_SECONDS = 0.05
-# How often a busy turn renews its key, and looks for read marks.
+# How often a busy turn looks for read marks.
 SELDOM_SECONDS = 0.5
 # How long a process that ends waits for outcomes: a send takes 65 seconds at most. Shorter than
 # what the processes' supervisors wait (``stop_grace_period``).
 CLOSE_SECONDS = 75.0
 # And then for statements under way: a database that hangs may never answer them.
 THREADS_SECONDS = 5.0
-# After the broker or the database was away.
-AWAY_SECONDS = 1.0
-AWAY = (OperationalError, InterfaceError, RedisError)
 
 
-class Sender:
+class Sender(Work):
     """Sends for one process; make it after forking."""
 
+    what = "sending"
+    wake_up = SENDS
+    brake = SENDS_BRAKE
+    logger = logger
+
     def __init__(self) -> None:
+        self.slots = int(settings.SIGMA_SEND_LOOPS)
         self._chance = SystemRandom()
         self._claims = Claims(chance=self._chance)
         self._marker = Marker()
         self._performer = Performer(self._marker)
-        self._busy: Counter[UUID] = Counter()
-        self._looked = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._claimer = ThreadPoolExecutor(1, thread_name_prefix="claims")
         self._recorder = Recorder(chance=self._chance)
+        self._reads = ThreadPoolExecutor(1, thread_name_prefix="reads")
+        self._looked = 0.0
+        # What was begun and has not ended, with its number; changed by the loop's thread, too.
+        self._begun: dict[Future[None], UUID] = {}
+        self._lock = Lock()
         self._loop = uvloop.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="sending", daemon=True)
         self._thread.start()
 
     def work(self, slot: int = 0) -> int:
         """Claim until nothing is due or the turn is over; return how many messages that was."""
-        return self._run(self._turn(slot))
+        return run(self, slot)
 
     def settle(self, *, seconds: float | None = None) -> int:
         """Wait until everything that was claimed has an outcome, written down, but not for longer
         than ``seconds``; return how many messages and marks have none.
         """
-        return self._run(self._settle(seconds))
+        with self._lock:
+            begun = list(self._begun)
+        return len(wait(begun, timeout=seconds).not_done)
 
     def close(self) -> None:
         """Settle, then end the threads and their connections.
@@ -90,9 +90,9 @@ class Sender:
         left behind; their transactions end, written or not, with the process at the latest.
         """
         if left := self.settle(seconds=CLOSE_SECONDS):
-            self._run(loops.cancel_others())
+            self._in_loop(loops.cancel_others())
             logger.error("whatsapp sends left without an outcome", extra={"count": left})
-        self._run(self._loop.shutdown_asyncgens())
+        self._in_loop(self._loop.shutdown_asyncgens())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -101,109 +101,54 @@ class Sender:
         ending.join(THREADS_SECONDS)
 
     def _end_threads(self) -> None:
-        self._claimer.submit(connections.close_all)
-        self._claimer.shutdown()
+        self._reads.submit(connections.close_all)
+        self._reads.shutdown()
         self._marker.close()
         self._recorder.close()
 
-    def _run(self, work: Coroutine[object, object, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    def _in_loop(self, work: Coroutine[object, object, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _settle(self, seconds: float | None) -> int:
-        until = None if seconds is None else time.monotonic() + seconds
-        while self._tasks and (until is None or time.monotonic() < until):
-            left = None if until is None else max(0.0, until - time.monotonic())
-            await asyncio.wait(self._tasks, timeout=left)
-        return len(self._tasks)
+    def under_way(self) -> int:
+        """Return how many messages and marks were claimed and have no outcome."""
+        return len(self._begun)
 
-    async def _turn(self, slot: int) -> int:
-        total, started = 0, time.monotonic()
-        idle_since = started
-        while (now := time.monotonic()) - started < TURN_SECONDS:
-            count = await self._claim(slot)
-            if count is None:
-                await asyncio.sleep(AWAY_SECONDS)
-                await self._in_thread(lambda: self._pause(slot))
-                return total
-            total += count
-            if count or self._tasks:
-                idle_since = now
-            elif slot > 0 or now - idle_since > LINGER_SECONDS:
-                return total + await self._leave(slot)
-            if slot + 1 < settings.SIGMA_SEND_LOOPS and self._free() < count:
-                await self._in_thread(lambda: BELL.ring(slot + 1))
-            await asyncio.sleep(max(0.0, now + PAUSE_SECONDS - time.monotonic()))
-        self._performer.forget()
-        await self._in_thread(lambda: BELL.release(slot))
-        await self._in_thread(lambda: BELL.ring(slot))
-        return total
+    def is_behind(self, count: int) -> bool:
+        """Whether there were more messages than places."""
+        return self._free() < count
 
-    def _pause(self, slot: int) -> None:
-        """Let the sweep call again, once a stop's pause is over."""
-        if BRAKE.pause:
-            BELL.stay(slot, seconds=BRAKE.pause)
-        else:
-            BELL.release(slot)
+    def pause(self, count: int, spent: float) -> float:
+        """Claim again soon."""
+        return max(0.0, PAUSE_SECONDS - spent)
 
-    async def _leave(self, slot: int) -> int:
-        """Remove the key first, then look once more: who commits after that look rings again."""
-        await self._in_thread(lambda: BELL.release(slot))
-        count = await self._claim(None) or 0
-        if count:
-            await self._in_thread(lambda: BELL.ring(slot))
-        return count
+    def end_turn(self) -> None:
+        """Forget people and numbers that nothing was sent to lately."""
+        self._loop.call_soon_threadsafe(self._performer.forget)
 
-    def _free(self) -> int:
-        return int(settings.SIGMA_SEND_CONCURRENCY) - len(self._tasks)
-
-    async def _claim(self, slot: int | None) -> int | None:
-        """Claim what is due, as far as there are places, and begin to send it; ``None`` if the
-        broker or the database is away, or everything fails alike: the rows stay owed, the sweep
-        comes back.
-        """
-        places, busy = self._free(), dict(self._busy)
-        if BRAKE.is_on:  # one at a time, to see whether its outcome can be written
-            if BRAKE.pause or self._tasks:
-                return None
-            places = 1
+    def step(self) -> int:
+        """Claim what is due, as far as there are places, and begin to send it."""
+        places = self._free()
+        if SENDS_BRAKE.is_on:  # one at a time, to see whether its outcome can be written
+            places = 0 if self._begun else 1
         if places <= 0:
             return 0
-        try:
-            claimed, marks = await self._in_thread(lambda: self._look(places, busy, slot))
-        except AWAY as error:
-            logger.warning("whatsapp sending put off", extra={"error": type(error).__name__})
-            await self._in_thread(connections.close_all)
-            return None
-        if claimed is None:
-            return None
+        with self._lock:
+            busy = Counter(self._begun.values())
+        now, most = clock.now(), int(settings.SIGMA_SEND_CONCURRENCY)
+        self._performer.check()
+        claimed = self._claims.claim(places, busy, most=most, now=now)
         for one in claimed:
             self._begin(one.attempt.workspace_id, self._deliver(one))
+        marks: list[reads.Mark] = []
+        if not claimed or time.monotonic() - self._looked > SELDOM_SECONDS:
+            self._looked = time.monotonic()
+            marks = self._marks(now)
         for mark in marks:
             self._begin(mark.workspace_id, self._mark(mark))
         return len(claimed) + len(marks)
 
-    def _look(
-        self, places: int, busy: Mapping[UUID, int], slot: int | None
-    ) -> tuple[list[Claimed] | None, list[reads.Mark]]:
-        """Claim, in the thread for it; ``None`` if everything fails alike. A turn that goes on
-        keeps its key.
-        """
-        now, most = clock.now(), int(settings.SIGMA_SEND_CONCURRENCY)
-        try:
-            self._performer.check()
-            claimed = self._claims.claim(places, busy, most=most, now=now)
-        except AWAY:
-            raise
-        except Exception as error:
-            BRAKE.stop(error if isinstance(error, Stopped) else Stopped(error))
-            return None, []
-        marks: list[reads.Mark] = []
-        if slot is None or time.monotonic() - self._looked > SELDOM_SECONDS:
-            self._looked = time.monotonic()
-            marks = self._marks(now)
-            if slot is not None and (claimed or marks or busy):
-                BELL.stay(slot)
-        return claimed, marks
+    def _free(self) -> int:
+        return int(settings.SIGMA_SEND_CONCURRENCY) - len(self._begun)
 
     def _marks(self, now: datetime) -> list[reads.Mark]:
         """Claim read marks. Their trouble is not the messages', which are claimed already."""
@@ -216,17 +161,15 @@ class Sender:
             return []
 
     def _begin(self, number: UUID, work: Coroutine[object, object, None]) -> None:
-        self._busy[number] += 1
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(lambda done: self._end(number, done))
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._lock:
+            self._begun[future] = number
+        future.add_done_callback(self._end)
 
-    def _end(self, number: UUID, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._busy[number] -= 1
-        if not self._busy[number]:
-            del self._busy[number]
-        if not task.cancelled() and (error := task.exception()) is not None:
+    def _end(self, future: Future[None]) -> None:
+        with self._lock:
+            del self._begun[future]
+        if not future.cancelled() and (error := future.exception()) is not None:
             logger.error("whatsapp sending failed", exc_info=error)
 
     async def _deliver(self, claimed: Claimed) -> None:
@@ -237,8 +180,5 @@ class Sender:
     async def _mark(self, mark: reads.Mark) -> None:
         is_done = await reads.perform(mark)
         if is_done:
-            with suppress(*AWAY):  # the mark is owed still, and harmless twice
-                await self._in_thread(lambda: reads.forget(mark))
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await self._loop.run_in_executor(self._claimer, work)
+            with suppress(*AWAY):  # the mark is pending still, and harmless twice
+                await self._loop.run_in_executor(self._reads, reads.forget, mark)

@@ -9,11 +9,11 @@ from celery import shared_task
 from celery.signals import worker_process_shutdown
 
 from lib import clock
+from lib.work import put_off_while_away
 from messaging.delivery import leases, reads
-from messaging.delivery.bell import BELL
 from messaging.delivery.lines import waiting
+from messaging.delivery.queues import SENDS
 from messaging.delivery.sender import Sender
-from workspaces.chores import until_the_next_time
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 
@@ -34,10 +34,10 @@ def deliver(*, slot: int = 0) -> None:
 def sweep() -> None:
     """Ring for what has become due, and for what a lost bell left; give up on dead senders."""
     now = clock.now()
-    with until_the_next_time("sweep of sends", logger):
+    with put_off_while_away("sweep of sends", logger):
         leases.expire(now=now)
         if waiting(1, now=now) or reads.are_due(now=now):
-            BELL.ring()
+            SENDS.notify()
 
 
 @worker_process_shutdown.connect

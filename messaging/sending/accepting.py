@@ -14,7 +14,7 @@ from django.db import transaction
 
 from messaging import conversations
 from messaging.conversations import Touch
-from messaging.delivery.bell import BELL
+from messaging.delivery.queues import SENDS
 from messaging.sending import places, rows
 from messaging.sending.answers import Answers, Queued
 from messaging.sending.checks import check
@@ -109,7 +109,7 @@ def _accept(
         assert answer is not None  # noqa: S101 - somebody's row was in the way
         outcomes[draft] = answer
     conversations.touch(_touches(message_ids, place, now))
-    transaction.on_commit(BELL.ring, robust=True)
+    transaction.on_commit(SENDS.notify, robust=True)
 
 
 def _recipients(drafts: Sequence[Draft]) -> list[Recipient]:

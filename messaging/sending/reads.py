@@ -11,7 +11,7 @@ from django.db import transaction
 from lib.cursors import Cursor
 from lib.sql import select
 from messaging import conversations
-from messaging.delivery.bell import BELL
+from messaging.delivery.queues import SENDS
 from messaging.events import Direction
 from messaging.models import ReadMark
 from messaging.sending import targets
@@ -65,4 +65,4 @@ def mark(*, tenant_id: UUID, message_id: UUID, typing: bool, now: datetime) -> N
             tenant_id=tenant_id, workspace_id=target.workspace_id, contact_id=target.contact_id,
             upto=Cursor(written.timestamp_utc, message_id),
         )  # fmt: skip
-    transaction.on_commit(BELL.ring, robust=True)
+    transaction.on_commit(SENDS.notify, robust=True)

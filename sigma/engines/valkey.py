@@ -54,7 +54,7 @@ def _configuration(folder: Path, port: int, password: str, durable: bool) -> str
             f"appendonly {'yes' if durable else 'no'}",
             "appendfsync everysec",
             'save ""',
-            # A full broker must refuse: evicting would lose rate buckets and doorbells in silence.
+            # A full broker must refuse: evicting would lose rate buckets and wake-ups in silence.
             "maxmemory-policy noeviction",
             "loglevel warning",
             "",

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from messaging.broadcasts import audience, lifecycle, tending
-from messaging.delivery.bell import BROADCASTS
+from messaging.delivery.queues import BROADCASTS
 from messaging.models import Broadcast
 from templates_wa.models import Template
 from tests.conftest import Cast
@@ -21,7 +21,7 @@ FIRST = 999_555_000_000
 @pytest.fixture(autouse=True)
 def _silent_bell(monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker runs here, so nobody is called."""
-    monkeypatch.setattr(type(BROADCASTS), "ring", lambda bell, slot=0: True)
+    monkeypatch.setattr(type(BROADCASTS), "notify", lambda wake_up, slot=0: True)
 
 
 def template(cast: Cast, *, text: str = "Hello {{1}}!", **columns: object) -> Template:

@@ -7,12 +7,12 @@ from datetime import datetime
 import pytest
 from django.db import OperationalError
 
+from lib import work
 from messaging.broadcasts import lifecycle, tasks
-from messaging.delivery.bell import BROADCASTS
+from messaging.delivery.queues import BROADCASTS
 from messaging.models import Broadcast
 from tests.broadcasts.conftest import draft, ids, people, template
 from tests.conftest import Cast
-from workspaces import chores
 from workspaces.models import EventSubscription, OutgoingEvent
 
 
@@ -28,7 +28,9 @@ def test_it_comes_again_at_once_while_there_is_more(
     checking: Broadcast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rung: list[bool] = []
-    monkeypatch.setattr(type(BROADCASTS), "ring", lambda bell, slot=0: rung.append(True) or True)
+    monkeypatch.setattr(
+        type(BROADCASTS), "notify", lambda wake_up, slot=0: rung.append(True) or True
+    )
 
     tasks.tend_broadcasts()
     assert not rung
@@ -48,7 +50,7 @@ def test_it_waits_for_a_database_that_is_away(
 
     monkeypatch.setattr(tasks, "tend", away)
     monkeypatch.setattr(tasks.retention, "purge", away)
-    monkeypatch.setattr(chores.connection, "close", lambda: None)
+    monkeypatch.setattr(work.connection, "close", lambda: None)
 
     tasks.tend_broadcasts()
     tasks.purge_lists()

@@ -14,7 +14,7 @@ from django.db import connection
 
 from connectors.simulator.meta.seeds import business
 from connectors.simulator.meta.server import RunningSimulator
-from lib import bells
+from lib import wakeups
 from messaging.delivery import reads, writing
 from messaging.delivery.attempts import Attempt
 from messaging.delivery.claims import Claimed, Claims
@@ -105,7 +105,7 @@ def deliver(db: None, django_capture_on_commit_callbacks) -> Callable[[], int]:
 @pytest.fixture
 def sender(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sender]:
     """The product's sender in this process; gone with its threads and connections afterwards."""
-    monkeypatch.setattr("messaging.delivery.sender.LINGER_SECONDS", 0.0)
+    monkeypatch.setattr("messaging.delivery.sender.Sender.linger", 0.0)
     made = Sender()
     yield made
     made.close()
@@ -115,8 +115,8 @@ def sender(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    """No test finds another's bells or buckets in the broker."""
+    """No test finds another's wake-ups or buckets in the broker."""
     yield
-    broker = bells.broker()
+    broker = wakeups.broker()
     for key in (*broker.scan_iter("sigma:*"), "send"):
         broker.delete(key)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import bells
+from lib import wakeups
 from lib.ids import uuid7
 from messaging.delivery import pacing
 
@@ -44,7 +44,7 @@ def at(script: str, now: int, keys: list[str], args: list[object]) -> list[list[
     """Run a script of the product's as if the broker's clock showed ``now``."""
     assert CLOCK in script
     frozen = script.replace(CLOCK, f"{{0, {now}}}")
-    return bells.broker().eval(frozen, len(keys), *keys, *args)
+    return wakeups.broker().eval(frozen, len(keys), *keys, *args)
 
 
 @settings(max_examples=60, deadline=None)
@@ -76,9 +76,9 @@ def test_it_halves_a_pace_once_per_burst_and_recovers(number: UUID) -> None:
     assert [pacing.slow_down(number) for _ in range(5)] == [True, False, False, False, False]
     assert rate() == pytest.approx(47.5, rel=0.02)
     key = f"sigma:pace:{number}"
-    bells.broker().hincrby(key, "since", -15_000_000)
+    wakeups.broker().hincrby(key, "since", -15_000_000)
     assert rate() == pytest.approx(47.5 * 2**0.5, rel=0.02)
-    bells.broker().hincrby(key, "since", -60_000_000)
+    wakeups.broker().hincrby(key, "since", -60_000_000)
     assert rate() == pytest.approx(95, rel=0.01)
 
 

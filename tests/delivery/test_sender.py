@@ -9,9 +9,9 @@ import psycopg
 from django.conf import settings as django_settings
 from django.db import connection
 
-from lib import bells
+from lib import wakeups
 from messaging.delivery import leases, tasks
-from messaging.delivery.bell import BELL
+from messaging.delivery.queues import SENDS
 from messaging.delivery.sender import Sender
 from messaging.models import Message, ReadMark
 from tests.conftest import Cast
@@ -53,28 +53,27 @@ def test_it_sends_and_keeps_outcomes_while_the_database_is_away(
 def test_it_claims_nothing_while_the_broker_is_away(
     acme: Cast, now: datetime, platform: Platform, sender: Sender, settings, monkeypatch
 ) -> None:
-    monkeypatch.setattr("messaging.delivery.sender.AWAY_SECONDS", 0.0)
     message = queue(acme, now)
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    bells.broker.cache_clear()
+    wakeups.broker.cache_clear()
     assert sender.work() == 0
     message.refresh_from_db()
     assert (message.status, message.attempts, platform.posted) == ("queued", 0, [])
 
     settings.REDIS_URL = django_settings.CELERY_BROKER_URL
-    bells.broker.cache_clear()
+    wakeups.broker.cache_clear()
     assert sender.work() == 1
 
 
 def test_it_is_called_for_what_is_due_and_only_once(acme: Cast, now: datetime, db: None) -> None:
     tasks.sweep()
-    assert not bells.broker().exists(BELL.key())
+    assert not wakeups.broker().exists(SENDS.key())
     queue(acme, now)
     tasks.sweep()
     tasks.sweep()
 
-    assert bells.broker().exists(BELL.key())
-    assert bells.broker().llen("send") == 1
+    assert wakeups.broker().exists(SENDS.key())
+    assert wakeups.broker().llen("send") == 1
 
 
 def test_it_does_not_know_what_became_of_a_dead_senders_message(

@@ -16,7 +16,7 @@ from django.test import Client
 
 from lib import brake
 from messaging.delivery import leases
-from messaging.delivery.bell import BRAKE
+from messaging.delivery.queues import SENDS_BRAKE
 from messaging.delivery.sender import Sender
 from messaging.models import Message
 from tests.conftest import Cast
@@ -29,7 +29,6 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits between trials."""
     monkeypatch.setattr(brake, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(brake, "LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr("messaging.delivery.sender.AWAY_SECONDS", 0.0)
 
 
 @contextmanager
@@ -98,11 +97,11 @@ def test_it_stops_where_every_send_fails_in_a_way_nobody_thought_of(
     lost = Message.objects.filter(status="unknown")
     assert 5 <= lost.count() <= 12  # the request may have left, so these are not repeated
     assert Message.objects.filter(status="queued").count() == 40 - lost.count()
-    assert BRAKE.is_on
+    assert SENDS_BRAKE.is_on
     lost.delete()
     platform.answer = accept
     work_until_accepted(sender, wait_for)
-    assert not BRAKE.is_on
+    assert not SENDS_BRAKE.is_on
 
 
 @pytest.mark.parametrize("column", ["lease_until", "delivery_day"])
@@ -128,8 +127,9 @@ def test_a_sender_ends_while_the_database_answers_nothing(
     acme: Cast, globex: Cast, now: datetime, platform: Platform, sender: Sender, wait_for,
     monkeypatch: pytest.MonkeyPatch, settings,
 ) -> None:  # fmt: skip
-    for name, seconds in {"CLOSE": 0.3, "THREADS": 0.3, "TURN": 0.5}.items():
-        monkeypatch.setattr(f"messaging.delivery.sender.{name}_SECONDS", seconds)
+    monkeypatch.setattr("lib.work.TURN_SECONDS", 0.5)
+    for name in ("CLOSE", "THREADS"):
+        monkeypatch.setattr(f"messaging.delivery.sender.{name}_SECONDS", 0.3)
     settings.SIGMA_SEND_CONCURRENCY = 12  # the turn claims no more while these wait
     for cast in (acme, globex):
         for _ in range(6):
@@ -165,7 +165,7 @@ def assert_none_is_posted_twice(
     now: datetime, platform: Platform, sender: Sender, wait_for
 ) -> None:
     """Let others go on where a sender left its messages."""
-    BRAKE.forget()
+    SENDS_BRAKE.forget()
     Message.objects.filter(status="sending").update(lease_until=now)  # their leases are over
     leases.expire(now=now)
     Message.objects.filter(status="queued").update(next_attempt_at=now)

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from connectors.events import delivering
-from lib.bells import Bell
+from lib.wakeups import WakeUp
 from tests.conftest import Cast
 from tests.whatsapp.conftest import web
 from workspaces import event_secrets, outbox
@@ -22,7 +22,7 @@ from workspaces.outbox import Event
 
 __all__ = ["web"]
 
-RING = Bell.ring
+NOTIFY = WakeUp.notify
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,14 @@ def endpoint() -> Iterator[Endpoint]:
 
 @pytest.fixture(autouse=True)
 def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Keep tests that run no worker from filling the broker; lists the bells that were rung."""
+    """Keep tests that run no worker from filling the broker; lists the wake-ups."""
     names: list[str] = []
-    monkeypatch.setattr(Bell, "ring", lambda self, slot=0: bool(names.append(self.name)) or True)
+
+    def notify(wake_up: WakeUp, slot: int = 0) -> bool:
+        names.append(wake_up.name)
+        return True
+
+    monkeypatch.setattr(WakeUp, "notify", notify)
     return names
 
 

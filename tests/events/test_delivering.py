@@ -15,6 +15,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from connectors.events import deliveries, delivering, queue
 from connectors.events.attempts import DELAYS, AttemptResult
 from connectors.events.delivering import deliver
+from lib import work
 from tests.conftest import Cast
 from tests.events.conftest import Endpoint, Subscribe
 from workspaces.models import EventDelivery, EventSubscription, OutgoingEvent
@@ -267,7 +268,7 @@ def test_what_comes_late_counts_for_nothing_beside_the_result_of_the_later_attem
     reports = []
     for status, at in ((late, now + SOON), (answer, now + SOON + queue.LEASE)):
         (owed,) = queue.claim(now=at, limit=8, busy={})
-        reports.append(AttemptResult(delivering._parcel(owed, at), status))
+        reports.append(AttemptResult(delivering._signed(owed, at), status))
 
     queue.record(reports if late_first else reports[::-1], now=at)
 
@@ -301,7 +302,7 @@ def test_nobody_waits_for_anothers_slow_endpoint_when_the_turn_ends(
     now: datetime,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(delivering, "TURN_SECONDS", 0.05)
+    monkeypatch.setattr(work, "TURN_SECONDS", 0.05)
     monkeypatch.setattr(delivering, "SLOW_SECONDS", 0.1)
     subscribe(acme, path="/slow")
     subscribe(globex, path="/quick")

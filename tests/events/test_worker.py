@@ -8,25 +8,25 @@ import pytest
 from celery.contrib.testing.worker import start_worker
 
 from connectors.events import delivering
-from lib.bells import Bell
 from lib.heartbeat import Heartbeat
+from lib.wakeups import WakeUp
 from sigma.celery import app
 from tests.conftest import Cast
-from tests.events.conftest import RING, Endpoint, Subscribe
+from tests.events.conftest import NOTIFY, Endpoint, Subscribe
 from tests.whatsapp.conftest import hang_up
 from workspaces.models import EventDelivery
-from workspaces.outbox import BELL
+from workspaces.outbox import WAKE_UP
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run a worker of the queue ``events`` and let bells ring."""
-    monkeypatch.setattr(Bell, "ring", RING)
+    """Run a worker of the queue ``events`` and let wake-ups through."""
+    monkeypatch.setattr(WakeUp, "notify", NOTIFY)
     monkeypatch.setattr(Heartbeat, "start", lambda heartbeat: None)  # nobody would end its thread
     monkeypatch.setitem(delivering.deliver.__kwdefaults__, "linger", 0.05)
-    BELL.release()
+    WAKE_UP.release()
     with start_worker(app, queues=["events"], perform_ping_check=False):
         yield
     hang_up()

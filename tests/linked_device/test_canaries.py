@@ -14,7 +14,7 @@ from connectors.linked_device.device import Sent
 from connectors.linked_device.events import ReceiptArrived, Someone
 from connectors.linked_device.mailbox import Mailbox
 from connectors.whatsapp.processing import process_batch
-from lib import bells
+from lib import wakeups
 from messaging.models import Message, MessageStatus
 from messaging.sending import accepting
 from tests.conftest import Cast
@@ -101,6 +101,6 @@ def test_it_leaves_no_number_anywhere(
             assert mine.exclude(source="API").count() == 7
         assert MessageStatus.objects.count() == 4
     finally:
-        broker = bells.broker()
+        broker = wakeups.broker()
         for key in (*broker.scan_iter("sigma:*"), "send", "ingest", "events"):
             broker.delete(key)

@@ -108,7 +108,7 @@ def test_it_shows_what_holds_its_messages_back(
 
 
 def test_it_lets_meta_be_asked_again(acme: Cast, number: NumberState, monkeypatch) -> None:
-    monkeypatch.setattr("lib.bells.Bell.ring", lambda self: True)
+    monkeypatch.setattr("lib.wakeups.WakeUp.notify", lambda self: True)
 
     assert ask(acme, SYNC, acme).data["syncBusinessNumber"]["success"]
     assert NumberState.objects.get().sync_due_at is None

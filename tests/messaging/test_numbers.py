@@ -107,7 +107,7 @@ def test_it_asks_sooner_when_somebody_wants_it(
     ready: Cast, now: datetime, django_capture_on_commit_callbacks, monkeypatch
 ) -> None:
     rung: list[int] = []
-    monkeypatch.setattr("lib.bells.Bell.ring", lambda self: rung.append(1))
+    monkeypatch.setattr("lib.wakeups.WakeUp.notify", lambda self: rung.append(1))
     number_sync.sync_due(now=now)
 
     with django_capture_on_commit_callbacks(execute=True):

@@ -19,8 +19,8 @@ from connectors.whatsapp.inbox import Row
 from connectors.whatsapp.processing import process_batch
 from connectors.whatsapp.receiver import _conninfo
 from connectors.whatsapp.store import PostgresStore
-from lib.bells import Bell
 from lib.ids import uuid7
+from lib.wakeups import WakeUp
 from messaging.models import Conversation, Message
 from tests.conftest import Cast
 from tests.events.test_outbox import subscribe
@@ -47,7 +47,7 @@ RECEIPTS = "query List($w: ID!) { messages(workspaceId: $w) { nodes { statuses {
 @pytest.fixture(autouse=True)
 def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker runs here, so nobody is called."""
-    monkeypatch.setattr(Bell, "ring", lambda bell, slot=0: True)
+    monkeypatch.setattr(WakeUp, "notify", lambda bell, slot=0: True)
 
 
 def album(*numbers: int) -> list[dict]:

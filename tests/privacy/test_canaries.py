@@ -10,8 +10,9 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from connectors.models import WebhookDead
-from connectors.whatsapp import doorbell, ledger, replay
+from connectors.whatsapp import draining, ledger, replay
 from connectors.whatsapp.processing import process_batch
+from lib import wakeups
 from messaging.models import Message, MessageStatus
 from sigma import appsettings
 from tests.conftest import Cast
@@ -85,7 +86,7 @@ def received(
         while process_batch(200):
             pass
         replay.replay(list(WebhookDead.objects.values_list("id", flat=True)))
-    wait_for(lambda: doorbell.broker().exists("ingest", doorbell.key(0)))
+    wait_for(lambda: wakeups.broker().exists("ingest", draining.WAKE_UP.key(0)))
     return caplog.records
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from connectors.simulator.meta.server import RunningSimulator
 from connectors.simulator.meta.world import joined
-from lib import bells
+from lib import wakeups
 from messaging.delivery.sender import Sender
 from messaging.models import Contact, Message, NumberState
 from tests.conftest import Cast
@@ -124,7 +124,7 @@ def test_it_would_find_what_is_stored(acme: Cast) -> None:
     numbers, position = places.disguises(PLANTED), places.wal_position()
     name = f"+27 {PLANTED[:2]} {PLANTED[2:5]}-{PLANTED[5:]}1"
     Contact.objects.create(tenant_id=acme.tenant.id, display_name=name)
-    bells.broker().set("sigma:planted", f"+27{PLANTED}1")
+    wakeups.broker().set("sigma:planted", f"+27{PLANTED}1")
 
     assert [table for table, row in places.rows() if places.found_in(row, numbers)] == ["contacts"]
     entries = [key for key, value in places.broker_entries() if places.found_in(value, numbers)]

@@ -18,9 +18,9 @@ from django.utils import timezone
 
 from connectors.linked_device import logs
 from connectors.sender import waiting
-from lib import bells
+from lib import wakeups
 from lib.heartbeat import Heartbeat
-from messaging.delivery.bell import BELL
+from messaging.delivery.queues import SENDS
 from messaging.models import Message
 from sigma.sender import Application, config
 from tests.conftest import Cast
@@ -108,13 +108,13 @@ def _apart(settings, tmp_path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     """Log into the test's own folder, ring for no worker, look for outcomes often, wait little."""
     settings.SIGMA_SENDER_STORE = tmp_path / "sender"
     settings.SIGMA_SENDER_WAIT_SECONDS = 5
-    monkeypatch.setattr(type(BELL), "ring", lambda bell, slot=0: True)
+    monkeypatch.setattr(type(SENDS), "notify", lambda bell, slot=0: True)
     monkeypatch.setattr(waiting, "PAUSE_SECONDS", 0.01)
     yield
     for handler in list(logs.logger.handlers):
         logs.logger.removeHandler(handler)
         handler.close()
-    broker = bells.broker()
+    broker = wakeups.broker()
     for key in broker.scan_iter("sigma:sender:*"):
         broker.delete(key)
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from connectors.simulator.meta.server import RunningSimulator
 from messaging import number_sync
-from messaging.delivery.bell import BELL
+from messaging.delivery.queues import SENDS
 from messaging.delivery.sender import Sender
 from tests.conftest import Cast
 from tests.sending.conftest import hear
@@ -40,9 +40,9 @@ def meta(acme: Cast, settings) -> Iterator[RunningSimulator]:
 @pytest.fixture
 def delivering(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The product's sender at work, called by its bell."""
-    monkeypatch.setattr("messaging.delivery.sender.LINGER_SECONDS", 0.0)
+    monkeypatch.setattr("messaging.delivery.sender.Sender.linger", 0.0)
     sender, rung, over = Sender(), threading.Event(), threading.Event()
-    monkeypatch.setattr(type(BELL), "ring", lambda bell, slot=0: rung.set() or True)
+    monkeypatch.setattr(type(SENDS), "notify", lambda bell, slot=0: rung.set() or True)
 
     def work() -> None:
         while not over.is_set():

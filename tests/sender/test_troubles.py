@@ -11,7 +11,7 @@ import pytest
 from django.db import OperationalError
 
 from connectors.sender import accounts, bodies, messages, quota, service, waiting
-from lib import bells
+from lib import wakeups
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.sender.conftest import Served, key_for, queued, settle
@@ -27,10 +27,10 @@ def no_broker(settings) -> Iterator[None]:
     """The broker is away."""
     known = settings.REDIS_URL
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    bells.broker.cache_clear()
+    wakeups.broker.cache_clear()
     yield
     settings.REDIS_URL = known
-    bells.broker.cache_clear()
+    wakeups.broker.cache_clear()
 
 
 def test_a_key_has_so_many_a_minute(
@@ -77,7 +77,7 @@ def test_the_rate_comes_back_evenly() -> None:
 
     assert set(taken[:6]) == {0.0}
     assert 5 < taken[6] <= 10
-    bells.broker().delete(f"sigma:sender:{bucket}")
+    wakeups.broker().delete(f"sigma:sender:{bucket}")
 
 
 def test_nothing_is_accepted_while_the_rate_cannot_be_counted(

@@ -10,7 +10,7 @@ import pytest
 
 from connectors.whatsapp.processing import process_batch
 from lib.envelope import associated_data
-from messaging.delivery.bell import BELL
+from messaging.delivery.queues import SENDS
 from messaging.models import Message
 from messaging.sending import rows
 from messaging.sending.requests import Content, Recipient, SendRequest, TextContent
@@ -28,7 +28,7 @@ PHONE = "15550123456"
 @pytest.fixture(autouse=True)
 def _silent_bell(monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker runs here, so nobody is called."""
-    monkeypatch.setattr(type(BELL), "ring", lambda bell, slot=0: True)
+    monkeypatch.setattr(type(SENDS), "notify", lambda bell, slot=0: True)
 
 
 def hear(cast: Cast, at: datetime, *, phone: str = PHONE, wamid: str = "wamid.HEARD") -> Message:

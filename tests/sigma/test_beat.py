@@ -14,8 +14,8 @@ from django.test import Client
 
 from connectors.models import WebhookDelivery
 from lib import clock, heartbeat
-from lib.bells import broker
 from lib.heartbeat import LATE_SECONDS, Heartbeat
+from lib.wakeups import broker
 from sigma import beat
 from sigma import health as health_view
 from sigma.beat import MOST_WAITING, SteadyScheduler

@@ -13,7 +13,7 @@ import pytest
 from django.db import InterfaceError, connection
 
 from connectors.whatsapp.processing import process_batch
-from lib import bells
+from lib import wakeups
 from manage import main
 from sigma.management.commands import rotate_master_key
 from tests.conftest import Cast
@@ -138,11 +138,11 @@ def test_no_command_needs_the_broker(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    bells.broker.cache_clear()
+    wakeups.broker.cache_clear()
     try:
         call(monkeypatch, *name.split(), *CALLS[name].split())
     finally:
-        bells.broker.cache_clear()
+        wakeups.broker.cache_clear()
     told = capfd.readouterr()
     assert "Traceback" not in told.out + told.err
 

@@ -36,7 +36,9 @@ def platform(acme: Cast, globex: Cast, settings: Any) -> Platform:
 
 @pytest.fixture
 def rung(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Keep the bell from filling the broker; returns how often it was rung."""
+    """Keep the wake-up from filling the broker; returns how often it was sent."""
     times: list[int] = []
-    monkeypatch.setattr(type(accounts.BELL), "ring", lambda self: bool(times.append(1)) or True)
+    monkeypatch.setattr(
+        type(accounts.WAKE_UP), "notify", lambda self: bool(times.append(1)) or True
+    )
     return lambda: len(times)

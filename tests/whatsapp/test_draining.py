@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from connectors.whatsapp import doorbell, draining
+from connectors.whatsapp import draining
+from connectors.whatsapp.draining import Callbacks
+from lib import wakeups
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.whatsapp.deliveries import callback, deliver, text
@@ -18,7 +20,7 @@ def test_it_rings_again_for_what_came_while_it_was_leaving(
     acme: Cast, globex: Cast, silent_doorbell: Callable[[], int], monkeypatch
 ) -> None:
     """The callbacks come between the removal of the key and the last look."""
-    broker, coming = doorbell.broker(), [acme, globex]
+    broker, coming = wakeups.broker(), [acme, globex]
     delete = broker.delete
 
     def delete_and_deliver(key: str) -> None:
@@ -29,13 +31,13 @@ def test_it_rings_again_for_what_came_while_it_was_leaving(
             deliver(cast.tenant.id, body)
 
     monkeypatch.setattr(broker, "delete", delete_and_deliver)
-    broker.set(doorbell.key(1), "1", ex=doorbell.KEY_SECONDS)
+    broker.set(draining.WAKE_UP.key(1), "1", ex=wakeups.KEY_SECONDS)
 
     assert draining.drain(1) == 2
 
     assert Message.objects.count() == 2
     assert silent_doorbell() == 1
-    assert not broker.exists(doorbell.key(1))
+    assert not broker.exists(draining.WAKE_UP.key(1))
 
 
 @pytest.mark.parametrize(
@@ -53,9 +55,9 @@ def test_it_rings_again_for_what_came_while_it_was_leaving(
 def test_it_pauses_where_that_makes_the_next_batch_larger(
     count: int, spent: float, pause: float
 ) -> None:
-    assert draining._pause_after(count, spent) == pytest.approx(pause)
+    assert Callbacks().pause(count, spent) == pytest.approx(pause)
 
 
 def test_it_does_not_pause_after_a_full_batch_however_small(settings) -> None:
     settings.SIGMA_INGEST_BATCH = 20
-    assert draining._pause_after(20, 0.01) == 0
+    assert Callbacks().pause(20, 0.01) == 0

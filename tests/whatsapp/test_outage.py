@@ -14,8 +14,9 @@ from django.conf import settings as django_settings
 from django.db import connection
 
 from connectors.models import WebhookDelivery, WebhookPending
-from connectors.whatsapp import doorbell, draining, ledger
+from connectors.whatsapp import draining, ledger
 from connectors.whatsapp.processing import process_batch
+from lib import wakeups
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.whatsapp.conftest import Web
@@ -161,13 +162,13 @@ def test_it_hands_every_option_of_the_database_url_to_the_receiver(
 def broker_away(settings) -> Iterator[Callable[[], None]]:
     """The broker's address leads to a closed port until the returned function is called."""
     known = django_settings.REDIS_URL
-    doorbell.broker.cache_clear()
+    wakeups.broker.cache_clear()
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
 
     def returns() -> None:
         settings.REDIS_URL = known
-        doorbell.broker.cache_clear()
-        doorbell.broker().delete(doorbell.key(0))
+        wakeups.broker.cache_clear()
+        wakeups.broker().delete(draining.WAKE_UP.key(0))
 
     yield returns
     returns()
@@ -182,7 +183,7 @@ def test_it_accepts_without_a_broker_and_finds_the_work_on_its_return(
     broker_away()
 
     # Rings once the work is overdue, unless the last callback did so itself.
-    wait_for(lambda: draining.sweep() or doorbell.broker().exists(doorbell.key(0)))
+    wait_for(lambda: draining.sweep() or wakeups.broker().exists(draining.WAKE_UP.key(0)))
     assert draining.drain(1) == 3
     assert Message.objects.count() == 3
     assert not WebhookPending.objects.exists()

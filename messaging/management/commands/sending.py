@@ -12,7 +12,7 @@ from rich.table import Table
 
 from lib import reports
 from messaging.delivery import overview, pauses
-from messaging.delivery.bell import BELL
+from messaging.delivery.queues import SENDS
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import Tenant
 
@@ -48,7 +48,7 @@ class Command(BaseCommand):
             ended = pauses.lift(
                 tenant_id=tenant.id, code=options["code"], by="manage.py sending", now=now
             )
-            BELL.ring()
+            SENDS.notify()
             words = f"{ended} pause{'' if ended == 1 else 's'} ended."
             self.stdout.write(reports.told({"ended": ended}, words, json=options["json"]))
 
