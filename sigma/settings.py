@@ -76,8 +76,8 @@ try:
     SIGMA_INBOX_MAX_WAITING = env.integer("SIGMA_INBOX_MAX_WAITING", 5_000, low=1)
     # The same bound in bytes of bodies.
     SIGMA_INBOX_MAX_BYTES = env.integer("SIGMA_INBOX_MAX_BYTES", 128_000_000, low=4_000_000)
-    # Callbacks in one commit.
-    SIGMA_INBOX_MAX_BATCH = env.integer("SIGMA_INBOX_MAX_BATCH", 1_000, low=1)
+    # Callbacks in one commit; their ids come from one block (``raw.BLOCK``).
+    SIGMA_INBOX_MAX_BATCH = env.integer("SIGMA_INBOX_MAX_BATCH", 1_000, low=1, high=1_000)
     # Milliseconds a commit may take before its callbacks get 503.
     SIGMA_INBOX_TIMEOUT_MS = env.integer("SIGMA_INBOX_TIMEOUT_MS", 1_500, low=50, high=10_000)
     # Connections to one web or sender process, in all and from one address (0: no bound), and

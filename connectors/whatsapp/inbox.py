@@ -138,6 +138,10 @@ class Inbox:
                 await self._fail(given_up, TimeoutError())
             while self._waiting and not self._is_given_up():
                 await self._commit(self._next_batch())
+        except BaseException as error:  # the process ends: nobody is left who would answer them
+            if not self._is_given_up():
+                self._refuse(self._take_all(), error)
+            raise
         finally:
             if not self._is_given_up():
                 self._committer = None
@@ -152,6 +156,10 @@ class Inbox:
         self.waiting_bytes -= sum(len(received.body) for received, _ in batch)
         return batch
 
+    def _take_all(self) -> list[Waiting]:
+        behind, self._waiting, self.waiting_bytes = self._waiting, [], 0
+        return behind
+
     async def _commit(self, batch: list[Waiting]) -> None:
         """Commit a batch, and in no task of its own: waiting for one costs turns of the event loop,
         and in each of them other requests come first.
@@ -164,7 +172,8 @@ class Inbox:
         except Exception as error:
             failure = error
         except BaseException as error:  # the process ends
-            self._refuse(batch, error)
+            if not self._is_given_up():
+                self._refuse(batch, error)
             raise
         finally:
             timer.cancel()
@@ -248,11 +257,10 @@ class Inbox:
         must not wait for a time-out each. Nor must they where the next batch fails as well.
         """
         self._failures += 1
-        self._store.abandon()
         self._refuse(batch, error)
+        self._store.abandon()
         if self._waiting and (self._failures > 1 or not await self._is_there()):
-            behind, self._waiting, self.waiting_bytes = self._waiting, [], 0
-            self._refuse(behind, error)
+            self._refuse(self._take_all(), error)
             self._store.abandon()
 
     async def _is_there(self) -> bool:

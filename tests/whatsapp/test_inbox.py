@@ -13,6 +13,7 @@ from django.conf import settings
 
 from connectors.whatsapp.inbox import (
     CLOSE_SECONDS,
+    MOST_ABANDONED,
     PROBE_SECONDS,
     Inbox,
     InboxUnavailable,
@@ -34,6 +35,8 @@ class Leap(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
+        assert ready or timeout is not None, "all wait for nothing"
+        assert self.now < 1_000, "it never ends"
         if not ready and timeout:
             self.now += timeout
         return ready
@@ -57,6 +60,7 @@ class Hanging:
         self._step = step
         self._held: list[asyncio.Future[None]] = []
         self.committed: list[Row] = []
+        self.taken = self.abandoned = 0
 
     async def _reach(self, step: str) -> None:
         if step == self._step:
@@ -68,6 +72,7 @@ class Hanging:
         return {pair: Cipher(1, bytes(32)) for pair in wanted}
 
     async def take_ids(self, count: int) -> range:
+        self.taken += 1
         await self._reach("take_ids")
         return range(count)
 
@@ -79,6 +84,7 @@ class Hanging:
         return True
 
     def abandon(self) -> None:
+        self.abandoned += 1
         for held in self._held:
             if not held.done():
                 held.set_exception(ConnectionError())
@@ -101,6 +107,7 @@ class Deaf(Hanging):
         pass
 
     def end(self) -> None:
+        self._step = ""
         super().abandon()
 
 
@@ -142,6 +149,7 @@ def test_what_was_refused_is_not_committed_beside_those_that_came_later(step: st
         assert [type(answer) for answer in answers] == [InboxUnavailable, type(None), type(None)]
         await inbox.close()
         assert [row.size for row in store.committed] == [2, 4]
+        assert store.taken == (2 if step == "ciphers" else 3)
 
     at_leaps(scene)
 
@@ -174,15 +182,48 @@ def test_it_stores_again_once_a_commit_ended_that_was_given_up() -> None:
     at_leaps(scene)
 
 
-def test_who_waits_for_a_commit_that_is_cancelled_is_refused() -> None:
+def test_all_who_wait_are_refused_when_a_commit_is_cancelled() -> None:
     class Cancelled(Hanging):
         async def commit(self, received_at: datetime, rows: list[Row]) -> None:
             raise asyncio.CancelledError
 
     async def scene(clock: Callable[[], float]) -> None:
         inbox = inbox_of(Cancelled(""))
-        with pytest.raises(InboxUnavailable):
-            await asyncio.wait_for(inbox.store(CALLBACK), timeout=60)
+        stored = (inbox.store(CALLBACK) for _ in range(3))
+        refused = await asyncio.gather(*stored, return_exceptions=True)
+        assert [type(answer) for answer in refused] == [InboxUnavailable] * 3
         await inbox.close()
+
+    at_leaps(scene)
+
+
+def test_what_was_committed_in_time_is_never_given_up() -> None:
+    async def scene(clock: Callable[[], float]) -> None:
+        store = Hanging("")
+        inbox = inbox_of(store)
+        await inbox.store(CALLBACK)
+        await asyncio.sleep(2 * TIMEOUT)
+        assert store.abandoned == 0
+        await inbox.close()
+
+    at_leaps(scene)
+
+
+def test_it_begins_nothing_new_while_too_much_hangs_that_was_given_up() -> None:
+    async def scene(clock: Callable[[], float]) -> None:
+        store = Deaf("commit")
+        inbox = inbox_of(store)
+        for _ in range(MOST_ABANDONED):
+            with pytest.raises(InboxUnavailable):
+                await inbox.store(CALLBACK)
+        at = clock()
+        with pytest.raises(InboxUnavailable):
+            await inbox.store(CALLBACK)
+        assert clock() == at
+        store.end()
+        await asyncio.sleep(0.01)  # they end
+        await inbox.store(CALLBACK)
+        await inbox.close()
+        assert len(store.committed) == 1
 
     at_leaps(scene)
