@@ -15,6 +15,7 @@ from django.core.management import CommandError
 from django.db import connection
 
 from connectors.linked_device import sessions, standing
+from connectors.linked_device.commands import pairing
 from connectors.linked_device.qrcodes import as_text
 from connectors.linked_device.standing import Standing
 from connectors.models import SenderSession, SessionLease, SessionState
@@ -164,6 +165,22 @@ def test_pairing_is_given_up_when_its_time_is_over(sender: Sender, acme: Cast) -
 def test_ctrl_c_gives_a_pairing_up(sender: Sender, acme: Cast, meanwhile: Meanwhile) -> None:
     linked(acme)
     meanwhile(lambda session: _thread.interrupt_main())
+    with pytest.raises(CommandError, match="Given up; no phone is linked"):
+        sender("pair")
+    assert SenderSession.objects.get().wanted == "STOPPED"
+
+
+def test_ctrl_c_gives_a_pairing_up_in_the_middle_of_a_statement(
+    sender: Sender, acme: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linked(acme)
+
+    def interrupted(*_: object) -> None:
+        connection.ensure_connection()
+        connection.connection.pgconn.send_query(b"SELECT pg_sleep(0.5)")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pairing, "_watch", interrupted)
     with pytest.raises(CommandError, match="Given up; no phone is linked"):
         sender("pair")
     assert SenderSession.objects.get().wanted == "STOPPED"

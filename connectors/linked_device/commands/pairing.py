@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import IO, cast
 
 from django.core.management.base import CommandError, OutputWrapper
+from django.db import connection
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -51,6 +52,7 @@ def pair(out: OutputWrapper, *, name: str | None, phone: str | None, wait: float
     except sessions.UnableTo as error:
         raise CommandError(error.message) from error
     except KeyboardInterrupt:
+        connection.close()  # a statement of it may be under way still
         sessions.stop(session.id, now=datetime.now(UTC))
         raise CommandError("Given up; no phone is linked.") from None
 
