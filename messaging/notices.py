@@ -69,7 +69,7 @@ class Change(NamedTuple):
 
 def received(tenants: Collection[UUID], arrivals: Callable[[], Iterable[Arrival]]) -> None:
     """Tell of messages of these tenants in the caller's transaction, where one of them listens."""
-    outbox.announce(tenants, lambda: _arrived(list(arrivals())))
+    outbox.emit_lazily(tenants, lambda: _arrived(list(arrivals())))
 
 
 def changed(changes: Collection[Change], *, now: datetime) -> None:
@@ -77,7 +77,7 @@ def changed(changes: Collection[Change], *, now: datetime) -> None:
     where nobody listens.
     """
     tenants = {change.tenant_id for change in changes}
-    outbox.announce(tenants, lambda: _moved(changes, now))
+    outbox.emit_lazily(tenants, lambda: _moved(changes, now))
 
 
 def _arrived(arrivals: Sequence[Arrival]) -> list[outbox.Event]:

@@ -370,7 +370,7 @@ def _tell_of_payments(rows: Sequence[_Row], known: Mapping[MessageKey, _Message]
                 }  # fmt: skip
                 yield Event(row.tenant_id, "payment.updated", data, row.timestamp_utc)
 
-    outbox.announce({row.tenant_id for row in rows}, events)
+    outbox.emit_lazily({row.tenant_id for row in rows}, events)
 
 
 def _is_of_participant(event: StatusUpdate) -> bool:

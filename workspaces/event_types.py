@@ -1,6 +1,6 @@
 """The events that tenants' apps can subscribe to, and what the ``data`` of each may hold.
 
-Ids, states and codes: whoever receives an event asks for the rest with his API key. What is not
+Ids, states and codes: whoever receives an event asks for the rest with its API key. What is not
 listed here cannot be sent.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 
-class EventType(NamedTuple):
+class EventDefinition(NamedTuple):
     """What an event means, and what each field of its ``data`` holds.
 
     ``only_if_named``: who asks for all types does not get it.
@@ -32,20 +32,20 @@ KIND = {"type": "Meta's type: text, image, reaction, edit …"}
 GROUP = {"group_id": "digest of the group's id, of a message in a group only"}
 PAUSE = {"workspace_id": "the number; null: all numbers", "code": "Meta's code"}
 TEST = "event.test"
-EVENT_TYPES: Mapping[str, EventType] = {
-    "message.received": EventType(
+EVENT_TYPES: Mapping[str, EventDefinition] = {
+    "message.received": EventDefinition(
         "A customer's message arrived and was stored.", {**MESSAGE, **KIND}
     ),
-    "message.received.group": EventType(
+    "message.received.group": EventDefinition(
         "A message in a group arrived and was stored. Only a subscription that names this type "
         "receives it.",
         {**MESSAGE, **KIND, **GROUP},
         only_if_named=True,
     ),
-    "message.sent_elsewhere": EventType(
+    "message.sent_elsewhere": EventDefinition(
         "The business wrote with WhatsApp's own app, on its phone or the web.", {**MESSAGE, **KIND}
     ),
-    "message.status": EventType(
+    "message.status": EventDefinition(
         "A message of the business moved on: accepted, held, sent, delivered, read, played, "
         "failed, unknown, cancelled.",
         {
@@ -55,11 +55,11 @@ EVENT_TYPES: Mapping[str, EventType] = {
             "error_codes": "Meta's codes, where it failed",
         },
     ),
-    "payment.updated": EventType(
+    "payment.updated": EventDefinition(
         "A payment that a message asked for moved on; the message's own status does not.",
         {**WHICH, "status": "Meta's word: pending, captured, success, failed …"},
     ),
-    "template.updated": EventType(
+    "template.updated": EventDefinition(
         "A message template was added, changed or deleted.",
         {
             "template_id": "the template's UUID",
@@ -71,13 +71,13 @@ EVENT_TYPES: Mapping[str, EventType] = {
             "quality": "Meta's quality score",
         },
     ),
-    "broadcast.updated": EventType(
+    "broadcast.updated": EventDefinition(
         "A broadcast changed its state.",
         {"broadcast_id": "the broadcast's UUID", **NUMBER, "state": "the new state"},
     ),
-    "sending.paused": EventType("Sending stopped; messages wait.", PAUSE),
-    "sending.resumed": EventType("Sending goes on.", PAUSE),
-    "number.updated": EventType(
+    "sending.paused": EventDefinition("Sending stopped; messages wait.", PAUSE),
+    "sending.resumed": EventDefinition("Sending goes on.", PAUSE),
+    "number.updated": EventDefinition(
         "Facts of a phone number changed.",
         {
             **NUMBER,
@@ -88,7 +88,7 @@ EVENT_TYPES: Mapping[str, EventType] = {
             "can_send": "AVAILABLE, LIMITED or BLOCKED",
         },
     ),
-    TEST: EventType(
+    TEST: EventDefinition(
         "You asked for it with `sendTestEvent`.", {"subscription_id": "who receives it"}
     ),
 }

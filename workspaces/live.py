@@ -1,7 +1,7 @@
-"""Tell who watches right now: one message per tenant and transaction, through the broker.
+"""Publish events to live streams through the broker: one message per tenant and transaction.
 
-Nothing is kept: a watcher who was away asks again. A broker that is away costs the publisher one
-short time-out, then he does without it for a moment.
+Nothing is kept: a watcher that was away asks again. A broker that is away costs the publisher one
+short time-out; then it publishes nothing for a moment.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CHANNEL = "sigma:live:"
 REST_SECONDS = 5.0
 
 
-class Item(Struct, frozen=True):
+class EventItem(Struct, frozen=True):
     """One event as it travels."""
 
     id: UUID
@@ -34,11 +34,11 @@ class Item(Struct, frozen=True):
     data: dict[str, object]
 
 
-class Notice(NamedTuple):
+class TenantEvent(NamedTuple):
     """An event and whose it is."""
 
     tenant_id: UUID
-    item: Item
+    item: EventItem
 
 
 def channel(tenant_id: UUID) -> str:
@@ -47,13 +47,15 @@ def channel(tenant_id: UUID) -> str:
 
 
 class Publisher:
-    """Publish to the watchers of this moment; never raises, never waits long."""
+    """Publishes to the streams of this moment; never raises, never waits long."""
 
     def __init__(self) -> None:
         self._resting_until = 0.0
 
-    def publish(self, tenants: Collection[UUID], notices: Callable[[], Iterable[Notice]]) -> None:
-        """Send tenants' events to whoever watches them; where nobody does they are not even made.
+    def publish(
+        self, tenants: Collection[UUID], events: Callable[[], Iterable[TenantEvent]]
+    ) -> None:
+        """Publish tenants' events; where nobody watches they are not even made.
 
         Measured for 300 events: 0.1 ms to learn that nobody watches, 1.5 ms to make and send them.
         """
@@ -63,7 +65,7 @@ class Publisher:
             watched = _watched(tenants)
             if watched:
                 with broker().pipeline(transaction=False) as pipeline:
-                    for tenant_id, items in _by_tenant(notices(), watched).items():
+                    for tenant_id, items in _by_tenant(events(), watched).items():
                         pipeline.publish(channel(tenant_id), json.encode(items))
                     pipeline.execute()
         except (RedisError, OSError) as error:
@@ -77,9 +79,11 @@ def _watched(tenants: Collection[UUID]) -> set[UUID]:
     return {tenant for tenant, (_, count) in zip(tenants, counts, strict=True) if count}
 
 
-def _by_tenant(notices: Iterable[Notice], watched: Collection[UUID]) -> dict[UUID, list[Item]]:
-    whose: dict[UUID, list[Item]] = {}
-    for tenant_id, item in notices:
+def _by_tenant(
+    events: Iterable[TenantEvent], watched: Collection[UUID]
+) -> dict[UUID, list[EventItem]]:
+    whose: dict[UUID, list[EventItem]] = {}
+    for tenant_id, item in events:
         if tenant_id in watched:
             whose.setdefault(tenant_id, []).append(item)
     return whose

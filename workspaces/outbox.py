@@ -1,7 +1,7 @@
-"""The outbox: what tenants' apps are told, written by the transaction that made it happen.
+"""The outbox of events to tenants' apps, written by the transaction that made them happen.
 
 An event holds ids, states and codes, never a phone number or a text (``event_types`` says which).
-Where no subscription wants it nothing is written; whoever watches live is told all the same.
+Where no subscription wants it nothing is written; it is published to live streams all the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lib import bulk
 from lib.ids import uuid7
 from lib.wakeups import WakeUp
 from workspaces.event_types import EVENT_TYPES, is_wanted
-from workspaces.live import Item, Notice, publisher
+from workspaces.live import EventItem, TenantEvent, publisher
 
 WAKE_UP = WakeUp("events", task="events.deliver", queue="events")
 
@@ -29,17 +29,21 @@ SELECT id, tenant_id, types FROM event_subscriptions
 WHERE tenant_id = ANY (%b) AND disabled_at IS NULL
 """
 COLUMNS = (
-    "event_id uuid", "subscription_id uuid", "tenant_id uuid", "type text",
-    "occurred_at timestamptz", "data jsonb",
-)  # fmt: skip
+    "event_id uuid",
+    "subscription_id uuid",
+    "tenant_id uuid",
+    "type text",
+    "occurred_at timestamptz",
+    "data jsonb",
+)
 # One row per delivery. Both tables in one statement: there is no event without its deliveries.
 INSERT = """
-WITH owed AS MATERIALIZED (SELECT * FROM {rows}), event AS (
+WITH due AS MATERIALIZED (SELECT * FROM {rows}), event AS (
     INSERT INTO outgoing_events (id, tenant_id, type, occurred_at, data)
-    SELECT DISTINCT ON (event_id) event_id, tenant_id, type, occurred_at, data FROM owed
+    SELECT DISTINCT ON (event_id) event_id, tenant_id, type, occurred_at, data FROM due
 )
 INSERT INTO event_deliveries (tenant_id, event_id, subscription_id, next_attempt_at)
-SELECT tenant_id, event_id, subscription_id, now() FROM owed ORDER BY event_id
+SELECT tenant_id, event_id, subscription_id, now() FROM due ORDER BY event_id
 """
 
 
@@ -57,21 +61,22 @@ class Event:
     occurred_at: datetime
 
 
-class Subscription(NamedTuple):
-    """Who wants events of which types; none named: of all."""
+class Subscriber(NamedTuple):
+    """A subscription and the types of events that it is for; none named: all."""
 
     id: UUID
     tenant_id: UUID
     types: Sequence[str]
 
-    def wants(self, notice: Notice) -> bool:
+    def wants(self, event: TenantEvent) -> bool:
         """Whether this event is for it."""
-        mine = notice.tenant_id == self.tenant_id
-        return mine and is_wanted(notice.item.type, self.types)
+        mine = event.tenant_id == self.tenant_id
+        return mine and is_wanted(event.item.type, self.types)
 
 
 def emit(events: Sequence[Event]) -> None:
-    """Write events for those who subscribed, in the caller's transaction; tell watchers on commit.
+    """Write events for the subscriptions that want them, in the caller's transaction, and publish
+    them to live streams on commit.
 
     Costs one query where nobody subscribed.
 
@@ -80,40 +85,45 @@ def emit(events: Sequence[Event]) -> None:
     """
     for event in events:
         _check(event)
-    announce({event.tenant_id for event in events}, lambda: events)
+    emit_lazily({event.tenant_id for event in events}, lambda: events)
 
 
-def announce(tenants: Collection[UUID], make: Callable[[], Iterable[Event]]) -> None:
+def emit_lazily(tenants: Collection[UUID], make: Callable[[], Iterable[Event]]) -> None:
     """Do the same for events that are only made where one of these tenants wants them.
 
-    For the paths where hundreds come at once: to make them would cost ten times the question.
+    For paths with hundreds of events at once: to make them costs ten times the query.
 
     Raises:
-        UnknownEvent: as ``emit``, where somebody subscribed; else nobody is told, and it is logged.
+        UnknownEvent: as ``emit``, where somebody subscribed; else it is logged and not published.
     """
     if not tenants:
         return
-    notices = _Once(make)
+    events = _Once(make)
     subscriptions = _subscriptions(tenants)
     if subscriptions:
-        owe(notices(), subscriptions)
-    transaction.on_commit(partial(publisher.publish, list(tenants), notices), robust=True)
+        enqueue(events(), subscriptions)
+    transaction.on_commit(partial(publisher.publish, list(tenants), events), robust=True)
 
 
-def owe(notices: Iterable[Notice], subscriptions: Sequence[Subscription]) -> None:
-    """Write events, and a delivery for each subscription that wants them; ring on commit."""
+def enqueue(events: Iterable[TenantEvent], subscriptions: Sequence[Subscriber]) -> None:
+    """Write events, and a delivery for each subscription that wants them, and wake the worker."""
     rows = [
-        (n.item.id, subscription.id, n.tenant_id, n.item.type, n.item.timestamp, _text(n.item))
-        for n in notices
+        (e.item.id, subscription.id, e.tenant_id, e.item.type, e.item.timestamp, _text(e.item))
+        for e in events
         for subscription in subscriptions
-        if subscription.wants(n)
+        if subscription.wants(e)
     ]
     if rows:
         bulk.run(INSERT, COLUMNS, rows)
-        transaction.on_commit(_ring, robust=True)
+        notify_on_commit()
 
 
-def _ring() -> None:
+def notify_on_commit() -> None:
+    """Wake the workers of events when the caller's transaction commits."""
+    transaction.on_commit(_notify, robust=True)
+
+
+def _notify() -> None:
     WAKE_UP.notify()
 
 
@@ -124,11 +134,11 @@ class _Once:
 
     def __init__(self, make: Callable[[], Iterable[Event]]) -> None:
         self._make = make
-        self._made: list[Notice] | None = None
+        self._made: list[TenantEvent] | None = None
 
-    def __call__(self) -> list[Notice]:
+    def __call__(self) -> list[TenantEvent]:
         if self._made is None:
-            self._made = [_notice(event) for event in self._make()]
+            self._made = [_tenant_event(event) for event in self._make()]
         return self._made
 
 
@@ -141,17 +151,17 @@ def _check(event: Event) -> None:
         raise UnknownEvent(f"{event.type} has no field {more}; see EVENT_TYPES.")
 
 
-def _notice(event: Event) -> Notice:
+def _tenant_event(event: Event) -> TenantEvent:
     _check(event)
-    item = Item(uuid7(), event.type, event.occurred_at, dict(event.data))
-    return Notice(event.tenant_id, item)
+    item = EventItem(uuid7(), event.type, event.occurred_at, dict(event.data))
+    return TenantEvent(event.tenant_id, item)
 
 
-def _subscriptions(tenants: Iterable[UUID]) -> list[Subscription]:
+def _subscriptions(tenants: Iterable[UUID]) -> list[Subscriber]:
     with bulk.cursor() as cursor:
         cursor.execute(SUBSCRIPTIONS, [list(tenants)])
-        return [Subscription(*row) for row in cursor.fetchall()]
+        return [Subscriber(*row) for row in cursor.fetchall()]
 
 
-def _text(item: Item) -> str:
+def _text(item: EventItem) -> str:
     return json.encode(item.data).decode()

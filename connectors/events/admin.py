@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from connectors.events import deliveries, subscriptions
-from connectors.events.deliveries import STATES, Delivery, DeliveryState
+from connectors.events.deliveries import STATES, DeliveryState, ListedDelivery
 from workspaces.admin.base import ManagedAdmin
 from workspaces.admin.filters import RecordedFilter, TenantFilter
 from workspaces.models import EventDelivery, EventSubscription
@@ -48,9 +48,17 @@ class SubscriptionAdmin(ManagedAdmin):
     sortable_by = ()
     actions = ("disable",)
     fields = (
-        "tenant", "url", "description", "types", "active", "disabled_at", "disabled_reason",
-        "failing_since", "resting_until", "created_at",
-    )  # fmt: skip
+        "tenant",
+        "url",
+        "description",
+        "types",
+        "active",
+        "disabled_at",
+        "disabled_reason",
+        "failing_since",
+        "resting_until",
+        "created_at",
+    )
 
     @admin.display(description="active", boolean=True)
     def active(self, obj: EventSubscription) -> bool:
@@ -70,22 +78,37 @@ class DeliveryAdmin(ManagedAdmin):
     """Events for subscriptions, and the state of each delivery."""
 
     list_display = (
-        "id", "tenant", "subscription_id", "state", "attempts", "last_status", "last_error",
+        "id",
+        "tenant",
+        "subscription_id",
+        "state",
+        "attempts",
+        "last_status",
+        "last_error",
         "created_at",
-    )  # fmt: skip
+    )
     list_display_links = ("id",)
     list_filter = (TenantFilter, StateFilter, RecordedFilter)
     sortable_by = ()
     actions = ("replay",)
     fields = (
-        "tenant", "event_id", "subscription_id", "state", "attempts", "next_attempt_at",
-        "delivered_at", "dead_at", "last_status", "last_error", "created_at",
-    )  # fmt: skip
+        "tenant",
+        "event_id",
+        "subscription_id",
+        "state",
+        "attempts",
+        "next_attempt_at",
+        "delivered_at",
+        "dead_at",
+        "last_status",
+        "last_error",
+        "created_at",
+    )
 
     @admin.display(description="state")
     def state(self, obj: EventDelivery) -> str:
         """Return its state."""
-        return Delivery(obj, None).state.value
+        return ListedDelivery(obj, None).state.value
 
     @admin.action(description="Send the selected events again", permissions=("manage",))
     def replay(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

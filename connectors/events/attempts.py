@@ -35,7 +35,7 @@ JITTER = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class DeliveryAttempt:
     """A request ready to be sent: the ``number``-th of a delivery, under the claim that ends at
     ``leased_until``.
     """
@@ -61,7 +61,7 @@ class AttemptResult:
     ``local_error``: this machine could not send, so it does not count as an attempt.
     """
 
-    attempt: Attempt
+    attempt: DeliveryAttempt
     status: int | None = None
     error: str = ""
     retry_after: timedelta = timedelta(0)

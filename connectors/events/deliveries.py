@@ -15,7 +15,7 @@ from connectors.events.subscriptions import EventErrorCode, UnableToSubscribe
 from lib import cursors
 from lib.cursors import Page
 from workspaces.models import EventDelivery, OutgoingEvent
-from workspaces.outbox import WAKE_UP
+from workspaces.outbox import notify_on_commit
 
 # A request must end; for more ask again with another span of time.
 MAX_REPLAYED = 10_000
@@ -37,7 +37,7 @@ STATES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class ListedDelivery:
     """A delivery with its event, which may have been deleted."""
 
     row: EventDelivery
@@ -58,7 +58,7 @@ def read_page(
     state: DeliveryState | None,
     limit: int,
     after: str | None,
-) -> Page[Delivery]:
+) -> Page[ListedDelivery]:
     """Return a page of a subscription's deliveries, newest first.
 
     Raises:
@@ -72,7 +72,8 @@ def read_page(
     found = Page.of(list(rows[: limit + 1]), limit)
     events = OutgoingEvent.objects.filter(tenant_id=tenant_id)
     by_id = events.in_bulk([row.event_id for row in found.rows])
-    return Page([Delivery(row, by_id.get(row.event_id)) for row in found.rows], found.has_more)
+    listed = [ListedDelivery(row, by_id.get(row.event_id)) for row in found.rows]
+    return Page(listed, found.has_more)
 
 
 def replay(
@@ -103,7 +104,7 @@ def replay_rows(rows: QuerySet[EventDelivery], *, now: datetime) -> int:
     count = rows.filter(next_attempt_at=None).update(
         attempts=0, next_attempt_at=now, delivered_at=None, dead_at=None
     )
-    transaction.on_commit(_ring, robust=True)
+    notify_on_commit()
     return count
 
 
@@ -129,7 +130,3 @@ def _key() -> str:
 
 def _rows(tenant_id: UUID, subscription_id: UUID) -> QuerySet[EventDelivery]:
     return EventDelivery.objects.filter(tenant_id=tenant_id, subscription_id=subscription_id)
-
-
-def _ring() -> None:
-    WAKE_UP.notify()

@@ -33,7 +33,7 @@ from connectors.events.addresses import (
     has_route_to,
     is_offline,
 )
-from connectors.events.attempts import Attempt, AttemptResult
+from connectors.events.attempts import AttemptResult, DeliveryAttempt
 from lib import loops
 
 # A request in all, and to connect to one address.
@@ -114,7 +114,7 @@ class HttpClient:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._loop.close()
 
-    def send(self, attempt: Attempt) -> None:
+    def send(self, attempt: DeliveryAttempt) -> None:
         """Begin an attempt; :meth:`wait` returns its result later."""
         self.in_flight += 1
         asyncio.run_coroutine_threadsafe(self._deliver(attempt), self._loop)
@@ -152,7 +152,7 @@ class HttpClient:
         await loops.cancel_others()
         await self._session.close()
 
-    async def _deliver(self, attempt: Attempt) -> None:
+    async def _deliver(self, attempt: DeliveryAttempt) -> None:
         try:
             result = await self._post(attempt)
         except Exception as error:  # one attempt's trouble is not another's
@@ -160,7 +160,7 @@ class HttpClient:
             result = AttemptResult(attempt, error=reason_of(error), local_error=local)
         self._results.put(result)
 
-    async def _post(self, attempt: Attempt) -> AttemptResult:
+    async def _post(self, attempt: DeliveryAttempt) -> AttemptResult:
         url = URL(attempt.url)
         self._guard.check(url)
         async with self._session.post(

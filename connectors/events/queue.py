@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from connectors.events.attempts import AttemptResult, next_attempt_at
+from connectors.events.attempts import AttemptResult, DeliveryAttempt, next_attempt_at
 from lib import bulk
 from lib.brake import Brake
 
@@ -161,6 +161,11 @@ class ClaimedDelivery:
     type: str
     occurred_at: datetime
     data: dict[str, Any]
+
+    def attempt(self, *, headers: Mapping[str, str], body: bytes) -> DeliveryAttempt:
+        """Return the attempt that this claim is for."""
+        claim = self.delivery_id, self.attempts, self.leased_until
+        return DeliveryAttempt(*claim, self.subscription_id, self.url, headers, body)
 
 
 def claim(

@@ -75,7 +75,7 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
 }
 
 
-class Caller(NamedTuple):
+class StreamCaller(NamedTuple):
     """Who watches which tenant."""
 
     tenant_id: UUID
@@ -116,7 +116,7 @@ class Streams:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _watch(
-        self, watcher: Watcher, scope: Scope, caller: Caller, receive: Receive, send: Send
+        self, watcher: Watcher, scope: Scope, caller: StreamCaller, receive: Receive, send: Send
     ) -> None:
         try:
             await self._hub.join(watcher)
@@ -127,7 +127,7 @@ class Streams:
         finally:
             await self._hub.leave(watcher)
 
-    async def _admit(self, scope: Scope) -> Caller:
+    async def _admit(self, scope: Scope) -> StreamCaller:
         if scope["method"] != "GET":
             raise StreamRefused(405, "METHOD_NOT_ALLOWED", "Send a GET.")
         if self._is_ending or self._begun > settings.SIGMA_STREAMS:
@@ -144,7 +144,7 @@ class Streams:
             raise StreamRefused(429, "TOO_MANY", f"A tenant has at most {MAX_PER_TENANT} streams.")
         return caller  # no other caller is counted before this one watches
 
-    async def _identify(self, scope: Scope) -> Caller:
+    async def _identify(self, scope: Scope) -> StreamCaller:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, partial(identify, scope))
 
@@ -155,12 +155,12 @@ class Streams:
         watcher.has_started = True
         await _write(send, HELLO)
         while not watcher.is_over:
-            gap, frames = await watcher.next(HEARTBEAT_SECONDS)
-            text = (GAP if gap else b"") + b"".join(frame.text for frame in frames)
+            gap, events = await watcher.next(HEARTBEAT_SECONDS)
+            text = (GAP if gap else b"") + b"".join(event.text for event in events)
             await _write(send, text or HEARTBEAT)
         await _write(send, b"", more=False)
 
-    async def _guard(self, watcher: Watcher, scope: Scope, caller: Caller) -> None:
+    async def _guard(self, watcher: Watcher, scope: Scope, caller: StreamCaller) -> None:
         """End the stream when the caller may no longer watch this tenant."""
         while not watcher.is_over:
             await asyncio.sleep(RECHECK_SECONDS)
@@ -174,7 +174,7 @@ class Streams:
         await asyncio.sleep(STUCK_SECONDS)  # until the end is written
 
 
-def identify(scope: Scope) -> Caller:
+def identify(scope: Scope) -> StreamCaller:
     """Return who asks, by API key or session, as Django's views do. Blocks on the database.
 
     A browser's EventSource sends no headers of its own, so ``?tenant=`` may name the tenant.
@@ -188,7 +188,7 @@ def identify(scope: Scope) -> Caller:
     actor = actor_of(_request(scope), now=clock.now())
     if not MAY_WATCH & actor.scopes:
         raise NotAllowed("This needs the permission events:read or messages:read.")
-    return Caller(actor.tenant_id, actor.label)
+    return StreamCaller(actor.tenant_id, actor.label)
 
 
 def _request(scope: Scope) -> HttpRequest:

@@ -18,7 +18,7 @@ from connectors.events.addresses import UnusableAddress, policy
 from lib.ids import uuid7
 from workspaces import event_secrets, event_types, outbox
 from workspaces.event_secrets import SigningSecret
-from workspaces.live import Item, Notice
+from workspaces.live import EventItem, TenantEvent
 from workspaces.models import EventSubscription
 
 MAX_PER_TENANT = 20
@@ -138,7 +138,7 @@ def update(
         if row.disabled_at is None:
             row.disabled_reason = ""
         row.save()
-        transaction.on_commit(_ring, robust=True)
+        outbox.notify_on_commit()
     return row
 
 
@@ -187,8 +187,8 @@ def send_test(*, tenant_id: UUID, subscription_id: UUID, now: datetime) -> UUID:
     """
     row = find(tenant_id=tenant_id, subscription_id=subscription_id)
     require_active(row)
-    item = Item(uuid7(), event_types.TEST, now, {"subscription_id": str(row.id)})
-    outbox.owe([Notice(tenant_id, item)], [outbox.Subscription(row.id, tenant_id, ())])
+    item = EventItem(uuid7(), event_types.TEST, now, {"subscription_id": str(row.id)})
+    outbox.enqueue([TenantEvent(tenant_id, item)], [outbox.Subscriber(row.id, tenant_id, ())])
     return item.id
 
 
@@ -212,10 +212,6 @@ def _require_room(tenant_id: UUID) -> None:
         raise UnableToSubscribe(
             EventErrorCode.TOO_MANY, "url", f"A tenant has at most {MAX_PER_TENANT}."
         )
-
-
-def _ring() -> None:
-    outbox.WAKE_UP.notify()
 
 
 def _live(row: EventSubscription, now: datetime) -> list[SigningSecret]:

@@ -1,4 +1,4 @@
-"""Celery's way in to outgoing events. Tasks carry no payload: what is owed is a row."""
+"""The Celery tasks of events to tenants' apps. They carry no payload: what is pending is a row."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from celery import shared_task
 
-from connectors.events import delivering, retention
+from connectors.events import retention, worker
 from lib import clock
 from lib.work import put_off_while_away
 from workspaces import purging
@@ -18,14 +18,14 @@ logger = logging.getLogger("sigma.whatsapp.events")
 @shared_task(name="events.deliver")
 def deliver() -> None:
     """Deliver what is due."""
-    delivering.deliver()
+    worker.deliver()
 
 
 @shared_task(name="events.sweep")
 def sweep() -> None:
-    """Find what a lost bell, a killed deliverer or a time for another attempt left."""
+    """Find what is due after a lost wake-up, a killed worker or a failed attempt."""
     with put_off_while_away("sweep of events", logger):
-        delivering.sweep(now=clock.now())
+        worker.sweep(now=clock.now())
 
 
 @shared_task(name="maintenance.events")

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from connectors.events import delivering
+from connectors.events import worker
 from lib.wakeups import WakeUp
 from tests.conftest import Cast
 from tests.whatsapp.conftest import web
@@ -101,7 +101,7 @@ def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """A deliverer looks twice before it leaves, and waits a while each time."""
-    monkeypatch.setattr(delivering, "POLL_SECONDS", 0.005)
+    monkeypatch.setattr(worker, "POLL_SECONDS", 0.005)
 
 
 Subscribe = Callable[..., EventSubscription]

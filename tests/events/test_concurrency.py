@@ -11,8 +11,8 @@ import pytest
 from django.db import connection
 
 from connectors.events import subscriptions
-from connectors.events.delivering import deliver
 from connectors.events.subscriptions import UnableToSubscribe
+from connectors.events.worker import deliver
 from tests.conftest import Cast
 from tests.events.conftest import Endpoint, Subscribe
 from workspaces.models import EventDelivery, EventSubscription

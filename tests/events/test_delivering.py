@@ -12,9 +12,9 @@ import pytest
 from django.db.models import Q
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from connectors.events import deliveries, delivering, queue
+from connectors.events import deliveries, queue, worker
 from connectors.events.attempts import DELAYS, AttemptResult
-from connectors.events.delivering import deliver
+from connectors.events.worker import deliver
 from lib import work
 from tests.conftest import Cast
 from tests.events.conftest import Endpoint, Subscribe
@@ -268,7 +268,7 @@ def test_what_comes_late_counts_for_nothing_beside_the_result_of_the_later_attem
     reports = []
     for status, at in ((late, now + SOON), (answer, now + SOON + queue.LEASE)):
         (owed,) = queue.claim(now=at, limit=8, busy={})
-        reports.append(AttemptResult(delivering._signed(owed, at), status))
+        reports.append(AttemptResult(worker._signed(owed, at), status))
 
     queue.record(reports if late_first else reports[::-1], now=at)
 
@@ -303,7 +303,7 @@ def test_nobody_waits_for_anothers_slow_endpoint_when_the_turn_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(work, "TURN_SECONDS", 0.05)
-    monkeypatch.setattr(delivering, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(worker, "SLOW_SECONDS", 0.1)
     subscribe(acme, path="/slow")
     subscribe(globex, path="/quick")
     emit(acme)

@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from connectors.events import retention
-from connectors.events.delivering import deliver, sweep
+from connectors.events.worker import deliver, sweep
 from tests.conftest import Cast
 from tests.events.conftest import Endpoint, Subscribe
 from tests.graphql.conftest import Gql, gql, key_with

@@ -68,4 +68,4 @@ def test_it_refuses_what_is_not_in_the_catalogue(
 
     subscribe(acme)
     with pytest.raises(outbox.UnknownEvent, match="EVENT_TYPES"):
-        outbox.announce([acme.tenant.id], lambda: events)
+        outbox.emit_lazily([acme.tenant.id], lambda: events)

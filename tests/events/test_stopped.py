@@ -15,8 +15,8 @@ from django.db import connection
 from django.test import Client
 
 from connectors.events import queue
-from connectors.events.delivering import deliver
 from connectors.events.http_client import SsrfGuard
+from connectors.events.worker import deliver
 from lib import brake
 from tests.conftest import Cast
 from tests.events.conftest import Endpoint, Subscribe

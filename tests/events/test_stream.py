@@ -18,7 +18,7 @@ from redis import Redis
 from standardwebhooks import Webhook
 
 from connectors.events import hub, stream
-from connectors.events.delivering import deliver
+from connectors.events.worker import deliver
 from connectors.whatsapp.processing import process_batch
 from tests.conftest import Cast
 from tests.events.conftest import Endpoint, Subscribe
@@ -26,7 +26,7 @@ from tests.graphql.conftest import key_with
 from tests.whatsapp.conftest import Web
 from tests.whatsapp.deliveries import callback, text
 from workspaces import live
-from workspaces.live import Item, Notice
+from workspaces.live import EventItem, TenantEvent
 from workspaces.models import ApiKey, Membership, Role
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -84,8 +84,8 @@ def listen(web: Web) -> Listen:
 
 def publish(cast: Cast, *types: str) -> list[str]:
     """Publish events as a commit does; return their ids."""
-    items = [Item(uuid4(), each, datetime.now(UTC), {"n": 1}) for each in types]
-    notices = [Notice(cast.tenant.id, item) for item in items]
+    items = [EventItem(uuid4(), each, datetime.now(UTC), {"n": 1}) for each in types]
+    notices = [TenantEvent(cast.tenant.id, item) for item in items]
     live.Publisher().publish([cast.tenant.id], lambda: notices)
     return [str(item.id) for item in items]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from celery.contrib.testing.worker import start_worker
 
-from connectors.events import delivering
+from connectors.events.worker import deliver
 from lib.heartbeat import Heartbeat
 from lib.wakeups import WakeUp
 from sigma.celery import app
@@ -25,7 +25,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Run a worker of the queue ``events`` and let wake-ups through."""
     monkeypatch.setattr(WakeUp, "notify", NOTIFY)
     monkeypatch.setattr(Heartbeat, "start", lambda heartbeat: None)  # nobody would end its thread
-    monkeypatch.setitem(delivering.deliver.__kwdefaults__, "linger", 0.05)
+    monkeypatch.setitem(deliver.__kwdefaults__, "linger", 0.05)
     WAKE_UP.release()
     with start_worker(app, queues=["events"], perform_ping_check=False):
         yield

@@ -150,10 +150,10 @@ def test_a_participant_is_one_person_in_every_spelling(
 
 
 def test_whoever_names_no_type_is_not_told_of_groups(acme: Cast) -> None:
-    wants = outbox.Subscription(acme.tenant.id, acme.tenant.id, []).wants
+    wants = outbox.Subscriber(acme.tenant.id, acme.tenant.id, []).wants
     for name, expected in (("message.received", True), ("message.received.group", False)):
-        item = outbox.Item(acme.tenant.id, name, acme.tenant.created_at, {})
-        assert wants(outbox.Notice(acme.tenant.id, item)) is expected
+        item = outbox.EventItem(acme.tenant.id, name, acme.tenant.created_at, {})
+        assert wants(outbox.TenantEvent(acme.tenant.id, item)) is expected
 
 
 @pytest.mark.parametrize("content", ["text", "reaction"])

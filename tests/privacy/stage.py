@@ -9,7 +9,7 @@ from typing import Any
 
 from django.test import Client
 
-from connectors.events.delivering import deliver as deliver_events
+from connectors.events.worker import deliver as deliver_events
 from connectors.simulator.meta.seeds import business
 from connectors.simulator.meta.server import RunningSimulator
 from connectors.simulator.meta.world import SimulatedTemplate, World

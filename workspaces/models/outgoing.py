@@ -1,7 +1,7 @@
 """Events on their way to tenants' apps: who wants which, what happened, who has it already.
 
 An event is a row of the transaction that made it happen. It holds ids and states, no phone number
-and no text of anybody's: whoever receives it asks for the rest with his API key.
+and no text of anybody's: whoever receives it asks for the rest with its API key.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class OutgoingEvent(models.Model):
 
 
 class EventDelivery(models.Model):
-    """One event owed to one subscription; ``next_attempt_at`` is NULL once it is delivered or
+    """One event for one subscription; ``next_attempt_at`` is NULL once it is delivered or
     dead.
     """
 

@@ -69,9 +69,11 @@ class CreateEventSubscription(graphene.Mutation):
 
         def work() -> dict[str, object]:
             made = subscriptions.create(
-                tenant_id=tenant_id, url=input.url, types=input.get("types") or (),
+                tenant_id=tenant_id,
+                url=input.url,
+                types=input.get("types") or (),
                 description=input.get("description") or "",
-            )  # fmt: skip
+            )
             return {"subscription": made.subscription, "secret": made.secret}
 
         return _attempt(CreateEventSubscription, work)
@@ -111,9 +113,11 @@ class UpdateEventSubscription(graphene.Mutation):
         """Change it."""
         tenant_id, subscription_id = _writer(info), parse_id(input.id, "id")
         changes = Changes(
-            url=input.get("url"), types=input.get("types"), description=input.get("description"),
+            url=input.get("url"),
+            types=input.get("types"),
+            description=input.get("description"),
             is_active=input.get("is_active"),
-        )  # fmt: skip
+        )
 
         def work() -> dict[str, object]:
             row = subscriptions.update(
@@ -192,9 +196,11 @@ class RotateEventSecret(graphene.Mutation):
 
         def work() -> dict[str, object]:
             made = subscriptions.rotate(
-                tenant_id=tenant_id, subscription_id=subscription_id,
-                keep_hours=24 if hours is None else hours, now=clock.now(),
-            )  # fmt: skip
+                tenant_id=tenant_id,
+                subscription_id=subscription_id,
+                keep_hours=24 if hours is None else hours,
+                now=clock.now(),
+            )
             return {"subscription": made.subscription, "secret": made.secret}
 
         return _attempt(RotateEventSecret, work)
@@ -267,11 +273,12 @@ class ReplayEvents(graphene.Mutation):
             row = subscriptions.find(tenant_id=tenant_id, subscription_id=subscription_id)
             subscriptions.require_active(row)
             count = deliveries.replay(
-                tenant_id=tenant_id, subscription_id=subscription_id,
+                tenant_id=tenant_id,
+                subscription_id=subscription_id,
                 which=_which(input, tenant_id),
                 include_delivered=bool(input.get("delivery_ids")) if included is None else included,
                 now=clock.now(),
-            )  # fmt: skip
+            )
             return {"count": count}
 
         return _attempt(ReplayEvents, work)

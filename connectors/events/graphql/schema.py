@@ -54,17 +54,23 @@ class Query(graphene.ObjectType):
 
     @staticmethod
     def resolve_event_deliveries(
-        root: None, info: GraphQLResolveInfo, subscription_id: str,
-        state: deliveries.DeliveryState | None = None, first: int | None = None,
+        root: None,
+        info: GraphQLResolveInfo,
+        subscription_id: str,
+        state: deliveries.DeliveryState | None = None,
+        first: int | None = None,
         after: str | None = None,
-    ) -> types.EventDeliveryConnection:  # fmt: skip
+    ) -> types.EventDeliveryConnection:
         """Return one page."""
         tenant_id = _reader(info).tenant_id
         try:
             page = read_page(
-                tenant_id=tenant_id, subscription_id=parse_id(subscription_id, "subscriptionId"),
-                state=state, limit=_limit(first), after=after,
-            )  # fmt: skip
+                tenant_id=tenant_id,
+                subscription_id=parse_id(subscription_id, "subscriptionId"),
+                state=state,
+                limit=_limit(first),
+                after=after,
+            )
         except InvalidCursor as error:
             raise BadInput(str(error)) from None
         return types.connection_of(page, is_first=after is None)

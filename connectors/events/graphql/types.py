@@ -8,7 +8,7 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from connectors.events import deliveries, subscriptions
-from connectors.events.deliveries import Delivery, id_of
+from connectors.events.deliveries import ListedDelivery, id_of
 from lib.cursors import Page
 from lib.graphql import JSON, PageInfo, page_info
 from workspaces import event_types, models
@@ -117,7 +117,7 @@ class EventError(graphene.ObjectType):
     message = graphene.String(required=True, description="The reason, for people.")
 
 
-def connection_of(page: Page[Delivery], *, is_first: bool) -> EventDeliveryConnection:
+def connection_of(page: Page[ListedDelivery], *, is_first: bool) -> EventDeliveryConnection:
     """Return a page in GraphQL's form."""
     info = page_info(page, lambda each: id_of(each.row), is_first=is_first)
     return EventDeliveryConnection(nodes=[_node(each) for each in page.rows], page_info=info)
@@ -129,10 +129,17 @@ def catalogue() -> list[EventType]:
     return [EventType(name=name, description=kind.description) for name, kind in known]
 
 
-def _node(delivery: Delivery) -> EventDelivery:
+def _node(delivery: ListedDelivery) -> EventDelivery:
     row = delivery.row
     return EventDelivery(
-        id=id_of(row), event=delivery.event, state=delivery.state, attempts=row.attempts,
-        next_attempt_at=row.next_attempt_at, delivered_at=row.delivered_at, dead_at=row.dead_at,
-        last_status=row.last_status, last_error=row.last_error, created_at=row.created_at,
-    )  # fmt: skip
+        id=id_of(row),
+        event=delivery.event,
+        state=delivery.state,
+        attempts=row.attempts,
+        next_attempt_at=row.next_attempt_at,
+        delivered_at=row.delivered_at,
+        dead_at=row.dead_at,
+        last_status=row.last_status,
+        last_error=row.last_error,
+        created_at=row.created_at,
+    )

@@ -1,4 +1,4 @@
-"""Deliver pending events: the work loop's view of them."""
+"""The worker that delivers pending events: claims, signs and sends them, records the results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uuid import UUID
 
 from connectors.events import queue
 from connectors.events.addresses import policy
-from connectors.events.attempts import Attempt, AttemptResult, body_of, headers_of
+from connectors.events.attempts import AttemptResult, DeliveryAttempt, body_of, headers_of
 from connectors.events.http_client import SECONDS, HttpClient
 from connectors.events.queue import BRAKE, ClaimedDelivery
 from lib import clock, work
@@ -32,8 +32,8 @@ ROOM = 256
 # requests take long: nobody waits for another's slow endpoint.
 SLOW_SECONDS = 1.0
 POLL_SECONDS = 0.05
-# How many other subscriptions say whether one's secrets do not open by a trouble of all.
-MOST_OTHERS = 20
+# How many others are tried, to tell whether one's secrets alone do not open.
+MAX_OTHERS = 20
 NO_SECRETS = "Its signing secrets cannot be opened."
 Clock = Callable[[], datetime]
 
@@ -90,7 +90,7 @@ class _Events(Work):
         claimed = self._claim(without)
         for pending in claimed:
             self._send(pending)
-        self._note(self._client.wait(POLL_SECONDS))
+        self._record(self._client.wait(POLL_SECONDS))
         return len(claimed)
 
     def end_turn(self) -> None:
@@ -101,7 +101,7 @@ class _Events(Work):
             if time.monotonic() < until:
                 self._step(without=self._slow())
             else:
-                self._note(self._client.wait(1.0))
+                self._record(self._client.wait(1.0))
 
     def _claim(self, without: Collection[UUID]) -> list[ClaimedDelivery]:
         room = (1 if BRAKE.is_on else ROOM) - self._client.in_flight
@@ -117,41 +117,41 @@ class _Events(Work):
         try:
             attempt = _signed(pending, self._clock())
         except DOES_NOT_OPEN as error:
-            self._leave(pending, error)
+            self._record_unsigned(pending, error)
             return
         self.attempts += 1
         self._busy[pending.subscription_id] += 1
         self._begun[pending.delivery_id] = pending.subscription_id, time.monotonic()
         self._client.send(attempt)
 
-    def _leave(self, pending: ClaimedDelivery, error: Exception) -> None:
-        """Count an attempt that could not be signed, unless that is a trouble of all."""
+    def _record_unsigned(self, pending: ClaimedDelivery, error: Exception) -> None:
+        """Count an attempt that could not be signed, unless no subscription's secrets open."""
         now = self._clock()
         if isinstance(error, UnknownMasterKey) or not _another_opens(pending.subscription_id, now):
-            self._hold(pending.subscription_id, error)
+            self._rest(pending.subscription_id, error)
             return
         self.attempts += 1
         extra = {"subscription": str(pending.subscription_id)}
         logger.error("whatsapp event not signed", exc_info=error, extra=extra)
-        attempt = _attempt_of(pending, headers={}, body=b"")
-        queue.record([AttemptResult(attempt, error=NO_SECRETS)], now=now)
+        unsigned = AttemptResult(pending.attempt(headers={}, body=b""), error=NO_SECRETS)
+        queue.record([unsigned], now=now)
 
-    def _hold(self, subscription_id: UUID, error: Exception) -> None:
-        """Let a subscription wait until our own trouble is over, and report that."""
+    def _rest(self, subscription_id: UUID, error: Exception) -> None:
+        """Let a subscription rest while this installation cannot send, and report why."""
         queue.rest(subscription_id, now=self._clock())
         BRAKE.report(Stopped(error))
 
-    def _note(self, reports: list[AttemptResult]) -> None:
-        self._busy.subtract(report.attempt.subscription_id for report in reports)
+    def _record(self, results: list[AttemptResult]) -> None:
+        self._busy.subtract(result.attempt.subscription_id for result in results)
         self._busy = +self._busy
-        for report in reports:
-            self._begun.pop(report.attempt.delivery_id, None)
-            if report.local_error is not None:
-                self._hold(report.attempt.subscription_id, report.local_error)
-        queue.record([one for one in reports if one.local_error is None], now=self._clock())
+        for result in results:
+            self._begun.pop(result.attempt.delivery_id, None)
+            if result.local_error is not None:
+                self._rest(result.attempt.subscription_id, result.local_error)
+        queue.record([one for one in results if one.local_error is None], now=self._clock())
 
 
-def _signed(pending: ClaimedDelivery, now: datetime) -> Attempt:
+def _signed(pending: ClaimedDelivery, now: datetime) -> DeliveryAttempt:
     """Return a delivery signed with the subscription's live secrets.
 
     Raises:
@@ -167,24 +167,12 @@ def _signed(pending: ClaimedDelivery, now: datetime) -> Attempt:
     headers = headers_of(
         event_id=pending.event_id, body=body, secrets=[secret.value for secret in secrets], now=now
     )
-    return _attempt_of(pending, headers, body)
-
-
-def _attempt_of(pending: ClaimedDelivery, headers: dict[str, str], body: bytes) -> Attempt:
-    return Attempt(
-        pending.delivery_id,
-        pending.attempts,
-        pending.leased_until,
-        pending.subscription_id,
-        pending.url,
-        headers,
-        body,
-    )
+    return pending.attempt(headers=headers, body=body)
 
 
 def _another_opens(subscription_id: UUID, now: datetime) -> bool:
-    """Whether the secrets of any other subscription open; a few are asked, chosen by chance."""
-    for other in EventSubscription.objects.exclude(pk=subscription_id).order_by("?")[:MOST_OTHERS]:
+    """Whether the secrets of any other subscription open; a few are tried, chosen at random."""
+    for other in EventSubscription.objects.exclude(pk=subscription_id).order_by("?")[:MAX_OTHERS]:
         sealed = bytes(other.sealed_secrets)
         with suppress(*DOES_NOT_OPEN):
             event_secrets.live(sealed, tenant_id=other.tenant_id, subscription_id=other.id, now=now)
