@@ -1,4 +1,4 @@
-"""What is owed, what went wrong, the counts, and linked devices: for reading, and for replaying."""
+"""Pending callbacks, what could not be stored, counts, linked devices: to read, and to replay."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from connectors.models import (
     WebhookPending,
     WebhookUnhandled,
 )
-from connectors.whatsapp.replay import Replayed, run
+from connectors.whatsapp.replay import Replayed, replay
 from workspaces import staff
 from workspaces.admin.base import ReadOnlyAdmin
 from workspaces.admin.filters import ReceivedFilter, TenantFilter
@@ -88,7 +88,7 @@ class DeadAdmin(ReadOnlyAdmin):
         if not staff.is_superuser(request.user):
             mine = self.belonging_to(mine, staff.tenants_managed_by(request.user))
         ids = list(mine.order_by("pk").values_list("pk", flat=True)[: MOST_REPLAYED + 1])
-        result = run(ids[:MOST_REPLAYED])
+        result = replay(ids[:MOST_REPLAYED])
         level = messages.SUCCESS if result.processed == len(ids) else messages.WARNING
         self.message_user(request, _said(result, len(ids)), level)
 

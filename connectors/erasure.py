@@ -100,7 +100,7 @@ def plan(tenant: Tenant) -> list[Step]:
 def erase(
     tenant: Tenant, *, now: datetime, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[Step]:
-    """Remove the tenant and all that is his, step by step, each reported when it is done.
+    """Remove the tenant and all that is theirs, step by step, each reported when it is done.
 
     Raises:
         OSError: a store of a linked device cannot be removed from this machine; all else is gone.

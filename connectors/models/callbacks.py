@@ -1,4 +1,4 @@
-"""Callbacks as they arrived (Raw), what is still owed of them, and what went wrong."""
+"""Callbacks as they arrived (Raw), which of them are pending, and what could not be stored."""
 
 from __future__ import annotations
 
@@ -31,11 +31,10 @@ class WebhookDelivery(models.Model):
 
 
 class WebhookPending(models.Model):
-    """A callback that is still owed its processing; deleted in the transaction that stores the
-    result.
+    """A callback that waits for its processing; deleted in the transaction that stores the result.
 
-    ``size`` is that of the plain body in bytes. ``attempts`` are noted only for callbacks that have
-    waited long, the last of them at ``tried_at``.
+    ``size`` is that of the plain body in bytes. ``attempts`` are recorded only for callbacks that
+    have waited long, the last of them at ``tried_at``.
     """
 
     delivery_id = models.BigIntegerField(primary_key=True)

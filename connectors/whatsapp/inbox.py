@@ -73,13 +73,13 @@ class Store(Protocol):
         """Return the Raw cipher of each (tenant, day) that has one."""
 
     async def commit(self, received_at: datetime, rows: list[Row]) -> None:
-        """Insert the rows and what is owed of them, durably."""
+        """Insert the rows and their pointers, durably."""
 
     async def answers(self) -> bool:
         """Whether the database is there."""
 
     def abandon(self) -> None:
-        """Let go of the connection, whose state is unknown: what waits for it fails at once."""
+        """Give up the connection, whose state is unknown: what waits for it fails at once."""
 
 
 class Inbox:

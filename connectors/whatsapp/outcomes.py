@@ -127,7 +127,7 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Group:
+class UpdateGroup:
     """Updates of one callback that share a row, since alone they would take too much room."""
 
     reason: str
@@ -140,7 +140,7 @@ class Outcome:
 
     tallies: defaultdict[UUID, Tally] = field(default_factory=lambda: defaultdict(Tally))
     failures: list[Failure] = field(default_factory=list)
-    _groups: dict[tuple[Callback, DeadKind, str], Group] = field(default_factory=dict)
+    _groups: dict[tuple[Callback, DeadKind, str], UpdateGroup] = field(default_factory=dict)
 
     def fail(self, failure: Failure) -> None:
         """Count and keep a failure."""
@@ -160,7 +160,7 @@ class Outcome:
             self.fail(_failure(callback, [update], kind, reason, body))
             return
         key = callback, kind, _number_of(update)
-        self._groups.setdefault(key, Group(reason)).updates.append(update)
+        self._groups.setdefault(key, UpdateGroup(reason)).updates.append(update)
 
     def close(self) -> None:
         """Make one failure of each group; every update was looked at."""

@@ -22,7 +22,7 @@ from django.db import DatabaseError, transaction
 from connectors.models import DeadKind
 from connectors.whatsapp import outcomes, raw
 from connectors.whatsapp.outcomes import Callback, Failure, Outcome
-from connectors.whatsapp.updates import Item, process
+from connectors.whatsapp.updates import CallbackUpdate, process
 from lib import bulk, clock
 from lib.brake import LONGEST_PAUSE, TRIAL, Brake, Stopped, is_away
 from lib.envelope import CannotOpen, KeyDestroyed
@@ -168,8 +168,8 @@ def _process_without(stopped: Stopped, callbacks: Sequence[SealedCallback]) -> N
     _process_again(rest)
 
 
-def _delivery_of(item: Item | Callback | SealedCallback) -> int:
-    return item.callback.delivery_id if isinstance(item, Item) else item.delivery_id
+def _delivery_of(item: CallbackUpdate | Callback | SealedCallback) -> int:
+    return item.callback.delivery_id if isinstance(item, CallbackUpdate) else item.delivery_id
 
 
 def _clean_up_after(error: Exception) -> None:

@@ -36,7 +36,7 @@ def open_body(sealed: bytes, *, tenant_id: UUID, delivery_id: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class Arrival:
     """A body for one tenant, and when it arrived."""
 
     tenant_id: UUID
@@ -44,13 +44,13 @@ class Delivery:
     body: bytes = field(repr=False)
 
 
-def store_deliveries(deliveries: Sequence[Delivery]) -> None:
+def store(arrivals: Sequence[Arrival]) -> None:
     """Seal bodies under their tenants' day keys and make them pending, in the caller's transaction.
 
     Raises:
         workspaces.keys.TenantHasNoKeys: a tenant is unknown, or being erased.
     """
-    pairs = list(zip(_take_ids(len(deliveries)), deliveries, strict=True))
+    pairs = list(zip(_take_ids(len(arrivals)), arrivals, strict=True))
     WebhookDelivery.objects.bulk_create(_sealed(*pair) for pair in pairs)
     WebhookPending.objects.bulk_create(
         WebhookPending(
@@ -63,7 +63,7 @@ def store_deliveries(deliveries: Sequence[Delivery]) -> None:
     )
 
 
-def _sealed(delivery_id: int, delivery: Delivery) -> WebhookDelivery:
+def _sealed(delivery_id: int, delivery: Arrival) -> WebhookDelivery:
     cipher = keys.day_cipher(delivery.tenant_id, delivery.received_at.date())
     return WebhookDelivery(
         id=delivery_id,

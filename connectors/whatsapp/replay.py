@@ -86,12 +86,7 @@ class Selection:
         return WebhookDead.objects.filter(state=DeadState.OPEN, **wanted).order_by("pk")
 
 
-def replay(ids: Sequence[int]) -> int:
-    """Replay rows of ``webhook_dead``; return how many were processed after all."""
-    return run(ids).processed
-
-
-def run(ids: Sequence[int], *, progress: Callable[[], object] = lambda: None) -> Replayed:
+def replay(ids: Sequence[int], *, progress: Callable[[], object] = lambda: None) -> Replayed:
     """Replay rows of ``webhook_dead``; ``progress`` is called after each.
 
     Rows that fail again stay open with their new reason and one more attempt; none keeps others

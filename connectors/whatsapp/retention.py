@@ -1,7 +1,7 @@
 """Retention of Raw: destroy the day's key first, then delete the rows it sealed, in bounded
-batches. A day of which a callback is still owed is kept whole.
+batches. A day of which a callback is still pending is kept whole.
 
-Once the key is gone the rows are noise, in every copy made without the key tables; deleting them
+Without the key the rows are noise, in every copy made without the key tables too; deleting them
 may take its time.
 """
 
@@ -53,11 +53,11 @@ ORDER BY c.relname
 
 
 @dataclass(frozen=True, slots=True)
-class Purged:
+class PurgedRaw:
     """What a purge of one tenant destroyed, or would; ``before`` is the first UTC day kept.
 
-    ``kept`` are earlier days with callbacks that are still owed. ``error`` names what went wrong;
-    the rest of this tenant waits for the next run.
+    ``kept`` are earlier days with callbacks that are still pending. ``error`` names what went
+    wrong; the rest of this tenant waits for the next run.
     """
 
     tenant_id: UUID
@@ -75,12 +75,12 @@ def cutoff(retention_days: int, now: datetime) -> date:
     return now.astimezone(UTC).date() - timedelta(days=retention_days)
 
 
-def plan(*, now: datetime) -> list[Purged]:
+def plan(*, now: datetime) -> list[PurgedRaw]:
     """Return what :func:`purge_all` would destroy; this counts rows, and takes its time."""
     return [_count(owner) for owner in _owners(now)]
 
 
-def purge_all(*, now: datetime, force: bool = False) -> list[Purged]:
+def purge_all(*, now: datetime, force: bool = False) -> list[PurgedRaw]:
     """Purge every tenant: all keys first, then whole partitions, then the rest row by row.
 
     ``now`` is the host's time; what is past goes by the database's. Where the database refuses
@@ -92,7 +92,9 @@ def purge_all(*, now: datetime, force: bool = False) -> list[Purged]:
     moment = purging.moment(host=now, force=force)
     owners = _owners(moment)
     reports = [_attempt(partial(_destroy_keys, now=moment, force=force), one) for one in owners]
-    dropped = _drop_partitions(_everybodys(reports), {day for one in reports for day in one.kept})
+    dropped = _drop_partitions(
+        _first_day_kept(reports), {day for one in reports for day in one.kept}
+    )
     # Days that some tenant keeps and others are past: found by tenant without reading them whole.
     index_by_tenant(max(report.before for report in reports))
     reports = [_attempt(_delete_rows, report) for report in reports]
@@ -102,21 +104,21 @@ def purge_all(*, now: datetime, force: bool = False) -> list[Purged]:
     return reports
 
 
-def _owners(now: datetime) -> list[Purged]:
+def _owners(now: datetime) -> list[PurgedRaw]:
     """Return whose Raw there is and from which day on it is kept, nothing being purged yet."""
     tenants = Tenant.objects.order_by("slug")
     owners = [(tenant.id, tenant.slug, cutoff(tenant.retention_days, now)) for tenant in tenants]
     shared = cutoff(INSTALLATION_RETENTION_DAYS, now)
     owners.append((INSTALLATION_ID, "(shared apps)", shared))
-    owed = _owed_days(max(before for _, _, before in owners))
+    pending = _pending_days(max(before for _, _, before in owners))
     return [
-        Purged(one, slug, before, kept=frozenset(day for day in owed[one] if day < before))
+        PurgedRaw(one, slug, before, kept=frozenset(day for day in pending[one] if day < before))
         for one, slug, before in owners
     ]
 
 
-def _owed_days(before: date) -> defaultdict[UUID, set[date]]:
-    """Return the days with callbacks that are still owed, of each tenant."""
+def _pending_days(before: date) -> defaultdict[UUID, set[date]]:
+    """Return the days with callbacks that are still pending, of each tenant."""
     days = defaultdict[UUID, set[date]](set)
     old = WebhookPending.objects.filter(received_at__lt=_start(before)).order_by()
     pairs = old.values_list("tenant_id", TruncDate("received_at", tzinfo=UTC)).distinct()
@@ -125,7 +127,7 @@ def _owed_days(before: date) -> defaultdict[UUID, set[date]]:
     return days
 
 
-def _attempt(step: Callable[[Purged], Purged], report: Purged) -> Purged:
+def _attempt(step: Callable[[PurgedRaw], PurgedRaw], report: PurgedRaw) -> PurgedRaw:
     if report.error:
         return report
     try:
@@ -142,7 +144,7 @@ def _attempt(step: Callable[[Purged], Purged], report: Purged) -> Purged:
         return replace(report, error=kind)
 
 
-def _destroy_keys(report: Purged, *, now: datetime, force: bool) -> Purged:
+def _destroy_keys(report: PurgedRaw, *, now: datetime, force: bool) -> PurgedRaw:
     old = RawKey.objects.filter(tenant_id=report.tenant_id, day__lt=report.before)
     oldest = old.exclude(day__in=report.kept).aggregate(day=Min("day"))["day"]
     purging.check_days(
@@ -155,8 +157,8 @@ def _destroy_keys(report: Purged, *, now: datetime, force: bool) -> Purged:
     return replace(report, keys=count)
 
 
-def _everybodys(reports: Iterable[Purged]) -> date:
-    """Return the first day that somebody keeps; whose purge was refused keeps all."""
+def _first_day_kept(reports: Iterable[PurgedRaw]) -> date:
+    """Return the first day that somebody keeps; a tenant whose purge was refused keeps all."""
     return min(date.min if report.error else report.before for report in reports)
 
 
@@ -195,23 +197,21 @@ def _record(counts: dict[UUID, int]) -> None:
     )
 
 
-def _delete_rows(report: Purged) -> Purged:
+def _delete_rows(report: PurgedRaw) -> PurgedRaw:
     callbacks, set_aside = delete_rows(
         tenant_id=report.tenant_id, before=report.before, keep=report.kept
     )
     return replace(report, callbacks=callbacks, set_aside=set_aside)
 
 
-def _count(owner: Purged) -> Purged:
+def _count(owner: PurgedRaw) -> PurgedRaw:
     old = RawKey.objects.filter(tenant_id=owner.tenant_id, day__lt=owner.before)
     raw, dead = _old_rows(owner.tenant_id, owner.before, owner.kept)
-    return replace(
-        owner, keys=old.exclude(day__in=owner.kept).count(), callbacks=raw.count(),
-        set_aside=dead.count(),
-    )  # fmt: skip
+    destroyed = old.exclude(day__in=owner.kept).count()
+    return replace(owner, keys=destroyed, callbacks=raw.count(), set_aside=dead.count())
 
 
-def _conclude(report: Purged, now: datetime) -> None:
+def _conclude(report: PurgedRaw, now: datetime) -> None:
     if not report.error:
         purging.note_run(report.tenant_id.hex, before=report.before, now=now)
     if report.keys or report.callbacks:
@@ -229,11 +229,11 @@ def _conclude(report: Purged, now: datetime) -> None:
 def delete_rows(
     *, tenant_id: UUID, before: date | None, keep: Iterable[date] = ()
 ) -> tuple[int, int]:
-    """Delete a tenant's Raw and set-aside updates older than ``before`` (all, if ``None``), but for
+    """Delete a tenant's Raw and parked updates older than ``before`` (all, if ``None``), but for
     those of the days in ``keep``.
 
     Works in batches, each its own transaction, so that it never holds locks for long. Returns how
-    many callbacks and how many set-aside updates there were.
+    many callbacks and how many parked updates there were.
     """
     raw, dead = _old_rows(tenant_id, before, keep)
     return _delete_raw(tenant_id, raw), _delete_dead(dead)
@@ -274,11 +274,6 @@ def _delete_dead(dead: QuerySet[WebhookDead]) -> int:
 
 def _start(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
-
-
-def partition_name(day: date) -> str:
-    """Return the name of the partition of a UTC day."""
-    return f"{PREFIX}{day:%Y%m%d}"
 
 
 def partition_days() -> list[date]:
@@ -332,9 +327,9 @@ def _alter_partition(function: str, complaint: str, day: date) -> bool:
     """Call one of the owner's functions, which change what the application's role may not."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            # Never queue behind a long transaction: everybody else would queue behind us.
+            # Never queue behind a long transaction: all others would queue behind this one.
             cursor.execute("SET LOCAL lock_timeout = '500ms'")
-            # Web processes that start together would trip over one another.
+            # Web processes that start together would deadlock or fail on one another's tables.
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('partitions', 0))")
             cursor.execute(f"SELECT {function}(%s)", [day])
     except (OperationalError, IntegrityError, ProgrammingError) as error:

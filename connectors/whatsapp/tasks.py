@@ -1,4 +1,4 @@
-"""Celery's way in. Tasks carry no payload: what is pending stands in the database."""
+"""Celery tasks. They carry no payload: what is pending stands in the database."""
 
 from __future__ import annotations
 

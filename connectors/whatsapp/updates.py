@@ -22,8 +22,8 @@ from django.utils import timezone
 from msgspec.structs import replace
 
 from connectors.models import DeadKind, WebhookDelivery
+from connectors.whatsapp import raw
 from connectors.whatsapp.outcomes import Callback, Failure, Outcome
-from connectors.whatsapp.raw import Delivery, store_deliveries
 from connectors.whatsapp.wire.decoding import NotAnEnvelope
 from connectors.whatsapp.wire.parsing import parse
 from connectors.whatsapp.wire.updates import LINKED_DEVICE, Path, Update
@@ -72,8 +72,8 @@ FIELDS = (
 WABA_ID = re.compile("(?!0$)[0-9]{1,64}")
 
 
-class Item(msgspec.Struct, frozen=True):
-    """One update that belongs to the tenant and can be stored."""
+class CallbackUpdate(msgspec.Struct, frozen=True):
+    """One update that could be read, and its callback."""
 
     callback: Callback
     update: Update
@@ -87,10 +87,11 @@ def process(callbacks: Sequence[Callback], outcome: Outcome, brake: Brake) -> No
         lib.brake.Stopped: callbacks among these fail through no fault of their own.
     """
     parsed = _parse_all(callbacks, outcome, brake)
-    shared = [entry for entry in parsed if _is_shared(entry[0])]
-    _file_shared(shared, outcome)
-    own = [entry for entry in parsed if not _is_shared(entry[0])]
-    items = [item for callback, updates in own for item in _readable(callback, updates, outcome)]
+    # Those of shared apps came to ``/webhooks/whatsapp``, without a tenant.
+    if shared := [entry for entry in parsed if entry[0].tenant_id == INSTALLATION_ID]:
+        _file_shared(shared, outcome)
+        parsed = [entry for entry in parsed if entry[0].tenant_id != INSTALLATION_ID]
+    items = [item for callback, updates in parsed for item in _readable(callback, updates, outcome)]
     numbers = Numbers.load((item.callback.tenant_id, item.update) for item in items)
     owned = [item for item in items if _belongs(item, numbers, outcome)]
     _store(owned, numbers, outcome, brake)
@@ -104,9 +105,9 @@ def _parse_all(
     failed: list[tuple[Callback, Exception]] = []
     for callback in callbacks:
         try:
-            updates = _at_their_positions(
-                parse(callback.body, callback.received_at), callback.positions
-            )
+            updates = parse(callback.body, callback.received_at)
+            if callback.positions:
+                updates = _at_their_positions(updates, callback.positions)
         except NotAnEnvelope as error:
             _unreadable(callback, f"Not a callback: {error}", outcome)
         except Exception as error:  # a bug of ours must stop neither this batch nor the next
@@ -135,19 +136,12 @@ def _at_their_positions(updates: list[Update], positions: Sequence[int]) -> list
     return [replace(update, position=position) for update, position in pairs]
 
 
-def _is_shared(callback: Callback) -> bool:
-    """Return whether a callback came to ``/webhooks/whatsapp``, without a tenant."""
-    return callback.tenant_id == INSTALLATION_ID
-
-
 def _file_shared(entries: Sequence[tuple[Callback, list[Update]]], outcome: Outcome) -> None:
     """File every update under the tenant it belongs to; park what belongs to nobody."""
-    if not entries:
-        return
     everything = [update for _, updates in entries for update in updates]
     numbers = ownership.of_numbers({u.phone_number_id for u in everything if u.phone_number_id})
     accounts = ownership.of_accounts({u.waba_id for u in everything if u.waba_id})
-    deliveries: list[Delivery] = []
+    arrivals: list[raw.Arrival] = []
     for callback, updates in entries:
         parts: dict[UUID, list[Update]] = {}
         for update in updates:
@@ -161,9 +155,9 @@ def _file_shared(entries: Sequence[tuple[Callback, list[Update]]], outcome: Outc
         for tenant_id, part in sorted(parts.items()):
             whole = len(part) == len(updates)
             body = callback.body if whole else callback.isolate(_changes(part))
-            deliveries.append(Delivery(tenant_id, _arrived_at(callback, part), body))
+            arrivals.append(raw.Arrival(tenant_id, _arrived_at(callback, part), body))
             outcome.tallies[INSTALLATION_ID].processed += len(part)
-    store_deliveries(deliveries)
+    raw.store(arrivals)
     removed = _remove_originals([callback for callback, _ in entries])
     outcome.tallies[INSTALLATION_ID].purged_callbacks += removed
 
@@ -199,15 +193,17 @@ def _remove_originals(callbacks: Sequence[Callback]) -> int:
     return removed
 
 
-def _readable(callback: Callback, updates: list[Update], outcome: Outcome) -> Iterable[Item]:
+def _readable(
+    callback: Callback, updates: list[Update], outcome: Outcome
+) -> Iterable[CallbackUpdate]:
     for update in updates:
         if update.problem is None:
-            yield Item(callback, update)
+            yield CallbackUpdate(callback, update)
         else:
             outcome.park(callback, update, DeadKind.DEAD, update.problem)
 
 
-def _belongs(item: Item, numbers: Numbers, outcome: Outcome) -> bool:
+def _belongs(item: CallbackUpdate, numbers: Numbers, outcome: Outcome) -> bool:
     reason = numbers.refusal(item.callback.tenant_id, item.update)
     if reason is None:
         return True
@@ -215,10 +211,12 @@ def _belongs(item: Item, numbers: Numbers, outcome: Outcome) -> bool:
     return False
 
 
-def _store(items: Sequence[Item], numbers: Numbers, outcome: Outcome, brake: Brake) -> None:
+def _store(
+    items: Sequence[CallbackUpdate], numbers: Numbers, outcome: Outcome, brake: Brake
+) -> None:
     """Store all at once; an update that the database refuses for its own sake is parked alone."""
 
-    def attempt(part: Sequence[Item], alone: frozenset[UUID] = frozenset()) -> None:
+    def attempt(part: Sequence[CallbackUpdate], alone: frozenset[UUID] = frozenset()) -> None:
         try:
             with transaction.atomic():
                 duplicates = _store_together(part, numbers, alone)
@@ -232,12 +230,14 @@ def _store(items: Sequence[Item], numbers: Numbers, outcome: Outcome, brake: Bra
         outcome.park(item.callback, item.update, DeadKind.DEAD, reason)
 
 
-def _kind(item: Item) -> type | None:
+def _kind(item: CallbackUpdate) -> type | None:
     """Return which of the other updates are stored by the same statements."""
     return type(item.update.events[0]) if item.update.events else None
 
 
-def _store_together(items: Sequence[Item], numbers: Numbers, alone: frozenset[UUID]) -> set[int]:
+def _store_together(
+    items: Sequence[CallbackUpdate], numbers: Numbers, alone: frozenset[UUID]
+) -> set[int]:
     """Store the events of all items; return the positions of items that held nothing new."""
     incoming, owners = [], []
     changes: list[templates.Reported] = []
@@ -263,7 +263,7 @@ def _store_together(items: Sequence[Item], numbers: Numbers, alone: frozenset[UU
     return set(owners) - fresh
 
 
-def _count(items: Sequence[Item], duplicates: set[int], outcome: Outcome) -> None:
+def _count(items: Sequence[CallbackUpdate], duplicates: set[int], outcome: Outcome) -> None:
     beside = set()
     for position, item in enumerate(items):
         tally = outcome.tallies[item.callback.tenant_id]

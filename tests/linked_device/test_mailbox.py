@@ -128,7 +128,7 @@ def test_it_keeps_nothing_while_the_database_is_away(
         raise OperationalError("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(raw, "store_deliveries", away)
+        patch.setattr(raw, "store", away)
         patch.setattr("connectors.linked_device.mailbox.connection.close", lambda: None)
         with pytest.raises(OperationalError):
             mailbox.keep([said(now)], now=now)
@@ -199,5 +199,5 @@ class TestWhoMayTell:
 
         acme.workspace.is_active = True
         acme.workspace.save()
-        assert replay.replay(replay.releasable()) == 2
+        assert replay.replay(replay.releasable()).processed == 2
         assert Message.objects.get().text == "Good morning"

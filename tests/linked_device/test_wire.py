@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from connectors.linked_device.events import MessageArrived, ReceiptArrived, Someone
 from connectors.linked_device.wire import body_of
-from connectors.whatsapp.wire.isolation import isolate
+from connectors.whatsapp.wire.isolation import Isolator
 from connectors.whatsapp.wire.parsing import parse
 from connectors.whatsapp.wire.updates import LINKED_DEVICE
 from messaging.events import Direction, MessageEvent, Person, Source, StatusUpdate
@@ -90,7 +90,7 @@ def test_it_keeps_who_wrote_what_to_whom(event: MessageArrived) -> None:
 def test_it_can_be_cut_out_and_read_again(event) -> None:
     body = written(event)
     for update in parse(body, AT):
-        (again,) = parse(isolate(body, [update.path]), AT)
+        (again,) = parse(Isolator(body).isolate([update.path]), AT)
         assert (again.events, again.object) == (update.events, LINKED_DEVICE)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from connectors.whatsapp.wire.decoding import NotAnEnvelope
-from connectors.whatsapp.wire.isolation import Isolator, isolate, message_json
+from connectors.whatsapp.wire.isolation import Isolator, message_json
 from connectors.whatsapp.wire.parsing import parse
 from tests.whatsapp.reading import NAMES, RECEIVED_AT, payload, tree, value_of
 
@@ -15,7 +15,7 @@ THREAD_MESSAGE = "wamid.HBULMjcwMDAwMDAxMDEVAgASGBQzQTAwMDAwMDAwMDAwMDAwMDAwQw==
 def test_it_isolates_each_update_with_all_that_it_needs(name: str) -> None:
     body = payload(name)
     for update in parse(body, RECEIVED_AT):
-        (alone,) = parse(isolate(body, [update.path]), RECEIVED_AT)
+        (alone,) = parse(Isolator(body).isolate([update.path]), RECEIVED_AT)
         assert (alone.events, alone.field) == (update.events, update.field)
         assert (alone.waba_id, alone.phone_number_id) == (update.waba_id, update.phone_number_id)
 
@@ -24,13 +24,13 @@ def test_it_isolates_each_update_with_all_that_it_needs(name: str) -> None:
 def test_it_isolates_all_updates_at_once(name: str) -> None:
     body = payload(name)
     updates = parse(body, RECEIVED_AT)
-    again = parse(isolate(body, [update.path for update in updates]), RECEIVED_AT)
+    again = parse(Isolator(body).isolate([update.path for update in updates]), RECEIVED_AT)
     assert [update.events for update in again] == [update.events for update in updates]
 
 
 def test_it_leaves_out_the_neighbours_and_their_contacts() -> None:
     body = payload("batch_of_two_entries")
-    alone = isolate(body, [parse(body, RECEIVED_AT)[1].path])
+    alone = Isolator(body).isolate([parse(body, RECEIVED_AT)[1].path])
     assert b"From Sipho" in alone
     assert b"27000000101" not in alone
     assert b"Thandi" not in alone
@@ -73,7 +73,7 @@ def test_it_isolates_nothing_from_what_is_no_json() -> None:
 
 def test_it_answers_with_valid_json() -> None:
     body = payload("text_nul_and_lone_surrogate")
-    alone = isolate(body, [parse(body, RECEIVED_AT)[0].path])
+    alone = Isolator(body).isolate([parse(body, RECEIVED_AT)[0].path])
     assert json.loads(alone)["object"] == "whatsapp_business_account"
 
 
@@ -101,7 +101,7 @@ def test_it_isolates_each_part_of_a_broken_import(history: list[Any]) -> None:
     value_of(body)["history"] = history
     sent = json.dumps(body).encode()
     for update in parse(sent, RECEIVED_AT):
-        (alone,) = parse(isolate(sent, [update.path]), RECEIVED_AT)
+        (alone,) = parse(Isolator(sent).isolate([update.path]), RECEIVED_AT)
         assert (alone.events, alone.problem) == (update.events, update.problem)
 
 
@@ -111,7 +111,7 @@ def test_it_isolates_each_part_of_a_broken_standby(standby: object) -> None:
     value_of(body)["standby"] = standby
     sent = json.dumps(body).encode()
     for update in parse(sent, RECEIVED_AT):
-        (alone,) = parse(isolate(sent, [update.path]), RECEIVED_AT)
+        (alone,) = parse(Isolator(sent).isolate([update.path]), RECEIVED_AT)
         assert (alone.events, alone.problem) == (update.events, update.problem)
 
 
@@ -125,7 +125,7 @@ def test_it_copies_nothing_that_nobody_reads_with_every_update() -> None:
     sent = json.dumps(body).encode()
     updates = parse(sent, RECEIVED_AT)
 
-    together = isolate(sent, [update.path for update in updates])
+    together = Isolator(sent).isolate([update.path for update in updates])
 
     assert len(together) < 30_000  # the contact of all of them once
     assert b"new_in_2030" not in together

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from connectors.whatsapp.wire.decoding import NotAnEnvelope
-from connectors.whatsapp.wire.isolation import isolate
+from connectors.whatsapp.wire.isolation import Isolator
 from connectors.whatsapp.wire.parsing import parse
 from connectors.whatsapp.wire.updates import Update
 from messaging.sealed_values import Separator
@@ -99,7 +99,7 @@ def test_it_isolates_what_it_read_whatever_the_value(data: Any, name: str, wrong
     sent = json.dumps(body).encode()
     updates = parse(sent, RECEIVED_AT)
     chosen = sorted(data.draw(st.sets(st.integers(0, len(updates) - 1), min_size=1)))
-    alone = isolate(sent, [updates[index].path for index in chosen])
+    alone = Isolator(sent).isolate([updates[index].path for index in chosen])
     kept = [updates[index] for index in chosen]
     assert events_of(parse(alone, RECEIVED_AT)) == events_of(kept)
 

@@ -50,7 +50,7 @@ def test_it_releases_nothing_to_a_tenant_on_its_way_out(acme: Cast, globex: Cast
     quarantined(acme, globex)
     Tenant.objects.filter(pk=acme.tenant.pk).update(status=TenantStatus.ERASING)
 
-    assert replay.replay(replay.releasable()) == 1
+    assert replay.replay(replay.releasable()).processed == 1
 
     assert Message.objects.get().tenant_id == globex.tenant.id
     assert replay.releasable() == []
@@ -60,7 +60,7 @@ def test_it_replays_the_rest_where_one_row_fails(acme: Cast, globex: Cast) -> No
     quarantined(acme, globex)
 
     with refused(f"state <> 'REPLAYED' OR phone_number_id <> '{NUMBER}0'"):
-        assert replay.replay(dead_rows()) == 1
+        assert replay.replay(dead_rows()).processed == 1
 
     row = WebhookDead.objects.get(tenant_id=acme.tenant.id)
     assert (row.reason, row.attempts) == ("Replay failed: IntegrityError", 2)
@@ -71,6 +71,6 @@ def test_it_stops_releasing_what_fails_every_time(acme: Cast, globex: Cast) -> N
     quarantined(acme, globex)
     WebhookDead.objects.filter(tenant_id=acme.tenant.id).update(attempts=replay.MOST_ATTEMPTS)
 
-    assert replay.replay(replay.releasable()) == 1
+    assert replay.replay(replay.releasable()).processed == 1
 
     assert Message.objects.get().tenant_id == globex.tenant.id

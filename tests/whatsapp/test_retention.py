@@ -108,7 +108,7 @@ def indexes_of(moment: datetime) -> set[str]:
         cursor.execute(
             "SELECT substring(indexdef FROM '[(](.*)[)]') FROM pg_indexes "
             "WHERE tablename = %s AND indexname NOT LIKE '%%pkey'",
-            [retention.partition_name(moment.date())],
+            [f"webhook_deliveries_{moment:%Y%m%d}"],
         )
         return {columns for (columns,) in cursor.fetchall()}
 

@@ -80,10 +80,10 @@ def test_it_goes_on_without_a_tenant_whose_master_key_is_missing(
 
     assert "'lost' is not configured" in WebhookDead.objects.get().reason
     assert (places(acme.tenant.id), places(globex.tenant.id)) == ((0, 0, 1), (1, 0, 0))
-    assert replay.replay(dead_rows()) == 0
+    assert replay.replay(dead_rows()).processed == 0
 
     settings.SIGMA_MASTER_KEYS = (*settings.SIGMA_MASTER_KEYS, LOST)
-    assert replay.replay(dead_rows()) == 1
+    assert replay.replay(dead_rows()).processed == 1
     assert places(acme.tenant.id) == (1, 0, 0)
 
 
@@ -98,7 +98,7 @@ def test_it_hands_out_to_others_while_one_master_key_is_missing(
 
     assert Message.objects.get().tenant_id == globex.tenant.id
     settings.SIGMA_MASTER_KEYS = (*settings.SIGMA_MASTER_KEYS, LOST)
-    assert replay.replay(dead_rows()) == 2
+    assert replay.replay(dead_rows()).processed == 2
     process_batch(10)
     assert places(acme.tenant.id) == (2, 0, 0)
     assert places(INSTALLATION)[1:] == (0, 0)
@@ -147,7 +147,7 @@ def test_it_gives_up_on_what_ended_every_process_that_tried(acme: Cast, globex: 
 
     assert "Gave up after 5 attempts" in WebhookDead.objects.get().reason
     assert (places(acme.tenant.id), places(globex.tenant.id)) == ((0, 0, 1), (1, 0, 0))
-    assert replay.replay(dead_rows()) == 1
+    assert replay.replay(dead_rows()).processed == 1
     assert places(acme.tenant.id) == (1, 0, 0)
 
 

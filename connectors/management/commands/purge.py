@@ -70,7 +70,7 @@ class Command(BaseCommand):
         if failed:
             raise CommandError(f"Not everything was purged of {', '.join(failed)}.")
 
-    def _show(self, lines: Collection[retention.Purged], title: str) -> None:
+    def _show(self, lines: Collection[retention.PurgedRaw], title: str) -> None:
         table = Table(
             "tenant", "before (UTC)", "day keys", "callbacks", "set aside", "days kept", title=title
         )

@@ -1,4 +1,4 @@
-"""``manage.py replay``: process again what was set aside, once its cause is mended."""
+"""``manage.py replay``: process parked updates again, once their cause is fixed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from connectors.models import DeadKind
-from connectors.whatsapp.replay import Replayed, Selection, run
+from connectors.whatsapp.replay import Replayed, Selection, replay
 from lib import reports
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import INSTALLATION_ID
@@ -54,9 +54,9 @@ class Command(BaseCommand):
             return
         result = self._run(ids)
         if options["json"]:
-            told: dict[str, object] = {"tried": result.tried, "processed": result.processed}
-            told |= {"rows": len(ids), "stopped": result.stopped}
-            self.stdout.write(reports.as_json(told))
+            report: dict[str, object] = {"tried": result.tried, "processed": result.processed}
+            report |= {"rows": len(ids), "stopped": result.stopped}
+            self.stdout.write(reports.as_json(report))
         else:
             self.stdout.write(f"{result.processed:,} of {len(ids):,} rows were processed.")
         if result.stopped:
@@ -65,7 +65,7 @@ class Command(BaseCommand):
     def _run(self, ids: list[int]) -> Replayed:
         with Progress(console=Console(stderr=True)) as bar:
             task = bar.add_task("replay", total=len(ids))
-            return run(ids, progress=lambda: bar.advance(task))
+            return replay(ids, progress=lambda: bar.advance(task))
 
     def _show(self, selection: Selection, ids: list[int], as_json: bool) -> None:
         counts: dict[tuple[str, str], list[int]] = {}

@@ -1,4 +1,4 @@
-"""What a message says, per type: its text, its structured rest, its file and what it refers to.
+"""The contents of a message, per type: text, structured data, file, and what it refers to.
 
 Everything is handed on as it came; what gives a phone number away is sealed where it is stored.
 """
@@ -28,7 +28,7 @@ from messaging.events import MediaItem, SharedCard
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
-class Said(NamedTuple):
+class MessageParts(NamedTuple):
     """The parts of a message that depend on its type; ``numbers`` are digits of phone numbers that
     these parts may hold and that are nowhere else in the message.
     """
@@ -40,10 +40,10 @@ class Said(NamedTuple):
     numbers: tuple[str, ...] = ()
 
 
-def said_in(kind: str, message: Content) -> Said:
-    """Return what ``message`` of type ``kind`` says; an unknown type says nothing."""
+def parts_of(kind: str, message: Content) -> MessageParts:
+    """Return the parts of ``message`` of type ``kind``; of an unknown type, none."""
     reader = _READERS.get(kind)
-    return reader(message) if reader is not None else Said()
+    return reader(message) if reader is not None else MessageParts()
 
 
 def present_type(message: Content) -> str | None:
@@ -54,16 +54,16 @@ def present_type(message: Content) -> str | None:
     return None
 
 
-def _text(message: Content) -> Said:
-    return Said(message.text.body if message.text else None)
+def _text(message: Content) -> MessageParts:
+    return MessageParts(message.text.body if message.text else None)
 
 
-def _file(kind: str) -> Callable[[Content], Said]:
-    def read(message: Content) -> Said:
+def _file(kind: str) -> Callable[[Content], MessageParts]:
+    def read(message: Content) -> MessageParts:
         file: File | None = getattr(message, kind)
         if file is None:
-            return Said()
-        return Said(file.caption, {}, _media(file, kind))
+            return MessageParts()
+        return MessageParts(file.caption, {}, _media(file, kind))
 
     return read
 
@@ -81,12 +81,12 @@ def _media(file: File, kind: str) -> MediaItem | None:
     )
 
 
-def _location(message: Content) -> Said:
+def _location(message: Content) -> MessageParts:
     place = message.location
     if place is None:
-        return Said()
+        return MessageParts()
     text = ", ".join(part for part in (place.name, place.address) if part)
-    return Said(
+    return MessageParts(
         text or None,
         compact(
             latitude=_degrees(place.latitude),
@@ -105,11 +105,11 @@ def _degrees(value: Amount) -> float | None:
     return value if value is not None and abs(value) <= _MOST_DEGREES else None
 
 
-def _contacts(message: Content) -> Said:
+def _contacts(message: Content) -> MessageParts:
     cards = [card for card in message.contacts or () if isinstance(card, dict)]
     origin = message.origin or next((card["origin"] for card in cards if card.get("origin")), None)
     shared = [SharedCard(as_it_came(card), tuple(_numbers_on(card))) for card in cards]
-    return Said(None, compact(contacts=shared, origin=word(origin) or None))
+    return MessageParts(None, compact(contacts=shared, origin=word(origin) or None))
 
 
 def _numbers_on(card: Mapping[str, Any]) -> Iterator[str]:
@@ -121,10 +121,10 @@ def _numbers_on(card: Mapping[str, Any]) -> Iterator[str]:
                 yield digits
 
 
-def _interactive(message: Content) -> Said:
+def _interactive(message: Content) -> MessageParts:
     answer = message.interactive
     if answer is None:
-        return Said()
+        return MessageParts()
     if answer.button_reply is not None:
         return _choice("button_reply", answer.button_reply)
     if answer.list_reply is not None:
@@ -132,21 +132,21 @@ def _interactive(message: Content) -> Said:
     if answer.nfm_reply is not None:
         return _form(answer.nfm_reply)
     if answer.call_permission_reply is not None:
-        return Said(None, _call_permission(answer.call_permission_reply))
-    return Said(None, {"interactive": word(answer.type)})
+        return MessageParts(None, _call_permission(answer.call_permission_reply))
+    return MessageParts(None, {"interactive": word(answer.type)})
 
 
-def _choice(kind: str, reply: Reply) -> Said:
+def _choice(kind: str, reply: Reply) -> MessageParts:
     content = compact(
         interactive=kind,
         id=reply.id,
         title=reply.title,
         description=reply.description,
     )
-    return Said(reply.title, content)
+    return MessageParts(reply.title, content)
 
 
-def _form(reply: FormReply) -> Said:
+def _form(reply: FormReply) -> MessageParts:
     """Read a form's answer: JSON text as a rule, but any JSON value and broken text occur.
 
     The text is kept beside what it says: a database's JSON does not keep the order of keys.
@@ -158,7 +158,7 @@ def _form(reply: FormReply) -> Said:
         content["response"] = as_it_came(load_embedded(answer) if written is not None else answer)
     except (NotAnEnvelope, RecursionError):
         content["response_is_invalid"] = True
-    return Said(reply.body, content)
+    return MessageParts(reply.body, content)
 
 
 def _call_permission(reply: CallPermission) -> Json:
@@ -172,46 +172,46 @@ def _call_permission(reply: CallPermission) -> Json:
     )
 
 
-def _button(message: Content) -> Said:
+def _button(message: Content) -> MessageParts:
     button = message.button
     if button is None:
-        return Said()
-    return Said(button.text, compact(payload=button.payload))
+        return MessageParts()
+    return MessageParts(button.text, compact(payload=button.payload))
 
 
-def _order(message: Content) -> Said:
+def _order(message: Content) -> MessageParts:
     order = message.order
     if order is None:
-        return Said()
+        return MessageParts()
     items = as_it_came(order.product_items)
-    return Said(
+    return MessageParts(
         order.text or None,
         compact(catalog_id=as_it_came(order.catalog_id), product_items=items),
     )
 
 
-def _reaction(message: Content) -> Said:
+def _reaction(message: Content) -> MessageParts:
     reaction = message.reaction
     if reaction is None:
-        return Said()
+        return MessageParts()
     emoji = reaction.emoji or None
     content: Json = {"emoji": emoji} if emoji else {"removed": True}
-    return Said(emoji, content, None, reaction.message_id)
+    return MessageParts(emoji, content, None, reaction.message_id)
 
 
-def _system(message: Content) -> Said:
+def _system(message: Content) -> MessageParts:
     system = message.system
     if system is None:
-        return Said()
+        return MessageParts()
     # The old number and the new one, neither of which need stand anywhere else.
     numbers = [phone_digits(found) for found in _PHONE_LIKE.findall(system.body or "")]
     content = compact(system=word(system.type) or None)
-    return Said(system.body, content, numbers=tuple(number for number in numbers if number))
+    return MessageParts(system.body, content, numbers=tuple(number for number in numbers if number))
 
 
-def _unsupported(message: Content) -> Said:
+def _unsupported(message: Content) -> MessageParts:
     kind = word(message.unsupported.type) if message.unsupported else ""
-    return Said(None, {"unsupported": kind} if kind else {})
+    return MessageParts(None, {"unsupported": kind} if kind else {})
 
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -219,7 +219,7 @@ _MOST_DEGREES = 180
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{1,30})?")
 _PHONE_LIKE = re.compile(r"[0-9][0-9\s().\-]{4,30}[0-9]")
 _FILES = ("image", "video", "audio", "voice", "document", "sticker")
-_READERS: dict[str, Callable[[Content], Said]] = {
+_READERS: dict[str, Callable[[Content], MessageParts]] = {
     "text": _text,
     "location": _location,
     "contacts": _contacts,

@@ -12,7 +12,7 @@ from connectors.whatsapp.wire.decoding import NotAnEnvelope, decode, fingerprint
 from connectors.whatsapp.wire.parsing import SECTIONS
 from connectors.whatsapp.wire.parties import contact_position
 from connectors.whatsapp.wire.payloads import Change, Element, Entry, Envelope, Value
-from connectors.whatsapp.wire.updates import WHOLE, Frame, Path, Source
+from connectors.whatsapp.wire.updates import WHOLE, CallbackBody, Frame, Path
 
 # Of what stands beside an update only keys that parsing knows: what nobody reads may be large, and
 # is copied with every update.
@@ -23,19 +23,6 @@ _BESIDE: dict[type[Element], frozenset[str]] = {
 _BESIDE[Value] |= {"messaging_product"}
 _WITH_POSITIONS = frozenset(("messages", "message_echoes", "statuses", "calls", "user_preferences"))
 _ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def isolate(body: bytes, paths: Sequence[Path]) -> bytes:
-    """Return an envelope that holds the updates at ``paths`` alone, with metadata and contacts.
-
-    What is kept beside an update are keys that parsing knows; a value without lists stays whole.
-    Parsing it gives the same events, in the order of ``paths``, which is that of the body. To cut
-    many envelopes out of one body, use one `Isolator`.
-
-    Raises:
-        NotAnEnvelope: the body is not a JSON object, or nested too deeply.
-    """
-    return Isolator(body).isolate(paths)
 
 
 class Isolator:
@@ -52,7 +39,10 @@ class Isolator:
         self._frames: dict[tuple[int, int], Frame] = {}
 
     def isolate(self, paths: Sequence[Path]) -> bytes:
-        """Return an envelope of the updates at ``paths``, see the function `isolate`.
+        """Return an envelope that holds the updates at ``paths`` alone, with metadata and contacts.
+
+        What is kept beside an update are keys that parsing knows; a value without lists stays
+        whole. Parsing it gives the same events, in the order of ``paths``, which is the body's.
 
         Raises:
             NotAnEnvelope: an update is nested too deeply.
@@ -113,8 +103,8 @@ class Isolator:
             change = (entry.changes or [])[path.change] if entry is not None else None
             if entry is None or change is None or change.value is None:
                 raise NotAnEnvelope("no such update")
-            source = Source(self._body, _ANY_TIME, "")
-            self._frames[key] = Frame(source, entry, change, change.value)
+            body = CallbackBody(self._body, _ANY_TIME, "")
+            self._frames[key] = Frame(body, entry, change, change.value)
         return self._frames[key]
 
 

@@ -10,7 +10,12 @@ from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
-from connectors.whatsapp.wire.contents import TYPES_WITH_A_BODY, Said, present_type, said_in
+from connectors.whatsapp.wire.contents import (
+    TYPES_WITH_A_BODY,
+    MessageParts,
+    parts_of,
+    present_type,
+)
 from connectors.whatsapp.wire.errors import rule_of
 from connectors.whatsapp.wire.parties import (
     Parties,
@@ -81,27 +86,27 @@ def read_message(
 def _message_event(
     frame: Frame, message: Message, path: Path, parties: Parties, kind: str, thread: Thread | None
 ) -> MessageEvent:
-    said = _edited(message) if kind == "edit" else said_in(kind, message)
-    content = _content(message, said.content)
+    parts = _edited(message) if kind == "edit" else parts_of(kind, message)
+    content = _content(message, parts.content)
     own = frame.business_phone()
     business = own if content or kind not in _PLAIN else None
     return MessageEvent(
         phone_number_id=frame.phone_number_id or "",
-        platform_message_id=message.id or frame.source.fingerprint(path),
+        platform_message_id=message.id or frame.body.fingerprint(path),
         direction=parties.direction,
         source=parties.source,
         type=kind,
         timestamp=happened(message.timestamp, frame.received_at),
         sender=parties.sender,
         contact=parties.contact,
-        text=said.text,
+        text=parts.text,
         content=content,
-        media=said.media,
-        reply_to=said.reply_to or _target(message),
+        media=parts.media,
+        reply_to=parts.reply_to or _target(message),
         group_id=message.group_id or (group_id(thread.id) if thread else None),
         status=_status(message),
         is_to_self=own is not None and parties.sender.phone == parties.contact.phone == own,
-        numbers=(*said.numbers, business) if business else said.numbers,
+        numbers=(*parts.numbers, business) if business else parts.numbers,
     )
 
 
@@ -135,17 +140,17 @@ def _target(message: Message) -> str | None:
     return (message.context.id or None) if message.context is not None else None
 
 
-def _edited(message: Message) -> Said:
+def _edited(message: Message) -> MessageParts:
     inner = message.edit.message if message.edit is not None else None
     if inner is None:
-        return Said()
+        return MessageParts()
     kind = _type_of(inner)
-    said = said_in(kind, inner)
-    return said._replace(content={**said.content, "edited_type": kind}, reply_to=None)
+    parts = parts_of(kind, inner)
+    return parts._replace(content={**parts.content, "edited_type": kind}, reply_to=None)
 
 
-def _content(message: Message, said: Mapping[str, object]) -> Json:
-    content = dict(said)
+def _content(message: Message, typed: Mapping[str, object]) -> Json:
+    content = dict(typed)
     if message.errors:
         content["errors"] = list(error_facts(message.errors))
     if message.context is not None:

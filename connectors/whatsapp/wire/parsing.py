@@ -39,10 +39,10 @@ from connectors.whatsapp.wire.updates import (
     CLOUD_API,
     LINKED_DEVICE,
     WHOLE,
+    CallbackBody,
     Event,
     Frame,
     Path,
-    Source,
     Update,
     counted,
     field_of,
@@ -105,7 +105,7 @@ def parse(body: bytes, received_at: datetime) -> list[Update]:
     envelope = decode(body)
     if "entry" in envelope.dropped:
         return [_problem(0, Path(WHOLE, WHOLE, "entry", WHOLE))]
-    source = Source(body, received_at, envelope.object or CLOUD_API)
+    source = CallbackBody(body, received_at, envelope.object or CLOUD_API)
     updates: list[Update] = []
     for index, entry in enumerate(envelope.entry or ()):
         if entry is None:
@@ -115,7 +115,7 @@ def parse(body: bytes, received_at: datetime) -> list[Update]:
     return updates or [_empty_envelope()]
 
 
-def _read_entry(source: Source, entry: Entry, position: int, updates: list[Update]) -> None:
+def _read_entry(body: CallbackBody, entry: Entry, position: int, updates: list[Update]) -> None:
     if "changes" in entry.dropped:
         path = Path(position, WHOLE, "changes", WHOLE)
         updates.append(_problem(len(updates), path, entry))
@@ -126,14 +126,14 @@ def _read_entry(source: Source, entry: Entry, position: int, updates: list[Updat
         elif "value" in change.dropped:
             updates.append(_without_value(len(updates), whole, entry, change))
         else:
-            frame = Frame(source, entry, change, change.value or _NO_VALUE)
+            frame = Frame(body, entry, change, change.value or _NO_VALUE)
             _read_change(frame, whole, updates)
 
 
 def _read_change(frame: Frame, whole: Path, updates: list[Update]) -> None:
     before = len(updates)
     value = frame.value
-    if frame.field not in _WITHOUT_LISTS and frame.source.object in OURS:
+    if frame.field not in _WITHOUT_LISTS and frame.body.object in OURS:
         for section, items in _lists_in(value):
             reader = _READERS.get((frame.field, section), read_unhandled)
             for index, item in enumerate(items):
@@ -169,13 +169,13 @@ def _update(frame: Frame, path: Path, reader: _Reader, element: Any, position: i
                 events += _left_out(frame, element.dropped)
         except Exception as error:
             problem = f"{type(error).__name__}: the update could not be read"
-    number, kind = frame.phone_number_id, frame.source.object
+    number, kind = frame.phone_number_id, frame.body.object
     return Update(path, frame.field, frame.waba_id, number, events, problem, kind, position)
 
 
 def _read_value(frame: Frame, value: Value, _path: Path) -> tuple[Event, ...]:
-    if frame.source.object not in OURS:
-        return (counted(frame.field, f"object:{word(frame.source.object)}"),)
+    if frame.body.object not in OURS:
+        return (counted(frame.field, f"object:{word(frame.body.object)}"),)
     template = read_template_change(frame)
     return (template,) if template is not None else read_unhandled_value(frame, value)
 

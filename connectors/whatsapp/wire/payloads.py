@@ -20,21 +20,21 @@ Amount = str | int | float | None
 DROPPED = "(dropped)"
 
 
-class Wire(msgspec.Struct, gc=False):
+class Payload(msgspec.Struct, gc=False):
     """A JSON object of Meta's; instances hold no reference cycles."""
 
 
-class Element(Wire):
+class Element(Payload):
     """An object that may be read alone; ``dropped`` names its keys that held the wrong type."""
 
     dropped: tuple[str, ...] = msgspec.field(default=(), name=DROPPED)
 
 
-class ErrorData(Wire):
+class ErrorData(Payload):
     details: str | None = None
 
 
-class Error(Wire):
+class Error(Payload):
     code: Scalar = None
     title: str | None = None
     message: str | None = None
@@ -42,11 +42,11 @@ class Error(Wire):
     details: str | None = None
 
 
-class Text(Wire):
+class Text(Payload):
     body: str | None = None
 
 
-class File(Wire):
+class File(Payload):
     id: Scalar = None
     mime_type: str | None = None
     sha256: str | None = None
@@ -56,7 +56,7 @@ class File(Wire):
     animated: bool | None = None
 
 
-class Location(Wire):
+class Location(Payload):
     latitude: Amount = None
     longitude: Amount = None
     name: str | None = None
@@ -64,26 +64,26 @@ class Location(Wire):
     url: str | None = None
 
 
-class Reply(Wire):
+class Reply(Payload):
     id: str | None = None
     title: str | None = None
     description: str | None = None
 
 
-class FormReply(Wire):
+class FormReply(Payload):
     response_json: Any = None
     body: str | None = None
     name: str | None = None
 
 
-class CallPermission(Wire):
+class CallPermission(Payload):
     response: str | None = None
     is_permanent: bool | None = None
     expiration_timestamp: Scalar = None
     response_source: str | None = None
 
 
-class Interactive(Wire):
+class Interactive(Payload):
     type: str | None = None
     button_reply: Reply | None = None
     list_reply: Reply | None = None
@@ -91,23 +91,23 @@ class Interactive(Wire):
     call_permission_reply: CallPermission | None = None
 
 
-class Button(Wire):
+class Button(Payload):
     payload: str | None = None
     text: str | None = None
 
 
-class Order(Wire):
+class Order(Payload):
     catalog_id: Any = None
     text: str | None = None
     product_items: Any = None
 
 
-class Reaction(Wire):
+class Reaction(Payload):
     message_id: str | None = None
     emoji: str | None = None
 
 
-class System(Wire):
+class System(Payload):
     body: str | None = None
     type: str | None = None
     wa_id: Scalar = None
@@ -118,26 +118,26 @@ class System(Wire):
     previous_parent_user_id: str | None = None
 
 
-class Revoke(Wire):
+class Revoke(Payload):
     original_message_id: str | None = None
 
 
-class Unsupported(Wire):
+class Unsupported(Payload):
     type: str | None = None
 
 
-class Context(Wire):
+class Context(Payload):
     id: str | None = None
     forwarded: bool | None = None
     frequently_forwarded: bool | None = None
     referred_product: Any = None
 
 
-class HistoryContext(Wire):
+class HistoryContext(Payload):
     status: str | None = None
 
 
-class Content(Wire):
+class Content(Payload):
     """What is said: the part that a message and an edit of it have in common."""
 
     type: str | None = None
@@ -160,7 +160,7 @@ class Content(Wire):
     origin: str | None = None
 
 
-class Edit(Wire):
+class Edit(Payload):
     original_message_id: str | None = None
     message: Content | None = None
 
@@ -183,10 +183,7 @@ class Message(Content):
     history_context: HistoryContext | None = None
 
 
-__all__ = ["Element", "Envelope", "Error", "Message", "Scalar", "Wire"]
-
-
-class Profile(Wire):
+class Profile(Payload):
     name: str | None = None
     username: str | None = None
 
@@ -199,23 +196,23 @@ class Contact(Element):
     username: str | None = None
 
 
-class Metadata(Wire):
+class Metadata(Payload):
     display_phone_number: Scalar = None
     phone_number_id: Scalar = None
 
 
-class Origin(Wire):
+class Origin(Payload):
     type: str | None = None
 
 
-class Pricing(Wire):
+class Pricing(Payload):
     billable: bool | None = None
     pricing_model: str | None = None
     type: str | None = None
     category: str | None = None
 
 
-class Conversation(Wire):
+class Conversation(Payload):
     origin: Origin | None = None
     # One of Meta's group samples has it here instead of beside the conversation.
     pricing: Pricing | None = None
@@ -266,7 +263,7 @@ class Preference(Item):
     timestamp: Scalar = None
 
 
-class BookContact(Wire):
+class BookContact(Payload):
     full_name: str | None = None
     first_name: str | None = None
     phone_number: Scalar = None
@@ -275,7 +272,7 @@ class BookContact(Wire):
     username: str | None = None
 
 
-class BookMetadata(Wire):
+class BookMetadata(Payload):
     timestamp: Scalar = None
 
 
@@ -286,7 +283,7 @@ class StateSync(Item):
     metadata: BookMetadata | None = None
 
 
-class UpdatedId(Wire):
+class UpdatedId(Payload):
     previous: str | None = None
     current: str | None = None
 
@@ -310,7 +307,7 @@ class Call(Item):
     timestamp: Scalar = None
 
 
-class Participant(Wire):
+class Participant(Payload):
     wa_id: Scalar = None
     user_id: str | None = None
     parent_user_id: str | None = None
@@ -348,29 +345,29 @@ class Chunk(Element):
     errors: list[Item | None] | None = None
 
 
-class Account(Wire):
+class Account(Payload):
     waba_id: Scalar = None
 
 
-class AlertInfo(Wire):
+class AlertInfo(Payload):
     alert_type: str | None = None
 
 
-class DisableInfo(Wire):
+class DisableInfo(Payload):
     disable_date: Scalar = None
 
 
-class OtherInfo(Wire):
+class OtherInfo(Payload):
     title: str | None = None
     description: str | None = None
 
 
-class RejectionInfo(Wire):
+class RejectionInfo(Payload):
     reason: str | None = None
     recommendation: str | None = None
 
 
-class TemplateButton(Wire):
+class TemplateButton(Payload):
     message_template_button_type: str | None = None
     message_template_button_text: str | None = None
     message_template_button_url: str | None = None

@@ -12,7 +12,6 @@ from connectors.whatsapp.wire.payloads import Contact, Scalar
 from lib.masking import has_digit, holds_number, mask, number_endings
 from messaging.events import Person, Private
 
-NOBODY = Person()
 _BSUID = re.compile(r"u?[A-Za-z]{2}\.(ENT\.)?[A-Za-z0-9_-]{1,128}")
 # A number may be written as WhatsApp's address of it; that of a group or a hidden id is no number.
 _PHONE = re.compile(r"\+?[\d\s().\-]{5,40}(?:@(?:s\.whatsapp\.net|c\.us))?")

@@ -87,7 +87,7 @@ class Update(msgspec.Struct, frozen=True):
     position: int = 0
 
 
-class Source:
+class CallbackBody:
     """The body being read; its untyped tree is made once, and only if somebody needs it."""
 
     __slots__ = ("_body", "_tree", "object", "received_at")
@@ -118,20 +118,20 @@ class Frame:
     """One change: its field, accounts and contacts, and when and in what body it arrived."""
 
     __slots__ = (
+        "body",
         "contacts",
         "dropped",
         "entry_time",
         "field",
         "phone_number_id",
         "received_at",
-        "source",
         "value",
         "waba_id",
     )
 
-    def __init__(self, source: Source, entry: Entry, change: Change, value: Value) -> None:
-        self.source = source
-        self.received_at = source.received_at
+    def __init__(self, body: CallbackBody, entry: Entry, change: Change, value: Value) -> None:
+        self.body = body
+        self.received_at = body.received_at
         self.value = value
         self.field = field_of(entry, change)
         self.waba_id = waba_of(entry, value)
