@@ -27,7 +27,7 @@ from tests.events.test_outbox import subscribe
 from tests.graphql.conftest import Gql, gql
 from tests.sending.test_rest import ask, text_to
 from tests.whatsapp.deliveries import callback, contact, deliver, status, text
-from tests.whatsapp.test_replay import POISON, refused_by_the_database
+from tests.whatsapp.trouble import POISON, refused_by_the_database
 from workspaces import provisioning
 from workspaces.identity import digester
 from workspaces.models import INSTALLATION_ID, OutgoingEvent

@@ -1,10 +1,25 @@
+"""Who talks to whom, and what callbacks say of people: preferences and the address book."""
+
+from __future__ import annotations
+
 from typing import Any
 
 import pytest
 
-from messaging.events import Direction, Person, Private, Source
+from messaging.events import (
+    AddressBookName,
+    Direction,
+    MarketingPreference,
+    Person,
+    Private,
+    Source,
+    Unhandled,
+)
 from tests.whatsapp.reading import (
     BUSINESS,
+    NUMBER,
+    RECEIVED_AT,
+    SENT_AT,
     SIPHO,
     SIPHO_ID,
     THANDI,
@@ -14,7 +29,7 @@ from tests.whatsapp.reading import (
     read,
     tree,
     value_of,
-)
+)  # fmt: skip
 
 NUMBERED = Person(THANDI, THANDI_ID, None, Private("Thandi 000 000 101"))
 NALEDI = {"profile": {"name": "Naledi"}}
@@ -137,3 +152,77 @@ def test_it_takes_a_parent_bsuid_in_the_place_of_a_number_for_what_it_is() -> No
 @pytest.mark.parametrize("key", ["", "PN", "abc", "12", "9" * 30, True, [], None])
 def test_it_takes_nothing_else_for_a_person(key: object) -> None:
     assert senders([], {"from": key}) == [Person()]
+
+
+THANDI_IS = Person(phone=THANDI, user_id=THANDI_ID, name="Thandi Mokoena")
+
+
+def preferences(*, contacts: bool = True, **changes: object) -> object:
+    """Return the event of the recorded preference with some keys changed."""
+    body = tree("user_preferences")
+    if not contacts:
+        del value_of(body)["contacts"]
+    value_of(body)["user_preferences"][0].update(changes)
+    ((event,),) = (update.events for update in read(body))
+    return event
+
+
+def test_it_reads_who_wants_no_marketing() -> None:
+    assert only("user_preferences") == MarketingPreference(NUMBER, THANDI_IS, False, SENT_AT)
+
+
+@pytest.mark.parametrize("word", ["resume", "signup"])
+def test_it_reads_who_wants_it_again(word: str) -> None:
+    assert preferences(value=word) == MarketingPreference(NUMBER, THANDI_IS, True, SENT_AT)
+
+
+def test_it_needs_no_phone_number_and_no_time() -> None:
+    found = preferences(contacts=False, wa_id=None, timestamp="soon")
+    assert found == MarketingPreference(NUMBER, Person(user_id=THANDI_ID), False, RECEIVED_AT)
+
+
+def test_it_knows_who_says_so_by_the_contacts_beside() -> None:
+    assert preferences(wa_id=None) == MarketingPreference(NUMBER, THANDI_IS, False, SENT_AT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"value": "pause"}, "pause"),
+        ({"value": ["stop"]}, "user_preferences"),
+        ({"category": "utility_messages"}, "stop"),
+        ({"category": ["marketing_messages"]}, "stop"),
+        ({"wa_id": None, "user_id": None}, "stop"),
+    ],
+)
+def test_it_counts_what_it_cannot_apply(changes: dict, kind: str) -> None:
+    assert preferences(**changes) == Unhandled("user_preferences", kind)
+
+
+def book(**changes: object) -> object:
+    """Return the event of the recorded entry with some keys of its contact changed."""
+    body = tree("state_sync")
+    entry = value_of(body)["state_sync"][0]
+    entry["contact"].update(changes)
+    del entry["metadata"]
+    value_of(body)["state_sync"] = [entry]
+    ((event,),) = (update.events for update in read(body))
+    return event
+
+
+def test_it_reads_who_is_in_the_address_book_and_who_no_longer() -> None:
+    assert events("state_sync") == [
+        AddressBookName(NUMBER, Person(phone=THANDI), "Thandi Mokoena", SENT_AT),
+        AddressBookName(NUMBER, Person(phone=SIPHO), "", SENT_AT),
+    ]
+
+
+def test_it_takes_the_first_name_for_want_of_another_and_needs_no_phone_number() -> None:
+    found = book(full_name=None, first_name="Thandi", phone_number=None, user_id=THANDI_ID)
+    person = Person(user_id=THANDI_ID)
+    assert found == AddressBookName(NUMBER, person, "Thandi", RECEIVED_AT)
+
+
+@pytest.mark.parametrize("changes", [{"full_name": " "}, {"phone_number": None}])
+def test_it_counts_entries_of_no_use(changes: dict[str, object]) -> None:
+    assert book(**changes) == Unhandled("smb_app_state_sync", "add")

@@ -1,15 +1,29 @@
-"""What becomes of callbacks, from the work list to the tables."""
+"""What becomes of callbacks, from the work list to the tables: fairly, and by cheap plans."""
 
 from __future__ import annotations
 
-import pytest
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from connectors.models import DeadKind, WebhookDead, WebhookPending
-from connectors.whatsapp import ledger, replay
+import pytest
+from django.db import connection
+from django.db.models import F
+
+from connectors.models import DeadKind, WebhookDead, WebhookDelivery, WebhookPending
+from connectors.simulator.traffic import Mix, Traffic
+from connectors.simulator.updates import Business
+from connectors.whatsapp import ledger, processing, replay
 from connectors.whatsapp.processing import process_batch
+from connectors.whatsapp.raw import BODY
+from lib import bulk
+from lib.envelope import associated_data
+from messaging import conversations, identities
 from messaging.models import Contact, Message, MessageStatus
 from tests.conftest import Cast
 from tests.whatsapp.deliveries import callback, contact, deliver, status, text
+from workspaces import keys, provisioning
 from workspaces.identity import digester
 from workspaces.models import Workspace
 
@@ -138,3 +152,175 @@ def test_it_learns_an_account_unless_another_tenant_has_it(
     acme.workspace.refresh_from_db()
     assert acme.workspace.waba_id == ("" if taken else "777")
     assert Message.objects.count() == 1
+
+
+def flood(cast: Cast, count: int) -> None:
+    """Put a backlog where the receiver would have put it, all at once."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval('webhook_delivery_blocks')")
+        (start,) = cursor.fetchone()
+    at, tenant_id = datetime.now(UTC), cast.tenant.id
+    cipher, rows = keys.day_cipher(tenant_id, at.date()), []
+    for number in range(start, start + count):
+        body = callback(cast.workspace.external_id, messages=[text(f"wamid.{number}", "flood")])
+        sealed = cipher.seal(json.dumps(body).encode(), associated_data(tenant_id, BODY, number))
+        row = WebhookDelivery(id=number, received_at=at, tenant_id=tenant_id, size=1, digest=b"")
+        row.body = sealed
+        rows.append(row)
+    WebhookDelivery.objects.bulk_create(rows)
+    WebhookPending.objects.bulk_create(
+        WebhookPending(delivery_id=row.id, received_at=at, tenant_id=tenant_id) for row in rows
+    )
+
+
+def test_it_serves_everybody_in_the_next_batch(acme: Cast, globex: Cast) -> None:
+    flood(acme, 900)
+    deliver(globex.tenant.id, callback(globex.workspace.external_id, messages=[text("wamid.G")]))
+
+    process_batch(20)
+
+    assert Message.objects.filter(tenant_id=globex.tenant.id).count() == 1
+    assert Message.objects.filter(tenant_id=acme.tenant.id).count() in range(9, 21)
+
+
+def test_it_shares_a_batch_evenly(acme: Cast, globex: Cast) -> None:
+    flood(acme, 100)
+    flood(globex, 100)
+
+    process_batch(50)
+
+    for cast in (acme, globex):
+        assert Message.objects.filter(tenant_id=cast.tenant.id).count() == 25
+
+
+def test_it_takes_turns_where_there_are_more_tenants_than_places(acme: Cast) -> None:
+    others = [provisioning.create_tenant(slug=f"tenant-{n}", name="One of many") for n in range(5)]
+    for tenant in (acme.tenant, *others):
+        deliver(tenant.id, b"{}")
+
+    batches = [process_batch(2) for _ in range(4)]
+
+    assert sum(batches) == 6
+    assert max(batches) == 2
+
+
+def test_it_finishes_the_oldest_first(acme: Cast, globex: Cast) -> None:
+    flood(acme, 30)
+    oldest = set(WebhookPending.objects.order_by("delivery_id").values_list("delivery_id")[:10])
+
+    process_batch(10)
+
+    assert {(row,) for row in Message.objects.values_list("delivery_id", flat=True)} == oldest
+
+
+def test_it_bounds_a_batch_in_bytes_and_shares_those_too(acme: Cast, globex: Cast) -> None:
+    flood(acme, 5)
+    WebhookPending.objects.update(size=3_000_000)
+    flood(globex, 50)
+
+    assert process_batch(100) == 51
+
+    assert Message.objects.filter(tenant_id=globex.tenant.id).count() == 50
+    assert process_batch(100) == 1
+
+
+def test_it_takes_one_callback_however_large(acme: Cast, globex: Cast) -> None:
+    for cast in (acme, globex):
+        flood(cast, 2)
+    WebhookPending.objects.update(size=9_000_000)
+
+    assert [process_batch(100) for _ in range(5)] == [1, 1, 1, 1, 0]
+
+
+def make_suspect(*, attempts: int) -> None:
+    """Let what waits have been in batches whose process ended: a worker was killed, repeatedly."""
+    for model in (WebhookDelivery, WebhookPending):
+        model.objects.update(received_at=F("received_at") - timedelta(minutes=1))
+    WebhookPending.objects.update(attempts=attempts)
+
+
+def test_it_keeps_nobody_waiting_for_suspects(
+    acme: Cast, globex: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processing, "MOST_GROUPS", 1)
+    flood(acme, 100)
+    make_suspect(attempts=2)
+    process_batch(500)
+    waiting = WebhookPending.objects.filter(tenant_id=acme.tenant.id).count()
+    deliver(globex.tenant.id, callback(globex.workspace.external_id, messages=[text("wamid.G")]))
+
+    process_batch(500)
+
+    assert waiting == 80
+    assert Message.objects.filter(tenant_id=globex.tenant.id).count() == 1
+    while process_batch(500):
+        pass
+    assert Message.objects.filter(tenant_id=acme.tenant.id).count() == 100
+
+
+# They grow with every callback, by thousands between two looks of PostgreSQL's statistics.
+GROWING = {
+    "contact_identities", "contacts", "conversations", "media", "message_statuses", "messages",
+}  # fmt: skip
+PHONE, USER = "15550100777", "US.13491208655302741918"
+LOOK_UPS = {"Index Scan", "Index Only Scan", "ModifyTable", "Tid Scan"}
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a plan's nodes, itself first."""
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from nodes(part)
+
+
+def two_who_are_one(cast: Cast) -> None:
+    """Write as somebody by number, then by user id, then by both."""
+    identities_told = (
+        {"from": PHONE},
+        {"from_user_id": USER},
+        {"from": PHONE, "from_user_id": USER},
+    )
+    for number, told in enumerate(identities_told):
+        message = {**text(f"wamid.ONE{number}"), **told}
+        if "from" not in told:
+            del message["from"]
+        deliver(cast.tenant.id, callback(cast.workspace.external_id, messages=[message]))
+        process_batch(1)
+
+
+@pytest.fixture
+def plans(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
+    """Return the plans of the statements that are run with many rows."""
+    found: dict[str, dict[str, Any]] = {}
+    run = bulk.run
+
+    def explained(sql: str, columns: Sequence[str], rows: bulk.Rows) -> list[tuple[Any, ...]]:
+        if rows:
+            ((plan,),) = run(f"EXPLAIN (FORMAT JSON) {sql}", columns, rows)
+            found[sql] = plan[0]["Plan"]
+        return run(sql, columns, rows)
+
+    monkeypatch.setattr(bulk, "run", explained)
+    return found
+
+
+def test_it_looks_rows_up_in_an_index_and_nothing_else(
+    acme: Cast, globex: Cast, plans: dict[str, dict[str, Any]]
+) -> None:
+    for cast in (acme, globex):
+        business = Business(cast.workspace.waba_id, cast.workspace.external_id)
+        traffic = Traffic(business, Mix(batch=5), seed=1, now=1_790_000_000)
+        for posted in traffic.callbacks(60):
+            deliver(cast.tenant.id, posted.body)
+    while process_batch(25):
+        pass
+    for cast in (acme, globex):
+        two_who_are_one(cast)
+
+    assert Message.objects.count() > 100
+    assert len(plans) > 15
+    assert plans.keys() >= {identities.MERGE, identities.HAND_OVER, conversations.LEAD_ON}
+    for sql, plan in plans.items():
+        for node in nodes(plan):
+            if node.get("Relation Name") in GROWING:
+                assert node["Node Type"] in LOOK_UPS, f"{node} of {sql}"

@@ -1,12 +1,9 @@
-"""Poison alone is set aside, and what was set aside can be tried again."""
+"""Poison alone is parked, and what was parked is processed again: by an operator, or by itself."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import StringIO
-from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -18,36 +15,25 @@ from connectors.whatsapp.processing import process_batch
 from messaging.models import Message, MessageStatus
 from tests.conftest import Cast
 from tests.whatsapp.deliveries import callback, contact, deliver, status, text
+from tests.whatsapp.trouble import (
+    NUMBER,
+    POISON,
+    dead_rows,
+    places,
+    refused,
+    refused_by_the_database,
+)
 from workspaces import keys, ownership, provisioning
-from workspaces.models import INSTALLATION_ID, Proof
+from workspaces.models import INSTALLATION_ID, Proof, Tenant, TenantStatus
 
 pytestmark = pytest.mark.django_db
 
-POISON = "The database shall refuse this"
 INSTALLATION = INSTALLATION_ID
 FINE = text("wamid.fine", "Fine")
 
 
-@contextmanager
-def refused_by_the_database() -> Iterator[None]:
-    """For a while the real table refuses messages with that text."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"ALTER TABLE messages ADD CONSTRAINT no_poison CHECK (text <> '{POISON}') NOT VALID"
-        )
-        yield
-        cursor.execute("ALTER TABLE messages DROP CONSTRAINT no_poison")
-
-
 def texts(count: int, *poisoned: int) -> list[dict]:
     return [text(f"wamid.{n}", POISON if n in poisoned else f"Fine {n}") for n in range(count)]
-
-
-def places(tenant_id: UUID) -> tuple[int, int, int]:
-    """Return where the tenant's updates are: processed, quarantined, dead."""
-    entry = ledger.read(tenant_id, verify=True)
-    assert entry.balanced
-    return entry.processed, entry.quarantined, entry.dead
 
 
 def open_rows() -> list[int]:
@@ -246,3 +232,62 @@ def test_it_leaves_the_rest_where_everything_fails_alike(set_aside: None) -> Non
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE contacts RENAME elsewhere TO display_name")
     assert replayed("--kind", "dead") == {"tried": 3, "processed": 3, "rows": 3, "stopped": ""}
+
+
+def test_it_releases_all_updates_of_a_row(acme: Cast, globex: Cast) -> None:
+    messages = [text(f"wamid.{number}", sender=f"1555010{number:04}") for number in range(300)]
+    people = [{"wa_id": message["from"], "profile": {"name": "A"}} for message in messages]
+    for cast in (acme, globex):
+        body = callback(NUMBER, messages=messages, contacts=people)
+        body["entry"][0]["changes"][0]["value"]["metadata"]["junk"] = "x" * 100_000
+        deliver(cast.tenant.id, body)
+    process_batch(10)
+    provisioning.create_workspace(tenant_id=acme.tenant.id, name="New", external_id=NUMBER)
+
+    replay.replay(replay.releasable())
+
+    assert places(acme.tenant.id) == (300, 0, 0)
+    assert places(globex.tenant.id) == (0, 300, 0)
+    named = Message.objects.filter(contact__display_name="A", tenant_id=acme.tenant.id)
+    assert named.count() == 300
+
+
+def quarantined(*casts: Cast) -> None:
+    """Set an update aside for each, and give each the workspace it waited for."""
+    for number, cast in enumerate(casts):
+        deliver(cast.tenant.id, callback(f"{NUMBER}{number}", messages=[text("wamid.Q")]))
+    process_batch(10)
+    for number, cast in enumerate(casts):
+        provisioning.create_workspace(
+            tenant_id=cast.tenant.id, name="New", external_id=f"{NUMBER}{number}"
+        )
+
+
+def test_it_releases_nothing_to_a_tenant_on_its_way_out(acme: Cast, globex: Cast) -> None:
+    quarantined(acme, globex)
+    Tenant.objects.filter(pk=acme.tenant.pk).update(status=TenantStatus.ERASING)
+
+    assert replay.replay(replay.releasable()).processed == 1
+
+    assert Message.objects.get().tenant_id == globex.tenant.id
+    assert replay.releasable() == []
+
+
+def test_it_replays_the_rest_where_one_row_fails(acme: Cast, globex: Cast) -> None:
+    quarantined(acme, globex)
+
+    with refused(f"state <> 'REPLAYED' OR phone_number_id <> '{NUMBER}0'"):
+        assert replay.replay(dead_rows()).processed == 1
+
+    row = WebhookDead.objects.get(tenant_id=acme.tenant.id)
+    assert (row.reason, row.attempts) == ("Replay failed: IntegrityError", 2)
+    assert (places(acme.tenant.id), places(globex.tenant.id)) == ((0, 1, 0), (1, 0, 0))
+
+
+def test_it_stops_releasing_what_fails_every_time(acme: Cast, globex: Cast) -> None:
+    quarantined(acme, globex)
+    WebhookDead.objects.filter(tenant_id=acme.tenant.id).update(attempts=replay.MOST_ATTEMPTS)
+
+    assert replay.replay(replay.releasable()).processed == 1
+
+    assert Message.objects.get().tenant_id == globex.tenant.id

@@ -1,4 +1,4 @@
-"""The receiver's statement, also where connections of the server change under it."""
+"""The receiver's statement, also where connections of the server change under it, or hang."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import os
 import resource
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.db import connection
 from psycopg import OperationalError
 from psycopg.conninfo import make_conninfo
 
+from benchmarks import hanging
 from connectors.models import WebhookDelivery
 from connectors.whatsapp.inbox import Row
 from connectors.whatsapp.store import PostgresStore
@@ -100,3 +102,27 @@ def test_it_prepares_nothing_behind_a_pooler(acme: Cast, prepares: bool) -> None
         return found
 
     assert bool(asyncio.run(trial())) is prepares
+
+
+@pytest.fixture
+def env(acme: Cast) -> dict[str, str]:
+    """What a process of its own needs to reach this test's database."""
+    connection.ensure_connection()
+    settings, info = connection.settings_dict, connection.connection.info
+    user, password = quote(settings["USER"]), quote(settings["PASSWORD"])
+    url = f"postgresql://{user}:{password}@{info.host}:{info.port}/{settings['NAME']}"
+    return {**os.environ, "DATABASE_URL": url}
+
+
+def test_it_survives_timers_that_fall_due_together(env: dict[str, str], acme: Cast) -> None:
+    arguments = ("--tenant", str(acme.tenant.id), "--coincide", "8")
+    assert hanging.rounds(range(1), *arguments, env=env)["ended well"] == 1
+
+
+def test_it_survives_a_database_that_hangs_delays_and_drops(
+    env: dict[str, str], acme: Cast
+) -> None:
+    arguments = ("--tenant", str(acme.tenant.id), "--seconds", "3")
+    seen = hanging.rounds(range(1), *arguments, env=env)
+    assert seen["ended well"] == 1
+    assert seen["stored"]

@@ -13,6 +13,8 @@ from connectors.whatsapp import ledger
 
 # Nobody's phone number id.
 NUMBER = "300000000000003"
+# A text that a table refuses while :func:`refused_by_the_database` lasts.
+POISON = "The database shall refuse this"
 
 
 def places(tenant_id: UUID) -> tuple[int, int, int]:
@@ -28,10 +30,21 @@ def dead_rows() -> list[int]:
 
 @contextmanager
 def refused(condition: str) -> Iterator[None]:
-    """For a while the real table refuses rows that were set aside."""
+    """For a while the real table refuses parked rows."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"ALTER TABLE webhook_dead ADD CONSTRAINT poison CHECK ({condition}) NOT VALID"
         )
         yield
         cursor.execute("ALTER TABLE webhook_dead DROP CONSTRAINT poison")
+
+
+@contextmanager
+def refused_by_the_database() -> Iterator[None]:
+    """For a while the real table refuses messages with that text."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"ALTER TABLE messages ADD CONSTRAINT no_poison CHECK (text <> '{POISON}') NOT VALID"
+        )
+        yield
+        cursor.execute("ALTER TABLE messages DROP CONSTRAINT no_poison")
