@@ -18,7 +18,7 @@ from datetime import datetime
 from django.db import DatabaseError, connection, transaction
 from psycopg import sql
 
-from connectors.whatsapp.outcomes import Callback, Outcome
+from connectors.whatsapp.results import BatchResult, Callback
 from connectors.whatsapp.updates import process
 from lib.brake import Brake
 from lib.numbering import national_part
@@ -153,9 +153,9 @@ def _receive(number: str, now: datetime) -> None:
     provisioning.create_workspace(
         tenant_id=tenant.id, name=name, external_id=external_id, waba_id=external_id
     )
-    outcome = Outcome()
+    result = BatchResult()
     body = json.dumps(_callback(number, external_id)).encode()
-    process([Callback(0, now, tenant.id, body)], outcome, Brake("privacy check"))
+    process([Callback(0, now, tenant.id, body)], result, Brake("privacy check"))
     if Message.objects.filter(tenant_id=tenant.id).count() != 2:
         raise CouldNotLook("The planted messages were not stored.")
 

@@ -53,7 +53,7 @@ Waiting = tuple[Received, asyncio.Future[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DeliveryRow:
     """A sealed callback, ready for the database; ``size`` is that of the plain body in bytes."""
 
     id: int
@@ -72,7 +72,7 @@ class Store(Protocol):
     async def ciphers(self, wanted: set[tuple[UUID, date]]) -> dict[tuple[UUID, date], Cipher]:
         """Return the Raw cipher of each (tenant, day) that has one."""
 
-    async def commit(self, received_at: datetime, rows: list[Row]) -> None:
+    async def commit(self, received_at: datetime, rows: list[DeliveryRow]) -> None:
         """Insert the rows and their pointers, durably."""
 
     async def answers(self) -> bool:
@@ -285,9 +285,11 @@ class Inbox:
                 done.set_exception(InboxUnavailable())
 
 
-def _sealed(ids: Iterable[int], batch: list[Received], ciphers: dict[UUID, Cipher]) -> list[Row]:
+def _sealed(
+    ids: Iterable[int], batch: list[Received], ciphers: dict[UUID, Cipher]
+) -> list[DeliveryRow]:
     return [
-        Row(
+        DeliveryRow(
             id=row_id,
             tenant_id=received.tenant_id,
             size=len(received.body),

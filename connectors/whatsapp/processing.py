@@ -20,8 +20,8 @@ from uuid import UUID
 from django.db import DatabaseError, transaction
 
 from connectors.models import DeadKind
-from connectors.whatsapp import outcomes, raw
-from connectors.whatsapp.outcomes import Callback, Failure, Outcome
+from connectors.whatsapp import raw, results
+from connectors.whatsapp.results import BatchResult, Callback, Failure
 from connectors.whatsapp.updates import CallbackUpdate, process
 from lib import bulk, clock
 from lib.brake import LONGEST_PAUSE, TRIAL, Brake, Stopped, is_away
@@ -78,7 +78,7 @@ def process_batch(limit: int) -> int:
             if careful:
                 transaction.set_rollback(True)  # to be tried again, once the attempt is recorded
             elif claimed:
-                outcome = _account_for(claimed)
+                result = _account_for(claimed)
     except Exception as error:
         _clean_up_after(error)
         if not claimed:
@@ -88,7 +88,7 @@ def process_batch(limit: int) -> int:
         if careful:
             _process_carefully(claimed)
         elif claimed:
-            _report_committed(outcome)
+            _report_committed(result)
     return len(claimed)
 
 
@@ -146,11 +146,11 @@ def _process_again(callbacks: Sequence[SealedCallback], *, after: Exception | No
 def _process_together(callbacks: Sequence[SealedCallback]) -> None:
     try:
         with transaction.atomic():
-            outcome = _account_for(_claim_these([callback.delivery_id for callback in callbacks]))
+            result = _account_for(_claim_these([callback.delivery_id for callback in callbacks]))
     except Exception as error:
         _clean_up_after(error)
         raise
-    _report_committed(outcome)
+    _report_committed(result)
 
 
 def _process_without(stopped: Stopped, callbacks: Sequence[SealedCallback]) -> None:
@@ -181,16 +181,16 @@ def _clean_up_after(error: Exception) -> None:
         logger.warning("whatsapp batch not processed, tried in halves", exc_info=error)
 
 
-def _report_committed(outcome: Outcome) -> None:
+def _report_committed(result: BatchResult) -> None:
     """Report a batch; what it stored proves that the work goes on."""
-    if any(tally.processed for tally in outcome.tallies.values()) or not outcome.failures:
+    if any(tally.processed for tally in result.tallies.values()) or not result.failures:
         BRAKE.release()
-    _report(outcome)
+    _report(result)
 
 
-def _report(outcome: Outcome) -> None:
+def _report(result: BatchResult) -> None:
     counts: Counter[tuple[Callback, DeadKind, str]] = Counter()
-    for failure in outcome.failures:
+    for failure in result.failures:
         counts[failure.callback, failure.kind, failure.reason] += failure.updates
     for (callback, kind, reason), updates in counts.items():
         logger.warning(
@@ -208,25 +208,25 @@ def _report(outcome: Outcome) -> None:
 def _dead_letter(callback: SealedCallback, reason: str) -> None:
     """Park a callback unopened, whole, as one dead update."""
     with transaction.atomic():
-        outcome = Outcome()
+        result = BatchResult()
         for claimed in _claim_these([callback.delivery_id]):
-            outcome.tallies[claimed.tenant_id].callbacks += 1
-            _dead_letter_whole(claimed, reason, outcome)
-        outcomes.store(outcome)
-    _report(outcome)
+            result.tallies[claimed.tenant_id].callbacks += 1
+            _dead_letter_whole(claimed, reason, result)
+        results.store(result)
+    _report(result)
 
 
-def _account_for(claimed: Sequence[SealedCallback]) -> Outcome:
+def _account_for(claimed: Sequence[SealedCallback]) -> BatchResult:
     """Process claimed callbacks inside the caller's transaction."""
-    outcome = Outcome()
+    result = BatchResult()
     for callback in claimed:
-        outcome.tallies[callback.tenant_id].callbacks += 1
-    process(_open(claimed, outcome), outcome, BRAKE)
-    outcomes.store(outcome)
-    return outcome
+        result.tallies[callback.tenant_id].callbacks += 1
+    process(_open(claimed, result), result, BRAKE)
+    results.store(result)
+    return result
 
 
-def _open(claimed: Sequence[SealedCallback], outcome: Outcome) -> list[Callback]:
+def _open(claimed: Sequence[SealedCallback], result: BatchResult) -> list[Callback]:
     with suppress(CannotOpen):  # raised again where that one is opened
         keys.preload(callback.body for callback in claimed if callback.body is not None)
     opened = []
@@ -235,14 +235,14 @@ def _open(claimed: Sequence[SealedCallback], outcome: Outcome) -> list[Callback]
         try:
             body = _body_of(sealed)
         except KeyDestroyed as error:
-            _dead_letter_whole(sealed, str(error), outcome)
+            _dead_letter_whole(sealed, str(error), result)
         except CannotOpen as error:  # a worker with the wrong master keys opens none
             failed.append((sealed, error))
         else:
             opened.append(Callback(sealed.delivery_id, sealed.received_at, sealed.tenant_id, body))
     BRAKE.judge(failed, step="open", passed=bool(opened))
     for sealed, trouble in failed:
-        _dead_letter_whole(sealed, str(trouble), outcome)
+        _dead_letter_whole(sealed, str(trouble), result)
     return opened
 
 
@@ -252,11 +252,11 @@ def _body_of(sealed: SealedCallback) -> bytes:
     return raw.open_body(sealed.body, tenant_id=sealed.tenant_id, delivery_id=sealed.delivery_id)
 
 
-def _dead_letter_whole(sealed: SealedCallback, reason: str, outcome: Outcome) -> None:
+def _dead_letter_whole(sealed: SealedCallback, reason: str, result: BatchResult) -> None:
     """Count and keep a callback of which nothing could be read, as one dead update."""
     callback = Callback(sealed.delivery_id, sealed.received_at, sealed.tenant_id, b"")
-    outcome.tallies[sealed.tenant_id].updates += 1
-    outcome.fail(Failure(callback, DeadKind.DEAD, reason, None))
+    result.tallies[sealed.tenant_id].updates += 1
+    result.fail(Failure(callback, DeadKind.DEAD, reason, None))
 
 
 # What was claimed, with its body. LATERAL … LIMIT 1 keeps the join a look-up per row, whatever the

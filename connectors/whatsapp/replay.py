@@ -12,8 +12,8 @@ from django.db import connection, transaction
 from django.db.models import F, QuerySet
 
 from connectors.models import DeadKind, DeadState, WebhookDead
-from connectors.whatsapp import outcomes
-from connectors.whatsapp.outcomes import Outcome, Tally
+from connectors.whatsapp import results
+from connectors.whatsapp.results import BatchResult, Tally
 from connectors.whatsapp.updates import process
 from lib.brake import MOST_ALIKE, Brake, Stopped, is_away, is_of_a_value, spread
 from lib.envelope import CannotOpen
@@ -151,36 +151,35 @@ def _replay_one(row_id: int, brake: Brake) -> bool:
     if row is None:
         return False
     try:
-        callback = outcomes.callback_of(row)
+        callback = results.callback_of(row)
     except CannotOpen as error:
         _record_failure(row_id, str(error))
         return False
-    outcome = Outcome()
-    process([callback], outcome, brake)
-    _settle(row, outcome)
-    return not outcome.failures
+    result = BatchResult()
+    process([callback], result, brake)
+    _settle(row, result)
+    return not result.failures
 
 
 def _record_failure(row_id: int, reason: str) -> None:
     WebhookDead.objects.filter(pk=row_id).update(reason=reason, attempts=F("attempts") + 1)
 
 
-def _settle(row: WebhookDead, outcome: Outcome) -> None:
+def _settle(row: WebhookDead, result: BatchResult) -> None:
     """Move the updates from where they were counted to where they are now."""
-    before = outcome.tallies[row.tenant_id]
+    before = result.tallies[row.tenant_id]
     _subtract(before, row)
-    if len(outcome.failures) == 1 and before.processed == 0:
-        failure = outcome.failures[0]
+    if len(result.failures) == 1 and before.processed == 0:
+        failure = result.failures[0]
         row.reason, row.kind, row.updates = failure.reason, failure.kind, failure.updates
         row.field, row.phone_number_id = failure.field, failure.phone_number_id
         row.attempts += 1
     else:
-        outcomes.store_failures(
-            outcome.failures
-        )  # a body that can be parsed by now may hold several updates
+        # A body that can be parsed by now may hold several updates.
+        results.store_failures(result.failures)
         row.state = DeadState.REPLAYED
     row.save(update_fields=RESULT_FIELDS)
-    outcomes.add_counts(outcome.tallies)
+    results.add_counts(result.tallies)
 
 
 def _subtract(tally: Tally, row: WebhookDead) -> None:

@@ -18,7 +18,7 @@ from uuid import UUID
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor
 
-from connectors.whatsapp.inbox import Row
+from connectors.whatsapp.inbox import DeliveryRow
 from connectors.whatsapp.raw import BLOCK
 from lib.envelope import Cipher
 from workspaces import keys
@@ -86,7 +86,7 @@ class PostgresStore:
         """Return the ciphers of those who have one."""
         return await self._ciphers.of(wanted)
 
-    async def commit(self, received_at: datetime, rows: list[Row]) -> None:
+    async def commit(self, received_at: datetime, rows: list[DeliveryRow]) -> None:
         """Insert the rows and their pointers in one statement, which is its own transaction.
 
         A connection that turns out to be dead is replaced and the rows are sent again. Whether the
@@ -167,7 +167,7 @@ class PostgresStore:
             raise
 
 
-def _parameters(received_at: datetime, rows: list[Row]) -> dict[str, object]:
+def _parameters(received_at: datetime, rows: list[DeliveryRow]) -> dict[str, object]:
     tenants = list({row.tenant_id for row in rows})
     position = {tenant_id: index for index, tenant_id in enumerate(tenants, start=1)}
     return {

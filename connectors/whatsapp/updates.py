@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from connectors.models import DeadKind, WebhookDelivery
 from connectors.whatsapp import raw
-from connectors.whatsapp.outcomes import Callback, Failure, Outcome
+from connectors.whatsapp.results import BatchResult, Callback, Failure
 from connectors.whatsapp.wire.decoding import NotAnEnvelope
 from connectors.whatsapp.wire.parsing import parse
 from connectors.whatsapp.wire.updates import LINKED_DEVICE, Path, Update
@@ -79,27 +79,27 @@ class CallbackUpdate(msgspec.Struct, frozen=True):
     update: Update
 
 
-def process(callbacks: Sequence[Callback], outcome: Outcome, brake: Brake) -> None:
+def process(callbacks: Sequence[Callback], result: BatchResult, brake: Brake) -> None:
     """Process opened callbacks inside the caller's transaction; everything they hold is in
-    ``outcome``.
+    ``result``.
 
     Raises:
         lib.brake.Stopped: callbacks among these fail through no fault of their own.
     """
-    parsed = _parse_all(callbacks, outcome, brake)
+    parsed = _parse_all(callbacks, result, brake)
     # Those of shared apps came to ``/webhooks/whatsapp``, without a tenant.
     if shared := [entry for entry in parsed if entry[0].tenant_id == INSTALLATION_ID]:
-        _file_shared(shared, outcome)
+        _file_shared(shared, result)
         parsed = [entry for entry in parsed if entry[0].tenant_id != INSTALLATION_ID]
-    items = [item for callback, updates in parsed for item in _readable(callback, updates, outcome)]
+    items = [item for callback, updates in parsed for item in _readable(callback, updates, result)]
     numbers = Numbers.load((item.callback.tenant_id, item.update) for item in items)
-    owned = [item for item in items if _belongs(item, numbers, outcome)]
-    _store(owned, numbers, outcome, brake)
-    outcome.close()
+    owned = [item for item in items if _belongs(item, numbers, result)]
+    _store(owned, numbers, result, brake)
+    result.close()
 
 
 def _parse_all(
-    callbacks: Sequence[Callback], outcome: Outcome, brake: Brake
+    callbacks: Sequence[Callback], result: BatchResult, brake: Brake
 ) -> list[tuple[Callback, list[Update]]]:
     parsed: list[tuple[Callback, list[Update]]] = []
     failed: list[tuple[Callback, Exception]] = []
@@ -109,23 +109,23 @@ def _parse_all(
             if callback.positions:
                 updates = _at_their_positions(updates, callback.positions)
         except NotAnEnvelope as error:
-            _unreadable(callback, f"Not a callback: {error}", outcome)
+            _unreadable(callback, f"Not a callback: {error}", result)
         except Exception as error:  # a bug of ours must stop neither this batch nor the next
             failed.append((callback, error))
         else:
-            outcome.tallies[callback.tenant_id].updates += len(updates)
+            result.tallies[callback.tenant_id].updates += len(updates)
             parsed.append((callback, updates))
     brake.judge(failed, step="parse", passed=bool(parsed))
     for callback, bug in failed:
         extra = {"delivery": callback.delivery_id}
         logger.error("whatsapp callback not parsed", exc_info=bug, extra=extra)
-        _unreadable(callback, f"Parsing failed: {type(bug).__name__}", outcome)
+        _unreadable(callback, f"Parsing failed: {type(bug).__name__}", result)
     return parsed
 
 
-def _unreadable(callback: Callback, reason: str, outcome: Outcome) -> None:
-    outcome.tallies[callback.tenant_id].updates += 1
-    outcome.fail(Failure(callback, DeadKind.DEAD, reason, callback.body))
+def _unreadable(callback: Callback, reason: str, result: BatchResult) -> None:
+    result.tallies[callback.tenant_id].updates += 1
+    result.fail(Failure(callback, DeadKind.DEAD, reason, callback.body))
 
 
 def _at_their_positions(updates: list[Update], positions: Sequence[int]) -> list[Update]:
@@ -136,7 +136,7 @@ def _at_their_positions(updates: list[Update], positions: Sequence[int]) -> list
     return [replace(update, position=position) for update, position in pairs]
 
 
-def _file_shared(entries: Sequence[tuple[Callback, list[Update]]], outcome: Outcome) -> None:
+def _file_shared(entries: Sequence[tuple[Callback, list[Update]]], result: BatchResult) -> None:
     """File every update under the tenant it belongs to; park what belongs to nobody."""
     everything = [update for _, updates in entries for update in updates]
     numbers = ownership.of_numbers({u.phone_number_id for u in everything if u.phone_number_id})
@@ -151,15 +151,15 @@ def _file_shared(entries: Sequence[tuple[Callback, list[Update]]], outcome: Outc
                 parts.setdefault(next(iter(owners)), []).append(update)
             else:
                 reason = SEVERAL if owners else NO_OWNER if owners is None else UNPROVEN
-                outcome.park(callback, update, DeadKind.QUARANTINE, reason)
+                result.park(callback, update, DeadKind.QUARANTINE, reason)
         for tenant_id, part in sorted(parts.items()):
             whole = len(part) == len(updates)
             body = callback.body if whole else callback.isolate(_changes(part))
             arrivals.append(raw.Arrival(tenant_id, _arrived_at(callback, part), body))
-            outcome.tallies[INSTALLATION_ID].processed += len(part)
+            result.tallies[INSTALLATION_ID].processed += len(part)
     raw.store(arrivals)
     removed = _remove_originals([callback for callback, _ in entries])
-    outcome.tallies[INSTALLATION_ID].purged_callbacks += removed
+    result.tallies[INSTALLATION_ID].purged_callbacks += removed
 
 
 def _arrived_at(callback: Callback, updates: Sequence[Update]) -> datetime:
@@ -194,25 +194,25 @@ def _remove_originals(callbacks: Sequence[Callback]) -> int:
 
 
 def _readable(
-    callback: Callback, updates: list[Update], outcome: Outcome
+    callback: Callback, updates: list[Update], result: BatchResult
 ) -> Iterable[CallbackUpdate]:
     for update in updates:
         if update.problem is None:
             yield CallbackUpdate(callback, update)
         else:
-            outcome.park(callback, update, DeadKind.DEAD, update.problem)
+            result.park(callback, update, DeadKind.DEAD, update.problem)
 
 
-def _belongs(item: CallbackUpdate, numbers: Numbers, outcome: Outcome) -> bool:
+def _belongs(item: CallbackUpdate, numbers: Numbers, result: BatchResult) -> bool:
     reason = numbers.refusal(item.callback.tenant_id, item.update)
     if reason is None:
         return True
-    outcome.park(item.callback, item.update, DeadKind.QUARANTINE, reason)
+    result.park(item.callback, item.update, DeadKind.QUARANTINE, reason)
     return False
 
 
 def _store(
-    items: Sequence[CallbackUpdate], numbers: Numbers, outcome: Outcome, brake: Brake
+    items: Sequence[CallbackUpdate], numbers: Numbers, result: BatchResult, brake: Brake
 ) -> None:
     """Store all at once; an update that the database refuses for its own sake is parked alone."""
 
@@ -223,11 +223,11 @@ def _store(
         except MustGoAlone as need:
             attempt(part, alone | need.tenant_ids)
         else:
-            _count(part, duplicates, outcome)
+            _count(part, duplicates, result)
 
     for item, error in brake.sift(items, attempt, step="store", kind=_kind) if items else ():
         reason = f"Storing failed: {type(error).__name__}"
-        outcome.park(item.callback, item.update, DeadKind.DEAD, reason)
+        result.park(item.callback, item.update, DeadKind.DEAD, reason)
 
 
 def _kind(item: CallbackUpdate) -> type | None:
@@ -263,10 +263,10 @@ def _store_together(
     return set(owners) - fresh
 
 
-def _count(items: Sequence[CallbackUpdate], duplicates: set[int], outcome: Outcome) -> None:
+def _count(items: Sequence[CallbackUpdate], duplicates: set[int], result: BatchResult) -> None:
     beside = set()
     for position, item in enumerate(items):
-        tally = outcome.tallies[item.callback.tenant_id]
+        tally = result.tallies[item.callback.tenant_id]
         tally.processed += 1
         tally.duplicates += position in duplicates
         path = item.update.path

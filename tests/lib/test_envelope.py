@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from connectors.models import WebhookDead, WebhookDelivery
-from connectors.whatsapp import outcomes, raw
+from connectors.whatsapp import raw, results
 from connectors.whatsapp.processing import process_batch
 from lib.envelope import OVERHEAD, CannotOpen, Cipher, KeyDestroyed, associated_data
 from messaging.models import Message
@@ -99,7 +99,7 @@ class TestAtRest:
         ours.tenant_id, theirs.tenant_id = theirs.tenant_id, ours.tenant_id
         for row in (ours, theirs):
             with pytest.raises(CannotOpen):
-                outcomes.callback_of(row)
+                results.callback_of(row)
 
     def test_it_does_not_unwrap_a_key_that_was_given_to_another(
         self, acme: Cast, globex: Cast

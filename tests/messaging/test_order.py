@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from connectors.models import DeadState, WebhookDead, WebhookDelivery, WebhookPending
 from connectors.whatsapp import replay
-from connectors.whatsapp.inbox import Row
+from connectors.whatsapp.inbox import DeliveryRow
 from connectors.whatsapp.processing import process_batch
 from connectors.whatsapp.receiver import _conninfo
 from connectors.whatsapp.store import PostgresStore
@@ -255,7 +255,7 @@ def test_callbacks_of_one_commit_arrived_one_after_the_other(acme: Cast) -> None
     async def commit() -> None:
         store = PostgresStore(conninfo=_conninfo(), run_sync=run_sync)
         ids = await store.take_ids(3)
-        rows = [Row(each, acme.tenant.id, 2, b"", b"{}") for each in ids]
+        rows = [DeliveryRow(each, acme.tenant.id, 2, b"", b"{}") for each in ids]
         await store.commit(MOMENT, rows)
         store.abandon()
 

@@ -16,7 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from benchmarks import hanging
 from connectors.models import WebhookDelivery
-from connectors.whatsapp.inbox import Row
+from connectors.whatsapp.inbox import DeliveryRow
 from connectors.whatsapp.store import PostgresStore
 from tests.conftest import Cast
 
@@ -44,7 +44,7 @@ def store(*, prepares: bool = True) -> Direct:
 
 async def commit(one: Direct, cast: Cast) -> None:
     (row_id,) = await one.take_ids(1)
-    row = Row(row_id, cast.tenant.id, 2, os.urandom(32), b"sealed")
+    row = DeliveryRow(row_id, cast.tenant.id, 2, os.urandom(32), b"sealed")
     await one.commit(datetime.now(UTC), [row])
 
 

@@ -135,7 +135,7 @@ class UpdateGroup:
 
 
 @dataclass(slots=True)
-class Outcome:
+class BatchResult:
     """What a batch came to."""
 
     tallies: defaultdict[UUID, Tally] = field(default_factory=lambda: defaultdict(Tally))
@@ -193,13 +193,13 @@ def _number_of(update: Update) -> str:
     return (update.phone_number_id or "")[:64]
 
 
-def store(outcome: Outcome) -> None:
+def store(result: BatchResult) -> None:
     """Write a batch's failures and counts inside the caller's transaction.
 
     Call it last: it locks the tenants' rows of the ledger.
     """
-    store_failures(outcome.failures)
-    add_counts(outcome.tallies)
+    store_failures(result.failures)
+    add_counts(result.tallies)
 
 
 def store_failures(failures: Iterable[Failure]) -> None:
