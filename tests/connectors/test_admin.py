@@ -174,7 +174,7 @@ def replay(browser: Client, quarantined: dict[str, WebhookDead]) -> None:
         row.refresh_from_db()
 
 
-def test_it_replays_what_was_set_aside(acme: Cast, quarantined: dict[str, WebhookDead]) -> None:
+def test_it_replays_what_was_parked(acme: Cast, quarantined: dict[str, WebhookDead]) -> None:
     assert quarantined["acme"].kind == DeadKind.QUARANTINE
 
     replay(superuser(), quarantined)

@@ -142,10 +142,10 @@ def test_it_falls_back_to_the_installations_verify_token(
 
     web: Web = request.getfixturevalue("web")
 
-    assert web.shake_hands(globex.path, TOKEN).status_code == 200
-    assert web.shake_hands(globex.path, globex.verify_token).status_code == 403
-    assert web.shake_hands(acme.path, TOKEN).status_code == 403
-    assert web.shake_hands(acme.path, acme.verify_token).status_code == 200
+    assert web.verify_url(globex.path, TOKEN).status_code == 200
+    assert web.verify_url(globex.path, globex.verify_token).status_code == 403
+    assert web.verify_url(acme.path, TOKEN).status_code == 403
+    assert web.verify_url(acme.path, acme.verify_token).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -95,14 +95,14 @@ def test_it_keeps_the_order_of_arrival_in_any_cut(acme: Cast, data, random: Rand
     Conversation.objects.all().delete()
     cuts = sorted(data.draw(st.sets(st.integers(1, 11), max_size=5)))
     parts = [range(a, b) for a, b in zip([0, *cuts], [*cuts, 12], strict=True)]
-    owed = []
+    pending_rows = []
     for place, part in enumerate(parts):
         # Two by two at one moment: then they are told apart by the order of their commit.
         at = MOMENT + timedelta(microseconds=place // 2)
-        owed.append(WebhookPending.objects.get(pk=arrive(acme, *part, at=at)))
+        pending_rows.append(WebhookPending.objects.get(pk=arrive(acme, *part, at=at)))
     WebhookPending.objects.all().delete()
-    random.shuffle(owed)
-    for pending in owed:  # several workers finish in any order
+    random.shuffle(pending_rows)
+    for pending in pending_rows:  # several workers finish in any order
         pending.save(force_insert=True)
         process_batch(1)
 
@@ -126,7 +126,7 @@ def test_it_makes_the_same_ids_of_the_same_callback(acme: Cast) -> None:
     assert dict(Message.objects.values_list("text", "id")) == before
 
 
-def test_it_puts_what_was_set_aside_into_its_place(acme: Cast) -> None:
+def test_it_puts_a_parked_update_at_its_position(acme: Cast) -> None:
     said = [text(f"wamid.{n}", POISON if n in (0, 2, 5) else f"{n}") for n in range(6)]
     deliver(acme.tenant.id, callback(acme.workspace.external_id, messages=said), at=MOMENT)
     with refused_by_the_database():
@@ -153,7 +153,7 @@ def test_it_releases_an_album_in_its_order(acme: Cast, is_shared: bool) -> None:
     assert texts(acme) == up_to(6)
 
 
-def test_it_keeps_apart_what_was_set_aside_before_there_were_positions(acme: Cast) -> None:
+def test_it_keeps_apart_what_was_parked_before_there_were_positions(acme: Cast) -> None:
     said = [text(f"wamid.{n}", POISON if n in (1, 2) else f"{n}") for n in range(3)]
     deliver(acme.tenant.id, callback(acme.workspace.external_id, messages=said), at=MOMENT)
     with refused_by_the_database():

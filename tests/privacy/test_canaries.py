@@ -80,7 +80,7 @@ def received(
         for path, body in everything(acme, globex):
             assert web.post(casts[path], body, path=path).status_code == 200
         web.post(globex, b"{}", path=acme.path)  # and a refusal, which is logged
-        web.shake_hands(acme.path, globex.verify_token)
+        web.verify_url(acme.path, globex.verify_token)
         for path in asked_of_django(acme):
             assert web.client.get(path).status_code >= 400
         while process_batch(200):

@@ -30,7 +30,7 @@ class Web:
         signed = {"X-Hub-Signature-256": sign(body, cast.app_secret.encode()), **headers}
         return self.client.post(path or cast.path, content=body, headers=signed)
 
-    def shake_hands(self, path: str, token: str, challenge: str = "test123") -> httpx.Response:
+    def verify_url(self, path: str, token: str, challenge: str = "test123") -> httpx.Response:
         """Ask as Meta does when a callback URL is configured."""
         query = {"hub.mode": "subscribe", "hub.verify_token": token, "hub.challenge": challenge}
         return self.client.get(path, params=query)
@@ -41,8 +41,12 @@ def serving(application: object, *, http: type[Bounded] = Bounded) -> Iterator[i
     """Serve an application on a free port, as web does, and yield the port."""
     config = uvicorn.Config(
         application,  # type: ignore[arg-type]
-        port=0, lifespan="auto", log_level="warning", http=http, ws="none",
-    )  # fmt: skip
+        port=0,
+        lifespan="auto",
+        log_level="warning",
+        http=http,
+        ws="none",
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

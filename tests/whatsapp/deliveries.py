@@ -25,9 +25,13 @@ def deliver(tenant_id: UUID, body: bytes | dict, *, at: datetime | None = None) 
         content, associated_data(tenant_id, BODY, delivery_id)
     )
     WebhookDelivery.objects.create(
-        id=delivery_id, received_at=received_at, tenant_id=tenant_id, size=len(content),
-        digest=b"", body=sealed,
-    )  # fmt: skip
+        id=delivery_id,
+        received_at=received_at,
+        tenant_id=tenant_id,
+        size=len(content),
+        digest=b"",
+        body=sealed,
+    )
     WebhookPending.objects.create(
         delivery_id=delivery_id, received_at=received_at, tenant_id=tenant_id
     )

@@ -8,7 +8,7 @@ import threading
 
 
 class Proxy:
-    """Pass bytes both ways; as long as it is frozen they wait, and nobody is told."""
+    """Pass bytes both ways; as long as it is frozen they wait, and no side is notified."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self._target, self._lines = target, set[socket.socket]()

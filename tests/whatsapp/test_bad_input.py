@@ -33,7 +33,7 @@ UNREADABLE = {
     "deep arrays": b'{"entry": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
     "deep objects": b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
     "a NUL": b'{"entry": []}\x00',
-}  # fmt: skip
+}
 # Bodies that are callbacks with nothing to store: processed as unhandled, or dead for their form.
 HARMLESS = {
     "empty object": b"{}",
@@ -46,7 +46,7 @@ HARMLESS = {
     "not a number": b'{"entry": NaN}',
     "broken UTF-8": b'{"object": "\xff\xfe"}',
     "a huge float": b'{"entry": [{"time": 1e999, "changes": [{}]}]}',
-}  # fmt: skip
+}
 
 
 def totals(cast: Cast) -> tuple[int, int, int, int]:
@@ -146,21 +146,28 @@ def whole_callbacks(cast: Cast) -> Iterator[dict]:
     error = {"code": 131026, "title": "t", "error_data": {"details": "d"}}
     payment = status("wamid.S", "captured", type="payment", payment={"reference_id": "r"})
     yield callback(
-        number, waba_id, contacts=[contact(user_id="US.1")],
+        number,
+        waba_id,
+        contacts=[contact(user_id="US.1")],
         messages=[{**text("wamid.A"), "context": {"id": "wamid.0", "from": "1"}}],
         statuses=[status("wamid.S", "sent", errors=[error], pricing={"category": "utility"})],
-    )  # fmt: skip
+    )
     yield callback(
-        number, waba_id, statuses=[payment],
+        number,
+        waba_id,
+        statuses=[payment],
         messages=[{**text("wamid.I"), "type": "image", "image": image}],
-    )  # fmt: skip
+    )
     said = {**text("wamid.H"), "history_context": {"status": "READ"}}
     threads = [{"id": "15550123456", "messages": [said]}]
     yield callback(number, waba_id, "history", history=[{"metadata": {}, "threads": threads}])
     template = {
-        "event": "REJECTED", "message_template_id": 5, "message_template_name": "n",
-        "message_template_language": "en", "reason": "NONE",
-    }  # fmt: skip
+        "event": "REJECTED",
+        "message_template_id": 5,
+        "message_template_name": "n",
+        "message_template_language": "en",
+        "reason": "NONE",
+    }
     yield callback(number, waba_id, "message_template_status_update", **template)
 
 

@@ -201,11 +201,18 @@ def test_it_describes_a_number(meta: Meta) -> None:
     facts = channel().number()
 
     assert facts == NumberFacts(
-        number="27820000001", verified_name="Acme", status="CONNECTED", quality_rating="GREEN",
-        messaging_limit="TIER_2K", throughput_level="STANDARD", account_mode="LIVE",
-        is_on_business_app=True, portfolio_id="55", can_send="BLOCKED",
+        number="27820000001",
+        verified_name="Acme",
+        status="CONNECTED",
+        quality_rating="GREEN",
+        messaging_limit="TIER_2K",
+        throughput_level="STANDARD",
+        account_mode="LIVE",
+        is_on_business_app=True,
+        portfolio_id="55",
+        can_send="BLOCKED",
         problem="WABA 141006: No payment method, call •••. Add one. APP: Check the app.",
-    )  # fmt: skip
+    )
     assert "health_status" in meta.asked[0].query["fields"][0]
     assert meta.asked[0].query["appsecret_proof"] == [PROOF]
     assert "27820000001" not in repr(facts)
@@ -239,10 +246,11 @@ def test_it_inspects_its_own_token(meta: Meta) -> None:
     facts = channel().token()
 
     assert facts == TokenFacts(
-        is_valid=True, expires_at=datetime.fromtimestamp(1795000000, UTC),
+        is_valid=True,
+        expires_at=datetime.fromtimestamp(1795000000, UTC),
         scopes=("whatsapp_business_messaging", "whatsapp_business_management"),
         account_ids=(WABA_ID, "7"),
-    )  # fmt: skip
+    )
     (asked,) = meta.asked
     assert asked.query["input_token"] == [TOKEN]
     assert asked.headers["Authorization"] == f"Bearer {TOKEN}"
@@ -352,19 +360,34 @@ def test_it_ends_where_metas_list_does_not(answer, asked) -> None:
 
 def test_it_reads_what_meta_says_of_a_template(answer) -> None:
     whole = node(
-        "hello", category="UTILITY", sub_category="X", parameter_format="named",
-        components=[BODY, 3], quality_score={"score": "GREEN", "date": 1}, rejected_reason="NONE",
-        previous_category="MARKETING", message_send_ttl_seconds=600,
-    )  # fmt: skip
+        "hello",
+        category="UTILITY",
+        sub_category="X",
+        parameter_format="named",
+        components=[BODY, 3],
+        quality_score={"score": "GREEN", "date": 1},
+        rejected_reason="NONE",
+        previous_category="MARKETING",
+        message_send_ttl_seconds=600,
+    )
     answer(lambda _: httpx.Response(200, json={"data": [whole, {"id": "8"}, None, 3]}))
 
     assert list(channel().fetch_templates()) == [
         TemplateFacts(
-            "7", "hello", "en_US", "APPROVED", category="UTILITY", sub_category="X",
-            parameter_format="NAMED", components=(BODY,), quality="GREEN", rejected_reason="NONE",
-            previous_category="MARKETING", ttl_seconds=600,
+            "7",
+            "hello",
+            "en_US",
+            "APPROVED",
+            category="UTILITY",
+            sub_category="X",
+            parameter_format="NAMED",
+            components=(BODY,),
+            quality="GREEN",
+            rejected_reason="NONE",
+            previous_category="MARKETING",
+            ttl_seconds=600,
         )
-    ]  # fmt: skip
+    ]
 
 
 def test_it_creates_a_template(answer, asked) -> None:
@@ -374,13 +397,19 @@ def test_it_creates_a_template(answer, asked) -> None:
     facts = channel().create_template(DRAFT)
 
     assert (facts.platform_template_id, facts.status, facts.category) == (
-        "7", "PENDING", "MARKETING",
-    )  # fmt: skip
+        "7",
+        "PENDING",
+        "MARKETING",
+    )
     assert (asked[0].method, asked[0].url.path) == ("POST", EDGE)
     assert json.loads(asked[0].content) == {
-        "name": "hello", "language": "en_US", "category": "UTILITY",
-        "parameter_format": "POSITIONAL", "components": [BODY], "message_send_ttl_seconds": 600,
-    }  # fmt: skip
+        "name": "hello",
+        "language": "en_US",
+        "category": "UTILITY",
+        "parameter_format": "POSITIONAL",
+        "components": [BODY],
+        "message_send_ttl_seconds": 600,
+    }
 
 
 def test_it_replaces_the_components_of_a_template(answer, asked) -> None:
@@ -390,8 +419,9 @@ def test_it_replaces_the_components_of_a_template(answer, asked) -> None:
 
     assert (asked[0].method, asked[0].url.path) == ("POST", "/v26.0/7")
     assert json.loads(asked[0].content) == {
-        "components": [BODY], "message_send_ttl_seconds": 600,
-    }  # fmt: skip
+        "components": [BODY],
+        "message_send_ttl_seconds": 600,
+    }
 
 
 @pytest.mark.parametrize("one", [None, "7"])

@@ -62,10 +62,13 @@ STRANGE = {
     "a broken form": ("POST", "{path}", {"Content-Type": "multipart/form-data"}, b"a=b"),
 } | {
     f"charset {charset}": (
-        "POST", "{path}?a=b", {"Content-Type": f"application/json; charset={charset}"}, b"{}"
+        "POST",
+        "{path}?a=b",
+        {"Content-Type": f"application/json; charset={charset}"},
+        b"{}",
     )
     for charset in ("base64", "zlib", "undefined", "idna", "utf-16", "nonsense", '"', "")
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", STRANGE)
@@ -76,9 +79,11 @@ def test_it_refuses_what_is_strange_in_the_shape_of_its_door(
     key = {"Authorization": f"Bearer {acme.api_key}"}
     for door, known in product(PATHS, ({}, key)):
         answer = one_web.client.request(
-            method, path.format(path=PATHS[door]), content=body,
+            method,
+            path.format(path=PATHS[door]),
+            content=body,
             headers={"Content-Type": "application/json", **known, **headers},
-        )  # fmt: skip
+        )
         assert 400 <= answer.status_code < 500, (door, known)
         assert set(error_of(door, answer)) >= {"code", "message"}
 
@@ -98,9 +103,10 @@ def test_it_takes_a_body_whose_length_is_not_announced(
         "rest": json.dumps({"workspace_id": str(globex.workspace.id), "text": "Hello"}).encode(),
     }
     answer = one_web.client.post(
-        PATHS[door], content=pieces(documents[door]),
+        PATHS[door],
+        content=pieces(documents[door]),
         headers={"Content-Type": "application/json", "Authorization": f"Bearer {acme.api_key}"},
-    )  # fmt: skip
+    )
     if door == "graphql":
         assert answer.json() == {"data": {"__typename": "Query"}}
     else:  # read, and refused for what it says
@@ -112,9 +118,10 @@ def test_it_bounds_a_body_whose_length_is_not_announced(
     acme: Cast, one_web: Web, door: str, size: int
 ) -> None:
     answer = one_web.client.post(
-        PATHS[door], content=pieces(b" " * size),
+        PATHS[door],
+        content=pieces(b" " * size),
         headers={"Content-Type": "application/json", "Authorization": f"Bearer {acme.api_key}"},
-    )  # fmt: skip
+    )
     assert answer.status_code == 413
     assert error_of(door, answer)["code"] == "BAD_REQUEST"
 

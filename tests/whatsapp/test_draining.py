@@ -1,4 +1,4 @@
-"""A drain works until nothing is owed, and leaves no place taken behind it."""
+"""A drain works until nothing is pending, and leaves no slot taken."""
 
 from __future__ import annotations
 

@@ -45,15 +45,36 @@ STOPS = {
 REFUSES = {
     Reach.MESSAGE: [100, 131008, 131009, 131051, 131052, 131053, 131062, 135000, 999999],
     Reach.RECIPIENT: [
-        130403, 130472, 130497, 131020, 131021, 131026, 131030, 131041, 131047, 131049, 131050,
-        131207, 137000,
+        130403,
+        130472,
+        130497,
+        131020,
+        131021,
+        131026,
+        131030,
+        131041,
+        131047,
+        131049,
+        131050,
+        131207,
+        137000,
     ],
     Reach.TEMPLATE: [
-        131055, 131061, 132000, 132001, 132005, 132007, 132008, 132012, 132018, 132069, 134100,
+        131055,
+        131061,
+        132000,
+        132001,
+        132005,
+        132007,
+        132008,
+        132012,
+        132018,
+        132069,
+        134100,
         134102,
     ],
     Reach.ACCOUNT: [134011],
-}  # fmt: skip
+}
 SLOWS = {
     Reach.ACCOUNT: [4, 17, 32, 613, 80007],
     Reach.NUMBER: [130429, 131057],
@@ -73,7 +94,7 @@ def answer(status: int = 400, headers: dict[str, str] | None = None, **error: ob
     return Answer(status, headers or {}, json.dumps({"error": error}).encode())
 
 
-def told(*, status: int = 400, headers: dict[str, str] | None = None, **error: object):
+def error_from(*, status: int = 400, headers: dict[str, str] | None = None, **error: object):
     return error_of(answer(status, headers, **error), changes=True)
 
 
@@ -82,7 +103,7 @@ def told(*, status: int = 400, headers: dict[str, str] | None = None, **error: o
 def test_it_stops_everything_that_would_be_refused_too(
     code: int, reach: Reach, status: int
 ) -> None:
-    error = told(code=code, status=status)
+    error = error_from(code=code, status=status)
 
     assert isinstance(error, Rejected)
     assert (error.code, error.reach, error.stops) == (code, reach, True)
@@ -97,7 +118,7 @@ def test_it_stops_everything_that_would_be_refused_too(
     ],
 )
 def test_it_takes_a_wrong_proof_for_the_tenants_mistake_and_not_the_messages(words: str) -> None:
-    error = told(code=100, message=words)
+    error = error_from(code=100, message=words)
 
     assert isinstance(error, WrongAppSecret)
     assert (error.code, error.reach, error.stops) == (100, Reach.TENANT, True)
@@ -105,7 +126,7 @@ def test_it_takes_a_wrong_proof_for_the_tenants_mistake_and_not_the_messages(wor
 
 @pytest.mark.parametrize(("code", "reach"), rows(REFUSES))
 def test_it_refuses_one_message(code: int, reach: Reach) -> None:
-    error = told(code=code)
+    error = error_from(code=code)
 
     assert isinstance(error, Rejected)
     assert (error.code, error.reach, error.stops) == (code, reach, False)
@@ -114,7 +135,7 @@ def test_it_refuses_one_message(code: int, reach: Reach) -> None:
 
 @pytest.mark.parametrize(("code", "reach"), rows(SLOWS))
 def test_it_slows_down(code: int, reach: Reach) -> None:
-    error = told(code=code)
+    error = error_from(code=code)
 
     assert isinstance(error, Throttled)
     assert (error.code, error.reach) == (code, reach)
@@ -122,14 +143,14 @@ def test_it_slows_down(code: int, reach: Reach) -> None:
 
 @pytest.mark.parametrize(("code", "most_attempts"), AGAIN.items())
 def test_it_tries_again(code: int, most_attempts: int | None) -> None:
-    error = told(code=code, status=400 if code == 1 else 500)
+    error = error_from(code=code, status=400 if code == 1 else 500)
 
     assert isinstance(error, Unavailable)
     assert (error.code, error.most_attempts) == (code, most_attempts)
 
 
 def test_it_does_not_know_what_a_server_did_that_had_an_unknown_error() -> None:
-    assert isinstance(told(code=1, status=500), OutcomeUnknown)
+    assert isinstance(error_from(code=1, status=500), OutcomeUnknown)
     assert isinstance(error_of(answer(500, code=1), changes=False), Unavailable)
 
 
@@ -140,21 +161,21 @@ def test_it_knows_every_code_of_the_table() -> None:
 
 
 def test_it_takes_a_missing_object_for_a_wrong_number() -> None:
-    error = told(code=100, error_subcode=33)
+    error = error_from(code=100, error_subcode=33)
 
     assert isinstance(error, Rejected)
     assert (error.reach, error.stops) == (Reach.NUMBER, True)
 
 
 def test_it_believes_meta_that_an_unknown_error_passes() -> None:
-    error = told(code=999999, is_transient=True)
+    error = error_from(code=999999, is_transient=True)
 
     assert isinstance(error, Unavailable)
     assert error.most_attempts == 2
 
 
 def test_it_slows_the_number_down_for_an_unknown_code_with_429() -> None:
-    assert isinstance(told(code=999999, status=429), Throttled)
+    assert isinstance(error_from(code=999999, status=429), Throttled)
 
 
 @pytest.mark.parametrize(
@@ -203,21 +224,21 @@ def test_it_judges_an_answer_that_is_not_metas_by_its_status(status, changes, ex
     ],
 )
 def test_it_waits_as_long_as_the_headers_say(headers, seconds) -> None:
-    error = told(code=80007, headers=headers)
+    error = error_from(code=80007, headers=headers)
 
     assert isinstance(error, Throttled)
     assert error.retry_after == seconds
 
 
 def test_it_lets_the_pause_of_one_person_grow() -> None:
-    error = told(code=131056, headers={"retry-after": "7"})
+    error = error_from(code=131056, headers={"retry-after": "7"})
 
     assert isinstance(error, Throttled)
     assert error.retry_after is None
 
 
 def test_it_keeps_what_metas_support_asks_for() -> None:
-    error = told(code=132000, error_data={"details": DETAILS}, fbtrace_id="AbC_1-x")
+    error = error_from(code=132000, error_data={"details": DETAILS}, fbtrace_id="AbC_1-x")
 
     assert (error.details, error.trace_id) == (DETAILS, "AbC_1-x")
 
@@ -238,7 +259,7 @@ def test_it_passes_no_number_and_no_token_on(secret: str, place: str) -> None:
     words = f"Malformed access token or recipient {secret} (x)"
     found = {"message": words} if place == "message" else {"error_data": {"details": words}}
 
-    error = told(code=190, fbtrace_id=f"{secret} x", **found)
+    error = error_from(code=190, fbtrace_id=f"{secret} x", **found)
 
     assert secret not in f"{error!r} {error.details} {error.trace_id}"
     assert error.details.startswith("Malformed access token or recipient")

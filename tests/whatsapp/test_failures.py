@@ -63,7 +63,7 @@ def test_it_buries_whole_what_fails_beside_the_storing(
     assert places(globex.tenant.id) == (1, 0, 0)
 
 
-def test_it_replays_from_raw_what_was_buried_whole(acme: Cast, globex: Cast) -> None:
+def test_it_replays_from_raw_a_callback_parked_whole(acme: Cast, globex: Cast) -> None:
     for cast in (acme, globex):
         deliver(cast.tenant.id, callback(NUMBER, field=POISONOUS_FIELD, messages=[text("wamid.1")]))
     with refused(f"field <> '{POISONOUS_FIELD}'"):
@@ -224,9 +224,11 @@ def newer_schema() -> Iterator[None]:
 def body_of(cast: Cast, number: int) -> dict:
     wamid = f"wamid.{cast.tenant.slug}.{number}"
     return callback(
-        cast.workspace.external_id, contacts=[contact()], messages=[text(wamid)],
+        cast.workspace.external_id,
+        contacts=[contact()],
+        messages=[text(wamid)],
         statuses=[status(f"wamid.sent.{number}", "read")],
-    )  # fmt: skip
+    )
 
 
 def trial() -> bool:

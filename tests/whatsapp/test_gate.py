@@ -33,10 +33,11 @@ def held(db: None) -> Iterator[Any]:
 
 def ask(web: Web, cast: Cast, query: str = "{ __typename }", **variables: str) -> httpx.Response:
     return httpx.post(
-        f"http://127.0.0.1:{web.port}/graphql", timeout=30,
+        f"http://127.0.0.1:{web.port}/graphql",
+        timeout=30,
         json={"query": query, "variables": variables},
         headers={"Authorization": f"Bearer {cast.api_key}"},
-    )  # fmt: skip
+    )
 
 
 def test_it_slows_down_a_key_in_the_words_of_each_door(

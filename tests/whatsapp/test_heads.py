@@ -260,9 +260,13 @@ def test_it_waits_longer_for_a_proxy_than_a_proxy_waits(
 ) -> None:
     script = "from sigma import heads; print(heads.configured().idle_seconds)"
     said = subprocess.run(
-        [sys.executable, "-c", script], env={**os.environ, **given},
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+        [sys.executable, "-c", script],
+        env={**os.environ, **given},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert said.strip() == seconds
 
 
@@ -312,8 +316,11 @@ def test_it_serves_many_where_a_shell_lets_it_open_few_files(
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FEW_FILES, str(may_open), str(may_raise_to)],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert int(done.stdout) == connections
 
 
@@ -383,16 +390,20 @@ def test_it_uses_of_uvicorn_what_is_there() -> None:
     ours = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Bounded")
     own = {node.name for node in ours.body if isinstance(node, ast.FunctionDef)}
     assigned = {
-        node.attr for node in ast.walk(ours)
+        node.attr
+        for node in ast.walk(ours)
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
-    }  # fmt: skip
+    }
     used = {
-        node.attr for node in ast.walk(ours)
+        node.attr
+        for node in ast.walk(ours)
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("self", "super()")
-    }  # fmt: skip
-    borrowed = (used - own - assigned - {"limits", "_halls"}) | {
-        name for name in own if not name.startswith("_") and name != "sweep"
-    } | {"headers", "parser", "_start_asgi_task"}  # fmt: skip
+    }
+    borrowed = (
+        (used - own - assigned - {"limits", "_halls"})
+        | {name for name in own if not name.startswith("_") and name != "sweep"}
+        | {"headers", "parser", "_start_asgi_task"}
+    )
     assert {"parser", "cycle", "pipeline", "data_received", "connections"} <= borrowed
     assert not [name for name in borrowed if not hasattr(stock, name)]
 
@@ -500,8 +511,11 @@ def asked_to_upgrade(cast: Cast, body: bytes, *, chunked: bool, head: bytes, ver
     return (
         f"POST {cast.path} HTTP/{version}\r\nHost: a\r\n"
         f"X-Hub-Signature-256: {signature}\r\n".encode()
-        + head + length + b"\r\n" + framed
-    )  # fmt: skip
+        + head
+        + length
+        + b"\r\n"
+        + framed
+    )
 
 
 @pytest.mark.parametrize("how", ASKING)
@@ -513,11 +527,14 @@ def test_it_stores_a_callback_that_asks_for_another_protocol(
     version, head, is_kept = ASKING[how]
     callbacks = [
         asked_to_upgrade(
-            cast, b'{"of": "%s"}' % cast.tenant.slug.encode(),
-            chunked=chunked, head=head, version=version,
+            cast,
+            b'{"of": "%s"}' % cast.tenant.slug.encode(),
+            chunked=chunked,
+            head=head,
+            version=version,
         )
         for cast in (acme, globex, acme)
-    ]  # fmt: skip
+    ]
     answers = b""
     for whole in [b"".join(callbacks)] if is_kept else callbacks:
         line = dial(web.port)

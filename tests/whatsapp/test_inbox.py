@@ -54,7 +54,7 @@ def at_leaps(scene: Callable[[Callable[[], float]], object]) -> None:
 
 
 class Hanging:
-    """A store that hangs at one of its steps until it is let go of."""
+    """A store that hangs at one of its steps until it is released."""
 
     def __init__(self, step: str) -> None:
         self._step = step
@@ -91,7 +91,7 @@ class Hanging:
 
 
 class Late(Hanging):
-    """What hung goes on where it was when it is let go of; nothing hangs after that."""
+    """What hung goes on where it was when it is released; nothing hangs after that."""
 
     def abandon(self) -> None:
         self._step = ""
@@ -116,9 +116,13 @@ TIMEOUT = settings.SIGMA_INBOX_TIMEOUT_MS / 1000
 
 def inbox_of(store: Hanging) -> Inbox:
     return Inbox(
-        store, on_commit=lambda: None, max_waiting=100, max_bytes=1_000_000, max_batch=1,
+        store,
+        on_commit=lambda: None,
+        max_waiting=100,
+        max_bytes=1_000_000,
+        max_batch=1,
         timeout=TIMEOUT,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("step", ["ciphers", "take_ids", "commit"])

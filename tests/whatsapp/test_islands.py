@@ -168,9 +168,11 @@ def _in_own_connection(run: Callable[[], object]) -> object:
 def test_it_forgets_an_expired_secret_without_a_reload(acme: Cast, now: datetime) -> None:
     fresh = "another-app-secret-0123456789"
     secrets.add(
-        tenant=acme.tenant, kind=SecretKind.APP_SECRET, value=fresh,
+        tenant=acme.tenant,
+        kind=SecretKind.APP_SECRET,
+        value=fresh,
         expires_at=now + timedelta(hours=1),
-    )  # fmt: skip
+    )
     loaded = directory.load(now)
 
     later = loaded.at(now + timedelta(hours=1))

@@ -21,7 +21,7 @@ from workspaces import keys
 pytestmark = pytest.mark.django_db
 
 
-def owe(cast: Cast, callbacks: int) -> int:
+def leave_pending(cast: Cast, callbacks: int) -> int:
     """Owe callbacks of two updates each; return the size of one."""
     for number in range(callbacks):
         messages = [text(f"wamid.{number}.{one}") for one in range(2)]
@@ -30,7 +30,7 @@ def owe(cast: Cast, callbacks: int) -> int:
 
 
 def test_it_counts_the_updates_of_what_waits(acme: Cast, globex: Cast) -> None:
-    owe(acme, 3)
+    leave_pending(acme, 3)
 
     entry = ledger.read(acme.tenant.id, verify=True)
 
@@ -48,7 +48,7 @@ def test_it_opens_no_more_than_a_web_process_can_bear(
     acme: Cast, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
     monkeypatch.setattr(ledger, limit, value)
-    owe(acme, 3)
+    leave_pending(acme, 3)
 
     entry = ledger.read(acme.tenant.id, verify=True)
 
@@ -64,7 +64,7 @@ def test_it_opens_nothing_where_the_first_is_too_large(
     acme: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ledger, "MAX_OPENED_BYTES", 1)
-    owe(acme, 2)
+    leave_pending(acme, 2)
 
     entry = ledger.read(acme.tenant.id)
 
@@ -133,9 +133,9 @@ def assert_balanced(cast: Cast, accepted: int) -> None:
     placed = entry.processed + entry.quarantined + entry.dead + entry.pending
     assert (entry.accepted, placed) == (accepted, accepted)
     assert entry.balanced
-    set_aside = WebhookDead.objects.filter(tenant_id=cast.tenant.id)
-    assert set_aside.filter(kind=DeadKind.QUARANTINE).count() == entry.quarantined
-    assert set_aside.filter(kind=DeadKind.DEAD).count() == entry.dead
+    parked = WebhookDead.objects.filter(tenant_id=cast.tenant.id)
+    assert parked.filter(kind=DeadKind.QUARANTINE).count() == entry.quarantined
+    assert parked.filter(kind=DeadKind.DEAD).count() == entry.dead
 
 
 @EXAMPLES

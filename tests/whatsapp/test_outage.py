@@ -60,7 +60,7 @@ def assert_refused(answer: httpx.Response) -> None:
 
 
 def stored() -> set[str]:
-    """Process what is owed and return the texts of the messages that came of it."""
+    """Process what is pending and return the texts of the messages that came of it."""
     while process_batch(100):
         pass
     return set(Message.objects.values_list("text", flat=True))

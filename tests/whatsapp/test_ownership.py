@@ -44,12 +44,16 @@ mutation Create($tenant: ID!, $waba: String) { createWorkspace(input: {
 
 def by_graphql(cast: Cast) -> None:
     """Claim the number and the account as a tenant does."""
-    answer = Client().post(
-        "/graphql",
-        {"query": CREATE, "variables": {"tenant": str(cast.tenant.id), "waba": ACCOUNT}},
-        "application/json",
-        headers={"Authorization": f"Bearer {cast.api_key}"},
-    ).json()  # fmt: skip
+    answer = (
+        Client()
+        .post(
+            "/graphql",
+            {"query": CREATE, "variables": {"tenant": str(cast.tenant.id), "waba": ACCOUNT}},
+            "application/json",
+            headers={"Authorization": f"Bearer {cast.api_key}"},
+        )
+        .json()
+    )
     assert answer["data"]["createWorkspace"] == {"success": True, "errors": []}
 
 
@@ -96,9 +100,11 @@ def message(wamid: str) -> dict:  # type: ignore[type-arg]
 
 def template() -> dict:  # type: ignore[type-arg]
     value = {
-        "event": "APPROVED", "message_template_id": 7, "message_template_name": "welcome_message",
+        "event": "APPROVED",
+        "message_template_id": 7,
+        "message_template_name": "welcome_message",
         "message_template_language": "en",
-    }  # fmt: skip
+    }
     change = {"field": "message_template_status_update", "value": value}
     entry = {"id": ACCOUNT, "time": 1_790_000_000, "changes": [change]}
     return {"object": "whatsapp_business_account", "entry": [entry]}
@@ -368,7 +374,7 @@ def test_it_keeps_the_words_of_one_tenant_out_of_the_raw_of_another(
     assert b"acme" not in body
 
 
-def test_it_sets_aside_what_belongs_to_nobody(acme: Cast, globex: Cast) -> None:
+def test_it_parks_what_belongs_to_nobody(acme: Cast, globex: Cast) -> None:
     nobodys = callback("300000000000003", messages=[text("wamid.N")])
     deliver(INSTALLATION, envelope(nobodys, message_for(acme, "wamid.A", "For acme")))
 
@@ -397,9 +403,11 @@ def test_it_gives_a_number_that_the_tokens_of_several_read_to_none_of_them(
 
 def test_it_finds_the_tenant_of_account_news_by_its_waba(acme: Cast, globex: Cast) -> None:
     value = {
-        "event": "APPROVED", "message_template_id": 7, "message_template_name": "welcome_message",
+        "event": "APPROVED",
+        "message_template_id": 7,
+        "message_template_name": "welcome_message",
         "message_template_language": "en",
-    }  # fmt: skip
+    }
     change = {"field": "message_template_status_update", "value": value}
     entry = {"id": globex.workspace.waba_id, "time": 1_790_000_000, "changes": [change]}
     deliver(INSTALLATION, {"object": "whatsapp_business_account", "entry": [entry]})
@@ -409,7 +417,7 @@ def test_it_finds_the_tenant_of_account_news_by_its_waba(acme: Cast, globex: Cas
     assert TemplateEventRow.objects.get().tenant_id == globex.tenant.id
 
 
-def test_it_sets_aside_a_shared_callback_that_is_no_callback(acme: Cast) -> None:
+def test_it_parks_a_shared_callback_that_is_no_callback(acme: Cast) -> None:
     deliver(INSTALLATION, b"not json")
 
     work()

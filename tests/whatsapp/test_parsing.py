@@ -214,9 +214,14 @@ def test_it_counts_a_field_to_come_whatever_its_value(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [{"history": []}, {"history": [{"metadata": {"phase": 1}, "threads": []}]},
-              {"standby": {}}, {"standby": {"messages": []}}],
-)  # fmt: skip
+    "value",
+    [
+        {"history": []},
+        {"history": [{"metadata": {"phase": 1}, "threads": []}]},
+        {"standby": {}},
+        {"standby": {"messages": []}},
+    ],
+)
 def test_it_counts_no_import_and_no_standby_without_updates(value: dict) -> None:
     (update,) = read({"entry": [{"changes": [{"field": "history", "value": value}]}]})
     assert (update.events, update.problem) == ((), None)

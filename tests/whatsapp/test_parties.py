@@ -29,7 +29,7 @@ from tests.whatsapp.reading import (
     read,
     tree,
     value_of,
-)  # fmt: skip
+)
 
 NUMBERED = Person(THANDI, THANDI_ID, None, Private("Thandi 000 000 101"))
 NALEDI = {"profile": {"name": "Naledi"}}

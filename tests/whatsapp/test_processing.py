@@ -71,7 +71,7 @@ def test_it_quarantines_a_number_of_another_tenant(acme: Cast, globex: Cast) -> 
     assert ledger.read(globex.tenant.id).accepted == 0
 
 
-def test_it_sets_an_unreadable_body_aside(acme: Cast) -> None:
+def test_it_parks_an_unreadable_body(acme: Cast) -> None:
     deliver(acme.tenant.id, b'{"object":')
 
     process_batch(10)
@@ -96,10 +96,15 @@ def test_it_keeps_a_status_that_comes_before_its_message(acme: Cast) -> None:
 def test_it_applies_an_edit_that_comes_before_its_message(acme: Cast) -> None:
     number = acme.workspace.external_id
     edit = {
-        "from": "15550123456", "id": "wamid.X", "timestamp": "1790000010", "type": "edit",
-        "edit": {"original_message_id": "wamid.A",
-                 "message": {"type": "text", "text": {"body": "Hello again"}}},
-    }  # fmt: skip
+        "from": "15550123456",
+        "id": "wamid.X",
+        "timestamp": "1790000010",
+        "type": "edit",
+        "edit": {
+            "original_message_id": "wamid.A",
+            "message": {"type": "text", "text": {"body": "Hello again"}},
+        },
+    }
     deliver(acme.tenant.id, callback(number, messages=[edit]))
     process_batch(10)
     deliver(acme.tenant.id, callback(number, messages=[text("wamid.A")]))
@@ -114,9 +119,12 @@ def test_it_applies_an_edit_that_comes_before_its_message(acme: Cast) -> None:
 def test_it_forgets_what_its_sender_revoked(acme: Cast) -> None:
     number = acme.workspace.external_id
     revoke = {
-        "from": "15550123456", "id": "wamid.X", "timestamp": "1790000010", "type": "revoke",
+        "from": "15550123456",
+        "id": "wamid.X",
+        "timestamp": "1790000010",
+        "type": "revoke",
         "revoke": {"original_message_id": "wamid.A"},
-    }  # fmt: skip
+    }
     deliver(acme.tenant.id, callback(number, messages=[text("wamid.A"), revoke]))
 
     process_batch(10)
@@ -142,7 +150,7 @@ def test_it_quarantines_what_comes_for_an_inactive_workspace_until_it_is_active(
 def test_it_learns_an_account_unless_another_tenant_has_it(
     acme: Cast, globex: Cast, taken: bool
 ) -> None:
-    """Whoever signs with his own app may name any account."""
+    """Whoever signs with their own app may name any account."""
     Workspace.objects.filter(pk=acme.workspace.pk).update(waba_id="")
     named = globex.workspace.waba_id if taken else "777"
     deliver(acme.tenant.id, callback(acme.workspace.external_id, named, messages=[text("wamid.A")]))
@@ -260,8 +268,13 @@ def test_it_keeps_nobody_waiting_for_suspects(
 
 # They grow with every callback, by thousands between two looks of PostgreSQL's statistics.
 GROWING = {
-    "contact_identities", "contacts", "conversations", "media", "message_statuses", "messages",
-}  # fmt: skip
+    "contact_identities",
+    "contacts",
+    "conversations",
+    "media",
+    "message_statuses",
+    "messages",
+}
 PHONE, USER = "15550100777", "US.13491208655302741918"
 LOOK_UPS = {"Index Scan", "Index Only Scan", "ModifyTable", "Tid Scan"}
 
@@ -275,14 +288,14 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def two_who_are_one(cast: Cast) -> None:
     """Write as somebody by number, then by user id, then by both."""
-    identities_told = (
+    stated_identities = (
         {"from": PHONE},
         {"from_user_id": USER},
         {"from": PHONE, "from_user_id": USER},
     )
-    for number, told in enumerate(identities_told):
-        message = {**text(f"wamid.ONE{number}"), **told}
-        if "from" not in told:
+    for number, stated in enumerate(stated_identities):
+        message = {**text(f"wamid.ONE{number}"), **stated}
+        if "from" not in stated:
             del message["from"]
         deliver(cast.tenant.id, callback(cast.workspace.external_id, messages=[message]))
         process_batch(1)

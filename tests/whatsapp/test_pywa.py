@@ -31,14 +31,22 @@ class Bot:
     def __init__(self, meta: RunningSimulator) -> None:
         self.heard: list[Any] = []
         self.client = WhatsApp(
-            phone_id=meta.phone_number_id, waba_id=meta.waba_id, token=meta.token,
-            app_secret=OTHER_SECRET, session=httpx.Client(trust_env=False), server=None,
+            phone_id=meta.phone_number_id,
+            waba_id=meta.waba_id,
+            token=meta.token,
+            app_secret=OTHER_SECRET,
+            session=httpx.Client(trust_env=False),
+            server=None,
             verify_token="pywa-verify-token",
-        )  # fmt: skip
+        )
         # The only thing that differs from a program that talks to Meta.
         self.client.api._session.base_url = meta.url
-        for handler in ("on_message", "on_message_status", "on_callback_button",
-                        "on_callback_selection"):  # fmt: skip
+        for handler in (
+            "on_message",
+            "on_message_status",
+            "on_callback_button",
+            "on_callback_selection",
+        ):
             getattr(self.client, handler)(lambda _, update: self.heard.append(update))
 
     def of(self, kind: type) -> list[Any]:
@@ -51,9 +59,12 @@ def bot(acme: Cast, web: Web) -> Iterator[Bot]:
     """A simulated Meta that tells both pywa and the tenant's receiver of everything."""
     url = f"http://127.0.0.1:{web.port}{acme.path}"
     world = business(
-        app_secret=acme.app_secret, access_token="token", waba_id=acme.workspace.waba_id,
-        phone_number_id=acme.workspace.external_id, callback_url=url,
-    )  # fmt: skip
+        app_secret=acme.app_secret,
+        access_token="token",
+        waba_id=acme.workspace.waba_id,
+        phone_number_id=acme.workspace.external_id,
+        callback_url=url,
+    )
     world.options.status_delays_ms = (5, 10, 15)
     with ThreadingHTTPServer(("127.0.0.1", 0), _Hook) as hook:
         threading.Thread(target=hook.serve_forever, args=(0.01,), daemon=True).start()

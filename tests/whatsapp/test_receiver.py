@@ -33,28 +33,32 @@ def body_of(cast: Cast, wamid: str = "wamid.A") -> bytes:
     return json.dumps(callback(cast.workspace.external_id, messages=[text(wamid)])).encode()
 
 
-class TestHandshake:
+class TestVerification:
     def test_it_echoes_the_challenge_and_nothing_else(self, acme: Cast, web: Web) -> None:
         for path in (acme.path, acme.path + "/", f"/webhooks/whatsapp/{acme.tenant.id}"):
-            answer = web.shake_hands(path, acme.verify_token)
+            answer = web.verify_url(path, acme.verify_token)
             assert (answer.status_code, answer.text) == (200, "test123")
             assert answer.headers["content-type"].startswith("text/plain")
 
     @pytest.mark.parametrize("change", ["token", "mode", "challenge", "tenant"])
     def test_it_refuses_everything_else_alike(self, acme: Cast, web: Web, change: str) -> None:
         query = {
-            "hub.mode": "subscribe", "hub.verify_token": acme.verify_token,
+            "hub.mode": "subscribe",
+            "hub.verify_token": acme.verify_token,
             "hub.challenge": "test123",
-        }  # fmt: skip
+        }
         if change != "tenant":
-            query |= {"token": {"hub.verify_token": "x"}, "mode": {"hub.mode": "unsubscribe"},
-                      "challenge": {"hub.challenge": "<b>\x00"}}[change]  # fmt: skip
+            query |= {
+                "token": {"hub.verify_token": "x"},
+                "mode": {"hub.mode": "unsubscribe"},
+                "challenge": {"hub.challenge": "<b>\x00"},
+            }[change]
         path = "/webhooks/whatsapp/nobody" if change == "tenant" else acme.path
         answer = web.client.get(path, params=query)
         assert (answer.status_code, answer.text) == (403, "Forbidden\n")
 
     def test_it_refuses_another_tenants_token(self, acme: Cast, globex: Cast, web: Web) -> None:
-        assert web.shake_hands(acme.path, globex.verify_token).status_code == 403
+        assert web.verify_url(acme.path, globex.verify_token).status_code == 403
 
 
 class TestDelivery:
@@ -191,9 +195,13 @@ class TestRotation:
 
 
 def test_it_says_once_a_minute_what_each_tenant_had_accepted(
-    acme: Cast, globex: Cast, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture, wait_for,
-) -> None:  # fmt: skip
+    acme: Cast,
+    globex: Cast,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    wait_for,
+) -> None:
     monkeypatch.setattr(receiver, "LOG_SECONDS", 0.05)
     caplog.set_level(logging.INFO, logger="sigma.whatsapp.webhooks")
     web: Web = request.getfixturevalue("web")
@@ -203,10 +211,10 @@ def test_it_says_once_a_minute_what_each_tenant_had_accepted(
     assert web.post(acme, b"{}", **{"X-Hub-Signature-256": sign(b"", b"x")}).status_code == 401
 
     def accepted() -> dict[str, int]:
-        told = [r for r in caplog.records if r.getMessage() == "whatsapp callbacks accepted"]
+        lines = [r for r in caplog.records if r.getMessage() == "whatsapp callbacks accepted"]
         return {
-            slug: sum(record.callbacks for record in told if record.tenant == slug)
-            for slug in {record.tenant for record in told}
+            slug: sum(record.callbacks for record in lines if record.tenant == slug)
+            for slug in {record.tenant for record in lines}
         }
 
     wait_for(lambda: accepted() == {"acme": 3, "globex": 1})
@@ -220,5 +228,5 @@ def test_it_says_at_its_end_what_was_accepted_since(
         web = Web(port)
         assert web.post(acme, b"{}").status_code == 200
         web.client.close()
-    (told,) = (r for r in caplog.records if r.getMessage() == "whatsapp callbacks accepted")
-    assert (told.tenant, told.callbacks) == ("acme", 1)
+    (line,) = (r for r in caplog.records if r.getMessage() == "whatsapp callbacks accepted")
+    assert (line.tenant, line.callbacks) == ("acme", 1)

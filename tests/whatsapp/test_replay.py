@@ -41,7 +41,7 @@ def open_rows() -> list[int]:
 
 
 @pytest.mark.parametrize("poisoned", [(0,), (6,), (2, 3), (0, 1, 2, 3, 4, 5, 6)])
-def test_it_sets_the_poison_aside_and_nothing_else(
+def test_it_parks_the_poison_and_nothing_else(
     acme: Cast, globex: Cast, poisoned: tuple[int, ...]
 ) -> None:
     number = acme.workspace.external_id
@@ -188,7 +188,7 @@ def replayed(*options: str) -> dict:
 
 
 @pytest.fixture
-def set_aside(acme: Cast, globex: Cast) -> None:
+def parked(acme: Cast, globex: Cast) -> None:
     """Two dead rows and a quarantined one of acme's, one dead of globex's."""
     for cast, count in ((acme, 2), (globex, 1)):
         number = cast.workspace.external_id
@@ -212,7 +212,7 @@ def set_aside(acme: Cast, globex: Cast) -> None:
         (("--tenant", "shared"), 0),
     ],
 )
-def test_it_replays_what_is_selected(set_aside: None, options: tuple[str, ...], count: int) -> None:
+def test_it_replays_what_is_selected(parked: None, options: tuple[str, ...], count: int) -> None:
     planned = replayed("--dry-run", *options)
     assert planned["rows"] == sum(line["rows"] for line in planned["would_replay"]) == count
     assert len(open_rows()) == 4
@@ -220,7 +220,7 @@ def test_it_replays_what_is_selected(set_aside: None, options: tuple[str, ...], 
     assert replayed(*options)["tried"] == count
 
 
-def test_it_leaves_the_rest_where_everything_fails_alike(set_aside: None) -> None:
+def test_it_leaves_the_rest_where_everything_fails_alike(parked: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("ALTER TABLE contacts RENAME display_name TO elsewhere")
@@ -253,7 +253,7 @@ def test_it_releases_all_updates_of_a_row(acme: Cast, globex: Cast) -> None:
 
 
 def quarantined(*casts: Cast) -> None:
-    """Set an update aside for each, and give each the workspace it waited for."""
+    """Park an update for each, and give each the workspace it waited for."""
     for number, cast in enumerate(casts):
         deliver(cast.tenant.id, callback(f"{NUMBER}{number}", messages=[text("wamid.Q")]))
     process_batch(10)

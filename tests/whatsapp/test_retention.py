@@ -113,7 +113,7 @@ def indexes_of(moment: datetime) -> set[str]:
         return {columns for (columns,) in cursor.fetchall()}
 
 
-def test_it_removes_what_was_set_aside_in_batches(
+def test_it_removes_parked_updates_in_batches(
     acme: Cast, globex: Cast, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "BATCH", 2)
@@ -171,13 +171,13 @@ def test_it_refuses_to_guess_which_way_is_meant() -> None:
         call_command("purge")
 
 
-def owe(cast: Cast, wamid: str, at: datetime) -> None:
+def leave_pending(cast: Cast, wamid: str, at: datetime) -> None:
     """Accept a callback, and do not process it."""
     deliver(cast.tenant.id, callback(cast.workspace.external_id, messages=[text(wamid)]), at=at)
 
 
 @pytest.mark.parametrize("has_partition", [True, False])
-def test_it_keeps_days_of_which_callbacks_are_still_owed(
+def test_it_keeps_days_of_which_callbacks_are_still_pending(
     acme: Cast, globex: Cast, now: datetime, has_partition: bool
 ) -> None:
     old = now - timedelta(days=40)
@@ -186,7 +186,7 @@ def test_it_keeps_days_of_which_callbacks_are_still_owed(
     for cast in (acme, globex):
         receive(cast, "wamid.DONE", old)
         receive(cast, "wamid.OLDER", old - timedelta(days=1))
-    owe(acme, "wamid.OWED", old)
+    leave_pending(acme, "wamid.PENDING", old)
 
     purged = {line.slug: line for line in retention.purge_all(now=now)}
 
@@ -239,7 +239,7 @@ def test_days_that_were_kept_for_pending_callbacks_go_once_these_are_processed(
 ) -> None:
     days = [now - timedelta(days=age) for age in range(31, 40)]
     for at in days:
-        owe(acme, f"wamid.OWED{at:%d}", at)
+        leave_pending(acme, f"wamid.PENDING{at:%d}", at)
     kept = {line.slug: line.kept for line in retention.purge_all(now=now)}
     assert kept["acme"] == {at.date() for at in days}
     process_batch(100)

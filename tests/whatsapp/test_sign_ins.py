@@ -54,9 +54,10 @@ def test_it_answers_the_api_while_strangers_sign_in(
 
     for _ in range(3):
         answer = web.client.post(
-            "/graphql", json={"query": "{ __typename }"},
+            "/graphql",
+            json={"query": "{ __typename }"},
             headers={"Authorization": f"Bearer {acme.api_key}"},
-        )  # fmt: skip
+        )
         assert answer.json() == {"data": {"__typename": "Query"}}
     assert not any(one.done() for one in waiting)
     hashing.let_go.set()

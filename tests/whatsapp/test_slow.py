@@ -159,10 +159,14 @@ class TestReceiver:
             assert web.client.post(path, content=b"{}", headers=SIGNED).status_code == 401
             assert digests == [b"{}"] * 3
         digests.clear()
-        assert web.client.post(
-            acme.path, content=b"{}",
-            headers={"X-Hub-Signature-256": signature.sign(b"{}", acme.app_secret.encode())},
-        ).status_code == 200  # fmt: skip
+        assert (
+            web.client.post(
+                acme.path,
+                content=b"{}",
+                headers={"X-Hub-Signature-256": signature.sign(b"{}", acme.app_secret.encode())},
+            ).status_code
+            == 200
+        )
         assert len(digests) == 2  # the caller's own, and one: to accept costs no more than before
 
 
@@ -229,10 +233,18 @@ def page(address: str) -> dict[str, Any]:
     """Return a request for the page at the root."""
     headers = [(b"host", b"127.0.0.1"), (b"accept", b"text/html")]
     return {
-        "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "path": "/",
-        "raw_path": b"/", "query_string": b"", "root_path": "", "headers": headers,
-        "client": (address, 50_000), "server": ("127.0.0.1", 80),
-    }  # fmt: skip
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/",
+        "raw_path": b"/",
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+        "client": (address, 50_000),
+        "server": ("127.0.0.1", 80),
+    }
 
 
 async def empty() -> dict[str, Any]:
@@ -343,9 +355,13 @@ class TestAnswers:
         assert web.client.get(link, timeout=10).content == FILE
 
     def test_who_does_not_read_a_file_makes_way_for_who_does(
-        self, link: str, web: Web, unread: Callable[..., None], wait_for,
+        self,
+        link: str,
+        web: Web,
+        unread: Callable[..., None],
+        wait_for,
         monkeypatch: pytest.MonkeyPatch,
-    ) -> None:  # fmt: skip
+    ) -> None:
         monkeypatch.setattr(sigma.threads, "MOST_STREAMS", 2)
         monkeypatch.setattr(sigma.threads, "PATIENCE_SECONDS", 0.5)
         before = refused["file_unread"]
@@ -355,9 +371,13 @@ class TestAnswers:
         assert refused["file_unread"] == before + 1
 
     def test_it_refuses_a_file_before_meta_is_asked_rather_than_end_one_that_is_read(
-        self, link: str, meta: Meta, web: Web, unread: Callable[..., None],
+        self,
+        link: str,
+        meta: Meta,
+        web: Web,
+        unread: Callable[..., None],
         monkeypatch: pytest.MonkeyPatch,
-    ) -> None:  # fmt: skip
+    ) -> None:
         monkeypatch.setattr(sigma.threads, "MOST_STREAMS", 1)
         before = refused.copy()
         unread(link, 1)
@@ -371,9 +391,13 @@ class TestAnswers:
         assert refused - before == {"files_full": 1}
 
     def test_files_that_are_not_read_leave_connections_to_meta_for_everything_else(
-        self, settings, link: str, web: Web, unread: Callable[..., None],
+        self,
+        settings,
+        link: str,
+        web: Web,
+        unread: Callable[..., None],
         monkeypatch: pytest.MonkeyPatch,
-    ) -> None:  # fmt: skip
+    ) -> None:
         monkeypatch.setattr(sigma.threads, "MOST_OF_ONE", sigma.threads.MOST_STREAMS)
         unread(link, sigma.threads.MOST_STREAMS)
         answer = graph.call_once("GET", f"{settings.SIGMA_GRAPH_URL}/number", headers={})
@@ -688,8 +712,9 @@ class TestDjango:
     def test_it_hands_django_a_body_in_chunks_whole(self, acme: Cast, web: Web) -> None:
         query = b'{"query": "{ __typename }"}'
         headers = {
-            "Authorization": f"Bearer {acme.api_key}", "Content-Type": "application/json",
+            "Authorization": f"Bearer {acme.api_key}",
+            "Content-Type": "application/json",
             "Content-Length": str(len(query)),
-        }  # fmt: skip
+        }
         chunks = iter([query[:5], query[5:]])
         assert web.client.post("/graphql", content=chunks, headers=headers).status_code == 200

@@ -35,9 +35,10 @@ class Command(BaseCommand):
         way.add_argument("--dry-run", action="store_true", help="say what would go, change nothing")
         way.add_argument("--now", action="store_true", help="purge at once and say what went")
         parser.add_argument(
-            "--force", action="store_true",
+            "--force",
+            action="store_true",
             help="though the clocks differ, or more days would go than since the last run",
-        )  # fmt: skip
+        )
 
         reports.add_json(parser)
 

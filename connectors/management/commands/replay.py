@@ -26,7 +26,7 @@ class Command(BaseCommand):
     """Replay dead letters and quarantine."""
 
     help = (
-        "Process again what was set aside. Harmless: what is stored already is a duplicate, and "
+        "Process parked updates again. Harmless: what is stored already is a duplicate, and "
         "what fails again stays. Exits 1 where everything failed alike and the rest was left."
     )
 
@@ -45,9 +45,12 @@ class Command(BaseCommand):
         """Replay, and say how many were processed after all."""
         kind = options["kind"]
         selection = Selection(
-            tenant_id=_tenant(options["tenant"]), kind=DeadKind(kind.upper()) if kind else None,
-            reason=options["reason"], since=options["since"], until=options["until"],
-        )  # fmt: skip
+            tenant_id=_tenant(options["tenant"]),
+            kind=DeadKind(kind.upper()) if kind else None,
+            reason=options["reason"],
+            since=options["since"],
+            until=options["until"],
+        )
         ids = list(selection.rows().values_list("pk", flat=True)[: options["limit"]])
         if options["dry_run"]:
             self._show(selection, ids, options["json"])

@@ -160,7 +160,7 @@ def _position(frame: Frame, person: Person, path: Path) -> int | None:
     if position is not None or frame.value.contacts is None:
         return position
     siblings = getattr(frame.value, path.section) or ()
-    return frame.contacts.place(person, path.index, len(siblings))
+    return frame.contacts.at(person, path.index, len(siblings))
 
 
 def _meant(frame: Frame, item: Status | Call | Preference) -> Person:

@@ -95,7 +95,7 @@ class ContactBook:
             found = self._find("user_id", person.user_id, index)
         return found
 
-    def place(self, person: Person, index: int, count: int) -> int | None:
+    def at(self, person: Person, index: int, count: int) -> int | None:
         """Return ``index`` if the contact there may be ``person``, for want of a shared identity.
 
         Only when there are as many contacts as updates (``count``), and nothing contradicts.

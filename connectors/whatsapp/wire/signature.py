@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 
 PREFIX = "sha256="
-# The secret of nobody, for signatures that are computed to take as long.
-NOBODYS = bytes(32)
+# No secret of anybody: signatures under it are computed to take as long.
+DECOY = bytes(32)
 _HEADER = re.compile(r"sha256=[0-9a-fA-F]{64}")
 
 
@@ -55,5 +55,5 @@ def fits(body: bytes, digest: bytes, secrets: Sequence[bytes], *, least: int = 0
     for secret in secrets:
         matches |= hmac.compare_digest(hmac.digest(secret, body, "sha256"), digest)
     for _ in range(0 if matches else least - len(secrets)):
-        hmac.compare_digest(hmac.digest(NOBODYS, body, "sha256"), digest)
+        hmac.compare_digest(hmac.digest(DECOY, body, "sha256"), digest)
     return matches
