@@ -15,10 +15,10 @@ from connectors.whatsapp.inbox import (
     CLOSE_SECONDS,
     MOST_ABANDONED,
     PROBE_SECONDS,
+    DeliveryRow,
     Inbox,
     InboxUnavailable,
     Received,
-    Row,
 )
 from lib.envelope import Cipher
 
@@ -59,7 +59,7 @@ class Hanging:
     def __init__(self, step: str) -> None:
         self._step = step
         self._held: list[asyncio.Future[None]] = []
-        self.committed: list[Row] = []
+        self.committed: list[DeliveryRow] = []
         self.taken = self.abandoned = 0
 
     async def _reach(self, step: str) -> None:
@@ -76,7 +76,7 @@ class Hanging:
         await self._reach("take_ids")
         return range(count)
 
-    async def commit(self, received_at: datetime, rows: list[Row]) -> None:
+    async def commit(self, received_at: datetime, rows: list[DeliveryRow]) -> None:
         await self._reach("commit")
         self.committed += rows
 
@@ -188,7 +188,7 @@ def test_it_stores_again_once_a_commit_ended_that_was_given_up() -> None:
 
 def test_all_who_wait_are_refused_when_a_commit_is_cancelled() -> None:
     class Cancelled(Hanging):
-        async def commit(self, received_at: datetime, rows: list[Row]) -> None:
+        async def commit(self, received_at: datetime, rows: list[DeliveryRow]) -> None:
             raise asyncio.CancelledError
 
     async def scene(clock: Callable[[], float]) -> None:
