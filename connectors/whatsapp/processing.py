@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -74,7 +74,8 @@ def process_batch(limit: int) -> int:
         with transaction.atomic():
             most = min(limit, TRIAL) if BRAKE.is_on else limit
             claimed += _claim(most, at_random=BRAKE.is_on)
-            careful = _may_be_retries(claimed)
+            old = clock.now() - OLD
+            careful = any(callback.received_at < old for callback in claimed)
             if careful:
                 transaction.set_rollback(True)  # to be tried again, once the attempt is recorded
             elif claimed:
@@ -90,12 +91,6 @@ def process_batch(limit: int) -> int:
         elif claimed:
             _report_committed(result)
     return len(claimed)
-
-
-def _may_be_retries(claimed: Iterable[SealedCallback]) -> bool:
-    """Return whether any of them may have been tried before."""
-    before = clock.now() - OLD
-    return any(callback.received_at < before for callback in claimed)
 
 
 def _process_carefully(claimed: Sequence[SealedCallback]) -> None:

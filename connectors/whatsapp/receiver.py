@@ -81,22 +81,19 @@ class Receiver:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one HTTP request (ASGI)."""
-        segment = scope["path"][len(PATH) :].strip("/")
-        if "/" in segment:
-            answer = NOT_FOUND
-        elif scope["method"] not in ("GET", "POST"):
-            answer = METHOD_NOT_ALLOWED
-        else:
-            try:
-                answer = await self._answer(segment, scope, receive)
-            except DirectoryUnavailable:
-                answer = UNAVAILABLE
+        segment, method = scope["path"][len(PATH) :].strip("/"), scope["method"]
+        try:
+            if "/" in segment:
+                answer = NOT_FOUND
+            elif method == "POST":
+                answer = await self._accept(segment, scope, receive)
+            elif method == "GET":
+                answer = await self._verify_url(segment, scope)
+            else:
+                answer = METHOD_NOT_ALLOWED
+        except DirectoryUnavailable:
+            answer = UNAVAILABLE
         await answer.send(send)
-
-    async def _answer(self, segment: str, scope: Scope, receive: Receive) -> Answer:
-        if scope["method"] == "POST":
-            return await self._accept(segment, scope, receive)
-        return await self._verify_url(segment, scope)
 
     async def _verify_url(self, segment: str, scope: Scope) -> Answer:
         """Echo the challenge to whoever knows the verify token.

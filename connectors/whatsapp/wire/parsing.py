@@ -134,7 +134,9 @@ def _read_change(frame: Frame, whole: Path, updates: list[Update]) -> None:
     before = len(updates)
     value = frame.value
     if frame.field not in _WITHOUT_LISTS and frame.body.object in OURS:
-        for section, items in _lists_in(value):
+        for section, items in zip(LISTS, _all_lists(value), strict=True):
+            if not items:
+                continue
             reader = _READERS.get((frame.field, section), read_unhandled)
             for index, item in enumerate(items):
                 path = Path(whole.entry, whole.change, section, index)
@@ -145,11 +147,6 @@ def _read_change(frame: Frame, whole: Path, updates: list[Update]) -> None:
         is_progress = value.history is not None or value.standby is not None
         reader = _read_progress if is_progress else _read_value
         updates.append(_update(frame, whole, reader, value, before))
-
-
-def _lists_in(value: Value) -> list[tuple[str, list[Element | Message | None]]]:
-    """Return the plain lists of ``value`` that hold something, each with its name."""
-    return [(name, items) for name, items in zip(LISTS, _all_lists(value), strict=True) if items]
 
 
 def _read_nested(frame: Frame, whole: Path, updates: list[Update]) -> None:
