@@ -48,6 +48,6 @@ class Mailbox:
     def _file(self, events: Sequence[Content], now: datetime) -> None:
         seal = digester(self._tenant_id).device(self._external_id)
         body = body_of(events, external_id=self._external_id, seal=seal)
-        raw.store([raw.Arrival(self._tenant_id, now.astimezone(UTC), body)])
+        raw.store([raw.ArrivedBody(self._tenant_id, now.astimezone(UTC), body)])
         if any(isinstance(event, MessageArrived) and not event.from_me for event in events):
             SenderSession.objects.filter(pk=self._session_id).update(last_inbound_at=now)

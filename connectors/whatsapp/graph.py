@@ -27,7 +27,7 @@ import msgspec
 from django.conf import settings
 from httpx_aiohttp import AiohttpTransport
 
-from connectors.whatsapp.wire.errors import Answer, Json, error_of, has_error, is_wrong_proof
+from connectors.whatsapp.wire.errors import GraphAnswer, Json, error_of, has_error, is_wrong_proof
 from lib.ttl import TtlCache
 from workspaces.channel_errors import ChannelError, OutcomeUnknown, Unavailable
 from workspaces.channels import Credentials
@@ -91,7 +91,7 @@ class Graph:
         """
         return self._object(self.ask(node, parameters), changes=False)
 
-    def ask(self, node: str, parameters: Mapping[str, str] = _NO_PARAMETERS) -> Answer:
+    def ask(self, node: str, parameters: Mapping[str, str] = _NO_PARAMETERS) -> GraphAnswer:
         """Read a node and leave the judgement of the answer to the caller.
 
         Raises:
@@ -139,7 +139,7 @@ class Graph:
         *,
         headers: Mapping[str, str],
         content: bytes = b"",
-    ) -> Answer:
+    ) -> GraphAnswer:
         for proof in self._proofs.candidates():
             address = self._address(node, proof, parameters)
             answer = call_once(method, address, headers=headers, content=content)
@@ -153,7 +153,7 @@ class Graph:
         query = urlencode({**parameters, "appsecret_proof": proof} if proof else parameters)
         return f"{self.url}/{node}?{query}" if query else f"{self.url}/{node}"
 
-    def _object(self, answer: Answer, *, changes: bool) -> Json:
+    def _object(self, answer: GraphAnswer, *, changes: bool) -> Json:
         self._log_version(answer)
         if not answer.is_success or has_error(answer):
             raise error_of(answer, changes=changes)
@@ -163,7 +163,7 @@ class Graph:
             raise OutcomeUnknown(sentence) if changes else Unavailable(sentence)
         return found
 
-    def _log_version(self, answer: Answer) -> None:
+    def _log_version(self, answer: GraphAnswer) -> None:
         """Log, once per process, that Meta answers as another version than the one we ask for."""
         answered = answer.headers.get("facebook-api-version", "")
         asked = self.url.rpartition("/")[2]
@@ -202,7 +202,7 @@ class _Proofs:
         known = _fitting.get(self._token)
         return sorted(self._all, key=lambda proof: proof != known)
 
-    def is_settled(self, proof: str, answer: Answer) -> bool:
+    def is_settled(self, proof: str, answer: GraphAnswer) -> bool:
         """Whether no other proof is to be tried; one that was accepted is remembered."""
         if len(self._all) < 2:
             return True
@@ -213,7 +213,7 @@ class _Proofs:
         return True
 
 
-async def send_once(url: str, *, content: bytes, headers: Mapping[str, str]) -> Answer:
+async def send_once(url: str, *, content: bytes, headers: Mapping[str, str]) -> GraphAnswer:
     """POST ``content`` once.
 
     Raises:
@@ -250,13 +250,13 @@ def _url(url: str) -> httpx.URL:
     return httpx.URL(url)
 
 
-async def _read(response: httpx.Response) -> Answer:
+async def _read(response: httpx.Response) -> GraphAnswer:
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > MAX_SEND_ANSWER:
             raise OutcomeUnknown("Meta's answer is too long to be one.")
-    return Answer(response.status_code, response.headers, bytes(body))
+    return GraphAnswer(response.status_code, response.headers, bytes(body))
 
 
 def _send_failed(error: Exception) -> ChannelError:
@@ -266,7 +266,9 @@ def _send_failed(error: Exception) -> ChannelError:
     return OutcomeUnknown(f"The request left and no answer came ({type(cause).__name__}).")
 
 
-def call_once(method: str, url: str, *, headers: Mapping[str, str], content: bytes = b"") -> Answer:
+def call_once(
+    method: str, url: str, *, headers: Mapping[str, str], content: bytes = b""
+) -> GraphAnswer:
     """Make one request, blocking.
 
     Raises:
@@ -283,7 +285,7 @@ def call_once(method: str, url: str, *, headers: Mapping[str, str], content: byt
                     raise httpx.ReadError("too long")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _call_failed(error, method) from None
-    return Answer(response.status_code, response.headers, bytes(body))
+    return GraphAnswer(response.status_code, response.headers, bytes(body))
 
 
 @cache

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 
-from connectors.whatsapp.wire.errors import Answer, media_error_of
+from connectors.whatsapp.wire.errors import GraphAnswer, media_error_of
 from workspaces.channel_errors import Rejected, Unavailable
 
 # Where Meta keeps files. Anything else in an answer is not followed: it could be in our network.
@@ -120,7 +120,7 @@ def _opened(response: httpx.Response) -> MediaDownload:
     try:
         if response.status_code != 200:
             body = next(response.iter_bytes(MAX_ERROR_BYTES), b"")
-            raise media_error_of(Answer(response.status_code, response.headers, body))
+            raise media_error_of(GraphAnswer(response.status_code, response.headers, body))
         opened = MediaDownload(response)
         if opened.size is not None and opened.size > MAX_BYTES:
             raise MediaTooLarge

@@ -36,7 +36,7 @@ def open_body(sealed: bytes, *, tenant_id: UUID, delivery_id: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class ArrivedBody:
     """A body for one tenant, and when it arrived."""
 
     tenant_id: UUID
@@ -44,13 +44,13 @@ class Arrival:
     body: bytes = field(repr=False)
 
 
-def store(arrivals: Sequence[Arrival]) -> None:
+def store(bodies: Sequence[ArrivedBody]) -> None:
     """Seal bodies under their tenants' day keys and make them pending, in the caller's transaction.
 
     Raises:
         workspaces.keys.TenantHasNoKeys: a tenant is unknown, or being erased.
     """
-    pairs = list(zip(_take_ids(len(arrivals)), arrivals, strict=True))
+    pairs = list(zip(_take_ids(len(bodies)), bodies, strict=True))
     WebhookDelivery.objects.bulk_create(_sealed(*pair) for pair in pairs)
     WebhookPending.objects.bulk_create(
         WebhookPending(
@@ -63,7 +63,7 @@ def store(arrivals: Sequence[Arrival]) -> None:
     )
 
 
-def _sealed(delivery_id: int, delivery: Arrival) -> WebhookDelivery:
+def _sealed(delivery_id: int, delivery: ArrivedBody) -> WebhookDelivery:
     cipher = keys.day_cipher(delivery.tenant_id, delivery.received_at.date())
     return WebhookDelivery(
         id=delivery_id,

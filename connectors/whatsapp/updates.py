@@ -141,7 +141,7 @@ def _file_shared(entries: Sequence[tuple[Callback, list[Update]]], result: Batch
     everything = [update for _, updates in entries for update in updates]
     numbers = ownership.of_numbers({u.phone_number_id for u in everything if u.phone_number_id})
     accounts = ownership.of_accounts({u.waba_id for u in everything if u.waba_id})
-    arrivals: list[raw.Arrival] = []
+    bodies: list[raw.ArrivedBody] = []
     for callback, updates in entries:
         parts: dict[UUID, list[Update]] = {}
         for update in updates:
@@ -155,9 +155,9 @@ def _file_shared(entries: Sequence[tuple[Callback, list[Update]]], result: Batch
         for tenant_id, part in sorted(parts.items()):
             whole = len(part) == len(updates)
             body = callback.body if whole else callback.isolate(_changes(part))
-            arrivals.append(raw.Arrival(tenant_id, _arrived_at(callback, part), body))
+            bodies.append(raw.ArrivedBody(tenant_id, _arrived_at(callback, part), body))
             result.tallies[INSTALLATION_ID].processed += len(part)
-    raw.store(arrivals)
+    raw.store(bodies)
     removed = _remove_originals([callback for callback, _ in entries])
     result.tallies[INSTALLATION_ID].purged_callbacks += removed
 

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.whatsapp.wire.errors import LONGEST_WAIT, RULES, Answer, error_of, media_error_of
+from connectors.whatsapp.wire.errors import (
+    LONGEST_WAIT,
+    RULES,
+    GraphAnswer,
+    error_of,
+    media_error_of,
+)
 from workspaces.channel_errors import (
     ChannelError,
     MediaGone,
@@ -90,8 +96,10 @@ def rows(table: dict[Reach, list[int]]) -> list[tuple[int, Reach]]:
     return [(code, reach) for reach, codes in table.items() for code in codes]
 
 
-def answer(status: int = 400, headers: dict[str, str] | None = None, **error: object) -> Answer:
-    return Answer(status, headers or {}, json.dumps({"error": error}).encode())
+def answer(
+    status: int = 400, headers: dict[str, str] | None = None, **error: object
+) -> GraphAnswer:
+    return GraphAnswer(status, headers or {}, json.dumps({"error": error}).encode())
 
 
 def error_from(*, status: int = 400, headers: dict[str, str] | None = None, **error: object):
@@ -193,7 +201,7 @@ def test_it_slows_the_number_down_for_an_unknown_code_with_429() -> None:
     ],
 )
 def test_it_judges_an_answer_that_is_not_metas_by_its_status(status, changes, expected) -> None:
-    assert type(error_of(Answer(status, {}, b"<html>"), changes=changes)) is expected
+    assert type(error_of(GraphAnswer(status, {}, b"<html>"), changes=changes)) is expected
 
 
 @pytest.mark.parametrize(
@@ -280,7 +288,7 @@ def test_it_passes_no_number_and_no_token_on(secret: str, place: str) -> None:
     ),
 )
 def test_it_judges_whatever_comes(status: int, body: object) -> None:
-    content = Answer(status, {}, json.dumps(body).encode())
+    content = GraphAnswer(status, {}, json.dumps(body).encode())
 
     assert isinstance(error_of(content, changes=True), ChannelError)
     assert isinstance(media_error_of(content), ChannelError)

@@ -42,7 +42,7 @@ ABOUT_PROOF = "appsecret_proof"
 PERMISSIONS = range(200, 300)
 
 
-class Answer(NamedTuple):
+class GraphAnswer(NamedTuple):
     """Status, headers (looked up in lower case) and the body as it came."""
 
     status: int
@@ -95,7 +95,7 @@ def integer(value: object, key: str) -> int | None:
     return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
-def error_of(answer: Answer, *, changes: bool) -> ChannelError:
+def error_of(answer: GraphAnswer, *, changes: bool) -> ChannelError:
     """Return the error of an answer that is not a success.
 
     ``changes``: the request was to change something (a send), so that an answer that says
@@ -114,7 +114,7 @@ def error_of(answer: Answer, *, changes: bool) -> ChannelError:
     return _raised(rule, problem, answer)
 
 
-def _unlisted(answer: Answer, problem: _Problem, changes: bool) -> Rule:
+def _unlisted(answer: GraphAnswer, problem: _Problem, changes: bool) -> Rule:
     if answer.status == TOO_MANY_REQUESTS:
         return TOO_FAST
     if problem.is_transient or (answer.status >= 500 and not changes):
@@ -122,7 +122,7 @@ def _unlisted(answer: Answer, problem: _Problem, changes: bool) -> Rule:
     return UNKNOWN
 
 
-def _raised(rule: Rule, problem: _Problem, answer: Answer) -> ChannelError:
+def _raised(rule: Rule, problem: _Problem, answer: GraphAnswer) -> ChannelError:
     code, details, trace_id = problem.code, problem.details, problem.trace_id
     if rule.error is Throttled:
         wait = _wait(rule, answer.headers)
@@ -164,7 +164,7 @@ def _regain_seconds(headers: Mapping[str, str]) -> float | None:
     return min(float(seconds), LONGEST_WAIT) if asked else None
 
 
-def _wordless(answer: Answer, changes: bool) -> ChannelError:
+def _wordless(answer: GraphAnswer, changes: bool) -> ChannelError:
     """Judge an answer without an error of Meta's: of a proxy, a load balancer, a broken server."""
     status = answer.status
     if status == TOO_MANY_REQUESTS:
@@ -179,7 +179,7 @@ def _wordless(answer: Answer, changes: bool) -> ChannelError:
     return Rejected(0, sentence, reach=Reach.NUMBER, stops=True)
 
 
-def media_error_of(answer: Answer) -> ChannelError:
+def media_error_of(answer: GraphAnswer) -> ChannelError:
     """Return the error of an answer about a file: there "no such object" means that it is gone."""
     problem = _problem_in(answer)
     code, subcode = (problem.code, problem.subcode) if problem else (0, 0)
@@ -195,7 +195,7 @@ def media_error_of(answer: Answer) -> ChannelError:
     )
 
 
-def is_wrong_proof(answer: Answer) -> bool:
+def is_wrong_proof(answer: GraphAnswer) -> bool:
     """Return whether Meta refused the proof of the app secret, and so did nothing."""
     problem = None if answer.is_success else _problem_in(answer)
     return problem is not None and (
@@ -203,7 +203,7 @@ def is_wrong_proof(answer: Answer) -> bool:
     )
 
 
-def has_error(answer: Answer) -> bool:
+def has_error(answer: GraphAnswer) -> bool:
     """Return whether the body is an error of Meta's, whatever the status."""
     return _problem_in(answer) is not None
 
@@ -222,7 +222,7 @@ class _Problem(NamedTuple):
     message: str
 
 
-def _problem_in(answer: Answer) -> _Problem | None:
+def _problem_in(answer: GraphAnswer) -> _Problem | None:
     error = member(answer.json, "error")
     code = integer(error, "code")
     if code is None:
