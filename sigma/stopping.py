@@ -21,10 +21,15 @@ def on_stop(act: Callable[[], None]) -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     loop = asyncio.get_running_loop()
+
+    def tell() -> None:
+        if not loop.is_closed():  # a signal may come once the server has ended
+            loop.call_soon_threadsafe(act)
+
     for number in (signal.SIGTERM, signal.SIGINT):
         before = signal.getsignal(number)
         if callable(before):
-            signal.signal(number, _both(lambda: loop.call_soon_threadsafe(act), before))
+            signal.signal(number, _both(tell, before))
 
 
 Handler = Callable[[int, FrameType | None], object]

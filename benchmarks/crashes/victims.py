@@ -26,7 +26,8 @@ STEPS = (
 RESERVED_SECONDS, LEASE_SECONDS, MOST_SECONDS = 1.0, 4.0, 2.0
 # A request is on its way, and its answer (100 ms later) is not there yet.
 LEFT_SECONDS = 0.04
-LIFE_SECONDS = 5.0
+# A sender ends long before this, unless it hangs.
+LIFE_SECONDS = 60.0
 
 
 def main() -> None:

@@ -46,12 +46,17 @@ def test_a_stream_ends_when_the_server_is_told_to_stop(acme: Cast) -> None:
         await streams.close()
         return [*said, late[0]]
 
-    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    before = {
+        number: signal.signal(number, lambda number, frame: heard.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         *_, last, late = asyncio.run(serve())
+        signal.raise_signal(signal.SIGINT)  # once the server has ended
     finally:
-        signal.signal(signal.SIGTERM, before)
-    assert heard == [signal.SIGTERM]
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert heard == [signal.SIGTERM, signal.SIGINT]
     assert last == {"type": "http.response.body", "body": b"", "more_body": False}
     assert late["status"] == 503
 
