@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.core.asgi import get_asgi_application
 
-from lib.requests import Receive, Scope, Send
-from sigma.asgi import ASGI, HEALTH, Application
+from lib.requests import Receive, Scope
+from sigma.asgi import Application
+from sigma.lanes import HEALTH
+from sigma.threads import Deliver
 
 DJANGO = get_asgi_application()
 
@@ -13,11 +17,10 @@ DJANGO = get_asgi_application()
 class DjangoByItself(Application):
     """Hand pages straight to Django's handler, which reads bodies and watches callers itself."""
 
-    async def _serve(self, behind: ASGI, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _work(self, scope: Scope, receive: Receive) -> Deliver:
         if scope["path"] == HEALTH:
-            await super()._serve(behind, scope, receive, send)
-        else:
-            await DJANGO(scope, receive, send)
+            return await super()._work(scope, receive)
+        return partial(DJANGO, scope, receive)
 
 
 application = DjangoByItself()

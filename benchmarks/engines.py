@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from benchmarks.processes import Server
-from sigma.engines import confinement, postgres, valkey
+from sigma.engines import postgres, valkey
 from sigma.engines.engine import Engine
 
 
@@ -72,7 +72,7 @@ def running() -> Iterator[Engines]:
         if not engines.database_url:
             engine = postgres.prepare(home)
             # Tells when a row was committed, to measure the lag; costs next to nothing.
-            data = confinement.data_folder(home) / "postgres"
+            data = postgres.data_folder(home) / "postgres"
             (data / "postgresql.auto.conf").write_text("track_commit_timestamp = on\n")
             engines.database_url = _start(engines, engine)
         if not engines.redis_url:
@@ -82,7 +82,7 @@ def running() -> Iterator[Engines]:
     finally:
         for server in engines.servers.values():
             server.stop()
-        shutil.rmtree(confinement.data_folder(home), ignore_errors=True)
+        shutil.rmtree(postgres.data_folder(home), ignore_errors=True)
         shutil.rmtree(home, ignore_errors=True)
 
 

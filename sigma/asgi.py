@@ -1,8 +1,8 @@
 """The web process: webhook receiver and live streams in front, Django's WSGI application behind.
 
-Django's own ASGI handler runs synchronous views one at a time; in ``sigma.threads`` they run
-side by side (``docs/adr/0004``). The receiver shares the process but neither its middleware nor
-its threads.
+Django's own ASGI handler runs synchronous views one at a time; in threads of ours
+(``sigma/lanes.py``) they run side by side (``docs/adr/0004``). The receiver shares the process but
+neither its middleware nor its threads.
 """
 
 from __future__ import annotations
@@ -13,13 +13,8 @@ from sigma.wsgi import application as django_application
 # isort: split
 import asyncio
 import gc
-import os
 import re
 import sys
-import threading
-from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
 from importlib import import_module
 
 from django.conf import settings
@@ -30,13 +25,11 @@ from connectors.whatsapp.receiver import PATH, Webhooks
 from lib import structs
 from lib.heartbeat import Heartbeat
 from lib.requests import (
-    Answer,
     BodyIncomplete,
     BodyLate,
     BodyTooLarge,
     Budget,
     Headers,
-    Message,
     NoRoom,
     Reading,
     Receive,
@@ -45,39 +38,17 @@ from lib.requests import (
     Unreadable,
     headers_of,
 )
-from sigma import jsonerrors
-from sigma.clients import Address, address_of
-from sigma.gate import Busy, Gate, tenant_of
+from sigma.gate import Busy, Gate
 from sigma.heads import refused
+from sigma.jsonerrors import is_text, refusal, too_busy
+from sigma.lanes import Lanes, is_known, is_signing_in
 from sigma.stopping import on_stop
-from sigma.threads import Deliver, Full, Places, Threads
-from workspaces.sessions import was_good
+from sigma.threads import Deliver, Full, with_body
 
 # The receiver's loop waits at most this long for a thread that computes a page (Python's default is
 # 5 ms). Measured by `make bench`: "callbacks p99, everybody reads".
 SWITCH_SECONDS = 0.0005
 
-# Health is asked for when every other thread is busy. Anybody may ask, and as often as they like.
-HEALTH, HEALTH_SECONDS = "/healthz", 0.25
-# Where passwords are hashed, which takes cores for a tenth of a second: one after the other in a
-# thread of their own, so that strangers who sign in hold none of the API's; beyond so many who
-# wait, others come again.
-HASHING = frozenset({"/admin/login/", "/admin/password_change/"})
-# Nobody takes all places from others; loopback may, which is somebody who tries it out.
-HASHING_THREADS, HASHES_WAITING, HASHES_PER_ADDRESS = 1, 32, 4
-# Whatever else this host does comes first (nice(1)).
-HASHING_NICENESS = 10
-# Who shows neither a key or session that was good lately nor a link to a file is served in a thread
-# for all of them: every thread that computes is one more that callbacks wait for.
-STRANGERS_THREADS, STRANGERS_WAITING, STRANGERS_PER_ADDRESS = 1, 1_000, 40
-# And for how many times as long as it took such a thread rests, as the one that hashes does: of a
-# flood of short work each has a sixth of a core in the long run, and nobody notices who comes
-# alone. By the clock on the wall: where the host is busy, strangers wait; see `make attack`.
-REST, LONGEST_REST_SECONDS = 5.0, 3.0
-# Looked for in the receiver's loop, where a parser of cookies would let strangers spend its time.
-SESSION = re.compile(
-    rb"(?:^|;) *" + settings.SESSION_COOKIE_NAME.encode() + rb"=([a-z0-9]{32})(?:;|$)"
-)
 # How long a body may take, and how much of bodies for Django may be in the making at once: of
 # members, and of strangers, of whom one has to have room for the largest (a key's first request).
 BODY_SECONDS, BODIES_BYTES, STRANGERS_BYTES = 15.0, 64_000_000, 16_000_000
@@ -89,9 +60,6 @@ MULTIPART_BYTES = 10_000
 # What API keys are for, and what each of them gets a share of.
 API = ("/graphql", "/api/v1/", "/media/")
 
-CLOSE = (("connection", "close"),)
-# After how many seconds to ask again.
-AGAIN = {429: "5", 503: "2"}
 LENGTH = b"content-length"
 UNREADABLE: dict[type[Unreadable], tuple[int, bytes]] = {
     BodyTooLarge: (413, b"The body is too large.\n"),
@@ -101,57 +69,6 @@ UNREADABLE: dict[type[Unreadable], tuple[int, bytes]] = {
 }
 FULL = (503, b"Too many files are on their way; try again.\n")
 ENCODED = (415, b"Send the body in UTF-8, and without Content-Encoding.\n")
-
-
-class Lane:
-    """Threads for requests that anybody may send: beyond ``most``, and beyond ``per_address``, who
-    comes is refused. A place is that of the work, waiting or under way: whoever is slow to read the
-    answer holds neither a place nor a thread.
-    """
-
-    def __init__(self, threads: Threads, most: int, per_address: int) -> None:
-        self._threads, self._most, self._per_address = threads, most, per_address
-        self._here = Counter[Address]()
-
-    async def work(self, scope: Scope, receive: Receive) -> Deliver:
-        """Do a request's work, or refuse it while too many wait."""
-        address = address_of(scope)
-        of_address = 0 if address and address.is_loopback else self._here[address]
-        if of_address >= self._per_address or self._here.total() >= self._most:
-            return _refusal(scope, 429, b"Too many ask at once; try again.\n").send
-        self._here[address] += 1
-        try:
-            return await self._threads.work(scope, receive)
-        finally:
-            self._here[address] -= 1
-            self._here += Counter()  # forgets who has none
-
-
-class Health:
-    """One answer for all who ask within a moment, however many they are. The question is always
-    the same, as from this host itself: no stranger decides what others are told.
-    """
-
-    def __init__(self, threads: Threads) -> None:
-        self._threads = threads
-        self._answer: asyncio.Task[Deliver] | None = None
-        self._until = 0.0
-
-    async def work(self, scope: Scope, receive: Receive) -> Deliver:
-        """Return what sends the answer."""
-        loop = asyncio.get_running_loop()
-        if self._answer is None or (self._answer.done() and loop.time() >= self._until):
-            self._answer = loop.create_task(self._ask(scope, receive))
-        return await asyncio.shield(self._answer)
-
-    async def _ask(self, scope: Scope, receive: Receive) -> Deliver:
-        question = {
-            **scope, "method": "GET", "query_string": b"", "headers": [(b"host", _own_host())],
-        }  # fmt: skip
-        try:
-            return await self._threads.work(question, _replay(b"", receive))
-        finally:
-            self._until = asyncio.get_running_loop().time() + HEALTH_SECONDS
 
 
 class Application:
@@ -173,15 +90,7 @@ class Application:
         self._receiver = self._webhooks.receiver
         self._streams = Streams()
         self._heartbeat = Heartbeat("web")
-        places = Places()
-        self._django = _threaded(settings.SIGMA_WEB_THREADS, places)
-        health = _threaded(1, places)
-        self._health = Health(health)
-        hashing = _threaded(HASHING_THREADS, places, _step_back, _rest)
-        self._hashing = Lane(hashing, HASHES_WAITING, HASHES_PER_ADDRESS)
-        strangers = _threaded(STRANGERS_THREADS, places, rest=_rest, later=self._django)
-        self._strangers = Lane(strangers, STRANGERS_WAITING, STRANGERS_PER_ADDRESS)
-        self._all_threads = (self._django, health, hashing, strangers)
+        self._lanes = Lanes(django_application)
         # One tenant leaves threads to the others.
         at_once = max(1, settings.SIGMA_WEB_THREADS * 3 // 4)
         self._gate = Gate(rate=settings.SIGMA_API_RATE, at_once=at_once)
@@ -213,11 +122,9 @@ class Application:
         """
         path, headers = scope["path"], headers_of(scope)
         is_encoded = headers.get(b"content-encoding", b"identity") != b"identity"
-        if is_encoded or not jsonerrors.is_text(headers.get(b"content-type", b"")):
-            return _refusal(scope, *ENCODED).send
-        # Who signs in is nobody yet, whatever cookie comes along.
-        is_signing_in = path in HASHING and scope["method"] == "POST"
-        is_member = not is_signing_in and _is_known(scope, headers)
+        if is_encoded or not is_text(headers.get(b"content-type", b"")):
+            return refusal(path, *ENCODED).send
+        is_member = not is_signing_in(scope) and is_known(scope, headers)
         budget = self._members_bodies if is_member else self._strangers_bodies
         limit = self._largest if LISTS.fullmatch(path) else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         with Reading(budget, limit, BODY_SECONDS) as reading:
@@ -225,31 +132,21 @@ class Application:
                 body = reading.begin(headers, receive)
                 if body is None:
                     body = await reading.rest()
-                request = _for_wsgi(scope, headers, body), _replay(body, receive)
-                if is_signing_in:
-                    return await self._hashing.work(*request)
+                request = _for_wsgi(scope, headers, body), with_body(body, receive)
                 if not path.startswith(API):
-                    return await self._lane_of(scope, is_member).work(*request)
+                    return await self._lanes.of(scope, is_member=is_member).work(*request)
                 async with self._gate.admitted(scope, headers):
                     # The first of many with a key, before it was their turn, has shown that it
                     # is good.
-                    is_member = is_member or _is_known(scope, headers)
-                    return await self._lane_of(scope, is_member).work(*request)
+                    is_member = is_member or is_known(scope, headers)
+                    return await self._lanes.of(scope, is_member=is_member).work(*request)
             except Unreadable as error:
-                return _refusal(scope, *UNREADABLE[type(error)]).send
+                return refusal(path, *UNREADABLE[type(error)]).send
             except Full:
                 refused["files_full"] += 1
-                return _refusal(scope, *FULL).send
+                return refusal(path, *FULL).send
             except Busy as busy:
-                again = (("retry-after", str(busy.seconds)), ("cache-control", "no-store"))
-                document = jsonerrors.body_of(path, 429) or b""
-                return Answer(429, document, again, kind=jsonerrors.KIND).send
-
-    def _lane_of(self, scope: Scope, is_member: bool) -> Threads | Lane | Health:
-        """Return where a request is worked on that is not to sign in."""
-        if scope["path"] == HEALTH and scope["method"] in ("GET", "HEAD"):
-            return self._health
-        return self._django if is_member else self._strangers
+                return too_busy(path, busy.seconds).send
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -263,54 +160,9 @@ class Application:
                 await asyncio.to_thread(self._heartbeat.stop)
                 await self._streams.close()
                 await self._webhooks.stop()
-                for threads in self._all_threads:
-                    threads.close()
+                self._lanes.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
-
-
-def _is_known(scope: Scope, headers: Headers) -> bool:
-    """Whether a request shows a session or a key that was good lately, or a link to a file."""
-    session = SESSION.search(headers.get(b"cookie", b""))
-    if session is not None and was_good(session[1].decode()):
-        return True
-    return tenant_of(scope, headers) is not None
-
-
-def _own_host() -> bytes:
-    """Return a name that Django answers to."""
-    named = [host.lstrip(".") for host in settings.ALLOWED_HOSTS if host != "*"]
-    return (named or ["localhost"])[0].encode()
-
-
-def _threaded(
-    threads: int, places: Places, begin: Callable[[], None] | None = None,
-    rest: Callable[[Scope, float], float] | None = None, later: Threads | None = None,
-) -> Threads:  # fmt: skip
-    return Threads(django_application, threads, places, begin, rest, later)
-
-
-def _rest(scope: Scope, seconds: float) -> float:
-    """Return how long a thread of strangers rests; who turned out to be known costs them none."""
-    is_known = _is_known(scope, headers_of(scope))
-    return 0.0 if is_known else min(REST * seconds, LONGEST_REST_SECONDS)
-
-
-def _step_back() -> None:
-    """Let others have the processor first, where threads have a priority of their own."""
-    if sys.platform == "linux":
-        # Sandboxes may refuse it, and a thread that cannot begin ends its pool for good.
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HASHING_NICENESS)
-
-
-def _refusal(scope: Scope, status: int, words: bytes) -> Answer:
-    """Return an answer in the shape of the door that was asked, else in words."""
-    headers = (("retry-after", AGAIN[status]), *CLOSE) if status in AGAIN else CLOSE
-    document = jsonerrors.body_of(scope["path"], status)
-    if document is None:
-        return Answer(status, words, headers)
-    return Answer(status, document, headers, kind=jsonerrors.KIND)
 
 
 def _for_wsgi(scope: Scope, headers: Headers, body: bytes) -> Scope:
@@ -319,16 +171,6 @@ def _for_wsgi(scope: Scope, headers: Headers, body: bytes) -> Scope:
         return scope
     own = [pair for pair in scope["headers"] if pair[0] not in (b"transfer-encoding", LENGTH)]
     return {**scope, "headers": [*own, (LENGTH, str(len(body)).encode())]}
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a ``receive`` that gives the body at once, then what the connection says."""
-    whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replay() -> Message:
-        return whole.pop() if whole else await receive()
-
-    return replay
 
 
 application = Application()

@@ -1,15 +1,36 @@
-"""Typed readers of the environment: a wrong value stops the start instead of meaning something
-else.
+"""Settings from the environment: a value that cannot be used stops the start, with a sentence that
+names the setting.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
+import re
+import secrets
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from uuid import UUID
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off", ""})
+MASTER_KEY_BYTES = 32
+META = "https://graph.facebook.com/v26.0"
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+ORIGIN = re.compile(r"https?://[^/\s*]+")
+# Under five seconds to notice a database that is away; the receiver has stricter bounds of its own.
+DATABASE_OPTIONS = {
+    "connect_timeout": "3",
+    "application_name": "sigma",
+    # A server that vanished without a word (fail-over, cable) is noticed in seconds, not in hours.
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
 
 
 class InvalidSetting(Exception):
@@ -84,3 +105,187 @@ class Env:
     def items(self, name: str, default: str = "") -> list[str]:
         """Return a comma-separated list without empty items."""
         return [item.strip() for item in self.text(name, default).split(",") if item.strip()]
+
+
+def secret_key(env: Env, *, home: Path, may_create: bool) -> str:
+    """Return ``SIGMA_SECRET_KEY``, or with ``may_create`` the one kept in ``<home>/secret.key``.
+
+    Raises:
+        InvalidSetting: none is set, or it is shorter than 32 characters.
+    """
+    key = env.secret("SIGMA_SECRET_KEY")
+    if not key and may_create:
+        key = _kept(home / "secret.key", secrets.token_urlsafe(48))
+    if len(key) < 32:
+        raise InvalidSetting("SIGMA_SECRET_KEY must be set to at least 32 random characters.")
+    return key
+
+
+def master_keys(env: Env, *, home: Path, may_create: bool) -> tuple[tuple[str, bytes], ...]:
+    """Return the master keys as ``(id, 32 bytes)``, the one that wraps new keys first.
+
+    The text form is ``id:base64[,id:base64…]`` in ``SIGMA_MASTER_KEYS`` or the file that
+    ``SIGMA_MASTER_KEYS_FILE`` names. With ``may_create`` a missing key is made in
+    ``<home>/master.key``.
+
+    Raises:
+        InvalidSetting: no key, one that is not 32 bytes of base64, or two with one id.
+    """
+    text = env.secret("SIGMA_MASTER_KEYS")
+    if not text and may_create:
+        new = base64.b64encode(secrets.token_bytes(MASTER_KEY_BYTES)).decode()
+        text = _kept(home / "master.key", f"local:{new}\n", called="a master key")
+    if not text:
+        raise InvalidSetting(
+            "SIGMA_MASTER_KEYS is not set. It wraps every tenant's keys; make one with: "
+            "python3 -c \"import base64,os;print('k1:'+base64.b64encode(os.urandom(32)).decode())\""
+        )
+    keys = tuple(_master_key(item) for item in text.replace("\n", ",").split(",") if item.strip())
+    if not keys or len({key_id for key_id, _ in keys}) < len(keys):
+        raise InvalidSetting("SIGMA_MASTER_KEYS must hold at least one key, each with its own id.")
+    return keys
+
+
+def _master_key(item: str) -> tuple[str, bytes]:
+    key_id, _, encoded = item.strip().partition(":")
+    try:
+        key = base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        key = b""
+    if not key_id.isalnum() or len(key_id) > 32 or len(key) != MASTER_KEY_BYTES:
+        raise InvalidSetting("SIGMA_MASTER_KEYS must be id:base64 of 32 bytes, comma-separated.")
+    return key_id, key
+
+
+def _kept(path: Path, new: str, *, called: str = "") -> str:
+    """Return the key in a file, which is made from ``new`` where there is none (mode 0600).
+
+    One that is ``called`` something is worth a line: the operator has to back it up.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        # Written in full before it gets its name, and never over an existing one: two processes
+        # that start together must end up with the same key.
+        scratch = path.with_name(f"{path.name}.{os.getpid()}")
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(new)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(scratch, path)
+            if called:
+                sys.stderr.write(f"sigma: made {called} in {path} (mode 0600); back it up.\n")
+        except FileExistsError:
+            pass
+        finally:
+            scratch.unlink()
+    return path.read_text(encoding="utf-8").strip()
+
+
+def database(url: str) -> dict[str, object]:
+    """Return Django's ``DATABASES`` entry for a ``postgresql://user:password@host:port/name`` URL.
+
+    Query parameters become libpq options (``?sslmode=require``).
+
+    Raises:
+        InvalidSetting: another scheme, no database name, or not a URL at all.
+    """
+    parts, port = _split(url)
+    name = unquote(parts.path.lstrip("/"))
+    if parts.scheme not in ("postgres", "postgresql") or not name or port is None:
+        raise InvalidSetting("DATABASE_URL must be postgresql://user:password@host:port/name.")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": name,
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(parts.hostname or ""),
+        "PORT": port,
+        "OPTIONS": {**DATABASE_OPTIONS, **dict(parse_qsl(parts.query))},
+        "CONN_MAX_AGE": 300,
+        "CONN_HEALTH_CHECKS": True,
+    }
+
+
+def broker_url(url: str) -> str:
+    """Return ``url`` if it can be that of Redis or Valkey.
+
+    Raises:
+        InvalidSetting: another scheme, no host, or not a URL at all.
+    """
+    parts, port = _split(url)
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname or port is None:
+        raise InvalidSetting("REDIS_URL must be redis://user:password@host:port/number.")
+    return url
+
+
+def graph_url(url: str, *, for_trying: bool) -> str:
+    """Return ``url`` (no slash at its end) if access tokens may be sent there: over https, or
+    ``for_trying`` over plain http to a simulator on this machine.
+
+    Raises:
+        InvalidSetting: not a URL, not https, or a simulator in production.
+    """
+    url = url.rstrip("/")
+    parts, _ = _split(url)
+    if parts.scheme == "https" and parts.hostname:
+        return url
+    if parts.scheme != "http" or parts.hostname not in LOOPBACK:
+        raise InvalidSetting("SIGMA_GRAPH_URL must be an https address; tokens go there.")
+    if not for_trying:
+        raise InvalidSetting(
+            "SIGMA_GRAPH_URL is http: that is a simulator, for SIGMA_EMBEDDED or SIGMA_DEBUG only."
+        )
+    return url
+
+
+def _split(url: str) -> tuple[SplitResult, str | None]:
+    """Return the parts of a URL and its port as text; ``None`` where that is no port."""
+    try:
+        parts = urlsplit(url)
+        return parts, str(parts.port or "")
+    except ValueError:  # what urlsplit says may quote the password
+        return urlsplit(""), None
+
+
+def sender_device(env: Env, *, for_trying: bool) -> str:
+    """Return what linked devices are; a simulated one sends nothing.
+
+    Raises:
+        InvalidSetting: another word, or a simulated device in production.
+    """
+    chosen = env.choice("SIGMA_SENDER_DEVICE", "whatsapp", ("whatsapp", "simulated"))
+    if chosen == "simulated" and not for_trying:
+        raise InvalidSetting(
+            "SIGMA_SENDER_DEVICE=simulated is for trying out (SIGMA_DEBUG or embedded engines)."
+        )
+    return chosen
+
+
+def sender_origins(env: Env) -> list[str]:
+    """Return the web origins in ``SIGMA_SENDER_ORIGINS``: no wildcard, no path.
+
+    Raises:
+        InvalidSetting: one is not an origin such as https://app.example.com.
+    """
+    values = env.items("SIGMA_SENDER_ORIGINS")
+    for value in values:
+        if not ORIGIN.fullmatch(value):
+            raise InvalidSetting(
+                f"SIGMA_SENDER_ORIGINS: {value!r} is not an origin such as https://app.example.com."
+            )
+    return [value.lower() for value in values]
+
+
+def sender_open_workspace(env: Env) -> UUID | None:
+    """Return the workspace that is served without an API key, if there is one.
+
+    Raises:
+        InvalidSetting: not a UUID.
+    """
+    value = env.text("SIGMA_SENDER_OPEN_WORKSPACE")
+    try:
+        return UUID(value) if value else None
+    except ValueError:
+        raise InvalidSetting("SIGMA_SENDER_OPEN_WORKSPACE must be a workspace's UUID.") from None

@@ -61,10 +61,11 @@ def _described(processes: Sequence[Heard]) -> dict[str, list[dict[str, object]]]
                 "clock_ahead": round(one.clock_ahead, 1) + 0.0,  # no minus zero
                 "status": "late" if one.is_late else "clock" if one.is_wrong else "ok",
             }
-            for one in processes if one.role == role
+            for one in processes
+            if one.role == role
         ]
         for role in _roles(processes)
-    }  # fmt: skip
+    }
 
 
 def _database() -> str:

@@ -13,6 +13,7 @@ import msgspec
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.http import parse_header_parameters
 
+from lib.requests import Answer
 from messaging.rest.shapes import Failure, Refusal
 from sigma.graphql import failures
 from sigma.graphql.failures import Code
@@ -32,6 +33,9 @@ MEANINGS: dict[int, tuple[Code, str]] = {
 }
 BROKEN = (Code.INTERNAL, "Something broke here; the log says what.")
 RETRYABLE = frozenset({408, 429, 503})
+# After how many seconds to ask again.
+AGAIN = {429: "5", 503: "2"}
+CLOSE = (("connection", "close"),)
 PLAIN = b"a=b&c"
 
 
@@ -64,14 +68,34 @@ def body_of(path: str, status: int) -> bytes | None:
         case "graphql":
             return msgspec.json.encode({"errors": [failures.plain(message, code)]})
         case "api":
-            refusal = Refusal(
-                code=code.value, field=None, message=message, platform_code=None,
+            error = Refusal(
+                code=code.value,
+                field=None,
+                message=message,
+                platform_code=None,
                 retryable=status in RETRYABLE,
-            )  # fmt: skip
-            return msgspec.json.encode(Failure(error=refusal))
+            )
+            return msgspec.json.encode(Failure(error=error))
         case "media":
             return msgspec.json.encode({"error": {"code": code.value, "message": message}})
     return None
+
+
+def refusal(path: str, status: int, words: bytes) -> Answer:
+    """Return what is answered in front of Django: as the door at ``path`` says it, else in words,
+    and the connection is closed.
+    """
+    headers = (("retry-after", AGAIN[status]), *CLOSE) if status in AGAIN else CLOSE
+    document = body_of(path, status)
+    if document is None:
+        return Answer(status, words, headers)
+    return Answer(status, document, headers, kind=KIND)
+
+
+def too_busy(path: str, seconds: int) -> Answer:
+    """Return what an API key is answered that may ask again in so many seconds."""
+    again = (("retry-after", str(seconds)), ("cache-control", "no-store"))
+    return Answer(429, body_of(path, 429) or b"", again, kind=KIND)
 
 
 def is_text(content_type: bytes) -> bool:

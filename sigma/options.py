@@ -85,9 +85,10 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--port", type=_port, default=8000, help="port of the web server")
     parser.add_argument("--sender-port", type=_port, default=8081, help="of the sender service")
     parser.add_argument(
-        "--simulator-port", type=_port,
+        "--simulator-port",
+        type=_port,
         help=f"port of the simulated Meta ({simulated.USUAL_PORT}, or another if that is taken)",
-    )  # fmt: skip
+    )
     chosen = parser.parse_args(arguments)
     # Who names a Graph API means it: Meta's own, or a simulator of theirs.
     given = os.environ.get("SIGMA_GRAPH_URL", "").strip()

@@ -50,16 +50,10 @@ def simulator(env: Mapping[str, str], port: int, log: Path) -> Program:
 def workers(env: Mapping[str, str]) -> list[Program]:
     """Return the Celery workers; SIGTERM lets them finish what they hold."""
     return [
-        _celery(
-            "worker", env, "worker", "-Q", "ingest,broadcast,events", "-c", "3", "-n", "worker@%h",
-            *SOLITARY,
-        ),
-        _celery("sending", env, "worker", "-Q", "send", "-c", "1", "-n", "sending@%h", *SOLITARY),
-        _celery(
-            "maintenance", env, "worker", "-Q", "maintenance", "-c", "1", "-n", "maintenance@%h",
-            *SOLITARY,
-        ),
-    ]  # fmt: skip
+        _worker("worker", env, queues="ingest,broadcast,events", processes=3),
+        _worker("sending", env, queues="send", processes=1),
+        _worker("maintenance", env, queues="maintenance", processes=1),
+    ]
 
 
 def beat(env: Mapping[str, str]) -> Program:
@@ -90,6 +84,11 @@ def devices(env: Mapping[str, str]) -> Program:
     manage_py = str(state.REPOSITORY / "manage.py")
     argv = (sys.executable, manage_py, "sender", "host")
     return Program(name="devices", argv=argv, env=env, grace_seconds=100.0)
+
+
+def _worker(name: str, env: Mapping[str, str], *, queues: str, processes: int) -> Program:
+    options = ("-Q", queues, "-c", str(processes), "-n", f"{name}@%h", *SOLITARY)
+    return _celery(name, env, "worker", *options)
 
 
 def _celery(name: str, env: Mapping[str, str], *arguments: str) -> Program:

@@ -110,10 +110,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def config(application: Application, *, host: str, port: int) -> uvicorn.Config:
     """Return how the server serves."""
     return uvicorn.Config(
-        application, host=host, port=port, log_level="warning", access_log=False,
-        http=Bounded, ws="none", server_header=False, proxy_headers=False, lifespan="on",
+        application,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        http=Bounded,
+        ws="none",
+        server_header=False,
+        proxy_headers=False,
+        lifespan="on",
         timeout_graceful_shutdown=GRACE_SECONDS,
-    )  # fmt: skip
+    )
 
 
 def _address_of(listener: socket.socket) -> str:

@@ -11,9 +11,21 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from sigma import adminsite, appsettings, databases, engines, graphurl, masterkey, openapi, senders
-from sigma.env import Env, InvalidSetting
-from sigma.secretkey import load_secret_key
+from sigma import adminsite, appsettings
+from sigma.engines import state
+from sigma.env import (
+    META,
+    Env,
+    InvalidSetting,
+    broker_url,
+    database,
+    graph_url,
+    master_keys,
+    secret_key,
+    sender_device,
+    sender_open_workspace,
+    sender_origins,
+)
 
 env = Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -24,12 +36,12 @@ try:
     # Verbose errors and no HTTPS demands; never on a public address.
     DEBUG = env.boolean("SIGMA_DEBUG")
     # Engines: outside ones by URL, embedded ones otherwise.
-    ENGINES = engines.resolve(os.environ)
+    ENGINES = state.resolve(os.environ)
     EMBEDDED = not env.text("DATABASE_URL") or env.boolean("SIGMA_EMBEDDED")
     # Signs sessions and download links; generated for the embedded default.
-    SECRET_KEY = load_secret_key(env, home=SIGMA_HOME, may_create=EMBEDDED)
+    SECRET_KEY = secret_key(env, home=SIGMA_HOME, may_create=EMBEDDED)
     # Wrap every tenant's keys; several at once for rotation, the first wraps.
-    SIGMA_MASTER_KEYS = masterkey.load(env, home=SIGMA_HOME, may_create=EMBEDDED)
+    SIGMA_MASTER_KEYS = master_keys(env, home=SIGMA_HOME, may_create=EMBEDDED)
     # Host names the admin and the API answer to.
     ALLOWED_HOSTS = env.items("SIGMA_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
     # The address Meta and browsers reach us at; shown in callback URLs and download links.
@@ -48,20 +60,20 @@ try:
     SIGMA_SESSION_HOURS = env.integer("SIGMA_SESSION_HOURS", 12, low=1, high=336)
     # Whether a pooler in transaction mode stands before PostgreSQL.
     SIGMA_PGBOUNCER = env.boolean("SIGMA_PGBOUNCER")
-    DATABASES = {"default": databases.parse(ENGINES.database_url)}
+    DATABASES = {"default": database(ENGINES.database_url)}
     DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = SIGMA_PGBOUNCER
     # The password of the application's role, which `migrate` gives it; see docs/operations.md.
     SIGMA_APPLICATION_PASSWORD = env.secret("SIGMA_APPLICATION_PASSWORD")
-    # Doorbell, rate buckets and caches; callbacks are accepted without it.
-    REDIS_URL = databases.check_broker(ENGINES.redis_url)
+    # Wake-ups, rate buckets and caches; callbacks are accepted without it.
+    REDIS_URL = broker_url(ENGINES.redis_url)
     # Secrets in the shape of appsettings.json; the environment wins over the file.
     SIGMA_APPSETTINGS = Path(env.text("SIGMA_APPSETTINGS", str(BASE_DIR / "appsettings.json")))
     SIGMA_WHATSAPP = appsettings.load(
         SIGMA_APPSETTINGS, os.environ, required=bool(env.text("SIGMA_APPSETTINGS"))
     )
     # Meta's Graph API, with its version; a simulator's http only where things are tried out.
-    SIGMA_GRAPH_URL = graphurl.check(
-        env.text("SIGMA_GRAPH_URL") or (ENGINES.graph_url if EMBEDDED else "") or graphurl.META,
+    SIGMA_GRAPH_URL = graph_url(
+        env.text("SIGMA_GRAPH_URL") or (ENGINES.graph_url if EMBEDDED else "") or META,
         for_trying=EMBEDDED or DEBUG,
     )
     # Connections to Meta, and so sends under way, in one sending process.
@@ -131,9 +143,7 @@ try:
     SIGMA_SENDER_STORE = Path(env.text("SIGMA_SENDER_STORE", str(SIGMA_HOME / "sender"))).absolute()
     SIGMA_SENDER_HOST = env.text("SIGMA_SENDER_HOST", socket.gethostname())[:128]
     # What is linked: WhatsApp, or a simulated account where things are tried out.
-    SIGMA_SENDER_DEVICE = senders.device(
-        env.choice("SIGMA_SENDER_DEVICE", "whatsapp", senders.DEVICES), for_trying=EMBEDDED or DEBUG
-    )
+    SIGMA_SENDER_DEVICE = sender_device(env, for_trying=EMBEDDED or DEBUG)
     # Where this machine reaches the sender service; `manage.py sender monitor` asks it.
     SIGMA_SENDER_URL = env.text("SIGMA_SENDER_URL") or ENGINES.sender_url or "http://127.0.0.1:8081"
     # Seconds that /send waits for the outcome before it answers that the message is queued.
@@ -143,9 +153,9 @@ try:
     # Messages a day that a linked device may send to one person.
     SIGMA_SENDER_CONTACT_CAP = env.integer("SIGMA_SENDER_CONTACT_CAP", 30, low=1, high=1_000)
     # Web pages (origins) whose scripts may call the sender service.
-    SIGMA_SENDER_ORIGINS = senders.origins(env.items("SIGMA_SENDER_ORIGINS", ""))
+    SIGMA_SENDER_ORIGINS = sender_origins(env)
     # The workspace that calls without an API key send from; none: every call needs a key.
-    SIGMA_SENDER_OPEN_WORKSPACE = senders.workspace(env.text("SIGMA_SENDER_OPEN_WORKSPACE"))
+    SIGMA_SENDER_OPEN_WORKSPACE = sender_open_workspace(env)
     # Whether calls without a key are served on an address that other machines reach.
     SIGMA_SENDER_OPEN_PUBLIC = env.boolean("SIGMA_SENDER_OPEN_PUBLIC")
     # Log level, and text (coloured on a terminal) or json.
@@ -232,7 +242,7 @@ CELERY_TASK_ROUTES |= {"send.deliver": {"queue": "send"}, "send.sweep": {"queue"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-# Nobody waits for the broker: a bell that cannot be rung is a log line, and the sweep finds the
+# Nobody waits for the broker: a wake-up that cannot be sent is a log line, and the sweep finds the
 # work.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 3600,
@@ -333,5 +343,25 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }
-SPECTACULAR_SETTINGS = openapi.SPECTACULAR
+# What the OpenAPI document at /api/schema says beside the operations.
+SPECTACULAR_SETTINGS = {
+    "TITLE": "SIGMA WhatsApp connector",
+    "DESCRIPTION": "Send WhatsApp messages over HTTP with JSON. GraphQL at `/graphql` does the "
+    "same, and reads.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    # The viewer's files come from here, not from another server.
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "POSTPROCESSING_HOOKS": ["messaging.rest.openapi.add_components"],
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {
+            "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        }
+    },
+    "SECURITY": [{"bearer": []}, {"key": []}],
+}
 UNFOLD = adminsite.UNFOLD

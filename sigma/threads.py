@@ -173,9 +173,10 @@ class Work:
 
     def _begin(self, status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
         self.start = {
-            "type": "http.response.start", "status": int(status.split(" ", 1)[0]),
+            "type": "http.response.start",
+            "status": int(status.split(" ", 1)[0]),
             "headers": [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in headers],
-        }  # fmt: skip
+        }
 
 
 class Threads:
@@ -186,17 +187,21 @@ class Threads:
     """
 
     def __init__(
-        self, application: WSGI, threads: int, places: Places,
+        self,
+        application: WSGI,
+        threads: int,
+        places: Places,
         begin: Callable[[], None] | None = None,
-        rest: Callable[[Scope, float], float] | None = None, later: Threads | None = None,
-    ) -> None:  # fmt: skip
+        rest: Callable[[Scope, float], float] | None = None,
+        later: Threads | None = None,
+    ) -> None:
         self._application, self._places, self._rest = application, places, rest
         self._later = later or self
         self._pool = ThreadPoolExecutor(threads, "WSGI", initializer=begin)
 
     async def work(self, scope: Scope, receive: Receive) -> Deliver:
         """Return what sends what a request comes to, and holds no more than that. Its body has to
-        be whole.
+        be whole (:func:`with_body`).
 
         Raises:
             Full: there are too many streams; somebody may be slow later.
@@ -257,6 +262,16 @@ def owner_of(scope: Scope) -> object:
         return tenant_id
     address = address_of(scope)
     return None if address is None or address.is_loopback else address
+
+
+def with_body(body: bytes, receive: Receive) -> Receive:
+    """Return a ``receive`` that gives a whole body at once, then what the connection says."""
+    whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return whole.pop() if whole else await receive()
+
+    return replay
 
 
 async def _send_whole(start: Message, piece: bytes, send: Send) -> None:

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from sigma import caller, databases, door, programs, reachable, simulated, welcome
+from sigma import door, programs, reachable, simulated, welcome
 from sigma.console import Terminal
 from sigma.engines import postgres, state, valkey
 from sigma.engines.engine import Engine, UnableToStart
-from sigma.env import InvalidSetting
+from sigma.env import InvalidSetting, broker_url, database
 from sigma.options import Options, read_options
 from sigma.supervisor import Child, Program, Supervisor
 
 # Answered by the servers' event loops alone, without a line in their logs.
 WEB, SENDER = "/webhooks/whatsapp", "/health"
+LOOK_AT_MAKE_EVERY_SECONDS = 0.5
 
 UNWANTED_ADVICE = (
     # Celery's on users that containers have: root, and numbers without a name.
@@ -85,7 +86,7 @@ async def _until_stopped(
             await _Start(options, terminal, supervisor).run(listeners)
         welcome.show(terminal, folder=state.home(os.environ), base_url=options.base_url)
         terminal.note(f"Started in {time.monotonic() - began:.1f} s.\n")
-        await caller.until_make_stops()
+        await _until_make_stops()
         terminal.note("\nmake was stopped; stopping …")
     except asyncio.CancelledError:
         terminal.note("\nStopping …")
@@ -95,6 +96,37 @@ async def _until_stopped(
             listener.close()
         await supervisor.stop()
     terminal.note("Stopped.")
+
+
+async def _until_make_stops() -> None:
+    """Return when the ``make`` that started us has to stop; without one, never.
+
+    Ctrl-C on a terminal reaches us and make alike. A signal sent to make alone (``kill -INT``, a
+    script's ``terminate``) does not: GNU make passes on SIGTERM only, and then waits for us. What
+    shows is that it no longer catches SIGINT (``fatal_error_signal`` in its ``commands.c``).
+    """
+    parent = os.getppid()
+    if _read_proc(parent, "comm").strip() not in {"make", "gmake"}:
+        await asyncio.Event().wait()
+    # Started in the background by a script, make may ignore the signal from the beginning.
+    caught = _catches_interrupts(parent)
+    while os.getppid() == parent and _catches_interrupts(parent) == caught:
+        await asyncio.sleep(LOOK_AT_MAKE_EVERY_SECONDS)
+
+
+def _catches_interrupts(pid: int) -> bool:
+    for line in _read_proc(pid, "status").splitlines():
+        name, _, mask = line.partition(":")
+        if name == "SigCgt":
+            return bool(int(mask, 16) >> (signal.SIGINT - 1) & 1)
+    return False
+
+
+def _read_proc(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except OSError:
+        return ""
 
 
 class _Start:
@@ -109,9 +141,11 @@ class _Start:
         options, start = self._options, self._supervisor.start
         env = _environment(options, self._folder, await self._engines())
         state.remember(
-            self._folder, base_url=options.base_url, sender_url=options.sender_url,
+            self._folder,
+            base_url=options.base_url,
+            sender_url=options.sender_url,
             graph_url=env["SIGMA_GRAPH_URL"] if options.simulator_port else "",
-        )  # fmt: skip
+        )
         with self._terminal.step("Database and demo tenant ready"):
             await self._supervisor.run(programs.prepare({**env, **self._as_owner()}))
         simulator = []
@@ -122,12 +156,8 @@ class _Start:
         web = start(programs.web(env, listeners.web.fileno(), self._answers(options.port, WEB)))
         env = _for_sender(options, self._folder, env)
         start(programs.devices(env))
-        sender = start(
-            programs.sender(
-                env, listeners.sender.fileno(), options.host,
-                self._answers(options.sender_port, SENDER),
-            )
-        )  # fmt: skip
+        answers = self._answers(options.sender_port, SENDER)
+        sender = start(programs.sender(env, listeners.sender.fileno(), options.host, answers))
         await self._until("Web server ready", self._serves(options.port, "/healthz"), *web)
         if simulator:
             await self._demo(*simulator, *web, *workers)
@@ -192,10 +222,10 @@ class _Start:
 
 async def _check_outside(given: state.Urls) -> None:
     if given.database_url:
-        databases.parse(given.database_url)
+        database(given.database_url)
         await asyncio.to_thread(reachable.check_database, given.database_url)
     if given.redis_url:
-        databases.check_broker(given.redis_url)
+        broker_url(given.redis_url)
         await asyncio.to_thread(reachable.check_broker, given.redis_url)
 
 
@@ -213,7 +243,7 @@ def _as_program(engine: Engine, folder: Path) -> Program:
 
 
 def _environment(options: Options, folder: Path, urls: state.Urls) -> dict[str, str]:
-    """Return what the children are told; what the user set himself wins."""
+    """Return the environment of the processes; what the user has set wins."""
     defaults = {
         # The keys may be generated here: this is the command for one machine.
         "SIGMA_EMBEDDED": "true",

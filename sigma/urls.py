@@ -7,19 +7,18 @@ from django.urls import include, path
 
 from messaging.rest import urls as rest
 from messaging.views import media
-from sigma import apidocs
+from sigma import pages
 from sigma.graphql.view import graphql
 from sigma.health import healthz
-from sigma.root import root
 
 urlpatterns = [
-    path("", root),
+    path("", pages.root),
     path("admin/", admin.site.urls),
     path("graphql", graphql),
     path("graphql/", graphql),
     path("api/v1/", include(rest.urlpatterns)),
-    path("api/schema", apidocs.document),
-    path("api/docs", apidocs.viewer),
+    path("api/schema", pages.openapi),
+    path("api/docs", pages.viewer),
     path("media/<uuid:media_id>", media),
     path("healthz", healthz),
 ]

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from sigma.engines import confinement, postgres, valkey
+from sigma.engines import postgres, valkey
 from sigma.engines.engine import Engine, EngineFailed
 
 # As many as Valkey and Redis have unless they are told otherwise.
@@ -65,7 +65,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         process.kill()
         process.wait()
     if folder and processes:
-        shutil.rmtree(confinement.data_folder(folder), ignore_errors=True)
+        shutil.rmtree(postgres.data_folder(folder), ignore_errors=True)
     if folder:
         shutil.rmtree(folder, ignore_errors=True)
 

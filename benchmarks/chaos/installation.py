@@ -19,7 +19,7 @@ from benchmarks.outgoing import meta as metas
 from benchmarks.outgoing.meta import Meta
 from benchmarks.processes import Server, free_port
 from connectors.simulator.meta.world import World
-from sigma.engines import confinement, state
+from sigma.engines import postgres, state
 from workspaces import demo_facts
 from workspaces.demo_facts import DemoFacts
 
@@ -75,7 +75,7 @@ def running(world_of: Callable[[str], World]) -> Iterator[Installation]:
     finally:
         server.stop(seconds=30)
         meta.stop()
-        shutil.rmtree(confinement.data_folder(home), ignore_errors=True)
+        shutil.rmtree(postgres.data_folder(home), ignore_errors=True)
         shutil.rmtree(home, ignore_errors=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from sigma.databases import parse
+from sigma.env import database
 
 SECRET_KEY = "of the benchmark"  # noqa: S105 - protects nothing
 DEBUG = False
@@ -41,7 +41,7 @@ TEMPLATES = [
         },
     }
 ]
-DATABASES = {"default": {**parse(os.environ["DATABASE_URL"]), "CONN_MAX_AGE": 60}}
+DATABASES = {"default": {**database(os.environ["DATABASE_URL"]), "CONN_MAX_AGE": 60}}
 USE_TZ = True
 STATIC_URL = "/static/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -8,8 +8,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sigma.engines import holders, ports, wheels
-from sigma.engines.engine import Engine
+from sigma.engines.engine import Engine, choose_port, valkey_server, wait_until_unused
 from sigma.engines.state import write_private
 
 ANSWER_SECONDS = 5.0
@@ -29,18 +28,18 @@ def prepare(home: Path, *, kept_url: str = "", durable: bool = True) -> Engine:
     folder = home / "valkey"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Before a port is chosen: the server of an earlier start may hold it a moment longer.
-    holders.wait_until_unused(folder, "valkey-server")
-    port = ports.choose(kept.port)
+    wait_until_unused(folder, "valkey-server")
+    port = choose_port(kept.port)
     # A file, because the command line would show the password to every user of the machine.
     write_private(folder / "valkey.conf", _configuration(folder, port, password, durable))
     return Engine(
         name="valkey",
         title="Valkey",
         url=f"redis://:{password}@127.0.0.1:{port}/0",
-        argv=(str(wheels.valkey_server()), str(folder / "valkey.conf")),
+        argv=(str(valkey_server()), str(folder / "valkey.conf")),
         stop_signal=signal.SIGTERM,
         answers=lambda: _answers(port, password),
-        settle=lambda: holders.wait_until_unused(folder, "valkey-server"),
+        settle=lambda: wait_until_unused(folder, "valkey-server"),
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+from uuid import UUID
 
 import msgspec
 from django.conf import settings
@@ -15,6 +17,7 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from graphql import (
     DocumentNode,
+    FieldNode,
     OperationDefinitionNode,
     OperationType,
     execute_sync,
@@ -22,22 +25,40 @@ from graphql import (
 )
 
 from connectors.whatsapp.raw import read_originals
+from lib.graphql import BadInput
 from messaging.related import OriginalsReader
 from sigma.graphql import failures, limits
 from sigma.graphql.documents import Documents
 from sigma.graphql.failures import Code
-from sigma.graphql.page import page
-from sigma.graphql.requests import GraphQLRequest, UnusableRequest, read
-from sigma.graphql.transactions import RequestTransaction
+from sigma.pages import graphiql
 from sigma.schema import schema
 from workspaces.access import Actor, NotAllowed, NotAuthenticated, TenantRequired
 from workspaces.requests import actor_of
+from workspaces.scope import tenant_scope
 
+MAX_BYTES = 200_000
 documents = Documents(schema.graphql_schema)
 # Decimals of contents go out in the form they came in.
 ENCODER = msgspec.json.Encoder(decimal_format="number")
 
-Errors = Sequence[Mapping[str, object]]
+
+class UnusableRequest(Exception):
+    """The request is not of the form of GraphQL over HTTP; ``status`` says which kind."""
+
+    def __init__(self, message: str, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class GraphQLRequest(msgspec.Struct, rename="camel", frozen=True):
+    """https://graphql.github.io/graphql-over-http/draft/#sec-Request-Parameters"""
+
+    query: str
+    variables: dict[str, Any] | None = None
+    operation_name: str | None = None
+
+
+DECODER = msgspec.json.Decoder(GraphQLRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +85,7 @@ FAILURES: dict[type[Exception], tuple[int, Code]] = {
 def graphql(request: HttpRequest) -> HttpResponse:
     """Answer a POST with JSON, and a browser's GET with GraphiQL."""
     if request.method == "GET" and request.accepts("text/html"):
-        return page(request)
+        return graphiql(request)
     try:
         return _answer(request, timezone.now())
     except tuple(FAILURES) as error:
@@ -81,12 +102,31 @@ def _answer(request: HttpRequest, now: datetime) -> HttpResponse:
         raise UnusableRequest("Send a POST with JSON.", status=405)
     # Before anything is parsed: a stranger may cost us one look-up and nothing else.
     actor = actor_of(request, now=now)
-    asked = read(request)
+    asked = _read(request)
     prepared = documents.prepare(asked.query)
     if prepared.document is None:
         errors = [failures.with_code(error, prepared.code) for error in prepared.errors]
         return _respond(400, {"errors": errors})
     return _execute(actor, prepared.document, asked)
+
+
+def _read(request: HttpRequest) -> GraphQLRequest:
+    """Return what is asked.
+
+    Raises:
+        UnusableRequest: too large, another content type, or not the right JSON.
+    """
+    # A form of another site can send text/plain but, without our leave, never JSON.
+    if request.content_type != "application/json":
+        raise UnusableRequest("Send JSON: Content-Type: application/json.", status=415)
+    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BYTES:
+        raise UnusableRequest(f"A request may have {MAX_BYTES} bytes.", status=413)
+    try:
+        return DECODER.decode(request.body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise UnusableRequest(
+            f"Send a JSON object with query, variables and operationName ({error})."
+        ) from None
 
 
 def _execute(actor: Actor, document: DocumentNode, asked: GraphQLRequest) -> HttpResponse:
@@ -106,13 +146,17 @@ def _execute(actor: Actor, document: DocumentNode, asked: GraphQLRequest) -> Htt
 
 
 class _Deadlock(Exception):
-    """Of two transactions that waited for each other the database undid this one, whole."""
+    """Of two transactions that waited for each other the database rolled this one back."""
 
 
 def _run(
-    actor: Actor, document: DocumentNode, operation: OperationDefinitionNode, asked: GraphQLRequest,
-    *, is_last: bool = False,
-) -> HttpResponse:  # fmt: skip
+    actor: Actor,
+    document: DocumentNode,
+    operation: OperationDefinitionNode,
+    asked: GraphQLRequest,
+    *,
+    is_last: bool = False,
+) -> HttpResponse:
     """Execute a document in one transaction.
 
     Raises:
@@ -136,6 +180,49 @@ def _run(
             transaction.set_rollback(True)
     data = None if broken and operation.operation == OperationType.MUTATION else result.data
     return _respond(200, {"data": data, **({"errors": errors} if errors else {})})
+
+
+class RequestTransaction:
+    """The tenant's transaction of one request (a context manager, used once). A resolver leaves it
+    while a platform is asked: it must not stay open for as long as others take to answer.
+    """
+
+    def __init__(
+        self, tenant_id: UUID, operation: OperationDefinitionNode, *, timeout_ms: int
+    ) -> None:
+        self._tenant_id, self._timeout_ms = tenant_id, timeout_ms
+        self._fields = operation.selection_set.selections
+        self._stack = ExitStack()
+        self.was_left = False
+
+    def __enter__(self) -> RequestTransaction:
+        self._begin()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(*error)  # type: ignore[arg-type]
+
+    @contextmanager
+    def left(self) -> Iterator[None]:
+        """Commit, leave the tenant's scope inside, and go on in a new transaction.
+
+        What is done before cannot be undone any more, so the field has to stand alone. Nor does any
+        other run if the new transaction cannot begin.
+
+        Raises:
+            BadInput: the document has other fields beside the one that leaves.
+        """
+        if len(self._fields) != 1 or not isinstance(self._fields[0], FieldNode):
+            raise BadInput("This mutation asks the platform; it must be alone in its document.")
+        self.was_left = True
+        try:
+            self._stack.close()
+            yield
+        finally:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._stack.enter_context(tenant_scope(self._tenant_id, timeout_ms=self._timeout_ms))
 
 
 def _refuse(status: int, message: str, code: Code) -> HttpResponse:

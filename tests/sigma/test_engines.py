@@ -20,10 +20,15 @@ import pytest
 from redis import Redis
 
 from lib.tether import Identity, tethered
-from sigma import engines
-from sigma.engines import cluster, holders, ports, postgres, state, valkey
-from sigma.engines.engine import Engine, EngineFailed
-from sigma.engines.wheels import EngineNotInstalled
+from sigma.engines import postgres, state, valkey
+from sigma.engines.engine import (
+    PORTS,
+    Engine,
+    EngineFailed,
+    EngineNotInstalled,
+    choose_port,
+    working_on,
+)
 
 WaitFor = Callable[..., None]
 
@@ -60,12 +65,12 @@ class TestResolve:
             tmp_path, database_url="postgresql://embedded/x", redis_url="redis://embedded/0"
         )
 
-        urls = engines.resolve({"SIGMA_HOME": str(tmp_path), "DATABASE_URL": "postgresql://out/x"})
+        urls = state.resolve({"SIGMA_HOME": str(tmp_path), "DATABASE_URL": "postgresql://out/x"})
 
-        assert urls == engines.Urls("postgresql://out/x", "redis://embedded/0")
+        assert urls == state.Urls("postgresql://out/x", "redis://embedded/0")
 
     def test_it_names_both_ways_out_when_there_is_no_engine(self, tmp_path: Path) -> None:
-        url = engines.resolve({"SIGMA_HOME": str(tmp_path)}).database_url
+        url = state.resolve({"SIGMA_HOME": str(tmp_path)}).database_url
 
         with pytest.raises(psycopg.OperationalError, match=r"set-database_url-or-run-make-up"):
             psycopg.connect(url)
@@ -74,7 +79,7 @@ class TestResolve:
     def test_it_ignores_a_broken_file(self, tmp_path: Path, content: str) -> None:
         (tmp_path / "engines.json").write_text(content)
 
-        assert state.read(tmp_path) == engines.Urls()
+        assert state.read(tmp_path) == state.Urls()
 
     def test_it_keeps_the_urls_to_their_owner(self, tmp_path: Path) -> None:
         state.remember(tmp_path, database_url="postgresql://sigma:secret@127.0.0.1/sigma")
@@ -86,13 +91,13 @@ class TestResolve:
 
 class TestPorts:
     def test_it_keeps_a_port_that_is_free(self) -> None:
-        assert ports.choose(chosen := ports.choose(None)) == chosen
+        assert choose_port(chosen := choose_port(None)) == chosen
 
     def test_it_leaves_a_port_that_is_taken(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as other:
             taken = other.getsockname()[1]
 
-            assert ports.choose(taken) in ports.PORTS
+            assert choose_port(taken) in PORTS
 
 
 class TestPostgres:
@@ -136,8 +141,8 @@ class TestPostgres:
         with running(renewed, wait_for), psycopg.connect(renewed.url) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
         # The other tests of this file go on with the first password.
-        cluster.settle(home / "postgres")
-        cluster.change_password(home / "postgres", urlsplit(database.url).password or "")
+        postgres.settle(home / "postgres")
+        postgres.change_password(home / "postgres", urlsplit(database.url).password or "")
 
     def test_it_discards_a_lock_whose_process_is_somebody_else(
         self, home: Path, database: Engine, wait_for: WaitFor
@@ -153,9 +158,7 @@ class TestPostgres:
     ) -> None:
         with running(database, wait_for) as process:
             left = next(
-                pid
-                for pid in holders.working_on(home / "postgres", "postgres")
-                if pid != process.pid
+                pid for pid in working_on(home / "postgres", "postgres") if pid != process.pid
             )
             # What hangs does not notice that its server is gone, and holds the shared memory.
             os.kill(left, signal.SIGSTOP)
@@ -169,7 +172,7 @@ class TestPostgres:
     def test_it_never_runs_beside_another_on_the_same_files(
         self, home: Path, database: Engine, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(holders, "LONGEST_SHUTDOWN_SECONDS", 0.3)
+        monkeypatch.setattr("sigma.engines.engine.LONGEST_SHUTDOWN_SECONDS", 0.3)
 
         with running(database, wait_for) as process:
             with pytest.raises(EngineFailed, match=rf"process {process.pid}\) runs on .*stop it"):
@@ -202,7 +205,7 @@ class TestPostgres:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
         with pytest.raises(EngineNotInstalled, match=r"DATABASE_URL.*requirements-embedded\.txt"):
-            cluster.create(tmp_path / "postgres", "password")
+            postgres.create(tmp_path / "postgres", "password")
 
 
 class TestValkey:
@@ -220,7 +223,7 @@ class TestValkey:
     def test_it_never_runs_beside_another_on_the_same_files(
         self, tmp_path: Path, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(holders, "LONGEST_SHUTDOWN_SECONDS", 0.3)
+        monkeypatch.setattr("sigma.engines.engine.LONGEST_SHUTDOWN_SECONDS", 0.3)
         engine = valkey.prepare(tmp_path)
 
         with running(engine, wait_for), pytest.raises(EngineFailed, match="stop it first"):
@@ -230,7 +233,7 @@ class TestValkey:
     def test_it_ends_nobody_who_only_stands_in_its_folder(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(holders, "ORPHAN_SECONDS", 0.3)
+        monkeypatch.setattr("sigma.engines.engine.ORPHAN_SECONDS", 0.3)
         valkey.prepare(tmp_path)
         with subprocess.Popen(["/bin/sleep", "600"], cwd=tmp_path / "valkey") as shell:
             valkey.prepare(tmp_path)
@@ -241,7 +244,7 @@ class TestValkey:
     def test_it_knows_another_whichever_way_leads_to_its_files(
         self, tmp_path: Path, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(holders, "LONGEST_SHUTDOWN_SECONDS", 0.3)
+        monkeypatch.setattr("sigma.engines.engine.LONGEST_SHUTDOWN_SECONDS", 0.3)
         (tmp_path / "there").mkdir()
         (tmp_path / "here").symlink_to(tmp_path / "there")
         engine = valkey.prepare(tmp_path / "here")

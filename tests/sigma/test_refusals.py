@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sigma import databases
-from sigma.env import Env, InvalidSetting
+from sigma.env import Env, InvalidSetting, database
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "tests" / "contract" / "blocks" / "appsettings.json"
@@ -106,11 +105,11 @@ def test_it_refuses_an_integer_out_of_bounds(value: str) -> None:
 )
 def test_it_refuses_a_database_url_that_leads_nowhere(url: str) -> None:
     with pytest.raises(InvalidSetting, match="DATABASE_URL must be"):
-        databases.parse(url)
+        database(url)
 
 
 def test_it_keeps_the_options_of_a_database_url() -> None:
-    parsed = databases.parse("postgresql://u%40x:p%2F@[::1]:5433/n?sslmode=verify-full&sslcert=/c")
+    parsed = database("postgresql://u%40x:p%2F@[::1]:5433/n?sslmode=verify-full&sslcert=/c")
     assert (parsed["USER"], parsed["PASSWORD"], parsed["HOST"]) == ("u@x", "p/", "::1")
     assert parsed["OPTIONS"]["sslmode"] == "verify-full"
     assert parsed["OPTIONS"]["sslcert"] == "/c"

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from sigma.engines import confinement
+from sigma.engines import postgres
 
 # What the installation under test must not inherit: it has engines, keys and settings of its own.
 OURS = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "SIGMA_", "Platforms__", "PYTEST_")
@@ -111,7 +111,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     finally:
         made.process.send_signal(signal.SIGTERM)
         made.process.wait()
-        shutil.rmtree(confinement.data_folder(home), ignore_errors=True)
+        shutil.rmtree(postgres.data_folder(home), ignore_errors=True)
 
 
 def test_it_is_healthy_once_everything_is_up(installation: Installation) -> None:

@@ -20,6 +20,7 @@ from django.db import connection, transaction
 from django.test import Client
 
 import sigma.asgi
+import sigma.lanes
 import sigma.threads
 from connectors.models import WebhookDelivery
 from connectors.whatsapp import graph, receiver
@@ -252,7 +253,7 @@ async def empty() -> dict[str, Any]:
     return {"type": "http.request", "body": b"", "more_body": False}
 
 
-async def ask(lane: sigma.asgi.Lane, number: int = 7, *, reads: bool = True) -> int:
+async def ask(lane: sigma.lanes.Lane, number: int = 7, *, reads: bool = True) -> int:
     """Ask for a page from an address, and return the status; who does not read waits for ever."""
     statuses: list[int] = []
 
@@ -503,7 +504,8 @@ class TestDjango:
             assert {one.result().status_code for one in asked} == {401}
 
     def test_strangers_who_do_not_read_hold_no_place(self) -> None:
-        lane = sigma.asgi.Lane(sigma.asgi._threaded(1, Places()), most=2, per_address=2)
+        threads = Threads(sigma.asgi.django_application, 1, Places())
+        lane = sigma.lanes.Lane(threads, most=2, per_address=2)
 
         async def trial() -> list[int]:
             unread = [asyncio.create_task(ask(lane, reads=False)) for _ in range(2)]
@@ -520,7 +522,7 @@ class TestDjango:
             start("200 OK", [])
             return [b"line"] * 100
 
-        lane = sigma.asgi.Lane(Threads(long, 1, Places()), most=2, per_address=2)
+        lane = sigma.lanes.Lane(Threads(long, 1, Places()), most=2, per_address=2)
 
         async def trial() -> int:
             unread = asyncio.create_task(ask(lane, reads=False))
@@ -541,7 +543,7 @@ class TestDjango:
             start("200 OK", [])
             return [b"done"]
 
-        lane = sigma.asgi.Lane(Threads(work, 1, Places()), most=3, per_address=2)
+        lane = sigma.lanes.Lane(Threads(work, 1, Places()), most=3, per_address=2)
 
         async def trial() -> list[int]:
             here = [asyncio.create_task(ask(lane, of)) for of in (1, 1, 2)]
@@ -567,7 +569,7 @@ class TestDjango:
             took.append(seconds)
             return 3.0
 
-        lane = sigma.asgi.Lane(Threads(work, 1, Places(), rest=rest), most=2, per_address=2)
+        lane = sigma.lanes.Lane(Threads(work, 1, Places(), rest=rest), most=2, per_address=2)
 
         async def trial() -> float:
             assert await ask(lane) == 200
@@ -582,10 +584,11 @@ class TestDjango:
     def test_who_turns_out_to_be_known_costs_strangers_no_rest(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert sigma.asgi._rest(page("198.51.100.7"), 0.1) == pytest.approx(0.1 * sigma.asgi.REST)
-        assert sigma.asgi._rest(page("198.51.100.7"), 60) == sigma.asgi.LONGEST_REST_SECONDS
-        monkeypatch.setattr(sigma.asgi, "_is_known", lambda scope, headers: True)
-        assert sigma.asgi._rest(page("198.51.100.7"), 0.1) == 0
+        stranger = page("198.51.100.7")
+        assert sigma.lanes.rest_of(stranger, 0.1) == pytest.approx(0.1 * sigma.lanes.REST)
+        assert sigma.lanes.rest_of(stranger, 60) == sigma.lanes.LONGEST_REST_SECONDS
+        monkeypatch.setattr(sigma.lanes, "is_known", lambda scope, headers: True)
+        assert sigma.lanes.rest_of(stranger, 0.1) == 0
 
     def test_nobody_takes_the_places_of_all_files(self) -> None:
         places = Places()
@@ -624,7 +627,7 @@ class TestDjango:
         self, link: str, web: Web, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert web.client.get(link, timeout=10).status_code == 200
-        monkeypatch.setattr(sigma.asgi, "STRANGERS_WAITING", 0)
+        monkeypatch.setattr(sigma.lanes, "STRANGERS_WAITING", 0)
         with serving(sigma.asgi.Application()) as port:
             strict = Web(port)
             assert strict.client.get(path).status_code == 429
@@ -637,13 +640,13 @@ class TestDjango:
     ) -> None:
         access._tenants.clear()
         as_strangers: list[None] = []
-        work = sigma.asgi.Lane.work
+        work = sigma.lanes.Lane.work
 
-        async def counted(lane: sigma.asgi.Lane, *request: Any) -> Any:
+        async def counted(lane: sigma.lanes.Lane, *request: Any) -> Any:
             as_strangers.append(None)
             return await work(lane, *request)
 
-        monkeypatch.setattr(sigma.asgi.Lane, "work", counted)
+        monkeypatch.setattr(sigma.lanes.Lane, "work", counted)
         key = {"Authorization": f"Bearer {acme.api_key}"}
         query = {"query": "{ __typename }"}
         with serving(sigma.asgi.Application()) as port, ThreadPoolExecutor(40) as pool:
@@ -684,7 +687,7 @@ class TestDjango:
     def test_a_cookie_of_any_form_is_looked_through_at_once(self, cookie: bytes) -> None:
         started = time.thread_time()
         for _ in range(100):
-            assert not sigma.asgi._is_known(page("198.51.100.7"), {b"cookie": cookie})
+            assert not sigma.lanes.is_known(page("198.51.100.7"), {b"cookie": cookie})
         assert time.thread_time() - started < 5
 
     def test_work_that_breaks_gives_its_place_back(self) -> None:
@@ -693,7 +696,7 @@ class TestDjango:
             yield b"half an answer"
             raise ZeroDivisionError
 
-        lane = sigma.asgi.Lane(Threads(broken, 1, Places()), most=1, per_address=1)
+        lane = sigma.lanes.Lane(Threads(broken, 1, Places()), most=1, per_address=1)
 
         async def trial() -> None:
             for _ in range(2):
