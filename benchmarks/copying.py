@@ -15,9 +15,8 @@ from django.db import connection
 from connectors.whatsapp import raw
 from connectors.whatsapp.wire.parsing import parse
 from messaging import inbound
-from messaging.events import MessageEvent
-from messaging.identities import People
-from messaging.incoming import Incoming
+from messaging.events import Incoming, MessageEvent
+from messaging.people import People
 from workspaces.models import Transport, Workspace
 
 CHUNK = 500

@@ -13,7 +13,8 @@ from uuid import UUID
 from lib import bulk
 from messaging import changing
 from messaging.events import AddressBookName
-from messaging.identities import People, Someone
+from messaging.identities import Someone
+from messaging.people import People
 
 # What is told late, or again, changes nothing.
 NAME = changing.statement(

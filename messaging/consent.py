@@ -11,7 +11,7 @@ from uuid import UUID
 from lib.cursors import Cursor
 from lib.numbering import NotInternational, international
 from lib.sql import select
-from messaging import identities, optouts, queries, wishes
+from messaging import identities, optouts, queries
 from messaging.models import OptOutSource
 from messaging.queries import ContactRow
 from messaging.sending.recipients import Book
@@ -95,7 +95,7 @@ def set_words(*, tenant_id: UUID, stop: Sequence[str], start: Sequence[str]) -> 
     if both := {normal_form(word) for word in stop} & {normal_form(word) for word in start}:
         message = f"{sorted(both)[0]!r} is in both lists."
         raise UnableToChangeConsent(ConsentErrorCode.INVALID_WORD, "startWords", message)
-    return wishes.set_words(tenant_id=tenant_id, stop=stop, start=start)
+    return optouts.set_words(tenant_id=tenant_id, stop=stop, start=start)
 
 
 def _check(field: str, words: Collection[str]) -> None:

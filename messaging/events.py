@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple
+from uuid import UUID
 
 import msgspec
 
@@ -157,7 +158,7 @@ class StatusUpdate(msgspec.Struct, frozen=True):
 
 
 class IdentityChange(msgspec.Struct, frozen=True):
-    """A user's phone number or BSUID changed, or is told: both sides are the same person.
+    """A user's phone number or BSUID changed, or is reported: both sides are the same person.
 
     Unless it ``takes_number``, a number that is somebody else's stays theirs.
     """
@@ -170,7 +171,7 @@ class IdentityChange(msgspec.Struct, frozen=True):
 
 
 class MarketingPreference(msgspec.Struct, frozen=True):
-    """A user told the platform whether he wants marketing of this business."""
+    """A user set on the platform whether they want marketing of this business."""
 
     phone_number_id: str
     person: Person
@@ -196,3 +197,23 @@ class Unhandled:
     field: str
     kind: str
     is_beside: bool = dataclasses.field(default=False, compare=False)
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """One event to be stored for one workspace, and the Raw callback it came with.
+
+    ``received_at`` and ``position`` (of the update among those of its callback, from 0) are the
+    order of arrival; ``delivery_id`` tells callbacks apart that arrived at one moment.
+    """
+
+    tenant_id: UUID
+    workspace_id: UUID
+    delivery_id: int
+    received_at: datetime
+    event: MessageEvent | StatusUpdate | IdentityChange | MarketingPreference | AddressBookName
+    position: int = 0
+
+    @property
+    def delivery_day(self) -> date:
+        """The day whose key seals the callback."""
+        return self.received_at.date()

@@ -9,7 +9,7 @@ had it before keeps BSUID, thread and opt-out.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import NamedTuple
@@ -17,18 +17,11 @@ from uuid import UUID
 
 from lib import bulk, clock
 from lib.ids import uuid7
-from lib.masking import has_digit
-from messaging import changing
-from messaging.events import Person, Private
+from messaging.events import Incoming, Person, Private
 from messaging.models import IdentityKind
 from messaging.sealed_values import hide_name, keep_name
-from workspaces.identity import Digester, digester
+from workspaces.identity import Digester
 
-FIND = """
-SELECT i.digest, i.contact_id, c.display_name, c.username, c.created_at, c.book_name
-FROM {rows} JOIN contact_identities i ON i.tenant_id = r.tenant_id AND i.digest = r.digest
-JOIN contacts c ON c.id = i.contact_id
-"""
 KNOWN_AS = """
 SELECT i.contact_id, i.kind, i.digest, i.workspace_id, i.since, i.phone
 FROM {rows} JOIN contact_identities i ON i.contact_id = r.id
@@ -74,17 +67,6 @@ UPDATE contacts c SET merged_into = gone.winner_id, display_name = '', username 
     updated_at = now()
 FROM gone WHERE c.id = gone.id
 """
-# The address book may have told another name meanwhile, which stays.
-RENAME = changing.statement(
-    table="contacts", found="{rows} JOIN contacts m ON m.id = r.id",
-    carry="r.display_name, r.username, r.book_name, r.hidden_book_name",
-    assign="display_name = mine.display_name, username = mine.username, updated_at = now(), "
-    "book_name = CASE m.book_name WHEN mine.book_name THEN mine.hidden_book_name "
-    "ELSE m.book_name END",
-)  # fmt: skip
-RENAME_COLUMNS = (
-    "id uuid", "display_name text", "username text", "book_name text", "hidden_book_name text",
-)  # fmt: skip
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('contacts:' || r.tenant_id, 0)) FROM {rows}"
 SURVIVORS = """
 SELECT r.id, c.merged_into FROM {rows} JOIN contacts c ON c.id = r.id
@@ -115,7 +97,7 @@ class MustGoAlone(Exception):
 
 
 @dataclass(slots=True, eq=False)
-class Contact:
+class KnownContact:
     """A contact as the batch sees it."""
 
     id: UUID
@@ -125,31 +107,15 @@ class Contact:
     book_name: str = ""
     hidden_book_name: str = ""
     is_new: bool = False
-    merged_into: Contact | None = None
+    merged_into: KnownContact | None = None
 
     @property
-    def survivor(self) -> Contact:
+    def survivor(self) -> KnownContact:
         """The contact that this one is now."""
         found = self
         while found.merged_into is not None:
             found = found.merged_into
         return found
-
-    @property
-    def names(self) -> tuple[UUID, str, str, str, str]:
-        """The row that renames it, in the order of ``RENAME_COLUMNS``."""
-        hidden = self.hidden_book_name or self.book_name
-        return self.id, self.display_name, self.username, self.book_name, hidden
-
-    def hide_names(self, someone: Someone) -> bool:
-        """Seal the names that hold the number of ``someone``, who it is; tell whether any did."""
-        if not has_digit(f"{self.display_name}{self.username}{self.book_name}"):
-            return False
-        before = self.names
-        self.display_name = someone.hidden(self.display_name)
-        self.username = someone.hidden(self.username)
-        self.hidden_book_name = someone.hidden(self.hidden_book_name or self.book_name)
-        return self.names != before
 
     @property
     def age(self) -> tuple[datetime, UUID]:
@@ -162,7 +128,8 @@ class Someone:
     """A person with the digests of their identities, each computed once per batch.
 
     ``phones`` are the ways to write the number, first as it came. ``workspace_id`` is the number of
-    the business that tells, ``at`` when it was so (``None``: now), ``day`` that of the callback.
+    the business that reports them, ``at`` when it was so (``None``: now), ``day`` that of the
+    callback.
     """
 
     tenant_id: UUID
@@ -231,6 +198,18 @@ def identify(
     )
 
 
+def identify_in(incoming: Incoming, digest: Digester, person: Person) -> Someone:
+    """Digest the identities of a person that an event is about."""
+    return identify(
+        digest,
+        incoming.tenant_id,
+        person,
+        workspace_id=incoming.workspace_id,
+        at=incoming.event.timestamp,
+        day=incoming.delivery_day,
+    )
+
+
 def primary(digest: Digester, person: Person) -> str | None:
     """Return the digest that stands for a person, without computing the others."""
     if person.phone:
@@ -251,7 +230,7 @@ def lock(tenant_ids: Collection[UUID]) -> None:
     bulk.run(LOCK, ("tenant_id text",), [(one,) for one in sorted(map(str, tenant_ids))])
 
 
-class Change(NamedTuple):
+class SamePerson(NamedTuple):
     """Two sides that are one person, and whether a number may be taken from who holds it now."""
 
     before: Someone
@@ -263,137 +242,7 @@ class Meant(NamedTuple):
     """A person whom we wrote to as ``contact``, so they are that contact."""
 
     someone: Someone
-    contact: Contact
-
-
-class People:
-    """The contacts of one batch, by digest: salted per tenant, a digest never means two tenants.
-
-    Contacts are merged for the tenants in ``alone`` only: see :class:`MustGoAlone`. ``merged`` are
-    the contacts that were, each with its tenant and the contact it became; ``passed_on`` whose
-    number was given to whom.
-    """
-
-    def __init__(self, alone: Collection[UUID] = ()) -> None:
-        self._alone = alone
-        self._digesters: dict[UUID, Digester] = {}
-        self._known: dict[str, Contact] = {}
-        self.merged: list[tuple[UUID, Contact, Contact]] = []
-        self.passed_on: list[tuple[UUID, Contact, Contact]] = []
-
-    def digester(self, tenant_id: UUID) -> Digester:
-        """Return the tenant's digester, kept for the batch."""
-        found = self._digesters.get(tenant_id)
-        return found or self._digesters.setdefault(tenant_id, digester(tenant_id))
-
-    def contact_of(self, someone: Someone) -> Contact | None:
-        """Return the contact of somebody given to :meth:`find` or :meth:`resolve`: BSUID before
-        parent before phone, in either way of writing it.
-
-        ``None`` where nothing identifies the person.
-        """
-        for digest in someone.digests:
-            if contact := self._known.get(digest):
-                return contact if contact.merged_into is None else contact.survivor
-        return None
-
-    def contacts_of(self, someone: Someone) -> set[Contact]:
-        """Return every contact that an identity of somebody leads to: one, once they are joined."""
-        return {found.survivor for d in someone.digests if (found := self._known.get(d))}
-
-    def known(self, contact: Contact) -> Contact:
-        """Return a contact as the batch knows it already, or the given one."""
-        return next((one for one in self._known.values() if one.id == contact.id), contact)
-
-    def find(self, people: Iterable[Someone]) -> None:
-        """Find the contacts of those who have one, and make none."""
-        wanted = {digest: s.tenant_id for s in people for digest in s.digests}
-        rows = [(tenant_id, d) for d, tenant_id in wanted.items() if d not in self._known]
-        contacts: dict[UUID, Contact] = {contact.id: contact for contact in self._known.values()}
-        for digest, *row in bulk.run(FIND, ("tenant_id uuid", "digest text"), rows):
-            self._known[digest] = contacts.setdefault(row[0], Contact(*row))
-
-    def resolve(
-        self,
-        people: Sequence[Someone],
-        changes: Sequence[Change] = (),
-        meant: Sequence[Meant] = (),
-    ) -> None:
-        """Find or create the contact of everybody, and join what is one person.
-
-        Raises:
-            MustGoAlone: contacts are to be merged, and the caller did not lock for that.
-        """
-        self.find([*people, *(side for change in changes for side in change[:2])])
-        strangers = [someone for someone in people if not self._is_settled(someone)]
-        changed = [change for change in changes if not self._is_joined(change)]
-        unlike = [one for one in meant if self.contact_of(one.someone) is not one.contact]
-        if strangers or changed or unlike:
-            self._settle(strangers, changed, unlike)
-        joined = [side for change in changes for side in change[:2]]
-        self._rename(people, [*joined, *(one.someone for one in meant)])
-
-    def _is_settled(self, someone: Someone) -> bool:
-        contacts = {self._known.get(digest) for digest in someone.digests}
-        return not contacts or (len(contacts) == 1 and None not in contacts)
-
-    def _is_joined(self, change: Change) -> bool:
-        contacts = {self._known.get(digest) for side in change[:2] for digest in side.digests}
-        return len(contacts) == 1 and None not in contacts
-
-    def _settle(
-        self, strangers: Sequence[Someone], changes: Sequence[Change], meant: Sequence[Meant]
-    ) -> None:
-        """Create, link and merge under a lock per tenant: two workers never make one person
-        twice.
-        """
-        concerned = [*strangers, *(side for change in changes for side in change[:2])]
-        concerned += [one.someone for one in meant]
-        lock({someone.tenant_id for someone in concerned})
-        for someone in concerned:  # what was read before the lock may be out of date
-            for digest in someone.digests:
-                self._known.pop(digest, None)
-        self.find(concerned)
-        joining = _Joining(self._known, {one.contact for one in meant})
-        for someone in sorted(strangers, key=_moment):
-            joining.place(someone)
-        for change in sorted(changes, key=lambda change: _moment(change.before)):
-            contact = joining.place(change.before)
-            joining.place(change.after, known=contact, takes=change.takes)
-        for one in meant:
-            joining.place(one.someone, known=one.contact.survivor, takes=False)
-        if crowded := {tenant for tenant, *_ in joining.merged} - set(self._alone):
-            raise MustGoAlone(crowded)
-        joining.save()
-        self.merged += joining.merged
-        self.passed_on += joining.passed_on
-
-    def _rename(self, people: Sequence[Someone], joined: Sequence[Someone]) -> None:
-        """Store the names that ``people`` tell, and seal those that hold a number which is known to
-        be their person's now.
-        """
-        changed: set[Contact] = set()
-        for someone in people:
-            contact, person = self.contact_of(someone), someone.person
-            if contact is None:
-                continue
-            name = someone.kept(person.name, contact.display_name)
-            username = someone.kept(person.username, contact.username)
-            if name != contact.display_name or username != contact.username:
-                contact.display_name, contact.username = name, username
-                changed.add(contact)
-        for someone in (*people, *joined):
-            for contact in self._known_by_number(someone):
-                if contact.hide_names(someone):
-                    changed.add(contact)
-        bulk.run(RENAME, RENAME_COLUMNS, sorted(contact.names for contact in changed))
-
-    def _known_by_number(self, someone: Someone) -> Iterator[Contact]:
-        """Yield whom the number of somebody means, and who was merged into them just now."""
-        contact = self.contact_of(someone) if someone.phones else None
-        if contact is not None:
-            yield contact
-            yield from (loser for _, loser, _ in self.merged if loser.survivor is contact)
+    contact: KnownContact
 
 
 # User ids by their kind and the number that told, each with the phone number it was told with.
@@ -401,7 +250,7 @@ _Ids = dict[tuple[IdentityKind, UUID | None], dict[str, str | None]]
 
 
 @dataclass(slots=True)
-class _Names:
+class _KnownAs:
     """What one contact is known as: user ids, and phone numbers with the time since when."""
 
     ids: _Ids = field(default_factory=dict)
@@ -421,7 +270,7 @@ class _Names:
         else:
             self.phones[digest] = since
 
-    def join(self, other: _Names) -> None:
+    def join(self, other: _KnownAs) -> None:
         """Take in all that another contact is known as."""
         for key, digests in other.ids.items():
             self.ids.setdefault(key, {}).update(digests)
@@ -440,26 +289,29 @@ class _Names:
         return found
 
 
-class _Joining:
-    """Decides who is who for the people of one batch, under the lock; writes at the end."""
+class Joining:
+    """Decides who is who for the people of one batch, under the lock; writes at the end.
 
-    def __init__(self, known: dict[str, Contact], others: Collection[Contact]) -> None:
+    ``merged`` and ``passed_on`` are those of :class:`messaging.people.People`.
+    """
+
+    def __init__(self, known: dict[str, KnownContact], others: Collection[KnownContact]) -> None:
         self._known = known
-        self._names: dict[Contact, _Names] = defaultdict(_Names)
+        self._known_as: dict[KnownContact, _KnownAs] = defaultdict(_KnownAs)
         self._accounts: dict[UUID, dict[UUID, str]] = {}
-        self._made: list[tuple[UUID, Contact]] = []
-        self._links: dict[str, tuple[Someone, IdentityKind, Contact]] = {}
-        self._named: set[Contact] = set()
-        self.merged: list[tuple[UUID, Contact, Contact]] = []
-        self.passed_on: list[tuple[UUID, Contact, Contact]] = []
+        self._made: list[tuple[UUID, KnownContact]] = []
+        self._links: dict[str, tuple[Someone, IdentityKind, KnownContact]] = {}
+        self.renamed: set[KnownContact] = set()
+        self.merged: list[tuple[UUID, KnownContact, KnownContact]] = []
+        self.passed_on: list[tuple[UUID, KnownContact, KnownContact]] = []
         owners = {contact.id: contact for contact in (*known.values(), *others)}
         rows = bulk.run(KNOWN_AS, ("id uuid",), [(owner,) for owner in owners])
         for contact_id, kind, *identity in rows:
-            self._names[owners[contact_id]].add(IdentityKind(kind), *identity)
+            self._known_as[owners[contact_id]].add(IdentityKind(kind), *identity)
 
     def place(
-        self, someone: Someone, *, known: Contact | None = None, takes: bool = True
-    ) -> Contact:
+        self, someone: Someone, *, known: KnownContact | None = None, takes: bool = True
+    ) -> KnownContact:
         """Return the contact that somebody is: found, linked, merged or made.
 
         ``known`` is who they are for another reason. Unless it ``takes``, nothing is done about an
@@ -469,11 +321,11 @@ class _Joining:
         contact, linked = known and known.survivor, []
         for kind, digest in _user_ids(someone):
             owner = self._owner(digest)
-            theirs = self._names[owner].ids if owner else mine
+            theirs = self._known_as[owner].ids if owner else mine
             if takes or contact in (None, owner) or not self._clash(tenant_id, contact, theirs):
                 contact = self._merge(tenant_id, contact, owner)
                 linked.append((kind, digest))
-        before: list[Contact] = []
+        before: list[KnownContact] = []
         for kind, digest in self._phones_of(someone, contact, takes):
             holder = self._owner(digest)
             # Of a change of number both sides are told: what the old side was known as is past.
@@ -492,15 +344,13 @@ class _Joining:
         return contact
 
     def save(self) -> None:
-        """Write what was decided."""
+        """Write what was decided, but for the names of contacts that were ``renamed``."""
         made = [(c.id, t, c.display_name, c.username) for t, c in self._made if not c.merged_into]
         columns = ("id uuid", "tenant_id uuid", "display_name text", "username text")
         bulk.run(ADD_CONTACTS, columns, made)
         merged = sorted((loser.id, winner.survivor.id) for _, loser, winner in self.merged)
         bulk.run(HAND_OVER, ("id uuid", "winner_id uuid"), merged)
         bulk.run(MERGE, ("id uuid", "winner_id uuid"), merged)
-        names = sorted(c.names for c in self._named if not c.is_new)
-        bulk.run(RENAME, RENAME_COLUMNS, names)
         bulk.run(LINK, LINK_COLUMNS, [self._row(digest) for digest in sorted(self._links)])
 
     def _row(self, digest: str) -> tuple[object, ...]:
@@ -511,17 +361,17 @@ class _Joining:
         phone = _phone_of(someone, kind)
         return someone.tenant_id, digest, kind.value, owner, someone.workspace_id, since, phone
 
-    def _owner(self, digest: str) -> Contact | None:
+    def _owner(self, digest: str) -> KnownContact | None:
         found = self._known.get(digest)
         return found and found.survivor
 
     def _phones_of(
-        self, someone: Someone, contact: Contact | None, takes: bool
+        self, someone: Someone, contact: KnownContact | None, takes: bool
     ) -> list[tuple[IdentityKind, str]]:
         """Return the ways to write somebody's number. One that does not take leaves those alone
         who have a number already.
         """
-        have = self._names[contact].phones if contact else {}
+        have = self._known_as[contact].phones if contact else {}
         phones = someone.phones
         if not phones or (not takes and have and not have.keys() & set(phones)):
             return []
@@ -531,17 +381,19 @@ class _Joining:
             for phone in phones
         ]
 
-    def _is_same(self, someone: Someone, contact: Contact | None, holder: Contact | None) -> bool:
+    def _is_same(
+        self, someone: Someone, contact: KnownContact | None, holder: KnownContact | None
+    ) -> bool:
         """Whether whoever holds a number may be somebody (``contact``, as far as there is one)."""
         if holder is None or holder is contact:
             return True
-        theirs = self._names[holder].ids_with(someone.phones)
+        theirs = self._known_as[holder].ids_with(someone.phones)
         if self._clash(someone.tenant_id, contact, theirs):
             return False
         return not self._differ(someone.tenant_id, _ids_of(someone), theirs)
 
-    def _clash(self, tenant_id: UUID, contact: Contact | None, theirs: _Ids) -> bool:
-        return contact is not None and self._differ(tenant_id, self._names[contact].ids, theirs)
+    def _clash(self, tenant_id: UUID, contact: KnownContact | None, theirs: _Ids) -> bool:
+        return contact is not None and self._differ(tenant_id, self._known_as[contact].ids, theirs)
 
     def _differ(self, tenant_id: UUID, ours: _Ids, theirs: _Ids) -> bool:
         """Whether the ids are of two people: one portfolio has other ids for each."""
@@ -565,49 +417,53 @@ class _Joining:
                 found[kind, account].update(digests)
         return found
 
-    def _is_late(self, holder: Contact, phone: str, someone: Someone) -> bool:
+    def _is_late(self, holder: KnownContact, phone: str, someone: Someone) -> bool:
         """Whether the holder has had the number since a time after that of which is told."""
-        since = self._names[holder].phones.get(phone)
+        since = self._known_as[holder].phones.get(phone)
         return since is not None and someone.at is not None and someone.at < since
 
-    def _merge(self, tenant_id: UUID, one: Contact | None, other: Contact | None) -> Contact | None:
+    def _merge(
+        self, tenant_id: UUID, one: KnownContact | None, other: KnownContact | None
+    ) -> KnownContact | None:
         if one is None or other is None or one is other:
             return one or other
         winner, loser = sorted((one, other), key=lambda contact: contact.age)
         loser.merged_into = winner
-        self._names[winner].join(self._names.pop(loser, _Names()))
+        self._known_as[winner].join(self._known_as.pop(loser, _KnownAs()))
         if not loser.is_new:
             self.merged.append((tenant_id, loser, winner))
         if not winner.display_name or not winner.username:
             winner.display_name = winner.display_name or loser.display_name
             winner.username = winner.username or loser.username
-            self._named.add(winner)
+            self.renamed.add(winner)
         loser.display_name = loser.username = ""
         return winner
 
-    def _make(self, someone: Someone) -> Contact:
+    def _make(self, someone: Someone) -> KnownContact:
         person = someone.person
         names = someone.kept(person.name), someone.kept(person.username)
-        contact = Contact(uuid7(), *names, _NEWEST, is_new=True)
+        contact = KnownContact(uuid7(), *names, _NEWEST, is_new=True)
         self._made.append((someone.tenant_id, contact))
         return contact
 
-    def _link(self, someone: Someone, kind: IdentityKind, digest: str, contact: Contact) -> None:
+    def _link(
+        self, someone: Someone, kind: IdentityKind, digest: str, contact: KnownContact
+    ) -> None:
         owner = self._owner(digest)
         phone = _phone_of(someone, kind)
         if owner is contact and phone is None:
             return
         if owner is not None and owner is not contact:
-            self._names[owner].phones.pop(digest, None)
+            self._known_as[owner].phones.pop(digest, None)
         self._known[digest] = contact
         if owner is contact:
-            self._tell_with(contact, digest, phone)
+            self._link_to_phone(contact, digest, phone)
         else:
-            self._names[contact].add(kind, digest, someone.workspace_id, someone.at, phone)
+            self._known_as[contact].add(kind, digest, someone.workspace_id, someone.at, phone)
         self._links[digest] = someone, kind, contact
 
-    def _tell_with(self, contact: Contact, digest: str, phone: str | None) -> None:
-        for digests in self._names[contact].ids.values():
+    def _link_to_phone(self, contact: KnownContact, digest: str, phone: str | None) -> None:
+        for digests in self._known_as[contact].ids.values():
             if digest in digests:
                 digests[digest] = phone
 
@@ -627,5 +483,5 @@ def _phone_of(someone: Someone, kind: IdentityKind) -> str | None:
     return someone.phones[0] if is_id and someone.phones else None
 
 
-def _moment(someone: Someone) -> datetime:
+def moment_of(someone: Someone) -> datetime:
     return someone.at or _NEWEST

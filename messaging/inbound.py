@@ -24,12 +24,12 @@ from messaging import (
     locks,
     merging,
     notices,
+    optouts,
     receipts,
     references,
     replacing,
     sealed_values,
     settling,
-    wishes,
 )
 from messaging.amendments import AMENDING
 from messaging.conversations import UNSAID, Touch
@@ -38,18 +38,19 @@ from messaging.events import (
     AddressBookName,
     Direction,
     IdentityChange,
+    Incoming,
     MarketingPreference,
     MessageEvent,
     Source,
     StatusUpdate,
     is_typed,
 )
-from messaging.identities import Change, People, Someone, primary
-from messaging.incoming import Incoming
+from messaging.identities import SamePerson, Someone, identify_in, primary
 from messaging.notices import Arrival
+from messaging.optouts import Statement
+from messaging.people import People
 from messaging.references import Reference, Target
 from messaging.sealed_values import SEALED_VALUES, Separator
-from messaging.wishes import Heard
 from workspaces import keys
 from workspaces.identity import Digester
 
@@ -204,7 +205,7 @@ def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> Stored:
     amendments.apply([row.target for row in added + completed], amended)
     merging.follow(people)
     stored.duplicates |= address_book.store(book, people)
-    stored.duplicates |= _heed(added, told, people)
+    stored.duplicates |= _record_consent(added, told, people)
     merging.pass_on(people)
     conversations.touch(_touches(added))
     tenants = {row.incoming.tenant_id for row in added}
@@ -319,15 +320,17 @@ def _touches(rows: Iterable[_Row]) -> Iterator[Touch]:
         )  # fmt: skip
 
 
-def _heed(rows: Iterable[_Row], told: Iterable[_Told], people: People) -> set[int]:
-    """Heed what people want; return the positions of preferences that were no news."""
-    heard = [Heard(row.incoming.tenant_id, who, row.event) for row, who in _said(rows)]
+def _record_consent(rows: Iterable[_Row], told: Iterable[_Told], people: People) -> set[int]:
+    """Record what people say about marketing; return the positions of preferences that were no
+    news.
+    """
+    said = [Statement(row.incoming.tenant_id, who, row.event) for row, who in _said(rows)]
     positions = {}
     for position, someone, event in told:
         if contact := people.contact_of(someone):
             positions[position] = someone.tenant_id, contact.id
-            heard.append(Heard(someone.tenant_id, contact.id, event))
-    changed = wishes.heed(heard)
+            said.append(Statement(someone.tenant_id, contact.id, event))
+    changed = optouts.record_statements(said)
     return {position for position, who in positions.items() if who not in changed}
 
 
@@ -342,7 +345,7 @@ def _messages_in(batch: Iterable[Incoming], people: People) -> Iterator[_Row]:
         if isinstance(event, MessageEvent):
             whose = incoming.tenant_id, incoming.delivery_day
             owner = owners.get(whose) or owners.setdefault(whose, _owner(*whose, people))
-            contact = incoming.identify(owner.digest, event.contact)
+            contact = identify_in(incoming, owner.digest, event.contact)
             wamid = owner.digest.wamid(_spaced(event))
             message_id = owner.message_id(incoming, wamid)
             kept = _kept(event, owner, incoming.tenant_id, message_id)
@@ -396,24 +399,24 @@ def _preferences_in(batch: Iterable[Incoming], people: People) -> Iterator[_Told
         event = incoming.event
         if isinstance(event, MarketingPreference):
             digest = people.digester(incoming.tenant_id)
-            yield position, incoming.identify(digest, event.person), event
+            yield position, identify_in(incoming, digest, event.person), event
 
 
 def _book_of(batch: Iterable[Incoming], people: People) -> Iterator[address_book.Entry]:
     for position, incoming in enumerate(batch):
         event = incoming.event
         if isinstance(event, AddressBookName):
-            someone = incoming.identify(people.digester(incoming.tenant_id), event.person)
+            someone = identify_in(incoming, people.digester(incoming.tenant_id), event.person)
             yield address_book.Entry(position, someone, event)
 
 
-def _changes_in(batch: Iterable[Incoming], people: People) -> Iterator[Change]:
+def _changes_in(batch: Iterable[Incoming], people: People) -> Iterator[SamePerson]:
     for incoming in batch:
         event = incoming.event
         if isinstance(event, IdentityChange) and event.before.is_known and event.after.is_known:
             digest = people.digester(incoming.tenant_id)
-            before, after = (incoming.identify(digest, p) for p in (event.before, event.after))
-            yield Change(before, after, event.takes_number)
+            before, after = (identify_in(incoming, digest, p) for p in (event.before, event.after))
+            yield SamePerson(before, after, event.takes_number)
 
 
 def _values(row: _Row) -> tuple[object, ...]:

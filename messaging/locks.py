@@ -11,8 +11,7 @@ from uuid import UUID
 
 from lib import bulk
 from messaging.amendments import AMENDING
-from messaging.events import Direction, MessageEvent
-from messaging.incoming import Incoming
+from messaging.events import Direction, Incoming, MessageEvent
 from workspaces.models import Workspace
 
 # Most writers of a workspace go side by side. Those who look for rows that another batch may be

@@ -16,8 +16,8 @@ from psycopg import sql
 
 from lib import bulk
 from messaging import address_book, conversations, locks, optouts
-from messaging.identities import People
 from messaging.models import Contact
+from messaging.people import People
 from workspaces.models import Workspace
 
 # Tenant, the contact that was merged, and the one it is now.
@@ -56,7 +56,7 @@ def follow(people: People) -> None:
 
 def pass_on(people: People) -> None:
     """Let the stops of those whose number was given to somebody new go with it, in the caller's
-    transaction; after what they say in the same batch is heeded.
+    transaction; after what they say in the same batch is recorded.
     """
     optouts.pass_on(
         (tenant_id, holder.survivor.id, contact.survivor.id)

@@ -1,4 +1,4 @@
-"""Who wants no marketing: told by a word, on the platform, or entered by the tenant.
+"""Who opted out of marketing: with a word, on the platform, or because the tenant entered it.
 
 A row is kept when somebody resumes (``lifted_at``), so that what arrives late or is replayed never
 undoes what was said after it.
@@ -6,15 +6,19 @@ undoes what was said after it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import groupby
 from typing import NamedTuple
 from uuid import UUID
 
 from lib import bulk, clock
+from lib.ttl import TtlCache
+from messaging import stopwords
+from messaging.events import MarketingPreference, MessageEvent, Source
 from messaging.identities import survivors
-from messaging.models import OptOut, OptOutSource
+from messaging.models import OptOut, OptOutSource, SendingPolicy
+from messaging.stopwords import Words, normal_form
 from messaging.withdrawing import withdraw_marketing
 
 COLUMNS = ("tenant_id uuid", "contact_id uuid", "source text", "said_at timestamptz")
@@ -66,16 +70,30 @@ ORDER BY tenant_id, contact_id
 ON CONFLICT (tenant_id, contact_id) DO UPDATE SET source = excluded.source,
   said_at = excluded.said_at, lifted_at = excluded.lifted_at, lifted_by = excluded.lifted_by
 """
+# Seconds for which a process goes by the words it knows.
+WORDS_SECONDS = 5.0
+# Where the answer to a button stands besides the text on it.
+ANSWERS = ("payload", "id")
+
+_words: TtlCache[UUID, Words] = TtlCache(seconds=WORDS_SECONDS, size=10_000)
 
 
-class Wish(NamedTuple):
+class Consent(NamedTuple):
     """What somebody said about marketing, and when."""
 
     tenant_id: UUID
     contact_id: UUID
     source: OptOutSource
     at: datetime
-    is_wanted: bool
+    is_given: bool
+
+
+class Statement(NamedTuple):
+    """A message that is new to us, or what the platform reported, and by whom."""
+
+    tenant_id: UUID
+    contact_id: UUID
+    event: MessageEvent | MarketingPreference
 
 
 def opted_out(*, tenant_id: UUID, contact_ids: Collection[UUID]) -> set[UUID]:
@@ -97,8 +115,8 @@ def opt_out(
 ) -> set[UUID]:
     """Send these people no marketing from ``at`` (now) on; return those for whom that is news."""
     at = at or clock.now()
-    wishes = [Wish(tenant_id, one, source, at, is_wanted=False) for one in contact_ids]
-    return {contact_id for _, contact_id in heed(wishes)}
+    consents = [Consent(tenant_id, one, source, at, is_given=False) for one in contact_ids]
+    return {contact_id for _, contact_id in record(consents)}
 
 
 def opt_in(
@@ -110,31 +128,101 @@ def opt_in(
 ) -> set[UUID]:
     """Let marketing reach these people again; return those who had it stopped."""
     at = at or clock.now()
-    wishes = [Wish(tenant_id, one, source, at, is_wanted=True) for one in contact_ids]
-    return {contact_id for _, contact_id in heed(wishes)}
+    consents = [Consent(tenant_id, one, source, at, is_given=True) for one in contact_ids]
+    return {contact_id for _, contact_id in record(consents)}
 
 
-def heed(wishes: Iterable[Wish]) -> set[tuple[UUID, UUID]]:
-    """Do as people say, in the caller's transaction; of several wishes of one the last one counts.
+def record(consents: Iterable[Consent]) -> set[tuple[UUID, UUID]]:
+    """Record what people said, in the caller's transaction; of several of one the last one counts.
 
-    Marketing that waits for somebody who wants none is taken back. Returns tenant and contact (as
-    they were given) of those for whom something changed.
+    Queued marketing to somebody who opts out is cancelled. Returns tenant and contact (as they
+    were given) of those for whom something changed.
     """
-    said = list(wishes)
+    said = list(consents)
     if not said:
         return set()
-    now = survivors({wish.contact_id for wish in said})
-    last: dict[tuple[UUID, UUID, bool], Wish] = {}
-    for wish in sorted(said, key=lambda wish: wish.at):
-        contact_id = now[wish.contact_id]
-        last[wish.tenant_id, contact_id, wish.is_wanted] = wish._replace(contact_id=contact_id)
-    stops, starts = ([w[:4] for w in last.values() if w.is_wanted is one] for one in (False, True))
+    now = survivors({one.contact_id for one in said})
+    last: dict[tuple[UUID, UUID, bool], Consent] = {}
+    for one in sorted(said, key=lambda one: one.at):
+        contact_id = now[one.contact_id]
+        last[one.tenant_id, contact_id, one.is_given] = one._replace(contact_id=contact_id)
+    stops = [one[:4] for one in last.values() if not one.is_given]
+    starts = [one[:4] for one in last.values() if one.is_given]
     stopped = _changed(STOP, stops)
     resumed = _changed(RESUME, starts)
     bulk.run(REMEMBER, COLUMNS, [start for start in starts if start[:2] not in resumed])
     withdraw_marketing(stopped - resumed)
     changed = stopped | resumed
-    return {wish[:2] for wish in said if (wish.tenant_id, now[wish.contact_id]) in changed}
+    return {one[:2] for one in said if (one.tenant_id, now[one.contact_id]) in changed}
+
+
+def _changed(statement: str, rows: bulk.Rows) -> set[tuple[UUID, UUID]]:
+    return {(row[0], row[1]) for row in bulk.run(statement, COLUMNS, rows)}
+
+
+def record_statements(statements: Collection[Statement]) -> set[tuple[UUID, UUID]]:
+    """Record what people said with a word or set on the platform, as :func:`record` does.
+
+    Of messages only live ones count, not what somebody once said in a history that is imported.
+    """
+    spoken = [(one, forms) for one in statements if (forms := _forms(one.event))]
+    words = words_of({one.tenant_id for one, _ in spoken})
+    return record([*_reported(statements), *_with_words(spoken, words)])
+
+
+def _forms(event: MessageEvent | MarketingPreference) -> set[str]:
+    """Return the normal forms of what a message says; none where it is too long to be a word."""
+    if not isinstance(event, MessageEvent) or event.source != Source.LIVE:
+        return set()
+    texts: list[object] = [event.text]
+    if event.content:
+        texts += map(event.content.get, ANSWERS)
+    forms = {normal_form(text) for text in texts if isinstance(text, str)}
+    return forms - {""}
+
+
+def _with_words(
+    spoken: Iterable[tuple[Statement, set[str]]], words: Mapping[UUID, Words]
+) -> Iterator[Consent]:
+    for one, forms in spoken:
+        is_given = words[one.tenant_id].consent(forms)
+        if is_given is not None:
+            at = one.event.timestamp
+            yield Consent(one.tenant_id, one.contact_id, OptOutSource.WORD, at, is_given)
+
+
+def _reported(statements: Iterable[Statement]) -> Iterator[Consent]:
+    source = OptOutSource.PLATFORM
+    for tenant_id, contact_id, event in statements:
+        if isinstance(event, MarketingPreference):
+            yield Consent(tenant_id, contact_id, source, event.timestamp, event.is_wanted)
+
+
+def words_of(tenant_ids: Collection[UUID]) -> dict[UUID, Words]:
+    """Return the words of tenants, those of their own before the defaults."""
+    known = {tenant_id: _words.get(tenant_id) for tenant_id in tenant_ids}
+    missing = [tenant_id for tenant_id, words in known.items() if words is None]
+    own: Mapping[UUID, SendingPolicy] = SendingPolicy.objects.in_bulk(missing) if missing else {}
+    for tenant_id in missing:
+        policy = own.get(tenant_id)
+        words = stopwords.DEFAULT
+        if policy is not None:
+            theirs = stopwords.words(policy.stop_words, policy.start_words)
+            words = Words(theirs.stop or words.stop, theirs.start or words.start)
+        known[tenant_id] = _words.put(tenant_id, words)
+    return {tenant_id: words for tenant_id, words in known.items() if words is not None}
+
+
+def set_words(*, tenant_id: UUID, stop: Collection[str], start: Collection[str]) -> Words:
+    """Replace a tenant's words; an empty list brings the defaults back. Returns those in force.
+
+    Other processes go by the old ones for up to ``WORDS_SECONDS``.
+    """
+    SendingPolicy.objects.update_or_create(
+        tenant_id=tenant_id, defaults={"stop_words": list(stop), "start_words": list(start)}
+    )
+    _words.clear()
+    return words_of([tenant_id])[tenant_id]
 
 
 class _Row(NamedTuple):
@@ -153,7 +241,7 @@ class _Row(NamedTuple):
         return self.lifted_at or self.said_at, self.lifted_at is None
 
     @property
-    def is_told_platform(self) -> bool:
+    def is_on_platform(self) -> bool:
         """Whether only the platform can take it back."""
         return self.lifted_at is None and self.source == OptOutSource.PLATFORM
 
@@ -194,11 +282,7 @@ def pass_on(numbers: Iterable[tuple[UUID, UUID, UUID]]) -> None:
 
 def _last_word(rows: Collection[_Row]) -> _Row:
     last = max(rows, key=lambda row: row.order)
-    told = next((row for row in rows if row.is_told_platform), None)
-    if told is not None and last.lifted_by not in (OptOutSource.PLATFORM, OptOutSource.API):
-        return told._replace(said_at=max(told.said_at, last.said_at))
+    stop = next((row for row in rows if row.is_on_platform), None)
+    if stop is not None and last.lifted_by not in (OptOutSource.PLATFORM, OptOutSource.API):
+        return stop._replace(said_at=max(stop.said_at, last.said_at))
     return last
-
-
-def _changed(statement: str, rows: bulk.Rows) -> set[tuple[UUID, UUID]]:
-    return {(row[0], row[1]) for row in bulk.run(statement, COLUMNS, rows)}

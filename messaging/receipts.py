@@ -15,12 +15,19 @@ from msgspec import json
 
 from lib import bulk, clock
 from messaging import notices, optouts, sealed_values, settling
-from messaging.events import Direction, StatusUpdate, Stop
-from messaging.identities import SURVIVOR, Contact, Meant, People, Someone, primary
-from messaging.incoming import Incoming
+from messaging.events import Direction, Incoming, StatusUpdate, Stop
+from messaging.identities import (
+    SURVIVOR,
+    KnownContact,
+    Meant,
+    Someone,
+    identify_in,
+    primary,
+)
 from messaging.models import MessageStatus, OptOutSource
 from messaging.notices import Change
-from messaging.optouts import Wish
+from messaging.optouts import Consent
+from messaging.people import People
 from messaging.references import TARGET_COLUMNS, Reference, Target, key_of, resolve
 from messaging.sealed_values import Separator, Values
 from messaging.statuses import FAILED, Progress, Receipt, advance
@@ -181,7 +188,7 @@ def recipients(statuses: Sequence[Reported], people: People) -> tuple[list[Someo
     for _, incoming, event in statuses:
         person, in_group = event.recipient, _is_of_participant(event)
         if person.user_id or person.parent_user_id or in_group:
-            someone = incoming.identify(people.digester(incoming.tenant_id), person)
+            someone = identify_in(incoming, people.digester(incoming.tenant_id), person)
             if someone.tells or in_group:
                 joined.append(someone)
             elif not event.participant:
@@ -194,7 +201,7 @@ def recipients(statuses: Sequence[Reported], people: People) -> tuple[list[Someo
         return joined, []
     people.find(someone for *_, someone in named)
     found = bulk.run(SENT_TO, ("position int4", *KEY_COLUMNS), rows)
-    meant = [Meant(named[n][2], people.known(Contact(*contact))) for n, *contact in found]
+    meant = [Meant(named[n][2], people.known(KnownContact(*contact))) for n, *contact in found]
     return joined, meant
 
 
@@ -254,7 +261,7 @@ def _known(
         if row.message not in known and row.waiting_key is not None:
             digest = people.digester(incoming.tenant_id)
             group = digest.group(event.group_id) if event.group_id else None
-            someone = incoming.identify(digest, event.recipient)
+            someone = identify_in(incoming, digest, event.recipient)
             missing.setdefault(row.message, (row, someone, group))
     if not missing:
         return known
@@ -297,7 +304,7 @@ def _row(incoming: Incoming, event: StatusUpdate, people: People) -> _Row:
     digest = people.digester(incoming.tenant_id)
     participant = event.participant
     if _is_of_participant(event):  # who may be named by a number here, and by a BSUID there
-        contact = people.contact_of(incoming.identify(digest, event.recipient))
+        contact = people.contact_of(identify_in(incoming, digest, event.recipient))
         participant = str(contact.id) if contact else digest.phone(participant)
     row = _Row(
         incoming.tenant_id,
@@ -421,14 +428,20 @@ def _project(
         if after.status != before.status:
             moved.append(_change(message, after))
     bulk.run(ADVANCE, ("id uuid", "status text", "delivery jsonb"), changed)
-    _heed(messages, pending)
+    _opt_out(messages, pending)
     notices.changed(moved, now=clock.now())
 
 
-def _heed(messages: Iterable[_Message], pending: Mapping[MessageKey, list[Receipt]]) -> None:
-    """Write to nobody again who has told the platform that he wants no marketing."""
-    optouts.heed(
-        Wish(message.tenant_id, message.contact_id, OptOutSource.PLATFORM, receipt.timestamp, False)
+def _opt_out(messages: Iterable[_Message], pending: Mapping[MessageKey, list[Receipt]]) -> None:
+    """Opt out whoever has set on the platform that they want no marketing."""
+    optouts.record(
+        Consent(
+            message.tenant_id,
+            message.contact_id,
+            OptOutSource.PLATFORM,
+            receipt.timestamp,
+            is_given=False,
+        )
         for message in messages
         for receipt in pending[message.key]
         if message.contact_id and OPTED_OUT in _codes(receipt.errors)

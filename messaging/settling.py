@@ -15,10 +15,9 @@ from uuid import UUID
 from lib import bulk
 from lib.envelope import Cipher, associated_data
 from messaging import references
-from messaging.events import StatusUpdate
-from messaging.identities import People
-from messaging.incoming import Incoming
+from messaging.events import Incoming, StatusUpdate
 from messaging.notices import Change
+from messaging.people import People
 from workspaces import keys
 
 logger = logging.getLogger("sigma.whatsapp.sending")

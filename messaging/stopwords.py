@@ -37,8 +37,8 @@ class Words(NamedTuple):
     stop: frozenset[str]
     start: frozenset[str]
 
-    def wish(self, said: Iterable[str]) -> bool | None:
-        """Return what one of the normal forms says about marketing: yes, no, or nothing at all."""
+    def consent(self, said: Iterable[str]) -> bool | None:
+        """Return what one of the normal forms says about marketing: yes, no, or nothing (None)."""
         forms = set(said)
         if forms & self.stop:
             return False

@@ -1,7 +1,11 @@
-"""Apply what Meta reports about templates to the catalogue at once, in the order it happened."""
+"""What Meta reports about templates: stored once, and applied to the catalogue in the order it
+happened.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +14,7 @@ from uuid import UUID
 
 from templates_wa import accounts, storing
 from templates_wa.events import TemplateEvent
-from templates_wa.models import Template
+from templates_wa.models import Template, TemplateEventRow
 
 STATUS = "message_template_status_update"
 QUALITY = "message_template_quality_update"
@@ -22,6 +26,17 @@ _STATUSES = {"REINSTATED": "APPROVED", "FLAGGED": "", "UNARCHIVED": ""}
 _COMPLETE = frozenset(
     {"DELETED", "DISABLED", "IN_APPEAL", "PAUSED", "PENDING", "PENDING_DELETION", "REJECTED"}
 )
+_FIELDS = (
+    "status",
+    "status_at",
+    "rejected_reason",
+    "deleted_at",
+    "quality",
+    "quality_at",
+    "category",
+    "previous_category",
+    "category_at",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +47,69 @@ class Reported:
     event: TemplateEvent
 
 
-def apply(reported: Sequence[Reported]) -> None:
-    """Apply events that were not seen before, in the caller's transaction.
+def store(reported: Sequence[Reported]) -> None:
+    """Store and apply events in the caller's transaction; a repeated one changes nothing."""
+    if not reported:
+        return
+    items = {(item.tenant_id, _digest(item.event)): item for item in reported}
+    known = TemplateEventRow.objects.filter(digest__in=[digest for _, digest in items])
+    seen = {(row.tenant_id, bytes(row.digest)) for row in known.only("tenant_id", "digest")}
+    fresh = {key: item for key, item in items.items() if key not in seen}
+    # Always in one order: two batches that hold the same events never wait for one another.
+    rows = [_row(fresh[key], key[1]) for key in sorted(fresh)]
+    TemplateEventRow.objects.bulk_create(rows, ignore_conflicts=True)
+    _apply(fresh.values())
 
-    An older event never overwrites what a newer event or a later sync says. A sync is asked for
+
+def _digest(event: TemplateEvent) -> bytes:
+    parts = (
+        event.waba_id,
+        event.change,
+        event.template_id,
+        event.name,
+        event.language,
+        event.event,
+        event.reason,
+        event.details,
+        event.occurred_at.isoformat(),
+    )
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).digest()
+
+
+def _row(item: Reported, digest: bytes) -> TemplateEventRow:
+    event = item.event
+    return TemplateEventRow(
+        tenant_id=item.tenant_id,
+        waba_id=event.waba_id[:64],
+        template_id=event.template_id[:64],
+        name=event.name[:512],
+        language=event.language[:32],
+        change=event.change,
+        event=event.event,
+        reason=event.reason,
+        details=event.details,
+        occurred_at=event.occurred_at,
+        digest=digest,
+    )
+
+
+def _apply(reported: Iterable[Reported]) -> None:
+    """Apply events that were not seen before.
+
+    An older event never overwrites what a newer event or a later sync says. A sync is requested
     where an event tells only that there is more to read, or is about a template we do not know.
     """
     in_order = sorted(reported, key=lambda item: item.event.occurred_at)
     by_account = sorted(in_order, key=_account)
     for (tenant_id, waba_id), items in groupby(by_account, key=_account):
-        _apply(tenant_id, waba_id, [item.event for item in items])
+        _apply_to_account(tenant_id, waba_id, [item.event for item in items])
 
 
 def _account(item: Reported) -> tuple[UUID, str]:
     return item.tenant_id, item.event.waba_id
 
 
-def _apply(tenant_id: UUID, waba_id: str, events: Sequence[TemplateEvent]) -> None:
+def _apply_to_account(tenant_id: UUID, waba_id: str, events: Sequence[TemplateEvent]) -> None:
     storing.lock(tenant_id, waba_id)
     rows = _known(tenant_id, waba_id, events)
     changed: dict[UUID, Template] = {}
@@ -59,10 +120,8 @@ def _apply(tenant_id: UUID, waba_id: str, events: Sequence[TemplateEvent]) -> No
             incomplete = True
         if row is not None and _take(row, event):
             changed[row.pk] = row
-    fields = ("status", "status_at", "rejected_reason", "deleted_at", "quality", "quality_at",
-              "category", "previous_category", "category_at")  # fmt: skip
     for row in changed.values():
-        row.save(update_fields=fields)
+        row.save(update_fields=_FIELDS)
     storing.tell(list(changed.values()), events[-1].occurred_at)
     if incomplete:
         accounts.request(tenant_id=tenant_id, waba_id=waba_id)

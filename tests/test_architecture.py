@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("lib", "workspaces", "templates_wa", "messaging", "connectors", "sigma")
 # Values and rules without a database: others may rely on them anywhere.
 TEMPLATES = {"button_values", "definitions", "events", "header_values", "parameters", "problems"}
-TEMPLATES |= {"draft_parts", "drafts", "rendering", "validation"}
+TEMPLATES |= {"drafts", "rendering", "validation"}
 SENDING = {"content", "faults", "interactive", "limits", "refusals", "requests", "timing"}
 WORDS = {"messaging.events", "messaging.statuses", "lib.masking", "lib.numbering"}
 WORDS |= {"messaging.states", "workspaces.channel_errors", "workspaces.channel_facts"}

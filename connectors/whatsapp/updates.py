@@ -32,14 +32,14 @@ from messaging import inbound, number_sync
 from messaging.events import (
     AddressBookName,
     IdentityChange,
+    Incoming,
     MarketingPreference,
     MessageEvent,
     StatusUpdate,
     Unhandled,
 )
 from messaging.identities import MustGoAlone
-from messaging.incoming import Incoming
-from templates_wa import inbound as templates
+from templates_wa import changes as templates
 from templates_wa.events import TemplateEvent
 from workspaces import ownership
 from workspaces.identity import digester

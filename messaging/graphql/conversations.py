@@ -19,8 +19,8 @@ from messaging.graphql.access import check_workspace, reader
 from messaging.graphql.arguments import MessageArguments, cursor_of, limit_of, window_of
 from messaging.graphql.connection import Listing, MessageConnection, MessageOrder
 from messaging.graphql.messages import Acquaintance, Contact, Item, Message
+from messaging.related import RelatedToConversations
 from messaging.sending.window import LENGTH, still_open
-from messaging.threads import Threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Thread:
     """A conversation on its page."""
 
     row: ConversationRow
-    threads: Threads
+    threads: RelatedToConversations
     now: datetime
 
 
@@ -180,7 +180,7 @@ class Query(graphene.ObjectType):
 
 def _threads(info: GraphQLResolveInfo, rows: Sequence[ConversationRow]) -> list[Thread]:
     tenant_id, now = info.context.actor.tenant_id, clock.now()
-    threads = Threads(tenant_id, rows, info.context.read_originals)
+    threads = RelatedToConversations(tenant_id, rows, info.context.read_originals)
     return [Thread(row, threads, now) for row in rows]
 
 

@@ -12,7 +12,7 @@ from graphql import GraphQLResolveInfo
 
 from lib import cursors
 from lib.graphql import PageInfo, page_info
-from messaging import consent, models, optouts, queries, wishes
+from messaging import consent, models, optouts, queries
 from messaging.consent import ConsentErrorCode, OptOutRow
 from messaging.graphql.arguments import cursor_of, limit_of
 from messaging.graphql.messages import Acquaintance, Contact
@@ -157,7 +157,7 @@ class Query(graphene.ObjectType):
     def resolve_stop_words(root: None, info: GraphQLResolveInfo) -> dict[str, list[str]]:
         """Return the words in force."""
         tenant_id = _actor(info, Scope.SENDING_MANAGE).tenant_id
-        return shown(wishes.words_of([tenant_id])[tenant_id])
+        return shown(optouts.words_of([tenant_id])[tenant_id])
 
 
 def shown(words: Words) -> dict[str, list[str]]:

@@ -12,10 +12,10 @@ from messaging.models.broadcasts import (
     BroadcastState,
     RecipientState,
 )
-from messaging.models.conversations import Conversation
 from messaging.models.messages import (
     Contact,
     ContactIdentity,
+    Conversation,
     IdentityKind,
     Media,
     MediaState,

@@ -11,8 +11,8 @@ from datetime import datetime
 from uuid import UUID
 
 from messaging import optouts
-from messaging.sending import limits, portfolio, targets, templates, timing, window
-from messaging.sending.drafts import Draft
+from messaging.sending import limits, portfolio, templates, timing, window
+from messaging.sending.drafts import Draft, find_targets, wamid_of
 from messaging.sending.places import Place
 from messaging.sending.recipients import Book
 from messaging.sending.refusals import SendErrorCode, UnableToSend
@@ -44,8 +44,9 @@ def _find_templates(drafts: Iterable[Draft], place: Place, now: datetime) -> Non
     ]
     found = templates.find_all(
         ((content, draft.request.force) for draft, content in wanted),
-        tenant_id=place.tenant_id, waba_id=place.workspace.waba_id,
-    )  # fmt: skip
+        tenant_id=place.tenant_id,
+        waba_id=place.workspace.waba_id,
+    )
     for draft, content in wanted:
         template = found[templates.key_of(content, draft.request.force)]
         if isinstance(template, UnableToSend):
@@ -58,13 +59,13 @@ def _find_templates(drafts: Iterable[Draft], place: Place, now: datetime) -> Non
 
 def _find_targets(drafts: Sequence[Draft], place: Place) -> None:
     wanted = {draft: named for draft in drafts if (named := _named(draft)) is not None}
-    found = targets.find(
+    found = find_targets(
         tenant_id=place.tenant_id, ids={message_id for message_id, _ in wanted.values()}
     )
     for draft, (message_id, field) in wanted.items():
         target = found.get(message_id)
         try:
-            wamid = targets.wamid_of(
+            wamid = wamid_of(
                 target, workspace_id=place.workspace.id, contact_id=draft.contact_id, field=field
             )
         except UnableToSend as reason:
@@ -112,9 +113,10 @@ def _check_window(draft: Draft) -> None:
         return
     if not draft.is_open:
         draft.refuse(
-            SendErrorCode.WINDOW_CLOSED, limits.FIELDS[type(draft.request.content)],
+            SendErrorCode.WINDOW_CLOSED,
+            limits.FIELDS[type(draft.request.content)],
             _closed(draft.window_ends),
-        )  # fmt: skip
+        )
 
 
 def _closed(ends: datetime | None) -> str:
@@ -132,12 +134,13 @@ def _check_template_for(draft: Draft, *, opted_out: bool) -> None:
         return
     if found.is_marketing and opted_out:
         draft.refuse(
-            SendErrorCode.OPTED_OUT, "recipient_phone" if draft.recipient.phone else
-            "recipient_user_id", "The person wants no marketing messages; other templates may be "
-            "sent.",
-        )  # fmt: skip
+            SendErrorCode.OPTED_OUT,
+            "recipient_phone" if draft.recipient.phone else "recipient_user_id",
+            "The person wants no marketing messages; other templates may be sent.",
+        )
     if found.is_secret and draft.recipient.user_id is not None:
         draft.refuse(
-            SendErrorCode.BSUID_NOT_SUPPORTED, "recipient_user_id",
+            SendErrorCode.BSUID_NOT_SUPPORTED,
+            "recipient_user_id",
             "Templates with a one-time password need the recipient's phone number.",
-        )  # fmt: skip
+        )

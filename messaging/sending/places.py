@@ -19,6 +19,10 @@ from workspaces.models import HOSTED, Workspace
 
 # In these a linked device is on its way back by itself, and what is queued may wait for it.
 REACHABLE = frozenset({"CONNECTED", "DISCONNECTED", "WAITING", "STARTING", "FAILED"})
+NOT_LISTED = (
+    "This workspace has a test number, and the recipient is not on its list; add them in Meta's "
+    "app dashboard and in the list of the workspace."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,8 @@ class Place:
         """Return why nothing, or not this, can be sent from here."""
         reasons = []
         if not self.workspace.is_active:
-            reasons.append(UnableToSend(
-                SendErrorCode.WORKSPACE_INACTIVE, "workspace_id", "The workspace is not active."
-            ))  # fmt: skip
+            why = "The workspace is not active."
+            reasons.append(UnableToSend(SendErrorCode.WORKSPACE_INACTIVE, "workspace_id", why))
         if self.workspace.transport in HOSTED:
             reasons.extend(self._hosted(request))
         elif self.workspace.transport not in settings.SIGMA_CHANNELS:
@@ -64,25 +67,20 @@ class Place:
         if state is None or state.status not in REACHABLE:
             why = state.problem if state and state.problem else "It was never paired."
             yield UnableToSend(
-                SendErrorCode.NOT_CONNECTED, "workspace_id",
+                SendErrorCode.NOT_CONNECTED,
+                "workspace_id",
                 f"The linked device is not connected. {why}",
-            )  # fmt: skip
+            )
 
     def reasons_against(self, recipient: Recipient, book: Book) -> list[UnableToSend]:
         """Return why this number may not write to a recipient (looked up)."""
         phones = book.phones_of(recipient)
         if self.own_phone in phones:
-            return [UnableToSend(
-                SendErrorCode.RECIPIENT_IS_SENDER, "recipient_phone",
-                "This is the workspace's own number.",
-            )]  # fmt: skip
+            why = "This is the workspace's own number."
+            return [UnableToSend(SendErrorCode.RECIPIENT_IS_SENDER, "recipient_phone", why)]
         allowed = self.number.test_recipients if self.number else ()
         if allowed and phones and not phones.intersection(allowed):
-            return [UnableToSend(
-                SendErrorCode.TEST_RECIPIENT, "recipient_phone",
-                "This workspace has a test number, and the recipient is not on its list; add him "
-                "in Meta's app dashboard and in the list of the workspace.",
-            )]  # fmt: skip
+            return [UnableToSend(SendErrorCode.TEST_RECIPIENT, "recipient_phone", NOT_LISTED)]
         return []
 
 
@@ -98,9 +96,10 @@ def find(*, tenant_id: UUID, workspace_id: UUID) -> Place:
     workspace = held.select_related("number").first()
     if workspace is None:
         raise UnableToSend(
-            SendErrorCode.WORKSPACE_NOT_FOUND, "workspace_id",
+            SendErrorCode.WORKSPACE_NOT_FOUND,
+            "workspace_id",
             "Your tenant has no workspace with this id.",
-        )  # fmt: skip
+        )
     number: NumberState | None = getattr(workspace, "number", None)
     return Place(tenant_id, workspace, number, _own_phone(number))
 

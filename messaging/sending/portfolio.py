@@ -15,7 +15,7 @@ from lib.sql import select
 from messaging import numbers
 from messaging.sending.drafts import Draft
 from messaging.sending.places import Place
-from messaging.sending.refusals import SendErrorCode, UnableToSend
+from messaging.sending.refusals import SendErrorCode
 from messaging.sending.requests import TemplateContent
 from messaging.sending.timing import Times
 
@@ -93,8 +93,9 @@ def _wait(draft: Draft, times: Times, room_at: datetime) -> None:
         return
     draft.room_at = room_at
     if times.expires is not None and room_at >= times.expires:
-        draft.reasons.append(UnableToSend(
-            SendErrorCode.LIMIT_REACHED, "expires_at",
+        draft.refuse(
+            SendErrorCode.LIMIT_REACHED,
+            "expires_at",
             "The messaging limit of the business portfolio is reached; there is room again at "
             f"{room_at:%Y-%m-%d %H:%M} UTC, after the message expires.",
-        ))  # fmt: skip
+        )

@@ -5,14 +5,18 @@ Nothing is written: no message, no contact, no key is used up.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from uuid import UUID
 
+from lib.numbering import may_be_in_united_states
+from messaging import numbers
 from messaging.delivery import pauses
 from messaging.models import SendingPause
-from messaging.sending import places, warnings, window
+from messaging.sending import places, portfolio, window
 from messaging.sending.answers import Answers, Queued
 from messaging.sending.checks import check
 from messaging.sending.drafts import Draft, shaped
@@ -20,11 +24,12 @@ from messaging.sending.places import Place
 from messaging.sending.recipients import Book
 from messaging.sending.refusals import UnableToSend
 from messaging.sending.requests import SendRequest, TemplateContent
-from messaging.sending.warnings import DESCRIPTIONS, Warned, WarningCode
 from templates_wa.models import Template
 from templates_wa.rendering import Preview
+from workspaces import token_checks
 
-__all__ = ["DESCRIPTIONS", "Preflight", "Warned", "WarningCode", "Would", "preflight", "refused"]
+# The share of the messaging limit from which on a warning is worth it.
+NEARLY = 0.8
 
 
 class Would(StrEnum):
@@ -33,6 +38,44 @@ class Would(StrEnum):
     QUEUE = "QUEUE"
     REPEAT = "REPEAT"
     REFUSE = "REFUSE"
+
+
+class WarningCode(StrEnum):
+    """What may keep an accepted message from arriving, or arriving soon."""
+
+    SENDING_PAUSED = "SENDING_PAUSED"
+    NUMBER_CANNOT_SEND = "NUMBER_CANNOT_SEND"
+    QUALITY_RED = "QUALITY_RED"
+    LIMIT_NEARLY_REACHED = "LIMIT_NEARLY_REACHED"
+    LIMIT_REACHED = "LIMIT_REACHED"
+    MARKETING_TO_UNITED_STATES = "MARKETING_TO_UNITED_STATES"
+    TEMPLATE_STALE = "TEMPLATE_STALE"
+    TOKEN_INVALID = "TOKEN_INVALID"  # noqa: S105
+    TOKEN_EXPIRES = "TOKEN_EXPIRES"  # noqa: S105
+
+
+DESCRIPTIONS: Mapping[WarningCode, str] = MappingProxyType(
+    {
+        WarningCode.SENDING_PAUSED: "Sending is paused; the message would wait.",
+        WarningCode.NUMBER_CANNOT_SEND: "The platform says that the number may not send now.",
+        WarningCode.QUALITY_RED: "The number's quality is low; its limit may be lowered.",
+        WarningCode.LIMIT_NEARLY_REACHED: "Most of the messaging limit of 24 hours is used.",
+        WarningCode.LIMIT_REACHED: "The messaging limit is reached; the message would wait.",
+        WarningCode.MARKETING_TO_UNITED_STATES: "Meta delivers no marketing to the United States.",
+        WarningCode.TEMPLATE_STALE: "Meta refused this template lately.",
+        WarningCode.TOKEN_INVALID: "The platform does not accept the access token.",
+        WarningCode.TOKEN_EXPIRES: "The access token expires within a week.",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something to know; ``platform_code`` is what Meta would say to it."""
+
+    code: WarningCode
+    message: str
+    platform_code: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +127,7 @@ def _described(draft: Draft, place: Place, now: datetime) -> Preflight:
     )
     return Preflight(
         Would.QUEUE,
-        warnings=(*warnings.of_place(place, held, now), *warnings.of_draft(draft, place, now)),
+        warnings=(*_of_place(place, held, now), *_of_draft(draft, place, now)),
         window_open_until=window.still_open(ends, now=now),
         template=template.row if template else None,
         preview=template.preview(content)
@@ -101,3 +144,72 @@ def _earliest(draft: Draft, held: list[SendingPause]) -> datetime | None:
         return None
     ends = [pause.until for pause in held if pause.until]
     return max([draft.times.due, *ends, *([draft.room_at] if draft.room_at else [])])
+
+
+def _of_place(place: Place, held: Sequence[SendingPause], now: datetime) -> Iterator[Warned]:
+    """Yield the warnings about the workspace; ``held`` are its open pauses."""
+    for pause in held:
+        until = f"until {pause.until:%Y-%m-%d %H:%M} UTC" if pause.until else "until it is lifted"
+        reason = f"Sending is paused {until}: {pause.reason}"
+        yield Warned(WarningCode.SENDING_PAUSED, reason, pause.code or None)
+    number = place.number
+    if number is not None and not numbers.is_sendable(number):
+        words = ", ".join(word for word in (number.status, number.can_send) if word)
+        yield Warned(WarningCode.NUMBER_CANNOT_SEND, f"The platform says of the number: {words}.")
+    if number is not None and number.quality_rating == "RED":
+        yield Warned(
+            WarningCode.QUALITY_RED, "The number's quality is RED: its limit may be lowered."
+        )
+    yield from _of_token(place.tenant_id, now)
+
+
+def _of_token(tenant_id: UUID, now: datetime) -> Iterator[Warned]:
+    # What was said about older tokens is nothing to go by: channels use the newest.
+    token = token_checks.latest(tenant_id)
+    if token is None:
+        return
+    if not token.is_valid:
+        yield Warned(
+            WarningCode.TOKEN_INVALID, "The platform does not accept the access token.", 190
+        )
+    elif token.expires_at is not None and token.expires_at <= now + token_checks.WARN_BEFORE:
+        yield Warned(
+            WarningCode.TOKEN_EXPIRES,
+            f"The access token expires at {token.expires_at:%Y-%m-%d %H:%M} UTC.",
+        )
+
+
+def _of_draft(draft: Draft, place: Place, now: datetime) -> Iterator[Warned]:
+    """Yield the warnings about a template to this person."""
+    template, recipient = draft.template, draft.recipient
+    if template is None:
+        return
+    phone = recipient.phone if recipient else None
+    if template.is_marketing and phone and may_be_in_united_states(phone):
+        yield Warned(
+            WarningCode.MARKETING_TO_UNITED_STATES,
+            "Meta delivers no marketing templates to numbers of the United States.",
+            131049,
+        )
+    if template.row is not None and template.row.stale_at is not None:
+        yield Warned(
+            WarningCode.TEMPLATE_STALE,
+            "Meta refused this template lately; what is known of it here may be out of date.",
+        )
+    if not draft.is_open:
+        yield from _of_limit(draft, place, now)
+
+
+def _of_limit(draft: Draft, place: Place, now: datetime) -> Iterator[Warned]:
+    counted = portfolio.used(place, now=now)
+    if draft.room_at is not None:
+        yield Warned(
+            WarningCode.LIMIT_REACHED,
+            "The messaging limit is reached; the message would wait until "
+            f"{draft.room_at:%Y-%m-%d %H:%M} UTC at least.",
+        )
+    elif counted is not None and counted[0] >= NEARLY * counted[1]:
+        yield Warned(
+            WarningCode.LIMIT_NEARLY_REACHED,
+            f"{counted[0]} of {counted[1]} people were written to first in the last 24 hours.",
+        )

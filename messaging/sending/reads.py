@@ -1,4 +1,4 @@
-"""Mark what a person wrote as read, and show him that an answer is being typed."""
+"""Mark what a person wrote as read, and show them that an answer is being typed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from messaging import conversations
 from messaging.delivery.queues import SENDS
 from messaging.events import Direction
 from messaging.models import ReadMark
-from messaging.sending import targets
+from messaging.sending.drafts import find_targets, open_wamid
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from workspaces.models import HOSTED
 
@@ -42,13 +42,14 @@ def mark(*, tenant_id: UUID, message_id: UUID, typing: bool, now: datetime) -> N
         UnableToSend: no such message of a person, the platform's id of it was purged, or its
             workspace is not active.
     """
-    target = targets.find(tenant_id=tenant_id, ids=[message_id]).get(message_id)
+    target = find_targets(tenant_id=tenant_id, ids=[message_id]).get(message_id)
     if target is None or target.direction != Direction.INBOUND or target.sealed_id is None:
         raise UnableToSend(
-            SendErrorCode.MESSAGE_NOT_FOUND, "message_id",
+            SendErrorCode.MESSAGE_NOT_FOUND,
+            "message_id",
             "No person wrote a message with this id to your tenant.",
-        )  # fmt: skip
-    targets.opened(target, "message_id")
+        )
+    open_wamid(target, "message_id")
     (written,) = select(_Written, WRITTEN, [tenant_id, message_id])
     if not written.is_active:
         raise UnableToSend(
@@ -56,13 +57,18 @@ def mark(*, tenant_id: UUID, message_id: UUID, typing: bool, now: datetime) -> N
         )
     if written.transport not in HOSTED:
         ReadMark.objects.create(
-            tenant_id=tenant_id, workspace_id=target.workspace_id, message_id=message_id,
-            typing=typing, next_attempt_at=now,
-        )  # fmt: skip
+            tenant_id=tenant_id,
+            workspace_id=target.workspace_id,
+            message_id=message_id,
+            typing=typing,
+            next_attempt_at=now,
+        )
     # What is said in a group belongs to no conversation with one person.
     if target.contact_id is not None and not written.in_group:
         conversations.mark_read(
-            tenant_id=tenant_id, workspace_id=target.workspace_id, contact_id=target.contact_id,
+            tenant_id=tenant_id,
+            workspace_id=target.workspace_id,
+            contact_id=target.contact_id,
             upto=Cursor(written.timestamp_utc, message_id),
-        )  # fmt: skip
+        )
     transaction.on_commit(SENDS.notify, robust=True)

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from lib.numbering import NotInternational, international
 from messaging.events import Person
-from messaging.identities import People, Someone, identify
+from messaging.identities import Someone, identify
+from messaging.people import People
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import Recipient
 
@@ -25,17 +26,19 @@ def normalised(recipient: Recipient) -> Recipient:
     phone, user_id = recipient.phone, recipient.user_id
     if (phone is None) == (user_id is None):
         raise UnableToSend(
-            SendErrorCode.INVALID_INPUT, "recipient_phone",
+            SendErrorCode.INVALID_INPUT,
+            "recipient_phone",
             "Give the recipient as a phone number or as a user id (BSUID): one of the two.",
-        )  # fmt: skip
+        )
     if phone is not None:
         return Recipient(phone=_digits(phone))
     if not _BSUID.fullmatch(user_id or ""):
         raise UnableToSend(
-            SendErrorCode.INVALID_USER_ID, "recipient_user_id",
+            SendErrorCode.INVALID_USER_ID,
+            "recipient_user_id",
             "A user id (BSUID) is two capitals, a dot and up to 128 letters and digits, such as "
             "US.13491208655302741918.",
-        )  # fmt: skip
+        )
     return recipient
 
 

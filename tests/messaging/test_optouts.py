@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from connectors.whatsapp import ledger
 from connectors.whatsapp.processing import process_batch
-from messaging import optouts, stopwords, wishes
+from messaging import optouts, stopwords
 from messaging.models import Contact, Message, OptOut, OptOutSource
 from messaging.stopwords import DEFAULT, normal_form
 from tests.conftest import Cast
@@ -138,7 +138,7 @@ def test_it_is_one_tenants_affair(acme: Cast, globex: Cast) -> None:
 
 @database
 def test_it_goes_by_a_tenants_own_words(acme: Cast, globex: Cast) -> None:
-    wishes.set_words(tenant_id=acme.tenant.id, stop=["No Más"], start=[])
+    optouts.set_words(tenant_id=acme.tenant.id, stop=["No Más"], start=[])
     for cast in (acme, globex):
         says(cast, "NO MAS")
     assert is_out(acme)
@@ -149,7 +149,7 @@ def test_it_goes_by_a_tenants_own_words(acme: Cast, globex: Cast) -> None:
 
 @database
 def test_it_no_longer_goes_by_words_that_were_replaced(acme: Cast) -> None:
-    wishes.set_words(tenant_id=acme.tenant.id, stop=["basta"], start=[])
+    optouts.set_words(tenant_id=acme.tenant.id, stop=["basta"], start=[])
     says(acme, "stop")
     assert not is_out(acme)
 

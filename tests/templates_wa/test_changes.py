@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from connectors.whatsapp.processing import process_batch
+from templates_wa.changes import Reported, store
 from templates_wa.events import TemplateEvent
-from templates_wa.inbound import Reported, store
 from templates_wa.models import Template, TemplateEventRow, TemplateSync
 from templates_wa.sync import sync
 from tests.conftest import Cast

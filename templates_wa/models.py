@@ -1,4 +1,4 @@
-"""The message templates of each WhatsApp Business Account, as last synced from Meta."""
+"""The tables of templates: what may be sent, when it was read from Meta, and what Meta reported."""
 
 from __future__ import annotations
 
@@ -58,3 +58,62 @@ class Template(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.language})"
+
+
+class TemplateSync(models.Model):
+    """The sync of one WhatsApp Business Account of a tenant.
+
+    ``due_at`` is when the next one is due (NULL: no workspace uses the account any more); while one
+    runs it is the end of its lease. ``attempts`` are those that failed since ``synced_at``, the
+    last for ``error``.
+    """
+
+    tenant_id = models.UUIDField()
+    waba_id = models.CharField(max_length=64)
+    due_at = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0, db_default=0)
+    synced_at = models.DateTimeField(null=True)
+    failed_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True, default="", db_default="")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "template_syncs"
+        verbose_name = "template sync"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant_id", "waba_id"), name="template_syncs_one_per_account"
+            ),
+        )
+        indexes = (models.Index(fields=("due_at",), name="template_syncs_due"),)
+
+    def __str__(self) -> str:
+        return self.waba_id
+
+
+class TemplateEventRow(models.Model):
+    """One reported change of a template, kept in order of arrival."""
+
+    tenant_id = models.UUIDField()
+    waba_id = models.CharField(max_length=64)
+    template_id = models.CharField(max_length=64)
+    name = models.CharField(max_length=512)
+    language = models.CharField(max_length=32)
+    change = models.CharField(max_length=64)
+    event = models.CharField(max_length=64)
+    reason = models.TextField(null=True)  # noqa: DJ001 - NULL: Meta gave none
+    details = models.JSONField(default=dict, db_default={})
+    occurred_at = models.DateTimeField()
+    digest = models.BinaryField(max_length=32)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "template_events"
+        verbose_name = "template event"
+        constraints = (
+            # Meta repeats callbacks; the digest covers WABA, change, time and value.
+            models.UniqueConstraint(fields=("tenant_id", "digest"), name="template_events_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.event}"
