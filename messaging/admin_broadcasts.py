@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from messaging.broadcasts import feeding, lifecycle, outcomes, progress
+from messaging.broadcasts import feeding, lifecycle, outcomes, queries
 from messaging.broadcasts.refusals import UnableToBroadcast
 from messaging.models import Broadcast
 from workspaces import staff
@@ -58,20 +58,20 @@ class BroadcastAdmin(ReadOnlyAdmin):
     @admin.display(description="through")
     def through(self, obj: Broadcast) -> SafeString:
         """Return a bar of how much of the list was worked off."""
-        share = progress.percent_through(obj)
+        share = queries.percent_through(obj)
         return format_html('<progress max="100" value="{}"></progress> {} %', share, share)
 
     @admin.display(description="people")
     def people(self, obj: Broadcast) -> SafeString:
         """Return how many people are where."""
-        counted = asdict(progress.counts(obj))
+        counted = asdict(queries.counts(obj))
         return format_html_join("", "<div>{}: {}</div>", counted.items())
 
     @admin.display(description="time left")
     def time_left(self, obj: Broadcast) -> str:
         """Return the seconds until the last message leaves, while it runs."""
         speed = feeding.speed_of(obj)
-        seconds = progress.eta_seconds(obj, progress.counts(obj), per_second=speed)
+        seconds = queries.eta_seconds(obj, queries.counts(obj), per_second=speed)
         return "–" if seconds is None else f"{seconds} s at {speed} messages a second"
 
     @admin.display(description="left out")

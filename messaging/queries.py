@@ -96,7 +96,7 @@ WHERE asked.tenant_id = %s AND asked.id = ANY(%s)
 """
 
 
-# Not simply all numbers of the contact: those he had before are no ways to write this one.
+# Not simply all numbers of the contact: those they had before are no ways to write this one.
 SELECT_ALIASES = """
 SELECT o.digest FROM contact_identities i
 JOIN contact_identities o ON o.contact_id = i.contact_id AND o.tenant_id = i.tenant_id

@@ -33,7 +33,7 @@ admin.site.unregister(Group)
 
 @admin.register(User)
 class UserAdmin(UnfoldUserAdmin):
-    """People who sign in; superusers only, since who edits users could make himself one."""
+    """People who sign in; superusers only, since whoever edits users could make themselves one."""
 
     form = UserChangeForm
     add_form = AdminUserCreationForm

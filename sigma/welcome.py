@@ -64,7 +64,7 @@ def show(terminal: Terminal, *, folder: Path, base_url: str) -> None:
     if simulator:
         send = _ask(demo, base_url, MUTATION % demo["workspace_id"])
         terminal.paste("Send a template to somebody simulated, who reads it in two seconds:", send)
-        terminal.paste("Have him answer:", _answer(demo))
+        terminal.paste("Have them answer:", _answer(demo))
         terminal.paste("Send a text through the sender service:", _text(demo))
     terminal.note("\nCtrl-C stops everything; the data stay.\n")
 

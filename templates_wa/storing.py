@@ -1,6 +1,6 @@
 """Bring the catalogue of one account up to what Meta listed.
 
-Whoever writes to an account's templates holds its lock to the end of his transaction, so what is
+Whoever writes to an account's templates holds its lock to the end of their transaction, so what is
 compared in Python is what stands in the table. What is newer than the list stays.
 """
 

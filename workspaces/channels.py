@@ -77,7 +77,7 @@ class Channel(Protocol):
         """
 
     async def mark_read(self, platform_message_id: str, *, typing: bool) -> None:
-        """Mark a person's message as read, and show him that an answer is being typed.
+        """Mark a person's message as read, and show them that an answer is being typed.
 
         Raises:
             Throttled, Unavailable, Rejected, OutcomeUnknown: see :meth:`send`; harmless twice.

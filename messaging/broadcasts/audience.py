@@ -17,12 +17,11 @@ from django.db.models import Max
 
 from lib import bulk, clock
 from messaging.broadcasts import csvfile
-from messaging.broadcasts.locking import locked
-from messaging.broadcasts.moving import move
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.broadcasts.rows import Row, RowProblem
 from messaging.broadcasts.sealing import Addressee, Sealer
 from messaging.broadcasts.states import Verb
+from messaging.broadcasts.transitions import locked, move
 from messaging.models import Broadcast, BroadcastRecipient, BroadcastState
 from workspaces.identity import Digester, digester
 

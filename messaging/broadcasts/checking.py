@@ -13,14 +13,22 @@ from uuid import UUID
 
 from django.db import connection
 
-from messaging.broadcasts import taking
-from messaging.broadcasts.addressing import FOR_NOW, MISTAKES, WHOLE, request_of
+from messaging.broadcasts import recipients
 from messaging.broadcasts.lifecycle import next_of_checked
-from messaging.broadcasts.marking import UNREADABLE, Mark, mark, refused
-from messaging.broadcasts.moving import move
 from messaging.broadcasts.permission import check_sendable
+from messaging.broadcasts.recipients import (
+    FOR_NOW,
+    MISTAKES,
+    UNREADABLE,
+    WHOLE,
+    Mark,
+    OpenedRow,
+    mark,
+    refused,
+    request_of,
+)
 from messaging.broadcasts.refusals import UnableToBroadcast
-from messaging.broadcasts.taking import Opened
+from messaging.broadcasts.transitions import move, take
 from messaging.models import Broadcast, BroadcastRecipient, BroadcastState, RecipientState
 from messaging.sending import places
 from messaging.sending.checks import check as check_drafts
@@ -30,7 +38,7 @@ from messaging.sending.refusals import UnableToSend
 from workspaces.scope import tenant_scope
 
 CHUNK = 1_000
-# One person may stand in a list by number and by BSUID; his contact tells.
+# One person may stand in a list by number and by BSUID; their contact tells.
 REFUSE_DUPLICATES = """
 WITH known AS (
     SELECT r.position, first_value(r.position) OVER (
@@ -49,7 +57,7 @@ WHERE r.broadcast_id = %(broadcast)s AND r.position = known.position AND known.f
 def check(*, tenant_id: UUID, broadcast_id: UUID, now: datetime, size: int = CHUNK) -> bool:
     """Check the next rows; return whether there may be more to do."""
     with tenant_scope(tenant_id):
-        broadcast = taking.take(broadcast_id)
+        broadcast = take(broadcast_id)
         if broadcast is None or broadcast.state != BroadcastState.CHECKING:
             return False
         try:
@@ -57,7 +65,7 @@ def check(*, tenant_id: UUID, broadcast_id: UUID, now: datetime, size: int = CHU
         except UnableToBroadcast as error:
             move(broadcast, BroadcastState.REFUSED, now=now, reason=error.message)
             return False
-        rows = taking.unchecked(broadcast, limit=size)
+        rows = recipients.unchecked(broadcast, limit=size)
         if not rows:
             _conclude(broadcast, now)
             return False
@@ -67,7 +75,7 @@ def check(*, tenant_id: UUID, broadcast_id: UUID, now: datetime, size: int = CHU
         return True
 
 
-def _findings(broadcast: Broadcast, rows: Sequence[Opened], now: datetime) -> Iterator[Mark]:
+def _findings(broadcast: Broadcast, rows: Sequence[OpenedRow], now: datetime) -> Iterator[Mark]:
     drafts: dict[int, Draft] = {}
     for row in rows:
         if row.recipient is None:

@@ -15,14 +15,22 @@ from uuid import UUID
 from django.db import transaction
 
 from lib.brake import TRIAL
-from messaging.broadcasts import brake, taking, waiting
-from messaging.broadcasts.addressing import FOR_NOW, MISTAKES, WHOLE, request_of
+from messaging.broadcasts import brake, recipients, waiting
 from messaging.broadcasts.lifecycle import give_up
-from messaging.broadcasts.marking import UNREADABLE, Mark, mark, refused
-from messaging.broadcasts.moving import explain, move
 from messaging.broadcasts.permission import check_sendable
+from messaging.broadcasts.recipients import (
+    FOR_NOW,
+    MISTAKES,
+    UNREADABLE,
+    WHOLE,
+    Mark,
+    OpenedRow,
+    mark,
+    refused,
+    request_of,
+)
 from messaging.broadcasts.refusals import UnableToBroadcast
-from messaging.broadcasts.taking import Opened
+from messaging.broadcasts.transitions import explain, move, take
 from messaging.delivery.pauses import open_pauses
 from messaging.delivery.queues import BROADCASTS_BRAKE
 from messaging.models import Broadcast, BroadcastState, NumberState, RecipientState
@@ -48,7 +56,7 @@ class Obstacle(Exception):
 def feed(*, tenant_id: UUID, broadcast_id: UUID, now: datetime, size: int = CHUNK) -> bool:
     """Queue the next rows of a running broadcast; return whether there is room for more now."""
     with tenant_scope(tenant_id):
-        broadcast = taking.take(broadcast_id)
+        broadcast = take(broadcast_id)
         if broadcast is None or broadcast.state != BroadcastState.RUNNING:
             return False
         if broadcast.expires_at is not None and broadcast.expires_at <= now:
@@ -77,7 +85,7 @@ def window(broadcast: Broadcast) -> int:
 def _feed(broadcast: Broadcast, now: datetime, size: int) -> bool:
     in_hand = waiting.in_hand(broadcast)
     room = window(broadcast) - in_hand
-    rows = taking.pending(broadcast, limit=max(1, min(size, room)))
+    rows = recipients.pending(broadcast, limit=max(1, min(size, room)))
     if not rows and not in_hand:
         move(broadcast, BroadcastState.COMPLETED, now=now)
         return False
@@ -106,24 +114,28 @@ def _delay(broadcast: Broadcast, now: datetime) -> str:
     return "" if paused is None else paused.reason
 
 
-def _queue(broadcast: Broadcast, rows: Sequence[Opened], now: datetime) -> tuple[list[Mark], str]:
+def _queue(
+    broadcast: Broadcast, rows: Sequence[OpenedRow], now: datetime
+) -> tuple[list[Mark], str]:
     """Return the marks of rows, and why some have to stay pending for now."""
     marks = [refused(row.position, *UNREADABLE) for row in rows if row.recipient is None]
-    again = taking.again(broadcast, [row.position for row in rows])
+    again = recipients.repeated(broadcast, [row.position for row in rows])
     marks += [
         refused(position, "DUPLICATE", f"The same person as row {first}.")
         for position, first in again.items()
     ]
     usable = [row for row in rows if row.recipient is not None and row.position not in again]
-    outcomes: list[tuple[Opened, Outcome]] = []
+    outcomes: list[tuple[OpenedRow, Outcome]] = []
 
-    def attempt(part: Sequence[Opened]) -> None:
+    def attempt(part: Sequence[OpenedRow]) -> None:
         requests = [request_of(broadcast, row, row.recipient, now) for row in part if row.recipient]
         with transaction.atomic():
             found = queue_many(
-                tenant_id=broadcast.tenant_id, workspace_id=broadcast.workspace_id,
-                requests=requests, now=now,
-            )  # fmt: skip
+                tenant_id=broadcast.tenant_id,
+                workspace_id=broadcast.workspace_id,
+                requests=requests,
+                now=now,
+            )
         outcomes.extend(zip(part, found, strict=True))
 
     delay = ""
@@ -141,7 +153,7 @@ def _queue(broadcast: Broadcast, rows: Sequence[Opened], now: datetime) -> tuple
     return marks, delay
 
 
-def _mark(broadcast: Broadcast, row: Opened, outcome: Outcome) -> Mark:
+def _mark(broadcast: Broadcast, row: OpenedRow, outcome: Outcome) -> Mark:
     if not isinstance(outcome, UnableToSend):
         return Mark(row.position, RecipientState.QUEUED, message_id=outcome.message_id)
     codes = _codes(outcome)

@@ -10,12 +10,11 @@ from django.db import transaction
 
 from messaging.broadcasts import waiting
 from messaging.broadcasts.brake import judge_anew
-from messaging.broadcasts.locking import held, must_act
-from messaging.broadcasts.moving import move
 from messaging.broadcasts.permission import check_sendable, check_workspace, template_of
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.broadcasts.rows import NO_PARAMETERS
 from messaging.broadcasts.states import Verb
+from messaging.broadcasts.transitions import held, move, must_act
 from messaging.delivery.queues import BROADCASTS
 from messaging.models import Broadcast, BroadcastRecipient, BroadcastState, RecipientState
 from templates_wa.parameters import TemplateParameters, write
@@ -25,10 +24,17 @@ MOST_NAME = 200
 
 
 def create(
-    *, tenant_id: UUID, workspace_id: UUID, name: str, template_name: str,
-    language: str | None = None, shared: TemplateParameters = NO_PARAMETERS,
-    expires_at: datetime | None = None, created_by: str = "", now: datetime,
-) -> Broadcast:  # fmt: skip
+    *,
+    tenant_id: UUID,
+    workspace_id: UUID,
+    name: str,
+    template_name: str,
+    language: str | None = None,
+    shared: TemplateParameters = NO_PARAMETERS,
+    expires_at: datetime | None = None,
+    created_by: str = "",
+    now: datetime,
+) -> Broadcast:
     """Make a broadcast with an empty list; the template may still be in review.
 
     Raises:
@@ -40,16 +46,25 @@ def create(
     workspace = check_workspace(tenant_id=tenant_id, workspace_id=workspace_id)
     _check_expiry(expires_at, after=now)
     return Broadcast.objects.create(
-        tenant_id=tenant_id, workspace_id=workspace_id, name=title, template_name=template_name,
-        language=template_of(workspace, template_name, language), shared=write(shared),
-        expires_at=expires_at, created_by=created_by,
-    )  # fmt: skip
+        tenant_id=tenant_id,
+        workspace_id=workspace_id,
+        name=title,
+        template_name=template_name,
+        language=template_of(workspace, template_name, language),
+        shared=write(shared),
+        expires_at=expires_at,
+        created_by=created_by,
+    )
 
 
 def start(
-    *, tenant_id: UUID, broadcast_id: UUID, scheduled_at: datetime | None = None,
-    skip_invalid: bool = False, now: datetime,
-) -> Broadcast:  # fmt: skip
+    *,
+    tenant_id: UUID,
+    broadcast_id: UUID,
+    scheduled_at: datetime | None = None,
+    skip_invalid: bool = False,
+    now: datetime,
+) -> Broadcast:
     """Freeze the list and have every row checked; what passes is sent at once, or when scheduled.
 
     Raises:

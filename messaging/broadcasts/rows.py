@@ -12,7 +12,7 @@ from templates_wa.parameters import TemplateParameters
 # Meta, "Business-scoped user IDs": country, perhaps ENT for a parent's, then letters and digits.
 USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[0-9A-Za-z]{1,128}")
 MOST_REFERENCE = 128
-# So many digits of somebody's number, or more, are his number.
+# So many digits of somebody's number, or more, are their number.
 TELLING_DIGITS = 7
 # What spreadsheets and messengers leave around a copied number: marks of direction and width.
 INVISIBLE = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
@@ -56,7 +56,7 @@ class UnusableRow(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One person: ``phone`` (digits) or ``user_id`` (a BSUID), and the values of his own."""
+    """One person: ``phone`` (digits) or ``user_id`` (a BSUID), and values of their own."""
 
     position: int
     phone: str = field(default="", repr=False)
@@ -77,7 +77,7 @@ class Row:
 
 def make(
     position: int, *, phone: str, user_id: str, reference: str, parameters: TemplateParameters
-) -> Row:  # fmt: skip
+) -> Row:
     """Return a row of what a caller wrote.
 
     Raises:

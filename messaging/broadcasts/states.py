@@ -43,17 +43,19 @@ RULES: Mapping[Verb, Rule] = MappingProxyType(
         Verb.CANCEL: Rule(
             frozenset(
                 {
-                    State.DRAFT, State.REFUSED, State.CHECKING, State.SCHEDULED, State.RUNNING,
+                    State.DRAFT,
+                    State.REFUSED,
+                    State.CHECKING,
+                    State.SCHEDULED,
+                    State.RUNNING,
                     State.PAUSED,
                 }
             ),
             frozenset({State.CANCELLED}),
         ),
-        Verb.RETRY: Rule(
-            frozenset({State.RUNNING, State.PAUSED, State.COMPLETED}), frozenset()
-        ),
+        Verb.RETRY: Rule(frozenset({State.RUNNING, State.PAUSED, State.COMPLETED}), frozenset()),
     }
-)  # fmt: skip
+)
 
 # Every change there is, the software's own included; nothing leaves the last one, and only what
 # failed is sent again of a broadcast that was completed.
@@ -61,16 +63,14 @@ NEXT: Mapping[State, frozenset[State]] = MappingProxyType(
     {
         State.DRAFT: frozenset({State.CHECKING, State.CANCELLED}),
         State.REFUSED: frozenset({State.DRAFT, State.CHECKING, State.CANCELLED}),
-        State.CHECKING: frozenset(
-            {State.REFUSED, State.SCHEDULED, State.RUNNING, State.CANCELLED}
-        ),
+        State.CHECKING: frozenset({State.REFUSED, State.SCHEDULED, State.RUNNING, State.CANCELLED}),
         State.SCHEDULED: frozenset({State.RUNNING, State.PAUSED, State.CANCELLED}),
         State.RUNNING: frozenset({State.PAUSED, State.COMPLETED, State.CANCELLED}),
         State.PAUSED: frozenset({State.SCHEDULED, State.RUNNING, State.CANCELLED}),
         State.COMPLETED: frozenset({State.RUNNING}),
         State.CANCELLED: frozenset(),
     }
-)  # fmt: skip
+)
 
 
 class NotPossible(Exception):

@@ -12,10 +12,10 @@ from uuid import UUID
 
 from lib.brake import Stopped, is_away, is_of_a_value
 from lib.sql import select
-from messaging.broadcasts import taking, waiting
+from messaging.broadcasts import waiting
 from messaging.broadcasts.checking import check
 from messaging.broadcasts.feeding import feed
-from messaging.broadcasts.moving import move
+from messaging.broadcasts.transitions import move, take
 from messaging.delivery.queues import BROADCASTS_BRAKE
 from messaging.models import Broadcast, BroadcastState
 from workspaces.scope import tenant_scope
@@ -148,7 +148,7 @@ def wind_up(*, tenant_id: UUID, broadcast_id: UUID, now: datetime) -> bool:
 
 
 def _in_state(broadcast_id: UUID, state: BroadcastState) -> Broadcast | None:
-    broadcast = taking.take(broadcast_id)
+    broadcast = take(broadcast_id)
     return broadcast if broadcast is not None and broadcast.state == state else None
 
 

@@ -16,7 +16,7 @@ def reader(info: GraphQLResolveInfo) -> Actor:
     """Return the caller, who may read messages.
 
     Raises:
-        NotAllowed: he may not.
+        NotAllowed: they may not.
     """
     actor: Actor = info.context.actor
     actor.require(Scope.MESSAGES_READ)

@@ -13,7 +13,7 @@ from graphql import GraphQLResolveInfo
 
 from lib.graphql import parse_id
 from messaging import models
-from messaging.broadcasts import audience, lifecycle, reading
+from messaging.broadcasts import audience, lifecycle, queries
 from messaging.broadcasts.audience import Report, UnusableRows
 from messaging.broadcasts.refusals import UnableToBroadcast
 from messaging.graphql.broadcast_inputs import (
@@ -228,7 +228,7 @@ def _add(actor: Actor, given: Given, reports: list[Report]) -> models.Broadcast:
     except UnusableRows as refusal:
         reports.append(refusal.report)
         raise
-    broadcast = reading.find(**named)
+    broadcast = queries.find(**named)
     assert broadcast is not None  # noqa: S101 - rows were added to it
     return broadcast
 

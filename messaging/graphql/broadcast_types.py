@@ -10,9 +10,9 @@ from graphql import GraphQLResolveInfo
 
 from lib.graphql import PageInfo
 from messaging import models
-from messaging.broadcasts import feeding, outcomes, progress, refusals, rows
+from messaging.broadcasts import feeding, outcomes, queries, refusals, rows
 from messaging.broadcasts.outcomes import RefusedRow
-from messaging.broadcasts.progress import Counts
+from messaging.broadcasts.queries import Counts
 from messaging.graphql.arguments import limit_of
 
 STATES = {
@@ -67,7 +67,7 @@ class Shown:
     @cached_property
     def counted(self) -> Counts:
         """How far it got."""
-        return progress.counts(self.row)
+        return queries.counts(self.row)
 
 
 def _column(name: str, _: object, root: Shown, info: GraphQLResolveInfo) -> object:
@@ -156,7 +156,7 @@ class Broadcast(graphene.ObjectType):
     def resolve_eta_seconds(root: Shown, info: GraphQLResolveInfo) -> int | None:
         """Reckon."""
         speed = feeding.speed_of(root.row)
-        return progress.eta_seconds(root.row, root.counted, per_second=speed)
+        return queries.eta_seconds(root.row, root.counted, per_second=speed)
 
 
 class BroadcastConnection(graphene.ObjectType):
@@ -187,7 +187,7 @@ class BroadcastRowError(graphene.ObjectType):
 
 
 class BroadcastDuplicate(graphene.ObjectType):
-    """A recipient who stands in the list already, however his number is written."""
+    """A recipient who stands in the list already, however their number is written."""
 
     position = graphene.Int(required=True, description="His place among the given, from 1.")
     first = graphene.Int(required=True, description="His place in the list.")

@@ -7,7 +7,7 @@ from graphql import GraphQLResolveInfo
 
 from lib import cursors
 from lib.graphql import page_info, parse_id
-from messaging.broadcasts import reading
+from messaging.broadcasts import queries
 from messaging.graphql.arguments import cursor_of, limit_of
 from messaging.graphql.broadcast_types import Broadcast, BroadcastConnection, Shown
 from messaging.models import Broadcast as BroadcastRow
@@ -35,7 +35,7 @@ class Query(graphene.ObjectType):
     def resolve_broadcast(root: None, info: GraphQLResolveInfo, id: str) -> Shown | None:
         """Return one broadcast."""
         actor = _actor(info, Scope.BROADCASTS_READ)
-        row = reading.find(tenant_id=actor.tenant_id, broadcast_id=parse_id(id, "id"))
+        row = queries.find(tenant_id=actor.tenant_id, broadcast_id=parse_id(id, "id"))
         return None if row is None else Shown(row)
 
     @staticmethod
@@ -45,7 +45,7 @@ class Query(graphene.ObjectType):
     ) -> dict[str, object]:  # fmt: skip
         """Return one page."""
         actor, limit = _actor(info, Scope.BROADCASTS_READ), limit_of(first)
-        found = reading.newest(
+        found = queries.newest(
             tenant_id=actor.tenant_id,
             workspace_id=None if workspace_id is None else parse_id(workspace_id, "workspaceId"),
             after=cursor_of(after), limit=limit + 1,

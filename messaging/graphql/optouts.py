@@ -72,7 +72,7 @@ class OneOfThem:
 
     @cached_property
     def opted_out(self) -> set[UUID]:
-        """The person, where he wants no marketing."""
+        """The person, where they want no marketing."""
         return optouts.opted_out(tenant_id=self._tenant_id, contact_ids=[self._contact_id])
 
 

@@ -226,7 +226,7 @@ class Mutation(graphene.ObjectType):
         required=True, description="Take back a message that waits to be sent."
     )
     mark_message_read = MarkMessageRead.Field(
-        required=True, description="Show a person that his message was read."
+        required=True, description="Show a person that their message was read."
     )
 
 

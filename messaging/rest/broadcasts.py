@@ -20,10 +20,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from messaging.broadcasts import audience, lifecycle, outcomes, reading
+from messaging.broadcasts import audience, lifecycle, outcomes, queries
 from messaging.broadcasts.audience import UnusableRows
-from messaging.broadcasts.locking import missing
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
+from messaging.broadcasts.transitions import missing
 from messaging.rest import broadcasts_documented as documented
 from messaging.rest import failures
 from messaging.rest.shapes import Failure, Refusal
@@ -144,7 +144,7 @@ class Outcomes(BroadcastView):
         """Stream the rows of a broadcast with what became of each."""
         self.actor.require(Scope.BROADCASTS_READ)
         broadcast = self.act(
-            lambda tenant_id: reading.find(tenant_id=tenant_id, broadcast_id=broadcast_id)
+            lambda tenant_id: queries.find(tenant_id=tenant_id, broadcast_id=broadcast_id)
         )
         if broadcast is None:
             raise missing()

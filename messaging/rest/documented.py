@@ -83,7 +83,7 @@ CANCEL = _operation(
     responses=_answers(Accepted, 404, 409, s200="It will not be sent."),
 )  # fmt: skip
 READ = _operation(
-    "mark_message_read", "Show a person that his message was read",
+    "mark_message_read", "Show a person that their message was read",
     description="Needs `messages:send`. What was written before counts as read too.",
     request={"application/json": _reference(ReadInput)}, parameters=[MESSAGE_ID],
     responses=_answers(Done, 404, 422, s200="The platform will be told."),

@@ -182,7 +182,7 @@ class Reading(TenantView):
 
     @documented.READ
     def post(self, request: Request, message_id: UUID) -> Response:
-        """Show a person that his message was read."""
+        """Show a person that their message was read."""
         self.actor.require(Scope.MESSAGES_SEND)
         try:
             wanted = msgspec.convert(_object_of(request), ReadInput)

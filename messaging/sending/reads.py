@@ -36,7 +36,7 @@ def mark(*, tenant_id: UUID, message_id: UUID, typing: bool, now: datetime) -> N
 
     The platform marks what was written before as read too, and shows the typing for 25 seconds or
     until the answer comes (Meta, "Typing indicators"). Over a linked device the phone's owner reads
-    for himself: there only the conversation counts as read.
+    for themselves: there only the conversation counts as read.
 
     Raises:
         UnableToSend: no such message of a person, the platform's id of it was purged, or its

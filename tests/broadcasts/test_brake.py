@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from messaging.broadcasts import lifecycle
 from messaging.broadcasts.brake import ALIKE, FIRST, MOST_FAILED, Seen, why
-from messaging.broadcasts.progress import counts
+from messaging.broadcasts.queries import counts
 from messaging.models import Broadcast, BroadcastRecipient, Message
 from tests.broadcasts.conftest import draft, people, start, template, tend
 from tests.conftest import Cast

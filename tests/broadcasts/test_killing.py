@@ -12,7 +12,7 @@ from django.db import connection
 
 from messaging.broadcasts import feeding, lifecycle, tending
 from messaging.broadcasts.feeding import feed
-from messaging.broadcasts.progress import counts
+from messaging.broadcasts.queries import counts
 from messaging.models import Broadcast, BroadcastRecipient, Message
 from tests.broadcasts.conftest import deliver_all, draft, ids, people, start, template, tend
 from tests.conftest import Cast

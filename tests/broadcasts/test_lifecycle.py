@@ -9,7 +9,7 @@ import pytest
 from connectors.whatsapp.processing import process_batch
 from messaging import optouts
 from messaging.broadcasts import lifecycle, tending
-from messaging.broadcasts.progress import counts
+from messaging.broadcasts.queries import counts
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.delivery.pauses import Pause, lift, pause
 from messaging.models import Broadcast, BroadcastRecipient, ContactIdentity, Message, OptOutSource

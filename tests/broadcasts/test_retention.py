@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from messaging.broadcasts import retention
-from messaging.broadcasts.progress import counts
+from messaging.broadcasts.queries import counts
 from messaging.models import Broadcast, BroadcastRecipient
 from tests.broadcasts.conftest import deliver_all, draft, people, start, template, tend
 from tests.conftest import Cast

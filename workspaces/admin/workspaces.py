@@ -84,7 +84,7 @@ class MembershipAdmin(ScopedAdmin):
     fields = ("user", "tenant", "role")
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """Superusers only: a member could otherwise promote himself."""
+        """Superusers only: a member could otherwise promote themselves."""
         return staff.is_superuser(request.user)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:

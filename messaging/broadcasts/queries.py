@@ -1,4 +1,4 @@
-"""How far a broadcast got: every person of the list in exactly one place."""
+"""Find broadcasts, and how far each got: every person of its list counts in exactly one place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
+from uuid import UUID
 
+from django.db.models import Q
+
+from lib.cursors import Cursor
 from lib.sql import select
 from messaging.models import Broadcast, BroadcastState, RecipientState
 
@@ -23,11 +27,37 @@ WHERE broadcast_id = %s GROUP BY status
 # Where a message with this status is counted.
 PLACES: Mapping[str, str] = MappingProxyType(
     {
-        "queued": "queued", "sending": "queued", "accepted": "accepted", "held": "accepted",
-        "sent": "sent", "delivered": "delivered", "read": "read", "played": "read",
-        "failed": "failed", "unknown": "unknown", "cancelled": "cancelled",
+        "queued": "queued",
+        "sending": "queued",
+        "accepted": "accepted",
+        "held": "accepted",
+        "sent": "sent",
+        "delivered": "delivered",
+        "read": "read",
+        "played": "read",
+        "failed": "failed",
+        "unknown": "unknown",
+        "cancelled": "cancelled",
     }
-)  # fmt: skip
+)
+
+
+def find(*, tenant_id: UUID, broadcast_id: UUID) -> Broadcast | None:
+    """Return the broadcast, if it is the tenant's."""
+    return Broadcast.objects.filter(tenant_id=tenant_id, pk=broadcast_id).first()
+
+
+def newest(
+    *, tenant_id: UUID, workspace_id: UUID | None = None, after: Cursor | None = None, limit: int
+) -> list[Broadcast]:
+    """Return broadcasts, of one workspace where it is named, the newest first."""
+    rows = Broadcast.objects.filter(tenant_id=tenant_id)
+    if workspace_id is not None:
+        rows = rows.filter(workspace_id=workspace_id)
+    if after is not None:
+        at, last = after.timestamp, after.id
+        rows = rows.filter(created_at__lte=at).filter(Q(created_at__lt=at) | Q(pk__lt=last))
+    return list(rows.order_by("-created_at", "-pk")[:limit])
 
 
 class _Count(NamedTuple):
