@@ -1,8 +1,8 @@
 """Edits and revocations: change the message they mean, whichever of the two arrives first.
 
 Only the sender of a message can edit or revoke it. They are known by their contact, because an
-amendment may name another identity of theirs than the message did (Meta, "Business-scoped user IDs": the phone
-number may be absent). A revoked message loses its text for good.
+amendment may name another identity of theirs than the message did (Meta, "Business-scoped user
+IDs": the phone number may be absent). A revoked message loses its text for good.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def is_superuser(user: User) -> bool:
 
 
 def tenants_seen_by(user: User) -> QuerySet[Tenant]:
-    """Return the tenants a user may look at: all for a superuser, else those of their memberships."""
+    """Return the tenants a user sees: all for a superuser, else those of their memberships."""
     if is_superuser(user):
         return Tenant.objects.all()
     return _joined_by(user)

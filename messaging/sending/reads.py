@@ -32,7 +32,7 @@ class _Written(NamedTuple):
 
 
 def mark(*, tenant_id: UUID, message_id: UUID, typing: bool, now: datetime) -> None:
-    """Owe the platform a read mark, and count the conversation as read up to this message.
+    """Queue a read mark for the platform, and count the conversation as read up to this message.
 
     The platform marks what was written before as read too, and shows the typing for 25 seconds or
     until the answer comes (Meta, "Typing indicators"). Over a linked device the phone's owner reads
