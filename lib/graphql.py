@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -67,6 +68,17 @@ def page_info(page: Page[Row], cursor_of: Callable[[Row], str], *, is_first: boo
         start_cursor=cursor_of(page.rows[0]) if page.rows else None,
         end_cursor=cursor_of(page.rows[-1]) if page.rows else None,
     )
+
+
+def described_enum(
+    kind: type[Enum], description: str, values: Mapping[Any, str], *, name: str | None = None
+) -> graphene.Enum:
+    """Return the GraphQL form of an enum; ``values`` describe its members, by member or by name."""
+
+    def describe(member: Enum | None) -> str:
+        return description if member is None else values[member]
+
+    return graphene.Enum.from_enum(kind, name=name or kind.__name__, description=describe)
 
 
 def parse_id(value: str, argument: str) -> UUID:

@@ -8,12 +8,13 @@ from functools import cached_property
 import graphene
 from graphql import GraphQLResolveInfo
 
-from lib.graphql import PageInfo
+from lib.graphql import PageInfo, described_enum
 from messaging import models
 from messaging.broadcasts import feeding, outcomes, queries, refusals, rows
 from messaging.broadcasts.outcomes import RefusedRow
 from messaging.broadcasts.queries import Counts
 from messaging.graphql.arguments import limit_of
+from workspaces.graphql.mutations import reason_fields
 
 STATES = {
     "DRAFT": "It takes recipients.",
@@ -37,24 +38,12 @@ ROW_CODES = {
 }
 
 
-def _describe_state(value: models.BroadcastState | None) -> str:
-    return "Where a broadcast is." if value is None else STATES[value]
-
-
-def _describe_code(value: refusals.BroadcastErrorCode | None) -> str:
-    return "Why a broadcast refused." if value is None else refusals.DESCRIPTIONS[value]
-
-
-def _describe_row_code(value: rows.RowCode | None) -> str:
-    return "What is wrong with a row." if value is None else ROW_CODES[value]
-
-
-BroadcastState = graphene.Enum.from_enum(models.BroadcastState, description=_describe_state)
-BroadcastErrorCode = graphene.Enum.from_enum(
-    refusals.BroadcastErrorCode, description=_describe_code
+BroadcastState = described_enum(models.BroadcastState, "Where a broadcast is.", STATES)
+BroadcastErrorCode = described_enum(
+    refusals.BroadcastErrorCode, "Why a broadcast refused.", refusals.DESCRIPTIONS
 )
-BroadcastRowCode = graphene.Enum.from_enum(
-    rows.RowCode, name="BroadcastRowCode", description=_describe_row_code
+BroadcastRowCode = described_enum(
+    rows.RowCode, "What is wrong with a row.", ROW_CODES, name="BroadcastRowCode"
 )
 
 
@@ -121,10 +110,11 @@ class Broadcast(graphene.ObjectType):
         BroadcastCounts, required=True, description="How far it got; counted when asked for."
     )
     refused_rows = graphene.List(
-        graphene.NonNull(BroadcastRefusedRow), required=True,
+        graphene.NonNull(BroadcastRefusedRow),
+        required=True,
         description="The first rows that were left out, in the order of the list.",
         first=graphene.Int(description="How many; 20 unless given."),
-    )  # fmt: skip
+    )
     created_at = graphene.DateTime(required=True, description="When it was created.")
     scheduled_at = graphene.DateTime(description="Its earliest time, where one was given.")
     expires_at = graphene.DateTime(description="Until when its messages are worth sending.")
@@ -171,17 +161,13 @@ class BroadcastConnection(graphene.ObjectType):
 class BroadcastError(graphene.ObjectType):
     """A reason why it was not done."""
 
-    code = graphene.Field(
-        BroadcastErrorCode, required=True, description="The reason, for programs."
-    )
-    field = graphene.String(description="The input field at fault.")
-    message = graphene.String(required=True, description="The reason, for people.")
+    code, field, message = reason_fields(BroadcastErrorCode)
 
 
 class BroadcastRowError(graphene.ObjectType):
     """A recipient that cannot be taken."""
 
-    position = graphene.Int(required=True, description="His place among the given, from 1.")
+    position = graphene.Int(required=True, description="Their place among the given, from 1.")
     code = graphene.Field(BroadcastRowCode, required=True, description="What is wrong.")
     message = graphene.String(required=True, description="What was expected, and what came.")
 
@@ -189,8 +175,8 @@ class BroadcastRowError(graphene.ObjectType):
 class BroadcastDuplicate(graphene.ObjectType):
     """A recipient who stands in the list already, however their number is written."""
 
-    position = graphene.Int(required=True, description="His place among the given, from 1.")
-    first = graphene.Int(required=True, description="His place in the list.")
+    position = graphene.Int(required=True, description="Their place among the given, from 1.")
+    first = graphene.Int(required=True, description="Their place in the list.")
 
 
 class BroadcastListReport(graphene.ObjectType):

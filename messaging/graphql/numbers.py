@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any, TypedDict
 from uuid import UUID
 
 import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import clock
-from lib.graphql import parse_id
+from lib.graphql import described_enum, parse_id
 from messaging import number_settings, numbers
 from messaging.models import SendingPause as PauseRow
 from messaging.number_settings import Number, NumberErrorCode, UnableToManageNumber
 from workspaces.access import Actor
+from workspaces.graphql import mutations
+from workspaces.graphql.mutations import Context, errors_field, reason_fields, success_field
 from workspaces.scopes import Scope
 
 CODE_DESCRIPTIONS = {
@@ -24,15 +27,11 @@ CODE_DESCRIPTIONS = {
 }
 
 
-def _describe_code(value: NumberErrorCode | None) -> str:
-    return "Why nothing was done." if value is None else CODE_DESCRIPTIONS[value]
+NumberErrorCodes = described_enum(NumberErrorCode, "Why nothing was done.", CODE_DESCRIPTIONS)
 
 
-NumberErrorCodes = graphene.Enum.from_enum(NumberErrorCode, description=_describe_code)
-
-
-def _told(name: str, _: object, root: Number, info: GraphQLResolveInfo) -> object:
-    """Return a column; what the platform did not tell is null."""
+def _reported(name: str, _: object, root: Number, info: GraphQLResolveInfo) -> object:
+    """Return a column; what the platform did not report is null."""
     value = getattr(root.state, name)
     return None if value == "" else value
 
@@ -67,7 +66,7 @@ class BusinessNumber(graphene.ObjectType):
     """A workspace's phone number in the platform's own words; null: not told."""
 
     class Meta:
-        default_resolver = _told
+        default_resolver = _reported
 
     workspace_id = graphene.ID(required=True, description="The workspace's UUID.")
     number = graphene.String(description="The phone number, masked but for its beginning.")
@@ -156,23 +155,111 @@ class Query(graphene.ObjectType):
 class BusinessNumberError(graphene.ObjectType):
     """A reason why nothing was done."""
 
-    code = graphene.Field(NumberErrorCodes, required=True, description="The reason, for programs.")
-    field = graphene.String(description="The input field at fault.")
-    message = graphene.String(required=True, description="The reason, for people.")
+    code, field, message = reason_fields(NumberErrorCodes)
 
 
-Done = tuple[bool, Number | None, list[BusinessNumberError]]
+class BusinessNumberInput(graphene.InputObjectType):
+    """A number, by its workspace."""
+
+    workspace_id = graphene.ID(required=True, description="The workspace's UUID.")
 
 
-def change(
-    info: GraphQLResolveInfo, given: str, act: Callable[[Actor, UUID, datetime], Number]
-) -> Done:
-    """Do something about a number, or say why not."""
-    actor: Actor = info.context.actor
-    actor.require(Scope.SENDING_MANAGE)
-    workspace_id = parse_id(given, "workspaceId")
-    try:
-        return True, act(actor, workspace_id, clock.now()), []
-    except UnableToManageNumber as refusal:
-        error = BusinessNumberError(code=refusal.code, field=refusal.field, message=refusal.message)
-        return False, None, [error]
+class SetTestRecipientsInput(graphene.InputObjectType):
+    """Whom a test number may write to."""
+
+    workspace_id = graphene.ID(required=True, description="The workspace's UUID.")
+    phones = graphene.List(
+        graphene.NonNull(graphene.String),
+        required=True,
+        description="At most five phone numbers (E.164), which are digested and not kept; none: "
+        "no restriction.",
+    )
+
+
+class _NumberMutation(mutations.Mutation):
+    """Does something about a number."""
+
+    class Meta:
+        abstract = True
+
+    scope, refusal = Scope.SENDING_MANAGE, UnableToManageNumber
+
+
+class SyncBusinessNumber(_NumberMutation):
+    """Whether Meta will be asked about the number, and if not, why."""
+
+    class Arguments:
+        input = BusinessNumberInput(required=True, description="The number.")
+
+    success = success_field()
+    business_number = graphene.Field(BusinessNumber, description="What is known so far.")
+    errors = errors_field(BusinessNumberError)
+
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+        """Let Meta be asked."""
+        number = number_settings.ask_again(**_named(context.actor, given))
+        return {"business_number": number}
+
+
+class ResumeSending(_NumberMutation):
+    """Whether the number's messages are sent again, and if not, why."""
+
+    class Arguments:
+        input = BusinessNumberInput(required=True, description="The number.")
+
+    success = success_field()
+    business_number = graphene.Field(BusinessNumber, description="The number, on success.")
+    errors = errors_field(BusinessNumberError)
+
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+        """End the pauses."""
+        actor = context.actor
+        return {"business_number": number_settings.resume(**_named(actor, given), by=actor.label)}
+
+
+class SetTestRecipients(_NumberMutation):
+    """Whether the list was replaced, and if not, why."""
+
+    class Arguments:
+        input = SetTestRecipientsInput(required=True, description="The list.")
+
+    success = success_field()
+    business_number = graphene.Field(BusinessNumber, description="The number, on success.")
+    errors = errors_field(BusinessNumberError)
+
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+        """Replace the list."""
+        number = number_settings.set_test_recipients(
+            **_named(context.actor, given), phones=given["phones"]
+        )
+        return {"business_number": number}
+
+
+class Mutation(graphene.ObjectType):
+    """What can be changed about numbers."""
+
+    sync_business_number = SyncBusinessNumber.Field(
+        required=True, description="Ask Meta about a phone number, within seconds."
+    )
+    resume_sending = ResumeSending.Field(
+        required=True,
+        description="Send a number's messages again that a pause held back, once its reason is "
+        "gone; a pause of the whole tenant ends for all its numbers.",
+    )
+    set_test_recipients = SetTestRecipients.Field(
+        required=True, description="Say whom a test number may write to, as its list at Meta's."
+    )
+
+
+class _Named(TypedDict):
+    tenant_id: UUID
+    workspace_id: UUID
+    now: datetime
+
+
+def _named(actor: Actor, given: Mapping[str, Any]) -> _Named:
+    workspace_id = parse_id(given["workspace_id"], "workspaceId")
+    return {"tenant_id": actor.tenant_id, "workspace_id": workspace_id, "now": clock.now()}

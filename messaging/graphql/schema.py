@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from messaging.graphql import (
-    broadcast_changes,
+    broadcast_mutations,
     broadcasts,
     consent,
     conversations,
-    number_mutations,
     numbers,
     optouts,
     preflight,
@@ -27,7 +26,5 @@ class Query(
     """What can be read about messages and people."""
 
 
-class Mutation(
-    sending.Mutation, consent.Mutation, broadcast_changes.Mutation, number_mutations.Mutation
-):
+class Mutation(sending.Mutation, consent.Mutation, broadcast_mutations.Mutation, numbers.Mutation):
     """What can be changed about messages and people."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
@@ -12,7 +11,7 @@ import graphene
 from django.utils import timezone
 from graphql import GraphQLResolveInfo
 
-from lib.graphql import BadInput
+from lib.graphql import BadInput, described_enum
 from messaging import queries
 from messaging.graphql.messages import Item, Message
 from messaging.graphql.send_inputs import SendWhatsAppMessageInput
@@ -24,24 +23,25 @@ from messaging.sending.requests import SendRequest
 from templates_wa.graphql.parameters import parameters_of
 from templates_wa.parameters import write
 from workspaces.access import Actor
+from workspaces.graphql import mutations
+from workspaces.graphql.mutations import (
+    Context,
+    camel,
+    errors_field,
+    reason_fields,
+    success_field,
+)
 from workspaces.scopes import Scope
 
-_SNAKE = re.compile(r"_([a-z])")
-
-
-def _describe_code(value: refusals.SendErrorCode | None) -> str:
-    return "Why a message was refused." if value is None else refusals.DESCRIPTIONS[value]
-
-
-SendErrorCode = graphene.Enum.from_enum(refusals.SendErrorCode, description=_describe_code)
+SendErrorCode = described_enum(
+    refusals.SendErrorCode, "Why a message was refused.", refusals.DESCRIPTIONS
+)
 
 
 class SendError(graphene.ObjectType):
     """A reason why something was refused; nothing was stored."""
 
-    code = graphene.Field(SendErrorCode, required=True, description="The reason, for programs.")
-    field = graphene.String(description="The input field at fault.")
-    message = graphene.String(required=True, description="The reason, for people.")
+    code, field, message = reason_fields(SendErrorCode)
     platform_code = graphene.Int(
         description="Meta's error code for this, where there is one, such as 131047."
     )
@@ -52,7 +52,7 @@ def errors_of(refusal: UnableToSend) -> list[SendError]:
     return [
         SendError(
             code=reason.code,
-            field=None if reason.field is None else camel(reason.field),
+            field=None if reason.field is None else _spelled(reason.field),
             message=reason.message,
             platform_code=reason.platform_code,
         )
@@ -60,9 +60,8 @@ def errors_of(refusal: UnableToSend) -> list[SendError]:
     ]
 
 
-def camel(field: str) -> str:
-    """Return a field's name as this schema spells it."""
-    return _SNAKE.sub(lambda found: found[1].upper(), field.replace(".named", ".named_params", 1))
+def _spelled(field: str) -> str:
+    return camel(field.replace(".named", ".named_params", 1))
 
 
 def request_of(actor: Actor, given: Mapping[str, Any]) -> SendRequest:
@@ -97,16 +96,31 @@ def _plain(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
-class _Outcome:
-    """The fields that the payloads have in common."""
+class _SendMutation(mutations.Mutation):
+    """Sends, or changes what was sent."""
 
-    success = graphene.Boolean(required=True, description="Whether it was done.")
+    class Meta:
+        abstract = True
+
+    scope, refusal = Scope.MESSAGES_SEND, UnableToSend
+
+    @classmethod
+    def errors_of(cls, refusal: UnableToSend) -> list[SendError]:
+        """Return every reason of a refusal."""
+        return errors_of(refusal)
+
+
+class _MessageMutation(_SendMutation):
+    """The fields of payloads that are about a message."""
+
+    class Meta:
+        abstract = True
+
+    success = success_field()
     message_id = graphene.ID(description="The message's UUID.")
     status = graphene.String(description="How far the message is, such as queued.")
     message = graphene.Field(Message, description="The message as stored; needs messages:read.")
-    errors = graphene.List(
-        graphene.NonNull(SendError), required=True, description="Why not: every reason."
-    )
+    errors = errors_field(SendError, "Why not: every reason.")
 
     @staticmethod
     def resolve_message(root: Any, info: GraphQLResolveInfo) -> Item | None:
@@ -121,11 +135,8 @@ class _Outcome:
         return Item(row, Related(actor.tenant_id, [row], info.context.read_originals))
 
 
-class SendWhatsAppMessage(_Outcome, graphene.Mutation):
+class SendWhatsAppMessage(_MessageMutation):
     """Whether the message was accepted, and if not, why. Accepted is not sent: see its status."""
-
-    class Meta:
-        name = "SendWhatsAppMessagePayload"
 
     class Arguments:
         input = SendWhatsAppMessageInput(required=True, description="The message to send.")
@@ -134,18 +145,17 @@ class SendWhatsAppMessage(_Outcome, graphene.Mutation):
         required=True, description="Whether this was accepted before, under the same key."
     )
 
-    @staticmethod
-    def mutate(
-        root: None, info: GraphQLResolveInfo, input: SendWhatsAppMessageInput
-    ) -> SendWhatsAppMessage:
-        """Accept it, or say why not."""
-        actor = _sender(info)
-        try:
-            request = request_of(actor, input)
-            queued = accepting.queue(tenant_id=actor.tenant_id, request=request, now=timezone.now())
-        except UnableToSend as refusal:
-            return SendWhatsAppMessage(success=False, is_repeat=False, errors=errors_of(refusal))
-        return SendWhatsAppMessage(is_repeat=queued.is_repeat, **_done(queued))
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+        """Accept it."""
+        request, tenant_id = request_of(context.actor, given), context.actor.tenant_id
+        queued = accepting.queue(tenant_id=tenant_id, request=request, now=timezone.now())
+        return {**_done(queued), "is_repeat": queued.is_repeat}
+
+    @classmethod
+    def refused(cls, refusal: UnableToSend) -> dict[str, object]:
+        """What was refused is no repeat."""
+        return {"is_repeat": False}
 
 
 class CancelMessageInput(graphene.InputObjectType):
@@ -154,27 +164,24 @@ class CancelMessageInput(graphene.InputObjectType):
     message_id = graphene.ID(required=True, description="The message's UUID.")
 
 
-class CancelMessage(_Outcome, graphene.Mutation):
+class CancelMessage(_MessageMutation):
     """Whether a message that was waiting to be sent was taken back."""
-
-    class Meta:
-        name = "CancelMessagePayload"
 
     class Arguments:
         input = CancelMessageInput(required=True, description="The message to take back.")
 
-    @staticmethod
-    def mutate(root: None, info: GraphQLResolveInfo, input: CancelMessageInput) -> CancelMessage:
-        """Cancel it, or say why not."""
-        actor = _sender(info)
-        try:
-            cancelled = accepting.cancel(
-                tenant_id=actor.tenant_id, message_id=reading.id_of(input.message_id, "message_id"),
-                now=timezone.now(),
-            )  # fmt: skip
-        except UnableToSend as refusal:
-            return CancelMessage(success=False, errors=errors_of(refusal))
-        return CancelMessage(**_done(cancelled))
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+        """Cancel it."""
+        message_id = reading.id_of(given["message_id"], "message_id")
+        cancelled = accepting.cancel(
+            tenant_id=context.actor.tenant_id, message_id=message_id, now=timezone.now()
+        )
+        return _done(cancelled)
+
+
+def _done(queued: Queued) -> dict[str, object]:
+    return {"message_id": queued.message_id, "status": queued.status}
 
 
 class MarkMessageReadInput(graphene.InputObjectType):
@@ -186,34 +193,22 @@ class MarkMessageReadInput(graphene.InputObjectType):
     )
 
 
-class MarkMessageRead(graphene.Mutation):
+class MarkMessageRead(_SendMutation):
     """Whether the platform will be told; what was written before counts as read too."""
-
-    class Meta:
-        name = "MarkMessageReadPayload"
 
     class Arguments:
         input = MarkMessageReadInput(required=True, description="The message that was read.")
 
-    success = graphene.Boolean(required=True, description="Whether it was marked.")
-    errors = graphene.List(
-        graphene.NonNull(SendError), required=True, description="Why not: every reason."
-    )
+    success = success_field("Whether it was marked.")
+    errors = errors_field(SendError, "Why not: every reason.")
 
-    @staticmethod
-    def mutate(
-        root: None, info: GraphQLResolveInfo, input: MarkMessageReadInput
-    ) -> MarkMessageRead:
-        """Mark it, or say why not."""
-        actor = _sender(info)
-        try:
-            reads.mark(
-                tenant_id=actor.tenant_id, message_id=reading.id_of(input.message_id, "message_id"),
-                typing=bool(input.get("typing")), now=timezone.now(),
-            )  # fmt: skip
-        except UnableToSend as refusal:
-            return MarkMessageRead(success=False, errors=errors_of(refusal))
-        return MarkMessageRead(success=True, errors=[])
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+        """Mark it."""
+        message_id = reading.id_of(given["message_id"], "message_id")
+        typing, tenant_id = bool(given.get("typing")), context.actor.tenant_id
+        reads.mark(tenant_id=tenant_id, message_id=message_id, typing=typing, now=timezone.now())
+        return {}
 
 
 class Mutation(graphene.ObjectType):
@@ -228,15 +223,3 @@ class Mutation(graphene.ObjectType):
     mark_message_read = MarkMessageRead.Field(
         required=True, description="Show a person that their message was read."
     )
-
-
-def _sender(info: GraphQLResolveInfo) -> Actor:
-    actor: Actor = info.context.actor
-    actor.require(Scope.MESSAGES_SEND)
-    return actor
-
-
-def _done(queued: Queued) -> dict[str, Any]:
-    return {
-        "success": True, "message_id": queued.message_id, "status": queued.status, "errors": [],
-    }  # fmt: skip

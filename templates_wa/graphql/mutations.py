@@ -1,21 +1,23 @@
-"""GraphQL: create, edit, delete and sync templates. Each asks Meta, outside any transaction."""
+"""GraphQL: create, edit, delete and sync templates."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 import graphene
 from django.utils import timezone
-from graphql import GraphQLResolveInfo
 
-from lib.graphql import JSON, BadInput, parse_id
+from lib.graphql import JSON, BadInput, described_enum, parse_id
 from templates_wa import management
 from templates_wa.graphql.types import MessageTemplate
-from templates_wa.management import TemplateErrorCode, UnableToManage
+from templates_wa.management import Refusal, TemplateErrorCode, UnableToManage
+from templates_wa.storing import SyncReport
 from templates_wa.sync import sync
 from workspaces.channel_errors import ChannelError
 from workspaces.channel_facts import TemplateDraft
+from workspaces.graphql import mutations
+from workspaces.graphql.mutations import Context, errors_field, reason_fields, success_field
 from workspaces.scopes import Scope
 
 CODE_DESCRIPTIONS = {
@@ -33,32 +35,18 @@ CODE_DESCRIPTIONS = {
 }
 
 
-def _describe(value: TemplateErrorCode | None) -> str:
-    return "Why nothing was done." if value is None else CODE_DESCRIPTIONS[value]
-
-
-TemplateErrorCodes = graphene.Enum.from_enum(
-    TemplateErrorCode, name="TemplateErrorCode", description=_describe
-)
+TemplateErrorCodes = described_enum(TemplateErrorCode, "Why nothing was done.", CODE_DESCRIPTIONS)
 
 
 class TemplateError(graphene.ObjectType):
     """A reason why something was not done."""
 
-    code = graphene.Field(
-        TemplateErrorCodes, required=True, description="The reason, for programs."
+    code, field, message = reason_fields(
+        TemplateErrorCodes, field="The input field at fault, such as components[0]."
     )
-    field = graphene.String(description="The input field at fault, such as components[0].")
-    message = graphene.String(required=True, description="The reason, for people.")
     platform_code = graphene.Int(description="Meta's error code, where Meta refused.")
     details = graphene.String(required=True, description="What Meta added; may be empty.")
     trace_id = graphene.String(required=True, description="What Meta's support asks for.")
-
-
-def _errors() -> graphene.List:
-    return graphene.List(
-        graphene.NonNull(TemplateError), required=True, description="Why not, otherwise."
-    )
 
 
 class CreateMessageTemplateInput(graphene.InputObjectType):
@@ -103,133 +91,138 @@ class SyncMessageTemplatesInput(graphene.InputObjectType):
     name = graphene.String(description="Read the templates of this name alone.")
 
 
-class CreateMessageTemplate(graphene.Mutation):
-    """Whether the template was submitted, and if not, why."""
+class _TemplateMutation(mutations.Mutation):
+    """Asks Meta for something, outside any transaction."""
 
     class Meta:
-        name = "CreateMessageTemplatePayload"
+        abstract = True
+
+    scope, refusal = Scope.TEMPLATES_WRITE, UnableToManage
+
+    @classmethod
+    def errors_of(cls, refusal: UnableToManage) -> list[Refusal]:
+        """Return the reasons as they are: their fields are those of the schema."""
+        return list(refusal.refusals)
+
+
+class CreateMessageTemplate(_TemplateMutation):
+    """Whether the template was submitted, and if not, why."""
 
     class Arguments:
         input = CreateMessageTemplateInput(required=True, description="The template.")
 
-    success = graphene.Boolean(required=True, description="Whether it was submitted.")
+    success = success_field("Whether it was submitted.")
     template = graphene.Field(MessageTemplate, description="The new template, on success.")
-    errors = _errors()
+    errors = errors_field(TemplateError)
 
-    @staticmethod
-    def mutate(root: None, info: GraphQLResolveInfo, input: Any) -> CreateMessageTemplate:
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
         """Submit it."""
-        tenant_id, workspace_id = _writer(info), parse_id(input.workspace_id, "workspaceId")
+        workspace_id = parse_id(given["workspace_id"], "workspaceId")
         draft = TemplateDraft(
-            input.name, input.language, input.category.upper(), _components(input.components),
-            (input.get("parameter_format") or "POSITIONAL").upper(), input.get("ttl_seconds"),
-        )  # fmt: skip
-        try:
-            with info.context.outside():
-                made = management.create(
-                    tenant_id=tenant_id, workspace_id=workspace_id, draft=draft, now=timezone.now()
-                )
-        except UnableToManage as refused:
-            return CreateMessageTemplate(success=False, errors=refused.refusals)
-        return CreateMessageTemplate(success=True, template=made, errors=[])
+            given["name"],
+            given["language"],
+            given["category"].upper(),
+            _components(given["components"]),
+            (given.get("parameter_format") or "POSITIONAL").upper(),
+            given.get("ttl_seconds"),
+        )
+        tenant_id, now = context.actor.tenant_id, timezone.now()
+        with context.outside():
+            template = management.create(
+                tenant_id=tenant_id, workspace_id=workspace_id, draft=draft, now=now
+            )
+        return {"template": template}
 
 
-class EditMessageTemplate(graphene.Mutation):
+class EditMessageTemplate(_TemplateMutation):
     """Whether the template was submitted again, and if not, why."""
-
-    class Meta:
-        name = "EditMessageTemplatePayload"
 
     class Arguments:
         input = EditMessageTemplateInput(required=True, description="What it shall become.")
 
-    success = graphene.Boolean(required=True, description="Whether it was submitted.")
+    success = success_field("Whether it was submitted.")
     template = graphene.Field(MessageTemplate, description="The template, on success.")
-    errors = _errors()
+    errors = errors_field(TemplateError)
 
-    @staticmethod
-    def mutate(root: None, info: GraphQLResolveInfo, input: Any) -> EditMessageTemplate:
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
         """Submit what it shall become."""
-        tenant_id, template_id = _writer(info), parse_id(input.id, "id")
-        components = _components(input.components)
-        try:
-            with info.context.outside():
-                edited = management.edit(
-                    tenant_id=tenant_id, template_id=template_id, components=components,
-                    ttl_seconds=input.get("ttl_seconds"), now=timezone.now(),
-                )  # fmt: skip
-        except UnableToManage as refused:
-            return EditMessageTemplate(success=False, errors=refused.refusals)
-        return EditMessageTemplate(success=True, template=edited, errors=[])
+        template_id, components = parse_id(given["id"], "id"), _components(given["components"])
+        with context.outside():
+            template = management.edit(
+                tenant_id=context.actor.tenant_id,
+                template_id=template_id,
+                components=components,
+                ttl_seconds=given.get("ttl_seconds"),
+                now=timezone.now(),
+            )
+        return {"template": template}
 
 
-class DeleteMessageTemplate(graphene.Mutation):
+class DeleteMessageTemplate(_TemplateMutation):
     """Whether the template was deleted, and if not, why."""
-
-    class Meta:
-        name = "DeleteMessageTemplatePayload"
 
     class Arguments:
         input = DeleteMessageTemplateInput(required=True, description="The template.")
 
-    success = graphene.Boolean(required=True, description="Whether it was deleted.")
+    success = success_field("Whether it was deleted.")
     deleted = graphene.Int(required=True, description="How many languages of it are gone.")
-    errors = _errors()
+    errors = errors_field(TemplateError)
 
-    @staticmethod
-    def mutate(root: None, info: GraphQLResolveInfo, input: Any) -> DeleteMessageTemplate:
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
         """Delete it."""
-        tenant_id, template_id = _writer(info), parse_id(input.id, "id")
-        try:
-            with info.context.outside():
-                gone = management.delete(
-                    tenant_id=tenant_id, template_id=template_id,
-                    all_languages=bool(input.get("all_languages")), now=timezone.now(),
-                )  # fmt: skip
-        except UnableToManage as refused:
-            return DeleteMessageTemplate(success=False, deleted=0, errors=refused.refusals)
-        return DeleteMessageTemplate(success=True, deleted=gone, errors=[])
+        template_id = parse_id(given["id"], "id")
+        with context.outside():
+            deleted = management.delete(
+                tenant_id=context.actor.tenant_id,
+                template_id=template_id,
+                all_languages=bool(given.get("all_languages")),
+                now=timezone.now(),
+            )
+        return {"deleted": deleted}
+
+    @classmethod
+    def refused(cls, refusal: UnableToManage) -> dict[str, object]:
+        """Nothing is gone."""
+        return {"deleted": 0}
 
 
-class SyncMessageTemplates(graphene.Mutation):
+class SyncMessageTemplates(_TemplateMutation):
     """How many templates a sync added, changed, removed and found as they were."""
-
-    class Meta:
-        name = "SyncMessageTemplatesPayload"
 
     class Arguments:
         input = SyncMessageTemplatesInput(required=True, description="The account.")
 
-    success = graphene.Boolean(required=True, description="Whether all of it was read.")
+    success = success_field("Whether all of it was read.")
     added = graphene.Int(required=True, description="Templates that are new.")
     changed = graphene.Int(required=True, description="Templates that changed.")
     removed = graphene.Int(required=True, description="Templates that Meta does not have any more.")
     unchanged = graphene.Int(required=True, description="Templates that are as they were.")
-    errors = _errors()
+    errors = errors_field(TemplateError)
 
-    @staticmethod
-    def mutate(root: None, info: GraphQLResolveInfo, input: Any) -> SyncMessageTemplates:
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
         """Read the account; a page that fails changes nothing."""
-        tenant_id, workspace_id = _writer(info), parse_id(input.workspace_id, "workspaceId")
-        refusals: tuple[management.Refusal, ...]
+        tenant_id = context.actor.tenant_id
+        workspace_id = parse_id(given["workspace_id"], "workspaceId")
         try:
-            with info.context.outside():
+            with context.outside():
                 workspace = management.workspace_of(tenant_id=tenant_id, workspace_id=workspace_id)
-                report = sync(workspace, now=timezone.now(), name=input.get("name") or None)
-        except UnableToManage as refused:
-            refusals = refused.refusals
+                report = sync(workspace, now=timezone.now(), name=given.get("name") or None)
         except ChannelError as error:
-            refusals = (management.refusal_of(error),)
-        else:
-            counts = {name: getattr(report, name) for name in report.__slots__}
-            return SyncMessageTemplates(success=True, errors=[], **counts)
-        return SyncMessageTemplates(False, 0, 0, 0, 0, refusals)
+            raise UnableToManage(management.refusal_of(error)) from None
+        return _counts(report)
+
+    @classmethod
+    def refused(cls, refusal: UnableToManage) -> dict[str, object]:
+        """Nothing was changed."""
+        return _counts(SyncReport())
 
 
-def _writer(info: GraphQLResolveInfo) -> UUID:
-    info.context.actor.require(Scope.TEMPLATES_WRITE)
-    tenant_id: UUID = info.context.actor.tenant_id
-    return tenant_id
+def _counts(report: SyncReport) -> dict[str, object]:
+    return {name: getattr(report, name) for name in report.__slots__}
 
 
 def _components(given: list[object]) -> tuple[dict[str, Any], ...]:
