@@ -10,7 +10,7 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import cursors
-from lib.graphql import PageInfo
+from lib.graphql import PageInfo, described_enum
 from messaging.graphql.messages import Item, Message
 from messaging.queries import MessagePage, MessageRow, Window
 from messaging.related import Related
@@ -24,14 +24,8 @@ class Direction(StrEnum):
 
 
 ORDERS = {"ASC": "Smallest first: the oldest.", "DESC": "Largest first: the newest."}
-
-
-def _describe_direction(value: Direction | None) -> str:
-    return "Which end of an ordered list comes first." if value is None else ORDERS[value]
-
-
-SortDirection = graphene.Enum.from_enum(
-    Direction, name="SortDirection", description=_describe_direction
+SortDirection = described_enum(
+    Direction, "Which end of an ordered list comes first.", ORDERS, name="SortDirection"
 )
 
 

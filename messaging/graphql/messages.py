@@ -1,18 +1,19 @@
-"""GraphQL: what a message looks like to callers."""
+"""GraphQL: a message as callers see it, with its sender, receipts, payments and file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 import graphene
 from graphql import GraphQLResolveInfo
 
-from lib.graphql import JSON
+from lib.graphql import JSON, described_enum
 from messaging import events, models, sealed_values
-from messaging.graphql.files import Media
-from messaging.graphql.receipts import Delivery, MessageStatus, Payment
+from messaging.media import download_url
 from messaging.payments import Payment as Paid
 from messaging.queries import ContactRow, MessageRow
 from messaging.related import Original, Related
@@ -30,22 +31,17 @@ SOURCES = {
     "HISTORY": "Imported from the number's history.",
     "API": "Sent through this API.",
 }
-
-
-def _describe_direction(value: events.Direction | None) -> str:
-    return "Who spoke." if value is None else DIRECTIONS[value]
-
-
-def _describe_source(value: events.Source | None) -> str:
-    return "How we learned of a message." if value is None else SOURCES[value]
-
-
-MessageDirection = graphene.Enum.from_enum(
-    events.Direction, name="MessageDirection", description=_describe_direction
+MEDIA_STATES = {
+    "AVAILABLE": "The platform can be asked for the file.",
+    "GONE": "The platform no longer has the file, or the sender deleted the message.",
+}
+MessageDirection = described_enum(
+    events.Direction, "Who spoke.", DIRECTIONS, name="MessageDirection"
 )
-MessageSource = graphene.Enum.from_enum(
-    events.Source, name="MessageSource", description=_describe_source
+MessageSource = described_enum(
+    events.Source, "How we learned of a message.", SOURCES, name="MessageSource"
 )
+MediaState = described_enum(models.MediaState, "Whether a file can be fetched.", MEDIA_STATES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +116,114 @@ class Contact(graphene.ObjectType):
     def resolve_opted_out(root: Acquaintance, info: GraphQLResolveInfo) -> bool:
         """Tell whether the person opted out."""
         return root.contact.id in root.among.opted_out
+
+
+def _reported(name: str, _: object, root: Mapping[str, object], info: GraphQLResolveInfo) -> object:
+    value = root.get(name)
+    return (
+        datetime.fromisoformat(value) if name.endswith("_at") and isinstance(value, str) else value
+    )
+
+
+class MessageStatus(graphene.ObjectType):
+    """One receipt as the platform reported it."""
+
+    status = graphene.String(
+        required=True, description="The platform's word: sent, delivered, read, played, failed …"
+    )
+    timestamp_utc = graphene.DateTime(required=True, description="When it happened.")
+    participant = graphene.String(
+        description="Digest of the group member it is about; null outside groups."
+    )
+    errors = graphene.List(
+        graphene.NonNull(JSON),
+        description="The platform's errors, where there are any, as they came. A sentence that "
+        'holds a phone number is "[purged]" once Raw is.',
+    )
+    pricing = graphene.Field(JSON, description="The platform's pricing facts, where given.")
+
+    @staticmethod
+    def resolve_participant(root: models.MessageStatus, info: GraphQLResolveInfo) -> str | None:
+        """Return nothing where the database has an empty text."""
+        return root.participant or None
+
+
+class Payment(graphene.ObjectType):
+    """One receipt of a payment that a message asked for; the message's own status is another."""
+
+    status = graphene.String(
+        required=True, description="The platform's word: pending, captured, success, failed …"
+    )
+    timestamp_utc = graphene.DateTime(required=True, description="When it happened.")
+    reference_id = graphene.String(description="The business's own reference of the order.")
+    amount = graphene.String(description="A decimal number, in units of the currency.")
+    currency = graphene.String(description="ISO 4217, such as INR.")
+    transaction_id = graphene.String(description="The payment gateway's id, where told.")
+    transaction_type = graphene.String(description="The way of paying, such as upi.")
+    transaction_status = graphene.String(description="The platform's word for the transaction.")
+    details = graphene.Field(JSON, required=True, description="All that was told, as it came.")
+
+
+class Delivery(graphene.ObjectType):
+    """How far an outbound message got."""
+
+    class Meta:
+        default_resolver = _reported
+
+    scheduled_at = graphene.DateTime(description="When it was to be sent, where you said so.")
+    accepted_at = graphene.DateTime(description="When the platform took it from us.")
+    unknown_at = graphene.DateTime(
+        description="When its request was lost sight of: only a receipt can tell what became of it."
+    )
+    cancelled_at = graphene.DateTime(description="When you took it back.")
+    sent_at = graphene.DateTime(description="When the platform had sent it.")
+    delivered_at = graphene.DateTime(description="When it reached the person's device.")
+    read_at = graphene.DateTime(description="When the person had read it.")
+    played_at = graphene.DateTime(description="When the person had played it (voice notes).")
+    failed_at = graphene.DateTime(description="When the platform gave up.")
+    errors = graphene.List(
+        graphene.NonNull(JSON), description="The platform's errors of a failure."
+    )
+    past_errors = graphene.List(
+        graphene.NonNull(JSON),
+        description="Errors that were reported of a message that arrived all the same.",
+    )
+    last_error = graphene.Field(
+        JSON, description="Why the last attempt failed, of a message that is tried again."
+    )
+    waiting = graphene.String(
+        description="What holds a queued message, in a sentence: a pause of the tenant or number, "
+        "a paused broadcast, its schedule, the pace to one person, a limit, its template."
+    )
+    pricing = graphene.Field(JSON, description="What the platform charges it as.")
+
+
+class Media(graphene.ObjectType):
+    """A file that a message carries; its bytes stay with the platform until somebody asks."""
+
+    id = graphene.ID(required=True, description="The file's UUID.")
+    mime_type = graphene.String(
+        required=True, description="The sender's word for the kind of file."
+    )
+    sha256 = graphene.String(
+        required=True, description="Base64 of its SHA-256, as the platform says."
+    )
+    filename = graphene.String(required=True, description="The sender's file name; may be empty.")
+    size_bytes = graphene.BigInt(description="Its size, where known.")
+    voice = graphene.Boolean(required=True, description="Whether it was recorded as a voice note.")
+    animated = graphene.Boolean(required=True, description="Whether it is an animated sticker.")
+    state = graphene.Field(MediaState, required=True, description="Whether it can be fetched.")
+    expires_at = graphene.DateTime(description="When the platform will forget it, where known.")
+    download_url = graphene.String(
+        description="A link that serves the file to anybody for 15 minutes; needs media:read. "
+        "Null where the file is gone."
+    )
+
+    @staticmethod
+    def resolve_download_url(root: models.Media, info: GraphQLResolveInfo) -> str | None:
+        """Sign a link, for callers who may have the file."""
+        info.context.actor.require(Scope.MEDIA_READ)
+        return download_url(root) if root.state == models.MediaState.AVAILABLE else None
 
 
 class Message(graphene.ObjectType):

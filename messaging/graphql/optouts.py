@@ -11,7 +11,7 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import cursors
-from lib.graphql import PageInfo, page_info
+from lib.graphql import PageInfo, described_enum, page_info
 from messaging import consent, models, optouts, queries
 from messaging.consent import ConsentErrorCode, OptOutRow
 from messaging.graphql.arguments import cursor_of, limit_of
@@ -33,18 +33,10 @@ CODES = {
     "CONTACT_NOT_FOUND": "Your tenant has no such contact.",
     "INVALID_WORD": "A word is empty, too long, or in both lists.",
 }
-
-
-def _describe_source(value: models.OptOutSource | None) -> str:
-    return "How we learned that a person wants no marketing." if value is None else SOURCES[value]
-
-
-def _describe_code(value: ConsentErrorCode | None) -> str:
-    return "Why nothing was changed." if value is None else CODES[value]
-
-
-OptOutSource = graphene.Enum.from_enum(models.OptOutSource, description=_describe_source)
-ConsentErrorCodes = graphene.Enum.from_enum(ConsentErrorCode, description=_describe_code)
+OptOutSource = described_enum(
+    models.OptOutSource, "How we learned that a person wants no marketing.", SOURCES
+)
+ConsentErrorCodes = described_enum(ConsentErrorCode, "Why nothing was changed.", CODES)
 
 
 class OptedOut:

@@ -8,6 +8,7 @@ import graphene
 from django.utils import timezone
 from graphql import GraphQLResolveInfo
 
+from lib.graphql import described_enum
 from messaging import numbers
 from messaging.graphql.send_inputs import SendWhatsAppMessageInput
 from messaging.graphql.sending import SendError, errors_of, request_of
@@ -22,21 +23,14 @@ WOULD = {
     "REPEAT": "It was accepted before, under the same key; nothing more would happen.",
     "REFUSE": "It would be refused.",
 }
-
-
-def _describe_would(value: preflight.Would | None) -> str:
-    return "What a request would come to." if value is None else WOULD[value]
-
-
-def _describe_warning(value: preflight.WarningCode | None) -> str:
-    return "What to know before sending." if value is None else preflight.DESCRIPTIONS[value]
-
-
-SendOutcome = graphene.Enum.from_enum(
-    preflight.Would, name="SendOutcome", description=_describe_would
+SendOutcome = described_enum(
+    preflight.Would, "What a request would come to.", WOULD, name="SendOutcome"
 )
-SendWarningCode = graphene.Enum.from_enum(
-    preflight.WarningCode, name="SendWarningCode", description=_describe_warning
+SendWarningCode = described_enum(
+    preflight.WarningCode,
+    "What to know before sending.",
+    preflight.DESCRIPTIONS,
+    name="SendWarningCode",
 )
 
 

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import graphene
 
-from lib.graphql import JSON
+from lib.graphql import JSON, described_enum
 from messaging.sending import requests
 from templates_wa.graphql.parameters import TemplateParametersInput
 
 KINDS = {
-    "IMAGE": "JPEG or PNG, up to 5 MB.",
-    "VIDEO": "MP4 or 3GP, up to 16 MB.",
-    "AUDIO": "AAC, AMR, MP3, M4A or Ogg/Opus, up to 16 MB.",
-    "DOCUMENT": "Any file, up to 100 MB.",
-    "STICKER": "WebP, 512 by 512 pixels.",
+    requests.MediaKind.IMAGE: "JPEG or PNG, up to 5 MB.",
+    requests.MediaKind.VIDEO: "MP4 or 3GP, up to 16 MB.",
+    requests.MediaKind.AUDIO: "AAC, AMR, MP3, M4A or Ogg/Opus, up to 16 MB.",
+    requests.MediaKind.DOCUMENT: "Any file, up to 100 MB.",
+    requests.MediaKind.STICKER: "WebP, 512 by 512 pixels.",
 }
-
-
-def _describe_kind(value: requests.MediaKind | None) -> str:
-    return "A kind of file." if value is None else KINDS[value.name]
-
-
-MediaKind = graphene.Enum.from_enum(requests.MediaKind, description=_describe_kind)
+MediaKind = described_enum(requests.MediaKind, "A kind of file.", KINDS)
 
 
 class MediaInput(graphene.InputObjectType):

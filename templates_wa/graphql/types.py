@@ -8,7 +8,7 @@ from typing import NamedTuple
 import graphene
 from graphql import GraphQLResolveInfo
 
-from lib.graphql import JSON
+from lib.graphql import JSON, described_enum
 from templates_wa.button_values import needs_value
 from templates_wa.catalogue import SENDABLE, definition_of
 from templates_wa.definitions import Button, Card
@@ -28,14 +28,8 @@ PROBLEM_DESCRIPTIONS = {
     ProblemCode.MISMATCH: "Two values have to agree and do not.",
     ProblemCode.EXPIRED: "A time is past.",
 }
-
-
-def _describe(value: ProblemCode | None) -> str:
-    return "What is wrong with a value." if value is None else PROBLEM_DESCRIPTIONS[value]
-
-
-TemplateProblemCode = graphene.Enum.from_enum(
-    ProblemCode, name="TemplateProblemCode", description=_describe
+TemplateProblemCode = described_enum(
+    ProblemCode, "What is wrong with a value.", PROBLEM_DESCRIPTIONS, name="TemplateProblemCode"
 )
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 import graphene
 from django.db.models import QuerySet
 from graphql import GraphQLResolveInfo
 
-from lib.graphql import parse_id
+from lib.graphql import described_enum, parse_id
 from workspaces import models, provisioning
 from workspaces.access import Actor
+from workspaces.graphql import mutations
+from workspaces.graphql.mutations import Context, errors_field, reason_fields, success_field
 from workspaces.graphql.types import Platform, Tenant, Transport, Workspace
 from workspaces.provisioning import UnableToCreateWorkspace
 from workspaces.scopes import Scope
@@ -23,14 +27,8 @@ CODE_DESCRIPTIONS = {
     "UNSUPPORTED_PLATFORM": "This platform has no connector.",
     "UNSUPPORTED_TRANSPORT": "There is no such transport.",
 }
-
-
-def _describe_code(value: provisioning.WorkspaceErrorCode | None) -> str:
-    return "Why a workspace was not created." if value is None else CODE_DESCRIPTIONS[value]
-
-
-WorkspaceErrorCode = graphene.Enum.from_enum(
-    provisioning.WorkspaceErrorCode, description=_describe_code
+WorkspaceErrorCode = described_enum(
+    provisioning.WorkspaceErrorCode, "Why a workspace was not created.", CODE_DESCRIPTIONS
 )
 
 
@@ -86,47 +84,33 @@ class CreateWorkspaceInput(graphene.InputObjectType):
 class WorkspaceError(graphene.ObjectType):
     """A reason why the workspace was not created."""
 
-    code = graphene.Field(
-        WorkspaceErrorCode, required=True, description="The reason, for programs."
-    )
-    field = graphene.String(description="The input field at fault.")
-    message = graphene.String(required=True, description="The reason, for people.")
+    code, field, message = reason_fields(WorkspaceErrorCode)
 
 
-class CreateWorkspace(graphene.Mutation):
+class CreateWorkspace(mutations.Mutation):
     """Whether the workspace was created, and if not, why."""
-
-    class Meta:
-        name = "CreateWorkspacePayload"
 
     class Arguments:
         input = CreateWorkspaceInput(required=True, description="The workspace to create.")
 
-    success = graphene.Boolean(required=True, description="Whether it was created.")
+    success = success_field("Whether it was created.")
     workspace = graphene.Field(Workspace, description="The new workspace, on success.")
-    errors = graphene.List(
-        graphene.NonNull(WorkspaceError), required=True, description="Why not, otherwise."
-    )
+    errors = errors_field(WorkspaceError)
 
-    @staticmethod
-    def mutate(
-        root: None, info: GraphQLResolveInfo, input: CreateWorkspaceInput
-    ) -> CreateWorkspace:
-        """Create it, or say why not: a refusal is data."""
-        actor: Actor = info.context.actor
-        actor.require(Scope.WORKSPACES_WRITE)
-        try:
-            workspace = provisioning.create_workspace(
-                tenant_id=_own_tenant(actor, input.tenant_id), name=input.name,
-                platform=input.platform.value, external_id=input.get("external_id") or "",
-                waba_id=input.get("waba_id") or "",
-                transport=getattr(input.get("transport"), "value", models.Transport.CLOUD_API),
-            )  # fmt: skip
-        except UnableToCreateWorkspace as refusal:
-            # Not the exception itself: graphql-core raises whatever exception it is given.
-            error = WorkspaceError(code=refusal.code, field=refusal.field, message=refusal.message)
-            return CreateWorkspace(success=False, errors=[error])
-        return CreateWorkspace(success=True, workspace=workspace, errors=[])
+    scope, refusal = Scope.WORKSPACES_WRITE, UnableToCreateWorkspace
+
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+        """Create it."""
+        workspace = provisioning.create_workspace(
+            tenant_id=_own_tenant(context.actor, given["tenant_id"]),
+            name=given["name"],
+            platform=given["platform"].value,
+            external_id=given.get("external_id") or "",
+            waba_id=given.get("waba_id") or "",
+            transport=getattr(given.get("transport"), "value", models.Transport.CLOUD_API),
+        )
+        return {"workspace": workspace}
 
 
 class Mutation(graphene.ObjectType):

@@ -5,24 +5,19 @@ from __future__ import annotations
 import graphene
 from graphql import GraphQLResolveInfo
 
+from lib.graphql import described_enum
 from workspaces import models
 
 TRANSPORT_DESCRIPTIONS = {
     "CLOUD_API": "Meta's Cloud API, with a number that is registered there.",
     "LINKED_DEVICE": "A WhatsApp account that is linked as a device, outside WhatsApp's terms.",
 }
-
-
-def _describe_platform(value: models.Platform | None) -> str:
-    return "A messaging platform." if value is None else value.label
-
-
-def _describe_transport(value: models.Transport | None) -> str:
-    return "How a number is reached." if value is None else TRANSPORT_DESCRIPTIONS[value]
-
-
-Platform = graphene.Enum.from_enum(models.Platform, description=_describe_platform)
-Transport = graphene.Enum.from_enum(models.Transport, description=_describe_transport)
+Platform = described_enum(
+    models.Platform,
+    "A messaging platform.",
+    {platform: platform.label for platform in models.Platform},
+)
+Transport = described_enum(models.Transport, "How a number is reached.", TRANSPORT_DESCRIPTIONS)
 
 
 class Tenant(graphene.ObjectType):
