@@ -1,24 +1,27 @@
-"""GraphQL: who wants no marketing, and the words with which people say so."""
+"""GraphQL: who opted out of marketing, the words with which people do it, and changes of both."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypedDict
 from uuid import UUID
 
 import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import cursors
-from lib.graphql import PageInfo, described_enum, page_info
+from lib.graphql import PageInfo, described_enum, page_info, parse_id
 from messaging import consent, models, optouts, queries
-from messaging.consent import ConsentErrorCode, OptOutRow
+from messaging.consent import ConsentErrorCode, OptOutRow, UnableToChangeConsent
 from messaging.graphql.arguments import cursor_of, limit_of
 from messaging.graphql.messages import Acquaintance, Contact
 from messaging.queries import ContactRow
 from messaging.stopwords import Words
 from workspaces.access import Actor
+from workspaces.graphql import mutations
+from workspaces.graphql.mutations import Context, errors_field, reason_fields, success_field
 from workspaces.scopes import Scope
 
 SOURCES = {
@@ -69,14 +72,14 @@ class OneOfThem:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class OptOutEntry:
     """An opt-out on its page."""
 
     row: OptOutRow
     page: OptedOut
 
 
-def _column(name: str, _: object, root: Entry, info: GraphQLResolveInfo) -> object:
+def _column(name: str, _: object, root: OptOutEntry, info: GraphQLResolveInfo) -> object:
     return getattr(root.row, name)
 
 
@@ -92,7 +95,7 @@ class OptOut(graphene.ObjectType):
     said_at = graphene.DateTime(required=True, description="When it was said, the last time.")
 
     @staticmethod
-    def resolve_contact(root: Entry, info: GraphQLResolveInfo) -> Acquaintance | None:
+    def resolve_contact(root: OptOutEntry, info: GraphQLResolveInfo) -> Acquaintance | None:
         """Return the person."""
         contact = root.page.contacts.get(root.row.contact_id)
         return contact and Acquaintance(contact, root.page)
@@ -141,7 +144,7 @@ class Query(graphene.ObjectType):
         page = cursors.Page.of(found, limit)
         shown_page = OptedOut(actor.tenant_id, page.rows)
         return {
-            "nodes": [Entry(row, shown_page) for row in page.rows],
+            "nodes": [OptOutEntry(row, shown_page) for row in page.rows],
             "page_info": page_info(page, _cursor_of, is_first=after is None),
         }
 
@@ -149,10 +152,131 @@ class Query(graphene.ObjectType):
     def resolve_stop_words(root: None, info: GraphQLResolveInfo) -> dict[str, list[str]]:
         """Return the words in force."""
         tenant_id = _actor(info, Scope.SENDING_MANAGE).tenant_id
-        return shown(optouts.words_of([tenant_id])[tenant_id])
+        return _in_order(optouts.words_of([tenant_id])[tenant_id])
 
 
-def shown(words: Words) -> dict[str, list[str]]:
+class ConsentError(graphene.ObjectType):
+    """A reason why nothing was changed."""
+
+    code, field, message = reason_fields(ConsentErrorCodes)
+
+
+ERRORS = errors_field(ConsentError)
+
+
+class PersonInput(graphene.InputObjectType):
+    """A person, by one of the two."""
+
+    contact_id = graphene.ID(description="The contact's UUID.")
+    phone = graphene.String(description="The phone number (E.164), which is digested and not kept.")
+
+
+class SetStopWordsInput(graphene.InputObjectType):
+    """The tenant's own words; an empty list brings the defaults back."""
+
+    stop_words = graphene.List(
+        graphene.NonNull(graphene.String), required=True, description="They end marketing."
+    )
+    start_words = graphene.List(
+        graphene.NonNull(graphene.String), required=True, description="They resume it."
+    )
+
+
+class _ConsentMutation(mutations.Mutation):
+    """Changes who gets marketing."""
+
+    class Meta:
+        abstract = True
+
+    scope, refusal = Scope.MESSAGES_SEND, UnableToChangeConsent
+
+
+class OptOutContact(_ConsentMutation):
+    """Whether the person gets no more marketing, and if not, why."""
+
+    class Arguments:
+        input = PersonInput(required=True, description="The person.")
+
+    success = success_field()
+    contact = graphene.Field(Contact, description="The person, on success.")
+    errors = ERRORS
+
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+        """Opt the person out."""
+        return _shown(context.actor, consent.opt_out(**_person(context.actor, given)))
+
+
+class OptInContact(_ConsentMutation):
+    """Whether marketing may reach the person again, and if not, why."""
+
+    class Arguments:
+        input = PersonInput(required=True, description="The person.")
+
+    success = success_field()
+    contact = graphene.Field(Contact, description="The person, on success.")
+    errors = ERRORS
+
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+        """Opt the person in."""
+        return _shown(context.actor, consent.opt_in(**_person(context.actor, given)))
+
+
+class SetStopWords(_ConsentMutation):
+    """Whether the words were replaced, and if not, why."""
+
+    class Arguments:
+        input = SetStopWordsInput(required=True, description="The words.")
+
+    success = success_field()
+    words = graphene.Field(StopWords, description="The words in force, on success.")
+    errors = ERRORS
+
+    scope = Scope.SENDING_MANAGE
+
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+        """Replace the words."""
+        words = consent.set_words(
+            tenant_id=context.actor.tenant_id,
+            stop=given["stop_words"],
+            start=given["start_words"],
+        )
+        return {"words": _in_order(words)}
+
+
+class Mutation(graphene.ObjectType):
+    """What can be changed about opt-outs."""
+
+    opt_out_contact = OptOutContact.Field(
+        required=True, description="Send a person no marketing templates any more."
+    )
+    opt_in_contact = OptInContact.Field(
+        required=True, description="Let marketing templates reach a person again."
+    )
+    set_stop_words = SetStopWords.Field(
+        required=True, description="Choose the words with which people end and resume marketing."
+    )
+
+
+class _Person(TypedDict):
+    tenant_id: UUID
+    contact_id: UUID | None
+    phone: str | None
+
+
+def _person(actor: Actor, given: Mapping[str, Any]) -> _Person:
+    contact_id, tenant_id = given.get("contact_id"), actor.tenant_id
+    parsed = None if contact_id is None else parse_id(contact_id, "contactId")
+    return {"tenant_id": tenant_id, "contact_id": parsed, "phone": given.get("phone")}
+
+
+def _shown(actor: Actor, contact: ContactRow) -> dict[str, object]:
+    return {"contact": Acquaintance(contact, OneOfThem(actor.tenant_id, contact.id))}
+
+
+def _in_order(words: Words) -> dict[str, list[str]]:
     """Return words in the order of the alphabet."""
     return {"stop": sorted(words.stop), "start": sorted(words.start)}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from messaging.graphql import (
     broadcast_mutations,
     broadcasts,
-    consent,
     conversations,
     numbers,
     optouts,
@@ -26,5 +25,5 @@ class Query(
     """What can be read about messages and people."""
 
 
-class Mutation(sending.Mutation, consent.Mutation, broadcast_mutations.Mutation, numbers.Mutation):
+class Mutation(sending.Mutation, optouts.Mutation, broadcast_mutations.Mutation, numbers.Mutation):
     """What can be changed about messages and people."""
