@@ -12,7 +12,7 @@ from django.db import connection, connections, transaction
 
 from lib import bulk
 from lib.ids import uuid7
-from messaging import address_book, identities
+from messaging import address_book, people
 from messaging.models import Contact
 from tests.conftest import Cast
 
@@ -22,7 +22,7 @@ BLOCKED = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend
 
 def rename(ids: list[UUID], now: datetime) -> None:
     rows = [(one, "Ann", "", "", "") for one in ids]
-    bulk.run(identities.RENAME, identities.RENAME_COLUMNS, rows)
+    bulk.run(people.RENAME, people.RENAME_COLUMNS, rows)
 
 
 def name(ids: list[UUID], now: datetime) -> None:
