@@ -65,9 +65,7 @@ def _tenant_of(request: HttpRequest, media_id: UUID) -> UUID:
     token = request.GET.get("token")
     if token:
         return files.tenant_of_link(token, media_id)
-    actor = actor_of(request, now=timezone.now())
-    actor.require(Scope.MEDIA_READ)
-    return actor.tenant_id
+    return actor_of(request, now=timezone.now()).require(Scope.MEDIA_READ).tenant_id
 
 
 def _respond(row: Media, stream: MediaStream) -> StreamingHttpResponse:

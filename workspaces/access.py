@@ -68,17 +68,18 @@ class Actor:
     workspace_id: UUID | None = None
 
     def may(self, scope: Scope) -> bool:
-        """Tell whether the caller has a permission."""
+        """Whether the caller has a permission."""
         return scope in self.scopes
 
-    def require(self, scope: Scope) -> None:
-        """Insist on a permission.
+    def require(self, scope: Scope) -> Actor:
+        """Return the caller, who has a permission.
 
         Raises:
             NotAllowed: the caller lacks it.
         """
         if not self.may(scope):
             raise NotAllowed(f"This needs the permission {scope.value}.")
+        return self
 
 
 def by_api_key(clear: str, *, now: datetime) -> Actor:

@@ -15,7 +15,7 @@ from messaging.broadcasts import audience, lifecycle, queries
 from messaging.broadcasts.audience import UnusableRows
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.broadcasts.rows import Row, RowProblem, UnusableRow, make
-from messaging.graphql.broadcast_types import (
+from messaging.graphql.broadcasts import (
     Broadcast,
     BroadcastError,
     BroadcastListReport,

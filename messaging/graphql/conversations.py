@@ -15,10 +15,18 @@ from lib import clock, cursors
 from lib.graphql import PageInfo, page_info, parse_id
 from messaging import conversation_queries
 from messaging.conversation_queries import ConversationRow
-from messaging.graphql.access import check_workspace, reader
-from messaging.graphql.arguments import MessageArguments, cursor_of, limit_of, window_of
-from messaging.graphql.connection import Listing, MessageConnection, MessageOrder
 from messaging.graphql.messages import Acquaintance, Contact, Item, Message
+from messaging.graphql.pages import (
+    Listing,
+    MessageArguments,
+    MessageConnection,
+    MessageOrder,
+    check_workspace,
+    cursor_of,
+    limit_of,
+    reader,
+    window_of,
+)
 from messaging.related import RelatedToConversations
 from messaging.sending.window import LENGTH, still_open
 

@@ -15,8 +15,8 @@ from lib import cursors
 from lib.graphql import PageInfo, described_enum, page_info, parse_id
 from messaging import consent, models, optouts, queries
 from messaging.consent import ConsentErrorCode, OptOutRow, UnableToChangeConsent
-from messaging.graphql.arguments import cursor_of, limit_of
 from messaging.graphql.messages import Acquaintance, Contact
+from messaging.graphql.pages import cursor_of, limit_of
 from messaging.queries import ContactRow
 from messaging.stopwords import Words
 from workspaces.access import Actor
@@ -287,5 +287,4 @@ def _cursor_of(row: OptOutRow) -> str:
 
 def _actor(info: GraphQLResolveInfo, scope: Scope) -> Actor:
     actor: Actor = info.context.actor
-    actor.require(scope)
-    return actor
+    return actor.require(scope)

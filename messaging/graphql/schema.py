@@ -8,14 +8,14 @@ from messaging.graphql import (
     conversations,
     numbers,
     optouts,
+    pages,
     preflight,
-    reading,
     sending,
 )
 
 
 class Query(
-    reading.Query,
+    pages.Query,
     conversations.Query,
     optouts.Query,
     preflight.Query,

@@ -18,7 +18,7 @@ from graphql import (
     VariableNode,
 )
 
-# A page without first or last has this many; messaging/graphql/arguments.py is where that is so.
+# A page without first or last has this many; messaging/graphql/pages.py is where that is so.
 DEFAULT_PAGE = 20
 PAGED = frozenset(
     {"broadcasts", "conversations", "eventDeliveries", "messageTemplates", "messages", "optOuts"}

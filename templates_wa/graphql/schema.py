@@ -26,6 +26,7 @@ from templates_wa.graphql.types import (
 from templates_wa.models import Template, TemplateSync
 from templates_wa.rendering import preview
 from templates_wa.validation import problems
+from workspaces.access import Actor
 from workspaces.models import Workspace
 from workspaces.scopes import Scope
 
@@ -137,9 +138,8 @@ class Mutation(graphene.ObjectType):
 
 
 def _reader(info: GraphQLResolveInfo) -> UUID:
-    info.context.actor.require(Scope.TEMPLATES_READ)
-    tenant_id: UUID = info.context.actor.tenant_id
-    return tenant_id
+    actor: Actor = info.context.actor
+    return actor.require(Scope.TEMPLATES_READ).tenant_id
 
 
 def _workspace(tenant_id: UUID, workspace_id: str) -> Workspace:

@@ -123,8 +123,7 @@ class Mutation(graphene.ObjectType):
 
 def _reader(info: GraphQLResolveInfo) -> Actor:
     actor: Actor = info.context.actor
-    actor.require(Scope.WORKSPACES_READ)
-    return actor
+    return actor.require(Scope.WORKSPACES_READ)
 
 
 def _workspaces(actor: Actor) -> QuerySet[models.Workspace]:
