@@ -39,7 +39,7 @@ WHERE c.id = r.id AND c.book_name_at IS NOT NULL
 """
 
 
-class Entry(NamedTuple):
+class BookEntry(NamedTuple):
     """One name, the position in the batch it came from, and whose it is."""
 
     position: int
@@ -47,17 +47,17 @@ class Entry(NamedTuple):
     event: AddressBookName
 
 
-def people_in(entries: Iterable[Entry]) -> list[Someone]:
+def people_in(entries: Iterable[BookEntry]) -> list[Someone]:
     """Return those who are named; who is only removed needs no contact."""
     return [entry.someone for entry in entries if entry.event.name]
 
 
-def store(entries: Sequence[Entry], people: People) -> set[int]:
+def store(entries: Sequence[BookEntry], people: People) -> set[int]:
     """Store the names of contacts that ``people`` resolved; return the positions of no news."""
     if not entries:
         return set()
     people.find(entry.someone for entry in entries)
-    latest: dict[UUID, Entry] = {}
+    latest: dict[UUID, BookEntry] = {}
     for entry in sorted(entries, key=lambda entry: entry.event.timestamp):
         if contact := people.contact_of(entry.someone):
             latest[contact.id] = entry

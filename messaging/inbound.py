@@ -271,11 +271,11 @@ def _may_replace(event: MessageEvent) -> bool:
     return event.source != Source.HISTORY or event.media is not None
 
 
-def _said_again(rows: Sequence[_Row]) -> list[replacing.Said]:
+def _said_again(rows: Sequence[_Row]) -> list[replacing.SaidAgain]:
     said = []
     for number, row in enumerate(rows):
         me, event = row.target, row.event
-        said.append(replacing.Said(
+        said.append(replacing.SaidAgain(
             number, me.workspace_id, row.platform_message_id, row.inner_key, event.direction.value,
             event.source.value, event.type, me.contact_id, row.group,
         ))  # fmt: skip
@@ -402,12 +402,12 @@ def _preferences_in(batch: Iterable[Incoming], people: People) -> Iterator[_Told
             yield position, identify_in(incoming, digest, event.person), event
 
 
-def _book_of(batch: Iterable[Incoming], people: People) -> Iterator[address_book.Entry]:
+def _book_of(batch: Iterable[Incoming], people: People) -> Iterator[address_book.BookEntry]:
     for position, incoming in enumerate(batch):
         event = incoming.event
         if isinstance(event, AddressBookName):
             someone = identify_in(incoming, people.digester(incoming.tenant_id), event.person)
-            yield address_book.Entry(position, someone, event)
+            yield address_book.BookEntry(position, someone, event)
 
 
 def _changes_in(batch: Iterable[Incoming], people: People) -> Iterator[SamePerson]:

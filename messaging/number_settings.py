@@ -37,7 +37,7 @@ class UnableToManageNumber(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class NumberSettings:
     """A number with all that decides whether it can send; ``token`` is the newest one checked."""
 
     state: NumberState
@@ -50,7 +50,7 @@ class Number:
         return numbers.is_sendable(self.state) and not self.pauses
 
 
-def find(*, tenant_id: UUID, workspace_id: UUID, now: datetime) -> Number | None:
+def find(*, tenant_id: UUID, workspace_id: UUID, now: datetime) -> NumberSettings | None:
     """Return a tenant's number, or ``None`` if there is no such workspace."""
     rows = Workspace.objects.filter(tenant_id=tenant_id, pk=workspace_id)
     workspace = rows.select_related("number").first()
@@ -59,10 +59,10 @@ def find(*, tenant_id: UUID, workspace_id: UUID, now: datetime) -> Number | None
     state: NumberState | None = getattr(workspace, "number", None)
     held = pauses.open_pauses(tenant_id=tenant_id, workspace_id=workspace_id, now=now)
     unknown = NumberState(workspace_id=workspace_id, tenant_id=tenant_id)
-    return Number(state or unknown, tuple(held), token_checks.latest(tenant_id))
+    return NumberSettings(state or unknown, tuple(held), token_checks.latest(tenant_id))
 
 
-def ask_again(*, tenant_id: UUID, workspace_id: UUID, now: datetime) -> Number:
+def ask_again(*, tenant_id: UUID, workspace_id: UUID, now: datetime) -> NumberSettings:
     """Let the platform be asked about a number as soon as the caller's transaction is committed.
 
     Raises:
@@ -73,7 +73,7 @@ def ask_again(*, tenant_id: UUID, workspace_id: UUID, now: datetime) -> Number:
     return number
 
 
-def resume(*, tenant_id: UUID, workspace_id: UUID, by: str, now: datetime) -> Number:
+def resume(*, tenant_id: UUID, workspace_id: UUID, by: str, now: datetime) -> NumberSettings:
     """End what holds a number's messages back, the tenant's own pauses included.
 
     Raises:
@@ -86,7 +86,7 @@ def resume(*, tenant_id: UUID, workspace_id: UUID, by: str, now: datetime) -> Nu
 
 def set_test_recipients(
     *, tenant_id: UUID, workspace_id: UUID, phones: Sequence[str], now: datetime
-) -> Number:
+) -> NumberSettings:
     """Say whom a test number may write to (E.164), as its list at Meta's says; only digests are
     kept. An empty list takes the restriction away.
 
@@ -106,7 +106,7 @@ def set_test_recipients(
     return number
 
 
-def _find(tenant_id: UUID, workspace_id: UUID, now: datetime) -> Number:
+def _find(tenant_id: UUID, workspace_id: UUID, now: datetime) -> NumberSettings:
     number = find(tenant_id=tenant_id, workspace_id=workspace_id, now=now)
     if number is None:
         raise UnableToManageNumber(

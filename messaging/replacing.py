@@ -44,7 +44,7 @@ FROM {rows} WHERE m.id = r.id
 """
 
 
-class Said(NamedTuple):
+class SaidAgain(NamedTuple):
     """A message that was there already in some form; ``number`` is the caller's."""
 
     number: int
@@ -67,7 +67,7 @@ class Stored(NamedTuple):
     is_revoked: bool
 
 
-def giving_way(said: Sequence[Said]) -> dict[int, Stored]:
+def giving_way(said: Sequence[SaidAgain]) -> dict[int, Stored]:
     """Lock and return the rows that these are to replace, by ``number``."""
     found: dict[int, Stored] = {}
     taken: set[UUID] = set()

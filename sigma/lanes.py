@@ -72,7 +72,7 @@ class Lane:
             self._here += Counter()  # drops addresses that have none
 
 
-class Health:
+class SharedHealth:
     """One answer for all who ask within a moment, however many they are. The question is always
     the same, as from this host itself: no stranger decides what others are answered.
     """
@@ -105,12 +105,12 @@ class Lanes:
         members, health = threads(settings.SIGMA_WEB_THREADS), threads(1)
         hashing = threads(HASHING_THREADS, begin=_step_back, rest=rest_of)
         strangers = threads(STRANGERS_THREADS, rest=rest_of, later=members)
-        self._members, self._health = members, Health(health)
+        self._members, self._health = members, SharedHealth(health)
         self._hashing = Lane(hashing, HASHES_WAITING, HASHES_PER_ADDRESS)
         self._strangers = Lane(strangers, STRANGERS_WAITING, STRANGERS_PER_ADDRESS)
         self._threads = (members, health, hashing, strangers)
 
-    def of(self, scope: Scope, *, is_member: bool) -> Threads | Lane | Health:
+    def of(self, scope: Scope, *, is_member: bool) -> Threads | Lane | SharedHealth:
         """Return where a request is worked on."""
         if is_signing_in(scope):
             return self._hashing

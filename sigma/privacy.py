@@ -54,7 +54,7 @@ class CouldNotLook(Exception):
 
 
 @dataclass(slots=True)
-class Report:
+class PrivacyReport:
     """What was looked at, and where a number was found (table or file, by number of rows)."""
 
     tables: int = 0
@@ -98,7 +98,7 @@ def database_files() -> Iterator[tuple[str, bytes]]:
             yield path, bytes(content or b"")
 
 
-def check(numbers: Sequence[str], *, now: datetime) -> Report:
+def check(numbers: Sequence[str], *, now: datetime) -> PrivacyReport:
     """Return where the planted number, and ``numbers`` (digits), are at rest.
 
     Raises:
@@ -177,8 +177,8 @@ def _callback(number: str, external_id: str) -> dict[str, object]:
     return {"object": "whatsapp_business_account", "entry": entry}
 
 
-def _look(numbers: Sequence[str]) -> Report:
-    report = Report()
+def _look(numbers: Sequence[str]) -> PrivacyReport:
+    report = PrivacyReport()
     patterns = [f"%{form}%" for form in _forms(numbers)]
     for schema, table in _tables():
         statement = sql.SQL(
@@ -210,7 +210,7 @@ def _tables() -> Iterator[tuple[str, str]]:
             yield schema, table
 
 
-def _look_at_files(report: Report, numbers: Sequence[str]) -> None:
+def _look_at_files(report: PrivacyReport, numbers: Sequence[str]) -> None:
     """Look at the database's files as they are on disk: indexes, and rows that were deleted."""
     wanted = _forms(numbers)
     try:

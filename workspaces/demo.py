@@ -15,7 +15,7 @@ from pathlib import Path
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
-from workspaces import addresses, demo_facts, provisioning, secrets
+from workspaces import demo_facts, provisioning, secrets
 from workspaces.demo_facts import DemoFacts
 from workspaces.models import (
     HOSTED,
@@ -79,7 +79,7 @@ def ensure(
         workspace = _workspace(tenant, visit)
         facts = DemoFacts(
             base_url=base_url,
-            callback_url=addresses.callback_url(tenant.slug, base_url=base_url),
+            callback_url=provisioning.callback_url(tenant.slug, base_url=base_url),
             tenant_id=str(tenant.id),
             tenant_slug=tenant.slug,
             workspace_id=str(workspace.id),

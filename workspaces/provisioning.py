@@ -1,4 +1,4 @@
-"""Bring tenants, workspaces and API keys into being."""
+"""Create tenants, workspaces and API keys."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Q, QuerySet
 
@@ -224,3 +225,8 @@ def usable_api_keys(now: datetime) -> QuerySet[ApiKey]:
 def digest_api_key(clear: str) -> bytes:
     """Return the SHA-256 under which an API key is found (256 random bits need no slow hash)."""
     return hashlib.sha256(clear.encode("utf-8", "replace")).digest()
+
+
+def callback_url(slug: str, *, base_url: str | None = None) -> str:
+    """Return the callback URL of a tenant, as entered in Meta's app dashboard under Webhooks."""
+    return f"{base_url or settings.SIGMA_PUBLIC_URL}/webhooks/whatsapp/{slug}"

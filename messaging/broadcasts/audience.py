@@ -54,7 +54,7 @@ class Duplicate:
 
 
 @dataclass(slots=True)
-class Report:
+class ListReport:
     """What became of the rows; of duplicates and problems the first hundred, and all counted.
 
     ``total`` is how many people the list has now.
@@ -82,7 +82,7 @@ class Report:
 class UnusableRows(UnableToBroadcast):
     """Rows of a list cannot be taken; ``report`` says which. Nothing was stored."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: ListReport) -> None:
         count = report.problem_count
         rows = "1 row cannot" if count == 1 else f"{count} rows cannot"
         super().__init__(
@@ -94,7 +94,7 @@ class UnusableRows(UnableToBroadcast):
 
 def replace(
     *, tenant_id: UUID, broadcast_id: UUID, content: bytes, skip_invalid: bool = False
-) -> Report:  # fmt: skip
+) -> ListReport:  # fmt: skip
     """Make a CSV file the list of a broadcast, in the place of what it had.
 
     Raises:
@@ -119,7 +119,7 @@ def next_position(*, tenant_id: UUID, broadcast_id: UUID) -> int:
     return int(rows.aggregate(last=Max("position"))["last"] or 0) + 1
 
 
-def append(*, tenant_id: UUID, broadcast_id: UUID, rows: Sequence[Row | RowProblem]) -> Report:
+def append(*, tenant_id: UUID, broadcast_id: UUID, rows: Sequence[Row | RowProblem]) -> ListReport:
     """Add rows, numbered from 1, behind those that the list has.
 
     Raises:
@@ -149,8 +149,8 @@ def _check_size(content: bytes) -> None:
 def _store(
     broadcast: Broadcast, rows: Iterable[Row | RowProblem], *, skip_invalid: bool = False,
     before: int = 0,
-) -> Report:  # fmt: skip
-    report, writer = Report(), _Writer(broadcast, before)
+) -> ListReport:  # fmt: skip
+    report, writer = ListReport(), _Writer(broadcast, before)
     present = BroadcastRecipient.objects.filter(broadcast_id=broadcast.id).count()
     most = settings.SIGMA_BROADCAST_MAX_RECIPIENTS
     for chunk in _chunks(_good(rows, report)):
@@ -175,7 +175,7 @@ def _begin_anew(broadcast: Broadcast) -> None:
         move(broadcast, BroadcastState.DRAFT, now=clock.now())
 
 
-def _good(rows: Iterable[Row | RowProblem], report: Report) -> Iterator[Row]:
+def _good(rows: Iterable[Row | RowProblem], report: ListReport) -> Iterator[Row]:
     for row in rows:
         if isinstance(row, RowProblem):
             report.note_problem(row)
@@ -197,7 +197,7 @@ class _Writer:
         self._sealer = Sealer(*self._ids)
         self._digest = digester(broadcast.tenant_id)
 
-    def write(self, rows: list[Row], report: Report) -> None:
+    def write(self, rows: list[Row], report: ListReport) -> None:
         values = {self._before + row.position: self._values(row) for row in rows}
         stored = {position for (position,) in bulk.run(INSERT, COLUMNS, list(values.values()))}
         report.added += len(stored)

@@ -35,7 +35,7 @@ class UnusableList(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class Columns:
     """Which cell is what: ``cells`` by the names of ours, ``places`` and ``names`` of the body's
     parameters, ``buttons`` by their index.
     """
@@ -97,7 +97,7 @@ def _cells(line: bytes, delimiter: str) -> list[str]:
     return [cell.strip() for cell in cells]
 
 
-def _row(number: int, cells: list[str], header: Header) -> Row:
+def _row(number: int, cells: list[str], header: Columns) -> Row:
     if len(cells) != header.width:
         expected = f"{header.width} cells are expected, as in the header"
         raise UnusableRow(RowCode.WRONG_NUMBER_OF_CELLS, f"{expected}; {len(cells)} came.")
@@ -109,7 +109,7 @@ def _row(number: int, cells: list[str], header: Header) -> Row:
     )  # fmt: skip
 
 
-def _parameters(cells: list[str], header: Header, title: str) -> TemplateParameters:
+def _parameters(cells: list[str], header: Columns, title: str) -> TemplateParameters:
     return TemplateParameters(
         positional=tuple(cells[place] for place in header.places) if header.places else None,
         named={name: cells[place] for name, place in header.names.items()} or None,
@@ -122,7 +122,7 @@ def _parameters(cells: list[str], header: Header, title: str) -> TemplateParamet
     )
 
 
-def _header(line: bytes) -> Header:
+def _header(line: bytes) -> Columns:
     try:
         text = line.decode("utf-8")
         delimiter = max(DELIMITERS, key=text.count)
@@ -138,7 +138,7 @@ def _header(line: bytes) -> Header:
     _check_columns(columns)
     at = {name: index for index, name in enumerate(columns)}
     buttons = {int(found[1]): at[name] for name in columns if (found := BUTTON.fullmatch(name))}
-    return Header(
+    return Columns(
         width=len(columns), delimiter=delimiter,
         cells={name: at[name] for name in columns if name in OWN},
         places=_places(at), names=_names(at), buttons=buttons,

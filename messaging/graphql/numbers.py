@@ -14,7 +14,7 @@ from lib import clock
 from lib.graphql import described_enum, parse_id
 from messaging import number_settings, numbers
 from messaging.models import SendingPause as PauseRow
-from messaging.number_settings import Number, NumberErrorCode, UnableToManageNumber
+from messaging.number_settings import NumberErrorCode, NumberSettings, UnableToManageNumber
 from workspaces.access import Actor
 from workspaces.graphql import mutations
 from workspaces.graphql.mutations import Context, errors_field, reason_fields, success_field
@@ -30,7 +30,7 @@ CODE_DESCRIPTIONS = {
 NumberErrorCodes = described_enum(NumberErrorCode, "Why nothing was done.", CODE_DESCRIPTIONS)
 
 
-def _reported(name: str, _: object, root: Number, info: GraphQLResolveInfo) -> object:
+def _reported(name: str, _: object, root: NumberSettings, info: GraphQLResolveInfo) -> object:
     """Return a column; what the platform did not report is null."""
     value = getattr(root.state, name)
     return None if value == "" else value
@@ -95,37 +95,37 @@ class BusinessNumber(graphene.ObjectType):
     sync_error = graphene.String(description="Why Meta did not, the last time it was asked.")
 
     @staticmethod
-    def resolve_number(root: Number, info: GraphQLResolveInfo) -> str | None:
+    def resolve_number(root: NumberSettings, info: GraphQLResolveInfo) -> str | None:
         """Return the masked number."""
         return numbers.masked(root.state) or None
 
     @staticmethod
-    def resolve_limit(root: Number, info: GraphQLResolveInfo) -> int | None:
+    def resolve_limit(root: NumberSettings, info: GraphQLResolveInfo) -> int | None:
         """Return the limit as a number."""
         return numbers.limit_of(root.state)
 
     @staticmethod
-    def resolve_messages_per_second(root: Number, info: GraphQLResolveInfo) -> int:
+    def resolve_messages_per_second(root: NumberSettings, info: GraphQLResolveInfo) -> int:
         """Return the rate."""
         return numbers.messages_per_second(root.state)
 
     @staticmethod
-    def resolve_can_send(root: Number, info: GraphQLResolveInfo) -> bool:
+    def resolve_can_send(root: NumberSettings, info: GraphQLResolveInfo) -> bool:
         """Return whether it can send."""
         return root.may_send
 
     @staticmethod
-    def resolve_pauses(root: Number, info: GraphQLResolveInfo) -> tuple[PauseRow, ...]:
+    def resolve_pauses(root: NumberSettings, info: GraphQLResolveInfo) -> tuple[PauseRow, ...]:
         """Return the open pauses."""
         return root.pauses
 
     @staticmethod
-    def resolve_token(root: Number, info: GraphQLResolveInfo) -> object:
+    def resolve_token(root: NumberSettings, info: GraphQLResolveInfo) -> object:
         """Return the last check of the newest token."""
         return root.token
 
     @staticmethod
-    def resolve_test_recipients(root: Number, info: GraphQLResolveInfo) -> int:
+    def resolve_test_recipients(root: NumberSettings, info: GraphQLResolveInfo) -> int:
         """Return how many there are; who they are is not known here."""
         return len(root.state.test_recipients)
 
@@ -142,7 +142,7 @@ class Query(graphene.ObjectType):
     @staticmethod
     def resolve_business_number(
         root: None, info: GraphQLResolveInfo, workspace_id: str
-    ) -> Number | None:
+    ) -> NumberSettings | None:
         """Return the number."""
         actor: Actor = info.context.actor
         actor.require(Scope.WORKSPACES_READ)

@@ -18,7 +18,7 @@ from messaging.sending.content import Body, body_of
 from messaging.sending.recipients import normalised
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import ReactionContent, Recipient, SendRequest, TemplateContent
-from messaging.sending.templates import Found
+from messaging.sending.templates import FoundTemplate
 from messaging.sending.timing import Times
 from messaging.settling import SEALED_ID
 from workspaces import keys
@@ -53,7 +53,7 @@ class Draft:
     reasons: list[UnableToSend] = field(default_factory=list)
     recipient: Recipient | None = None
     contact_id: UUID | None = None
-    template: Found | None = None
+    template: FoundTemplate | None = None
     window_ends: datetime | None = None
     room_at: datetime | None = None
     times: Times | None = None

@@ -33,7 +33,7 @@ Key = tuple[str, str | None, bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundTemplate:
     """A template to send; ``row`` is missing where the platform alone knows it (forced)."""
 
     name: str
@@ -74,7 +74,7 @@ class Found:
         )
 
 
-Finding = Found | UnableToSend
+Finding = FoundTemplate | UnableToSend
 
 
 def find_all(
@@ -102,7 +102,7 @@ def _find(content: TemplateContent, force: bool, tenant_id: UUID, waba_id: str) 
         if force:
             return _forced(content, tenant_id, waba_id)
         return _refused(error) if waba_id else _unknown_account()
-    return Found(row.name, row.language, catalogue.definition_of(row), row)
+    return FoundTemplate(row.name, row.language, catalogue.definition_of(row), row)
 
 
 def _forced(content: TemplateContent, tenant_id: UUID, waba_id: str) -> Finding:
@@ -114,8 +114,8 @@ def _forced(content: TemplateContent, tenant_id: UUID, waba_id: str) -> Finding:
     rows = Template.objects.filter(tenant_id=tenant_id, waba_id=waba_id, deleted_at=None)
     row = rows.filter(name=content.name, language=content.language).first()
     if row is not None:
-        return Found(row.name, row.language, catalogue.definition_of(row), row)
-    return Found(content.name, content.language, Definition())
+        return FoundTemplate(row.name, row.language, catalogue.definition_of(row), row)
+    return FoundTemplate(content.name, content.language, Definition())
 
 
 def _unknown_account() -> UnableToSend:
@@ -136,7 +136,7 @@ def _refused(error: UnableToFind) -> UnableToSend:
     return UnableToSend(code, field, error.message)
 
 
-def check(found: Found, content: TemplateContent, now: datetime) -> list[UnableToSend]:
+def check(found: FoundTemplate, content: TemplateContent, now: datetime) -> list[UnableToSend]:
     """Return what the platform would refuse of a content's parameters."""
     return [
         UnableToSend(
@@ -154,11 +154,11 @@ def _field_of(problem: Problem) -> str:
     return f"template_parameters.{problem.field}"
 
 
-def fitted(found: Found, content: TemplateContent) -> Found:
+def fitted(found: FoundTemplate, content: TemplateContent) -> FoundTemplate:
     """Return a template nobody here knows with the places that the parameters are for."""
     if found.row is not None:
         return found
-    return Found(found.name, found.language, _guess(content.parameters))
+    return FoundTemplate(found.name, found.language, _guess(content.parameters))
 
 
 def _guess(parameters: TemplateParameters) -> Definition:

@@ -1,12 +1,30 @@
-"""Parsed and validated documents, kept: both cost far more than executing a typical one."""
+"""Documents before they are executed: parsed and validated once, for both cost far more than
+executing a typical one, and measured: how deep, and how many objects (page sizes multiply).
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from threading import Lock
+from typing import cast
 
-from graphql import DocumentNode, GraphQLError, GraphQLSchema, parse, validate
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    GraphQLSchema,
+    InlineFragmentNode,
+    IntValueNode,
+    OperationDefinitionNode,
+    SelectionNode,
+    VariableNode,
+    parse,
+    validate,
+)
 from graphql.validation import specified_rules
 from graphql.validation.specified_rules import recommended_rules
 
@@ -19,6 +37,31 @@ MAX_ERRORS = 10
 # Syntax trees are about 200 times as large as their text, so this is some 50 MB at most.
 CACHED_CHARACTERS = 250_000
 RULES = (*specified_rules, *recommended_rules)
+# A page without first or last has this many; messaging/graphql/pages.py is where that is so.
+DEFAULT_PAGE = 20
+PAGED = frozenset(
+    {"broadcasts", "conversations", "eventDeliveries", "messageTemplates", "messages", "optOuts"}
+)
+ITEMS = frozenset({"nodes", "edges"})
+# Fields that cost more than the object they return: counting a workspace, opening a callback.
+WEIGHTS = {
+    "totalCount": 600,
+    "messages": 10,
+    "conversations": 10,
+    "counts": 50,
+    "etaSeconds": 50,
+    "health": 50,
+    "qrSvg": 20,
+    "ledger": 100,
+    "raw": 4,
+    "wamid": 1,
+    "sendWhatsAppMessage": 20,
+    "preflightWhatsAppMessage": 20,
+}
+# What makes a list of messages look through many for a few, up to messaging.queries' bound.
+FILTERS, FILTER_WEIGHT = frozenset({"direction", "sender", "senderPhone", "status", "type"}), 600
+# Introspection is bounded in depth by a validation rule; this bounds how often it is asked for.
+INTROSPECTION = {"__schema": 500, "__type": 50}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +117,111 @@ class Documents:
             while self._characters > self._capacity:
                 gone, _ = self._known.popitem(last=False)
                 self._characters -= len(gone)
+
+
+class LimitExceeded(Exception):
+    """The document asks for too much; the message says how much is too much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How deep a selection goes, and how many objects it asks for."""
+
+    depth: int = 0
+    cost: int = 0
+
+    def __or__(self, other: Size) -> Size:
+        return Size(max(self.depth, other.depth), self.cost + other.cost)
+
+
+@dataclass(slots=True)
+class _Measure:
+    """One walk over an operation. Fragments are measured once: spreads of spreads would double."""
+
+    fragments: Mapping[str, FragmentDefinitionNode]
+    variables: Mapping[str, object]
+    known: dict[tuple[str, int], Size] = field(default_factory=dict)
+
+    def of(self, selections: tuple[SelectionNode, ...], page: int = 1) -> Size:
+        size = Size()
+        for selection in selections:
+            size |= self._of_one(selection, page)
+        return size
+
+    def _of_one(self, selection: SelectionNode, page: int) -> Size:
+        if isinstance(selection, FieldNode):
+            return self._of_field(selection, page)
+        if isinstance(selection, FragmentSpreadNode):
+            return self._of_fragment(selection.name.value, page)
+        return self.of(cast(InlineFragmentNode, selection).selection_set.selections, page)
+
+    def _of_fragment(self, name: str, page: int) -> Size:
+        if (name, page) not in self.known:
+            selections = self.fragments[name].selection_set.selections
+            self.known[name, page] = self.of(selections, page)
+        return self.known[name, page]
+
+    def _of_field(self, node: FieldNode, page: int) -> Size:
+        name = node.name.value
+        if name in INTROSPECTION:
+            return Size(1, INTROSPECTION[name])
+        weight = WEIGHTS.get(name, 0)
+        if node.selection_set is None:
+            return Size(1, weight)
+        size = self._page_of(node) if name in PAGED else 1
+        if name == "messages" and any(a.name.value in FILTERS for a in node.arguments):
+            weight += FILTER_WEIGHT
+        inside = self.of(node.selection_set.selections, size)
+        times = page if name in ITEMS else 1
+        return Size(1 + inside.depth, weight + times * (1 + inside.cost))
+
+    def _page_of(self, node: FieldNode) -> int:
+        for argument in node.arguments:
+            if argument.name.value in ("first", "last"):
+                value: object = argument.value
+                if isinstance(value, VariableNode):
+                    value = self.variables.get(value.name.value, DEFAULT_PAGE)
+                if isinstance(value, IntValueNode):
+                    value = int(value.value)
+                if isinstance(value, int | float):  # 10.0 is a valid Int
+                    return max(1, int(value))
+        return DEFAULT_PAGE
+
+
+def measure(
+    document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, object]
+) -> Size:
+    """Return the size of one operation of a valid document.
+
+    Raises:
+        LimitExceeded: it cannot even be measured.
+    """
+    fragments = {
+        node.name.value: node
+        for node in document.definitions
+        if isinstance(node, FragmentDefinitionNode)
+    }
+    defaults = {
+        definition.variable.name.value: int(definition.default_value.value)
+        for definition in operation.variable_definitions
+        if isinstance(definition.default_value, IntValueNode)
+    }
+    try:
+        return _Measure(fragments, {**defaults, **variables}).of(operation.selection_set.selections)
+    except RecursionError:
+        raise LimitExceeded("The document's fragments are nested too deeply.") from None
+
+
+def check_size(size: Size, *, max_depth: int, max_cost: int) -> None:
+    """Refuse what is too large.
+
+    Raises:
+        LimitExceeded: too deep, or too many objects.
+    """
+    if size.depth > max_depth:
+        raise LimitExceeded(f"The document is {size.depth} levels deep; {max_depth} are allowed.")
+    if size.cost > max_cost:
+        raise LimitExceeded(
+            f"The document asks for about {size.cost} objects; {max_cost} are allowed. "
+            "Ask for smaller pages or fewer fields."
+        )

@@ -27,8 +27,8 @@ from graphql import (
 from connectors.whatsapp.raw import read_originals
 from lib.graphql import BadInput
 from messaging.related import OriginalsReader
-from sigma.graphql import failures, limits
-from sigma.graphql.documents import Documents
+from sigma.graphql import failures
+from sigma.graphql.documents import Documents, LimitExceeded, check_size, measure
 from sigma.graphql.failures import Code
 from sigma.pages import graphiql
 from sigma.schema import schema
@@ -76,7 +76,7 @@ FAILURES: dict[type[Exception], tuple[int, Code]] = {
     NotAuthenticated: (401, Code.UNAUTHENTICATED),
     NotAllowed: (403, Code.FORBIDDEN),
     TenantRequired: (400, Code.BAD_USER_INPUT),
-    limits.LimitExceeded: (400, Code.LIMIT_EXCEEDED),
+    LimitExceeded: (400, Code.LIMIT_EXCEEDED),
 }
 
 
@@ -133,8 +133,8 @@ def _execute(actor: Actor, document: DocumentNode, asked: GraphQLRequest) -> Htt
     operation = get_operation_ast(document, asked.operation_name)
     if operation is None:
         raise UnusableRequest("operationName must name one of the document's operations.")
-    limits.check(
-        limits.measure(document, operation, asked.variables or {}),
+    check_size(
+        measure(document, operation, asked.variables or {}),
         max_depth=settings.SIGMA_GRAPHQL_MAX_DEPTH,
         max_cost=settings.SIGMA_GRAPHQL_MAX_COST,
     )

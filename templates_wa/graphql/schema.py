@@ -30,7 +30,7 @@ from workspaces.access import Actor
 from workspaces.models import Workspace
 from workspaces.scopes import Scope
 
-# sigma/graphql/limits.py counts a page without first as this many.
+# sigma/graphql/documents.py counts a page without first as this many.
 DEFAULT_PAGE = 20
 
 

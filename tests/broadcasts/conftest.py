@@ -58,7 +58,7 @@ def draft(cast: Cast, content: bytes = b"", *, now: datetime | None = None, **mo
     return broadcast
 
 
-def fill(broadcast: Broadcast, content: bytes, **more) -> audience.Report:
+def fill(broadcast: Broadcast, content: bytes, **more) -> audience.ListReport:
     """Upload a list."""
     return audience.replace(**ids(broadcast), content=content, **more)
 

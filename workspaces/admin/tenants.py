@@ -17,7 +17,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
-from workspaces import addresses, provisioning, secrets, setup_facts, staff, token_checks
+from workspaces import provisioning, secrets, setup_facts, staff, token_checks
 from workspaces.admin.base import ScopedAdmin, UnfoldTabularInline, adopt
 from workspaces.admin.forms import SecretForm, TenantForm
 from workspaces.models import SecretKind, Tenant, TenantSecret, TenantStatus
@@ -151,7 +151,7 @@ class TenantAdmin(ScopedAdmin):
         """Add the set-up check and the callback URL to the page."""
         tenant = context.get("original")
         if tenant is not None:
-            context["callback_url"] = addresses.callback_url(tenant.slug)
+            context["callback_url"] = provisioning.callback_url(tenant.slug)
             context["findings"] = setup_facts.findings_of(tenant, now=timezone.now())
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -169,7 +169,7 @@ class TenantAdmin(ScopedAdmin):
             "title": f"Connect {tenant.name} to Meta",
             "opts": self.opts,
             "original": tenant,
-            "callback_url": addresses.callback_url(tenant.slug),
+            "callback_url": provisioning.callback_url(tenant.slug),
             "may_reveal": staff.is_superuser(request.user),
         }
         if request.method == "POST":

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from lib import reports
-from workspaces import addresses, provisioning, secrets
+from workspaces import provisioning, secrets
 from workspaces.models import SecretKind
 
 
@@ -43,11 +43,11 @@ class Command(BaseCommand):
         if json:
             made = {
                 "id": tenant.id, "slug": tenant.slug, "verify_token": token,
-                "callback_url": addresses.callback_url(tenant.slug),
+                "callback_url": provisioning.callback_url(tenant.slug),
             }  # fmt: skip
             self.stdout.write(reports.as_json(made))
             return
         self.stdout.write(f"Tenant        {tenant.slug} ({tenant.id})")
-        self.stdout.write(f"Callback URL  {addresses.callback_url(tenant.slug)}")
+        self.stdout.write(f"Callback URL  {provisioning.callback_url(tenant.slug)}")
         self.stdout.write(f"Verify token  {token}")
         self.stdout.write(f"Next: manage.py check_tenant {tenant.slug} says what is still missing.")

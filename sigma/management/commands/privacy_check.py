@@ -49,7 +49,7 @@ class Command(BaseCommand):
         if report.found:
             sys.exit(1)
 
-    def _show(self, report: privacy.Report) -> None:
+    def _show(self, report: privacy.PrivacyReport) -> None:
         self.stdout.write("The search finds numbers: one was written in five forms and found.")
         self.stdout.write(f"Looked at {report.rows} rows of {report.tables} tables.")
         files = f"Looked at {report.files} files of the database."
