@@ -24,8 +24,7 @@ from messaging.broadcasts import audience, lifecycle, outcomes, queries
 from messaging.broadcasts.audience import UnusableRows
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.broadcasts.transitions import missing
-from messaging.rest import broadcasts_documented as documented
-from messaging.rest import failures
+from messaging.rest import documented, failures
 from messaging.rest.shapes import Failure, Refusal
 from messaging.rest.views import TenantView
 from workspaces.requests import actor_of
