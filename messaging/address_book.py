@@ -1,6 +1,6 @@
-"""What a business calls people in its own address book, for those who told no name themselves.
+"""What a business calls people in its own address book, for those who gave no name themselves.
 
-It has columns of its own: a name that the person told always goes before it, whenever it comes. The
+It has columns of its own: a name that the person gave always goes before it, whenever it comes. The
 book comes when a number is connected, before anybody writes, so those named in it become contacts.
 """
 
@@ -16,7 +16,7 @@ from messaging.events import AddressBookName
 from messaging.identities import Someone
 from messaging.people import People
 
-# What is told late, or again, changes nothing.
+# What arrives late, or again, changes nothing.
 NAME = changing.statement(
     table="contacts",
     found="{rows} JOIN contacts m ON m.id = r.id "

@@ -21,7 +21,7 @@ SAME_CONTACT = " = ".join(
     SURVIVOR.format(contact_id=column) for column in ("t.contact_id", "a.contact_id")
 )
 # The sender's own amendments of the given targets, the latest of each kind; of those of one second
-# (Meta tells no more) the one received last, which has the later id. Served by the index
+# (Meta gives no more) the one received last, which has the later id. Served by the index
 # messages_amendments.
 LATEST = """
     SELECT DISTINCT ON (t.id) t.id, a.text, a.timestamp_utc

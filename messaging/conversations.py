@@ -13,8 +13,8 @@ from lib import bulk
 from lib.cursors import Cursor
 from messaging.identities import ALL_IDS, SURVIVOR
 
-# Nothing is said by these: they change what was said before (edit, revoke), or the platform tells
-# something (system) or is told that a chat was opened (request_welcome). They make no conversation,
+# Nothing is said by these: they change what was said before (edit, revoke), or the platform reports
+# something (system), or that a chat was opened (request_welcome). They make no conversation,
 # count as unread by nobody and open no window. Everything else a person sends does, reactions
 # included (Meta, "Send messages": Customer service windows, "messages you").
 UNSAID = frozenset({"edit", "revoke", "system", "request_welcome"})

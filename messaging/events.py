@@ -46,7 +46,7 @@ def is_typed(kind: str, source: str) -> bool:
 
 
 class Person(msgspec.Struct, frozen=True):
-    """A WhatsApp user by any identity we were told: digits of the phone, BSUID, parent BSUID.
+    """A WhatsApp user by any identity we know: digits of the phone, BSUID, parent BSUID.
 
     Each may be ``None``; username users may have no phone at all. ``other_phone`` is a second way
     to write the number, where the platform uses two (Brazil, Mexico, Argentina). A name that gives
@@ -139,7 +139,7 @@ class StatusUpdate(msgspec.Struct, frozen=True):
     ``participant`` distinguishes the receipts of a group message, which share one wamid (empty
     outside groups; ``payment:<timestamp>`` for payment statuses, several of which may be equal).
     ``group_id`` is the group that the message was sent to; then ``recipient`` is the participant.
-    ``payment`` is what is told of a payment, as it came: such a status is not the message's.
+    ``payment`` is what is reported of a payment, as it came: such a status is not the message's.
     ``errors`` are as they came; ``stop`` is the first that is not about this message alone.
     """
 
@@ -203,7 +203,7 @@ class Incoming(msgspec.Struct, frozen=True):
     """One event to be stored for one workspace, and the Raw callback it came with.
 
     ``received_at`` and ``position`` (of the update among those of its callback, from 0) are the
-    order of arrival; ``delivery_id`` tells callbacks apart that arrived at one moment.
+    order of arrival; ``delivery_id`` distinguishes callbacks that arrived at one moment.
     """
 
     tenant_id: UUID

@@ -26,7 +26,7 @@ KNOWN_AS = """
 SELECT i.contact_id, i.kind, i.digest, i.workspace_id, i.since, i.phone
 FROM {rows} JOIN contact_identities i ON i.contact_id = r.id
 """
-# The portfolio of a number, as far as the platform told; else its account; else the number itself.
+# The portfolio of a number, where the platform reports it; else its account; else the number.
 ACCOUNTS = """
 SELECT w.id, coalesce(
     (SELECT max(n.portfolio_id) FROM workspaces o JOIN number_states n ON n.workspace_id = o.id
@@ -143,7 +143,7 @@ class Someone:
 
     @property
     def digests(self) -> Iterator[str]:
-        """The identities that are present, those first that tell most."""
+        """The identities that are present, the strongest first."""
         if self.user:
             yield self.user
         if self.parent:
@@ -160,12 +160,12 @@ class Someone:
         """Whether it joins identities: a number and a user id, or two user ids."""
         return bool(self.phones) + bool(self.user) + bool(self.parent) > 1
 
-    def kept(self, told: str | Private | None, before: str = "") -> str:
-        """Return what is stored of a name, or ``before`` where none is told."""
-        if not told or told == before:
+    def kept(self, given: str | Private | None, before: str = "") -> str:
+        """Return what is stored of a name, or ``before`` where none is given."""
+        if not given or given == before:
             return before
         day = self.day or clock.now().date()
-        return keep_name(told, before, tenant_id=self.tenant_id, day=day)
+        return keep_name(given, before, tenant_id=self.tenant_id, day=day)
 
     def hidden(self, name: str) -> str:
         """Return what is stored of a name from now on, since this is whose it is."""
@@ -245,7 +245,7 @@ class Meant(NamedTuple):
     contact: KnownContact
 
 
-# User ids by their kind and the number that told, each with the phone number it was told with.
+# User ids by their kind and the number that reported them, each with the phone number it came with.
 _Ids = dict[tuple[IdentityKind, UUID | None], dict[str, str | None]]
 
 
@@ -328,7 +328,7 @@ class Joining:
         before: list[KnownContact] = []
         for kind, digest in self._phones_of(someone, contact, takes):
             holder = self._owner(digest)
-            # Of a change of number both sides are told: what the old side was known as is past.
+            # Of a change of number both sides are reported: what the old side was known as is past.
             past = takes and contact is not None and contact is known
             if self._is_same(someone, None if past else contact, holder):
                 contact = self._merge(tenant_id, contact, holder)
@@ -408,7 +408,8 @@ class Joining:
                 bulk.run(ACCOUNTS, ("tenant_id uuid",), [(tenant_id,)])
             )
         accounts = self._accounts[tenant_id]
-        # Who told is not known of rows from before 1.1; with one portfolio there is no question.
+        # Rows from before 1.1 do not say which number reported them; with one portfolio it does not
+        # matter.
         only = next(iter(accounts.values())) if len(set(accounts.values())) == 1 else None
         found: dict[tuple[IdentityKind, str], set[str]] = defaultdict(set)
         for (kind, workspace_id), digests in ids.items():
@@ -418,7 +419,7 @@ class Joining:
         return found
 
     def _is_late(self, holder: KnownContact, phone: str, someone: Someone) -> bool:
-        """Whether the holder has had the number since a time after that of which is told."""
+        """Whether the holder has had the number since a time after that of the report."""
         since = self._known_as[holder].phones.get(phone)
         return since is not None and someone.at is not None and someone.at < since
 
@@ -478,7 +479,7 @@ def _ids_of(someone: Someone) -> _Ids:
 
 
 def _phone_of(someone: Someone, kind: IdentityKind) -> str | None:
-    """Return the number that a user id was told with."""
+    """Return the number that a user id came with."""
     is_id = kind in (IdentityKind.USER, IdentityKind.PARENT)
     return someone.phones[0] if is_id and someone.phones else None
 

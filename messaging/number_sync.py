@@ -1,5 +1,5 @@
 """Keep what the platform says about numbers up to date: each is asked about once an hour, and soon
-after somebody wanted it or the platform told that something changed.
+after somebody wanted it or the platform reported that something changed.
 
 ``sync_due_at`` is when a number's turn comes; while it is asked about, that is the end of a lease.
 """
@@ -39,7 +39,7 @@ TOLD = (
 )  # fmt: skip
 IN_EVENTS = ("status", "quality_rating", "messaging_limit", "throughput_level", "can_send")
 
-# The fields of account callbacks that tell of a change: the facts themselves are asked for, as what
+# The fields of account callbacks that report a change: the facts themselves are asked for, as what
 # a callback says of them differs from version to version.
 TELLING = frozenset(
     {
@@ -107,7 +107,7 @@ def sync_due(*, now: datetime) -> int:
 
 
 def want(workspace_ids: Iterable[UUID]) -> None:
-    """Let numbers be asked about soon; the bell rings with the caller's commit."""
+    """Let numbers be asked about soon; a worker is woken with the caller's commit."""
     # In order: two transactions that want the same numbers wait for, not on, each other.
     rows = NumberState.objects.filter(pk__in=list(workspace_ids)).order_by("pk")
     known = list(rows.select_for_update().values_list("pk", flat=True))
@@ -116,8 +116,8 @@ def want(workspace_ids: Iterable[UUID]) -> None:
 
 
 def want_accounts(accounts: Collection[tuple[UUID, str]]) -> None:
-    """Let all numbers of these accounts (tenant, WABA id) be asked about: the platform told that
-    something changed.
+    """Request a sync of all numbers of these accounts (tenant, WABA id): the platform reported a
+    change.
     """
     if not accounts:
         return
@@ -154,11 +154,11 @@ def _failed(workspace: Workspace, error: ChannelError, now: datetime) -> None:
 
 
 def _take(state: NumberState, facts: NumberFacts) -> bool:
-    """Write what was told into the row; return whether anything is new."""
+    """Write what was reported into the row; return whether anything is new."""
     before = [getattr(state, name) for name in TOLD]
     for name in TOLD:
         setattr(state, name, getattr(facts, name))
-    # What is not told this time is still so.
+    # What is not reported this time is still so.
     state.portfolio_id = facts.portfolio_id or state.portfolio_id
     if facts.number and facts.number != numbers.number_of(state):
         state.sealed_number = numbers.seal(

@@ -15,11 +15,11 @@ from messaging.models import NumberState
 from workspaces import keys
 
 PLACE = "number_states.sealed_number"
-# Meta, "Throughput": 80 messages a second unless told otherwise, 20 while the number is also on the
-# Business app, 1,000 after the automatic upgrade.
+# Meta, "Throughput": 80 messages a second unless reported otherwise, 20 while the number is also
+# on the Business app, 1,000 after the automatic upgrade.
 STANDARD, COEXISTENCE, HIGH = 80, 20, 1_000
 CONNECTED, BLOCKED = "CONNECTED", "BLOCKED"
-# What Meta may say of a number's health; LIMITED sends, with restrictions that errors will tell.
+# What Meta may say of a number's health; LIMITED sends, with restrictions that errors will show.
 MAY_SEND = frozenset({"", "AVAILABLE", "LIMITED"})
 _TIER = re.compile(r"TIER_([0-9]+)(K?)")
 
@@ -42,7 +42,7 @@ def limit_of(state: NumberState | None) -> int | None:
 
 
 def is_sendable(state: NumberState | None) -> bool:
-    """Return whether the platform lets a number send: yes while nothing was told, no for a word
+    """Return whether the platform lets a number send: yes while nothing was reported, no for a word
     that we do not know.
     """
     if state is None:
@@ -61,7 +61,7 @@ def seal(number: str, *, tenant_id: UUID, workspace_id: UUID) -> bytes:
 
 
 def number_of(state: NumberState | None) -> str | None:
-    """Return a business number in the clear (E.164 digits), if it was told and can be opened."""
+    """Return a business number in the clear (E.164 digits), if it is known and can be opened."""
     if state is None or state.sealed_number is None:
         return None
     place = associated_data(state.tenant_id, PLACE, state.workspace_id)
@@ -72,12 +72,12 @@ def number_of(state: NumberState | None) -> str | None:
 
 
 def masked(state: NumberState | None) -> str:
-    """Return a business number as people see it, such as ``+27XXXXXXXXX``; empty: not told."""
+    """Return a business number as people see it, such as ``+27XXXXXXXXX``; empty: not known."""
     return mask_number(number_of(state) or "")
 
 
 def shown(state: NumberState | None, *, in_clear: bool = False) -> str:
-    """Return a business number as its reader may see it; empty: not told."""
+    """Return a business number as its reader may see it; empty: not known."""
     if not in_clear:
         return masked(state)
     digits = number_of(state)

@@ -22,9 +22,9 @@ from messaging.stopwords import Words, normal_form
 from messaging.withdrawing import withdraw_marketing
 
 COLUMNS = ("tenant_id uuid", "contact_id uuid", "source text", "said_at timestamptz")
-# Sorted by the key, or concurrent batches deadlock. Time decides, and of one second (Meta tells no
+# Sorted by the key, or concurrent batches deadlock. Time decides, and of one second (Meta gives no
 # more) the wish against marketing; but what a tenant enters holds whatever the clocks say, and who
-# told the platform has to tell it again (Meta refuses otherwise: 131050).
+# stopped it on the platform has to resume it there (Meta refuses otherwise: 131050).
 STOP = """
 INSERT INTO opt_outs AS o (tenant_id, contact_id, source, said_at)
 SELECT tenant_id, contact_id, source, said_at FROM {rows}

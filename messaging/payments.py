@@ -1,4 +1,4 @@
-"""What the platform tells of payments that messages asked for: read out of their receipts."""
+"""What the platform reports of payments that messages asked for: read out of their receipts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from messaging.sealed_values import Values
 class Payment(NamedTuple):
     """One receipt of a payment; texts are Meta's words and the business's own reference.
 
-    ``amount`` is a decimal number in units of ``currency``. ``details`` is all that was told, as it
-    came. (Meta, "Payments API": the amount is ``value`` divided by ``offset``.)
+    ``amount`` is a decimal number in units of ``currency``. ``details`` is all that was reported,
+    as it came. (Meta, "Payments API": the amount is ``value`` divided by ``offset``.)
     """
 
     status: str

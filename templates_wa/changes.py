@@ -122,7 +122,7 @@ def _apply_to_account(tenant_id: UUID, waba_id: str, events: Sequence[TemplateEv
             changed[row.pk] = row
     for row in changed.values():
         row.save(update_fields=_FIELDS)
-    storing.tell(list(changed.values()), events[-1].occurred_at)
+    storing.publish(list(changed.values()), events[-1].occurred_at)
     if incomplete:
         accounts.request(tenant_id=tenant_id, waba_id=waba_id)
 

@@ -124,7 +124,7 @@ def create(*, tenant_id: UUID, workspace_id: UUID, draft: TemplateDraft, now: da
     with transaction.atomic():
         storing.lock(tenant_id, workspace.waba_id)
         row = storing.put(tenant_id=tenant_id, waba_id=workspace.waba_id, fact=made, now=now)
-        storing.tell([row], now)
+        storing.publish([row], now)
     return row
 
 
@@ -157,7 +157,7 @@ def edit(
         row.status_at = row.synced_at = now
         row.ttl_seconds = row.ttl_seconds if ttl_seconds is None else ttl_seconds
         row.save()
-        storing.tell([row], now)
+        storing.publish([row], now)
         accounts.request(tenant_id=tenant_id, waba_id=row.waba_id)
     return row
 
@@ -184,7 +184,7 @@ def delete(*, tenant_id: UUID, template_id: UUID, all_languages: bool, now: date
         Template.objects.filter(pk__in=ids).update(
             status=storing.DELETED, status_at=now, synced_at=now, deleted_at=now
         )
-        storing.tell(list(Template.objects.filter(pk__in=ids)), now)
+        storing.publish(list(Template.objects.filter(pk__in=ids)), now)
     return len(ids)
 
 

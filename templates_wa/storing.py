@@ -71,7 +71,7 @@ def store(
         ]
         _write(work, now)
         # An account that is read for the first time has not changed.
-        tell([*work.added, *work.changed, *work.removed] if rows else (), now)
+        publish([*work.added, *work.changed, *work.removed] if rows else (), now)
     return SyncReport(
         len(work.added), len(work.changed), len(work.removed), len(work.same) + work.newer
     )
@@ -99,8 +99,8 @@ def lock(tenant_id: UUID, waba_id: str) -> None:
         )
 
 
-def tell(templates: Sequence[Template], now: datetime) -> None:
-    """Tell the tenant's apps that templates are not what they were."""
+def publish(templates: Sequence[Template], now: datetime) -> None:
+    """Publish that templates changed, to the tenant's apps."""
     outbox.emit(
         [
             outbox.Event(

@@ -38,7 +38,7 @@ from messaging.sending.refusals import UnableToSend
 from workspaces.scope import tenant_scope
 
 CHUNK = 1_000
-# One person may stand in a list by number and by BSUID; their contact tells.
+# One person may stand in a list by number and by BSUID; their contact shows it.
 REFUSE_DUPLICATES = """
 WITH known AS (
     SELECT r.position, first_value(r.position) OVER (

@@ -1,4 +1,4 @@
-"""Turn rows of running broadcasts into owed messages, chunk by chunk, not far ahead of the sending.
+"""Turn rows of running broadcasts into queued messages, in chunks, not far ahead of the sending.
 
 One transaction holds the broadcast, queues the messages and marks their rows: a worker killed at
 any time leaves neither without the other, so everybody is written to once. Only about ten seconds

@@ -92,7 +92,7 @@ def counts(broadcast: Broadcast) -> Counts:
     if rows.get(RecipientState.QUEUED):
         for status, count in select(_Count, MESSAGES, [broadcast.id]):
             places[PLACES.get(status, "unknown")] += count
-    # A message that was erased with its person leaves its row: nobody can tell what became of it.
+    # A message that was erased with its person leaves its row: what became of it is not known.
     places["unknown"] += max(0, rows.get(RecipientState.QUEUED, 0) - places.total())
     places["cancelled"] += rows.get(RecipientState.CANCELLED, 0)
     return Counts(

@@ -22,7 +22,7 @@ from workspaces.scope import tenant_scope
 
 logger = logging.getLogger("sigma.whatsapp.broadcasts")
 
-# How long one task goes on; the clock or the bell calls the next.
+# How long one task goes on; the clock or a wake-up starts the next.
 SECONDS = 2.0
 LIVE = """
 SELECT b.id, b.tenant_id, b.state
