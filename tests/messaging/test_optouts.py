@@ -56,7 +56,7 @@ def is_out(cast: Cast) -> bool:
      "Stop-Promotions", "إلغاء  الاشتراك", "СТОП", "रोकें", "opt_out", "退订。"],
 )  # fmt: skip
 def test_it_knows_a_stop_word_in_any_dress(said: str) -> None:
-    assert DEFAULT.wish([normal_form(said)]) is False
+    assert DEFAULT.consent([normal_form(said)]) is False
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_it_knows_a_stop_word_in_any_dress(said: str) -> None:
     ["stop by at six", "don't stop", "cancel", "no", "", "👍", "stopping", "st op", "x" * 5000],
 )
 def test_it_takes_nothing_else_for_one(said: str) -> None:
-    assert DEFAULT.wish([normal_form(said)]) is None
+    assert DEFAULT.consent([normal_form(said)]) is None
 
 
 def test_it_has_no_word_for_both() -> None:
