@@ -20,9 +20,14 @@ from messaging.identities import ALL_IDS, SURVIVOR
 UNSAID = frozenset({"edit", "revoke", "system", "request_welcome"})
 
 COLUMNS = (
-    "tenant_id uuid", "workspace_id uuid", "contact_id uuid", "last_message_id uuid",
-    "last_message_at timestamptz", "last_inbound_at timestamptz", "unread_count int4",
-)  # fmt: skip
+    "tenant_id uuid",
+    "workspace_id uuid",
+    "contact_id uuid",
+    "last_message_id uuid",
+    "last_message_at timestamptz",
+    "last_inbound_at timestamptz",
+    "unread_count int4",
+)
 NAMES = ", ".join(column.split(" ", 1)[0] for column in COLUMNS)
 # In the order of the key, or concurrent batches deadlock; Python compares UUIDs slowly. greatest()
 # passes over NULL. Of two messages of one second the one with the later id arrived later, as in
@@ -59,9 +64,13 @@ JOIN conversations c ON c.workspace_id = w.id AND c.contact_id = r.contact_id
 WHERE c.merged_into IS NULL ORDER BY c.workspace_id, c.contact_id FOR UPDATE OF c
 """
 JOIN_COLUMNS = (
-    "id uuid", "contact_id uuid", "last_message_id uuid", "last_message_at timestamptz",
-    "last_inbound_at timestamptz", "unread_count int4",
-)  # fmt: skip
+    "id uuid",
+    "contact_id uuid",
+    "last_message_id uuid",
+    "last_message_at timestamptz",
+    "last_inbound_at timestamptz",
+    "unread_count int4",
+)
 JOIN = """
 UPDATE conversations c SET contact_id = r.contact_id, last_message_id = r.last_message_id,
   last_message_at = r.last_message_at, last_inbound_at = r.last_inbound_at,

@@ -78,9 +78,14 @@ SURVIVOR = "coalesce((SELECT merged_into FROM contacts WHERE id = {contact_id}),
 ALL_IDS = "SELECT {contact_id} UNION ALL SELECT id FROM contacts WHERE merged_into = {contact_id}"
 
 LINK_COLUMNS = (
-    "tenant_id uuid", "digest text", "kind text", "contact_id uuid", "workspace_id uuid",
-    "since timestamptz", "phone text",
-)  # fmt: skip
+    "tenant_id uuid",
+    "digest text",
+    "kind text",
+    "contact_id uuid",
+    "workspace_id uuid",
+    "since timestamptz",
+    "phone text",
+)
 # Older than nobody: contacts made just now, and what is so now.
 _NEWEST = datetime.max.replace(tzinfo=UTC)
 

@@ -100,9 +100,11 @@ def set_test_recipients(
     state = number.state
     state.test_recipients = sorted(set(_digests(tenant_id, phones)))
     NumberState.objects.bulk_create(
-        [state], update_conflicts=True, unique_fields=["workspace"],
+        [state],
+        update_conflicts=True,
+        unique_fields=["workspace"],
         update_fields=["test_recipients"],
-    )  # fmt: skip
+    )
     return number
 
 
@@ -110,9 +112,10 @@ def _find(tenant_id: UUID, workspace_id: UUID, now: datetime) -> NumberSettings:
     number = find(tenant_id=tenant_id, workspace_id=workspace_id, now=now)
     if number is None:
         raise UnableToManageNumber(
-            NumberErrorCode.WORKSPACE_NOT_FOUND, "workspaceId",
+            NumberErrorCode.WORKSPACE_NOT_FOUND,
+            "workspaceId",
             "Your tenant has no workspace with this id.",
-        )  # fmt: skip
+        )
     return number
 
 

@@ -34,19 +34,31 @@ LEASE = timedelta(minutes=5)
 MOST, MOST_SILENCES = 100, 3
 # The facts whose change is worth an event.
 TOLD = (
-    "verified_name", "status", "quality_rating", "messaging_limit", "throughput_level",
-    "account_mode", "is_on_business_app", "can_send", "problem",
-)  # fmt: skip
+    "verified_name",
+    "status",
+    "quality_rating",
+    "messaging_limit",
+    "throughput_level",
+    "account_mode",
+    "is_on_business_app",
+    "can_send",
+    "problem",
+)
 IN_EVENTS = ("status", "quality_rating", "messaging_limit", "throughput_level", "can_send")
 
 # The fields of account callbacks that report a change: the facts themselves are asked for, as what
 # a callback says of them differs from version to version.
 TELLING = frozenset(
     {
-        "account_alerts", "account_review_update", "account_update", "business_capability_update",
-        "business_status_update", "phone_number_name_update", "phone_number_quality_update",
+        "account_alerts",
+        "account_review_update",
+        "account_update",
+        "business_capability_update",
+        "business_status_update",
+        "phone_number_name_update",
+        "phone_number_quality_update",
     }
-)  # fmt: skip
+)
 
 # Also of workspaces that were edited since: they may stand for another number now.
 CLAIM = """
@@ -147,10 +159,12 @@ def _failed(workspace: Workspace, error: ChannelError, now: datetime) -> None:
     logger.warning(
         "whatsapp number not synced",
         extra={
-            "workspace_id": workspace.pk, "code": error.code, "trace_id": error.trace_id,
+            "workspace_id": workspace.pk,
+            "code": error.code,
+            "trace_id": error.trace_id,
             "error": type(error).__name__,
         },
-    )  # fmt: skip
+    )
 
 
 def _take(state: NumberState, facts: NumberFacts) -> bool:

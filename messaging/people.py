@@ -30,15 +30,20 @@ JOIN contacts c ON c.id = i.contact_id
 """
 # The address book may have told another name meanwhile, which stays.
 RENAME = changing.statement(
-    table="contacts", found="{rows} JOIN contacts m ON m.id = r.id",
+    table="contacts",
+    found="{rows} JOIN contacts m ON m.id = r.id",
     carry="r.display_name, r.username, r.book_name, r.hidden_book_name",
     assign="display_name = mine.display_name, username = mine.username, updated_at = now(), "
     "book_name = CASE m.book_name WHEN mine.book_name THEN mine.hidden_book_name "
     "ELSE m.book_name END",
-)  # fmt: skip
+)
 RENAME_COLUMNS = (
-    "id uuid", "display_name text", "username text", "book_name text", "hidden_book_name text",
-)  # fmt: skip
+    "id uuid",
+    "display_name text",
+    "username text",
+    "book_name text",
+    "hidden_book_name text",
+)
 
 
 class People:

@@ -13,16 +13,17 @@ from typing import NamedTuple
 
 # "Stop promotions" is the button that Meta offers for marketing templates. Words that answer a
 # question as well ("cancel", "end", "no") are left to the tenants.
-STOP_WORDS = (
-    "stop", "stop all", "stop promotions", "stop marketing", "unsubscribe", "opt out", "optout",
-    "stopp", "abmelden", "abbestellen",  # German
-    "afmelden", "uitschrijven",  # Dutch
-    "arret", "desabonner", "me desabonner", "desinscrire",  # French
-    "baja", "darme de baja", "parar", "sair", "descadastrar",  # Spanish, Portuguese
-    "disiscrivimi", "cancellami",  # Italian
-    "berhenti", "wypisz", "стоп", "отписаться",  # Indonesian and Malay, Polish, Russian
-    "توقف", "إلغاء الاشتراك", "הסר", "रोकें", "退订",  # Arabic, Hebrew, Hindi, Chinese
-)  # fmt: skip
+_STOP = (
+    "stop, stop all, stop promotions, stop marketing, unsubscribe, opt out, optout",
+    "stopp, abmelden, abbestellen",  # German
+    "afmelden, uitschrijven",  # Dutch
+    "arret, desabonner, me desabonner, desinscrire",  # French
+    "baja, darme de baja, parar, sair, descadastrar",  # Spanish, Portuguese
+    "disiscrivimi, cancellami",  # Italian
+    "berhenti, wypisz, стоп, отписаться",  # Indonesian and Malay, Polish, Russian
+    "توقف, إلغاء الاشتراك, הסר, रोकें, 退订",  # Arabic, Hebrew, Hindi, Chinese
+)
+STOP_WORDS = tuple(word for line in _STOP for word in line.split(", "))
 START_WORDS = ("start", "unstop", "subscribe", "resubscribe", "opt in", "optin", "alta", "старт")
 LONGEST_WORD = 40
 # With what may stand around a word. Longer texts are not even looked at.

@@ -84,9 +84,12 @@ def refusal_of(error: ChannelError) -> Refusal:
     """Return what a channel's error means to whoever asked."""
     kinds = (code for kind, code in _CODES if isinstance(error, kind))
     return Refusal(
-        next(kinds, TemplateErrorCode.PLATFORM_UNAVAILABLE), error.message,
-        platform_code=error.code or None, details=error.details, trace_id=error.trace_id,
-    )  # fmt: skip
+        next(kinds, TemplateErrorCode.PLATFORM_UNAVAILABLE),
+        error.message,
+        platform_code=error.code or None,
+        details=error.details,
+        trace_id=error.trace_id,
+    )
 
 
 def workspace_of(*, tenant_id: UUID, workspace_id: UUID) -> Workspace:
@@ -108,14 +111,22 @@ def create(*, tenant_id: UUID, workspace_id: UUID, draft: TemplateDraft, now: da
         UnableToManage: it cannot be, or Meta refused; with OUTCOME_UNKNOWN it may exist.
     """
     workspace = workspace_of(tenant_id=tenant_id, workspace_id=workspace_id)
-    _check(drafts.problems(
-        name=draft.name, language=draft.language, category=draft.category,
-        parameter_format=draft.parameter_format, components=draft.components,
-    ))  # fmt: skip
+    _check(
+        drafts.problems(
+            name=draft.name,
+            language=draft.language,
+            category=draft.category,
+            parameter_format=draft.parameter_format,
+            components=draft.components,
+        )
+    )
     if Template.objects.filter(
-        tenant_id=tenant_id, waba_id=workspace.waba_id, name=draft.name, language=draft.language,
+        tenant_id=tenant_id,
+        waba_id=workspace.waba_id,
+        name=draft.name,
+        language=draft.language,
         deleted_at=None,
-    ).exists():  # fmt: skip
+    ).exists():
         raise _refused(
             "DUPLICATE", f"There is a template {draft.name} in {draft.language} already.", "name"
         )
@@ -129,9 +140,13 @@ def create(*, tenant_id: UUID, workspace_id: UUID, draft: TemplateDraft, now: da
 
 
 def edit(
-    *, tenant_id: UUID, template_id: UUID, components: Sequence[Mapping[str, Any]],
-    ttl_seconds: int | None, now: datetime,
-) -> Template:  # fmt: skip
+    *,
+    tenant_id: UUID,
+    template_id: UUID,
+    components: Sequence[Mapping[str, Any]],
+    ttl_seconds: int | None,
+    now: datetime,
+) -> Template:
     """Replace a template's components; Meta reviews it again.
 
     Raises:

@@ -20,13 +20,19 @@ from workspaces.channel_facts import TemplateFacts
 DELETED = "DELETED"
 # What a list says of a template, by the event time that may protect it: nothing, or its own.
 _FACTS = (
-    "platform_template_id", "sub_category", "parameter_format", "components", "rejected_reason",
+    "platform_template_id",
+    "sub_category",
+    "parameter_format",
+    "components",
+    "rejected_reason",
     "ttl_seconds",
-)  # fmt: skip
+)
 _GUARDED = {
-    "status": "status_at", "quality": "quality_at", "category": "category_at",
+    "status": "status_at",
+    "quality": "quality_at",
+    "category": "category_at",
     "previous_category": "category_at",
-}  # fmt: skip
+}
 _KEY = ("tenant_id", "waba_id", "name", "language")
 _WRITTEN = (*_FACTS, *_GUARDED, "synced_at", "stale_at", "deleted_at")
 _BATCH = 500
@@ -54,9 +60,13 @@ class _Work:
 
 
 def store(
-    *, tenant_id: UUID, waba_id: str, facts: Iterable[TemplateFacts], now: datetime,
+    *,
+    tenant_id: UUID,
+    waba_id: str,
+    facts: Iterable[TemplateFacts],
+    now: datetime,
     name: str | None = None,
-) -> SyncReport:  # fmt: skip
+) -> SyncReport:
     """Store what was listed since ``now``: of the whole account, or of one name."""
     listed = {(fact.name, fact.language): fact for fact in facts}
     with transaction.atomic():
@@ -123,9 +133,10 @@ def publish(templates: Sequence[Template], now: datetime) -> None:
 
 
 def _compare(
-    rows: dict[tuple[str, str], Template], listed: dict[tuple[str, str], TemplateFacts],
+    rows: dict[tuple[str, str], Template],
+    listed: dict[tuple[str, str], TemplateFacts],
     now: datetime,
-) -> _Work:  # fmt: skip
+) -> _Work:
     work = _Work()
     for key, row in rows.items():
         fact = listed.get(key)
@@ -172,9 +183,12 @@ def _made(tenant_id: UUID, waba_id: str, fact: TemplateFacts, now: datetime) -> 
 def _write(work: _Work, now: datetime) -> None:
     # Much faster than an UPDATE for thousands of rows, which would hold the lock meanwhile.
     Template.objects.bulk_create(
-        [*work.added, *work.changed], batch_size=_BATCH, update_conflicts=True,
-        unique_fields=_KEY, update_fields=_WRITTEN,
-    )  # fmt: skip
+        [*work.added, *work.changed],
+        batch_size=_BATCH,
+        update_conflicts=True,
+        unique_fields=_KEY,
+        update_fields=_WRITTEN,
+    )
     gone = [row.pk for row in work.removed]
     Template.objects.filter(pk__in=gone).update(deleted_at=now, synced_at=now)
     same = [row.pk for row in work.same]

@@ -17,10 +17,15 @@ from workspaces.scopes import ALL_SCOPES, Scope
 
 VIEWER_SCOPES = frozenset(
     {
-        Scope.MESSAGES_READ, Scope.MEDIA_READ, Scope.WORKSPACES_READ, Scope.TEMPLATES_READ,
-        Scope.BROADCASTS_READ, Scope.EVENTS_READ, Scope.SENDER_READ,
+        Scope.MESSAGES_READ,
+        Scope.MEDIA_READ,
+        Scope.WORKSPACES_READ,
+        Scope.TEMPLATES_READ,
+        Scope.BROADCASTS_READ,
+        Scope.EVENTS_READ,
+        Scope.SENDER_READ,
     }
-)  # fmt: skip
+)
 # Writing the time of every request would make each read a write.
 LAST_USED_PRECISION = timedelta(minutes=1)
 

@@ -118,9 +118,11 @@ def _workspace(tenant: Tenant, visit: _Visit) -> Workspace:
     known = visit.known.phone_number_id if visit.known else ""
     found = workspaces.filter(external_id=known).first() or workspaces.first()
     return found or provisioning.create_workspace(
-        tenant_id=tenant.id, name="Demo", external_id=provisioning.made_up_id(),
+        tenant_id=tenant.id,
+        name="Demo",
+        external_id=provisioning.made_up_id(),
         waba_id=provisioning.made_up_id(),
-    )  # fmt: skip
+    )
 
 
 def _device(tenant: Tenant) -> Workspace:

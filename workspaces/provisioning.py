@@ -87,9 +87,14 @@ def is_uuid(slug: str) -> bool:
 
 
 def create_workspace(
-    *, tenant_id: UUID, name: str, external_id: str = "", platform: int = Platform.WHATS_APP,
-    waba_id: str = "", transport: str = Transport.CLOUD_API,
-) -> Workspace:  # fmt: skip
+    *,
+    tenant_id: UUID,
+    name: str,
+    external_id: str = "",
+    platform: int = Platform.WHATS_APP,
+    waba_id: str = "",
+    transport: str = Transport.CLOUD_API,
+) -> Workspace:
     """Create the workspace of one phone number.
 
     A linked device has no id that Meta gave it: leave ``external_id`` out, and one is made.
@@ -110,9 +115,13 @@ def create_workspace(
         with transaction.atomic():
             refuse_number_in_use(tenant_id=tenant_id, external_id=external_id, platform=platform)
             return Workspace.objects.create(
-                tenant=tenant, name=name.strip(), platform=platform,
-                external_id=external_id, waba_id=waba_id, transport=transport,
-            )  # fmt: skip
+                tenant=tenant,
+                name=name.strip(),
+                platform=platform,
+                external_id=external_id,
+                waba_id=waba_id,
+                transport=transport,
+            )
     except IntegrityError:
         raise UnableToCreateWorkspace(
             WorkspaceErrorCode.DUPLICATE,
@@ -145,9 +154,13 @@ def refuse_number_in_use(*, tenant_id: UUID, external_id: str, platform: int) ->
 
 
 def check_workspace(
-    *, name: str, external_id: str, platform: int, waba_id: str,
+    *,
+    name: str,
+    external_id: str,
+    platform: int,
+    waba_id: str,
     transport: str = Transport.CLOUD_API,
-) -> None:  # fmt: skip
+) -> None:
     """Refuse what can be refused without looking at other workspaces.
 
     Raises:
@@ -176,9 +189,10 @@ def _refuse_metas_ids(external_id: str, waba_id: str) -> None:
     for given, field in ((external_id, "externalId"), (waba_id, "wabaId")):
         if given:
             raise UnableToCreateWorkspace(
-                WorkspaceErrorCode.INVALID_ID, field,
+                WorkspaceErrorCode.INVALID_ID,
+                field,
                 "A linked device has no id of Meta's; leave this out, and an id is made.",
-            )  # fmt: skip
+            )
 
 
 def _check_metas_ids(external_id: str, waba_id: str) -> None:
@@ -195,9 +209,13 @@ def _check_metas_ids(external_id: str, waba_id: str) -> None:
 
 
 def issue_api_key(
-    *, tenant: Tenant, name: str, scopes: Sequence[str], expires_at: datetime | None = None,
+    *,
+    tenant: Tenant,
+    name: str,
+    scopes: Sequence[str],
+    expires_at: datetime | None = None,
     workspace: Workspace | None = None,
-) -> tuple[ApiKey, str]:  # fmt: skip
+) -> tuple[ApiKey, str]:
     """Create an API key; return its row and the key itself, which is not kept anywhere.
 
     With a ``workspace`` the key opens the sender service alone, for that workspace.
@@ -211,9 +229,14 @@ def issue_api_key(
         raise ForeignWorkspace("The tenant has no such workspace.")
     clear = KEY_PREFIX + random.token_urlsafe(32)
     row = ApiKey.objects.create(
-        tenant=tenant, workspace=workspace, name=name, prefix=clear[: len(KEY_PREFIX) + 4],
-        digest=digest_api_key(clear), scopes=list(scopes), expires_at=expires_at,
-    )  # fmt: skip
+        tenant=tenant,
+        workspace=workspace,
+        name=name,
+        prefix=clear[: len(KEY_PREFIX) + 4],
+        digest=digest_api_key(clear),
+        scopes=list(scopes),
+        expires_at=expires_at,
+    )
     return row, clear
 
 

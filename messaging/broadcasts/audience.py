@@ -30,9 +30,13 @@ MOST_LISTED = 100
 MOST_ADDED = 1_000
 
 COLUMNS = (
-    "tenant_id uuid", "broadcast_id uuid", "position int4", "digest text", "sealed bytea",
+    "tenant_id uuid",
+    "broadcast_id uuid",
+    "position int4",
+    "digest text",
+    "sealed bytea",
     "sealed_reference bytea",
-)  # fmt: skip
+)
 INSERT = """
 INSERT INTO broadcast_recipients (
     tenant_id, broadcast_id, position, digest, sealed, sealed_reference
@@ -86,15 +90,16 @@ class UnusableRows(UnableToBroadcast):
         count = report.problem_count
         rows = "1 row cannot" if count == 1 else f"{count} rows cannot"
         super().__init__(
-            BroadcastErrorCode.INVALID_ROWS, "recipients",
+            BroadcastErrorCode.INVALID_ROWS,
+            "recipients",
             f"{rows} be taken. Row {report.problems[0].position}: {report.problems[0].message}",
-        )  # fmt: skip
+        )
         self.report = report
 
 
 def replace(
     *, tenant_id: UUID, broadcast_id: UUID, content: bytes, skip_invalid: bool = False
-) -> ListReport:  # fmt: skip
+) -> ListReport:
     """Make a CSV file the list of a broadcast, in the place of what it had.
 
     Raises:
@@ -128,9 +133,10 @@ def append(*, tenant_id: UUID, broadcast_id: UUID, rows: Sequence[Row | RowProbl
     """
     if not 1 <= len(rows) <= MOST_ADDED:
         raise UnableToBroadcast(
-            BroadcastErrorCode.INVALID_INPUT, "recipients",
+            BroadcastErrorCode.INVALID_INPUT,
+            "recipients",
             f"1 to {MOST_ADDED} recipients are expected at a time, {len(rows)} came.",
-        )  # fmt: skip
+        )
     with transaction.atomic():
         broadcast = locked(tenant_id=tenant_id, broadcast_id=broadcast_id, verb=Verb.FILL)
         before = next_position(tenant_id=tenant_id, broadcast_id=broadcast_id) - 1
@@ -141,15 +147,19 @@ def _check_size(content: bytes) -> None:
     most = settings.SIGMA_BROADCAST_MAX_BYTES
     if len(content) > most:
         raise UnableToBroadcast(
-            BroadcastErrorCode.TOO_MANY_RECIPIENTS, "recipients",
+            BroadcastErrorCode.TOO_MANY_RECIPIENTS,
+            "recipients",
             f"A list of at most {most:,} bytes is expected, {len(content):,} came.",
-        )  # fmt: skip
+        )
 
 
 def _store(
-    broadcast: Broadcast, rows: Iterable[Row | RowProblem], *, skip_invalid: bool = False,
+    broadcast: Broadcast,
+    rows: Iterable[Row | RowProblem],
+    *,
+    skip_invalid: bool = False,
     before: int = 0,
-) -> ListReport:  # fmt: skip
+) -> ListReport:
     report, writer = ListReport(), _Writer(broadcast, before)
     present = BroadcastRecipient.objects.filter(broadcast_id=broadcast.id).count()
     most = settings.SIGMA_BROADCAST_MAX_RECIPIENTS
@@ -158,9 +168,10 @@ def _store(
             writer.write(chunk, report)
         if present + report.added > most:
             raise UnableToBroadcast(
-                BroadcastErrorCode.TOO_MANY_RECIPIENTS, "recipients",
+                BroadcastErrorCode.TOO_MANY_RECIPIENTS,
+                "recipients",
                 f"A list of at most {most:,} people is expected; this one has more.",
-            )  # fmt: skip
+            )
     if report.problem_count and not skip_invalid:
         raise UnusableRows(report)
     report.total = present + report.added

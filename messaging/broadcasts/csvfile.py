@@ -103,10 +103,12 @@ def _row(number: int, cells: list[str], header: Columns) -> Row:
         raise UnusableRow(RowCode.WRONG_NUMBER_OF_CELLS, f"{expected}; {len(cells)} came.")
     ours = {name: cells[index] for name, index in header.cells.items()}
     return make(
-        number, phone=ours.get(PHONE, ""), user_id=ours.get(USER_ID, ""),
+        number,
+        phone=ours.get(PHONE, ""),
+        user_id=ours.get(USER_ID, ""),
         reference=ours.get(REFERENCE, ""),
         parameters=_parameters(cells, header, ours.get(HEADER_TEXT, "")),
-    )  # fmt: skip
+    )
 
 
 def _parameters(cells: list[str], header: Columns, title: str) -> TemplateParameters:
@@ -139,10 +141,13 @@ def _header(line: bytes) -> Columns:
     at = {name: index for index, name in enumerate(columns)}
     buttons = {int(found[1]): at[name] for name in columns if (found := BUTTON.fullmatch(name))}
     return Columns(
-        width=len(columns), delimiter=delimiter,
+        width=len(columns),
+        delimiter=delimiter,
         cells={name: at[name] for name in columns if name in OWN},
-        places=_places(at), names=_names(at), buttons=buttons,
-    )  # fmt: skip
+        places=_places(at),
+        names=_names(at),
+        buttons=buttons,
+    )
 
 
 def _check_columns(columns: list[str]) -> None:

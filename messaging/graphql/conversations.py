@@ -98,9 +98,11 @@ class Conversation(graphene.ObjectType):
         window, row = window_of(arguments), root.row
         page, related = root.threads.messages(row, window)
         count = partial(
-            conversation_queries.count_messages, tenant_id=info.context.actor.tenant_id,
-            workspace_id=row.workspace_id, contact_id=row.contact_id,
-        )  # fmt: skip
+            conversation_queries.count_messages,
+            tenant_id=info.context.actor.tenant_id,
+            workspace_id=row.workspace_id,
+            contact_id=row.contact_id,
+        )
         return Listing(page, window, related, count)
 
 
@@ -127,9 +129,10 @@ class ConversationConnection(graphene.ObjectType):
         graphene.NonNull(Conversation), required=True, description="The conversations."
     )
     edges = graphene.List(
-        graphene.NonNull(ConversationEdge), required=True,
+        graphene.NonNull(ConversationEdge),
+        required=True,
         description="The conversations with their cursors.",
-    )  # fmt: skip
+    )
     page_info = graphene.Field(PageInfo, required=True, description="Whether there is more.")
 
     @staticmethod
@@ -164,15 +167,23 @@ class Query(graphene.ObjectType):
 
     @staticmethod
     def resolve_conversations(
-        root: None, info: GraphQLResolveInfo, workspace_id: str, *, unread_only: bool = False,
-        first: int | None = None, after: str | None = None,
-    ) -> Threaded:  # fmt: skip
+        root: None,
+        info: GraphQLResolveInfo,
+        workspace_id: str,
+        *,
+        unread_only: bool = False,
+        first: int | None = None,
+        after: str | None = None,
+    ) -> Threaded:
         """Return one page."""
         actor, workspace = reader(info), parse_id(workspace_id, "workspaceId")
         page = conversation_queries.read_conversations(
-            tenant_id=actor.tenant_id, workspace_id=workspace, limit=limit_of(first),
-            after=cursor_of(after), unread_only=unread_only,
-        )  # fmt: skip
+            tenant_id=actor.tenant_id,
+            workspace_id=workspace,
+            limit=limit_of(first),
+            after=cursor_of(after),
+            unread_only=unread_only,
+        )
         if not page.rows:  # where there are some, there is a workspace
             check_workspace(actor, workspace)
         return Threaded(page, _threads(info, page.rows), after is None)

@@ -81,8 +81,9 @@ class InteractiveHeaderInput(graphene.InputObjectType):
 class InteractiveInput(graphene.InputObjectType):
     """Something to press: exactly one of buttons, list, ctaUrl, locationRequest and raw."""
 
-    body = graphene.String(description="The text; needed unless raw is given. Up to 1024, 4096 "
-                           "with a list.")  # fmt: skip
+    body = graphene.String(
+        description="The text; needed unless raw is given. Up to 1024, 4096 with a list."
+    )
     header = graphene.Field(InteractiveHeaderInput, description="What stands above the body.")
     footer = graphene.String(description="A line below the body, up to 60 characters.")
     buttons = graphene.List(graphene.NonNull(ButtonInput), description="One to three buttons.")

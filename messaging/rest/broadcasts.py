@@ -107,9 +107,11 @@ class Recipients(BroadcastView):
         # Not self.act: storing a long list takes longer than a statement of a request may.
         with tenant_scope(self.actor.tenant_id):
             report = audience.replace(
-                tenant_id=self.actor.tenant_id, broadcast_id=broadcast_id, content=content,
+                tenant_id=self.actor.tenant_id,
+                broadcast_id=broadcast_id,
+                content=content,
                 skip_invalid=skip_invalid,
-            )  # fmt: skip
+            )
         return Response(dataclasses.asdict(report))
 
 
@@ -127,9 +129,11 @@ class Retrying(BroadcastView):
         # Not self.act: taking back a long list takes longer than a statement of a request may.
         with tenant_scope(self.actor.tenant_id):
             broadcast, count = lifecycle.retry_failed(
-                tenant_id=self.actor.tenant_id, broadcast_id=broadcast_id, codes=wanted.codes,
+                tenant_id=self.actor.tenant_id,
+                broadcast_id=broadcast_id,
+                codes=wanted.codes,
                 now=timezone.now(),
-            )  # fmt: skip
+            )
         return Response({"count": count, "state": str(broadcast.state)})
 
 
@@ -185,9 +189,12 @@ def _handle(error: Exception, context: object) -> Response:
 
 def _refuse(error: UnableToBroadcast, status: int) -> Response:
     refusal = Refusal(
-        code=error.code.value, field=error.field, message=error.message, platform_code=None,
+        code=error.code.value,
+        field=error.field,
+        message=error.message,
+        platform_code=None,
         retryable=False,
-    )  # fmt: skip
+    )
     body: dict[str, object] = msgspec.to_builtins(Failure(error=refusal))
     if isinstance(error, UnusableRows):
         body["report"] = dataclasses.asdict(error.report)

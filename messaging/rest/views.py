@@ -132,9 +132,9 @@ class Messages(TenantView):
         """Accept one message."""
         self.actor.require(Scope.MESSAGES_SEND)
         wanted, now = _request_of(self.actor, request), timezone.now()
-        queued = self.act(lambda tenant_id: accepting.queue(
-            tenant_id=tenant_id, request=wanted, now=now
-        ))  # fmt: skip
+        queued = self.act(
+            lambda tenant_id: accepting.queue(tenant_id=tenant_id, request=wanted, now=now)
+        )
         return _answer(Accepted(**queued._asdict()), status=200 if queued.is_repeat else 201)
 
 
@@ -146,9 +146,11 @@ class PreflightView(TenantView):
         """Tell what would become of a message."""
         self.actor.require(Scope.MESSAGES_SEND)
         wanted, now = _request_of(self.actor, request), timezone.now()
-        found = self.act(lambda tenant_id: _shown(preflight.preflight(
-            tenant_id=tenant_id, request=wanted, now=now
-        )))  # fmt: skip
+        found = self.act(
+            lambda tenant_id: _shown(
+                preflight.preflight(tenant_id=tenant_id, request=wanted, now=now)
+            )
+        )
         return _answer(found)
 
 
@@ -171,9 +173,9 @@ class Cancellation(TenantView):
         """Take back a message that waits to be sent."""
         self.actor.require(Scope.MESSAGES_SEND)
         now = timezone.now()
-        cancelled = self.act(lambda tenant_id: accepting.cancel(
-            tenant_id=tenant_id, message_id=message_id, now=now
-        ))  # fmt: skip
+        cancelled = self.act(
+            lambda tenant_id: accepting.cancel(tenant_id=tenant_id, message_id=message_id, now=now)
+        )
         return _answer(Accepted(**cancelled._asdict()))
 
 
@@ -189,9 +191,11 @@ class Reading(TenantView):
         except msgspec.ValidationError as error:
             raise reading.malformed(error) from None
         now = timezone.now()
-        self.act(lambda tenant_id: reads.mark(
-            tenant_id=tenant_id, message_id=message_id, typing=wanted.typing, now=now
-        ))  # fmt: skip
+        self.act(
+            lambda tenant_id: reads.mark(
+                tenant_id=tenant_id, message_id=message_id, typing=wanted.typing, now=now
+            )
+        )
         return _answer(Done())
 
 
@@ -200,9 +204,10 @@ def _request_of(actor: Actor, request: Request) -> SendRequest:
     key = request.headers.get("Idempotency-Key")
     if key is not None and given.setdefault("idempotency_key", key) != key:
         raise Malformed(
-            SendErrorCode.INVALID_INPUT, "idempotency_key",
+            SendErrorCode.INVALID_INPUT,
+            "idempotency_key",
             "The header Idempotency-Key and the field idempotency_key differ.",
-        )  # fmt: skip
+        )
     if given.get("force"):
         actor.require(Scope.SENDING_MANAGE)
     return reading.request_of(given)
@@ -229,10 +234,11 @@ def _message(tenant_id: UUID, message_id: UUID, with_numbers: bool) -> MessageSh
     opened = related.opened
     content = opened.fill(row.id, sealed_values.decode(row.content), with_numbers=with_numbers)
     said = {
-        "text": opened.text_of(row), "content": content,
+        "text": opened.text_of(row),
+        "content": content,
         "delivery": related.delivery_of(row),
         "payments": [PaymentShape(**one._asdict()) for one in related.payments(row)],
-    }  # fmt: skip
+    }
     fields = {name: getattr(row, name, None) for name in MessageShape.__struct_fields__}
     return MessageShape(**{**fields, **said})
 
@@ -259,7 +265,9 @@ def _template(row: Template) -> TemplateShape:
 
 def _preview(seen: Preview) -> PreviewShape:
     return PreviewShape(
-        header=seen.header, body=seen.body, footer=seen.footer,
+        header=seen.header,
+        body=seen.body,
+        footer=seen.footer,
         buttons=[ButtonShape(kind=b.kind, text=b.text, target=b.target) for b in seen.buttons],
         cards=[_preview(card) for card in seen.cards],
-    )  # fmt: skip
+    )

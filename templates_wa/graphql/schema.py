@@ -79,9 +79,13 @@ class Query(graphene.ObjectType):
 
     @staticmethod
     def resolve_message_templates(
-        root: None, info: GraphQLResolveInfo, workspace_id: str, first: int = DEFAULT_PAGE,
-        after: str | None = None, **only: Unpack[Only],
-    ) -> TemplatePage:  # fmt: skip
+        root: None,
+        info: GraphQLResolveInfo,
+        workspace_id: str,
+        first: int = DEFAULT_PAGE,
+        after: str | None = None,
+        **only: Unpack[Only],
+    ) -> TemplatePage:
         """Return one page."""
         most = settings.SIGMA_GRAPHQL_MAX_PAGE
         if not 1 <= first <= most:
@@ -110,9 +114,11 @@ class Query(graphene.ObjectType):
         parameters = parameters_of(input.get("parameters"))
         try:
             template = catalogue.find(
-                tenant_id=workspace.tenant_id, waba_id=workspace.waba_id, name=input.name,
+                tenant_id=workspace.tenant_id,
+                waba_id=workspace.waba_id,
+                name=input.name,
                 language=input.get("language"),
-            )  # fmt: skip
+            )
         except UnableToFind as refused:
             return Previewed(reason=refused.message)
         definition = catalogue.definition_of(template)

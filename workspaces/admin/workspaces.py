@@ -22,9 +22,15 @@ class WorkspaceAdmin(ScopedAdmin):
 
     form = WorkspaceForm
     list_display = (
-        "name", "tenant", "transport", "external_id", "waba_id", "number_proof", "is_active",
+        "name",
+        "tenant",
+        "transport",
+        "external_id",
+        "waba_id",
+        "number_proof",
+        "is_active",
         "created_at",
-    )  # fmt: skip
+    )
     list_filter = (TenantFilter, "transport", "is_active")
     list_select_related = ("tenant",)
     search_fields = ("name", "external_id", "waba_id")

@@ -42,9 +42,11 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         if json:
             made = {
-                "id": tenant.id, "slug": tenant.slug, "verify_token": token,
+                "id": tenant.id,
+                "slug": tenant.slug,
+                "verify_token": token,
                 "callback_url": provisioning.callback_url(tenant.slug),
-            }  # fmt: skip
+            }
             self.stdout.write(reports.as_json(made))
             return
         self.stdout.write(f"Tenant        {tenant.slug} ({tenant.id})")

@@ -27,9 +27,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take further numbers."""
         parser.add_argument(
-            "--phone", action="append", default=[], metavar="+27821234567",
+            "--phone",
+            action="append",
+            default=[],
+            metavar="+27821234567",
             help="look for this number too; any number of times",
-        )  # fmt: skip
+        )
         reports.add_json(parser)
 
     def handle(self, *, phone: list[str], json: bool, **_: object) -> None:
