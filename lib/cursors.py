@@ -92,8 +92,11 @@ def decode_number(text: str, *, owner: UUID, key: str) -> int:
     Raises:
         InvalidCursor: anything that ``encode_number`` did not make for this owner.
     """
-    block = _cipher(key).decryptor().update(_bytes(text))
-    if len(block) != BLOCK or not hmac.compare_digest(block[:8], _digest(owner)):
+    sealed = _bytes(text)
+    if len(sealed) != BLOCK:
+        raise InvalidCursor
+    block = _cipher(key).decryptor().update(sealed)
+    if not hmac.compare_digest(block[:8], _digest(owner)):
         raise InvalidCursor
     return int.from_bytes(block[8:])
 
