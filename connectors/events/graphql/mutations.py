@@ -4,14 +4,13 @@ shown once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypedDict
 from uuid import UUID
 
 import graphene
 from django.db.models import Q
-from graphql import GraphQLResolveInfo
 
 from connectors.events import deliveries, subscriptions
 from connectors.events.graphql.types import EventError, EventSubscription
@@ -19,21 +18,27 @@ from connectors.events.subscriptions import Changes, EventErrorCode, UnableToSub
 from lib import clock
 from lib.cursors import InvalidCursor
 from lib.graphql import parse_id
-from workspaces.access import Actor
+from workspaces.graphql.mutations import Context, Mutation, camel, errors_field, success_field
 from workspaces.scopes import Scope
 
 MAX_IDS = 1_000
-Payload = TypeVar("Payload", bound=graphene.Mutation)
 
 
-def success_field() -> graphene.Boolean:
-    """Return the field that says whether it was done."""
-    return graphene.Boolean(required=True, description="Whether it was done.")
+class SubscriptionKey(TypedDict):
+    """What the services know a subscription by."""
+
+    tenant_id: UUID
+    subscription_id: UUID
 
 
-def errors_field() -> graphene.List:
-    """Return the field that says why it was not."""
-    return graphene.List(graphene.NonNull(EventError), required=True, description="Why not.")
+class EventMutation(Mutation):
+    """A change of the caller's event subscriptions."""
+
+    class Meta:
+        abstract = True
+
+    scope = Scope.EVENTS_WRITE
+    refusal = UnableToSubscribe
 
 
 class CreateEventSubscriptionInput(graphene.InputObjectType):
@@ -46,11 +51,8 @@ class CreateEventSubscriptionInput(graphene.InputObjectType):
     description = graphene.String(description="A note of yours, up to 200 characters.")
 
 
-class CreateEventSubscription(graphene.Mutation):
+class CreateEventSubscription(EventMutation):
     """The new subscription and its secret, or why there is none."""
-
-    class Meta:
-        name = "CreateEventSubscriptionPayload"
 
     class Arguments:
         input = CreateEventSubscriptionInput(required=True, description="The subscription.")
@@ -58,25 +60,18 @@ class CreateEventSubscription(graphene.Mutation):
     success = success_field()
     subscription = graphene.Field(EventSubscription, description="The subscription, on success.")
     secret = graphene.String(description="Its signing secret (whsec_…), shown this one time.")
-    errors = errors_field()
+    errors = errors_field(EventError, "Why not.")
 
-    @staticmethod
-    def mutate(
-        root: None, info: GraphQLResolveInfo, input: CreateEventSubscriptionInput
-    ) -> CreateEventSubscription:
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
         """Make it."""
-        tenant_id = _writer(info)
-
-        def work() -> dict[str, object]:
-            made = subscriptions.create(
-                tenant_id=tenant_id,
-                url=input.url,
-                types=input.get("types") or (),
-                description=input.get("description") or "",
-            )
-            return {"subscription": made.subscription, "secret": made.secret}
-
-        return _attempt(CreateEventSubscription, work)
+        made = subscriptions.create(
+            tenant_id=context.actor.tenant_id,
+            url=given["url"],
+            types=given.get("types") or (),
+            description=given.get("description") or "",
+        )
+        return {"subscription": made.subscription, "secret": made.secret}
 
 
 class UpdateEventSubscriptionInput(graphene.InputObjectType):
@@ -93,42 +88,25 @@ class UpdateEventSubscriptionInput(graphene.InputObjectType):
     )
 
 
-class UpdateEventSubscription(graphene.Mutation):
+class UpdateEventSubscription(EventMutation):
     """The changed subscription, or why it was not changed."""
-
-    class Meta:
-        name = "UpdateEventSubscriptionPayload"
 
     class Arguments:
         input = UpdateEventSubscriptionInput(required=True, description="What to change.")
 
     success = success_field()
     subscription = graphene.Field(EventSubscription, description="The subscription, on success.")
-    errors = errors_field()
+    errors = errors_field(EventError, "Why not.")
 
-    @staticmethod
-    def mutate(
-        root: None, info: GraphQLResolveInfo, input: UpdateEventSubscriptionInput
-    ) -> UpdateEventSubscription:
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
         """Change it."""
-        tenant_id, subscription_id = _writer(info), parse_id(input.id, "id")
-        changes = Changes(
-            url=input.get("url"),
-            types=input.get("types"),
-            description=input.get("description"),
-            is_active=input.get("is_active"),
+        row = subscriptions.update(
+            **_key(context, given),
+            changes=Changes(**{name: given.get(name) for name in Changes._fields}),
+            now=clock.now(),
         )
-
-        def work() -> dict[str, object]:
-            row = subscriptions.update(
-                tenant_id=tenant_id,
-                subscription_id=subscription_id,
-                changes=changes,
-                now=clock.now(),
-            )
-            return {"subscription": row}
-
-        return _attempt(UpdateEventSubscription, work)
+        return {"subscription": row}
 
 
 class EventSubscriptionInput(graphene.InputObjectType):
@@ -137,30 +115,20 @@ class EventSubscriptionInput(graphene.InputObjectType):
     id = graphene.ID(required=True, description="The subscription's UUID.")
 
 
-class DeleteEventSubscription(graphene.Mutation):
+class DeleteEventSubscription(EventMutation):
     """Whether it was deleted."""
-
-    class Meta:
-        name = "DeleteEventSubscriptionPayload"
 
     class Arguments:
         input = EventSubscriptionInput(required=True, description="Which subscription.")
 
     success = success_field()
-    errors = errors_field()
+    errors = errors_field(EventError, "Why not.")
 
-    @staticmethod
-    def mutate(
-        root: None, info: GraphQLResolveInfo, input: EventSubscriptionInput
-    ) -> DeleteEventSubscription:
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
         """Delete it."""
-        tenant_id, subscription_id = _writer(info), parse_id(input.id, "id")
-
-        def work() -> dict[str, object]:
-            subscriptions.delete(tenant_id=tenant_id, subscription_id=subscription_id)
-            return {}
-
-        return _attempt(DeleteEventSubscription, work)
+        subscriptions.delete(**_key(context, given))
+        return {}
 
 
 class RotateEventSecretInput(graphene.InputObjectType):
@@ -172,11 +140,8 @@ class RotateEventSecretInput(graphene.InputObjectType):
     )
 
 
-class RotateEventSecret(graphene.Mutation):
+class RotateEventSecret(EventMutation):
     """The new secret, or why there is none."""
-
-    class Meta:
-        name = "RotateEventSecretPayload"
 
     class Arguments:
         input = RotateEventSecretInput(required=True, description="Whose secret.")
@@ -184,55 +149,35 @@ class RotateEventSecret(graphene.Mutation):
     success = success_field()
     subscription = graphene.Field(EventSubscription, description="The subscription, on success.")
     secret = graphene.String(description="The new signing secret, shown this one time.")
-    errors = errors_field()
+    errors = errors_field(EventError, "Why not.")
 
-    @staticmethod
-    def mutate(
-        root: None, info: GraphQLResolveInfo, input: RotateEventSecretInput
-    ) -> RotateEventSecret:
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
         """Replace it."""
-        tenant_id, subscription_id = _writer(info), parse_id(input.id, "id")
-        hours = input.get("keep_old_hours")
-
-        def work() -> dict[str, object]:
-            made = subscriptions.rotate(
-                tenant_id=tenant_id,
-                subscription_id=subscription_id,
-                keep_hours=24 if hours is None else hours,
-                now=clock.now(),
-            )
-            return {"subscription": made.subscription, "secret": made.secret}
-
-        return _attempt(RotateEventSecret, work)
+        hours = given.get("keep_old_hours")
+        made = subscriptions.rotate(
+            **_key(context, given),
+            keep_hours=24 if hours is None else hours,
+            now=clock.now(),
+        )
+        return {"subscription": made.subscription, "secret": made.secret}
 
 
-class SendTestEvent(graphene.Mutation):
+class SendTestEvent(EventMutation):
     """The test event on its way, or why there is none."""
-
-    class Meta:
-        name = "SendTestEventPayload"
 
     class Arguments:
         input = EventSubscriptionInput(required=True, description="Which subscription.")
 
     success = success_field()
     event_id = graphene.ID(description="The event's UUID, on success: the header webhook-id.")
-    errors = errors_field()
+    errors = errors_field(EventError, "Why not.")
 
-    @staticmethod
-    def mutate(
-        root: None, info: GraphQLResolveInfo, input: EventSubscriptionInput
-    ) -> SendTestEvent:
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
         """Send an event of the type event.test, whatever types are subscribed to."""
-        tenant_id, subscription_id = _writer(info), parse_id(input.id, "id")
-
-        def work() -> dict[str, object]:
-            event_id = subscriptions.send_test(
-                tenant_id=tenant_id, subscription_id=subscription_id, now=clock.now()
-            )
-            return {"event_id": str(event_id)}
-
-        return _attempt(SendTestEvent, work)
+        event_id = subscriptions.send_test(**_key(context, given), now=clock.now())
+        return {"event_id": str(event_id)}
 
 
 class ReplayEventsInput(graphene.InputObjectType):
@@ -249,66 +194,39 @@ class ReplayEventsInput(graphene.InputObjectType):
     )
 
 
-class ReplayEvents(graphene.Mutation):
+class ReplayEvents(EventMutation):
     """How many deliveries are due again, or why none is."""
-
-    class Meta:
-        name = "ReplayEventsPayload"
 
     class Arguments:
         input = ReplayEventsInput(required=True, description="What to send again.")
 
     success = success_field()
     count = graphene.Int(description="How many are due again; those still pending do not count.")
-    errors = errors_field()
+    errors = errors_field(EventError, "Why not.")
 
-    @staticmethod
-    def mutate(root: None, info: GraphQLResolveInfo, input: ReplayEventsInput) -> ReplayEvents:
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
         """Make them due again, with the same webhook-id and all attempts."""
-        tenant_id = _writer(info)
-        subscription_id = parse_id(input.subscription_id, "subscriptionId")
-        included = input.get("include_delivered")
-
-        def work() -> dict[str, object]:
-            row = subscriptions.find(tenant_id=tenant_id, subscription_id=subscription_id)
-            subscriptions.require_active(row)
-            count = deliveries.replay(
-                tenant_id=tenant_id,
-                subscription_id=subscription_id,
-                which=_which(input, tenant_id),
-                include_delivered=bool(input.get("delivery_ids")) if included is None else included,
-                now=clock.now(),
-            )
-            return {"count": count}
-
-        return _attempt(ReplayEvents, work)
+        key = _key(context, given, "subscription_id")
+        subscriptions.require_active(subscriptions.find(**key))
+        included = given.get("include_delivered")
+        count = deliveries.replay(
+            **key,
+            which=_which(given, context.actor.tenant_id),
+            include_delivered=bool(given.get("delivery_ids")) if included is None else included,
+            now=clock.now(),
+        )
+        return {"count": count}
 
 
-def _writer(info: GraphQLResolveInfo) -> UUID:
-    """Return the tenant whose events the caller may change.
-
-    Raises:
-        workspaces.access.NotAllowed: the caller may not.
-    """
-    actor: Actor = info.context.actor
-    actor.require(Scope.EVENTS_WRITE)
-    return actor.tenant_id
+def _key(context: Context, given: Mapping[str, Any], argument: str = "id") -> SubscriptionKey:
+    """Return the caller's tenant and the subscription that an argument names."""
+    subscription_id = parse_id(given[argument], camel(argument))
+    return SubscriptionKey(tenant_id=context.actor.tenant_id, subscription_id=subscription_id)
 
 
-def _attempt(payload: type[Payload], work: Callable[[], dict[str, object]]) -> Payload:
-    """Do it, or return why not."""
-    try:
-        done: Payload = payload(success=True, errors=[], **work())
-        return done
-    except UnableToSubscribe as refusal:
-        # Not the exception itself: graphql-core raises whatever exception it is given.
-        error = EventError(code=refusal.code, field=refusal.field, message=refusal.message)
-        refused: Payload = payload(success=False, errors=[error])
-        return refused
-
-
-def _which(input: ReplayEventsInput, tenant_id: UUID) -> Q:
-    ids, since, until = input.get("delivery_ids"), input.get("since"), input.get("until")
+def _which(given: Mapping[str, Any], tenant_id: UUID) -> Q:
+    ids, since, until = given.get("delivery_ids"), given.get("since"), given.get("until")
     if (ids is None) == (since is None):
         raise UnableToSubscribe(
             EventErrorCode.INVALID_INPUT, "since", "Give either deliveryIds or since."

@@ -10,7 +10,7 @@ from graphql import GraphQLResolveInfo
 from connectors.events import deliveries, subscriptions
 from connectors.events.deliveries import ListedDelivery, id_of
 from lib.cursors import Page
-from lib.graphql import JSON, PageInfo, page_info
+from lib.graphql import JSON, PageInfo, described_enum, page_info
 from workspaces import event_types, models
 
 STATE_DESCRIPTIONS = {
@@ -20,18 +20,15 @@ STATE_DESCRIPTIONS = {
 }
 
 
-def _describe_state(value: deliveries.DeliveryState | None) -> str:
-    return "Where a delivery is." if value is None else STATE_DESCRIPTIONS[value]
-
-
-def _describe_code(value: subscriptions.EventErrorCode | None) -> str:
-    return "Why it was not done." if value is None else subscriptions.CODE_DESCRIPTIONS[value]
-
-
-DeliveryState = graphene.Enum.from_enum(
-    deliveries.DeliveryState, name="EventDeliveryState", description=_describe_state
+DeliveryState = described_enum(
+    deliveries.DeliveryState,
+    "Where a delivery is.",
+    STATE_DESCRIPTIONS,
+    name="EventDeliveryState",
 )
-EventErrorCode = graphene.Enum.from_enum(subscriptions.EventErrorCode, description=_describe_code)
+EventErrorCode = described_enum(
+    subscriptions.EventErrorCode, "Why it was not done.", subscriptions.CODE_DESCRIPTIONS
+)
 
 
 class EventType(graphene.ObjectType):
