@@ -60,7 +60,7 @@ def graph_url(port: int) -> str:
     return f"{url(port)}/{VERSION}"
 
 
-class World:
+class DemoWorld:
     """The demo's side of the simulator: what has to be so before the demo can be used."""
 
     def __init__(self, port: int, base_url: str, folder: Path) -> None:

@@ -174,7 +174,9 @@ class _Start:
     async def _demo(self, *children: Child) -> None:
         """Wait until the demo has what its user needs: templates, a number, somebody to answer."""
         assert self._options.simulator_port is not None  # noqa: S101 - it is simulated
-        world = simulated.World(self._options.simulator_port, self._options.base_url, self._folder)
+        world = simulated.DemoWorld(
+            self._options.simulator_port, self._options.base_url, self._folder
+        )
         await self._until("Simulator of Meta ready", world.sends_callbacks, *children)
         await self._until("Templates read", world.has_templates, *children)
         await self._until("Number read", world.has_number, *children)

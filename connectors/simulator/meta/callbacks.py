@@ -35,7 +35,7 @@ ANSWER_TIMEOUT = 10.0
 NO_ANSWER = 0
 
 
-class CallbackUpdate(NamedTuple):
+class MetaUpdate(NamedTuple):
     """One update: an ``item`` of the list ``section`` of its number's value, or, without a section,
     the value itself. ``time`` (Unix seconds) is for those without a number.
     """
@@ -61,7 +61,7 @@ class CallbackUpdate(NamedTuple):
         return next((str(self.item[name]) for name in names if self.item.get(name)), "")
 
 
-def envelope(updates: Iterable[CallbackUpdate]) -> Json:
+def envelope(updates: Iterable[MetaUpdate]) -> Json:
     """Return the document of one callback: an entry per account, a change per number and list."""
     entries: dict[str, Json] = {}
     changes: dict[tuple[str, str, str, str], Json] = {}
@@ -90,13 +90,13 @@ def encode(document: Json) -> bytes:
     return json.dumps(document, separators=(",", ":")).replace("/", "\\/").encode()
 
 
-def _value(update: CallbackUpdate) -> Json:
+def _value(update: MetaUpdate) -> Json:
     if not update.section:
         return update.item
     return {"messaging_product": "whatsapp", "metadata": update.metadata}
 
 
-def _put(value: Json, update: CallbackUpdate) -> None:
+def _put(value: Json, update: MetaUpdate) -> None:
     if update.contact is not None:
         contacts = value.setdefault("contacts", [])
         if isinstance(contacts, list) and update.contact not in contacts:
@@ -116,9 +116,7 @@ class Emitter:
         self._clock, self._agenda = clock, agenda
         self._outboxes: dict[tuple[str, str], Outbox] = {}
 
-    def emit(
-        self, update: CallbackUpdate, key: str, destinations: Iterable[tuple[str, str]]
-    ) -> None:
+    def emit(self, update: MetaUpdate, key: str, destinations: Iterable[tuple[str, str]]) -> None:
         """Send an update to addresses with the secrets to sign with.
 
         ``key`` names the update: with the same seed the same ones are lost, repeated, held back.
@@ -159,7 +157,7 @@ class Emitter:
         chance = int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big") / 2**32
         return chance * 100 < share
 
-    def _send(self, update: CallbackUpdate, key: str, url: str, secret: str) -> None:
+    def _send(self, update: MetaUpdate, key: str, url: str, secret: str) -> None:
         outbox = self._outboxes.get((url, secret))
         if outbox is None:
             where = target(url, secret.encode()) if url else None
@@ -173,7 +171,7 @@ class Emitter:
         else:
             outbox.put(update)
 
-    def _pack(self, outbox: Outbox, updates: list[CallbackUpdate]) -> PendingCallback:
+    def _pack(self, outbox: Outbox, updates: list[MetaUpdate]) -> PendingCallback:
         self.count += 1
         body = encode(envelope(updates))
         delivery = CallbackDelivery(
@@ -243,13 +241,13 @@ class Outbox:
     def __init__(
         self,
         target: CallbackTarget | None,
-        pack: Callable[[Outbox, list[CallbackUpdate]], PendingCallback],
+        pack: Callable[[Outbox, list[MetaUpdate]], PendingCallback],
         settle: Callable[[Outbox, PendingCallback, int], None],
         options: SimulatorOptions,
     ) -> None:
         self._target, self._pack, self._settle = target, pack, settle
         self._options = options
-        self._updates: deque[CallbackUpdate] = deque()
+        self._updates: deque[MetaUpdate] = deque()
         self._ready: deque[PendingCallback] = deque()
         self._in_flight: dict[int, PendingCallback] = {}
         self._idle: list[Connection] = []
@@ -267,7 +265,7 @@ class Outbox:
         there = self._target
         return f"http://{there.host}:{there.port}{there.path}" if there else ""
 
-    def put(self, update: CallbackUpdate) -> None:
+    def put(self, update: MetaUpdate) -> None:
         """Send an update soon, with those that come in the next milliseconds."""
         self._updates.append(update)
         if not self._is_collecting:

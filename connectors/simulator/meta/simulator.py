@@ -11,7 +11,7 @@ from random import Random
 import msgspec
 
 from connectors.simulator.meta import inbound, statuses
-from connectors.simulator.meta.callbacks import CallbackUpdate, Emitter
+from connectors.simulator.meta.callbacks import Emitter, MetaUpdate
 from connectors.simulator.meta.clock import Agenda, Clock
 from connectors.simulator.meta.journal import Journal
 from connectors.simulator.meta.limits import RateLimits
@@ -133,13 +133,13 @@ class Simulator:
             "display_phone_number": number.digits,
             "phone_number_id": number.id,
         }
-        update = CallbackUpdate(account.id, "messages", item, section, metadata, contact)
+        update = MetaUpdate(account.id, "messages", item, section, metadata, contact)
         self.emitter.emit(update, key, self.destinations(account, "messages", number))
 
     def emit_for_account(self, account: BusinessAccount, field: str, value: Json) -> None:
         """Send an update about an account, such as the status of a template."""
         now = self.clock.now()
-        update = CallbackUpdate(account.id, field, value, time=int(now))
+        update = MetaUpdate(account.id, field, value, time=int(now))
         key = f"{field}:{self.emitter.updates}"
         self.emitter.emit(update, key, self.destinations(account, field))
 

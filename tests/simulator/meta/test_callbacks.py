@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from connectors.simulator.meta.callbacks import CallbackUpdate, encode, envelope
+from connectors.simulator.meta.callbacks import MetaUpdate, encode, envelope
 from connectors.simulator.meta.server import RunningSimulator
 from tests.simulator.meta.conftest import PERSON, VERIFY_TOKEN, Post, Receiver, error
 
@@ -19,8 +19,8 @@ def test_it_escapes_as_meta_does() -> None:
 
 
 def test_updates_of_one_number_share_a_change() -> None:
-    def status(waba: str, number: str, n: int) -> CallbackUpdate:
-        return CallbackUpdate(waba, "messages", {"id": n}, "statuses", {"phone_number_id": number})
+    def status(waba: str, number: str, n: int) -> MetaUpdate:
+        return MetaUpdate(waba, "messages", {"id": n}, "statuses", {"phone_number_id": number})
 
     entries: Any = envelope([status("1", "a", 1), status("2", "b", 2), status("1", "a", 3)])[
         "entry"
