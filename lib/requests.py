@@ -19,23 +19,35 @@ LOOKS = 100
 
 
 class Unreadable(Exception):
-    """The body is not taken; the kinds below say why."""
+    """The body is not taken; the kinds below say why, and what an answer to it says: an HTTP
+    ``status`` and, unless a door has words of its own, these.
+    """
+
+    status, words = 400, "The body cannot be read."
 
 
 class BodyTooLarge(Unreadable):
     """The body exceeds the size that Meta may send (webhooks overview: 3 MB)."""
 
+    status, words = 413, "The body is too large."
+
 
 class BodyIncomplete(Unreadable):
     """The connection ended before the announced body was complete."""
+
+    status, words = 400, "The body ended too early."
 
 
 class BodyLate(Unreadable):
     """The body did not arrive in time."""
 
+    status, words = 408, "The body did not arrive in time."
+
 
 class NoRoom(Unreadable):
     """Too much is being read at once."""
+
+    status, words = 503, "Too much is being read; try again."
 
 
 Headers = dict[bytes, bytes]

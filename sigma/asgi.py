@@ -25,12 +25,8 @@ from connectors.whatsapp.receiver import PATH, Webhooks
 from lib import structs
 from lib.heartbeat import Heartbeat
 from lib.requests import (
-    BodyIncomplete,
-    BodyLate,
-    BodyTooLarge,
     Budget,
     Headers,
-    NoRoom,
     Reading,
     Receive,
     Scope,
@@ -61,12 +57,6 @@ MULTIPART_BYTES = 10_000
 API = ("/graphql", "/api/v1/", "/media/")
 
 LENGTH = b"content-length"
-UNREADABLE: dict[type[Unreadable], tuple[int, bytes]] = {
-    BodyTooLarge: (413, b"The body is too large.\n"),
-    BodyIncomplete: (400, b"The body ended too early.\n"),
-    BodyLate: (408, b"The body did not arrive in time.\n"),
-    NoRoom: (503, b"Too much is being read; try again.\n"),
-}
 FULL = (503, b"Too many files are on their way; try again.\n")
 ENCODED = (415, b"Send the body in UTF-8, and without Content-Encoding.\n")
 
@@ -141,7 +131,7 @@ class Application:
                     is_member = is_member or is_known(scope, headers)
                     return await self._lanes.of(scope, is_member=is_member).work(*request)
             except Unreadable as error:
-                return refusal(path, *UNREADABLE[type(error)]).send
+                return refusal(path, error.status, f"{error.words}\n".encode()).send
             except Full:
                 refused["files_full"] += 1
                 return refusal(path, *FULL).send

@@ -21,8 +21,8 @@ import uvicorn
 from django.db import connections
 
 from connectors.linked_device import logs
-from connectors.sender import keyless
-from connectors.sender.keyless import UnsafeToStart
+from connectors.sender import callers
+from connectors.sender.callers import UnsafeToStart
 from connectors.sender.service import Service
 from lib import structs
 from lib.heartbeat import Heartbeat
@@ -82,7 +82,7 @@ class Application:
         self._is_checked = True
         logs.attach("service")
         logger.info("whatsapp sender service accepts calls", extra={"pid": os.getpid()})
-        keyless.announce(self._address)
+        callers.log_openness(self._address)
         on_stop(self._service.end)
 
 
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     listener = socket.socket(fileno=chosen.fd) if chosen.fd is not None else None
     address = chosen.host if listener is None else _address_of(listener)
     try:
-        keyless.check(address)
+        callers.check(address)
     except UnsafeToStart as error:
         sys.stderr.write(f"sigma: {error}\n")
         return 1

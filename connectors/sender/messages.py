@@ -1,117 +1,189 @@
-"""Messages as the sender service handles them: accepted like everywhere else, and looked up."""
+"""A text of the sender service: read from a request, accepted like every message, looked up."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+import re
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.conf import settings
-from django.db import connection
 from redis.exceptions import RedisError
 
-from connectors.sender import quota
-from connectors.sender.asking import Wanted
-from connectors.sender.callers import Caller
-from connectors.sender.outcomes import Seen, failure_of
-from connectors.sender.refusals import Refused, of_sending, unavailable
+from connectors.sender import outcomes
+from connectors.sender.callers import ApiCaller
+from connectors.sender.errors import ServiceError, not_accepted, unavailable
+from connectors.sender.outcomes import DeliveryStatus
+from lib import clock
+from lib.wakeups import broker
 from messaging import queries
 from messaging.events import Source
 from messaging.sending import accepting
+from messaging.sending.accepting import Queued
 from messaging.sending.refusals import UnableToSend
 from messaging.sending.requests import Recipient, SendRequest, TextContent
+from messaging.states import State
 from workspaces.scope import tenant_scope
 
-# Of whatever tenant: who waits was shown his message when it was accepted. Most are still queued,
-# which they were when the wait began.
-HOW_FAR = """
-SELECT m.id, m.status, CASE WHEN m.status = 'failed' THEN m.delivery::text ELSE '{}' END,
-       w.transport
-FROM messages m JOIN workspaces w ON w.id = m.workspace_id
-WHERE m.id = ANY(%s) AND m.status <> 'queued'
+FIELDS = ("phone", "message")
+EXAMPLE = '{"phone": "+27821234567", "message": "Hello"}'
+# Python's types of JSON's values, in JSON's words; the others are those of numbers.
+KINDS = {bool: "true or false", list: "a list", dict: "an object", type(None): "null"}
+LONGEST_NAME = 64
+_WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,6})"?', re.IGNORECASE)
+# How many messages a minute a caller may send: a bucket in the broker for each, shared by all
+# processes and atomic (GCRA). It holds a minute's worth and fills evenly, by the broker's clock.
+# When the bucket would be full again; returns 0 and charges it, or the microseconds to wait.
+MINUTE, SECOND = 60_000_000, 1_000_000
+CHARGE = """
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local gap, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
+local wait = full - (burst - 1) * gap - now
+if wait > 0 then return math.ceil(wait) end
+full = full + gap
+redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
+return 0
 """
-# What a message went through, in its ``delivery``; when it is due is no such thing.
-STEPS = ("queued", "accepted", "held", "sent", "delivered", "read", "played")
-TIMES = [f"{step}_at" for step in (*STEPS, "failed", "unknown", "cancelled")]
+# The times in a message's ``delivery``; when it is due is no step of its way.
+TIMES = [f"{state.value}_at" for state in State if state != State.SENDING]
 
 
-class Accepted(NamedTuple):
-    """A message that was accepted, now or (``is_repeat``) before, and how far it is."""
+@dataclass(frozen=True, slots=True)
+class TextMessage:
+    """A text to a number, as it was given."""
 
-    message_id: UUID
-    seen: Seen
-    is_repeat: bool
+    phone: str = field(repr=False)
+    message: str = field(repr=False)
+
+
+def text_in(body: bytes) -> TextMessage:
+    """Read the body of ``/send``.
+
+    Raises:
+        ServiceError: it is not a JSON object with the two texts, and nothing else.
+    """
+    try:
+        given = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        message = f"The body is not JSON. Send {EXAMPLE}"
+        raise ServiceError(400, "BAD_REQUEST", message) from None
+    if not isinstance(given, dict):
+        raise ServiceError(400, "BAD_REQUEST", f"The body must be a JSON object: {EXAMPLE}")
+    unknown = [name for name in given if name not in FIELDS]
+    if unknown:
+        shown = ", ".join(_shown(name) for name in unknown[:5])
+        raise _invalid(f"Unknown in the body: {shown}. It takes phone and message, nothing else.")
+    for name in FIELDS:
+        if name not in given:
+            raise _invalid(f"{name}: This is missing. Send {EXAMPLE}")
+        if not isinstance(given[name], str):
+            kind = KINDS.get(type(given[name]), "a number")
+            raise _invalid(f"{name}: This must be a text in quotes, not {kind}.")
+    return TextMessage(given["phone"], given["message"])
+
+
+def seconds_to_wait(prefer: bytes, most: float) -> float:
+    """Return for how long the caller waits for an outcome, by their ``Prefer`` header and ``most``
+    seconds at the longest. What is not understood in it is ignored.
+
+    Rule: RFC 7240, §2, §4.1 and §4.3: with both, the answer is early once ``wait`` is over.
+    """
+    preferences = [one.partition(";")[0].strip() for one in prefer.decode("latin-1").split(",")]
+    waits = [int(found[1]) for one in preferences if (found := _WAIT.fullmatch(one))]
+    if waits:
+        return min(float(waits[0]), most)
+    return 0.0 if "respond-async" in map(str.lower, preferences) else most
 
 
 def accept(
-    caller: Caller, wanted: Wanted, *, idempotency_key: str | None, now: datetime
-) -> Accepted:
-    """Accept a message for the caller's workspace, within his rate; blocks.
+    caller: ApiCaller, text: TextMessage, *, idempotency_key: str | None
+) -> tuple[Queued, DeliveryStatus]:
+    """Accept a message for the caller's workspace, within their rate; return it, and how far it is
+    (a repeat may be at its end). Blocks.
 
     Raises:
-        Refused: too fast, or there is a reason against it; nothing was stored.
+        ServiceError: too fast, or there is a reason against it; nothing was stored.
     """
     _charge(caller)
     request = SendRequest(
-        workspace_id=caller.workspace_id, recipient=Recipient(phone=wanted.phone),
-        content=TextContent(wanted.message), idempotency_key=idempotency_key,
-    )  # fmt: skip
+        workspace_id=caller.workspace_id,
+        recipient=Recipient(phone=text.phone),
+        content=TextContent(text.message),
+        idempotency_key=idempotency_key,
+    )
     try:
         with tenant_scope(caller.tenant_id, timeout_ms=settings.SIGMA_GRAPHQL_TIMEOUT_MS):
-            queued = accepting.queue(tenant_id=caller.tenant_id, request=request, now=now)
-    except UnableToSend as error:
-        raise of_sending(error) from None
-    seen = Seen(queued.status)
-    if queued.is_repeat and seen.is_settled:
-        seen = how_far([queued.message_id]).get(queued.message_id, seen)
-    return Accepted(queued.message_id, seen, queued.is_repeat)
+            queued = accepting.queue(tenant_id=caller.tenant_id, request=request, now=clock.now())
+    except UnableToSend as refusal:
+        raise not_accepted(refusal) from None
+    status = DeliveryStatus(queued.status)
+    if queued.is_repeat and status.is_final:
+        status = outcomes.find([queued.message_id]).get(queued.message_id, status)
+    return queued, status
 
 
-def how_far(message_ids: Collection[UUID]) -> dict[UUID, Seen]:
-    """Return how far some messages are, but for those that are queued; blocks."""
-    with connection.cursor() as cursor:
-        cursor.execute(HOW_FAR, [list(message_ids)])
-        return {row[0]: Seen(row[1], json.loads(row[2]), row[3]) for row in cursor.fetchall()}
-
-
-def describe(caller: Caller, message_id: UUID) -> dict[str, object]:
+def describe(caller: ApiCaller, given_id: str) -> dict[str, object]:
     """Return what is known of a message that was sent from the caller's workspace; blocks.
 
     Raises:
-        Refused: there is none.
+        ServiceError: there is none.
     """
+    not_found = ServiceError(
+        404, "MESSAGE_NOT_FOUND", "This workspace sent no message with this id."
+    )
+    try:
+        message_id = UUID(given_id)
+    except ValueError:
+        raise not_found from None
     with tenant_scope(caller.tenant_id, timeout_ms=settings.SIGMA_GRAPHQL_TIMEOUT_MS):
         row = queries.find(tenant_id=caller.tenant_id, message_id=message_id)
     if row is None or row.workspace_id != caller.workspace_id or row.source != Source.API:
-        raise not_found()
+        raise not_found
     delivery: dict[str, Any] = json.loads(row.delivery)
-    failure = failure_of(Seen(row.status or "", delivery), row.id)
+    failure = outcomes.failure_of(DeliveryStatus(row.status or "", delivery), row.id)
     times = [delivery[name] for name in TIMES if name in delivery]
     return {
-        "success": True, "message_id": str(row.id), "status": row.status,
+        "success": True,
+        "message_id": str(row.id),
+        "status": row.status,
         "queued_at": delivery.get("queued_at") or row.timestamp_utc.isoformat(),
         "updated_at": max(times, key=datetime.fromisoformat, default=None),
-        "error": failure and failure.body()["error"],
-    }  # fmt: skip
+        "error": failure and failure.facts,
+    }
 
 
-def not_found() -> Refused:
-    """Return the refusal of a message that is not there, or not the caller's."""
-    return Refused(404, "MESSAGE_NOT_FOUND", "This workspace sent no message with this id.")
+def charge(bucket: str, *, rate: int) -> float:
+    """Charge a caller for one message of ``rate`` a minute; return 0, or the seconds to wait.
+
+    Raises:
+        redis.exceptions.RedisError: the broker is away.
+    """
+    script = broker().register_script(CHARGE)
+    wait = script(keys=[f"sigma:sender:{bucket}"], args=[MINUTE / rate, rate])
+    return int(wait) / SECOND
 
 
-def _charge(caller: Caller) -> None:
+def _charge(caller: ApiCaller) -> None:
+    rate = settings.SIGMA_SENDER_RATE
     try:
-        wait = quota.take(caller.bucket, rate=settings.SIGMA_SENDER_RATE)
+        wait = charge(caller.bucket, rate=rate)
     except RedisError:
         raise unavailable("The broker cannot be reached; nothing was sent. Try again.") from None
     if wait:
         seconds = int(wait) + 1
-        raise Refused(
-            429, "RATE_LIMITED",
-            f"This key may send {settings.SIGMA_SENDER_RATE} messages a minute; try again in "
-            f"{seconds} s.",
-            retryable=True, headers=(("retry-after", str(seconds)),),
-        )  # fmt: skip
+        message = f"This key may send {rate} messages a minute; try again in {seconds} s."
+        again = (("retry-after", str(seconds)),)
+        raise ServiceError(429, "RATE_LIMITED", message, retryable=True, headers=again)
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "…")
+
+
+def _invalid(message: str) -> ServiceError:
+    return ServiceError(400, "INVALID_INPUT", message)

@@ -28,8 +28,6 @@ from connectors.whatsapp.wire import signature
 from lib import clock
 from lib.requests import (
     Answer,
-    BodyIncomplete,
-    BodyLate,
     BodyTooLarge,
     Budget,
     NoRoom,
@@ -55,20 +53,14 @@ LOG_SECONDS = 60.0
 OK = Answer(200)
 FORBIDDEN = Answer(403, b"Forbidden\n")
 UNAUTHORIZED = Answer(401, b"Unauthorized\n")
-LATE = Answer(408, b"The body did not arrive in time.\n", (("connection", "close"),))
-BAD_REQUEST = Answer(400, b"The body ended too early.\n")
 NOT_FOUND = Answer(404, b"Not Found\n")
 METHOD_NOT_ALLOWED = Answer(405, b"Method Not Allowed\n", (("allow", "GET, POST"),))
 TOO_LARGE = Answer(413, b"The body is larger than a callback may be.\n", (("connection", "close"),))
 ENCODED = Answer(415, b"Send the body without Content-Encoding.\n", (("connection", "close"),))
 FULL = Answer(503, b"Too many callbacks are waiting; try again.\n", RETRY_AFTER)
 UNAVAILABLE = Answer(503, b"The callback could not be stored; try again.\n", RETRY_AFTER)
-UNREADABLE: dict[type[Unreadable], Answer] = {
-    BodyTooLarge: TOO_LARGE,
-    BodyIncomplete: BAD_REQUEST,
-    BodyLate: LATE,
-    NoRoom: FULL,
-}
+# Bodies of whose refusal more is said here than of any body's.
+UNREADABLE: dict[type[Unreadable], Answer] = {BodyTooLarge: TOO_LARGE, NoRoom: FULL}
 T = TypeVar("T")
 
 
@@ -131,7 +123,7 @@ class Receiver:
                 "whatsapp callback not read",
                 extra={"tenant": _shown(segment), "error": type(error).__name__},
             )
-            return UNREADABLE[type(error)]
+            return UNREADABLE.get(type(error)) or _refusal(error)
         if route is None:
             logger.warning(
                 "WhatsApp webhook signature validation failed", extra={"tenant": _shown(segment)}
@@ -163,6 +155,10 @@ class Receiver:
             return UNAVAILABLE
         self._accepted[route.slug] += 1
         return OK
+
+
+def _refusal(error: Unreadable) -> Answer:
+    return Answer(error.status, f"{error.words}\n".encode(), (("connection", "close"),))
 
 
 def _is_echoable(challenge: str) -> bool:

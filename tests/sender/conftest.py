@@ -17,7 +17,7 @@ import uvicorn
 from django.utils import timezone
 
 from connectors.linked_device import logs
-from connectors.sender import waiting
+from connectors.sender import outcomes
 from lib import wakeups
 from lib.heartbeat import Heartbeat
 from messaging.delivery.queues import SENDS
@@ -109,7 +109,7 @@ def _apart(settings, tmp_path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     settings.SIGMA_SENDER_STORE = tmp_path / "sender"
     settings.SIGMA_SENDER_WAIT_SECONDS = 5
     monkeypatch.setattr(type(SENDS), "notify", lambda bell, slot=0: True)
-    monkeypatch.setattr(waiting, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(outcomes, "PAUSE_SECONDS", 0.01)
     yield
     for handler in list(logs.logger.handlers):
         logs.logger.removeHandler(handler)

@@ -19,8 +19,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from connectors.sender import keyless
-from connectors.sender.keyless import UnsafeToStart
+from connectors.sender import callers
+from connectors.sender.callers import UnsafeToStart
 from connectors.sender.service import Service
 from lib.heartbeat import Heartbeat
 from messaging.models import Message
@@ -100,11 +100,11 @@ def test_it_does_not_start_open_to_others(tmp_path, transactional_db: None) -> N
 def test_calls_without_a_key_are_for_this_machine(
     acme: Cast, settings, address: str | None, is_public: bool, words: str
 ) -> None:
-    keyless.check(address)
+    callers.check(address)
     settings.SIGMA_SENDER_OPEN_WORKSPACE = acme.workspace.id
     settings.SIGMA_SENDER_OPEN_PUBLIC = is_public
     try:
-        keyless.check(address)
+        callers.check(address)
         said = ""
     except UnsafeToStart as error:
         said = str(error)
@@ -159,7 +159,7 @@ def test_it_does_not_start_for_a_workspace_that_is_not_there(
     for workspace_id in (uuid4(), globex.workspace.id):
         settings.SIGMA_SENDER_OPEN_WORKSPACE = workspace_id
         with pytest.raises(UnsafeToStart, match="no active workspace"):
-            keyless.check("127.0.0.1")
+            callers.check("127.0.0.1")
 
 
 def test_a_key_is_bound_from_the_shell(acme: Cast, globex: Cast, now, capsys) -> None:

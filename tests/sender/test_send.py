@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from connectors.sender.outcomes import Seen, failure_of
+from connectors.sender.outcomes import DeliveryStatus, failure_of
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.sender.conftest import PHONE, TEXT, WANTED, Served, key_for, queued, settle
@@ -63,7 +63,7 @@ def test_it_says_that_the_platform_refused_without_a_number(
 
 def test_it_leaves_out_what_is_sealed_for_the_number_in_it() -> None:
     error = {"code": 131026, "title": "It cannot be delivered.", "details": "[sealed:0]"}
-    refused = failure_of(Seen("failed", {"errors": [error]}), uuid4())
+    refused = failure_of(DeliveryStatus("failed", {"errors": [error]}), uuid4())
     assert refused is not None
     assert refused.message == "It cannot be delivered. (code 131026)"
 

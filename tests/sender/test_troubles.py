@@ -10,7 +10,7 @@ import httpx
 import pytest
 from django.db import OperationalError
 
-from connectors.sender import accounts, bodies, messages, quota, service, waiting
+from connectors.sender import accounts, messages, outcomes, service
 from lib import wakeups
 from messaging.models import Message
 from tests.conftest import Cast
@@ -73,7 +73,7 @@ def test_what_cannot_be_read_costs_nothing(
 def test_the_rate_comes_back_evenly() -> None:
     """A minute's worth at once, then one after the other."""
     bucket = "test-of-the-rate"
-    taken = [quota.take(bucket, rate=6) for _ in range(7)]
+    taken = [messages.charge(bucket, rate=6) for _ in range(7)]
 
     assert set(taken[:6]) == {0.0}
     assert 5 < taken[6] <= 10
@@ -114,7 +114,7 @@ def test_it_says_that_the_database_is_away(
 
     for place in (messages.queries, accounts):
         monkeypatch.setattr(place, "find" if place is messages.queries else "look", away)
-    monkeypatch.setattr(accounts, "database_answers", away)
+    monkeypatch.setattr(accounts, "ask_database", away)
     health = [sender.get("/health"), sender.get("/health", key)]
     others = [sender.get("/status", key), sender.get(f"/messages/{UUID(int=1)}", key)]
 
@@ -130,7 +130,7 @@ def test_it_says_that_the_database_is_away(
 def test_it_does_not_wait_for_bodies_that_do_not_come(
     acme: Cast, sender: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "SECONDS", 0.05)
+    monkeypatch.setattr(service, "BODY_SECONDS", 0.05)
     url = httpx.URL(sender.url)
     head = f"POST /send HTTP/1.1\r\nHost: x\r\nX-API-Key: {key_for(acme)}\r\n"
     with socket.create_connection((url.host, url.port or 0), timeout=120) as caller:
@@ -144,7 +144,7 @@ def test_it_does_not_wait_for_bodies_that_do_not_come(
 def test_it_goes_on_when_too_many_wait(
     acme: Cast, heard: Message, sender: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "MOST", 0)
+    monkeypatch.setattr(outcomes, "MOST_WAITING", 0)
     assert sender.send(key_for(acme)).status_code == 202
     monkeypatch.setattr(service, "MOST_CALLS", 0)
     refused = sender.send(key_for(acme))
