@@ -2,6 +2,9 @@
 
 ``POST /send`` accepts a message as GraphQL and REST do, then waits a while for its outcome. Waiting
 costs no thread, and whoever hangs up loses nothing: what was accepted will be sent.
+
+It is plain ASGI: what a framework would bring (routes, answers, CORS) is less than what it would
+have to be taught (bodies of bounded size and time, 204 for every preflight, one shape of errors).
 """
 
 from __future__ import annotations
