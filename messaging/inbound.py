@@ -186,7 +186,7 @@ def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> Stored:
     told = list(_preferences_in(batch, people))
     book = list(_book_of(batch, people))
     everybody = [*(row.contact for row in rows), *(someone for _, someone, _ in told)]
-    everybody += address_book.people_in(book)
+    everybody += address_book.people_in(book) if book else []
     reported = list(_statuses_in(batch))
     recipients, meant = receipts.recipients(reported, people)
     people.resolve([*everybody, *recipients], list(_changes_in(batch, people)), meant)
@@ -196,21 +196,35 @@ def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> Stored:
     _find_targets(rows)
     added, completed = _add(rows)
     stored = Stored({row.position for row in rows} - {row.position for row in added + completed})
-    echoed = [row for row in added if row.event.direction == Direction.OUTBOUND]
-    echoes = [row.target for row in echoed]
-    told_of = receipts.store(reported, people, echoes)
-    stored.duplicates |= told_of.duplicates
-    consequences.follow_reports(told_of.reports, now=clock.now())
+    stored.duplicates |= _store_reports(reported, added, people)
     amended = [(row.incoming.workspace_id, target) for row in added if (target := _amended(row))]
     amendments.apply([row.target for row in added + completed], amended)
-    merging.follow(people)
-    stored.duplicates |= address_book.store(book, people)
+    if people.merged:
+        merging.follow(people)
+    if book:
+        stored.duplicates |= address_book.store(book, people)
     stored.duplicates |= _record_consent(added, told, people)
-    merging.pass_on(people)
+    if people.passed_on:
+        merging.pass_on(people)
     conversations.touch(_touches(added))
     tenants = {row.incoming.tenant_id for row in added}
     notices.received(tenants, partial(_arrivals, added))
     return stored
+
+
+def _store_reports(
+    reported: Sequence[receipts.Reported], added: Sequence[_Row], people: People
+) -> set[int]:
+    """Store receipts, and those that waited for what the business said elsewhere; return the
+    positions of those that were known.
+    """
+    echoes = [row.target for row in added if row.event.direction == Direction.OUTBOUND]
+    if not reported and not echoes:
+        return set()
+    stored = receipts.store(reported, people, echoes)
+    if stored.reports:
+        consequences.follow_reports(stored.reports, now=clock.now())
+    return stored.duplicates
 
 
 def _find_targets(rows: Sequence[_Row]) -> None:

@@ -256,8 +256,10 @@ def _store_together(
             elif isinstance(event, Unhandled) and event.field in number_sync.TELLING:
                 accounts.add((tenant_id, item.update.waba_id))
     stored = inbound.store(incoming, alone=alone)
-    templates.store(changes)
-    number_sync.want_accounts(accounts)
+    if changes:
+        templates.store(changes)
+    if accounts:
+        number_sync.want_accounts(accounts)
     numbers.store_proofs()
     fresh = {owners[i] for i in range(len(incoming)) if i not in stored.duplicates}
     return set(owners) - fresh
