@@ -73,9 +73,12 @@ class Load:
     """
 
     def __init__(
-        self, target: CallbackTarget, requests: Iterator[bytes], plan: LoadPlan,
+        self,
+        target: CallbackTarget,
+        requests: Iterator[bytes],
+        plan: LoadPlan,
         on_answer: Callable[[int, int], None] = _ignore,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.report = LoadReport()
         self._target, self._plan, self._on_answer = target, plan, on_answer
         self._requests = enumerate(requests)

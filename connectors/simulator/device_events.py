@@ -32,8 +32,13 @@ TOO_MANY_TO_STRANGERS = 101
 # What ends a connection; the device is not reconnected by itself after any but the first. Being
 # asked to slow down does not: who waits goes on hearing.
 ENDS = (
-    Disconnected, Replaced, LoggedOut, TemporarilyBanned, ClientOutdated, ConnectFailed,
-)  # fmt: skip
+    Disconnected,
+    Replaced,
+    LoggedOut,
+    TemporarilyBanned,
+    ClientOutdated,
+    ConnectFailed,
+)
 
 Fields = Mapping[str, Any]
 
@@ -92,12 +97,18 @@ def _message(fields: Fields, now: datetime) -> MessageArrived:
     person = Someone(phone, fields.get("lid"), fields.get("name"))
     kind = str(fields.get("kind", "text"))
     return MessageArrived(
-        id=str(fields["id"]), chat=person, sender=person, at=now, kind=kind,
+        id=str(fields["id"]),
+        chat=person,
+        sender=person,
+        at=now,
+        kind=kind,
         text=fields.get("text", "Hello" if kind == "text" else None),
-        from_me=bool(fields.get("from_me", False)), group_id=fields.get("group"),
-        quoted_id=fields.get("quoted"), mime_type=fields.get("mime_type"),
+        from_me=bool(fields.get("from_me", False)),
+        group_id=fields.get("group"),
+        quoted_id=fields.get("quoted"),
+        mime_type=fields.get("mime_type"),
         emoji=fields.get("emoji"),
-    )  # fmt: skip
+    )
 
 
 def _receipt(fields: Fields, now: datetime) -> ReceiptArrived:

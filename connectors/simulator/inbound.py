@@ -134,11 +134,17 @@ async def _send(
 
 def _plain(report: LoadReport, sending: Sending) -> dict[str, object]:
     return {
-        "callbacks": len(sending.sizes), "repeats": sending.repeats, "sent": report.sent,
-        "retried": report.retried, "answers": dict(sorted(report.codes.items())),
-        "updates": sending.updates, "seconds": report.seconds, "p50": report.quantile(0.5),
-        "p99": report.quantile(0.99), "is_interrupted": sending.is_interrupted,
-    }  # fmt: skip
+        "callbacks": len(sending.sizes),
+        "repeats": sending.repeats,
+        "sent": report.sent,
+        "retried": report.retried,
+        "answers": dict(sorted(report.codes.items())),
+        "updates": sending.updates,
+        "seconds": report.seconds,
+        "p50": report.quantile(0.5),
+        "p99": report.quantile(0.99),
+        "is_interrupted": sending.is_interrupted,
+    }
 
 
 def _table(report: LoadReport, sending: Sending) -> Table:

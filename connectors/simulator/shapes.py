@@ -106,9 +106,10 @@ BODIES: dict[str, tuple[str, Callable[[Random], Json]]] = {
     "video": ("video", lambda rng: {"video": _media(rng, "video/mp4")}),
     "audio": ("audio", lambda rng: {"audio": _media(rng, "audio/mpeg", voice=False)}),
     "voice": ("audio", lambda rng: {"audio": _media(rng, "audio/ogg; codecs=opus", voice=True)}),
-    "document": ("document", lambda rng: {
-        "document": _media(rng, "application/pdf", filename="Invoice 8841.pdf")
-    }),
+    "document": (
+        "document",
+        lambda rng: {"document": _media(rng, "application/pdf", filename="Invoice 8841.pdf")},
+    ),
     "sticker": ("sticker", lambda rng: {"sticker": _media(rng, "image/webp", animated=True)}),
     "location": ("location", _location),
     "contacts": ("contacts", _contacts),
@@ -121,7 +122,7 @@ BODIES: dict[str, tuple[str, Callable[[Random], Json]]] = {
     "system": ("system", _system),
     "unsupported": ("unsupported", _unsupported),
     "unknown": ("hologram", _unknown),
-}  # fmt: skip
+}
 
 
 # The types of messages that come of a press, and so answer a message of the business.
@@ -129,9 +130,7 @@ PRESSED = frozenset({"button", "interactive"})
 
 # These change an earlier message, whose id they are given.
 AMENDMENTS: dict[str, Callable[[Random, str], Json]] = {
-    "reaction": lambda rng, wamid: {
-        "reaction": {"message_id": wamid, "emoji": rng.choice(EMOJI)}
-    },
+    "reaction": lambda rng, wamid: {"reaction": {"message_id": wamid, "emoji": rng.choice(EMOJI)}},
     "unreaction": lambda _, wamid: {"reaction": {"message_id": wamid}},
     "edit": lambda rng, wamid: {
         "edit": {
@@ -140,7 +139,7 @@ AMENDMENTS: dict[str, Callable[[Random, str], Json]] = {
         }
     },
     "revoke": lambda _, wamid: {"revoke": {"original_message_id": wamid}},
-}  # fmt: skip
+}
 AMENDMENT_TYPES = {"unreaction": "reaction"}
 
 MESSAGE_KINDS = (*BODIES, *AMENDMENTS)

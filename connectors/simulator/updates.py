@@ -94,8 +94,10 @@ class Town:
 
     def _heading(self, person: SimulatedPerson, message_id: str) -> Json:
         return {
-            **person.named("from", "from_user_id"), "id": message_id, "timestamp": self._moment(),
-        }  # fmt: skip
+            **person.named("from", "from_user_id"),
+            "id": message_id,
+            "timestamp": self._moment(),
+        }
 
     def _context(self) -> Json:
         chance = self._rng.random()
@@ -105,10 +107,15 @@ class Town:
         if chance < 0.12:
             return {"context": {"forwarded": True}}
         if chance < 0.14:
-            return {"referral": {
-                "source_url": "https://fb.me/example", "source_id": "120208", "source_type": "ad",
-                "headline": "Spring sale", "ctwa_clid": self._rng.randbytes(12).hex(),
-            }}  # fmt: skip
+            return {
+                "referral": {
+                    "source_url": "https://fb.me/example",
+                    "source_id": "120208",
+                    "source_type": "ad",
+                    "headline": "Spring sale",
+                    "ctwa_clid": self._rng.randbytes(12).hex(),
+                }
+            }
         return {}
 
     def _pressed(self, person: SimulatedPerson) -> Json:
@@ -127,20 +134,25 @@ class Town:
         del self._underway[position]
         if step == 0 and rng.random() < 0.04:
             item = self._status(message_id, person, "failed") | {"errors": [ERROR]}
-            return self._of_number(
-                "status", "statuses", item, wamid_=message_id, status="failed"
-            )  # fmt: skip
+            return self._of_number("status", "statuses", item, wamid_=message_id, status="failed")
         if step < len(STEPS) - 1:
             self._underway.append((message_id, person, step + 1))
         item = self._status(message_id, person, STEPS[step])
         if step < 2:
             item["pricing"] = {
-                "billable": True, "pricing_model": "PMP", "type": "regular", "category": "utility",
-            }  # fmt: skip
+                "billable": True,
+                "pricing_model": "PMP",
+                "type": "regular",
+                "category": "utility",
+            }
         return self._of_number(
-            "status", "statuses", item, contact=person.contact(), wamid_=message_id,
+            "status",
+            "statuses",
+            item,
+            contact=person.contact(),
+            wamid_=message_id,
             status=STEPS[step],
-        )  # fmt: skip
+        )
 
     def _status(self, message_id: str, person: SimulatedPerson, status: str) -> Json:
         who = person.named("recipient_id", "recipient_user_id")
@@ -154,19 +166,26 @@ class Town:
         item["recipient_id"] = "Y2FwaV9ncm91cDox"
         item["recipient_participant_user_id"] = person.user_id
         return self._of_number(
-            "group_receipt", "statuses", item, wamid_=item["id"], status="delivered",
+            "group_receipt",
+            "statuses",
+            item,
+            wamid_=item["id"],
+            status="delivered",
             participant=person.user_id,
-        )  # fmt: skip
+        )
 
     def _echo(self) -> SimulatedUpdate:
         person = self._rng.choice(self._people)
         message_id = self._wamid(person)
         self._underway.append((message_id, person, 0))
         item = {
-            "from": self._business.display_phone_number, **person.named("to", "to_user_id"),
-            "id": message_id, "timestamp": self._moment(), "type": "text",
+            "from": self._business.display_phone_number,
+            **person.named("to", "to_user_id"),
+            "id": message_id,
+            "timestamp": self._moment(),
+            "type": "text",
             "text": {"body": sentence(self._rng)},
-        }  # fmt: skip
+        }
         return self._of_number(
             "echo", "message_echoes", item, field_="smb_message_echoes", wamid_=message_id
         )
@@ -175,30 +194,40 @@ class Town:
         person = self._rng.choice(self._people)
         message_id = self._wamid(person)
         message = self._heading(person, message_id) | {
-            "type": "text", "text": {"body": sentence(self._rng)},
+            "type": "text",
+            "text": {"body": sentence(self._rng)},
             "history_context": {"status": "READ"},
-        }  # fmt: skip
+        }
         thread = {"id": person.phone or person.user_id, "messages": [message]}
         chunk = {"phase": 1, "chunk_order": 1, "progress": 55}
         return self._of_number(
-            "history", "history", {"metadata": chunk, "threads": [thread]}, field_="history",
+            "history",
+            "history",
+            {"metadata": chunk, "threads": [thread]},
+            field_="history",
             wamid_=message_id,
-        )  # fmt: skip
+        )
 
     def _call(self) -> SimulatedUpdate:
         person = self._rng.choice(self._people)
         item = {
-            **person.named("from", "from_user_id"), "id": f"wacid.{self._rng.randbytes(12).hex()}",
-            "event": "terminate", "status": "COMPLETED", "timestamp": self._moment(),
-        }  # fmt: skip
+            **person.named("from", "from_user_id"),
+            "id": f"wacid.{self._rng.randbytes(12).hex()}",
+            "event": "terminate",
+            "status": "COMPLETED",
+            "timestamp": self._moment(),
+        }
         return self._of_number("call", "calls", item, field_="calls")
 
     def _preference(self) -> SimulatedUpdate:
         person = self._rng.choice(self._people)
         item = {
-            **person.named("wa_id", "user_id"), "detail": "User requested to stop",
-            "category": "marketing_messages", "value": "stop", "timestamp": int(self._moment()),
-        }  # fmt: skip
+            **person.named("wa_id", "user_id"),
+            "detail": "User requested to stop",
+            "category": "marketing_messages",
+            "value": "stop",
+            "timestamp": int(self._moment()),
+        }
         return self._of_number("preference", "user_preferences", item, field_="user_preferences")
 
     def _template(self) -> SimulatedUpdate:
@@ -215,18 +244,34 @@ class Town:
     def _quality(self) -> SimulatedUpdate:
         value: Json = {
             "display_phone_number": self._business.display_phone_number,
-            "event": "THROUGHPUT_UPGRADE", "max_daily_conversations_per_business": "TIER_UNLIMITED",
-        }  # fmt: skip
+            "event": "THROUGHPUT_UPGRADE",
+            "max_daily_conversations_per_business": "TIER_UNLIMITED",
+        }
         return SimulatedUpdate("quality", "phone_number_quality_update", "", value)
 
     def _of_number(
-        self, kind: str, section: str, item: Json, *, field_: str = "messages",
-        contact: Json | None = None, wamid_: object = "", status: str = "", participant: str = "",
-    ) -> SimulatedUpdate:  # fmt: skip
+        self,
+        kind: str,
+        section: str,
+        item: Json,
+        *,
+        field_: str = "messages",
+        contact: Json | None = None,
+        wamid_: object = "",
+        status: str = "",
+        participant: str = "",
+    ) -> SimulatedUpdate:
         return SimulatedUpdate(
-            kind, field_, section, item, number=self._business.phone_number_id, contact=contact,
-            wamid=str(wamid_), status=status, participant=participant,
-        )  # fmt: skip
+            kind,
+            field_,
+            section,
+            item,
+            number=self._business.phone_number_id,
+            contact=contact,
+            wamid=str(wamid_),
+            status=status,
+            participant=participant,
+        )
 
     def _wamid(self, person: SimulatedPerson) -> str:
         return wamid(self._rng, person.phone or self._business.display_phone_number)

@@ -53,8 +53,9 @@ def test_pages_show_rows_and_no_secret(acme: Cast, subscribe: Subscribe, emit: E
     emit(acme)
 
     for model, pk in (
-        ("eventsubscription", row.pk), ("eventdelivery", EventDelivery.objects.get().pk),
-    ):  # fmt: skip
+        ("eventsubscription", row.pk),
+        ("eventdelivery", EventDelivery.objects.get().pk),
+    ):
         page = browser.get(reverse(f"admin:workspaces_{model}_change", args=[pk]))
         assert page.status_code == 200
         assert row.secrets[0] not in page.content.decode()

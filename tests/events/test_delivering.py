@@ -40,9 +40,10 @@ def test_it_delivers_an_event_signed_as_standard_webhooks_describes(
     (got,), event = endpoint.got, OutgoingEvent.objects.get()
     said = Webhook(secret).verify(got.body, got.headers)
     assert said == {
-        "type": event.type, "timestamp": event.occurred_at.isoformat().replace("+00:00", "Z"),
+        "type": event.type,
+        "timestamp": event.occurred_at.isoformat().replace("+00:00", "Z"),
         "data": event.data,
-    }  # fmt: skip
+    }
     assert got.headers["webhook-id"] == str(event.id)
     assert EventDelivery.objects.get().delivered_at is not None
 
@@ -220,9 +221,16 @@ def test_what_a_killed_deliverer_held_is_delivered_again(
 @pytest.mark.parametrize("answer", [200, 500, 410])
 @pytest.mark.parametrize("is_replayed", [True, False], ids=["replayed", "claimed again"])
 def test_what_a_frozen_deliverer_notes_late_counts_for_no_later_attempt(
-    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
-    monkeypatch: pytest.MonkeyPatch, answer: int, is_replayed: bool,
-) -> None:  # fmt: skip
+    acme: Cast,
+    globex: Cast,
+    endpoint: Endpoint,
+    subscribe: Subscribe,
+    emit: Emit,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: int,
+    is_replayed: bool,
+) -> None:
     mine = {cast: subscribe(cast) for cast in (acme, globex)}
     for cast in mine:
         emit(cast)
@@ -239,9 +247,12 @@ def test_what_a_frozen_deliverer_notes_late_counts_for_no_later_attempt(
             turn(later)
             for cast, row in mine.items():
                 deliveries.replay(
-                    tenant_id=cast.tenant.id, subscription_id=row.id, which=Q(), now=later,
+                    tenant_id=cast.tenant.id,
+                    subscription_id=row.id,
+                    which=Q(),
+                    now=later,
                     include_delivered=True,
-                )  # fmt: skip
+                )
         else:
             queue.claim(now=later, limit=8, busy={})
         record(kept, now=later)
@@ -260,9 +271,14 @@ def test_what_a_frozen_deliverer_notes_late_counts_for_no_later_attempt(
 @pytest.mark.parametrize("late_first", [True, False])
 @pytest.mark.parametrize(("late", "answer"), [(200, 500), (500, 200), (410, 200)])
 def test_what_comes_late_counts_for_nothing_beside_the_result_of_the_later_attempt(
-    acme: Cast, subscribe: Subscribe, emit: Emit, now: datetime, late: int, answer: int,
+    acme: Cast,
+    subscribe: Subscribe,
+    emit: Emit,
+    now: datetime,
+    late: int,
+    answer: int,
     late_first: bool,
-) -> None:  # fmt: skip
+) -> None:
     subscribe(acme)
     emit(acme)
     reports = []

@@ -63,8 +63,9 @@ def test_it_refuses_a_name_that_leads_inside(endpoint: Endpoint) -> None:
     result = post(url, Policy(), Zone(["127.0.0.1"]))
 
     assert (result.status, result.error) == (
-        None, "The name leads to no address of the public internet.",
-    )  # fmt: skip
+        None,
+        "The name leads to no address of the public internet.",
+    )
     assert endpoint.got == []
 
 

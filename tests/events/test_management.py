@@ -286,8 +286,11 @@ def test_it_keeps_delivered_events_for_a_week_and_dead_ones_for_a_month(
     subscribe(acme)
     emit(acme, 2)
     first, second, third, _pending = EventDelivery.objects.order_by("id")
-    for row, column, days in ((first, "delivered_at", 8), (second, "delivered_at", 8),
-                              (third, "dead_at", 8)):  # fmt: skip
+    for row, column, days in (
+        (first, "delivered_at", 8),
+        (second, "delivered_at", 8),
+        (third, "dead_at", 8),
+    ):
         ended = {column: now - timedelta(days=days), "next_attempt_at": None}
         EventDelivery.objects.filter(pk=row.pk).update(**ended)
 

@@ -1,4 +1,4 @@
-"""Events are written where somebody subscribed, and only for him."""
+"""Events are written where somebody subscribed, and only for those who did."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ from workspaces.outbox import Event
 def subscribe(cast: Cast, *types: str, **columns: object) -> EventSubscription:
     """Return a subscription that was written by hand."""
     return EventSubscription.objects.create(
-        tenant_id=cast.tenant.id, url="https://example.org/", types=list(types),
-        sealed_secrets=b"", **columns,
-    )  # fmt: skip
+        tenant_id=cast.tenant.id,
+        url="https://example.org/",
+        types=list(types),
+        sealed_secrets=b"",
+        **columns,
+    )
 
 
 def received(cast: Cast, now: datetime) -> Event:
@@ -52,8 +55,10 @@ def test_it_writes_an_event_once_and_a_delivery_for_each_who_wants_it(
     assert set(EventDelivery.objects.values_list("subscription_id", flat=True)) == wanting
     assert {d.event_id for d in EventDelivery.objects.all()} == {event.id}
     assert (event.type, event.occurred_at, list(event.data)) == (
-        "message.received", now, ["message_id"],
-    )  # fmt: skip
+        "message.received",
+        now,
+        ["message_id"],
+    )
 
 
 @pytest.mark.parametrize(

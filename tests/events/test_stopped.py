@@ -42,9 +42,14 @@ def run(statement: str) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("column", ["last_status", "attempts"])
 def test_it_gives_nothing_up_while_a_column_is_missing(
-    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
+    acme: Cast,
+    globex: Cast,
+    endpoint: Endpoint,
+    subscribe: Subscribe,
+    emit: Emit,
+    now: datetime,
     column: str,
-) -> None:  # fmt: skip
+) -> None:
     for cast in (acme, globex):
         subscribe(cast)
         emit(cast, 6)
@@ -95,9 +100,15 @@ def unharmed(now: datetime, emitted: int) -> bool:
 
 @pytest.mark.parametrize("is_unknown", [True, False], ids=["another id", "the same id"])
 def test_it_counts_a_wrong_master_key_against_no_endpoint(
-    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
-    settings: Any, is_unknown: bool,
-) -> None:  # fmt: skip
+    acme: Cast,
+    globex: Cast,
+    endpoint: Endpoint,
+    subscribe: Subscribe,
+    emit: Emit,
+    now: datetime,
+    settings: Any,
+    is_unknown: bool,
+) -> None:
     for cast in (acme, globex):
         subscribe(cast)
         emit(cast, 20)
@@ -130,9 +141,15 @@ def lose_key(subscription: EventSubscription) -> None:
 
 @pytest.mark.parametrize("ruin", [ruin_secrets, ruin_key, lose_key])
 def test_it_gives_up_in_the_end_what_one_tenants_keys_do_not_open(
-    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
-    ruin: Callable[[EventSubscription], None], caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+    acme: Cast,
+    globex: Cast,
+    endpoint: Endpoint,
+    subscribe: Subscribe,
+    emit: Emit,
+    now: datetime,
+    ruin: Callable[[EventSubscription], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     broken = subscribe(acme)
     subscribe(globex)
     ruin(broken)
@@ -191,9 +208,15 @@ def _no_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_no_ipv6")
 @pytest.mark.parametrize("host", ["[::1]", "localhost"])
 def test_an_ipv6_address_is_the_endpoints_fault_where_there_is_no_ipv6(
-    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
-    monkeypatch: pytest.MonkeyPatch, host: str,
-) -> None:  # fmt: skip
+    acme: Cast,
+    globex: Cast,
+    endpoint: Endpoint,
+    subscribe: Subscribe,
+    emit: Emit,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [at("::1", endpoint.port)])
     for cast in (acme, globex):
         subscribe(cast, url=endpoint.url(host=host))
@@ -259,9 +282,14 @@ NO_ANSWER = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolut
 
 @pytest.mark.parametrize("found", [IPV4, IPV6, NO_ANSWER], ids=["IPv4", "IPv6", "no name server"])
 def test_it_counts_a_network_that_we_are_cut_off_from_against_no_endpoint(
-    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
+    acme: Cast,
+    globex: Cast,
+    endpoint: Endpoint,
+    subscribe: Subscribe,
+    emit: Emit,
+    now: datetime,
     found: tuple[Any, ...] | Exception,
-) -> None:  # fmt: skip
+) -> None:
     for cast in (acme, globex):
         subscribe(cast, url=endpoint.url(host="localhost"))
         emit(cast, 2)
@@ -286,10 +314,16 @@ def test_it_counts_a_network_that_we_are_cut_off_from_against_no_endpoint(
     ],
 )
 def test_an_address_without_a_way_is_the_endpoints_fault_where_there_are_ways_to_others(
-    acme: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
-    found: tuple[Any, ...] | Exception, way: socket.AddressFamily, told: str,
+    acme: Cast,
+    endpoint: Endpoint,
+    subscribe: Subscribe,
+    emit: Emit,
+    now: datetime,
+    found: tuple[Any, ...] | Exception,
+    way: socket.AddressFamily,
+    told: str,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     subscribe(acme, url=endpoint.url(host="localhost"))
     emit(acme)
     leads_to(monkeypatch, found)
@@ -304,9 +338,14 @@ def test_an_address_without_a_way_is_the_endpoints_fault_where_there_are_ways_to
 
 @pytest.mark.parametrize("host", ["[::1]", "localhost"])
 def test_it_counts_a_socket_that_it_cannot_look_for_a_way_with_against_no_endpoint(
-    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
+    acme: Cast,
+    globex: Cast,
+    endpoint: Endpoint,
+    subscribe: Subscribe,
+    emit: Emit,
+    now: datetime,
     host: str,
-) -> None:  # fmt: skip
+) -> None:
     class Exhausted(socket.socket):
         def __init__(self, *args: Any, **more: Any) -> None:
             super().__init__(*args, **more)
@@ -330,9 +369,14 @@ def test_it_counts_a_socket_that_it_cannot_look_for_a_way_with_against_no_endpoi
 
 @pytest.mark.parametrize("url", ["", "http://[::1]/"])
 def test_it_goes_by_ipv4_where_the_system_has_no_ipv6_at_all(
-    acme: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime, url: str,
+    acme: Cast,
+    endpoint: Endpoint,
+    subscribe: Subscribe,
+    emit: Emit,
+    now: datetime,
+    url: str,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     class Old(socket.socket):
         def __init__(self, family: int = -1, *args: Any, **more: Any) -> None:
             if family == socket.AF_INET6:
@@ -357,9 +401,15 @@ OURS = ("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "EADDRNOTAVAIL", "ENETDOWN")
 @pytest.mark.parametrize("of_ipv6", ["", "EHOSTUNREACH"])
 @pytest.mark.parametrize("number", OURS)
 def test_it_counts_our_own_exhaustion_against_no_endpoint(
-    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
-    number: str, of_ipv6: str,
-) -> None:  # fmt: skip
+    acme: Cast,
+    globex: Cast,
+    endpoint: Endpoint,
+    subscribe: Subscribe,
+    emit: Emit,
+    now: datetime,
+    number: str,
+    of_ipv6: str,
+) -> None:
     for cast in (acme, globex):
         subscribe(cast, url=endpoint.url(host="localhost"))
         emit(cast, 2)
@@ -381,9 +431,14 @@ def test_it_counts_our_own_exhaustion_against_no_endpoint(
     "error", [MemoryError(), RuntimeError("can't start new thread"), socket.gaierror(-10, "Memory")]
 )
 def test_it_counts_a_name_that_it_cannot_ask_for_against_no_endpoint(
-    acme: Cast, globex: Cast, endpoint: Endpoint, subscribe: Subscribe, emit: Emit, now: datetime,
+    acme: Cast,
+    globex: Cast,
+    endpoint: Endpoint,
+    subscribe: Subscribe,
+    emit: Emit,
+    now: datetime,
     error: Exception,
-) -> None:  # fmt: skip
+) -> None:
     for cast in (acme, globex):
         subscribe(cast, url=endpoint.url(host="localhost"))
         emit(cast, 2)

@@ -28,9 +28,12 @@ async def watch(streams: Streams, cast: Cast, greeted: Callable[[], object]) -> 
             greeted()
 
     scope = {
-        "type": "http", "method": "GET", "path": stream.PATH, "query_string": b"",
+        "type": "http",
+        "method": "GET",
+        "path": stream.PATH,
+        "query_string": b"",
         "headers": [(b"x-api-key", cast.api_key.encode())],
-    }  # fmt: skip
+    }
     await asyncio.wait_for(streams(scope, asyncio.Event().wait, send), 5)
     return said
 

@@ -65,12 +65,25 @@ def demo(meta: Meta, tmp_path: Path, settings: Settings) -> str:
 
 
 def facts(home: Path, base_url: str) -> str:
-    write(home, DemoFacts(
-        base_url=base_url, callback_url=f"{base_url}/webhooks/whatsapp/demo",
-        tenant_id=str(uuid4()), tenant_slug="demo", workspace_id=str(uuid4()),
-        phone_number_id="106540352242922", waba_id="102290129340398", app_secret=SECRET,
-        verify_token="", api_key="", admin_url="", admin_user="", admin_password="", sender_url="",
-    ))  # fmt: skip
+    write(
+        home,
+        DemoFacts(
+            base_url=base_url,
+            callback_url=f"{base_url}/webhooks/whatsapp/demo",
+            tenant_id=str(uuid4()),
+            tenant_slug="demo",
+            workspace_id=str(uuid4()),
+            phone_number_id="106540352242922",
+            waba_id="102290129340398",
+            app_secret=SECRET,
+            verify_token="",
+            api_key="",
+            admin_url="",
+            admin_user="",
+            admin_password="",
+            sender_url="",
+        ),
+    )
     return base_url
 
 

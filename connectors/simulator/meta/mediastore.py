@@ -16,17 +16,25 @@ DAY = 24 * 3600.0
 UPLOADED_FOR, RECEIVED_FOR = 30 * DAY, 7 * DAY
 MB = 1024 * 1024
 LIMITS = {
-    "image/jpeg": 5 * MB, "image/png": 5 * MB,
-    "video/mp4": 16 * MB, "video/3gpp": 16 * MB,
-    "audio/aac": 16 * MB, "audio/amr": 16 * MB, "audio/mpeg": 16 * MB, "audio/mp4": 16 * MB,
+    "image/jpeg": 5 * MB,
+    "image/png": 5 * MB,
+    "video/mp4": 16 * MB,
+    "video/3gpp": 16 * MB,
+    "audio/aac": 16 * MB,
+    "audio/amr": 16 * MB,
+    "audio/mpeg": 16 * MB,
+    "audio/mp4": 16 * MB,
     "audio/ogg": 16 * MB,
     "image/webp": 500 * 1024,
-    "text/plain": 100 * MB, "application/pdf": 100 * MB, "application/msword": 100 * MB,
-    "application/vnd.ms-excel": 100 * MB, "application/vnd.ms-powerpoint": 100 * MB,
+    "text/plain": 100 * MB,
+    "application/pdf": 100 * MB,
+    "application/msword": 100 * MB,
+    "application/vnd.ms-excel": 100 * MB,
+    "application/vnd.ms-powerpoint": 100 * MB,
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document": 100 * MB,
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": 100 * MB,
     "application/vnd.openxmlformats-officedocument.presentationml.presentation": 100 * MB,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,7 @@ class MediaStore:
 
     def keep(
         self, phone_number_id: str, mime_type: str, content: bytes, expires_at: float
-    ) -> StoredFile:  # fmt: skip
+    ) -> StoredFile:
         """Keep any file."""
         media_id = str(self._rng.randrange(10**14, 10**15))
         file = StoredFile(media_id, phone_number_id, mime_type, content, expires_at)

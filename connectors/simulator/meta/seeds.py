@@ -13,22 +13,33 @@ HANDLE = "4::aW1hZ2U="
 def sample() -> World:
     """Return a world with one of everything, and no callback address: callbacks are only logged."""
     return business(
-        app_secret="simulated-app-secret", access_token="simulated-access-token",  # noqa: S106
-        verify_token="simulated-verify-token", waba_id="102290129340398",  # noqa: S106
+        app_secret="simulated-app-secret",  # noqa: S106
+        access_token="simulated-access-token",  # noqa: S106
+        verify_token="simulated-verify-token",  # noqa: S106
+        waba_id="102290129340398",
         phone_number_id="106540352242922",
-    )  # fmt: skip
+    )
 
 
 def business(
-    *, app_secret: str, access_token: str, waba_id: str, phone_number_id: str,
-    verify_token: str = "", callback_url: str = "",
-) -> World:  # fmt: skip
+    *,
+    app_secret: str,
+    access_token: str,
+    waba_id: str,
+    phone_number_id: str,
+    verify_token: str = "",
+    callback_url: str = "",
+) -> World:
     """Return the world of one business, with all the templates."""
     return single(
-        app_secret=app_secret, access_token=access_token, waba_id=waba_id,
-        phone_number_id=phone_number_id, verify_token=verify_token, callback_url=callback_url,
+        app_secret=app_secret,
+        access_token=access_token,
+        waba_id=waba_id,
+        phone_number_id=phone_number_id,
+        verify_token=verify_token,
+        callback_url=callback_url,
         templates=templates(waba_id),
-    )  # fmt: skip
+    )
 
 
 def templates(waba_id: str) -> list[SimulatedTemplate]:
@@ -38,57 +49,112 @@ def templates(waba_id: str) -> list[SimulatedTemplate]:
     made: list[tuple[str, str, str, list[Json]]] = [
         ("welcome_message", "en", "MARKETING", [_body(WELCOME, ["John"])]),
         ("welcome_message", "de", "MARKETING", [_body("Hallo {{1}}! Willkommen.", ["Hans"])]),
-        ("order_update", "en", "UTILITY", [
-            _text("HEADER", "Order {{1}}", format="TEXT", example={"header_text": ["8841"]}),
-            _body("Hi {{1}}, your order arrives on {{2}}.", ["Thandi", "Friday"]),
-            _text("FOOTER", "SIGMA Analytics"),
-        ]),
-        ("invoice_ready", "en", "UTILITY", [
-            _header("DOCUMENT"), _body("Your invoice of {{1}} is attached.", ["May"]),
-        ]),
-        ("spring_offer", "en", "MARKETING", [
-            _header("IMAGE"),
-            _body("Dear {{1}}, spring is here.", ["Ana"]),
-            _buttons(
-                {"type": "URL", "text": "Shop", "url": "https://shop.example/{{1}}",
-                 "example": ["https://shop.example/spring"]},
-                {"type": "QUICK_REPLY", "text": "Stop promotions"},
-                {"type": "COPY_CODE", "example": "SPRING25"},
-            ),
-        ]),
-        ("login_code", "en", "AUTHENTICATION", [
-            {"type": "BODY", "text": "*{{1}}* is your verification code.",
-             "add_security_recommendation": False, "example": {"body_text": [["123456"]]}},
-            _buttons({"type": "OTP", "otp_type": "COPY_CODE", "text": "Copy code"}),
-        ]),
-        ("collection", "en", "MARKETING", [
-            _body("Look at this, {{1}}!", ["Olu"]),
-            {"type": "CAROUSEL", "cards": [_card("mugs"), _card("bowls")]},
-        ]),
-        ("flash_sale", "en", "MARKETING", [
-            _header("IMAGE"),
-            {"type": "LIMITED_TIME_OFFER",
-             "limited_time_offer": {"text": "Ends soon", "has_expiration": True}},
-            _body("Hi {{1}}, only today.", ["Kenji"]),
-            _buttons(
-                {"type": "COPY_CODE", "example": "FLASH10"},
-                {"type": "URL", "text": "Shop", "url": "https://shop.example/sale?c={{1}}",
-                 "example": ["https://shop.example/sale?c=1"]},
-            ),
-        ]),
-        ("store_location", "en", "UTILITY", [
-            {"type": "HEADER", "format": "LOCATION"}, _body("We moved. See you soon!", []),
-        ]),
+        (
+            "order_update",
+            "en",
+            "UTILITY",
+            [
+                _text("HEADER", "Order {{1}}", format="TEXT", example={"header_text": ["8841"]}),
+                _body("Hi {{1}}, your order arrives on {{2}}.", ["Thandi", "Friday"]),
+                _text("FOOTER", "SIGMA Analytics"),
+            ],
+        ),
+        (
+            "invoice_ready",
+            "en",
+            "UTILITY",
+            [
+                _header("DOCUMENT"),
+                _body("Your invoice of {{1}} is attached.", ["May"]),
+            ],
+        ),
+        (
+            "spring_offer",
+            "en",
+            "MARKETING",
+            [
+                _header("IMAGE"),
+                _body("Dear {{1}}, spring is here.", ["Ana"]),
+                _buttons(
+                    {
+                        "type": "URL",
+                        "text": "Shop",
+                        "url": "https://shop.example/{{1}}",
+                        "example": ["https://shop.example/spring"],
+                    },
+                    {"type": "QUICK_REPLY", "text": "Stop promotions"},
+                    {"type": "COPY_CODE", "example": "SPRING25"},
+                ),
+            ],
+        ),
+        (
+            "login_code",
+            "en",
+            "AUTHENTICATION",
+            [
+                {
+                    "type": "BODY",
+                    "text": "*{{1}}* is your verification code.",
+                    "add_security_recommendation": False,
+                    "example": {"body_text": [["123456"]]},
+                },
+                _buttons({"type": "OTP", "otp_type": "COPY_CODE", "text": "Copy code"}),
+            ],
+        ),
+        (
+            "collection",
+            "en",
+            "MARKETING",
+            [
+                _body("Look at this, {{1}}!", ["Olu"]),
+                {"type": "CAROUSEL", "cards": [_card("mugs"), _card("bowls")]},
+            ],
+        ),
+        (
+            "flash_sale",
+            "en",
+            "MARKETING",
+            [
+                _header("IMAGE"),
+                {
+                    "type": "LIMITED_TIME_OFFER",
+                    "limited_time_offer": {"text": "Ends soon", "has_expiration": True},
+                },
+                _body("Hi {{1}}, only today.", ["Kenji"]),
+                _buttons(
+                    {"type": "COPY_CODE", "example": "FLASH10"},
+                    {
+                        "type": "URL",
+                        "text": "Shop",
+                        "url": "https://shop.example/sale?c={{1}}",
+                        "example": ["https://shop.example/sale?c=1"],
+                    },
+                ),
+            ],
+        ),
+        (
+            "store_location",
+            "en",
+            "UTILITY",
+            [
+                {"type": "HEADER", "format": "LOCATION"},
+                _body("We moved. See you soon!", []),
+            ],
+        ),
         ("paused_offer", "en", "MARKETING", [_body("Hello {{1}}, we are open.", ["John"])]),
         ("rejected_offer", "en", "MARKETING", [_body("Hello {{1}}, win big.", ["John"])]),
-    ]  # fmt: skip
+    ]
     found = [
         SimulatedTemplate(
-            id=str(first_id + position), name=name, language=language, category=category,
-            components=components, quality="GREEN",
+            id=str(first_id + position),
+            name=name,
+            language=language,
+            category=category,
+            components=components,
+            quality="GREEN",
         )
         for position, (name, language, category, components) in enumerate(made)
-    ]  # fmt: skip
+    ]
     found.append(_appointment(str(first_id + len(found))))
     for template in found:
         if template.name == "paused_offer":
@@ -106,9 +172,14 @@ def _appointment(template_id: str) -> SimulatedTemplate:
     ]
     body: Json = {"type": "BODY", "text": text, "example": {"body_text_named_params": named}}
     return SimulatedTemplate(
-        id=template_id, name="appointment_reminder", language="en", category="UTILITY",
-        parameter_format="NAMED", components=[body], quality="GREEN",
-    )  # fmt: skip
+        id=template_id,
+        name="appointment_reminder",
+        language="en",
+        category="UTILITY",
+        parameter_format="NAMED",
+        components=[body],
+        quality="GREEN",
+    )
 
 
 def _text(kind: str, text: str, **more: object) -> Json:
@@ -128,12 +199,18 @@ def _buttons(*buttons: Json) -> Json:
 
 
 def _card(what: str) -> Json:
-    return {"components": [
-        _header("IMAGE"),
-        _body(f"New {what} from {{{{1}}}}.", ["SIGMA"]),
-        _buttons(
-            {"type": "QUICK_REPLY", "text": "More like this"},
-            {"type": "URL", "text": "Buy", "url": f"https://shop.example/{what}/{{{{1}}}}",
-             "example": [f"https://shop.example/{what}/1"]},
-        ),
-    ]}  # fmt: skip
+    return {
+        "components": [
+            _header("IMAGE"),
+            _body(f"New {what} from {{{{1}}}}.", ["SIGMA"]),
+            _buttons(
+                {"type": "QUICK_REPLY", "text": "More like this"},
+                {
+                    "type": "URL",
+                    "text": "Buy",
+                    "url": f"https://shop.example/{what}/{{{{1}}}}",
+                    "example": [f"https://shop.example/{what}/1"],
+                },
+            ),
+        ]
+    }

@@ -62,8 +62,9 @@ def test_it_demands_a_proof_if_the_app_does(meta: RunningSimulator, graph: Graph
     meta.control.change("apps", APP, requires_proof=True)
     _, code, message = error(graph("GET", meta.phone_number_id))
     assert (code, message) == (
-        100, "(#100) API calls from the server require an appsecret_proof argument",
-    )  # fmt: skip
+        100,
+        "(#100) API calls from the server require an appsecret_proof argument",
+    )
 
 
 def test_it_refuses_what_the_token_has_no_permission_for(

@@ -45,9 +45,13 @@ def test_it_batches_but_no_more_than_asked(
     [("duplicates", ["sent", "sent", "delivered", "delivered", "read", "read"]), ("loss", [])],
 )
 def test_updates_come_twice_or_never(
-    meta: RunningSimulator, heard: Receiver, post: Post, wait_for: Wait,
-    option: str, expected: list[str],
-) -> None:  # fmt: skip
+    meta: RunningSimulator,
+    heard: Receiver,
+    post: Post,
+    wait_for: Wait,
+    option: str,
+    expected: list[str],
+) -> None:
     meta.control.options(**{option: 100}, batch=1)
     post()
     wait_for(lambda: meta.control.state()["scheduled"] == 0 and len(heard.steps()) == len(expected))

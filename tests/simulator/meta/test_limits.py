@@ -20,9 +20,7 @@ MOMENTS = st.lists(st.integers(0, 800), min_size=1, max_size=120).map(
 
 def most_within(times: list[float], seconds: float) -> int:
     """Return the largest number of times within any such span."""
-    return max(
-        (sum(at <= other < at + seconds for other in times) for at in times), default=0
-    )  # fmt: skip
+    return max((sum(at <= other < at + seconds for other in times) for at in times), default=0)
 
 
 @settings(max_examples=50)

@@ -78,9 +78,14 @@ def test_it_answers_without_json(
 
 @pytest.mark.parametrize(
     ("suffix", "steps"),
-    [("9996", ["sent", "delivered", "read"]), ("9994", ["sent", "delivered"]), ("9993", ["sent"]),
-     ("9992", []), ("9989", ["failed"])],
-)  # fmt: skip
+    [
+        ("9996", ["sent", "delivered", "read"]),
+        ("9994", ["sent", "delivered"]),
+        ("9993", ["sent"]),
+        ("9992", []),
+        ("9989", ["failed"]),
+    ],
+)
 def test_a_message_gets_as_far_as_its_number_says(
     meta: RunningSimulator,
     heard: Receiver,

@@ -34,8 +34,10 @@ def test_a_file_comes_back_as_it_was(
     facts = graph("GET", media_id, params={"phone_number_id": meta.phone_number_id}).json()
     digest = base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()
     assert (facts["sha256"], facts["file_size"], facts["mime_type"]) == (
-        digest, len(CONTENT), "image/png",
-    )  # fmt: skip
+        digest,
+        len(CONTENT),
+        "image/png",
+    )
     assert http.get(facts["url"]).status_code == 401
     bearer = {"Authorization": f"Bearer {meta.token}"}
     assert http.get(facts["url"], headers=bearer).content == CONTENT

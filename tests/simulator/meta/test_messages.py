@@ -76,9 +76,10 @@ def test_an_error_has_the_shape_of_metas(post: Post) -> None:
         "type": "OAuthException",
         "code": 131008,
         "error_data": {
-            "messaging_product": "whatsapp", "details": "The parameter text is required.",
+            "messaging_product": "whatsapp",
+            "details": "The parameter text is required.",
         },
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(

@@ -132,10 +132,12 @@ def test_people_may_answer_by_themselves(
 
 
 def test_a_world_is_a_document() -> None:
-    two = joined(*(
-        single(app_secret="s", access_token=f"t{n}", waba_id=f"9{n}", phone_number_id=f"1{n}")
-        for n in "ab"
-    ))  # fmt: skip
+    two = joined(
+        *(
+            single(app_secret="s", access_token=f"t{n}", waba_id=f"9{n}", phone_number_id=f"1{n}")
+            for n in "ab"
+        )
+    )
     assert read(written(two)) == two
     with pytest.raises(UnreadableWorld, match="unknown field `apples`"):
         read(b'{"apples": []}')

@@ -16,14 +16,21 @@ IMAGE = {
 
 def button(index: int, sub_type: str, **parameter: Any) -> dict[str, Any]:
     return {
-        "type": "button", "sub_type": sub_type, "index": str(index), "parameters": [parameter],
-    }  # fmt: skip
+        "type": "button",
+        "sub_type": sub_type,
+        "index": str(index),
+        "parameters": [parameter],
+    }
 
 
 def named(**values: str) -> dict[str, Any]:
-    return {"type": "body", "parameters": [
-        {"type": "text", "parameter_name": name, "text": value} for name, value in values.items()
-    ]}  # fmt: skip
+    return {
+        "type": "body",
+        "parameters": [
+            {"type": "text", "parameter_name": name, "text": value}
+            for name, value in values.items()
+        ],
+    }
 
 
 def offer(at: float) -> dict[str, Any]:
@@ -46,8 +53,12 @@ FLOW = button(0, "flow", type="text", text="a")
 URL = button(0, "url", type="text", text="spring")
 STOP = button(1, "quick_reply", type="payload", payload="STOP")
 COUPON = button(2, "copy_code", type="coupon_code", coupon_code="SPRING25")
-SALE = [IMAGE, text_parameters("x"), button(0, "copy_code", type="coupon_code", coupon_code="A1"),
-        button(1, "url", type="text", text="7")]  # fmt: skip
+SALE = [
+    IMAGE,
+    text_parameters("x"),
+    button(0, "copy_code", type="coupon_code", coupon_code="A1"),
+    button(1, "url", type="text", text="7"),
+]
 GOOD: dict[str, list[dict[str, Any]]] = {
     "welcome_message": [text_parameters("John")],
     "order_update": [text_parameters("8841", where="header"), text_parameters("A", "B")],
@@ -56,10 +67,13 @@ GOOD: dict[str, list[dict[str, Any]]] = {
     "appointment_reminder": [named(time="14:00", first_name="Ana", day="Friday")],
     "collection": [text_parameters("Olu"), cards(2)],
     "flash_sale": [*SALE, offer(time.time() + 3600)],
-    "store_location": [{"type": "header", "parameters": [
-        {"type": "location", "location": {"latitude": "1", "longitude": "2"}}
-    ]}],
-}  # fmt: skip
+    "store_location": [
+        {
+            "type": "header",
+            "parameters": [{"type": "location", "location": {"latitude": "1", "longitude": "2"}}],
+        }
+    ],
+}
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -79,15 +93,27 @@ WRONG: list[tuple[str, list[dict[str, Any]], int, str]] = [
     ("welcome_message", [text_parameters("x" * 1024)], 132005, "body: text is too long"),
     ("welcome_message", [named(name="a")], 132012, "body: Parameter names are not supported"),
     ("welcome_message", [text_parameters("a"), URL], 132018, "buttons: there is no button at"),
-    ("spring_offer", [text_parameters("Ana")], 132012,
-     "header: Format mismatch, expected IMAGE, received UNKNOWN"),
+    (
+        "spring_offer",
+        [text_parameters("Ana")],
+        132012,
+        "header: Format mismatch, expected IMAGE, received UNKNOWN",
+    ),
     ("spring_offer", [IMAGE, text_parameters("a"), COUPON], 131008, REQUIRED.format(0, "Url")),
     ("spring_offer", [IMAGE, text_parameters("a"), URL], 131008, REQUIRED.format(2, "Copy_Code")),
-    ("spring_offer", [IMAGE, text_parameters("a"), FLOW], 132012,
-     "buttons: Button at index 0 is not of type FLOW"),
+    (
+        "spring_offer",
+        [IMAGE, text_parameters("a"), FLOW],
+        132012,
+        "buttons: Button at index 0 is not of type FLOW",
+    ),
     ("appointment_reminder", [text_parameters("a", "b", "c")], 132012, "body: Parameter name is"),
-    ("login_code", [text_parameters("1"), button(0, "url", type="text", text="2")], 132012,
-     "buttons: the code of the button"),
+    (
+        "login_code",
+        [text_parameters("1"), button(0, "url", type="text", text="2")],
+        132012,
+        "buttons: the code of the button",
+    ),
     ("login_code", [text_parameters("1" * 16), URL], 131009, "body: the code is longer"),
     ("collection", [text_parameters("Olu"), cards(1)], 132012, "carousel: number of cards (1)"),
     ("flash_sale", SALE, 131008, "limited_time_offer: expiration_time_ms is required"),
@@ -95,7 +121,7 @@ WRONG: list[tuple[str, list[dict[str, Any]], int, str]] = [
     ("nothing", [], 132001, "template name (nothing) does not exist in en"),
     ("rejected_offer", [], 132001, "template name (rejected_offer) does not exist in en"),
     ("paused_offer", [], 132015, "template name (paused_offer) is paused in en"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "components", "code", "details"), WRONG)

@@ -14,8 +14,11 @@ Graph = Callable[..., httpx.Response]
 Wait = Callable[..., None]
 BODY = {"type": "BODY", "text": "Hello {{1}}, how are you today?"}
 DRAFT: dict[str, Any] = {
-    "name": "check_in", "language": "en", "category": "UTILITY", "components": [BODY],
-}  # fmt: skip
+    "name": "check_in",
+    "language": "en",
+    "category": "UTILITY",
+    "components": [BODY],
+}
 
 
 @pytest.fixture
@@ -56,8 +59,10 @@ def test_it_filters(graph: Graph, path: str, filters: dict[str, str], names: lis
 
 def test_an_unknown_field_is_an_error(graph: Graph, path: str) -> None:
     assert error(graph("GET", path, params={"fields": "colour"})) == (
-        400, 100, "(#100) Tried accessing nonexistent field (colour)",
-    )  # fmt: skip
+        400,
+        100,
+        "(#100) Tried accessing nonexistent field (colour)",
+    )
 
 
 def test_a_new_template_is_reviewed(
@@ -70,8 +75,9 @@ def test_a_new_template_is_reviewed(
     (change,) = json.loads(meta.control.deliveries()[0]["body"])["entry"][0]["changes"]
     assert change["field"] == "message_template_status_update"
     assert (change["value"]["event"], change["value"]["message_template_name"]) == (
-        "APPROVED", "check_in",
-    )  # fmt: skip
+        "APPROVED",
+        "check_in",
+    )
 
 
 def test_a_name_can_ask_for_rejection(graph: Graph, path: str, wait_for: Wait) -> None:
