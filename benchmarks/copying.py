@@ -14,15 +14,16 @@ from django.db import connection
 
 from connectors.whatsapp import raw
 from connectors.whatsapp.wire.parsing import parse
-from messaging import inbound
+from messaging import inbound, transitions
 from messaging.events import Incoming, MessageEvent
 from messaging.people import People
+from messaging.transitions import Received
 from workspaces.models import Transport, Workspace
 
 CHUNK = 500
 READ = "SELECT id, received_at, tenant_id, body FROM webhook_deliveries ORDER BY id"
-COPY = f"COPY copied_made ({inbound.NAMES}) FROM STDIN (FORMAT binary)"
-TYPES = [column.split(" ", 1)[1] for column in inbound.COLUMNS]
+COPY = f"COPY copied_made ({transitions.RECEIVED_NAMES}) FROM STDIN (FORMAT binary)"
+TYPES = [column.split(" ", 1)[1] for column in transitions.RECEIVED_COLUMNS]
 
 
 def main() -> None:
@@ -46,7 +47,7 @@ def main() -> None:
     print(len(callbacks) / seconds)
 
 
-def _rows(callbacks: list[Any], workspace: Workspace) -> list[tuple[object, ...]]:
+def _rows(callbacks: list[Any], workspace: Workspace) -> list[Received]:
     people, batch = People(), []
     for delivery_id, received_at, tenant_id, sealed in callbacks:
         body = raw.open_body(sealed, tenant_id=tenant_id, delivery_id=delivery_id)

@@ -6,9 +6,12 @@ rows were new. It runs on Django's connection, inside the caller's transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from datetime import date, datetime
+from functools import cache
+from types import MappingProxyType, UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import psycopg
@@ -19,6 +22,21 @@ from psycopg.pq import Format
 from lib import arrays
 
 Rows = Sequence[Sequence[object]]
+# Types of columns that Python has no type of its own for. JSON is passed as text.
+Json = Annotated[str, "jsonb"]
+Small = Annotated[int, "int2"]
+_KINDS: Mapping[object, str] = MappingProxyType(
+    {
+        bool: "bool",
+        bytes: "bytea",
+        date: "date",
+        datetime: "timestamptz",
+        float: "float8",
+        int: "int8",
+        str: "text",
+        UUID: "uuid",
+    }
+)
 
 
 @contextmanager
@@ -32,6 +50,25 @@ def cursor() -> Iterator[psycopg.Cursor[Any]]:
         own.format = Format.BINARY
         own.adapters.register_dumper(arrays.Array, arrays.ArrayDumper)
         yield own
+
+
+@cache
+def columns(row: type[NamedTuple]) -> tuple[str, ...]:
+    """Return the ``"name type"`` pairs of a row's fields, for :func:`run`.
+
+    Raises:
+        KeyError: a field has a type that no column has.
+    """
+    hints = get_type_hints(row, include_extras=True)
+    return tuple(f"{name} {_kind(hints[name])}" for name in row._fields)
+
+
+def _kind(hint: Any) -> str:
+    """Return the type of a column; ``None`` among the types of a field says that it may be NULL."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    (kind,) = (one for one in kinds if one is not type(None))
+    metadata = getattr(kind, "__metadata__", ())
+    return metadata[0] if metadata else _KINDS[kind]
 
 
 def run(sql: str, columns: Sequence[str], rows: Rows) -> list[tuple[Any, ...]]:

@@ -20,14 +20,30 @@ def statement(
 ) -> str:
     """Return the statement that changes messages, or the rows of another ``table`` with ids.
 
+    ``found`` and ``carry`` are those of :func:`locking`; ``assign`` is what follows SET.
+    """
+    back = f"RETURNING {returning}" if returning else ""
+    return locking(
+        found=found,
+        carry=carry,
+        then=f"UPDATE {table} m SET {assign} FROM mine WHERE m.id = mine.id {back}",  # noqa: S608
+    )
+
+
+def locking(*, found: str, then: str, carry: str = "", skip: bool = False) -> str:
+    """Return a statement that locks messages, and then goes on with them as ``mine``.
+
     ``found`` is what follows FROM, with the table as ``m`` and its own WHERE; ``carry`` are
-    further columns of it, which ``assign`` (what follows SET) names as those of ``mine``.
+    further columns of it; with ``skip`` the rows that somebody else has locked are left out.
+    ``then`` is the rest: further parts of the WITH, and what they lead to.
     """
     columns = f"m.id, {carry}" if carry else "m.id"
-    back = f"RETURNING {returning}" if returning else ""
+    end = "SKIP LOCKED" if skip else ""
     return f"""
-WITH mine AS MATERIALIZED (SELECT {columns} FROM {found} ORDER BY m.id FOR UPDATE OF m)
-UPDATE {table} m SET {assign} FROM mine WHERE m.id = mine.id {back}
+WITH mine AS MATERIALIZED (
+    SELECT {columns} FROM {found} ORDER BY m.id FOR UPDATE OF m {end}
+)
+{then}
 """  # noqa: S608 - texts of ours
 
 

@@ -18,13 +18,14 @@ from workspaces.models import Workspace
 
 # What is still owed first, or it is sent meanwhile; then children before parents.
 TABLES = (
-    "read_marks", "broadcast_recipients", "broadcasts", "media", "message_statuses", "messages",
+    "outbox", "read_marks", "broadcast_recipients", "broadcasts", "media", "message_statuses",
+    "messages",
     "conversations", "opt_outs", "portfolio_recipients", "contact_identities", "contacts",
     "sending_pauses", "sending_policies", "number_states",
 )  # fmt: skip
 OF_A_WORKSPACE = ("message_statuses", "conversations")
 BATCH = 10_000
-# A bite of messages together with their files, counted by the messages.
+# A bite of messages together with their files and pending sends, counted by the messages.
 BITE = sql.SQL("""
 WITH bite AS MATERIALIZED (
     SELECT id FROM messages WHERE workspace_id = %s AND tenant_id = %s LIMIT %s
@@ -32,10 +33,12 @@ WITH bite AS MATERIALIZED (
     SELECT id FROM messages WHERE id IN (SELECT id FROM bite) ORDER BY id FOR UPDATE
 ), files AS (
     DELETE FROM media WHERE message_id IN (SELECT id FROM locked) RETURNING 1
+), sends AS (
+    DELETE FROM outbox WHERE message_id IN (SELECT id FROM locked) RETURNING 1
 ), gone AS (
     DELETE FROM messages WHERE id IN (SELECT id FROM locked) RETURNING 1
 )
-SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM files)
+SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM files), (SELECT count(*) FROM sends)
 """)
 RECIPIENTS = sql.SQL("""
 WITH gone AS (
@@ -54,8 +57,8 @@ def erase(tenant_id: UUID) -> dict[str, int]:
         bite = [broadcast_id, tenant_id, BATCH]
         gone["broadcast_recipients"] += bulk.repeat(RECIPIENTS, bite, batch=BATCH)[0]
     for workspace_id in Workspace.objects.filter(tenant_id=tenant_id).values_list("id", flat=True):
-        messages, files = bulk.repeat(BITE, [workspace_id, tenant_id, BATCH], batch=BATCH)
-        gone.update(messages=messages, media=files)
+        messages, files, sends = bulk.repeat(BITE, [workspace_id, tenant_id, BATCH], batch=BATCH)
+        gone.update(messages=messages, media=files, outbox=sends)
         for table in OF_A_WORKSPACE:
             gone[table] += bulk.delete(
                 table, batch=BATCH, tenant_id=tenant_id, workspace_id=workspace_id

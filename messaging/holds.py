@@ -1,4 +1,6 @@
-"""What callers read of a message's delivery: what holds it now, and which errors are history."""
+"""What callers read of a message's delivery: how far it is in the outbox, what holds it there, and
+which errors are history.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +8,48 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import Q
 from django.utils import timezone
 
-from messaging.models import Broadcast, BroadcastState, SendingPause
+from messaging.models import Broadcast, BroadcastState, PendingSend, SendingPause
 from messaging.queries import MessageRow
+from messaging.states import State
 from messaging.statuses import ARRIVED
 
-QUEUED = "queued"
+
+class Pending(NamedTuple):
+    """What the outbox holds of a message: how often it was claimed, when it is due (``None``: not
+    by itself), and why it was put off.
+    """
+
+    attempts: int
+    due_at: datetime | None
+    reason: str
 
 
 class Holds:
-    """What holds some queued messages of one tenant: one query for each kind, asked when the first
-    of them is looked at.
+    """How far some messages of one tenant are in the outbox, and what holds them there: one query
+    for each kind, asked when the first of them is looked at.
     """
 
     def __init__(self, tenant_id: UUID, messages: Iterable[MessageRow]) -> None:
         self._tenant_id = tenant_id
-        self._queued = [message for message in messages if message.status == QUEUED]
+        shown = list(messages)
+        self._queued = [message for message in shown if message.status == State.QUEUED]
+        self._sending = [message for message in shown if message.status == State.SENDING]
+
+    def attempts_of(self, message: MessageRow) -> int:
+        """Return how often somebody began to send a message."""
+        pending = self._pending.get(message.id)
+        return message.attempts if pending is None else pending.attempts
+
+    def due_at(self, message: MessageRow) -> datetime | None:
+        """Return when a queued message is sent, or tried again, at the earliest."""
+        pending = self._pending.get(message.id)
+        return None if pending is None else pending.due_at
 
     def delivery_of(self, message: MessageRow) -> dict[str, Any]:
         """Return a message's delivery: ``waiting`` says what holds it, ``past_errors`` are those of
@@ -35,13 +58,14 @@ class Holds:
         delivery: dict[str, Any] = json.loads(message.delivery)
         if message.status in ARRIVED and "errors" in delivery:
             delivery["past_errors"] = delivery.pop("errors")
-        if message.status == QUEUED and (waiting := self._waiting(message, delivery)):
+        pending = self._pending.get(message.id) if message.status == State.QUEUED else None
+        if pending is not None and (waiting := self._waiting(message, pending, delivery)):
             delivery["waiting"] = waiting
         return delivery
 
-    def _waiting(self, message: MessageRow, delivery: dict[str, Any]) -> str:
+    def _waiting(self, message: MessageRow, pending: Pending, delivery: dict[str, Any]) -> str:
         """Return the first of the reasons that hold it, the widest first."""
-        return self._paused(message) or self._of_broadcast(message) or _until(message, delivery)
+        return self._paused(message) or self._of_broadcast(message) or _until(pending, delivery)
 
     def _paused(self, message: MessageRow) -> str:
         for pause in self._pauses:
@@ -53,6 +77,13 @@ class Holds:
     def _of_broadcast(self, message: MessageRow) -> str:
         reason = self._broadcasts.get(message.broadcast_id) if message.broadcast_id else None
         return "" if reason is None else f"Its broadcast is paused. {reason}".strip()
+
+    @cached_property
+    def _pending(self) -> dict[UUID, Pending]:
+        ids = [message.id for message in (*self._queued, *self._sending)]
+        rows = PendingSend.objects.filter(tenant_id=self._tenant_id, pk__in=ids)
+        found = rows.values_list("pk", *Pending._fields) if ids else ()
+        return {row[0]: Pending(*row[1:]) for row in found}
 
     @cached_property
     def _pauses(self) -> list[SendingPause]:
@@ -70,11 +101,11 @@ class Holds:
         return dict(rows.values_list("id", "reason")) if ids else {}
 
 
-def _until(message: MessageRow, delivery: dict[str, Any]) -> str:
+def _until(pending: Pending, delivery: dict[str, Any]) -> str:
     """Return why it waits for its own time: it is scheduled, or was put off."""
-    due = message.next_attempt_at
+    due = pending.due_at
     scheduled = delivery.get("scheduled_at")
     is_scheduled = isinstance(scheduled, str) and due == datetime.fromisoformat(scheduled)
     if is_scheduled and due is not None and due > timezone.now():
         return f"It is to be sent at {scheduled}."
-    return str(delivery.get("waiting") or "")
+    return pending.reason

@@ -29,7 +29,7 @@ from messaging import (
     references,
     replacing,
     sealed_values,
-    settling,
+    transitions,
 )
 from messaging.amendments import AMENDING
 from messaging.conversations import UNSAID, Touch
@@ -51,24 +51,10 @@ from messaging.optouts import Statement
 from messaging.people import People
 from messaging.references import Reference, Target
 from messaging.sealed_values import SEALED_VALUES, Separator
+from messaging.transitions import Received
 from workspaces import keys
 from workspaces.identity import Digester
 
-SEALED_ID = settling.SEALED_ID
-
-COLUMNS = (
-    "id uuid", "tenant_id uuid", "workspace_id uuid", "contact_id uuid", "platform_message_id text",
-    "direction text", "source text", "type text", "sender text", "text text", "content jsonb",
-    "inner_key int8", "reply_to text", "reply_to_key int8", "group_id text",
-    "timestamp_utc timestamptz", "status text", "sealed_id bytea", "sealed_values bytea",
-    "delivery_id int8", "delivery_day date",
-)  # fmt: skip
-NAMES = ", ".join(column.split(" ", 1)[0] for column in COLUMNS)
-INSERT = f"""
-INSERT INTO messages ({NAMES}) SELECT {NAMES} FROM {{rows}}
-WHERE r.inner_key IS NULL OR NOT EXISTS (SELECT FROM messages m WHERE {references.SAME_MESSAGE})
-ON CONFLICT (workspace_id, platform_message_id) DO NOTHING RETURNING id
-"""  # noqa: S608 - names of ours
 INSERT_MEDIA = """
 INSERT INTO media (id, tenant_id, workspace_id, message_id, platform_media_id, mime_type, sha256,
                    filename, voice, animated, expires_at)
@@ -245,19 +231,19 @@ def _find_targets(rows: Sequence[_Row]) -> None:
 def _add(rows: Sequence[_Row]) -> tuple[list[_Row], list[_Row]]:
     """Insert messages; return those that are news, and those that only complete what was there."""
     values = [_values(row) for row in _told_once(rows)]
-    fresh = {row[0] for row in bulk.run(INSERT, COLUMNS, values)}
+    fresh = transitions.receive(values)
     added = [row for row in rows if row.message_id in fresh]
-    files, completed, values = [*added], list[_Row](), []
+    files, completed, told_again = [*added], list[_Row](), list[Received]()
     known = [row for row in rows if row.message_id not in fresh and _may_replace(row.event)]
     for number, old in replacing.giving_way(_said_again(known)).items():
         row = known[number]
         row.message_id, row.platform_message_id = old.id, old.platform_message_id
         row.kept = _kept(row.event, row.owner, row.incoming.tenant_id, old.id)
-        values.append(_values(row))
+        told_again.append(_values(row))
         (added if old.is_imported else completed).append(row)
         if not old.is_revoked:
             files.append(row)
-    replacing.replace(COLUMNS, values)
+    replacing.replace(told_again)
     _insert_media(files)
     return added, completed
 
@@ -398,7 +384,7 @@ def _kept(event: MessageEvent, owner: _Owner, tenant_id: UUID, message_id: UUID)
 
 
 def _owner(tenant_id: UUID, day: date, people: People) -> _Owner:
-    place = associated_data(tenant_id, SEALED_ID, "")
+    place = associated_data(tenant_id, references.SEALED_ID, "")
     return _Owner(people.digester(tenant_id), keys.day_cipher(tenant_id, day), place)
 
 
@@ -433,19 +419,33 @@ def _changes_in(batch: Iterable[Incoming], people: People) -> Iterator[SamePerso
             yield SamePerson(before, after, event.takes_number)
 
 
-def _values(row: _Row) -> tuple[object, ...]:
+def _values(row: _Row) -> Received:
     event, incoming, digest = row.event, row.incoming, row.owner.digest
     same = event.sender is event.contact or event.sender == event.contact
     sender = row.contact.primary if same else primary(digest, event.sender)
-    return (
-        row.message_id, incoming.tenant_id, incoming.workspace_id, row.contact_id,
-        row.platform_message_id, event.direction.value, event.source.value, event.type,
-        sender or "", row.kept.text, row.kept.content,
-        row.inner_key, row.reply_to, row.reply_to_key, row.group, event.timestamp,
-        event.status and event.status[:32],
-        row.owner.seal_id(event.platform_message_id, row.message_id), row.kept.sealed,
-        incoming.delivery_id, incoming.delivery_day,
-    )  # fmt: skip
+    return Received(
+        id=row.message_id,
+        tenant_id=incoming.tenant_id,
+        workspace_id=incoming.workspace_id,
+        contact_id=row.contact_id,
+        platform_message_id=row.platform_message_id,
+        direction=event.direction.value,
+        source=event.source.value,
+        type=event.type,
+        sender=sender or "",
+        text=row.kept.text,
+        content=row.kept.content,
+        inner_key=row.inner_key,
+        reply_to=row.reply_to,
+        reply_to_key=row.reply_to_key,
+        group_id=row.group,
+        timestamp_utc=event.timestamp,
+        status=event.status and event.status[:32],
+        sealed_id=row.owner.seal_id(event.platform_message_id, row.message_id),
+        sealed_values=row.kept.sealed,
+        delivery_id=incoming.delivery_id,
+        delivery_day=incoming.delivery_day,
+    )
 
 
 def _insert_media(rows: Iterable[_Row]) -> None:

@@ -19,7 +19,7 @@ from messaging.events import MarketingPreference, MessageEvent, Source
 from messaging.identities import survivors
 from messaging.models import OptOut, OptOutSource, SendingPolicy
 from messaging.stopwords import Words, normal_form
-from messaging.withdrawing import withdraw_marketing
+from messaging.transitions import cancel_marketing
 
 COLUMNS = ("tenant_id uuid", "contact_id uuid", "source text", "said_at timestamptz")
 # Sorted by the key, or concurrent batches deadlock. Time decides, and of one second (Meta gives no
@@ -151,7 +151,7 @@ def record(consents: Iterable[Consent]) -> set[tuple[UUID, UUID]]:
     stopped = _changed(STOP, stops)
     resumed = _changed(RESUME, starts)
     bulk.run(REMEMBER, COLUMNS, [start for start in starts if start[:2] not in resumed])
-    withdraw_marketing(stopped - resumed)
+    cancel_marketing(stopped - resumed)
     changed = stopped | resumed
     return {one[:2] for one in said if (one.tenant_id, now[one.contact_id]) in changed}
 
@@ -261,7 +261,7 @@ def join(merged: Collection[tuple[UUID, UUID, UUID]]) -> None:
         if row[:2] in owner
     ]
     bulk.run(KEEP, KEEP_COLUMNS, [*kept, *past])
-    withdraw_marketing({row[:2] for row in kept if row.lifted_at is None})
+    cancel_marketing({row[:2] for row in kept if row.lifted_at is None})
 
 
 def pass_on(numbers: Iterable[tuple[UUID, UUID, UUID]]) -> None:

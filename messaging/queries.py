@@ -40,7 +40,6 @@ class MessageRow(NamedTuple):
     edited_at: datetime | None
     revoked_at: datetime | None
     attempts: int
-    next_attempt_at: datetime | None
     expires_at: datetime | None
     sealed_values: bytes | None
     broadcast_id: UUID | None

@@ -1,4 +1,5 @@
-"""Store receipts and carry the messages they belong to forward.
+"""Store receipts and carry the messages they belong to forward, those of ours included of which
+nobody knew whether they were sent.
 
 A receipt may come before its message (an echo, an import, another system's send): it is kept, and
 applied when the message is stored.
@@ -6,6 +7,7 @@ applied when the message is stored.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -14,7 +16,7 @@ from uuid import UUID
 from msgspec import json
 
 from lib import bulk, clock
-from messaging import notices, optouts, sealed_values, settling
+from messaging import optouts, sealed_values, transitions
 from messaging.events import Direction, Incoming, StatusUpdate, Stop
 from messaging.identities import (
     SURVIVOR,
@@ -25,14 +27,24 @@ from messaging.identities import (
     primary,
 )
 from messaging.models import MessageStatus, OptOutSource
-from messaging.notices import Change
 from messaging.optouts import Consent
 from messaging.people import People
-from messaging.references import TARGET_COLUMNS, Reference, Target, key_of, resolve
+from messaging.references import (
+    TARGET_COLUMNS,
+    Reference,
+    Target,
+    key_of,
+    resolve,
+    seal_id,
+)
 from messaging.sealed_values import Separator, Values
+from messaging.states import State
 from messaging.statuses import FAILED, Progress, Receipt, advance
+from messaging.transitions import Advance, Settled
 from workspaces import keys, outbox
 from workspaces.outbox import Event
+
+logger = logging.getLogger("sigma.whatsapp.sending")
 
 
 class MessageKey(NamedTuple):
@@ -95,9 +107,16 @@ WITH mine AS (
 UPDATE message_statuses s SET platform_message_id = mine.platform_message_id, waiting_key = NULL
 FROM mine WHERE s.id = mine.id
 """  # noqa: S608 - names of ours
-ADVANCE = """
-UPDATE messages m SET status = r.status, delivery = r.delivery FROM {rows} WHERE m.id = r.id
+# In the order of ids, as everybody who changes messages.
+UNSETTLED_COLUMNS = ("id uuid", "workspace_id uuid")
+UNSETTLED = """
+SELECT m.id, m.status FROM {rows} JOIN messages m ON m.id = r.id AND m.workspace_id = r.workspace_id
+WHERE m.platform_message_id IS NULL AND m.source = 'API'
+ORDER BY m.id FOR UPDATE OF m
 """
+# Of these it is no surprise that the platform has them.
+IN_DOUBT = frozenset({State.SENDING, State.UNKNOWN})
+UUID_LENGTH = 36
 # Whom a message went to, as they are now. One to a group went to many.
 SENT_TO = """
 SELECT r.position, c.id, c.display_name, c.username, c.created_at, c.book_name
@@ -212,7 +231,7 @@ def store(statuses: Sequence[Reported], people: People, added: Sequence[Target])
     for. Messages are locked before receipts are inserted, by everybody: the other way round would
     be a deadlock.
     """
-    settled = settling.settle(((incoming, event) for _, incoming, event in statuses), people)
+    settled = _settle(statuses, people)
     reported = [(position, _row(i, event, people), event) for position, i, event in statuses]
     known = _known(reported, [incoming for _, incoming, _ in statuses], people)
     rows: dict[tuple[object, ...], tuple[int, _Row, StatusUpdate]] = {}
@@ -226,8 +245,7 @@ def store(statuses: Sequence[Reported], people: People, added: Sequence[Target])
     ordered = [rows[identity][1] for identity in sorted(rows)]
     fresh = {tuple(result) for result in bulk.run(INSERT, COLUMNS, ordered)}
     _adopt(added)
-    own = [MessageKey(one.change.workspace_id, one.platform_message_id) for one in settled]
-    pending = _stored([*(MessageKey(*target[:2]) for target in added), *own])
+    pending = _stored([MessageKey(*target[:2]) for target in (*added, *settled)])
     paid: list[_Row] = []
     reports: list[Report] = []
     for identity, (position, row, event) in rows.items():
@@ -238,9 +256,55 @@ def store(statuses: Sequence[Reported], people: People, added: Sequence[Target])
             reports += _stopping(event, row, known.get(row.message))
         else:
             paid.append(row)
-    _project(pending, known, [one.change for one in settled])
+    _project(pending, known)
     _tell_of_payments(paid, {message.key: message for message in known.values()})
     return Stored(duplicates, reports)
+
+
+def _settle(statuses: Sequence[Reported], people: People) -> list[Target]:
+    """Attach reports to messages of ours that have no id of the platform yet; return those that got
+    one.
+
+    Our id of a message travels in its request and comes back with every report about it (Meta:
+    ``biz_opaque_callback_data``). A report is proof that the message was sent, whatever we thought
+    of it: the answer may still be on its way, or was lost, or its receiver was killed.
+    """
+    reported: dict[UUID, tuple[Incoming, str]] = {}
+    for _, incoming, event in statuses:
+        message_id = _message_of(event.callback_data)
+        if message_id is not None:
+            reported.setdefault(message_id, (incoming, event.platform_message_id))
+    wanted = [(one, incoming.workspace_id) for one, (incoming, _) in reported.items()]
+    rows, surprising = [], []
+    for message_id, status in bulk.run(UNSETTLED, UNSETTLED_COLUMNS, wanted):
+        incoming, wamid = reported[message_id]
+        cipher = keys.day_cipher(incoming.tenant_id, incoming.delivery_day)
+        digest = people.digester(incoming.tenant_id)
+        rows.append(
+            Settled(
+                id=message_id,
+                platform_message_id=digest.wamid(wamid),
+                inner_key=key_of(wamid, digest, incoming.workspace_id),
+                sealed_id=seal_id(cipher, incoming.tenant_id, message_id, wamid),
+                day=incoming.delivery_day,
+            )
+        )
+        if status not in IN_DOUBT:
+            surprising.append(f"{message_id} {status}")
+    if surprising:
+        extra = {"messages": len(surprising), "first": surprising[0]}
+        logger.error("whatsapp message was sent that should not have been", extra=extra)
+    return transitions.settle(rows, now=clock.now())
+
+
+def _message_of(callback_data: str | None) -> UUID | None:
+    """Return our id in a report, if it is one: others send through this number too."""
+    if callback_data is None or len(callback_data) != UUID_LENGTH:
+        return None
+    try:
+        return UUID(callback_data)
+    except ValueError:
+        return None
 
 
 def catch_up(targets: Sequence[Target]) -> None:
@@ -409,27 +473,21 @@ def _stored(keys: Sequence[MessageKey]) -> dict[MessageKey, list[Receipt]]:
 
 
 def _project(
-    pending: Mapping[MessageKey, list[Receipt]],
-    known: Mapping[MessageKey, _Message],
-    settled: Sequence[Change] = (),
+    pending: Mapping[MessageKey, list[Receipt]], known: Mapping[MessageKey, _Message]
 ) -> None:
-    """Carry messages forward, of which some are ``known`` (and locked) already; tell of that, and
-    of those that were ``settled`` just before.
-    """
-    changed, moved = [], [*settled]
+    """Carry messages forward, of which some are ``known`` (and locked) already."""
     locked = {message.key: message for message in known.values()}
     locked |= _locked([key for key in pending if key not in locked])
     messages = [locked[key] for key in pending if key in locked]
+    changed = []
     for message in messages:
         before = Progress(message.status, message.delivery)
         after = advance(before, pending[message.key])
         if after != before:
-            changed.append((message.id, after.status, json.encode(after.delivery).decode()))
-        if after.status != before.status:
-            moved.append(_change(message, after))
-    bulk.run(ADVANCE, ("id uuid", "status text", "delivery jsonb"), changed)
+            ids = message.id, message.tenant_id, message.workspace_id
+            changed.append(Advance(*ids, before.status, after.status, after.delivery))
+    transitions.advance(changed, now=clock.now())
     _opt_out(messages, pending)
-    notices.changed(moved, now=clock.now())
 
 
 def _opt_out(messages: Iterable[_Message], pending: Mapping[MessageKey, list[Receipt]]) -> None:
@@ -446,11 +504,6 @@ def _opt_out(messages: Iterable[_Message], pending: Mapping[MessageKey, list[Rec
         for receipt in pending[message.key]
         if message.contact_id and OPTED_OUT in _codes(receipt.errors)
     )
-
-
-def _change(message: _Message, after: Progress) -> Change:
-    codes = _codes(after.delivery.get("errors")) if after.status == FAILED else ()
-    return Change(message.id, message.tenant_id, message.workspace_id, str(after.status), codes)
 
 
 def _codes(errors: Iterable[Mapping[str, object]] | None) -> list[object]:

@@ -13,11 +13,13 @@ from typing import NamedTuple
 from uuid import UUID
 
 from lib import bulk
+from lib.envelope import Cipher, associated_data
 from messaging import changing
 from messaging.identities import SURVIVOR
 from messaging.wamids import inner_key
 from workspaces.identity import Digester
 
+SEALED_ID = "messages.sealed_id"
 # What history has in the place of a file that comes later, by itself (Meta, "history webhook").
 PLACEHOLDER = "media_placeholder"
 
@@ -93,6 +95,11 @@ ADOPT = changing.statement(
     found=f"{{rows}} JOIN messages a ON {WAITS} JOIN messages m ON m.id = a.id",
     assign="reply_to = mine.platform_message_id, reply_to_key = NULL",
 )
+
+
+def seal_id(cipher: Cipher, tenant_id: UUID, message_id: UUID, wamid: str) -> bytes:
+    """Seal the platform's id of a message under a day's key."""
+    return cipher.seal(wamid.encode(), associated_data(tenant_id, SEALED_ID, message_id))
 
 
 def key_of(wamid: str, digest: Digester, workspace_id: UUID) -> int | None:

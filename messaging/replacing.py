@@ -12,6 +12,7 @@ from uuid import UUID
 
 from lib import bulk
 from messaging.references import PLACEHOLDER, SAME_MESSAGE
+from messaging.transitions import RECEIVED_COLUMNS, Received
 
 SAID_COLUMNS = (
     "number int4", "workspace_id uuid", "platform_message_id text", "inner_key int8",
@@ -78,6 +79,6 @@ def giving_way(said: Sequence[SaidAgain]) -> dict[int, Stored]:
     return found
 
 
-def replace(columns: Sequence[str], values: Sequence[Sequence[object]]) -> None:
-    """Write what is said now into rows that give way; ``columns`` are those of a new message."""
-    bulk.run(REPLACE, columns, values)
+def replace(rows: Sequence[Received]) -> None:
+    """Write what is said now into rows that give way, by their ids."""
+    bulk.run(REPLACE, RECEIVED_COLUMNS, rows)

@@ -1,4 +1,5 @@
-"""The states of a message of the business, and what may follow what: the one table. Pure.
+"""The states of a message of the business, what may follow what, and what the outbox holds in each:
+the one table. Pure.
 
 Receipts may skip states (``accepted`` to ``read``) and a report of the platform about a message is
 proof that it was sent, whatever we thought of it: hence ``accepted`` after everything else of ours.
@@ -29,6 +30,17 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Work(StrEnum):
+    """What the outbox holds of a message (:class:`messaging.models.PendingSend`)."""
+
+    # No row: there is nothing left to do that only we can do.
+    NONE = "none"
+    # A row without a lease: it is due at its time, or held for its broadcast.
+    WAITING = "waiting"
+    # A row with a lease, and not due: somebody is sending it.
+    LEASED = "leased"
+
+
 class Edge(NamedTuple):
     """One step of a message's life; ``before`` is ``None`` for a message we did not send."""
 
@@ -57,10 +69,18 @@ NEXT: Mapping[State | None, frozenset[State]] = MappingProxyType(
         _S.CANCELLED: frozenset({_S.ACCEPTED}),
     }
 )
+_PENDING: Mapping[State | None, Work] = MappingProxyType(
+    {_S.QUEUED: Work.WAITING, _S.SENDING: Work.LEASED}
+)
 # The caller was told of ``queued`` when it was accepted, and neither this nor ``sending`` is news:
 # a message may go to and fro between them while it is tried.
 WITHOUT_EVENT = frozenset({_S.QUEUED, _S.SENDING})
 EDGES = tuple(Edge(before, after) for before in NEXT for after in State if after in NEXT[before])
+
+
+def work_of(state: State | None) -> Work:
+    """Return what the outbox holds of a message in this state."""
+    return _PENDING.get(state, Work.NONE)
 
 
 def has_event(edge: Edge) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from uuid import UUID
 
 from django.apps import apps
 from django.contrib.auth.models import User
@@ -12,6 +13,7 @@ from django.db.models.fields import NOT_PROVIDED
 
 from connectors.models import SenderSession
 from lib.ids import uuid7
+from messaging.models import Message
 from tests.conftest import Cast
 
 SAMPLES: dict[type[models.Field], object] = {
@@ -45,6 +47,11 @@ def _values(model: type[models.Model], cast: Cast) -> Iterator[tuple[str, object
             yield field.attname, _sample(field, cast)
 
 
+def _message_of(cast: Cast) -> UUID:
+    found = Message.objects.filter(tenant_id=cast.tenant.pk, media=None, pending=None).first()
+    return found.pk if found else uuid7()
+
+
 def _sample(field: models.Field, cast: Cast) -> object:
     known = {
         "tenant_id": lambda: cast.tenant.pk,
@@ -55,6 +62,7 @@ def _sample(field: models.Field, cast: Cast) -> object:
                 workspace=cast.workspace, defaults={"tenant_id": cast.tenant.pk}
             )[0].pk
         ),
+        "message_id": lambda: _message_of(cast),
         "user_id": lambda: User.objects.create_user(f"member-of-{cast.tenant.slug}").pk,
     }
     if field.attname in known:

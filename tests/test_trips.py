@@ -15,7 +15,7 @@ from connectors.whatsapp import draining
 from lib.envelope import associated_data
 from messaging.delivery.sender import Sender
 from messaging.models import Message
-from messaging.settling import SEALED_ID
+from messaging.references import SEALED_ID
 from tests.conftest import Cast
 from tests.sender.simulated import meta
 from tests.trips import Tracer, Trip

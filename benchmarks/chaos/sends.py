@@ -20,10 +20,9 @@ ACCEPTED = (200, 201)
 SETTLE_SECONDS, STILL_SECONDS = 300.0, 2.0
 # Whoever had these in hand is dead: nothing has moved for far longer than a send takes.
 GIVE_UP = """
-UPDATE messages SET
-    lease_until = CASE WHEN status = 'sending' THEN clock_timestamp() END,
-    next_attempt_at = CASE WHEN status = 'queued' THEN clock_timestamp() END
-WHERE status IN ('sending', 'queued')
+UPDATE outbox SET
+    lease_until = CASE WHEN lease_until IS NOT NULL THEN clock_timestamp() END,
+    due_at = CASE WHEN lease_until IS NULL THEN clock_timestamp() END
 """
 
 

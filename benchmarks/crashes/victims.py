@@ -57,10 +57,10 @@ def _ended(step: str, times: int) -> tuple[str, int]:
 def _live(step: str, times: int) -> None:
     """Send like a worker, until the step."""
     # Only here: the models need Django, and a fork must not share its parent's threads.
-    from messaging.delivery import claims, marking, performing, sender
+    from messaging.delivery import claims, performing, sender
 
     claims.RESERVED_SECONDS = RESERVED_SECONDS
-    marking.LEASE_SECONDS, performing.MOST_SECONDS = LEASE_SECONDS, MOST_SECONDS
+    performing.LEASE_SECONDS, performing.MOST_SECONDS = LEASE_SECONDS, MOST_SECONDS
     sender.Sender.linger = 0.1
     _arm(step, times)
     if step.isdecimal():  # a moment in milliseconds, whatever happens at it
@@ -80,18 +80,19 @@ def _die() -> None:
 
 def _arm(step: str, times: int) -> None:
     from connectors.whatsapp.channel import CloudApiChannel
-    from messaging.delivery import claims, recorder, recording, writing
+    from messaging import transitions
+    from messaging.delivery import claims, recording
 
     places: Mapping[str, tuple[Any, str, str]] = {
         "found": (claims, "due", "after"),
-        "reserved": (writing, "reserve", "after"),
+        "reserved": (claims, "reserve", "after"),
         "committed": (claims.Claims, "claim", "after"),
-        "marking": (writing, "mark", "after"),
+        "marking": (transitions, "mark", "after"),
         "marked": (CloudApiChannel, "send", "before"),
         "left": (CloudApiChannel, "send", "meanwhile"),
         "answered": (CloudApiChannel, "send", "after"),
-        "written": (recording, "_accept", "after"),
-        "recorded": (recorder, "record", "after"),
+        "written": (transitions, "accept", "after"),
+        "recorded": (recording, "record", "after"),
     }
     if step not in places:
         return

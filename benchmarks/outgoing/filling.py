@@ -9,9 +9,9 @@ from benchmarks.outgoing.owed import CHUNK, Order, Owed
 from lib import bulk
 from lib.envelope import associated_data
 from lib.ids import uuid7
-from messaging.delivery.opening import PLACE
 from messaging.delivery.queues import SENDS
 from messaging.models import NumberState
+from messaging.transitions import SEALED_REQUEST, NewSend, queue
 from templates_wa.sync import sync
 from workspaces import keys, provisioning, secrets
 from workspaces.models import SecretKind, Tenant, Workspace
@@ -21,17 +21,6 @@ CONTACTS = """
 INSERT INTO contacts (id, tenant_id, display_name, username)
 SELECT r.id, r.tenant_id, '', '' FROM {rows}
 """
-MESSAGES = """
-INSERT INTO messages (id, tenant_id, workspace_id, contact_id, direction, source, type, text,
-                      timestamp_utc, status, sealed_request, next_attempt_at, delivery)
-SELECT r.id, r.tenant_id, r.workspace_id, r.contact_id, 'OUTBOUND', 'API', 'text', 'Hello', r.now,
-       'queued', r.sealed_request, r.now, jsonb_build_object('queued_at', r.now)
-FROM {rows}
-"""
-COLUMNS = (
-    "id uuid", "tenant_id uuid", "workspace_id uuid", "contact_id uuid", "sealed_request bytea",
-    "now timestamptz",
-)  # fmt: skip
 
 
 def fill(order: Order) -> Owed:
@@ -51,9 +40,30 @@ def fill(order: Order) -> Owed:
                 "to": f"+{order.first_phone + number}", "type": "text",
                 "text": {"body": "Hello"}, "biz_opaque_callback_data": str(message_id),
             }).encode()  # fmt: skip
-            sealed = cipher.seal(body, associated_data(tenant_id, PLACE, message_id))
-            rows.append((message_id, tenant_id, workspace.id, contact_id, sealed, now))
-        bulk.run(MESSAGES, COLUMNS, rows)
+            sealed = cipher.seal(body, associated_data(tenant_id, SEALED_REQUEST, message_id))
+            rows.append(
+                NewSend(
+                    id=message_id,
+                    tenant_id=tenant_id,
+                    workspace_id=workspace.id,
+                    contact_id=contact_id,
+                    type="text",
+                    text="Hello",
+                    content="{}",
+                    reply_to=None,
+                    timestamp_utc=now,
+                    delivery=json.dumps({"queued_at": now.isoformat()}),
+                    client_reference=None,
+                    request_digest=None,
+                    sealed_values=None,
+                    template_id=None,
+                    broadcast_id=None,
+                    due_at=now,
+                    expires_at=None,
+                    sealed_request=sealed,
+                )
+            )
+        queue(rows)
     if order.rings:
         SENDS.notify()
     return Owed(str(tenant_id), str(workspace.id), _api_key(workspace) if order.with_key else "")

@@ -11,7 +11,7 @@ from django.conf import settings
 from connectors.linked_device import logs, pacing
 from connectors.linked_device.claiming import Ready
 from connectors.linked_device.device import Device
-from messaging.delivery.attempts import fate_of
+from messaging.attempts import fate_of
 from workspaces.channel_errors import ChannelError, OutcomeUnknown, Reach, Throttled, Unavailable
 from workspaces.channel_facts import Accepted
 

@@ -15,10 +15,19 @@ from django.db import transaction
 
 from connectors.linked_device import leases, logs, quota
 from connectors.linked_device.leases import Lease
-from messaging.delivery import pauses, writing
-from messaging.delivery.attempts import Attempt
-from messaging.delivery.due import Due, Failed, PutOff, due, examine
-from messaging.delivery.opening import request_of
+from messaging import transitions
+from messaging.attempts import Attempt
+from messaging.delivery import pauses
+from messaging.delivery.due import (
+    Due,
+    Failed,
+    PutOff,
+    due,
+    examine,
+    put_off,
+    request_of,
+    reserve,
+)
 from workspaces.models import TenantStatus, Workspace
 
 # Longer than any slot is ahead: what its sender did not mark by then is due again.
@@ -63,10 +72,10 @@ def claim(lease: Lease, workspace_id: UUID, *, now: datetime, chance: Random) ->
         (row,) = rows
         verdict = _verdict(row, now, chance)
         if isinstance(verdict, Ready):
-            writing.reserve([row.id], seconds=RESERVED_SECONDS, now=now)
+            reserve([row.id], seconds=RESERVED_SECONDS, now=now)
             return verdict
         if isinstance(verdict, PutOff):
-            writing.put_off([(row.id, verdict.until, verdict.reason)])
+            put_off({row.id: verdict})
         else:
             _fail(row, verdict, now)
         return 0.0
@@ -115,8 +124,11 @@ def _ready(row: Due) -> Ready | Failed:
 
 
 def _fail(row: Due, why: Failed, now: datetime) -> None:
-    writing.fail([(row.id, row.tenant_id, row.workspace_id, why.facts())], now=now)
-    logs.failed(
-        message_id=row.id, workspace_id=row.workspace_id, number=None, code=why.code,
-        message=why.title,
-    )  # fmt: skip
+    if transitions.fail({row.id: why.facts()}, now=now):
+        logs.failed(
+            message_id=row.id,
+            workspace_id=row.workspace_id,
+            number=None,
+            code=why.code,
+            message=why.title,
+        )

@@ -2,7 +2,7 @@
 
 A message is reserved, waits for its slot, and is marked as being sent in a transaction that holds
 the session's lease; only then the device has it. Whoever dies before the mark leaves it due again,
-whoever dies after it leaves it unknown (:mod:`messaging.delivery.leases`).
+whoever dies after it leaves it unknown (:func:`messaging.transitions.expire`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from connectors.linked_device.device import Device
 from connectors.linked_device.leases import Lease
 from connectors.linked_device.pacing import Pace
 from connectors.models import SenderSession
-from messaging.delivery import writing
-from messaging.delivery.attempts import GivenBack
+from messaging import transitions
+from messaging.attempts import GivenBack
 from messaging.delivery.recording import Outcome, record
 from workspaces import keys
 
@@ -137,8 +137,7 @@ class Deliverer:
             leases.insist(self._lease)
             if not claiming.may_send(attempt.tenant_id, attempt.workspace_id, now=now):
                 return False
-            pair = (attempt.message_id, attempt.number)
-            return attempt.message_id in writing.mark([pair], seconds=LEASE_SECONDS)
+            return attempt.message_id in transitions.mark([attempt], seconds=LEASE_SECONDS)
 
     def _send(self, ready: Ready, now: datetime, began: float) -> None:
         try:

@@ -16,8 +16,8 @@ from connectors.models import WebhookDelivery, WebhookPending
 from connectors.whatsapp.wire.decoding import NotAnEnvelope
 from connectors.whatsapp.wire.isolation import message_json
 from lib.envelope import CannotOpen, associated_data, key_id_of
-from messaging.inbound import SEALED_ID
 from messaging.models import Message
+from messaging.references import SEALED_ID
 from messaging.related import Original
 from workspaces import keys
 

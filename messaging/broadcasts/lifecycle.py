@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from messaging import transitions
 from messaging.broadcasts import waiting
 from messaging.broadcasts.brake import judge_anew
 from messaging.broadcasts.permission import check_sendable, check_workspace, template_of
@@ -157,7 +158,7 @@ def _go_on(broadcast: Broadcast, now: datetime) -> None:
         broadcast.save()
         return
     move(broadcast, next_of_checked(broadcast, now), now=now)
-    waiting.let_go(broadcast, now=now)
+    waiting.release(broadcast, now=now)
 
 
 def cancel(*, tenant_id: UUID, broadcast_id: UUID, reason: str = "", now: datetime) -> Broadcast:
@@ -171,7 +172,7 @@ def cancel(*, tenant_id: UUID, broadcast_id: UUID, reason: str = "", now: dateti
         if must_act(broadcast, Verb.CANCEL):
             move(broadcast, BroadcastState.CANCELLED, now=now, reason=reason)
             give_up(broadcast)
-            waiting.withdraw(broadcast, now=now)
+            transitions.cancel_broadcast(broadcast.id, now=now)
         return broadcast
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from lib.brake import Stopped, is_away, is_of_a_value
 from lib.sql import select
+from messaging import transitions
 from messaging.broadcasts import waiting
 from messaging.broadcasts.checking import check
 from messaging.broadcasts.feeding import feed
@@ -140,7 +141,7 @@ def wind_up(*, tenant_id: UUID, broadcast_id: UUID, now: datetime) -> bool:
         if broadcast is None:
             return False
         if waiting.in_hand(broadcast):
-            waiting.withdraw_owed(broadcast, now=now)
+            transitions.cancel_broadcast(broadcast.id, now=now)  # what came back meanwhile
         if not waiting.in_hand(broadcast):
             broadcast.ended_at = now
             broadcast.save(update_fields=("ended_at",))

@@ -1,8 +1,7 @@
-"""The messages of a broadcast that wait in the outbox: counted, held, let go, withdrawn.
+"""The messages of a broadcast that wait in the outbox: counted, held, released; and what failed.
 
-A held message is ``queued`` without a time for its next attempt, so nobody claims it. Each change
-is conditional on ``queued``: a message that is being sent is left to whoever sends it. Should it
-come back to be tried again, the next look after the broadcast finds it.
+A held message has no time at which it is due, so nobody claims it. What is being sent is left to
+whoever sends it: should it come back to be tried again, the next look after the broadcast finds it.
 """
 
 from __future__ import annotations
@@ -13,37 +12,27 @@ from typing import Any
 
 from django.db import connection
 
-from messaging import changing, notices
+from messaging import changing
 from messaging.models import Broadcast
-from messaging.notices import Change
 
-# Both counts go by indexes of what is owed, or leased, now: small whatever the broadcast's size.
 IN_HAND = """
-SELECT (SELECT count(*) FROM messages WHERE workspace_id = %(workspace)s
-        AND broadcast_id = %(broadcast)s AND next_attempt_at IS NOT NULL)
-     + (SELECT count(*) FROM messages WHERE broadcast_id = %(broadcast)s
-        AND lease_until IS NOT NULL)
+SELECT count(*) FROM outbox WHERE broadcast_id = %(broadcast)s
+AND (due_at IS NOT NULL OR lease_until IS NOT NULL)
 """
-HOLD = changing.statement(
-    found="""messages m WHERE m.workspace_id = %(workspace)s AND m.broadcast_id = %(broadcast)s
-    AND m.next_attempt_at IS NOT NULL AND m.status = 'queued'""",
-    assign="next_attempt_at = NULL",
+OF_BROADCAST = """outbox q JOIN messages m ON m.id = q.message_id
+WHERE q.broadcast_id = %(broadcast)s AND m.status = 'queued'"""
+HOLD = changing.locking(
+    found=OF_BROADCAST,
+    then="""
+UPDATE outbox o SET due_at = NULL FROM mine WHERE o.message_id = mine.id AND o.due_at IS NOT NULL
+""",
 )
-LET_GO = changing.statement(
-    found="""messages m WHERE m.broadcast_id = %(broadcast)s AND m.next_attempt_at IS NULL
-    AND m.status = 'queued'""",
-    assign="next_attempt_at = %(now)s",
-)
-EVERYTHING = "messages m WHERE m.broadcast_id = %(broadcast)s AND m.status = 'queued'"
-OWED = f"{EVERYTHING} AND m.workspace_id = %(workspace)s AND m.next_attempt_at IS NOT NULL"
-WITHDRAW, WITHDRAW_OWED = (
-    changing.statement(
-        found=found,
-        assign="""status = 'cancelled', next_attempt_at = NULL, sealed_request = NULL,
-        delivery = m.delivery || jsonb_build_object('cancelled_at', %(at)s::text)""",
-        returning="m.id, m.tenant_id, m.workspace_id",
-    )
-    for found in (EVERYTHING, OWED)
+RELEASE = changing.locking(
+    found=OF_BROADCAST,
+    then="""
+UPDATE outbox o SET due_at = %(now)s
+FROM mine WHERE o.message_id = mine.id AND o.due_at IS NULL AND o.lease_until IS NULL
+""",
 )
 # What was sent and failed is a message of its own from then on; the row has another one to come.
 FAILED = changing.statement(
@@ -66,36 +55,18 @@ FROM failed WHERE r.id = failed.row_id
 def in_hand(broadcast: Broadcast) -> int:
     """Return how many messages wait to be sent or are being sent; held ones are not counted."""
     with connection.cursor() as cursor:
-        cursor.execute(IN_HAND, _ids(broadcast))
+        cursor.execute(IN_HAND, {"broadcast": broadcast.id})
         return int(cursor.fetchone()[0])
 
 
 def hold(broadcast: Broadcast) -> int:
     """Put the waiting messages aside; return how many."""
-    return _run(HOLD, _ids(broadcast))
+    return _run(HOLD, {"broadcast": broadcast.id})
 
 
-def let_go(broadcast: Broadcast, *, now: datetime) -> int:
+def release(broadcast: Broadcast, *, now: datetime) -> int:
     """Make held messages due; return how many."""
-    return _run(LET_GO, {**_ids(broadcast), "now": now})
-
-
-def withdraw(broadcast: Broadcast, *, now: datetime) -> int:
-    """Cancel everything that waits, held or not; return how many."""
-    return _withdraw(WITHDRAW, broadcast, now)
-
-
-def withdraw_owed(broadcast: Broadcast, *, now: datetime) -> int:
-    """Cancel what came back to be tried again after :func:`withdraw`; return how many."""
-    return _withdraw(WITHDRAW_OWED, broadcast, now)
-
-
-def _withdraw(statement: str, broadcast: Broadcast, now: datetime) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, {**_ids(broadcast), "at": now.isoformat()})
-        changes = [Change(one, t, w, "cancelled") for one, t, w in cursor.fetchall()]
-    notices.changed(changes, now=now)
-    return len(changes)
+    return _run(RELEASE, {"broadcast": broadcast.id, "now": now})
 
 
 def take_back_failed(broadcast: Broadcast, *, codes: Collection[int] | None, now: datetime) -> int:
@@ -103,11 +74,8 @@ def take_back_failed(broadcast: Broadcast, *, codes: Collection[int] | None, now
     return how many.
     """
     wanted = None if codes is None else [str(code) for code in codes]
-    return _run(TAKE_BACK, {**_ids(broadcast), "codes": wanted, "at": now.isoformat()})
-
-
-def _ids(broadcast: Broadcast) -> dict[str, Any]:
-    return {"workspace": broadcast.workspace_id, "broadcast": broadcast.id}
+    facts = {"broadcast": broadcast.id, "codes": wanted, "at": now.isoformat()}
+    return _run(TAKE_BACK, facts)
 
 
 def _run(statement: str, parameters: dict[str, Any]) -> int:

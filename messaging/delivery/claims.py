@@ -1,7 +1,7 @@
 """Take turns: what is due is claimed in one short transaction, committed before anything is sent.
 
 A claimed row is reserved and still ``queued``: it is due again when its claimer died. It becomes
-``sending`` in the moment before it is sent (:mod:`messaging.delivery.marking`).
+``sending`` in the moment before it is sent (:mod:`messaging.delivery.performing`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,20 @@ from uuid import UUID
 
 from django.db import DatabaseError, transaction
 
-from messaging.delivery import pacing, tiers, writing
-from messaging.delivery.attempts import Attempt
-from messaging.delivery.due import Due, Failed, PutOff, due, examine
+from messaging import transitions
+from messaging.attempts import Attempt
+from messaging.delivery import pacing, tiers
+from messaging.delivery.due import (
+    Due,
+    Failed,
+    PutOff,
+    due,
+    examine,
+    put_off,
+    request_of,
+    reserve,
+)
 from messaging.delivery.lines import Line, Lines
-from messaging.delivery.opening import request_of
 from messaging.delivery.pacing import Slots
 from messaging.delivery.queues import SENDS_BRAKE
 from workspaces.channels import Channel
@@ -142,11 +151,9 @@ class _Round:
              for r in ready if r.contact_id and self._counts(r)},
             now=self.now,
         )  # fmt: skip
-        writing.reserve([row.id for row in ready], seconds=RESERVED_SECONDS, now=self.now)
-        writing.put_off([(row.id, off.until, off.reason) for row, off in self.put_off])
-        writing.fail(
-            [(r.id, r.tenant_id, r.workspace_id, f.facts()) for r, f in self.failed], now=self.now
-        )
+        reserve([row.id for row in ready], seconds=RESERVED_SECONDS, now=self.now)
+        put_off({row.id: wait for row, wait in self.put_off})
+        transitions.fail({row.id: why.facts() for row, why in self.failed}, now=self.now)
         return [self._claimed(row, *slots[row.id]) for row in ready]
 
     def _fit(self, rows: Sequence[Due]) -> list[Due]:

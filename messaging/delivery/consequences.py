@@ -14,8 +14,8 @@ from django.db import transaction
 from redis.exceptions import RedisError
 
 from messaging import optouts
+from messaging.attempts import WIDE, Attempt, Fate
 from messaging.delivery import pacing, pauses
-from messaging.delivery.attempts import WIDE, Attempt, Fate
 from messaging.delivery.pauses import Pause
 from messaging.delivery.queues import BROADCASTS
 from messaging.events import Stop

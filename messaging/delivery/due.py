@@ -1,52 +1,66 @@
-"""Messages whose time has come: locked for their claimer, and examined once more, for much may have
-happened since they were queued.
+"""Pending sends whose time has come: locked for their claimer, examined once more (much may have
+happened since they were queued), opened, and reserved or put off. It all stays in the outbox.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from random import Random
 from typing import NamedTuple
 from uuid import UUID
 
 from lib import bulk
+from lib.envelope import CannotOpen, associated_data
 from messaging.identities import SURVIVOR
+from messaging.transitions import SEALED_REQUEST
+from workspaces import keys
 
-# Rows locked by another claimer are his. What comes back from an attempt of a broadcast that was
+# Rows locked by another claimer are theirs. What comes back from an attempt of a broadcast that was
 # stopped meanwhile is for whoever tends that. Each LATERAL … LIMIT, and each subquery, is a look-up
 # in an index: the planner, who cannot know how few rows are wanted, would rather read tables. The
 # person may be another contact by now than the one that the message was queued for.
 DUE = f"""
-SELECT m.id, m.tenant_id, m.workspace_id, m.contact_id, m.template_id, m.type, m.attempts,
-       m.next_attempt_at, m.expires_at, m.sealed_request, c.last_inbound_at,
+SELECT q.message_id, q.tenant_id, q.workspace_id, q.contact_id, q.template_id, q.type, q.attempts,
+       q.expires_at, q.sealed_request, c.last_inbound_at,
        t.status, t.stale_at, t.deleted_at, t.category IS NOT DISTINCT FROM 'MARKETING' AND (
            SELECT true FROM opt_outs o
-           WHERE o.tenant_id = m.tenant_id AND o.contact_id = m.contact_id AND o.lifted_at IS NULL
+           WHERE o.tenant_id = q.tenant_id AND o.contact_id = q.contact_id AND o.lifted_at IS NULL
        )
 FROM {{rows}} CROSS JOIN LATERAL (
-    SELECT q.id, q.tenant_id, q.workspace_id,
-           {SURVIVOR.format(contact_id="q.contact_id")} AS contact_id,
-           q.template_id, q.type, q.attempts,
-           q.next_attempt_at, q.expires_at, q.sealed_request
-    FROM messages q
-    WHERE q.workspace_id = r.workspace_id AND q.next_attempt_at <= r.now AND q.status = 'queued'
+    SELECT o.message_id, o.tenant_id, o.workspace_id,
+           {SURVIVOR.format(contact_id="o.contact_id")} AS contact_id,
+           o.template_id, o.type, o.attempts, o.due_at, o.expires_at, o.sealed_request
+    FROM outbox o
+    WHERE o.workspace_id = r.workspace_id AND o.due_at <= r.now
       AND coalesce((
-          SELECT b.state FROM broadcasts b WHERE b.id = q.broadcast_id
+          SELECT b.state FROM broadcasts b WHERE b.id = o.broadcast_id
       ) NOT IN ('PAUSED', 'CANCELLED'), true)
-    ORDER BY q.next_attempt_at LIMIT r.most FOR UPDATE SKIP LOCKED
-) m
+    ORDER BY o.due_at LIMIT r.most FOR UPDATE SKIP LOCKED
+) q
 LEFT JOIN LATERAL (
     SELECT v.last_inbound_at FROM conversations v
-    WHERE v.workspace_id = m.workspace_id AND v.contact_id = m.contact_id LIMIT 1
+    WHERE v.workspace_id = q.workspace_id AND v.contact_id = q.contact_id LIMIT 1
 ) c ON true
 LEFT JOIN LATERAL (
     SELECT p.status, p.stale_at, p.deleted_at, p.category FROM templates p
-    WHERE p.id = m.template_id LIMIT 1
+    WHERE p.id = q.template_id LIMIT 1
 ) t ON true
-ORDER BY m.next_attempt_at, m.id
+ORDER BY q.due_at, q.message_id
 """  # noqa: S608 - names of ours
 COLUMNS = ("workspace_id uuid", "most int4", "now timestamptz")
+# By the database's clock, which all workers share; or by one's own, where that is ahead: else one
+# would find it due again at once. A message that is reserved is still queued: if its sender dies
+# before it is marked, it is due again, for it cannot have left.
+RESERVE = """
+UPDATE outbox o SET attempts = o.attempts + 1, reason = '',
+    due_at = greatest(clock_timestamp(), r.now) + make_interval(secs => r.seconds)
+FROM {rows} WHERE o.message_id = r.id
+"""
+PUT_OFF = """
+UPDATE outbox o SET due_at = r.until, reason = r.reason FROM {rows} WHERE o.message_id = r.id
+"""
+
 APPROVED = "APPROVED"
 # Nothing that these templates would send is ever sent.
 GONE = frozenset({"DISABLED", "DELETED", "REJECTED", "ARCHIVED", "PENDING_DELETION"})
@@ -57,7 +71,7 @@ STALE_PAUSE, STALE_FOR = timedelta(minutes=1), timedelta(minutes=10)
 
 
 class Due(NamedTuple):
-    """A row of the statement above."""
+    """A pending send, and what it depends on: a row of the first statement."""
 
     id: UUID
     tenant_id: UUID
@@ -66,9 +80,8 @@ class Due(NamedTuple):
     template_id: UUID | None
     type: str
     attempts: int
-    next_attempt_at: datetime
     expires_at: datetime | None
-    sealed_request: bytes | None
+    sealed_request: bytes
     last_inbound_at: datetime | None
     template_status: str | None
     template_stale_at: datetime | None
@@ -115,10 +128,31 @@ def examine(row: Due, *, now: datetime, chance: Random) -> Failed | PutOff | Non
     if row.template_status != APPROVED:
         reason = f"The template is {row.template_status[:64]}; sending waits until it is approved."
         return PutOff(now + TEMPLATE_PAUSE * drawn_out, reason)
-    if row.is_unwanted:  # he said so while the message was in a sender's hands
+    if row.is_unwanted:  # they said so while the message was in a sender's hands
         return Failed(131050, "The person wants no marketing any more.")
     stale = row.template_stale_at
     if stale is not None and now - stale < STALE_FOR:
         reason = "Meta refused this template; sending waits for its state."
         return PutOff(now + STALE_PAUSE * drawn_out, reason)
     return None
+
+
+def request_of(row: Due) -> bytes | Failed:
+    """Return the request of a due message, or why nobody can read it any more."""
+    place = associated_data(row.tenant_id, SEALED_REQUEST, row.id)
+    try:
+        return keys.field_cipher(row.tenant_id).open(row.sealed_request, place)
+    except (CannotOpen, keys.TenantHasNoKeys) as error:
+        return Failed("UNREADABLE", str(error))
+
+
+def reserve(ids: Iterable[UUID], *, seconds: float, now: datetime) -> None:
+    """Let nobody else claim what :func:`due` returned for a while; each begins its next attempt."""
+    columns = ("id uuid", "seconds float8", "now timestamptz")
+    bulk.run(RESERVE, columns, [(one, seconds, now) for one in ids])
+
+
+def put_off(waits: Mapping[UUID, PutOff]) -> None:
+    """Let what :func:`due` returned wait until a time, for a reason."""
+    rows = [(one, wait.until, wait.reason) for one, wait in waits.items()]
+    bulk.run(PUT_OFF, ("id uuid", "until timestamptz", "reason text"), rows)

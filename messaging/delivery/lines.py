@@ -26,25 +26,25 @@ CACHE_SECONDS = 5.0
 # Whoever has no token yet is looked at again after this.
 NOT_CONFIGURED_PAUSE = timedelta(minutes=1)
 
-# A loose index scan finds the numbers that owe something, each with what it owes first: the order
-# is the index's (messages_owed), so that no plan reads what was sent long ago. Tenants take turns,
+# A loose index scan finds the numbers with something to send, each with what is due first: the
+# order is the index's (outbox_due), so that no plan reads what waits behind it. Tenants take turns,
 # whatever number of numbers each has; where there are more than places, chance decides, so that
 # none is always last.
 WAITING = """
 WITH RECURSIVE turn AS (
-    (SELECT workspace_id, next_attempt_at FROM messages WHERE next_attempt_at IS NOT NULL
-     ORDER BY workspace_id, next_attempt_at LIMIT 1)
+    (SELECT workspace_id, due_at FROM outbox WHERE due_at IS NOT NULL
+     ORDER BY workspace_id, due_at LIMIT 1)
     UNION ALL
-    SELECT m.workspace_id, m.next_attempt_at
+    SELECT o.workspace_id, o.due_at
     FROM turn CROSS JOIN LATERAL (
-        SELECT q.workspace_id, q.next_attempt_at FROM messages q
-        WHERE q.next_attempt_at IS NOT NULL AND q.workspace_id > turn.workspace_id
-        ORDER BY q.workspace_id, q.next_attempt_at LIMIT 1
-    ) m
+        SELECT q.workspace_id, q.due_at FROM outbox q
+        WHERE q.due_at IS NOT NULL AND q.workspace_id > turn.workspace_id
+        ORDER BY q.workspace_id, q.due_at LIMIT 1
+    ) o
 )
 SELECT w.id, w.tenant_id
 FROM turn JOIN workspaces w ON w.id = turn.workspace_id JOIN tenants t ON t.id = w.tenant_id
-WHERE w.is_active AND t.status = 'ACTIVE' AND turn.next_attempt_at <= %(now)s
+WHERE w.is_active AND t.status = 'ACTIVE' AND turn.due_at <= %(now)s
   AND w.transport <> ALL(%(hosted)s) AND NOT EXISTS (
     SELECT FROM sending_pauses p
     WHERE p.tenant_id = w.tenant_id AND coalesce(p.workspace_id = w.id, true)

@@ -8,19 +8,19 @@ from uuid import UUID
 
 from lib import bulk
 
-# What is owed and under way is read from the indexes made for it; the rest by age.
+# What is due and under way is read from the outbox; the rest by age.
 STANDING = """
 SELECT t.slug, w.id, w.name, coalesce(o.queued, 0), o.oldest_due, coalesce(s.sending, 0),
        coalesce(r.unknown, 0), coalesce(r.failed, 0)
 FROM workspaces w JOIN tenants t ON t.id = w.tenant_id
 LEFT JOIN (
     SELECT workspace_id, count(*) AS queued,
-           min(next_attempt_at) FILTER (WHERE next_attempt_at <= %(now)s) AS oldest_due
-    FROM messages WHERE next_attempt_at IS NOT NULL GROUP BY workspace_id
+           min(due_at) FILTER (WHERE due_at <= %(now)s) AS oldest_due
+    FROM outbox WHERE due_at IS NOT NULL GROUP BY workspace_id
 ) o ON o.workspace_id = w.id
 LEFT JOIN (
     SELECT workspace_id, count(*) AS sending
-    FROM messages WHERE lease_until IS NOT NULL GROUP BY workspace_id
+    FROM outbox WHERE lease_until IS NOT NULL GROUP BY workspace_id
 ) s ON s.workspace_id = w.id
 LEFT JOIN LATERAL (
     SELECT count(*) FILTER (WHERE m.status = 'unknown') AS unknown,

@@ -12,10 +12,10 @@ from django.db import transaction
 
 from lib import bulk
 from lib.envelope import CannotOpen, associated_data
-from messaging.delivery.attempts import WIDE
+from messaging.attempts import WIDE
 from messaging.delivery.lines import Lines
 from messaging.models import ReadMark
-from messaging.settling import SEALED_ID
+from messaging.references import SEALED_ID
 from workspaces import keys
 from workspaces.channel_errors import ChannelError, Rejected
 from workspaces.channels import Channel

@@ -1,63 +1,42 @@
-"""Write down what came of sends, many in one transaction.
+"""Write down what came of sends: outcomes are collected, and written many in one transaction.
 
-Each outcome changes its row only where that is still ``sending`` in the same attempt. A status
+Each outcome changes its message only where that is still ``sending`` in the same attempt. A status
 webhook may have been faster: then the message is settled already, and never goes back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connection, connections, transaction
 
-from lib import bulk
-from messaging import changing, locks, notices, receipts
-from messaging.delivery import consequences, writing
-from messaging.delivery.attempts import Attempt, Fate, GivenBack, Result, facts_of, fate_of
-from messaging.notices import Change
-from messaging.references import Target, key_of
-from messaging.settling import seal_id
+from lib import clock
+from lib.brake import Stopped
+from messaging import changing, locks, receipts, transitions
+from messaging.attempts import Attempt, Fate, GivenBack, Result, facts_of, fate_of
+from messaging.delivery import consequences
+from messaging.delivery.queues import SENDS_BRAKE
+from messaging.references import key_of, seal_id
+from messaging.states import State
+from messaging.transitions import Acceptance, Ended
 from workspaces import identity, keys
+from workspaces.channel_errors import OutcomeUnknown
 from workspaces.channel_facts import Accepted
 from workspaces.keys import TenantHasNoKeys
 
-# An answer may come after the end of its lease; that the platform took the message settles it all
-# the same. The platform's id might be taken: by a copy of the message that came another way.
-ACCEPT_COLUMNS = (
-    "id uuid", "attempt int2", "status text", "at text", "platform_message_id text",
-    "inner_key int8", "sealed_id bytea", "day date",
-)  # fmt: skip
-ACCEPT = changing.statement(
-    carry="r.status, r.at, r.platform_message_id, r.inner_key, r.sealed_id, r.day",
-    found="""{rows} JOIN messages m ON m.id = r.id
-    WHERE m.attempts = r.attempt AND m.status IN ('sending', 'unknown')
-      AND m.platform_message_id IS NULL""",
-    assign="""status = mine.status, sealed_request = NULL, lease_until = NULL,
-    delivery = (m.delivery - 'last_error') || jsonb_build_object('accepted_at', mine.at),
-    delivery_day = mine.day, sealed_id = mine.sealed_id, inner_key = mine.inner_key,
-    platform_message_id = CASE WHEN EXISTS (
-        SELECT FROM messages o WHERE o.workspace_id = m.workspace_id
-          AND o.platform_message_id = mine.platform_message_id
-    ) THEN NULL ELSE mine.platform_message_id END""",
-    returning="""m.id, m.tenant_id, m.workspace_id, m.status, m.platform_message_id, m.inner_key,
-    m.contact_id""",
-)
-MOVE_COLUMNS = (
-    "id uuid", "attempt int2", "status text", "facts jsonb", "next_attempt_at timestamptz",
-)  # fmt: skip
-MOVE = changing.statement(
-    carry="r.status, r.facts, r.next_attempt_at",
-    found="""{rows} JOIN messages m ON m.id = r.id
-    WHERE m.attempts = r.attempt AND m.status = 'sending'""",
-    assign="""status = mine.status, lease_until = NULL,
-    delivery = m.delivery || mine.facts, next_attempt_at = mine.next_attempt_at,
-    sealed_request = CASE WHEN mine.status = 'failed' THEN NULL ELSE m.sealed_request END""",
-    returning="m.id",
-)
+logger = logging.getLogger("sigma.whatsapp.sending")
+
+# What a transaction costs whatever its size is a dozen round trips: wait a moment for company.
+PAUSE_SECONDS = 0.03
+MOST = 500
+AWAY_SECONDS = 1.0
 
 
 class Outcome(NamedTuple):
@@ -68,7 +47,77 @@ class Outcome(NamedTuple):
     at: datetime
 
 
-Ended = tuple[Outcome, Fate]
+class Recorder:
+    """Writes for one event loop, in a thread with a connection of its own."""
+
+    def __init__(self, *, chance: Random) -> None:
+        self._chance = chance
+        self._waiting: list[tuple[Outcome, asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="records")
+
+    async def record(self, outcome: Outcome) -> None:
+        """Return when the outcome is written down, or cannot be."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((outcome, done))
+        if self._writing is None:
+            self._writing = loop.create_task(self._write_all())
+        await done
+
+    def close(self) -> None:
+        """End the thread and its connection."""
+        self._executor.submit(connections.close_all)
+        self._executor.shutdown()
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(PAUSE_SECONDS)
+            batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            try:
+                await self._write([outcome for outcome, _ in batch])
+            finally:
+                for _, done in batch:
+                    if not done.done():  # cancelled: the process ends
+                        done.set_result(None)
+        self._writing = None
+
+    async def _write(self, outcomes: Sequence[Outcome]) -> None:
+        """Write outcomes; they are kept while the database is away or everything fails alike. What
+        fails alone, by its own fault, is left to the end of its lease.
+        """
+        loop = asyncio.get_running_loop()
+        while pause := await loop.run_in_executor(self._executor, self._try, outcomes):
+            await asyncio.sleep(pause)
+
+    def _try(self, outcomes: Sequence[Outcome]) -> float:
+        """Return after how many seconds to try again; 0 where there is nothing left to write."""
+        try:
+            failed = SENDS_BRAKE.sift(outcomes, self._record, step="record")
+        except Stopped as stopped:
+            return SENDS_BRAKE.stop(stopped)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("whatsapp outcomes kept", extra={"error": type(error).__name__})
+            connection.close()
+            return AWAY_SECONDS
+        for outcome, bug in failed:
+            extra = {"message_id": outcome.attempt.message_id}
+            logger.error("whatsapp outcome not written", exc_info=bug, extra=extra)
+        if len(failed) < len(outcomes) and any(_is_proof(outcome) for outcome in outcomes):
+            SENDS_BRAKE.release()
+        return 0.0
+
+    def _record(self, outcomes: Sequence[Outcome]) -> None:
+        try:
+            record(outcomes, now=clock.now(), chance=self._chance)
+        except Exception:
+            keys.forget()  # a key that was made in the transaction is gone with it
+            raise
+
+
+def _is_proof(outcome: Outcome) -> bool:
+    """Whether it shows that sending works: the platform answered."""
+    return not isinstance(outcome.result, (GivenBack, OutcomeUnknown))
 
 
 def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> None:
@@ -87,15 +136,18 @@ def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> Non
         # What is said of a person must reach the contact that they are when this is committed.
         locks.merge_nobody({o.attempt.tenant_id for o in outcomes})
         _lock(outcomes)
-        accepted = _accept(fates)
-        back = [o.attempt for o, _ in fates if isinstance(o.result, GivenBack)]
-        writing.release([(one.message_id, one.number) for one in back], now=now)
-        moved = _move(fates, now)
-        taken = [Change(*row[:4]) for row in accepted]
-        notices.changed([*taken, *_changes(moved)], now=now)
+        taken = transitions.accept(
+            [_acceptance(o, fate, o.result) for o, fate in fates if isinstance(o.result, Accepted)],
+            now=now,
+        )
+        back = [o.attempt for o in outcomes if isinstance(o.result, GivenBack)]
+        transitions.release(back, now=now)
+        others = [one for one in fates if not isinstance(one[0].result, Accepted | GivenBack)]
+        ended = transitions.end_attempts((_ended(*one, now) for one in others), now=now)
         # A receipt that did not name the message may have been faster than the answer.
-        receipts.catch_up([Target(row[2], *row[4:]) for row in accepted if row[4]])
-        consequences.follow([(outcome.attempt, fate) for outcome, fate in moved], now=now)
+        receipts.catch_up(taken)
+        moved = ((o.attempt, fate) for o, fate in others if o.attempt.message_id in ended)
+        consequences.follow(moved, now=now)
 
 
 def _lock(outcomes: Sequence[Outcome]) -> None:
@@ -108,17 +160,19 @@ def _lock(outcomes: Sequence[Outcome]) -> None:
         changing.lock(o.attempt.message_id for o in outcomes)
 
 
-def _accept(fates: Sequence[Ended]) -> list[tuple[Any, ...]]:
-    """Write down what the platform took; return the rows of those it was news of."""
-    rows = []
-    for outcome, fate in fates:
-        if isinstance(outcome.result, Accepted):
-            attempt, day = outcome.attempt, outcome.at.date()
-            ids = _identify(attempt, outcome.result.platform_message_id, day)
-            rows.append((
-                attempt.message_id, attempt.number, fate.status, outcome.at.isoformat(), *ids, day,
-            ))  # fmt: skip
-    return bulk.run(ACCEPT, ACCEPT_COLUMNS, rows)
+def _acceptance(outcome: Outcome, fate: Fate, answer: Accepted) -> Acceptance:
+    attempt, day = outcome.attempt, outcome.at.date()
+    digest, key, sealed = _identify(attempt, answer.platform_message_id, day)
+    return Acceptance(
+        id=attempt.message_id,
+        attempt=attempt.number,
+        status=fate.status,
+        accepted_at=outcome.at.isoformat(),
+        platform_message_id=digest,
+        inner_key=key,
+        sealed_id=sealed,
+        day=day,
+    )
 
 
 def _identify(
@@ -136,38 +190,13 @@ def _identify(
     return digest.wamid(wamid), key, seal_id(cipher, attempt.tenant_id, attempt.message_id, wamid)
 
 
-def _move(fates: Sequence[Ended], now: datetime) -> list[Ended]:
-    """Write down what was not accepted; return what was still to be written."""
-    others = {
-        outcome.attempt.message_id: (outcome, fate)
-        for outcome, fate in fates
-        if not isinstance(outcome.result, Accepted | GivenBack)
-    }
-    rows = [
-        (one, outcome.attempt.number, fate.status, _facts(outcome, fate), _again_at(fate, now))
-        for one, (outcome, fate) in others.items()
-    ]
-    return [others[row[0]] for row in bulk.run(MOVE, MOVE_COLUMNS, rows)]
-
-
-def _facts(outcome: Outcome, fate: Fate) -> str:
-    facts: dict[str, object] = {}
-    if fate.status != "queued":
-        facts[f"{fate.status}_at"] = outcome.at.isoformat()
-    if fate.error is not None:
-        error = facts_of(fate.error)
-        facts |= {"errors": [error]} if fate.status == "failed" else {"last_error": error}
-    return writing.encoded(facts)
-
-
-def _again_at(fate: Fate, now: datetime) -> datetime | None:
-    return now + timedelta(seconds=fate.wait) if fate.status == "queued" else None
-
-
-def _changes(moved: Iterable[Ended]) -> Iterator[Change]:
-    for (attempt, _, _), fate in moved:
-        if fate.status != "queued":
-            codes = [fate.error.code] if fate.error else []
-            yield Change(
-                attempt.message_id, attempt.tenant_id, attempt.workspace_id, fate.status, codes
-            )
+def _ended(outcome: Outcome, fate: Fate, now: datetime) -> Ended:
+    again = now + timedelta(seconds=fate.wait) if fate.status == State.QUEUED else None
+    return Ended(
+        id=outcome.attempt.message_id,
+        attempt=outcome.attempt.number,
+        status=fate.status,
+        at=outcome.at,
+        error=None if fate.error is None else facts_of(fate.error),
+        due_at=again,
+    )

@@ -27,11 +27,9 @@ from lib import clock, loops
 from lib.work import AWAY, Work, run
 from messaging.delivery import reads
 from messaging.delivery.claims import Claimed, Claims
-from messaging.delivery.marking import Marker
-from messaging.delivery.performing import Performer
+from messaging.delivery.performing import Marker, Performer
 from messaging.delivery.queues import SENDS, SENDS_BRAKE
-from messaging.delivery.recorder import Recorder
-from messaging.delivery.recording import Outcome
+from messaging.delivery.recording import Outcome, Recorder
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 

@@ -10,7 +10,8 @@ from celery.signals import worker_process_shutdown
 
 from lib import clock
 from lib.work import put_off_while_away
-from messaging.delivery import leases, reads
+from messaging import transitions
+from messaging.delivery import reads
 from messaging.delivery.lines import waiting
 from messaging.delivery.queues import SENDS
 from messaging.delivery.sender import Sender
@@ -35,7 +36,7 @@ def sweep() -> None:
     """Ring for what has become due, and for what a lost bell left; give up on dead senders."""
     now = clock.now()
     with put_off_while_away("sweep of sends", logger):
-        leases.expire(now=now)
+        transitions.expire(now=now)
         if waiting(1, now=now) or reads.are_due(now=now):
             SENDS.notify()
 

@@ -341,6 +341,16 @@ class Message(graphene.ObjectType):
         return root.related.delivery_of(root.message)
 
     @staticmethod
+    def resolve_attempts(root: Item, info: GraphQLResolveInfo) -> int:
+        """Count what the outbox counts, while the message is in it."""
+        return root.related.holds.attempts_of(root.message)
+
+    @staticmethod
+    def resolve_next_attempt_at(root: Item, info: GraphQLResolveInfo) -> datetime | None:
+        """Ask the outbox."""
+        return root.related.holds.due_at(root.message)
+
+    @staticmethod
     def resolve_media(root: Item, info: GraphQLResolveInfo) -> models.Media | None:
         """Return the file."""
         return root.related.media.get(root.message.id)

@@ -1,7 +1,8 @@
 """The tables of messaging. Integrity lives in named constraints.
 
 Foreign keys of the bulk-written tables are not enforced by the database: each would cost a trigger
-call per row, and rows are only ever removed by tenant erasure.
+call per row, and rows are only ever removed by tenant erasure. The one exception is the outbox: a
+pending send whose message is gone must not be sent.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from messaging.models.sending import (
     NumberState,
     OptOut,
     OptOutSource,
+    PendingSend,
     PortfolioRecipient,
     ReadMark,
     SendingPause,
@@ -47,6 +49,7 @@ __all__ = [
     "NumberState",
     "OptOut",
     "OptOutSource",
+    "PendingSend",
     "PortfolioRecipient",
     "ReadMark",
     "RecipientState",

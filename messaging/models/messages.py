@@ -100,9 +100,9 @@ class Message(models.Model):
     ``inner_key`` is a keyed digest of the number and the key inside the wamid (`messaging.wamids`);
     ``reply_to_key`` that of the message which ``reply_to`` means, while no such message is known.
     ``delivery_id`` and ``delivery_day`` point at the Raw callback it came from, while that is kept.
-    A message of ours is its own outbox row: it has no ``platform_message_id`` until the platform
-    took it, ``sealed_request`` (what is sent, the same bytes at every attempt) until its fate is
-    known, ``next_attempt_at`` while it is owed, and ``lease_until`` while somebody is sending it.
+    A message of ours has no ``platform_message_id`` until the platform took it; while it waits to
+    be sent, and while it is sent, there is a `PendingSend` of it. ``attempts`` is the number of the
+    last attempt that may have left, or of the last one at all when there are no more to come.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
@@ -141,12 +141,8 @@ class Message(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     client_reference = models.CharField(max_length=128, null=True)  # noqa: DJ001
     request_digest = models.BinaryField(max_length=32, null=True)
-    sealed_request = models.BinaryField(null=True)
-    template_id = models.UUIDField(null=True)
     broadcast_id = models.UUIDField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
-    next_attempt_at = models.DateTimeField(null=True)
-    lease_until = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -180,14 +176,6 @@ class Message(models.Model):
             models.Index(
                 models.F("workspace_id"), models.F("contact_id"), models.F("timestamp_utc").desc(),
                 models.F("id").desc(), name="messages_of_a_conversation",
-            ),
-            models.Index(
-                fields=("workspace", "next_attempt_at"), name="messages_owed",
-                condition=models.Q(next_attempt_at__isnull=False),
-            ),
-            models.Index(
-                fields=("lease_until",), name="messages_leased",
-                condition=models.Q(lease_until__isnull=False),
             ),
             models.Index(
                 fields=("broadcast_id",), name="messages_of_a_broadcast",

@@ -1,4 +1,4 @@
-"""What sending has to know beside the messages: numbers, pauses, opt-outs, limits."""
+"""What sending has to know beside the messages: pending sends, numbers, pauses, limits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,71 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
+from messaging.models.messages import Message
 from workspaces.models import Workspace
+
+
+class PendingSend(models.Model):
+    """The work that a message of ours still is: one row from its acceptance until its outcome.
+
+    Without a lease it waits: for its time (``due_at``) or, held, for whoever makes it due again
+    (NULL: its broadcast is paused). With a lease somebody is sending it. ``sealed_request`` is what
+    is sent, the same bytes at every attempt; ``attempts`` counts the claims; ``reason`` says why it
+    was put off; ``expires_at`` is the message's own, so that a claim reads this table alone.
+
+    The row is deleted with the step to every other state (:mod:`messaging.states`). To ``unknown``
+    as well: the request may have left, so nobody may send it again, nobody has a use for it, and
+    the person's number in it is not kept for nothing. To ``held`` too: the platform has it.
+    """
+
+    message = models.OneToOneField(
+        Message,
+        primary_key=True,
+        on_delete=models.CASCADE,  # by the database, too
+        related_name="pending",
+        db_constraint=False,
+    )
+    tenant_id = models.UUIDField()
+    workspace_id = models.UUIDField()
+    contact_id = models.UUIDField(null=True)
+    template_id = models.UUIDField(null=True)
+    broadcast_id = models.UUIDField(null=True)
+    type = models.CharField(max_length=64)
+    due_at = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
+    lease_until = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    reason = models.TextField(blank=True, default="", db_default="")
+    sealed_request = models.BinaryField()
+
+    class Meta:
+        db_table = "outbox"
+        constraints = (
+            models.CheckConstraint(
+                name="outbox_due_or_leased",
+                condition=models.Q(due_at=None) | models.Q(lease_until=None),
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=("workspace_id", "due_at"),
+                name="outbox_due",
+                condition=models.Q(due_at__isnull=False),
+            ),
+            models.Index(
+                fields=("lease_until",),
+                name="outbox_leased",
+                condition=models.Q(lease_until__isnull=False),
+            ),
+            models.Index(
+                fields=("broadcast_id",),
+                name="outbox_of_a_broadcast",
+                condition=models.Q(broadcast_id__isnull=False),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return str(self.message_id)
 
 
 class NumberState(models.Model):

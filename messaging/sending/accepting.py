@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from messaging import conversations
+from messaging import conversations, transitions
 from messaging.conversations import Touch
 from messaging.delivery.queues import SENDS
 from messaging.sending import places, rows
@@ -22,6 +22,7 @@ from messaging.sending.drafts import Draft, shaped
 from messaging.sending.recipients import Book
 from messaging.sending.refusals import SendErrorCode, UnableToSend, together
 from messaging.sending.requests import Recipient, SendRequest
+from messaging.states import State
 
 __all__ = ["Queued", "cancel", "queue", "queue_many"]
 
@@ -67,15 +68,15 @@ def cancel(*, tenant_id: UUID, message_id: UUID, now: datetime) -> Queued:
     Raises:
         UnableToSend: there is no such message of ours, or somebody is sending it already.
     """
-    if rows.cancel(tenant_id=tenant_id, message_id=message_id, now=now):
-        return Queued(message_id, rows.CANCELLED)
+    if transitions.cancel(tenant_id=tenant_id, message_id=message_id, now=now):
+        return Queued(message_id, State.CANCELLED)
     status = rows.status_of(tenant_id=tenant_id, message_id=message_id)
     if status is None:
         raise UnableToSend(
             SendErrorCode.MESSAGE_NOT_FOUND, "message_id",
             "Your tenant has sent no message with this id through this API.",
         )  # fmt: skip
-    if status != rows.CANCELLED:
+    if status != State.CANCELLED:
         raise UnableToSend(
             SendErrorCode.NOT_CANCELLABLE, "message_id",
             f"Only a queued message can be cancelled; this one is {status}.",
@@ -101,7 +102,7 @@ def _accept(
     for draft in accepted:
         draft.contact_id = book.contact_of(draft.recipient)
     message_ids = rows.insert(accepted, place=place, answers=answers, now=now)
-    outcomes.update((draft, Queued(key, rows.QUEUED)) for draft, key in message_ids.items())
+    outcomes.update((draft, Queued(key, State.QUEUED)) for draft, key in message_ids.items())
     beaten = [draft for draft in accepted if draft not in message_ids]
     answers.load(beaten)
     for draft in beaten:

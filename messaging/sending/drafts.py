@@ -13,6 +13,7 @@ from uuid import UUID
 from lib.envelope import CannotOpen, associated_data
 from lib.sql import columns_of, select
 from messaging.identities import SURVIVOR
+from messaging.references import SEALED_ID
 from messaging.sending import limits
 from messaging.sending.content import Body, body_of
 from messaging.sending.recipients import normalised
@@ -20,7 +21,6 @@ from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import ReactionContent, Recipient, SendRequest, TemplateContent
 from messaging.sending.templates import FoundTemplate
 from messaging.sending.timing import Times
-from messaging.settling import SEALED_ID
 from workspaces import keys
 
 

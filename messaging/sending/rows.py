@@ -1,4 +1,4 @@
-"""The rows of accepted messages: what is owed, sealed, in one statement."""
+"""The rows of accepted messages: what is to be sent, sealed."""
 
 from __future__ import annotations
 
@@ -9,43 +9,18 @@ from uuid import UUID
 from django.db import connection
 from msgspec import json
 
-from lib import bulk
 from lib.envelope import Cipher, associated_data
 from lib.ids import uuid7
-from messaging import notices, sealed_values
-from messaging.events import Direction, Source, is_typed
-from messaging.notices import Change
+from messaging import sealed_values, transitions
+from messaging.events import Source, is_typed
 from messaging.sealed_values import SEALED_VALUES, Separator
 from messaging.sending.answers import Answers
 from messaging.sending.content import Body, envelope
 from messaging.sending.drafts import Draft
 from messaging.sending.places import Place
+from messaging.transitions import SEALED_REQUEST, NewSend
 from workspaces import keys
 
-QUEUED, CANCELLED = "queued", "cancelled"
-SEALED_REQUEST = "messages.sealed_request"
-
-COLUMNS = (
-    "id uuid", "tenant_id uuid", "workspace_id uuid", "contact_id uuid", "direction text",
-    "source text", "type text", "text text", "content jsonb", "reply_to text",
-    "timestamp_utc timestamptz", "status text", "delivery jsonb", "client_reference text",
-    "request_digest bytea", "sealed_request bytea", "sealed_values bytea", "template_id uuid",
-    "broadcast_id uuid",
-    "next_attempt_at timestamptz", "expires_at timestamptz",
-)  # fmt: skip
-NAMES = ", ".join(column.split(" ", 1)[0] for column in COLUMNS)
-INSERT = f"""
-INSERT INTO messages ({NAMES}) SELECT {NAMES} FROM {{rows}}
-ON CONFLICT (workspace_id, client_reference) WHERE client_reference IS NOT NULL DO NOTHING
-RETURNING id
-"""  # noqa: S608 - names of ours
-
-# Whoever is sending it has changed the status already: then this finds nothing.
-CANCEL = """
-UPDATE messages SET status = %s, next_attempt_at = NULL, sealed_request = NULL,
-       delivery = delivery || jsonb_build_object('cancelled_at', %s::text)
-WHERE tenant_id = %s AND id = %s AND source = 'API' AND status = %s RETURNING workspace_id
-"""
 STATUS = "SELECT status FROM messages WHERE tenant_id = %s AND id = %s AND source = 'API'"
 
 
@@ -70,29 +45,42 @@ def insert(
     ordered = sorted(drafts, key=lambda draft: draft.request.idempotency_key or "")
     cipher = keys.field_cipher(place.tenant_id)
     values = [_values(draft, ids[draft], place, cipher, answers, now) for draft in ordered]
-    fresh = {row[0] for row in bulk.run(INSERT, COLUMNS, values)}
+    fresh = transitions.queue(values)
     return {draft: message_id for draft, message_id in ids.items() if message_id in fresh}
 
 
 def _values(
     draft: Draft, message_id: UUID, place: Place, cipher: Cipher, answers: Answers, now: datetime
-) -> tuple[object, ...]:
+) -> NewSend:
     request, times = draft.request, draft.times
     assert draft.recipient and times  # noqa: S101 - or there would be a reason against it
     body = draft.body()
     wire = envelope(body, draft.recipient, reference=str(message_id), quoted=draft.quoted)
-    place_of_it = associated_data(place.tenant_id, SEALED_REQUEST, message_id)
     text, content, sealed = _kept(body, draft, message_id, place, now)
     # A forced template is not looked at again: the platform decides.
     template = draft.template.row if draft.template and not request.force else None
-    return (
-        message_id, place.tenant_id, place.workspace.id, draft.contact_id,
-        Direction.OUTBOUND.value, Source.API.value, body.type, text, content,
-        draft.target and draft.target.platform_message_id,
-        listed_at(now), QUEUED, json.encode(_delivery(draft, now)).decode(),
-        answers.reference(draft), answers.digest(draft), cipher.seal(wire, place_of_it),
-        sealed, template and template.id, request.broadcast_id, times.due, times.expires,
-    )  # fmt: skip
+    return NewSend(
+        id=message_id,
+        tenant_id=place.tenant_id,
+        workspace_id=place.workspace.id,
+        contact_id=draft.contact_id,
+        type=body.type,
+        text=text,
+        content=content,
+        reply_to=draft.target and draft.target.platform_message_id,
+        timestamp_utc=listed_at(now),
+        delivery=json.encode(_delivery(draft, now)).decode(),
+        client_reference=answers.reference(draft),
+        request_digest=answers.digest(draft),
+        sealed_values=sealed,
+        template_id=None if template is None else template.id,
+        broadcast_id=request.broadcast_id,
+        due_at=times.due,
+        expires_at=times.expires,
+        sealed_request=cipher.seal(
+            wire, associated_data(place.tenant_id, SEALED_REQUEST, message_id)
+        ),
+    )
 
 
 def _kept(
@@ -120,18 +108,6 @@ def _delivery(draft: Draft, now: datetime) -> dict[str, str]:
     if draft.times is not None and draft.times.due > now:
         delivery["scheduled_at"] = draft.times.due.isoformat()
     return delivery
-
-
-def cancel(*, tenant_id: UUID, message_id: UUID, now: datetime) -> bool:
-    """Cancel a message if it is still queued, and tell who subscribed; return whether it was."""
-    with connection.cursor() as cursor:
-        at = now.isoformat()
-        cursor.execute(CANCEL, [CANCELLED, at, tenant_id, message_id, QUEUED])
-        row = cursor.fetchone()
-    if row is None:
-        return False
-    notices.changed([Change(message_id, tenant_id, row[0], CANCELLED)], now=now)
-    return True
 
 
 def status_of(*, tenant_id: UUID, message_id: UUID) -> str | None:

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from django.db import connection
 
 from messaging.broadcasts import audience, lifecycle, tending
 from messaging.delivery.queues import BROADCASTS
-from messaging.models import Broadcast
+from messaging.models import Broadcast, Message, PendingSend
 from templates_wa.models import Template
 from tests.conftest import Cast
+from tests.delivery.outgoing import become
 
 # +999 is assigned to no country.
 FIRST = 999_555_000_000
@@ -85,12 +85,8 @@ def tend(broadcast: Broadcast, now: datetime) -> Broadcast:
 
 def deliver_all(broadcast: Broadcast, status: str = "sent") -> None:
     """Let everything of a broadcast that is owed be sent."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE messages SET status = %s, next_attempt_at = NULL, sealed_request = NULL "
-            "WHERE broadcast_id = %s AND next_attempt_at IS NOT NULL",
-            [status, broadcast.id],
-        )
+    due = PendingSend.objects.filter(broadcast_id=broadcast.id, due_at__isnull=False)
+    become(Message.objects.filter(pending__in=due), status)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from django.utils import timezone
 from messaging.broadcasts import lifecycle
 from messaging.broadcasts.brake import ALIKE, FIRST, MOST_FAILED, Seen, why
 from messaging.broadcasts.queries import counts
-from messaging.models import Broadcast, BroadcastRecipient, Message
+from messaging.models import Broadcast, BroadcastRecipient, Message, PendingSend
 from tests.broadcasts.conftest import draft, people, start, template, tend
 from tests.conftest import Cast
 from tests.graphql.conftest import gql
@@ -23,17 +23,18 @@ __all__ = ("gql",)
 
 pytestmark = pytest.mark.django_db
 FAIL = """
-UPDATE messages SET status = 'failed', next_attempt_at = NULL, sealed_request = NULL,
+WITH gone AS (DELETE FROM outbox WHERE message_id = ANY (%(ids)s))
+UPDATE messages SET status = 'failed',
     platform_message_id = CASE WHEN %(taken)s THEN id::text END,
     delivery = delivery || jsonb_build_object('failed_at', clock_timestamp()::text, 'errors',
         jsonb_build_array(jsonb_build_object('code', %(code)s::int, 'title', 'No.')))
 WHERE id = ANY (%(ids)s)
 """
 TAKE = """
-UPDATE messages SET status = %s, next_attempt_at = NULL, sealed_request = NULL,
-    platform_message_id = id::text,
+WITH gone AS (DELETE FROM outbox WHERE message_id = ANY (%(ids)s))
+UPDATE messages SET status = %(status)s, platform_message_id = id::text,
     delivery = delivery || jsonb_build_object('accepted_at', clock_timestamp()::text)
-WHERE id = ANY (%s)
+WHERE id = ANY (%(ids)s)
 """
 
 
@@ -54,7 +55,7 @@ def fail(ids: list, code: int = 131026, *, taken: bool = False) -> None:
 def take(ids: list, status: str = "accepted") -> None:
     """Let messages be accepted, or get further."""
     with connection.cursor() as cursor:
-        cursor.execute(TAKE, [status, ids])
+        cursor.execute(TAKE, {"ids": ids, "status": status})
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_it_pauses_when_the_last_outcomes_are_one_same_refusal(
 
     assert broadcast.state == "PAUSED"
     assert "131042" in broadcast.reason
-    assert not Message.objects.filter(next_attempt_at__isnull=False).exists()
+    assert not PendingSend.objects.filter(due_at__isnull=False).exists()
 
 
 def test_reports_that_are_late_do_not_make_refusals_look_alike(

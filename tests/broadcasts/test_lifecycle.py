@@ -12,7 +12,14 @@ from messaging.broadcasts import lifecycle, tending
 from messaging.broadcasts.queries import counts
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.delivery.pauses import Pause, lift, pause
-from messaging.models import Broadcast, BroadcastRecipient, ContactIdentity, Message, OptOutSource
+from messaging.models import (
+    Broadcast,
+    BroadcastRecipient,
+    ContactIdentity,
+    Message,
+    OptOutSource,
+    PendingSend,
+)
 from messaging.sending.answers import reference_of
 from templates_wa.models import Template
 from tests.broadcasts.conftest import (
@@ -27,6 +34,7 @@ from tests.broadcasts.conftest import (
     tend,
 )
 from tests.conftest import Cast
+from tests.delivery.outgoing import become
 from tests.sending.conftest import hear
 from tests.whatsapp.deliveries import callback, deliver, text
 from workspaces import keys
@@ -210,43 +218,39 @@ def test_a_pause_holds_what_waits_and_resuming_lets_it_go(
 ) -> None:
     for _ in range(2):
         lifecycle.pause(**ids(running), now=now)
-    assert not Message.objects.exclude(next_attempt_at=None).exists()
+    assert not PendingSend.objects.exclude(due_at=None).exists()
     assert counts(tend(running, now)).queued == 10
 
     for _ in range(2):
         lifecycle.resume(**ids(running), now=now)
-    assert Message.objects.filter(next_attempt_at=now, status="queued").count() == 10
+    assert PendingSend.objects.filter(due_at=now, message__status="queued").count() == 10
     assert tend(running, now).state == "RUNNING"
 
 
 def test_a_pause_holds_what_comes_back_to_be_tried_again(running: Broadcast, now: datetime) -> None:
     one = Message.objects.first()
-    Message.objects.filter(pk=one.pk).update(
-        status="sending", next_attempt_at=None, lease_until=now
-    )
+    become(Message.objects.filter(pk=one.pk), "sending")
     lifecycle.pause(**ids(running), now=now)
-    Message.objects.filter(pk=one.pk).update(status="queued", next_attempt_at=now, lease_until=None)
+    become(Message.objects.filter(pk=one.pk), "queued")
 
     tend(running, now)
 
-    assert not Message.objects.exclude(next_attempt_at=None).exists()
+    assert not PendingSend.objects.exclude(due_at=None).exists()
 
 
 def test_cancelling_withdraws_what_waits_and_ends_when_the_rest_is_through(
     running: Broadcast, now: datetime
 ) -> None:
     one = Message.objects.first()
-    Message.objects.filter(pk=one.pk).update(
-        status="sending", next_attempt_at=None, lease_until=now
-    )
+    become(Message.objects.filter(pk=one.pk), "sending")
 
     for _ in range(2):
         lifecycle.cancel(**ids(running), now=now)
     assert tend(running, now).ended_at is None
     assert (counts(running).cancelled, counts(running).queued) == (29, 1)
-    assert not Message.objects.filter(status="cancelled").exclude(sealed_request=None).exists()
+    assert not PendingSend.objects.exclude(pk=one.pk).exists()
 
-    Message.objects.filter(pk=one.pk).update(status="accepted", lease_until=None)
+    become(Message.objects.filter(pk=one.pk), "accepted")
     assert tend(running, now).ended_at == now
     refused(BroadcastErrorCode.WRONG_STATE, lifecycle.resume, **ids(running), now=now)
 
@@ -285,7 +289,7 @@ def test_it_pauses_itself_when_meta_refuses_what_the_template_allows(
 
     assert (running.state, counts(running).queued) == ("PAUSED", 10)
     assert "It is synced again" in running.reason
-    assert not Message.objects.exclude(next_attempt_at=None).exists()
+    assert not PendingSend.objects.exclude(due_at=None).exists()
 
 
 def test_it_waits_while_its_number_is_paused_and_says_why(

@@ -40,12 +40,12 @@ def test_it_refuses_no_row_while_a_column_is_missing(
         template(cast)
     mine, theirs = (draft(cast, people(8)) for cast in (acme, globex))
 
-    run("ALTER TABLE messages RENAME sealed_request TO elsewhere")
+    run("ALTER TABLE outbox RENAME sealed_request TO elsewhere")
     for broadcast in (mine, theirs):
         assert start(broadcast, now).state == "RUNNING"
         assert states(broadcast) == {"PENDING"}
     assert Client().get("/healthz").json()["stopped"]["broadcasts"].endswith("UndefinedColumn")
-    run("ALTER TABLE messages RENAME elsewhere TO sealed_request")
+    run("ALTER TABLE outbox RENAME elsewhere TO sealed_request")
 
     for broadcast in (mine, theirs):
         tend(broadcast, now)

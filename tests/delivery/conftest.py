@@ -15,11 +15,11 @@ from django.db import connection
 from connectors.simulator.meta.seeds import business
 from connectors.simulator.meta.server import RunningSimulator
 from lib import wakeups
-from messaging.delivery import reads, writing
-from messaging.delivery.attempts import Attempt
+from messaging import transitions
+from messaging.attempts import Attempt
+from messaging.delivery import reads
 from messaging.delivery.claims import Claimed, Claims
-from messaging.delivery.marking import LEASE_SECONDS
-from messaging.delivery.performing import Performer
+from messaging.delivery.performing import LEASE_SECONDS, Performer
 from messaging.delivery.recording import Outcome, record
 from messaging.delivery.sender import Sender
 from tests.conftest import Cast
@@ -89,8 +89,8 @@ def deliver(db: None, django_capture_on_commit_callbacks) -> Callable[[], int]:
     def run() -> int:
         now = datetime.now(UTC)
         claimed = claims.claim(100, {}, most=1_000, now=now)
-        due = [(one.attempt.message_id, one.attempt.number) for one in claimed]
-        marked.ids = writing.mark(due, seconds=LEASE_SECONDS)
+        attempts = [one.attempt for one in claimed]
+        marked.ids = transitions.mark(attempts, seconds=LEASE_SECONDS)
         outcomes = asyncio.run(send(claimed, reads.claim(claims.lines, now=now)))
         while done:
             reads.forget(done.pop())

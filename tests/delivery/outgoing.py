@@ -6,13 +6,15 @@ import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from django.db.models import QuerySet
 
 from lib.envelope import associated_data
 from lib.ids import uuid7
-from messaging.delivery.opening import PLACE
-from messaging.models import Contact, Message
-from messaging.settling import seal_id
+from messaging.models import Contact, Message, PendingSend
+from messaging.references import seal_id
+from messaging.transitions import SEALED_REQUEST
 from tests.conftest import Cast
 from workspaces import keys
 from workspaces.channel_facts import Accepted
@@ -70,17 +72,53 @@ class FakeChannel:
 def queue(
     cast: Cast, now: datetime, *, contact: Contact | None = None, **columns: object
 ) -> Message:
-    """Queue one message, to a person of its own unless he is given."""
-    message_id = uuid7()
+    """Queue one message, to a person of its own unless they are given. ``columns`` are those of
+    either table.
+    """
     person = contact or Contact.objects.create(tenant_id=cast.tenant.id, display_name="Somebody")
-    return Message.objects.create(
-        id=message_id, tenant_id=cast.tenant.id, workspace=cast.workspace, contact=person,
-        sealed_request=seal(cast, message_id),
+    given = {"id": uuid7(), "type": "text", "status": "queued", "due_at": now, **columns}
+    if given["status"] != "queued":
+        given["due_at"] = None
+    if given["status"] == "sending":
+        given.setdefault("lease_until", now + timedelta(days=365))
+    of_message, of_outbox = (
+        {name: value for name, value in given.items() if name in {f.attname for f in fields}}
+        for fields in (Message._meta.concrete_fields, PendingSend._meta.concrete_fields)
+    )
+    message = Message.objects.create(
+        tenant_id=cast.tenant.id, workspace=cast.workspace, contact=person,
         **{
-            "direction": "OUTBOUND", "source": "API", "type": "text", "status": "queued",
-            "timestamp_utc": now, "next_attempt_at": now, "text": "Hello", **columns,
+            "direction": "OUTBOUND", "source": "API", "timestamp_utc": now, "text": "Hello",
+            **of_message,
         },
     )  # fmt: skip
+    if given["status"] in ("queued", "sending"):
+        PendingSend.objects.create(
+            message=message, tenant_id=cast.tenant.id, workspace_id=cast.workspace.id,
+            contact_id=person.id, sealed_request=seal(cast, message.id), **of_outbox,
+        )  # fmt: skip
+    return message
+
+
+def pending(message: Message) -> PendingSend | None:
+    """Return what the outbox holds of a message now."""
+    return PendingSend.objects.filter(pk=message.pk).first()
+
+
+def become(messages: QuerySet[Message], status: str, **columns: object) -> None:
+    """Let messages be in another state, with what the outbox holds of them then."""
+    ids = list(messages.values_list("pk", flat=True))
+    rows = PendingSend.objects.filter(pk__in=ids)
+    now = datetime.now().astimezone()
+    if status == "sending":
+        rows.update(due_at=None, lease_until=now + timedelta(days=365))
+        for row in rows:
+            Message.objects.filter(pk=row.pk).update(attempts=row.attempts)
+    elif status == "queued":
+        rows.update(due_at=now, lease_until=None)
+    else:
+        rows.delete()
+    Message.objects.filter(pk__in=ids).update(status=status, **columns)
 
 
 def seal(cast: Cast, message_id: uuid.UUID) -> bytes:
@@ -90,7 +128,7 @@ def seal(cast: Cast, message_id: uuid.UUID) -> bytes:
         "to": f"+1555{message_id.int % 10_000_000:07}", "type": "text", "text": {"body": "Hello"},
         "biz_opaque_callback_data": str(message_id),
     }  # fmt: skip
-    place = associated_data(cast.tenant.id, PLACE, message_id)
+    place = associated_data(cast.tenant.id, SEALED_REQUEST, message_id)
     return keys.field_cipher(cast.tenant.id).seal(json.dumps(body).encode(), place)
 
 

@@ -8,15 +8,15 @@ from random import Random
 
 import pytest
 
-from messaging.delivery import leases, writing
-from messaging.delivery.attempts import Attempt, GivenBack, Result
+from messaging import transitions
+from messaging.attempts import Attempt, GivenBack, Result
 from messaging.delivery.claims import Claims
 from messaging.delivery.performing import Performer
 from messaging.delivery.recording import Outcome, record
-from messaging.models import Message
+from messaging.models import Message, PendingSend
 from tests.conftest import Cast
 from tests.delivery.conftest import Marked
-from tests.delivery.outgoing import Platform, queue
+from tests.delivery.outgoing import Platform, become, pending, queue
 from workspaces.channel_errors import OutcomeUnknown, Rejected, Throttled
 from workspaces.channel_facts import Accepted
 
@@ -31,7 +31,7 @@ def claim(now: datetime) -> Attempt:
 
 def mark(attempt: Attempt) -> bool:
     """Mark it as being sent; return whether it may be."""
-    return bool(writing.mark([(attempt.message_id, attempt.number)], seconds=90))
+    return bool(transitions.mark([attempt], seconds=90))
 
 
 def learn(attempt: Attempt, result: Result, now: datetime) -> Message:
@@ -44,7 +44,7 @@ def learn(attempt: Attempt, result: Result, now: datetime) -> Message:
 def again(now: datetime) -> tuple[Attempt, Attempt]:
     """Claim, and claim once more when the reservation is over."""
     first = claim(now)
-    Message.objects.update(next_attempt_at=now)
+    PendingSend.objects.update(due_at=now)
     return first, claim(now)
 
 
@@ -67,25 +67,24 @@ def test_an_earlier_attempt_changes_nothing_while_a_later_one_sends(
     mark(second)
     message = learn(first, result, now)
 
-    assert (message.status, message.attempts, message.next_attempt_at) == ("sending", 2, None)
-    assert message.lease_until is not None
+    assert (message.status, message.attempts) == ("sending", 2)
+    assert (message.pending.due_at, message.pending.lease_until is None) == (None, False)
 
 
-@pytest.mark.parametrize(
-    "columns",
-    [{"status": "cancelled", "next_attempt_at": None}, {"next_attempt_at": None}],
-    ids=["cancelled", "held"],
-)
+@pytest.mark.parametrize("status", ["cancelled", "queued"], ids=["cancelled", "held"])
 def test_what_was_taken_back_in_its_hands_is_neither_sent_nor_due_again(
-    acme: Cast, now: datetime, columns: dict
+    acme: Cast, now: datetime, status: str
 ) -> None:
     queue(acme, now)
     attempt = claim(now)
-    Message.objects.update(**columns)
+    become(Message.objects.all(), status)
+    PendingSend.objects.update(due_at=None)
 
     assert not mark(attempt)
     message = learn(attempt, GivenBack(), now)
-    assert (message.status, message.next_attempt_at) == (columns.get("status", "queued"), None)
+    row = pending(message)
+    assert (message.status, row is None) == (status, status == "cancelled")
+    assert row is None or row.due_at is None
 
 
 @pytest.mark.parametrize(
@@ -102,12 +101,11 @@ def test_nothing_but_the_platforms_id_settles_it_after_its_lease(
     queue(acme, now)
     attempt = claim(now)
     mark(attempt)
-    Message.objects.update(lease_until=now - timedelta(hours=1))
-    assert leases.expire(now=now) == 1
+    PendingSend.objects.update(lease_until=now - timedelta(hours=1))
+    assert transitions.expire(now=now) == 1
     message = learn(attempt, result, now)
 
-    assert (message.status, message.attempts, message.lease_until) == (status, 1, None)
-    assert message.next_attempt_at is None
+    assert (message.status, message.attempts, pending(message)) == (status, 1, None)
     assert "unknown_at" in message.delivery
 
 

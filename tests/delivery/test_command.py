@@ -27,7 +27,7 @@ def run(*arguments: str) -> str:
 def paused(acme: Cast, globex: Cast, now: datetime) -> None:
     """Acme owes a message, does not know of another, and may not send."""
     queue(acme, now)
-    queue(acme, now, status="unknown", next_attempt_at=None)
+    queue(acme, now, status="unknown")
     for cast in (acme, globex):
         pauses.pause([Pause(cast.tenant.id, None, 190, "The token expired.")], now=now)
 

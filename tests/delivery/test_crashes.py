@@ -16,8 +16,8 @@ from benchmarks.crashes.victims import STEPS
 from benchmarks.outgoing import verdict
 from connectors.simulator.meta.server import RunningSimulator
 from connectors.whatsapp.processing import process_batch
-from messaging.delivery import leases
-from messaging.models import Message
+from messaging import transitions
+from messaging.models import Message, PendingSend
 from tests.conftest import Cast
 from tests.delivery.outgoing import queue
 from tests.whatsapp import deliveries
@@ -77,8 +77,8 @@ def test_it_posts_nothing_twice_and_loses_nothing_wherever_a_sender_dies(
     process = senders(meta)
     out, _ = process.communicate("".join(f"{step} 1\n" for step in [*steps, "none"]))
     ended = dict(line.split() for line in out.splitlines())
-    Message.objects.filter(lease_until__isnull=False).update(lease_until=now)
-    leases.expire(now=now)
+    PendingSend.objects.filter(lease_until__isnull=False).update(lease_until=now)
+    transitions.expire(now=now)
     wait_for(lambda: not meta.control.state()["scheduled"])
     settle(acme, meta)
 

@@ -13,7 +13,7 @@ from messaging.delivery import pauses
 from messaging.delivery.pauses import Pause
 from messaging.models import Broadcast, Contact, Message
 from tests.conftest import Cast
-from tests.delivery.outgoing import queue
+from tests.delivery.outgoing import become, queue
 from tests.delivery.test_sending import limited, template
 from tests.graphql.conftest import Gql, gql
 from tests.sending.test_rest import ask
@@ -78,7 +78,7 @@ def broadcast(cast: Cast, now: datetime, deliver: Deliver) -> Message:
     stopped = Broadcast.objects.create(
         tenant_id=cast.tenant.id, workspace_id=cast.workspace.id, state="PAUSED", reason="Lunch."
     )
-    return queue(cast, now, next_attempt_at=None, broadcast_id=stopped.id)
+    return queue(cast, now, due_at=None, broadcast_id=stopped.id)
 
 
 def refused_template(cast: Cast, now: datetime, deliver: Deliver) -> Message:
@@ -123,7 +123,7 @@ def test_errors_of_a_message_that_arrived_are_history(
     acme: Cast, now: datetime, gql: Gql, status: str
 ) -> None:
     errors = [{"code": 131026, "title": "Message undeliverable"}]
-    message = queue(acme, now, status=status, next_attempt_at=None, delivery={"errors": errors})
+    message = queue(acme, now, status=status, delivery={"errors": errors})
     has_arrived = status not in ("failed", "sent")
 
     found = read(gql, acme, message)
@@ -139,7 +139,7 @@ def test_it_asks_once_for_a_page(acme: Cast, now: datetime, gql: Gql) -> None:
         gql(acme, READ, id=str(acme.workspace.id))
     assert sum("sending_pauses" in query["sql"] for query in many) == 1
 
-    Message.objects.update(status="sent", next_attempt_at=None)
+    become(Message.objects.all(), "sent")
     with CaptureQueriesContext(connection) as none:
         gql(acme, READ, id=str(acme.workspace.id))
     assert sum("sending_pauses" in query["sql"] for query in none) == 0

@@ -12,13 +12,14 @@ import pytest
 from django.db import connection, connections, transaction
 
 from lib.ids import uuid7
-from messaging import erasure, withdrawing
+from messaging import erasure, transitions
+from messaging.attempts import Attempt, GivenBack
 from messaging.broadcasts import waiting
-from messaging.delivery.attempts import Attempt, GivenBack
+from messaging.delivery.claims import Claims
 from messaging.delivery.recording import Outcome, record
-from messaging.models import Broadcast, BroadcastRecipient, Contact, Message
+from messaging.models import Broadcast, BroadcastRecipient, Contact, Message, PendingSend
 from tests.conftest import Cast
-from tests.delivery.outgoing import queue
+from tests.delivery.outgoing import become, pending, queue
 from workspaces.channel_facts import Accepted
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,11 +39,10 @@ class Scene:
         self.ids = sorted(uuid7() for _ in range(COUNT))
         marketing = {"template": {"category": "MARKETING"}}
         for message_id in reversed(self.ids):
-            made = queue(
-                cast, now, contact=self.ann, type="template", broadcast_id=self.broadcast.id,
-                content=marketing, attempts=1,
+            queue(
+                cast, now, id=message_id, contact=self.ann, type="template",
+                broadcast_id=self.broadcast.id, content=marketing, attempts=1,
             )  # fmt: skip
-            Message.objects.filter(pk=made.pk).update(id=message_id)
             BroadcastRecipient.objects.create(
                 tenant_id=cast.tenant.id, broadcast_id=self.broadcast.id, state="QUEUED",
                 position=COUNT - self.ids.index(message_id), digest=str(message_id), sealed=b"x",
@@ -64,24 +64,20 @@ def hold(scene: Scene) -> None:
     waiting.hold(scene.broadcast)
 
 
-def let_go(scene: Scene) -> None:
-    waiting.let_go(scene.broadcast, now=scene.now)
+def release(scene: Scene) -> None:
+    waiting.release(scene.broadcast, now=scene.now)
 
 
-def withdraw(scene: Scene) -> None:
-    waiting.withdraw(scene.broadcast, now=scene.now)
-
-
-def withdraw_owed(scene: Scene) -> None:
-    waiting.withdraw_owed(scene.broadcast, now=scene.now)
+def cancel_broadcast(scene: Scene) -> None:
+    transitions.cancel_broadcast(scene.broadcast.id, now=scene.now)
 
 
 def take_back(scene: Scene) -> None:
     waiting.take_back_failed(scene.broadcast, codes=None, now=scene.now)
 
 
-def withdraw_marketing(scene: Scene) -> None:
-    withdrawing.withdraw_marketing([(scene.cast.tenant.id, scene.ann.id)])
+def cancel_marketing(scene: Scene) -> None:
+    transitions.cancel_marketing([(scene.cast.tenant.id, scene.ann.id)])
 
 
 def record_both(scene: Scene) -> None:
@@ -92,24 +88,24 @@ def erase(scene: Scene) -> None:
     erasure.erase(scene.cast.tenant.id)
 
 
-BEFORE: dict[Callable[[Scene], None], dict[str, object]] = {
-    let_go: {"next_attempt_at": None},
-    take_back: {"status": "failed", "next_attempt_at": None},
-    record_both: {"status": "sending", "next_attempt_at": None},
-}
+def mark(scene: Scene) -> None:
+    transitions.mark([outcome.attempt for outcome in scene.outcomes()], seconds=9)
+
+
+BEFORE = {take_back: "failed", record_both: "sending"}
 
 
 @pytest.mark.parametrize(
     "change",
-    [
-        hold, let_go, withdraw, withdraw_owed, take_back, withdraw_marketing, record_both, erase,
-    ],
-)  # fmt: skip
+    [hold, release, cancel_broadcast, take_back, cancel_marketing, mark, record_both, erase],
+)
 def test_it_never_waits_in_a_circle_with_whoever_else_changes_messages(
     acme: Cast, globex: Cast, now: datetime, wait_for, change: Callable[[Scene], None]
 ) -> None:
     scene = Scene(acme, now)
-    Message.objects.update(**BEFORE.get(change, {"status": "queued"}))
+    become(Message.objects.all(), BEFORE.get(change, "queued"))
+    if change is release:
+        PendingSend.objects.update(due_at=None)
     errors: list[Exception] = []
     pid: list[int] = []
 
@@ -143,3 +139,33 @@ def test_it_never_waits_in_a_circle_with_whoever_else_changes_messages(
 
 def lock(message_id: UUID) -> None:
     Message.objects.select_for_update().filter(pk=message_id).first()
+
+
+@pytest.mark.parametrize("blocked", ["message", "outbox"])
+def test_whoever_claims_waits_for_nobody(
+    acme: Cast, globex: Cast, now: datetime, blocked: str
+) -> None:
+    message = queue(acme, now, expires_at=now)  # it would be given up
+    theirs = queue(globex, now, expires_at=now)
+    found: list[str] = []
+
+    def claim() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = 100")
+        Claims(chance=Random(1)).claim(9, {}, most=9, now=now)
+        found.extend(Message.objects.order_by("id").values_list("status", flat=True))
+        connections.close_all()
+
+    with transaction.atomic():
+        if blocked == "message":
+            lock(message.pk)
+        else:
+            PendingSend.objects.select_for_update().get(pk=message.pk)
+        other = threading.Thread(target=claim)
+        other.start()
+        other.join()
+    assert found == ["queued", "failed"]
+
+    Claims(chance=Random(1)).claim(9, {}, most=9, now=now)
+    message.refresh_from_db()
+    assert (message.status, pending(message), pending(theirs)) == ("failed", None, None)

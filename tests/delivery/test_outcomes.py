@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.ids import uuid7
+from messaging.attempts import Attempt, fate_of
 from messaging.delivery import pacing, pauses
-from messaging.delivery.attempts import Attempt, fate_of
-from messaging.models import Message, OptOut, ReadMark, SendingPause
+from messaging.models import Message, OptOut, PendingSend, ReadMark, SendingPause
 from templates_wa.models import Template, TemplateSync
 from tests.conftest import Cast
-from tests.delivery.outgoing import Platform, accept, heard, queue
+from tests.delivery.outgoing import Platform, accept, heard, pending, queue
 from tests.delivery.test_sending import template
 from workspaces.channel_errors import (
     ChannelError,
@@ -59,14 +59,14 @@ def test_it_does_as_the_answer_says(
 ) -> None:
     message = sent(platform, deliver, queue(acme, now), answer)
 
-    assert (message.status, message.lease_until) == (state, None)
-    assert (message.sealed_request is None) == (state in ("failed", "held"))
-    if state == "queued":
-        wait = (message.next_attempt_at - now).total_seconds()
+    row = pending(message)
+    assert (message.status, row is None) == (state, state != "queued")
+    if row is not None:
+        assert row.lease_until is None
+        wait = (row.due_at - now).total_seconds()
         assert least <= wait <= most + 2
         assert "last_error" in message.delivery
     else:
-        assert message.next_attempt_at is None
         assert message.delivery.get(f"{state}_at") or message.delivery["accepted_at"]
     assert len(platform.posted) == 1
 
@@ -87,7 +87,7 @@ def test_it_gives_up_after_so_many_attempts(
     message = queue(acme, now)
     for _ in range(4):
         sent(platform, deliver, message, Unavailable("Down.", code=131016))
-        Message.objects.filter(status="queued").update(next_attempt_at=now)
+        PendingSend.objects.update(due_at=now)
 
     assert len(platform.posted) == 3
     assert message.status == "failed"
@@ -136,7 +136,7 @@ def test_it_pauses_an_account_for_as_long_as_the_platform_says(
     pause = SendingPause.objects.get()
     assert pause.workspace_id == acme.workspace.id
     assert 115 < (pause.until - now).total_seconds() < 125
-    Message.objects.update(next_attempt_at=now)
+    PendingSend.objects.update(due_at=now)
     assert deliver() == 0
 
 

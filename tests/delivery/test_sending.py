@@ -20,12 +20,13 @@ from messaging.models import (
     Message,
     NumberState,
     OptOut,
+    PendingSend,
     PortfolioRecipient,
     SendingPause,
 )
 from templates_wa.models import Template
 from tests.conftest import Cast
-from tests.delivery.outgoing import Platform, queue
+from tests.delivery.outgoing import Platform, pending, queue
 from workspaces import identity, provisioning
 from workspaces.models import TenantSecret, TenantStatus
 
@@ -43,8 +44,7 @@ def test_it_sends_what_is_owed_once_and_records_it(
         for cast, message in ((acme, ours), (globex, theirs))
     ]
     ours.refresh_from_db()
-    assert (ours.status, ours.attempts, ours.lease_until) == ("accepted", 1, None)
-    assert (ours.sealed_request, ours.next_attempt_at) == (None, None)
+    assert (ours.status, ours.attempts, pending(ours)) == ("accepted", 1, None)
     digest = identity.digester(acme.tenant.id).wamid(f"wamid.{ours.id}")
     assert ours.platform_message_id == digest
     assert Message.objects.filter(status="accepted").count() == 2
@@ -94,17 +94,18 @@ def test_it_leaves_places_for_the_next_number(acme: Cast, now: datetime) -> None
 @pytest.mark.parametrize(
     "columns",
     [
-        {"next_attempt_at": timedelta(minutes=5)},
-        {"status": "sending", "next_attempt_at": None},
-        {"status": "unknown", "next_attempt_at": None},
-        {"status": "cancelled", "next_attempt_at": None},
+        {"due_at": timedelta(minutes=5)},
+        {"due_at": None},
+        {"status": "sending"},
+        {"status": "unknown"},
+        {"status": "cancelled"},
     ],
 )
 def test_it_sends_nothing_else(
     acme: Cast, now: datetime, platform: Platform, deliver: Deliver, columns: dict
 ) -> None:
-    later = columns["next_attempt_at"]
-    queue(acme, now, **{**columns, "next_attempt_at": later and now + later})
+    later = columns.get("due_at")
+    queue(acme, now, **{**columns, "due_at": later and now + later})
 
     assert deliver() == 0
     assert platform.posted == []
@@ -130,7 +131,7 @@ def test_it_gives_up_what_expired(
     message.refresh_from_db()
 
     assert platform.posted == []
-    assert (message.status, message.sealed_request) == ("failed", None)
+    assert (message.status, pending(message)) == ("failed", None)
     assert message.delivery["errors"][0]["code"] == "EXPIRED"
     assert message.delivery["failed_at"]
 
@@ -166,8 +167,8 @@ def test_it_looks_at_the_template_again(
     assert message.status == state
     assert [error["code"] for error in message.delivery.get("errors", ())] == [code][: bool(code)]
     if state == "queued":
-        assert message.next_attempt_at > now + timedelta(seconds=50)
-        assert message.delivery["waiting"]
+        assert message.pending.due_at > now + timedelta(seconds=50)
+        assert message.pending.reason
 
 
 def test_it_keeps_the_order_and_the_pace_of_what_goes_to_one_person(
@@ -178,13 +179,13 @@ def test_it_keeps_the_order_and_the_pace_of_what_goes_to_one_person(
         workspace=acme.workspace, tenant_id=acme.tenant.id, throughput_level="HIGH"
     )
     times = [now - timedelta(seconds=seconds) for seconds in range(50, 0, -1)]
-    messages = [queue(acme, now, contact=ann, next_attempt_at=at) for at in times]
+    messages = [queue(acme, now, contact=ann, due_at=at) for at in times]
     deliver()
 
     assert platform.ids == [str(message.id) for message in messages[:45]]
-    waiting = Message.objects.filter(attempts=0).order_by("next_attempt_at")
-    assert [message.id for message in waiting] == [message.id for message in messages[45:]]
-    late = [(message.next_attempt_at - now).total_seconds() for message in waiting]
+    waiting = PendingSend.objects.filter(attempts=0).order_by("due_at")
+    assert [row.pk for row in waiting] == [message.id for message in messages[45:]]
+    late = [(row.due_at - now).total_seconds() for row in waiting]
     assert late == pytest.approx([6, 12, 18, 24, 30], abs=1.5)
 
 
@@ -193,7 +194,7 @@ def test_a_burst_to_one_person_is_not_too_fast_for_meta(
 ) -> None:
     ann = Contact.objects.create(tenant_id=acme.tenant.id, display_name="Ann")
     for n in range(50):
-        queue(acme, now, contact=ann, next_attempt_at=now - timedelta(seconds=50 - n))
+        queue(acme, now, contact=ann, due_at=now - timedelta(seconds=50 - n))
     while deliver():
         pass
 
@@ -222,7 +223,7 @@ def test_it_keeps_the_limit_of_the_portfolio(
     messages = [
         queue(
             acme, now, type="template", template_id=used.id,
-            next_attempt_at=now - timedelta(seconds=3 - turn),
+            due_at=now - timedelta(seconds=3 - turn),
         )
         for turn in range(3)
     ]  # fmt: skip
@@ -235,7 +236,7 @@ def test_it_keeps_the_limit_of_the_portfolio(
 
     assert set(platform.ids) == {str(m.id) for m in (*messages[:2], open_to)}
     messages[2].refresh_from_db()
-    assert messages[2].next_attempt_at == now + timedelta(hours=21)
+    assert messages[2].pending.due_at == now + timedelta(hours=21)
     assert PortfolioRecipient.objects.count() == 50
 
 

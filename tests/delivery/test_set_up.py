@@ -295,7 +295,7 @@ def test_a_mistake_that_is_only_reported_stops_the_rest_and_what_it_burned_is_se
     acme: Cast, globex: Cast, now: datetime, meta: RunningSimulator, deliver: Deliver, code: int
 ) -> None:
     broadcast = running(acme, now, size=300)
-    others = queue(globex, now, status="accepted", next_attempt_at=None)
+    others = queue(globex, now, status="accepted")
     deliver()
     waiting = statuses()["queued"]
     burned = list(Message.objects.filter(status="accepted").exclude(pk=others.pk)[:3])

@@ -19,7 +19,7 @@ from messaging.models import Message, MessageStatus, OptOut
 from messaging.receipts import SEALED_VALUES, sealed_row
 from messaging.sealed_values import fill, open_values
 from tests.conftest import Cast
-from tests.delivery.outgoing import Platform, accept, queue
+from tests.delivery.outgoing import Platform, accept, pending, queue
 from tests.whatsapp import deliveries
 from tests.whatsapp.deliveries import callback, status
 from workspaces import identity, keys
@@ -50,7 +50,7 @@ def test_it_settles_what_was_unknown(
     deliver()
     report(acme, message, word)
 
-    assert (message.status, message.sealed_request) == (word, None)
+    assert (message.status, pending(message)) == (word, None)
     wamid = f"wamid.{message.id}"
     assert message.platform_message_id == identity.digester(acme.tenant.id).wamid(wamid)
     place = associated_data(acme.tenant.id, "messages.sealed_id", message.id)
@@ -66,7 +66,7 @@ def test_it_believes_the_platform_whatever_it_thought_itself(
     message = queue(acme, now, status=state, delivery={"failed_at": "x", **SAID})
     report(acme, message, "delivered")
 
-    assert (message.status, message.next_attempt_at) == ("delivered", None)
+    assert (message.status, pending(message)) == ("delivered", None)
     assert set(message.delivery) == {"delivered_at"}
     assert deliver() == 0
 
@@ -79,7 +79,7 @@ def test_it_keeps_the_report_that_came_before_the_answer(acme: Cast, now: dateti
     record([Outcome(claimed.attempt, answer, now)], now=now, chance=Random(1))
     message.refresh_from_db()
 
-    assert (message.status, message.attempts, message.lease_until) == ("read", 1, None)
+    assert (message.status, message.attempts, pending(message)) == ("read", 1, None)
 
 
 def test_it_applies_a_report_that_came_first_and_did_not_name_the_message(
@@ -96,7 +96,7 @@ def test_it_applies_a_report_that_came_first_and_did_not_name_the_message(
 
 
 def test_it_never_settles_another_tenants_message(acme: Cast, globex: Cast, now: datetime) -> None:
-    message = queue(acme, now, status="unknown", next_attempt_at=None)
+    message = queue(acme, now, status="unknown")
     report(globex, message, "sent")
 
     assert (message.status, message.platform_message_id) == ("unknown", None)
@@ -104,7 +104,7 @@ def test_it_never_settles_another_tenants_message(acme: Cast, globex: Cast, now:
 
 @pytest.mark.parametrize("data", ["order-4711", "", "x" * 36, None])
 def test_it_takes_others_callback_data_for_what_it_is(acme: Cast, now: datetime, data) -> None:
-    message = queue(acme, now, status="unknown", next_attempt_at=None)
+    message = queue(acme, now, status="unknown")
     said = status("wamid.other", "sent", AT, biz_opaque_callback_data=data)
     deliveries.deliver(acme.tenant.id, callback(acme.workspace.external_id, statuses=[said]))
     process_batch(10)
@@ -117,8 +117,8 @@ def test_it_knows_a_message_whose_id_holds_the_digits_of_a_number(
     acme: Cast, globex: Cast, now: datetime
 ) -> None:
     message_id = UUID("019a0000-0000-7000-8000-015550123456")
-    theirs = queue(globex, now, status="unknown", next_attempt_at=None)
-    queued = queue(acme, now, status="unknown", next_attempt_at=None)
+    theirs = queue(globex, now, status="unknown")
+    queued = queue(acme, now, status="unknown")
     Message.objects.filter(pk=queued.pk).update(id=message_id)
     message = Message.objects.get(pk=message_id)
 
@@ -136,7 +136,7 @@ def test_it_knows_a_message_whose_id_holds_the_digits_of_a_number(
 
 
 def test_it_writes_to_nobody_who_told_the_platform_to_stop(acme: Cast, now: datetime) -> None:
-    message = queue(acme, now, status="unknown", next_attempt_at=None)
+    message = queue(acme, now, status="unknown")
     report(acme, message, "failed", errors=[{"code": 131050, "title": "Opted out"}])
 
     assert OptOut.objects.get().contact_id == message.contact_id
@@ -170,4 +170,4 @@ def test_it_settles_once_when_answer_and_report_come_together(
     sender.settle()
     reporting.join()
     message.refresh_from_db()
-    assert (message.status, message.lease_until) == ("delivered", None)
+    assert (message.status, pending(message)) == ("delivered", None)

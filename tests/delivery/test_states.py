@@ -1,4 +1,6 @@
-"""Every step of a message's life is told once, by the transaction that makes it."""
+"""Every step of a message's life is told once, by the transaction that makes it; and the outbox
+holds what is left to do.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +13,19 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from django.db import connection
 
 from connectors.simulator.meta.server import RunningSimulator
 from connectors.whatsapp.processing import process_batch
+from messaging import transitions
 from messaging.broadcasts import lifecycle, retention, tending
-from messaging.delivery import leases, writing
 from messaging.delivery.claims import Claims
 from messaging.delivery.recording import Outcome, record
-from messaging.models import Message
-from messaging.states import EDGES, NEXT, Edge, State, has_event
+from messaging.models import Message, PendingSend
+from messaging.states import EDGES, NEXT, Edge, State, Work, has_event, work_of
 from tests.broadcasts.conftest import draft, fill, people, start
 from tests.conftest import Cast
+from tests.delivery.outgoing import queue
 from tests.events.test_outbox import subscribe
 from tests.sending.conftest import hear, template
 from tests.sending.test_rest import ask, text_to
@@ -84,12 +88,12 @@ class Life:
         due = self.now + timedelta(minutes=1)
         (claimed,) = Claims(chance=Random(1)).claim(9, {}, most=9, now=due)
         attempt = claimed.attempt
-        writing.mark([(attempt.message_id, attempt.number)], seconds=-1)
+        transitions.mark([attempt], seconds=-1)
         self.attempt = attempt
 
     def expired(self) -> None:
         """Claim it too late."""
-        Message.objects.filter(pk=self.message.pk).update(expires_at=self.now)
+        PendingSend.objects.filter(pk=self.message.pk).update(expires_at=self.now)
         self.run()
 
     def cancelled(self) -> None:
@@ -104,7 +108,7 @@ class Life:
     def lost(self) -> None:
         """Give up on its sender."""
         self.marked()
-        leases.expire(now=self.now)
+        transitions.expire(now=self.now)
 
     @property
     def told(self) -> list[str]:
@@ -113,6 +117,15 @@ class Life:
         assert {event.tenant_id for event in events} <= {self.cast.tenant.id}
         mine = [event.data for event in events if event.data["message_id"] == str(self.message.pk)]
         return [data["status"] for data in mine]
+
+    @property
+    def work(self) -> Work:
+        """What the outbox holds of it."""
+        row = PendingSend.objects.filter(pk=self.message.pk).first()
+        if row is None:
+            return Work.NONE
+        assert (row.due_at is None) != (row.lease_until is None)
+        return Work.WAITING if row.lease_until is None else Work.LEASED
 
 
 S = State
@@ -150,7 +163,7 @@ GO: dict[Edge, Step] = {
 
 
 @pytest.mark.parametrize("edge", EDGES, ids=lambda edge: f"{edge.before or 'nothing'}-{edge.after}")
-def test_it_tells_of_every_step_once(
+def test_it_tells_of_every_step_once_and_keeps_in_the_outbox_what_is_left_to_do(
     acme: Cast, globex: Cast, now: datetime, meta: RunningSimulator, deliver, edge: Edge
 ) -> None:
     for cast in (acme, globex):
@@ -159,11 +172,14 @@ def test_it_tells_of_every_step_once(
     for step in REACH[edge.before]:
         step(life)
     before = life.told
+    if edge != Edge(S.SENDING, edge.after):  # a sender is asked for that at once
+        assert life.work == work_of(edge.before)
     GO.get(edge, lambda life: life.report(edge.after))(life)
     life.message.refresh_from_db()
 
     assert life.message.status == edge.after
     assert life.told == [*before, *([edge.after] if has_event(edge) else [])]
+    assert life.work == work_of(edge.after)
 
 
 def test_it_tells_of_what_a_dead_sender_leaves_once(
@@ -173,7 +189,7 @@ def test_it_tells_of_what_a_dead_sender_leaves_once(
     life = Life(acme, now, meta, deliver)
     life.begin()
     life.lost()
-    leases.expire(now=now)
+    transitions.expire(now=now)
 
     assert life.told == ["unknown"]
 
@@ -233,28 +249,15 @@ def test_it_tells_when_a_refused_broadcast_is_a_draft_again(acme: Cast, now: dat
     assert states == ["CHECKING", "REFUSED", "DRAFT"]
 
 
-# Who writes messages.status, by statement. Whoever is added needs an edge in the table, an event,
-# and a step above.
-WRITERS = {
-    "messaging/inbound.py:INSERT", "messaging/sending/rows.py:INSERT",
-    "messaging/sending/rows.py:CANCEL", "messaging/delivery/writing.py:MARK",
-    "messaging/delivery/writing.py:RELEASE", "messaging/delivery/writing.py:FAIL",
-    "messaging/delivery/recording.py:ACCEPT", "messaging/delivery/recording.py:MOVE",
-    "messaging/delivery/leases.py:EXPIRE", "messaging/settling.py:ATTACH",
-    "messaging/receipts.py:ADVANCE", "messaging/withdrawing.py:WITHDRAW",
-    "messaging/broadcasts/waiting.py:WITHDRAW",
-}  # fmt: skip
+HOME = "messaging/transitions.py"
 WRITES = re.compile(
     r"INSERT INTO messages\b|UPDATE messages\b.*?\bSET\b(?:(?!\b(?:WHERE|FROM)\b).)*?\bstatus = ",
     re.S,
 )
-# Rows that their statement finds locked: by DUE, FIND or MESSAGES before it, or only one by its id;
-# and one that skips what is locked.
+# Rows that their statement finds locked, by UNSETTLED or MESSAGES before it; one that skips what is
+# locked, and one whose rows were found so.
 OUT_OF_ORDER = {
-    "messaging/delivery/writing.py:RESERVE",
-    "messaging/delivery/writing.py:PUT_OFF", "messaging/delivery/writing.py:FAIL",
-    "messaging/settling.py:ATTACH", "messaging/receipts.py:ADVANCE",
-    "messaging/sending/rows.py:CANCEL", "messaging/delivery/leases.py:EXPIRE",
+    "messaging/transitions.py:SETTLE", "messaging/transitions.py:ADVANCE",
     "messaging/merging.py:SETTLE", "messaging/replacing.py:REPLACE",
 }  # fmt: skip
 CHANGES = re.compile(r"UPDATE messages\b|DELETE FROM messages\b")
@@ -288,6 +291,12 @@ def statements() -> Iterator[tuple[str, ast.AST]]:
                 yield from ((f"{place}:{name}", node) for name, node in named(tree))
 
 
+def locks_first(node: ast.AST) -> bool:
+    """Whether a piece of code makes a statement that locks messages by their ids."""
+    calls = (part.func for part in ast.walk(node) if isinstance(part, ast.Call))
+    return any(isinstance(call, ast.Attribute) and call.attr == "locking" for call in calls)
+
+
 def sets_status(node: ast.AST) -> bool:
     """Whether a piece of code is a statement that writes the status of messages."""
     calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
@@ -307,11 +316,28 @@ def test_nobody_else_writes_the_status_of_a_message() -> None:
         if models.search(path.read_text(encoding="utf-8"))
     ]
 
-    assert (found, through_models) == (WRITERS, [])
+    assert {place.partition(":")[0] for place in found} == {HOME}
+    assert through_models == []
+
+
+def test_the_outbox_is_changed_in_few_places() -> None:
+    change = re.compile(r"(?:UPDATE|INSERT INTO|DELETE FROM) outbox\b")
+    found = {
+        place.partition(":")[0] for place, node in statements() if change.search(text_of(node))
+    }
+
+    assert found == {
+        HOME, "messaging/delivery/due.py", "messaging/broadcasts/waiting.py",
+        "messaging/erasure.py",
+    }  # fmt: skip
 
 
 def test_everybody_changes_many_messages_in_the_order_of_their_ids() -> None:
-    found = {place for place, node in statements() if CHANGES.search(text_of(node))}
+    found = {
+        place
+        for place, node in statements()
+        if CHANGES.search(text_of(node)) and not locks_first(node)
+    }
 
     assert found - {"messaging/erasure.py:BITE"} == OUT_OF_ORDER
 
@@ -324,3 +350,11 @@ def test_the_table_is_that_of_the_document() -> None:
     said = {state: set(re.findall(r"`(\w+)`", after)) for state, after in rows}
 
     assert said == {str(state): set(after) for state, after in NEXT.items() if state is not None}
+
+
+def test_a_message_that_is_removed_is_not_sent(acme: Cast, now: datetime) -> None:
+    queue(acme, now)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM messages")
+
+    assert not PendingSend.objects.exists()

@@ -15,10 +15,10 @@ from django.db import connection
 from django.test import Client
 
 from lib import brake
-from messaging.delivery import leases
+from messaging import transitions
 from messaging.delivery.queues import SENDS_BRAKE
 from messaging.delivery.sender import Sender
-from messaging.models import Message
+from messaging.models import Message, PendingSend
 from tests.conftest import Cast
 from tests.delivery.outgoing import Platform, accept, queue
 from workspaces.channel_facts import Accepted
@@ -63,14 +63,17 @@ def work_until_accepted(sender: Sender, wait_for) -> None:
 
 
 # What the claim needs, what the mark needs, what only the outcome needs.
-@pytest.mark.parametrize("column", ["expires_at", "lease_until", "delivery_day"])
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("outbox", "expires_at"), ("outbox", "lease_until"), ("messages", "delivery_day")],
+)
 def test_it_loses_no_message_while_a_column_is_missing(
     acme: Cast, globex: Cast, now: datetime, platform: Platform, sender: Sender, wait_for,
-    column: str,
+    table: str, column: str,
 ) -> None:  # fmt: skip
     ids = [queue(cast, now).id for cast in (acme, globex) for _ in range(6)]
 
-    with renamed("messages", column):
+    with renamed(table, column):
         for _ in range(3):
             sender.work()
         assert statuses() <= {"queued", "sending"}
@@ -104,17 +107,19 @@ def test_it_stops_where_every_send_fails_in_a_way_nobody_thought_of(
     assert not SENDS_BRAKE.is_on
 
 
-@pytest.mark.parametrize("column", ["lease_until", "delivery_day"])
+@pytest.mark.parametrize(
+    ("table", "column"), [("outbox", "lease_until"), ("messages", "delivery_day")]
+)
 def test_a_sender_that_can_write_nothing_down_ends_all_the_same(
     acme: Cast, globex: Cast, now: datetime, platform: Platform, sender: Sender, wait_for,
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, column: str,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, table: str, column: str,
 ) -> None:  # fmt: skip
     monkeypatch.setattr("messaging.delivery.sender.CLOSE_SECONDS", 0.3)
     for cast in (acme, globex):
         for _ in range(6):
             queue(cast, now)
     ending = Sender()
-    with renamed("messages", column):
+    with renamed(table, column):
         ending.work()
         has_ended = ends(ending, seconds=20)
     assert has_ended
@@ -166,9 +171,10 @@ def assert_none_is_posted_twice(
 ) -> None:
     """Let others go on where a sender left its messages."""
     SENDS_BRAKE.forget()
-    Message.objects.filter(status="sending").update(lease_until=now)  # their leases are over
-    leases.expire(now=now)
-    Message.objects.filter(status="queued").update(next_attempt_at=now)
+    leased = PendingSend.objects.filter(lease_until__isnull=False)
+    leased.update(lease_until=now)  # their leases are over
+    transitions.expire(now=now)
+    PendingSend.objects.update(due_at=now)
 
     def is_over() -> bool:
         sender.work()

@@ -15,8 +15,8 @@ from connectors.linked_device.device import Sent
 from connectors.linked_device.events import Account, Event, MessageArrived, ReceiptArrived, Someone
 from connectors.models import SenderSession
 from lib.envelope import associated_data
-from messaging.delivery.opening import PLACE
-from messaging.models import Contact, Message, NumberState
+from messaging.models import Contact, Message, NumberState, PendingSend
+from messaging.transitions import SEALED_REQUEST
 from tests.conftest import Cast
 from tests.delivery import outgoing
 from workspaces import keys
@@ -81,9 +81,9 @@ def queue(
     """Owe a text to a number."""
     message = outgoing.queue(cast, now, contact=contact, **columns)
     body = {"to": f"+{number}", "type": "text", "text": {"preview_url": False, "body": text}}
-    place = associated_data(cast.tenant.id, PLACE, message.id)
+    place = associated_data(cast.tenant.id, SEALED_REQUEST, message.id)
     sealed = keys.field_cipher(cast.tenant.id).seal(json.dumps(body).encode(), place)
-    Message.objects.filter(pk=message.pk).update(sealed_request=sealed)
+    PendingSend.objects.filter(pk=message.pk).update(sealed_request=sealed)
     return message
 
 

@@ -19,12 +19,14 @@ from connectors.linked_device.mailbox import Mailbox
 from connectors.models import SessionLease
 from connectors.whatsapp.processing import process_batch
 from lib.envelope import associated_data
-from messaging.delivery import leases, pauses
-from messaging.delivery.opening import PLACE
+from messaging import transitions
+from messaging.delivery import pauses
 from messaging.delivery.pauses import Pause
-from messaging.models import Contact, Message, SendingPause
+from messaging.models import Contact, Message, PendingSend, SendingPause
 from messaging.sending import accepting
+from messaging.transitions import SEALED_REQUEST
 from tests.conftest import Cast
+from tests.delivery.outgoing import pending
 from tests.linked_device.sends import FakeDevice, leased, linked, queue, receipt
 from workspaces import keys
 from workspaces.channel_errors import OutcomeUnknown, Rejected, Throttled, Unavailable
@@ -103,7 +105,7 @@ class TestSending:
         with caplog.at_level(logging.INFO, "sigma.whatsapp.sender"):
             assert stage.play(30) == [("27831234567", "Hello")]
 
-        assert (status_of(message), message.sealed_request) == ("accepted", None)
+        assert (status_of(message), pending(message)) == ("accepted", None)
         wamid = digester(acme.tenant.id).wamid("3EB00000000000000001")
         assert message.platform_message_id == wamid
         assert status_of(foreign) == "queued"
@@ -111,7 +113,7 @@ class TestSending:
         assert line.to == "+27XXXXXXXXX"
 
     def test_it_waits_for_what_is_due_later(self, acme: Cast, now: datetime) -> None:
-        queue(acme, now, next_attempt_at=now + timedelta(seconds=60))
+        queue(acme, now, due_at=now + timedelta(seconds=60))
         stage = Stage(acme, now)
         assert stage.play(59) == []
         assert len(stage.play(10)) == 1
@@ -148,7 +150,7 @@ class TestSending:
         stage.claim()
         assert stage.deliverer.settle(now)
         message.refresh_from_db()
-        assert (message.status, message.next_attempt_at) == ("queued", now)
+        assert (message.status, message.pending.due_at) == ("queued", now)
 
 
 class TestRefusals:
@@ -203,9 +205,9 @@ class TestRefusals:
     def test_it_fails_what_it_cannot_send(self, acme: Cast, now: datetime, sealed: bytes) -> None:
         message, good = queue(acme, now), queue(acme, now)
         if sealed:
-            Message.objects.filter(pk=message.pk).update(sealed_request=reseal(message, sealed))
+            PendingSend.objects.filter(pk=message.pk).update(sealed_request=reseal(message, sealed))
         else:
-            Message.objects.filter(pk=message.pk).update(sealed_request=sealed)
+            PendingSend.objects.filter(pk=message.pk).update(sealed_request=sealed)
         stage = Stage(acme, now)
         assert len(stage.play(30)) == 1
         assert (status_of(message), status_of(good)) == ("failed", "accepted")
@@ -215,7 +217,7 @@ class TestRefusals:
 
 def reseal(message: Message, request: bytes) -> bytes:
     """Return a request as it is kept until it is sent."""
-    place = associated_data(message.tenant_id, PLACE, message.id)
+    place = associated_data(message.tenant_id, SEALED_REQUEST, message.id)
     return keys.field_cipher(message.tenant_id).seal(request, place)
 
 
@@ -263,7 +265,7 @@ class TestHeldBack:
         assert len(stage.play(60)) == 4
         late = [message for message in messages if status_of(message) == "queued"]
         assert len(late) == 2
-        assert {"at most 3 messages" in m.delivery["waiting"] for m in late} == {True}
+        assert {"at most 3 messages" in m.pending.reason for m in late} == {True}
 
         # By another process, from what is written down; who left the window makes room.
         stage.deliverer = stage.another(stage.take_over())
@@ -276,7 +278,7 @@ class TestHeldBack:
     ) -> None:
         settings.SIGMA_SENDER_CONTACT_CAP = 1
         anna = Contact.objects.create(tenant_id=acme.tenant.id)
-        queue(acme, now, contact=anna, status="unknown", next_attempt_at=None,
+        queue(acme, now, contact=anna, status="unknown",
               delivery={"unknown_at": now.isoformat()})  # fmt: skip
         message = queue(acme, now, contact=anna, expires_at=now + timedelta(hours=1))
         stage = Stage(acme, now)
@@ -306,7 +308,7 @@ class TestFencing:
         with pytest.raises(sessions_leases.Lost):
             stage.turn()
         assert (stage.device.sent, status_of(message)) == ([], "queued")
-        assert message.next_attempt_at is not None
+        assert message.pending.due_at is not None
         with pytest.raises(sessions_leases.Lost):
             stage.turn()
 
@@ -333,8 +335,8 @@ class TestFencing:
         assert status_of(message) == "sending"
         stage.deliverer = stage.another(stage.take_over())
         assert len(stage.play(60)) == 1
-        Message.objects.update(lease_until=now - timedelta(seconds=1))
-        assert leases.expire(now=now) == 1
+        PendingSend.objects.update(lease_until=now - timedelta(seconds=1))
+        assert transitions.expire(now=now) == 1
         assert len(stage.play(600)) == 1
         assert status_of(message) == "unknown"
 
@@ -369,7 +371,7 @@ def test_it_reads_anew_what_could_not_leave_for_long(acme: Cast, now: datetime) 
     gone, message = queue(acme, now), queue(acme, now, text="Later")
     stage = Stage(acme, now)
     stage.claim()
-    Message.objects.filter(pk=gone.pk).update(sealed_request=None)  # as an erasure does
+    PendingSend.objects.filter(pk=gone.pk).update(sealed_request=b"")  # as an erasure does
     stage.seconds += 600
 
     assert stage.play(60) == [("27831234567", "Later")]

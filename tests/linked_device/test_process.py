@@ -21,9 +21,8 @@ from connectors.models import PairBy, SenderSession, SessionLease, WebhookPendin
 from connectors.models import SessionState as S
 from connectors.simulator import device_script
 from connectors.simulator.device_store import DeviceStore, journal_of
-from messaging import numbers
-from messaging.delivery import leases as sends_under_way
-from messaging.models import Message, NumberState
+from messaging import numbers, transitions
+from messaging.models import Message, NumberState, PendingSend
 from tests.conftest import Cast
 from tests.linked_device import devices, sends
 from tests.linked_device.nursery import Nursery
@@ -309,9 +308,9 @@ def test_a_send_that_dies_in_mid_flight_is_unknown_and_never_repeated(
     assert stage.exit_of(stage.start(session)) == exits.HELD, "its lease is not over"
 
     past = datetime.now(UTC) - HOUR
-    Message.objects.filter(pk=lost.pk).update(lease_until=past)
+    PendingSend.objects.filter(pk=lost.pk).update(lease_until=past)
     SessionLease.objects.update(expires_at=past)
-    sends_under_way.expire(now=datetime.now(UTC))
+    transitions.expire(now=datetime.now(UTC))
     other = sends.queue(acme, datetime.now(UTC), number="27839999999")
     stage.start(session)
     stage.wait_for(lambda: len(journal_of(store)) == 2)

@@ -15,8 +15,8 @@ from django.test import Client
 
 from connectors.whatsapp.processing import process_batch
 from messaging import merging
+from messaging.attempts import Attempt
 from messaging.delivery import due
-from messaging.delivery.attempts import Attempt
 from messaging.delivery.recording import Outcome, record
 from messaging.models import (
     Contact,
@@ -27,6 +27,7 @@ from messaging.models import (
     PortfolioRecipient,
 )
 from tests.conftest import Cast
+from tests.delivery.outgoing import become, pending
 from tests.graphql.conftest import gql
 from tests.sending.conftest import template
 from tests.whatsapp.deliveries import callback, deliver, status, text
@@ -125,7 +126,7 @@ def test_a_stop_by_one_identity_stops_the_other_once_they_are_known_as_one(
     assert markets(acme, recipient_user_id=BSUID) == 422
     assert markets(globex, recipient_phone=f"+{PHONE}") == 201
     withdrawn = Message.objects.get(tenant_id=acme.tenant.id, source="API")
-    assert (withdrawn.status, withdrawn.sealed_request) == ("cancelled", None)
+    assert (withdrawn.status, pending(withdrawn)) == ("cancelled", None)
 
 
 def test_the_older_contact_stays_with_one_thread_of_all_that_was_said(acme: Cast, gql) -> None:
@@ -480,7 +481,7 @@ def test_a_stop_that_a_sender_hears_during_a_merge_holds_at_once(
     says(acme, "Hello", ago=50, from_user_id=BSUID)
     assert markets(acme, recipient_user_id=BSUID) == markets(globex, recipient_user_id=BSUID) == 201
     message = Message.objects.get(tenant_id=acme.tenant.id, source="API")
-    Message.objects.filter(pk=message.pk).update(status="sending", attempts=1)
+    become(Message.objects.filter(pk=message.pk), "sending", attempts=1)
     early = status("wamid.EARLY", "failed", errors=[{"code": 131050}])
     take_in(acme, statuses=[early])
 

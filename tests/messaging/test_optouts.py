@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from connectors.whatsapp import ledger
 from connectors.whatsapp.processing import process_batch
 from messaging import optouts, stopwords
-from messaging.models import Contact, Message, OptOut, OptOutSource
+from messaging.models import Contact, Message, OptOut, OptOutSource, PendingSend
 from messaging.stopwords import DEFAULT, normal_form
 from tests.conftest import Cast
+from tests.delivery import outgoing
 from tests.whatsapp.deliveries import callback, deliver, text
 
 START = 1_790_000_000
@@ -270,15 +271,14 @@ def test_it_takes_back_marketing_that_waits(acme: Cast, globex: Cast) -> None:
     cancelled = Message.objects.filter(status="cancelled")
     assert [message.id for message in cancelled] == [made[0].id]
     (message,) = cancelled
-    assert (message.next_attempt_at, message.sealed_request) == (None, None)
+    assert not PendingSend.objects.filter(pk=message.pk).exists()
     assert message.delivery["errors"][0]["code"] == 131050
     assert datetime.fromisoformat(message.delivery["cancelled_at"]).tzinfo
 
 
 def queued(cast: Cast, contact: Contact, status: str, category: str) -> Message:
     """Have a message to somebody in some state."""
-    return Message.objects.create(
-        tenant_id=cast.tenant.id, workspace=cast.workspace, contact=contact, direction="OUTBOUND",
-        source="API", type="template", content={"template": {"category": category}},
-        timestamp_utc=moment(), status=status, sealed_request=b"sealed", next_attempt_at=moment(),
-    )  # fmt: skip
+    content = {"template": {"category": category}}
+    return outgoing.queue(
+        cast, moment(), contact=contact, type="template", content=content, status=status
+    )

@@ -24,6 +24,7 @@ from messaging.delivery.queues import SENDS
 from messaging.models import Message
 from sigma.sender import Application, config
 from tests.conftest import Cast
+from tests.delivery.outgoing import become
 from tests.sending.conftest import hear
 from workspaces import provisioning
 from workspaces.models import Workspace
@@ -132,7 +133,5 @@ def queued() -> list[UUID]:
 
 def settle(status: str, **delivery: object) -> None:
     """Let every message that waits have an outcome."""
-    Message.objects.filter(source="API", status="queued").update(
-        status=status, delivery={"queued_at": "2026-01-01T00:00:00+00:00", **delivery},
-        next_attempt_at=None,
-    )  # fmt: skip
+    waiting = Message.objects.filter(source="API", status="queued")
+    become(waiting, status, delivery={"queued_at": "2026-01-01T00:00:00+00:00", **delivery})

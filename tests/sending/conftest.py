@@ -11,9 +11,9 @@ import pytest
 from connectors.whatsapp.processing import process_batch
 from lib.envelope import associated_data
 from messaging.delivery.queues import SENDS
-from messaging.models import Message
-from messaging.sending import rows
+from messaging.models import Message, PendingSend
 from messaging.sending.requests import Content, Recipient, SendRequest, TextContent
+from messaging.transitions import SEALED_REQUEST
 from templates_wa.models import Template
 from tests.conftest import Cast
 from tests.graphql.conftest import gql
@@ -76,6 +76,6 @@ def template(cast: Cast, name: str = "welcome_message", **columns: object) -> Te
 
 def wire_of(message_id: UUID) -> dict:
     """Open what will be sent."""
-    row = Message.objects.get(pk=message_id)
-    place = associated_data(row.tenant_id, rows.SEALED_REQUEST, row.pk)
+    row = PendingSend.objects.get(pk=message_id)
+    place = associated_data(row.tenant_id, SEALED_REQUEST, row.pk)
     return json.loads(keys.field_cipher(row.tenant_id).open(bytes(row.sealed_request), place))

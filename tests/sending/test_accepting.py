@@ -40,7 +40,7 @@ def test_it_owes_a_text_to_whoever_wrote(acme: Cast, heard: Message, now: dateti
     row = Message.objects.get(pk=queued.message_id)
     assert (row.direction, row.source, row.status, row.text) == ("OUTBOUND", "API", "queued", "Hi")
     assert row.contact_id == heard.contact_id
-    assert (row.next_attempt_at, row.expires_at) == (now, now + timedelta(hours=24))
+    assert (row.pending.due_at, row.pending.expires_at) == (now, now + timedelta(hours=24))
     assert row.platform_message_id is None
     assert wire_of(row.id) == {
         "messaging_product": "whatsapp", "recipient_type": "individual", "to": f"+{PHONE}",
@@ -57,7 +57,7 @@ def test_it_owes_a_template_to_a_stranger(acme: Cast, now: datetime) -> None:
 
     row = Message.objects.get(pk=queued.message_id)
     assert row.text == "Hello John! Welcome to SIGMA Analytics."
-    assert row.template_id == row_of_template.id
+    assert row.pending.template_id == row_of_template.id
     assert row.content == {
         "template": {
             "name": "welcome_message", "language": "en", "category": "MARKETING",

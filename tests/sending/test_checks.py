@@ -107,7 +107,7 @@ def test_it_schedules_and_expires(acme: Cast, now: datetime) -> None:
         pk=send(acme, now, WELCOME, scheduled_at=at, expires_at=end).message_id
     )
 
-    assert (row.next_attempt_at, row.expires_at) == (at, end)
+    assert (row.pending.due_at, row.pending.expires_at) == (at, end)
     assert row.delivery["scheduled_at"] == at.isoformat()
     for wrong in (
         {"scheduled_at": now - timedelta(hours=1)}, {"scheduled_at": now + timedelta(days=31)},
@@ -149,7 +149,7 @@ def test_it_sends_approved_templates_only(
     assert (codes(refusal), refusal.platform_code) == ([code], platform_code)
     forced = TemplateContent("welcome_message", "en", WELCOME.parameters)
     row = Message.objects.get(pk=send(acme, now, forced, force=True).message_id)
-    assert (row.template_id, row.content["template"]["name"]) == (None, "welcome_message")
+    assert (row.pending.template_id, row.content["template"]["name"]) == (None, "welcome_message")
 
 
 def test_it_names_the_languages_and_the_counts(acme: Cast, now: datetime) -> None:

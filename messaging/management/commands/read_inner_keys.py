@@ -12,7 +12,7 @@ from django.db import transaction
 
 from lib import bulk, reports
 from lib.envelope import CannotOpen, associated_data
-from messaging import changing, references, settling
+from messaging import changing, references
 from workspaces import keys
 from workspaces.identity import digester
 
@@ -62,7 +62,7 @@ def _read(rows: Sequence[tuple[Any, ...]]) -> int:
     keys.preload(sealed for *_, sealed, _ in rows)
     found = []
     for message_id, tenant_id, workspace_id, sealed, _ in rows:
-        place = associated_data(tenant_id, settling.SEALED_ID, message_id)
+        place = associated_data(tenant_id, references.SEALED_ID, message_id)
         try:
             wamid = keys.cipher_of(sealed).open(sealed, place).decode()
             key = references.key_of(wamid, digester(tenant_id), workspace_id)
