@@ -247,9 +247,9 @@ def _store_together(
         for event in item.update.events:
             if isinstance(event, OF_A_NUMBER):
                 workspace_id = numbers.workspace(tenant_id, event.phone_number_id)
-                arrival = callback.delivery_id, callback.received_at
-                place = item.update.position
-                incoming.append(Incoming(tenant_id, workspace_id, *arrival, event, place))
+                at, place = callback.received_at, item.update.position
+                row = Incoming(tenant_id, workspace_id, callback.delivery_id, at, event, place)
+                incoming.append(row)
                 owners.append(position)
             elif isinstance(event, TemplateEvent):
                 changes.append(templates.Reported(tenant_id, event))
@@ -276,10 +276,10 @@ def _count(items: Sequence[CallbackUpdate], duplicates: set[int], result: BatchR
             if not isinstance(event, Unhandled):
                 continue
             if event.is_beside:  # each update of its change says so
-                said = item.callback.delivery_id, path.entry, path.change, event
-                if said in beside:
+                key = item.callback.delivery_id, path.entry, path.change, event
+                if key in beside:
                     continue
-                beside.add(said)
+                beside.add(key)
             tally.kinds[event.field[:64], event.kind[:64]] += 1
 
 
