@@ -291,21 +291,17 @@ def ensure_partitions(today: date) -> list[date]:
     are as safe there, they are only purged row by row.
     """
     wanted = [today + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)]
-    present = set(partition_days())
-    return [day for day in wanted if day not in present and _make_partition(day)]
-
-
-def _make_partition(day: date) -> bool:
-    return _alter_partition("make_raw_partition", "whatsapp raw partition not made", day)
+    missing = sorted(set(wanted) - set(partition_days()))
+    complaint = "whatsapp raw partition not made"
+    return [day for day in missing if _alter_partition("make_raw_partition", complaint, day)]
 
 
 def drop_partition(day: date) -> bool:
     """Drop a day's partition; return false where readers or writers keep it busy (the next run
     tries again).
     """
-    return _alter_partition(
-        "drop_raw_partition", "whatsapp raw partition is busy, not dropped", day
-    )
+    complaint = "whatsapp raw partition is busy, not dropped"
+    return _alter_partition("drop_raw_partition", complaint, day)
 
 
 def index_by_tenant(before: date) -> None:
