@@ -103,7 +103,7 @@ class Places:
             await asyncio.wait([task])
 
 
-class Work:
+class WsgiCall:
     """One request's way through the application; its methods are for threads, one at a time. With
     ``places`` the answer is a stream, which has one of them until it is closed.
     """
@@ -212,7 +212,7 @@ class Threads:
         with io.BytesIO((await receive())["body"]) as body:
             environ = dict(build_environ(scope, body))  # type: ignore[arg-type]
             places, owner = (self._places, owner_of(scope)) if is_stream else (None, None)
-            work = Work(self._application, environ, places, owner)
+            work = WsgiCall(self._application, environ, places, owner)
             try:
                 await self._run(work, work.begin)
             finally:
@@ -226,7 +226,7 @@ class Threads:
         """Forget what waits, rests above all: a process must not wait for them at its end."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _stream(self, work: Work, receive: Receive, send: Send) -> None:
+    async def _stream(self, work: WsgiCall, receive: Receive, send: Send) -> None:
         """Send pieces as they are made, to the end or while somebody reads them."""
         leaving, start = asyncio.ensure_future(gone(receive)), work.start
         try:
@@ -249,7 +249,7 @@ class Threads:
         with suppress(RuntimeError):  # the server ends
             self._pool.submit(time.sleep, seconds)
 
-    async def _run(self, work: Work, step: Callable[[], None]) -> None:
+    async def _run(self, work: WsgiCall, step: Callable[[], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._pool, work.context.run, step)
 
 

@@ -40,14 +40,14 @@ _FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Reported:
+class ReportedChange:
     """A template event and the tenant it belongs to."""
 
     tenant_id: UUID
     event: TemplateEvent
 
 
-def store(reported: Sequence[Reported]) -> None:
+def store(reported: Sequence[ReportedChange]) -> None:
     """Store and apply events in the caller's transaction; a repeated one changes nothing."""
     if not reported:
         return
@@ -76,7 +76,7 @@ def _digest(event: TemplateEvent) -> bytes:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).digest()
 
 
-def _row(item: Reported, digest: bytes) -> TemplateEventRow:
+def _row(item: ReportedChange, digest: bytes) -> TemplateEventRow:
     event = item.event
     return TemplateEventRow(
         tenant_id=item.tenant_id,
@@ -93,7 +93,7 @@ def _row(item: Reported, digest: bytes) -> TemplateEventRow:
     )
 
 
-def _apply(reported: Iterable[Reported]) -> None:
+def _apply(reported: Iterable[ReportedChange]) -> None:
     """Apply events that were not seen before.
 
     An older event never overwrites what a newer event or a later sync says. A sync is requested
@@ -105,7 +105,7 @@ def _apply(reported: Iterable[Reported]) -> None:
         _apply_to_account(tenant_id, waba_id, [item.event for item in items])
 
 
-def _account(item: Reported) -> tuple[UUID, str]:
+def _account(item: ReportedChange) -> tuple[UUID, str]:
     return item.tenant_id, item.event.waba_id
 
 

@@ -64,7 +64,7 @@ class Checked:
     is_used: bool
 
 
-class Answer(NamedTuple):
+class TokenAnswer(NamedTuple):
     """What the platform says of a secret, in a sentence; ``None``: it was not tried, for that
     reason.
     """
@@ -114,7 +114,7 @@ def check(secret: TenantSecret, *, now: datetime) -> Checked:
     return Checked(secret.tenant_id, secret.pk, facts.is_valid, is_fine, _is_used(secret, now))
 
 
-def try_out(secret: TenantSecret, *, now: datetime) -> Answer:
+def try_out(secret: TenantSecret, *, now: datetime) -> TokenAnswer:
     """Try a secret that was entered just now, and store the answer; it stays in any case.
 
     An access token is asked about; an app secret proves each live token until it fits one.
@@ -125,23 +125,23 @@ def try_out(secret: TenantSecret, *, now: datetime) -> Answer:
         elif secret.kind == SecretKind.APP_SECRET:
             _try_app_secret(secret, now)
     except (CannotOpen, TenantHasNoKeys) as error:
-        return Answer(None, f"{NOT_TRIED}: it cannot be opened. {error}")
+        return TokenAnswer(None, f"{NOT_TRIED}: it cannot be opened. {error}")
     except ChannelError as error:
         _warn("whatsapp secret not tried", secret, type(error).__name__)
-        return Answer(None, f"{NOT_TRIED}: {error}")
+        return TokenAnswer(None, f"{NOT_TRIED}: {error}")
     WAKE_UP.notify()
     return answer_about(secret)
 
 
-def answer_about(secret: TenantSecret) -> Answer:
+def answer_about(secret: TenantSecret) -> TokenAnswer:
     """Return what the platform last said of a secret."""
     found = TokenCheck.objects.filter(secret=secret).first()
     if secret.kind == SecretKind.VERIFY_TOKEN:
-        return Answer(None, "")
+        return TokenAnswer(None, "")
     if found is None:
-        return Answer(None, NOT_TRIED)
+        return TokenAnswer(None, NOT_TRIED)
     good = "Meta accepts it." if secret.kind == SecretKind.ACCESS_TOKEN else "It fits the token."
-    return Answer(found.is_valid and not found.problem, found.problem or good)
+    return TokenAnswer(found.is_valid and not found.problem, found.problem or good)
 
 
 def latest(tenant_id: UUID) -> TokenCheck | None:

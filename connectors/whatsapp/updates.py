@@ -240,7 +240,7 @@ def _store_together(
 ) -> set[int]:
     """Store the events of all items; return the positions of items that held nothing new."""
     incoming, owners = [], []
-    changes: list[templates.Reported] = []
+    changes: list[templates.ReportedChange] = []
     accounts: set[tuple[UUID, str]] = set()
     for position, item in enumerate(items):
         tenant_id, callback = item.callback.tenant_id, item.callback
@@ -252,7 +252,7 @@ def _store_together(
                 incoming.append(row)
                 owners.append(position)
             elif isinstance(event, TemplateEvent):
-                changes.append(templates.Reported(tenant_id, event))
+                changes.append(templates.ReportedChange(tenant_id, event))
             elif isinstance(event, Unhandled) and event.field in number_sync.TELLING:
                 accounts.add((tenant_id, item.update.waba_id))
     stored = inbound.store(incoming, alone=alone)

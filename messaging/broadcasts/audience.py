@@ -18,7 +18,7 @@ from django.db.models import Max
 from lib import bulk, clock
 from messaging.broadcasts import csvfile
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
-from messaging.broadcasts.rows import Row, RowProblem
+from messaging.broadcasts.rows import ListedPerson, RowProblem
 from messaging.broadcasts.sealing import Addressee, Sealer
 from messaging.broadcasts.states import Verb
 from messaging.broadcasts.transitions import locked, move
@@ -124,7 +124,9 @@ def next_position(*, tenant_id: UUID, broadcast_id: UUID) -> int:
     return int(rows.aggregate(last=Max("position"))["last"] or 0) + 1
 
 
-def append(*, tenant_id: UUID, broadcast_id: UUID, rows: Sequence[Row | RowProblem]) -> ListReport:
+def append(
+    *, tenant_id: UUID, broadcast_id: UUID, rows: Sequence[ListedPerson | RowProblem]
+) -> ListReport:
     """Add rows, numbered from 1, behind those that the list has.
 
     Raises:
@@ -155,7 +157,7 @@ def _check_size(content: bytes) -> None:
 
 def _store(
     broadcast: Broadcast,
-    rows: Iterable[Row | RowProblem],
+    rows: Iterable[ListedPerson | RowProblem],
     *,
     skip_invalid: bool = False,
     before: int = 0,
@@ -186,7 +188,7 @@ def _begin_anew(broadcast: Broadcast) -> None:
         move(broadcast, BroadcastState.DRAFT, now=clock.now())
 
 
-def _good(rows: Iterable[Row | RowProblem], report: ListReport) -> Iterator[Row]:
+def _good(rows: Iterable[ListedPerson | RowProblem], report: ListReport) -> Iterator[ListedPerson]:
     for row in rows:
         if isinstance(row, RowProblem):
             report.note_problem(row)
@@ -194,7 +196,7 @@ def _good(rows: Iterable[Row | RowProblem], report: ListReport) -> Iterator[Row]
             yield row
 
 
-def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+def _chunks(rows: Iterator[ListedPerson]) -> Iterator[list[ListedPerson]]:
     while chunk := list(islice(rows, CHUNK)):
         yield chunk
 
@@ -208,7 +210,7 @@ class _Writer:
         self._sealer = Sealer(*self._ids)
         self._digest = digester(broadcast.tenant_id)
 
-    def write(self, rows: list[Row], report: ListReport) -> None:
+    def write(self, rows: list[ListedPerson], report: ListReport) -> None:
         values = {self._before + row.position: self._values(row) for row in rows}
         stored = {position for (position,) in bulk.run(INSERT, COLUMNS, list(values.values()))}
         report.added += len(stored)
@@ -216,7 +218,7 @@ class _Writer:
         found = bulk.run(FIRST, COLUMNS[:4], repeated)
         report.note_duplicates([Duplicate(row - self._before, first) for row, first in found])
 
-    def _values(self, row: Row) -> tuple[UUID, UUID, int, str, bytes, bytes | None]:
+    def _values(self, row: ListedPerson) -> tuple[UUID, UUID, int, str, bytes, bytes | None]:
         position = self._before + row.position
         addressee = Addressee(row.phone, row.user_id, row.parameters)
         sealed = self._sealer.seal(position, addressee)
@@ -224,7 +226,7 @@ class _Writer:
         return (*self._ids, position, digest_of(self._digest, row), sealed, reference)
 
 
-def digest_of(digest: Digester, row: Row) -> str:
+def digest_of(digest: Digester, row: ListedPerson) -> str:
     """Return the digest that stands for a person, however the number is spelled."""
     if row.phone:
         return digest.phone(row.same_person)

@@ -21,8 +21,8 @@ from messaging.broadcasts.recipients import (
     MISTAKES,
     UNREADABLE,
     WHOLE,
-    Mark,
     OpenedRow,
+    RowMark,
     mark,
     refused,
     request_of,
@@ -75,7 +75,7 @@ def check(*, tenant_id: UUID, broadcast_id: UUID, now: datetime, size: int = CHU
         return True
 
 
-def _findings(broadcast: Broadcast, rows: Sequence[OpenedRow], now: datetime) -> Iterator[Mark]:
+def _findings(broadcast: Broadcast, rows: Sequence[OpenedRow], now: datetime) -> Iterator[RowMark]:
     drafts: dict[int, Draft] = {}
     for row in rows:
         if row.recipient is None:
@@ -90,7 +90,7 @@ def _findings(broadcast: Broadcast, rows: Sequence[OpenedRow], now: datetime) ->
             yield _refused(position, reasons)
 
 
-def _refused(position: int, reasons: Sequence[UnableToSend]) -> Mark:
+def _refused(position: int, reasons: Sequence[UnableToSend]) -> RowMark:
     """Return the mark of a row; where it would not be sent anyway its mistakes do not matter."""
     other = next((reason for reason in reasons if reason.code not in MISTAKES), None)
     if other is not None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from messaging.broadcasts.rows import Row, RowCode, RowProblem, UnusableRow, make
+from messaging.broadcasts.rows import ListedPerson, RowCode, RowProblem, UnusableRow, make
 from templates_wa.parameters import ButtonValue, HeaderValue, TemplateParameters
 
 BOM = b"\xef\xbb\xbf"
@@ -48,7 +48,7 @@ class Columns:
     buttons: dict[int, int]
 
 
-def read(content: bytes) -> Iterator[Row | RowProblem]:
+def read(content: bytes) -> Iterator[ListedPerson | RowProblem]:
     """Yield each line after the header as a row, or as what is wrong with it; skip empty lines.
 
     ``position`` is the number of the line in the file; the header is line 1.
@@ -97,7 +97,7 @@ def _cells(line: bytes, delimiter: str) -> list[str]:
     return [cell.strip() for cell in cells]
 
 
-def _row(number: int, cells: list[str], header: Columns) -> Row:
+def _row(number: int, cells: list[str], header: Columns) -> ListedPerson:
     if len(cells) != header.width:
         expected = f"{header.width} cells are expected, as in the header"
         raise UnusableRow(RowCode.WRONG_NUMBER_OF_CELLS, f"{expected}; {len(cells)} came.")

@@ -23,8 +23,8 @@ from messaging.broadcasts.recipients import (
     MISTAKES,
     UNREADABLE,
     WHOLE,
-    Mark,
     OpenedRow,
+    RowMark,
     mark,
     refused,
     request_of,
@@ -116,7 +116,7 @@ def _delay(broadcast: Broadcast, now: datetime) -> str:
 
 def _queue(
     broadcast: Broadcast, rows: Sequence[OpenedRow], now: datetime
-) -> tuple[list[Mark], str]:
+) -> tuple[list[RowMark], str]:
     """Return the marks of rows, and why some have to stay pending for now."""
     marks = [refused(row.position, *UNREADABLE) for row in rows if row.recipient is None]
     again = recipients.repeated(broadcast, [row.position for row in rows])
@@ -153,9 +153,9 @@ def _queue(
     return marks, delay
 
 
-def _mark(broadcast: Broadcast, row: OpenedRow, outcome: Outcome) -> Mark:
+def _mark(broadcast: Broadcast, row: OpenedRow, outcome: Outcome) -> RowMark:
     if not isinstance(outcome, UnableToSend):
-        return Mark(row.position, RecipientState.QUEUED, message_id=outcome.message_id)
+        return RowMark(row.position, RecipientState.QUEUED, message_id=outcome.message_id)
     codes = _codes(outcome)
     if codes & WHOLE:
         raise Obstacle(outcome.message)

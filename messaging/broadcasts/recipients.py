@@ -149,7 +149,7 @@ def request_of(
     )
 
 
-class Mark(NamedTuple):
+class RowMark(NamedTuple):
     """The end of one row: queued as a message, or refused for a reason."""
 
     position: int
@@ -159,12 +159,12 @@ class Mark(NamedTuple):
     message_id: UUID | None = None
 
 
-def refused(position: int, code: str, reason: str) -> Mark:
+def refused(position: int, code: str, reason: str) -> RowMark:
     """Return the mark of a row that will not be sent; reasons may name what the caller wrote."""
-    return Mark(position, RecipientState.REFUSED, code, mask(reason))
+    return RowMark(position, RecipientState.REFUSED, code, mask(reason))
 
 
-def mark(broadcast: Broadcast, marks: Sequence[Mark]) -> None:
+def mark(broadcast: Broadcast, marks: Sequence[RowMark]) -> None:
     """Write the marks of rows that are still pending."""
     rows = [
         (broadcast.id, m.position, m.state.value, m.code, m.reason, m.message_id) for m in marks

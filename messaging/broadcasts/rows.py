@@ -55,7 +55,7 @@ class UnusableRow(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ListedPerson:
     """One person: ``phone`` (digits) or ``user_id`` (a BSUID), and values of their own."""
 
     position: int
@@ -77,7 +77,7 @@ class Row:
 
 def make(
     position: int, *, phone: str, user_id: str, reference: str, parameters: TemplateParameters
-) -> Row:
+) -> ListedPerson:
     """Return a row of what a caller wrote.
 
     Raises:
@@ -87,7 +87,7 @@ def make(
     if bool(digits) == bool(bsuid):
         which = "both were given" if digits else "neither was given"
         raise UnusableRow(RowCode.NO_RECIPIENT, f"phone or user_id: one is expected, {which}.")
-    return Row(position, digits, bsuid, _reference(reference, digits), parameters)
+    return ListedPerson(position, digits, bsuid, _reference(reference, digits), parameters)
 
 
 def _phone(text: str) -> str:

@@ -24,23 +24,27 @@ class Verb(StrEnum):
     RETRY = "RETRY"
 
 
-class Rule(NamedTuple):
+class VerbRule(NamedTuple):
     """From where a verb may be used, and where its work is done already."""
 
     from_: frozenset[State]
     done: frozenset[State]
 
 
-RULES: Mapping[Verb, Rule] = MappingProxyType(
+RULES: Mapping[Verb, VerbRule] = MappingProxyType(
     {
-        Verb.FILL: Rule(frozenset({State.DRAFT, State.REFUSED}), frozenset()),
-        Verb.START: Rule(
+        Verb.FILL: VerbRule(frozenset({State.DRAFT, State.REFUSED}), frozenset()),
+        Verb.START: VerbRule(
             frozenset({State.DRAFT, State.REFUSED}),
             frozenset({State.CHECKING, State.SCHEDULED, State.RUNNING}),
         ),
-        Verb.PAUSE: Rule(frozenset({State.SCHEDULED, State.RUNNING}), frozenset({State.PAUSED})),
-        Verb.RESUME: Rule(frozenset({State.PAUSED}), frozenset({State.SCHEDULED, State.RUNNING})),
-        Verb.CANCEL: Rule(
+        Verb.PAUSE: VerbRule(
+            frozenset({State.SCHEDULED, State.RUNNING}), frozenset({State.PAUSED})
+        ),
+        Verb.RESUME: VerbRule(
+            frozenset({State.PAUSED}), frozenset({State.SCHEDULED, State.RUNNING})
+        ),
+        Verb.CANCEL: VerbRule(
             frozenset(
                 {
                     State.DRAFT,
@@ -53,7 +57,9 @@ RULES: Mapping[Verb, Rule] = MappingProxyType(
             ),
             frozenset({State.CANCELLED}),
         ),
-        Verb.RETRY: Rule(frozenset({State.RUNNING, State.PAUSED, State.COMPLETED}), frozenset()),
+        Verb.RETRY: VerbRule(
+            frozenset({State.RUNNING, State.PAUSED, State.COMPLETED}), frozenset()
+        ),
     }
 )
 

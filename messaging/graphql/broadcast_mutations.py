@@ -14,7 +14,7 @@ from lib.graphql import BadInput, parse_id
 from messaging.broadcasts import audience, lifecycle, queries
 from messaging.broadcasts.audience import UnusableRows
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
-from messaging.broadcasts.rows import Row, RowProblem, UnusableRow, make
+from messaging.broadcasts.rows import ListedPerson, RowProblem, UnusableRow, make
 from messaging.graphql.broadcasts import (
     Broadcast,
     BroadcastError,
@@ -268,12 +268,12 @@ def _utc(given: datetime | None) -> datetime | None:
     return given.replace(tzinfo=UTC) if given is not None and given.tzinfo is None else given
 
 
-def _rows_of(recipients: Sequence[Given]) -> list[Row | RowProblem]:
+def _rows_of(recipients: Sequence[Given]) -> list[ListedPerson | RowProblem]:
     """Return the given recipients as rows, or as what is wrong with them, numbered from 1."""
     return [_row(position, given) for position, given in enumerate(recipients, start=1)]
 
 
-def _row(position: int, given: Given) -> Row | RowProblem:
+def _row(position: int, given: Given) -> ListedPerson | RowProblem:
     try:
         return make(
             position,

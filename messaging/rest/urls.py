@@ -5,14 +5,14 @@ from __future__ import annotations
 from django.urls import path
 
 from messaging.rest.broadcasts import Outcomes, Recipients, Retrying
-from messaging.rest.views import Cancellation, Messages, OneMessage, PreflightView, Reading
+from messaging.rest.views import Cancellation, MarkRead, Messages, OneMessage, PreflightView
 
 urlpatterns = [
     path("messages", Messages.as_view()),
     path("messages/preflight", PreflightView.as_view()),
     path("messages/<uuid:message_id>", OneMessage.as_view()),
     path("messages/<uuid:message_id>/cancel", Cancellation.as_view()),
-    path("messages/<uuid:message_id>/read", Reading.as_view()),
+    path("messages/<uuid:message_id>/read", MarkRead.as_view()),
     path("broadcasts/<uuid:broadcast_id>/recipients", Recipients.as_view()),
     path("broadcasts/<uuid:broadcast_id>/outcomes.csv", Outcomes.as_view()),
     path("broadcasts/<uuid:broadcast_id>/retry-failed", Retrying.as_view()),

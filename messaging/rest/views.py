@@ -179,7 +179,7 @@ class Cancellation(TenantView):
         return _answer(Accepted(**cancelled._asdict()))
 
 
-class Reading(TenantView):
+class MarkRead(TenantView):
     """Mark messages as read."""
 
     @documented.READ

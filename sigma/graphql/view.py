@@ -62,7 +62,7 @@ DECODER = msgspec.json.Decoder(GraphQLRequest)
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class RequestContext:
     """What resolvers may ask of the request (``info.context``)."""
 
     actor: Actor
@@ -167,7 +167,7 @@ def _run(
         result = execute_sync(
             schema.graphql_schema,
             document,
-            context_value=Context(actor, request.left),
+            context_value=RequestContext(actor, request.left),
             variable_values=asked.variables,
             operation_name=asked.operation_name,
         )

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.broadcasts.csvfile import UnusableList, read
-from messaging.broadcasts.rows import Row, RowProblem
+from messaging.broadcasts.rows import ListedPerson, RowProblem
 from templates_wa.parameters import ButtonValue, HeaderValue, TemplateParameters
 
 
-def rows(content: str | bytes) -> list[Row | RowProblem]:
+def rows(content: str | bytes) -> list[ListedPerson | RowProblem]:
     return list(read(content.encode() if isinstance(content, str) else content))
 
 
@@ -53,7 +53,7 @@ def test_it_takes_a_phone_or_a_user_id_of_each_row_and_skips_empty_lines() -> No
     found = rows("phone,user_id\n+27820001000,\n\n,,\n,GB.1\n+27820001001,GB.2\n")
 
     assert [row.position for row in found] == [2, 5, 6]
-    assert [type(row).__name__ for row in found] == ["Row", "Row", "RowProblem"]
+    assert [type(row).__name__ for row in found] == ["ListedPerson", "ListedPerson", "RowProblem"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connectors.whatsapp.processing import process_batch
-from templates_wa.changes import Reported, store
+from templates_wa.changes import ReportedChange, store
 from templates_wa.events import TemplateEvent
 from templates_wa.models import Template, TemplateEventRow, TemplateSync
 from templates_wa.sync import sync
@@ -39,10 +39,11 @@ def report(acme: Cast, synced: datetime) -> Report:
     """Report changes of acme's template, seconds after the sync; returns the row."""
 
     def send(*changes: tuple[float, str, str], **parts: Any) -> Template:
-        store([
-            Reported(acme.tenant.id, event(acme, change, word, synced + after * SECOND, **parts))
+        events = [
+            event(acme, change, word, synced + after * SECOND, **parts)
             for after, change, word in changes
-        ])  # fmt: skip
+        ]
+        store([ReportedChange(acme.tenant.id, one) for one in events])
         return Template.objects.get(tenant_id=acme.tenant.id)
 
     return send
@@ -149,7 +150,7 @@ def test_it_asks_for_what_an_event_does_not_say(
 def test_it_asks_for_an_account_it_never_read(
     acme: Cast, platform: Platform, now: datetime
 ) -> None:
-    store([Reported(acme.tenant.id, event(acme, STATUS, "APPROVED", now))])
+    store([ReportedChange(acme.tenant.id, event(acme, STATUS, "APPROVED", now))])
 
     assert is_due(acme, now)
 

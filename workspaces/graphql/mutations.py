@@ -30,7 +30,7 @@ class Context(Protocol):
         """Leaves the transaction while a platform is asked."""
 
 
-class Reason(NamedTuple):
+class TypedError(NamedTuple):
     """A reason why nothing was done. Not the exception: graphql-core raises those it is given."""
 
     code: str
@@ -79,7 +79,7 @@ class Mutation(graphene.Mutation):
     def errors_of(cls, refusal: Any) -> list[Any]:
         """Return the reasons of a refusal, each with the fields of :func:`reason_fields`."""
         field = None if refusal.field is None else camel(refusal.field)
-        return [Reason(refusal.code, field, refusal.message)]
+        return [TypedError(refusal.code, field, refusal.message)]
 
 
 def success_field(description: str = "Whether it was done.") -> graphene.Boolean:
