@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from copy import deepcopy
 
 from connectors.simulator.meta.world import Json, SimulatedTemplate, World, single
 
@@ -46,114 +47,16 @@ def templates(waba_id: str) -> list[SimulatedTemplate]:
     """Return the templates of an account; their ids are as much its own as they would be Meta's."""
     digest = hashlib.blake2b(waba_id.encode(), digest_size=6).digest()
     first_id = 10**15 + int.from_bytes(digest, "big")
-    made: list[tuple[str, str, str, list[Json]]] = [
-        ("welcome_message", "en", "MARKETING", [_body(WELCOME, ["John"])]),
-        ("welcome_message", "de", "MARKETING", [_body("Hallo {{1}}! Willkommen.", ["Hans"])]),
-        (
-            "order_update",
-            "en",
-            "UTILITY",
-            [
-                _text("HEADER", "Order {{1}}", format="TEXT", example={"header_text": ["8841"]}),
-                _body("Hi {{1}}, your order arrives on {{2}}.", ["Thandi", "Friday"]),
-                _text("FOOTER", "SIGMA Analytics"),
-            ],
-        ),
-        (
-            "invoice_ready",
-            "en",
-            "UTILITY",
-            [
-                _header("DOCUMENT"),
-                _body("Your invoice of {{1}} is attached.", ["May"]),
-            ],
-        ),
-        (
-            "spring_offer",
-            "en",
-            "MARKETING",
-            [
-                _header("IMAGE"),
-                _body("Dear {{1}}, spring is here.", ["Ana"]),
-                _buttons(
-                    {
-                        "type": "URL",
-                        "text": "Shop",
-                        "url": "https://shop.example/{{1}}",
-                        "example": ["https://shop.example/spring"],
-                    },
-                    {"type": "QUICK_REPLY", "text": "Stop promotions"},
-                    {"type": "COPY_CODE", "example": "SPRING25"},
-                ),
-            ],
-        ),
-        (
-            "login_code",
-            "en",
-            "AUTHENTICATION",
-            [
-                {
-                    "type": "BODY",
-                    "text": "*{{1}}* is your verification code.",
-                    "add_security_recommendation": False,
-                    "example": {"body_text": [["123456"]]},
-                },
-                _buttons({"type": "OTP", "otp_type": "COPY_CODE", "text": "Copy code"}),
-            ],
-        ),
-        (
-            "collection",
-            "en",
-            "MARKETING",
-            [
-                _body("Look at this, {{1}}!", ["Olu"]),
-                {"type": "CAROUSEL", "cards": [_card("mugs"), _card("bowls")]},
-            ],
-        ),
-        (
-            "flash_sale",
-            "en",
-            "MARKETING",
-            [
-                _header("IMAGE"),
-                {
-                    "type": "LIMITED_TIME_OFFER",
-                    "limited_time_offer": {"text": "Ends soon", "has_expiration": True},
-                },
-                _body("Hi {{1}}, only today.", ["Kenji"]),
-                _buttons(
-                    {"type": "COPY_CODE", "example": "FLASH10"},
-                    {
-                        "type": "URL",
-                        "text": "Shop",
-                        "url": "https://shop.example/sale?c={{1}}",
-                        "example": ["https://shop.example/sale?c=1"],
-                    },
-                ),
-            ],
-        ),
-        (
-            "store_location",
-            "en",
-            "UTILITY",
-            [
-                {"type": "HEADER", "format": "LOCATION"},
-                _body("We moved. See you soon!", []),
-            ],
-        ),
-        ("paused_offer", "en", "MARKETING", [_body("Hello {{1}}, we are open.", ["John"])]),
-        ("rejected_offer", "en", "MARKETING", [_body("Hello {{1}}, win big.", ["John"])]),
-    ]
     found = [
         SimulatedTemplate(
             id=str(first_id + position),
             name=name,
             language=language,
             category=category,
-            components=components,
+            components=deepcopy(components),
             quality="GREEN",
         )
-        for position, (name, language, category, components) in enumerate(made)
+        for position, (name, language, category, components) in enumerate(TEMPLATES)
     ]
     found.append(_appointment(str(first_id + len(found))))
     for template in found:
@@ -214,3 +117,104 @@ def _card(what: str) -> Json:
             ),
         ]
     }
+
+
+# Name, language, category, components.
+TEMPLATES: tuple[tuple[str, str, str, list[Json]], ...] = (
+    ("welcome_message", "en", "MARKETING", [_body(WELCOME, ["John"])]),
+    ("welcome_message", "de", "MARKETING", [_body("Hallo {{1}}! Willkommen.", ["Hans"])]),
+    (
+        "order_update",
+        "en",
+        "UTILITY",
+        [
+            _text("HEADER", "Order {{1}}", format="TEXT", example={"header_text": ["8841"]}),
+            _body("Hi {{1}}, your order arrives on {{2}}.", ["Thandi", "Friday"]),
+            _text("FOOTER", "SIGMA Analytics"),
+        ],
+    ),
+    (
+        "invoice_ready",
+        "en",
+        "UTILITY",
+        [
+            _header("DOCUMENT"),
+            _body("Your invoice of {{1}} is attached.", ["May"]),
+        ],
+    ),
+    (
+        "spring_offer",
+        "en",
+        "MARKETING",
+        [
+            _header("IMAGE"),
+            _body("Dear {{1}}, spring is here.", ["Ana"]),
+            _buttons(
+                {
+                    "type": "URL",
+                    "text": "Shop",
+                    "url": "https://shop.example/{{1}}",
+                    "example": ["https://shop.example/spring"],
+                },
+                {"type": "QUICK_REPLY", "text": "Stop promotions"},
+                {"type": "COPY_CODE", "example": "SPRING25"},
+            ),
+        ],
+    ),
+    (
+        "login_code",
+        "en",
+        "AUTHENTICATION",
+        [
+            {
+                "type": "BODY",
+                "text": "*{{1}}* is your verification code.",
+                "add_security_recommendation": False,
+                "example": {"body_text": [["123456"]]},
+            },
+            _buttons({"type": "OTP", "otp_type": "COPY_CODE", "text": "Copy code"}),
+        ],
+    ),
+    (
+        "collection",
+        "en",
+        "MARKETING",
+        [
+            _body("Look at this, {{1}}!", ["Olu"]),
+            {"type": "CAROUSEL", "cards": [_card("mugs"), _card("bowls")]},
+        ],
+    ),
+    (
+        "flash_sale",
+        "en",
+        "MARKETING",
+        [
+            _header("IMAGE"),
+            {
+                "type": "LIMITED_TIME_OFFER",
+                "limited_time_offer": {"text": "Ends soon", "has_expiration": True},
+            },
+            _body("Hi {{1}}, only today.", ["Kenji"]),
+            _buttons(
+                {"type": "COPY_CODE", "example": "FLASH10"},
+                {
+                    "type": "URL",
+                    "text": "Shop",
+                    "url": "https://shop.example/sale?c={{1}}",
+                    "example": ["https://shop.example/sale?c=1"],
+                },
+            ),
+        ],
+    ),
+    (
+        "store_location",
+        "en",
+        "UTILITY",
+        [
+            {"type": "HEADER", "format": "LOCATION"},
+            _body("We moved. See you soon!", []),
+        ],
+    ),
+    ("paused_offer", "en", "MARKETING", [_body("Hello {{1}}, we are open.", ["John"])]),
+    ("rejected_offer", "en", "MARKETING", [_body("Hello {{1}}, win big.", ["John"])]),
+)
