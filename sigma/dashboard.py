@@ -95,7 +95,7 @@ def _waiting(tenants: QuerySet[Tenant], everything: bool) -> Waiting:
 
 
 def _devices(tenants: QuerySet[Tenant], now: datetime) -> list[SenderSession]:
-    stuck = overview.needing_somebody(now=now).filter(tenant_id__in=tenants.values("pk"))
+    stuck = overview.needing_operator(now=now).filter(tenant_id__in=tenants.values("pk"))
     return list(stuck[:MOST_DEVICES])
 
 

@@ -22,8 +22,7 @@ from django.utils import timezone
 from django.utils.safestring import mark_safe
 from django.views.decorators.cache import never_cache
 
-from connectors.linked_device import qrcodes
-from lib import throttle
+from lib import qrcodes, throttle
 from lib.throttle import Limit, Throttled
 from sigma.clients import Address, client_of
 from workspaces import second_factors, sessions

@@ -21,7 +21,7 @@ from sigma.engines import postgres, state, valkey
 from sigma.engines.engine import Engine, UnableToStart
 from sigma.env import InvalidSetting, broker_url, database
 from sigma.options import Options, read_options
-from sigma.supervisor import Child, Program, Supervisor
+from sigma.supervisor import Program, SupervisedProgram, Supervisor
 
 # Answered by the servers' event loops alone, without a line in their logs.
 WEB, SENDER = "/webhooks/whatsapp", "/health"
@@ -171,7 +171,7 @@ class _Start:
         password = urlsplit(urls.database_url).password or ""
         return {"DATABASE_URL": urls.owner_url, "SIGMA_APPLICATION_PASSWORD": password}
 
-    async def _demo(self, *children: Child) -> None:
+    async def _demo(self, *children: SupervisedProgram) -> None:
         """Wait until the demo has what its user needs: templates, a number, somebody to answer."""
         assert self._options.simulator_port is not None  # noqa: S101 - it is simulated
         world = simulated.DemoWorld(
@@ -182,7 +182,9 @@ class _Start:
         await self._until("Number read", world.has_number, *children)
         await self._until("A simulated customer wrote", world.somebody_wrote, *children)
 
-    async def _until(self, title: str, is_ready: Callable[[], bool], *children: Child) -> None:
+    async def _until(
+        self, title: str, is_ready: Callable[[], bool], *children: SupervisedProgram
+    ) -> None:
         with self._terminal.step(title):
             await self._supervisor.until(is_ready, *children, waiting_for=f"“{title}”")
 

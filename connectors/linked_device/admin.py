@@ -1,17 +1,24 @@
-"""Linked devices: where each is and why, the buttons that start and stop it, and pairing."""
+"""Linked devices in the admin: the status of each, buttons to start and stop it, and pairing.
+
+What the pairing page shows is a secret while it lasts: it is in no log, no address and no history,
+and no cache keeps it.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.timesince import timesince
@@ -19,14 +26,92 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 from unfold.decorators import display
 
-from connectors.linked_device import admin_facts, admin_pairing, health, overview, sessions
-from connectors.linked_device.sessions import UnableTo
-from connectors.models import SenderSession, SessionState
+from connectors.linked_device import health, overview, sessions, statistics, stores
+from connectors.linked_device.sessions import Pairing, UnableTo
+from connectors.models import PairBy, SenderSession, SessionState, Wanted
+from lib import qrcodes
 from workspaces import staff
 from workspaces.admin.base import ManagedAdmin
 from workspaces.admin.filters import TenantFilter, WorkspaceFilter
 
 VERBS = {"start": sessions.start, "stop": sessions.stop, "restart": sessions.restart}
+COLOURS = {
+    SessionState.CONNECTED: "success",
+    SessionState.WAITING: "info",
+    SessionState.STARTING: "info",
+    SessionState.PAIRING: "info",
+    SessionState.DISCONNECTED: "warning",
+    SessionState.RATE_LIMITED: "warning",
+    SessionState.FAILED: "danger",
+    **dict.fromkeys(overview.NEEDS_OPERATOR, "danger"),
+}
+Fact = Callable[[SenderSession], Any]
+
+
+def _fact(title: str) -> Callable[[Fact], Fact]:
+    return admin.display(description=title)
+
+
+@_fact("number")
+def number(obj: SenderSession) -> str:
+    """Return the account's number, masked."""
+    return overview.phone(obj) or "–"
+
+
+@_fact("store on this machine")
+def store(obj: SenderSession) -> str:
+    """Return for how long the store did not change, where this machine has it."""
+    try:
+        written = stores.age(obj, timezone.now()).written
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    if written is None:
+        return "none here"
+    return f"written {timesince(timezone.now() - written)} ago"
+
+
+@_fact("held by")
+def holder(obj: SenderSession) -> str:
+    """Return whose process has the connection."""
+    lease = getattr(obj, "lease", None)
+    if lease is None or not sessions.is_held(obj, now=timezone.now()):
+        return "nobody"
+    return f"{lease.host}, process {lease.pid}, token {lease.fencing_token}"
+
+
+@_fact("lease")
+def lease(obj: SenderSession) -> str:
+    """Return when the lease was taken and renewed, and when it ends."""
+    row = getattr(obj, "lease", None)
+    if row is None or row.renewed_at is None or row.expires_at is None:
+        return "–"
+    ends = f"ends {row.expires_at:%H:%M:%S}" if row.owner else "released"
+    return f"taken {row.acquired_at:%d %b %H:%M:%S}, renewed {row.renewed_at:%H:%M:%S}, {ends} UTC"
+
+
+@_fact("today")
+def today(obj: SenderSession) -> str:
+    """Return today's messages (UTC)."""
+    (found,) = statistics.of([obj.workspace_id], now=timezone.now(), days=1)
+    counts = found.today
+    rate = "" if counts.error_rate is None else f" ({counts.error_rate:.0%})"
+    return (
+        f"{counts.messages:,} to send, {counts.waiting:,} of them waiting, "
+        f"{counts.errors:,} errors{rate}; {counts.received:,} received"
+    )
+
+
+FIELDSETS: Any = (
+    ("Now", {"fields": ("workspace", "tenant", "wanted", "since", "until")}),
+    ("LinkedAccount", {"fields": (number, "push_name", "device_platform", "library", "paired_at")}),
+    (
+        "Process",
+        {"fields": ("home", holder, lease, "started_at", "stopped_at", "failures")},
+    ),
+    ("Traffic", {"fields": ("last_event_at", "last_inbound_at", "last_sent_at", today)}),
+    ("Store", {"fields": (store, "backed_up_at")}),
+)
+NAMES = tuple(name for _, options in FIELDSETS for name in options["fields"])
 
 
 @admin.register(SenderSession)
@@ -37,24 +122,31 @@ class SenderSessionAdmin(ManagedAdmin):
 
     deferred = ("sealed_pairing", "sealed_pair_number")
     list_display = (
-        "workspace", "tenant", "standing", "reason", "until", "home", "last_sign", "attended",
-    )  # fmt: skip
+        "workspace",
+        "tenant",
+        "state_label",
+        "reason",
+        "until",
+        "home",
+        "last_sign",
+        "attended",
+    )
     list_display_links = ("workspace",)
     list_filter = (TenantFilter, WorkspaceFilter, "state", "home")
     ordering = ("-pk",)
     sortable_by = ()
     actions = ("start", "stop", "restart")
-    fieldsets = admin_facts.FIELDSETS
+    fieldsets = FIELDSETS
     change_form_outer_before_template = "connectors/device.html"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Name every shown field: none can be edited."""
-        return admin_facts.NAMES
+        return NAMES
 
     # unfold has no types
-    @display(description="state", label=admin_facts.COLOURS)  # type: ignore[untyped-decorator]
-    def standing(self, obj: SenderSession) -> tuple[str, str]:
-        """Return where it is, with the word that names its colour."""
+    @display(description="state", label=COLOURS)  # type: ignore[untyped-decorator]
+    def state_label(self, obj: SenderSession) -> tuple[str, str]:
+        """Return its state and that state's label; the state names the colour."""
         return obj.state, SessionState(obj.state).label
 
     @admin.display(description="last sign of life")
@@ -64,17 +156,17 @@ class SenderSessionAdmin(ManagedAdmin):
 
     @admin.display(description="attended", boolean=True)
     def attended(self, obj: SenderSession) -> bool:
-        """Tell whether somebody runs what should run."""
+        """Return whether a supervisor runs it, if it should run."""
         return not health.is_unattended(obj, now=timezone.now())
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the sessions with what is told about them beside."""
+        """Return the sessions with the rows that are shown beside them."""
         return super().get_queryset(request).select_related("workspace__number", "lease")
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """List every linked device, those too that nobody asked anything of yet."""
+        """List every linked device, also those that were never started."""
         overview.make_missing()
         return super().changelist_view(request, extra_context)
 
@@ -84,7 +176,7 @@ class SenderSessionAdmin(ManagedAdmin):
         """Add what the top of the page shows."""
         session = context.get("original")
         if session is not None:
-            context |= admin_facts.context_of(session, now=timezone.now())
+            context |= context_of(session, now=timezone.now())
             context["may_manage"] = staff.manages(request.user, session.tenant_id)
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -130,19 +222,31 @@ class SenderSessionAdmin(ManagedAdmin):
         )
 
     def pair_view(self, request: HttpRequest, key: UUID) -> HttpResponse:
-        """Show how far linking a phone is, or (POST) ask for it."""
-        return admin_pairing.page(self, request, self.managed(request, key))
+        """Show how far the linking of a phone is; a POST asks for a code and redirects to a GET."""
+        session = self.managed(request, key)
+        if request.method == "POST":
+            self._ask_to_pair(request, session)
+            return HttpResponseRedirect(request.path)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Link a phone with {session.workspace}",
+            "opts": self.opts,
+            "original": session,
+            "terms": sessions.TERMS,
+            "pairing": pairing_facts(session, now=timezone.now()),
+        }
+        return TemplateResponse(request, "connectors/pair.html", context)
 
     def pairing_view(self, request: HttpRequest, key: UUID) -> HttpResponse:
-        """Answer the page's question with JSON."""
-        return admin_pairing.poll(self.managed(request, key), now=timezone.now())
+        """Return what the pairing page shows now, as JSON; the page asks every two seconds."""
+        return JsonResponse(pairing_facts(self.managed(request, key), now=timezone.now()))
 
     def managed(self, request: HttpRequest, key: UUID) -> SenderSession:
         """Return a session that this user may act on.
 
         Raises:
-            Http404: there is none that he sees.
-            PermissionDenied: he sees it, and may not act on it.
+            Http404: there is none that they see.
+            PermissionDenied: they see it, and may not act on it.
         """
         session: SenderSession = get_object_or_404(self.get_queryset(request), pk=key)
         if not staff.manages(request.user, session.tenant_id):
@@ -150,13 +254,13 @@ class SenderSessionAdmin(ManagedAdmin):
         return session
 
     def _ask_each(self, request: HttpRequest, queryset: QuerySet[Any], verb: str) -> None:
-        said = [self._ask(request, each, verb) for each in self.mine(request, queryset)]
-        refused = [each for each in said if each]
-        text = " ".join((f"{len(said) - len(refused)} asked to {verb}.", *sorted({*refused})))
+        refusals = [self._ask(request, each, verb) for each in self.mine(request, queryset)]
+        refused = [each for each in refusals if each]
+        text = " ".join((f"{len(refusals) - len(refused)} asked to {verb}.", *sorted({*refused})))
         self.message_user(request, text, messages.WARNING if refused else messages.SUCCESS)
 
     def _ask(self, request: HttpRequest, session: SenderSession, verb: str) -> str:
-        """Do it and write it into the history; return why not, or nothing."""
+        """Ask it and write that into the history; return why it was refused, or nothing."""
         now: datetime = timezone.now()
         try:
             VERBS[verb](session.pk, now=now)
@@ -165,6 +269,72 @@ class SenderSessionAdmin(ManagedAdmin):
         self.log_change(request, session, f"Asked it to {verb}.")
         return ""
 
+    def _ask_to_pair(self, request: HttpRequest, session: SenderSession) -> None:
+        by = PairBy.CODE if request.POST.get("by") == PairBy.CODE else PairBy.QR
+        number = request.POST.get("phone", "")
+        try:
+            sessions.pair(session.pk, by=by, number=number, now=timezone.now())
+        except UnableTo as refusal:
+            self.message_user(request, refusal.message, messages.ERROR)
+        else:
+            self.log_change(request, session, f"Asked for a {by.label}.")
+
 
 def _done(verb: str) -> str:
     return f"Asked it to {verb}; the machine that has it sees to it within seconds."
+
+
+def context_of(session: SenderSession, *, now: datetime) -> dict[str, object]:
+    """Return what the top of the page shows."""
+    return {
+        "label": SessionState(session.state).label,
+        "colour": COLOURS.get(SessionState(session.state), ""),
+        # The status itself is shown above them.
+        "problems": [
+            each for each in _problems(session, now) if each != health.describe_status(session)
+        ],
+        "is_paired": session.paired_at is not None,
+    }
+
+
+def _problems(session: SenderSession, now: datetime) -> tuple[str, ...]:
+    return health.check(session.workspace, now=now).problems
+
+
+class Phase(StrEnum):
+    """How far it is: not asked for (or over), asked for, a code is shown, a phone is linked."""
+
+    IDLE = "IDLE"
+    WAITING = "WAITING"
+    SHOWN = "SHOWN"
+    LINKED = "LINKED"
+
+
+def pairing_facts(session: SenderSession, *, now: datetime) -> dict[str, object]:
+    """Return what the pairing page shows; ``seconds`` is how long the code stays valid."""
+    pairing = sessions.pairing_of(session, now=now) if session.paired_at is None else None
+    return {
+        "phase": _phase(session, pairing).value,
+        "state": SessionState(session.state).label,
+        "reason": session.reason,
+        **(_shown(pairing, now) if pairing else {}),
+    }
+
+
+def _phase(session: SenderSession, pairing: Pairing | None) -> Phase:
+    if session.paired_at is not None:
+        return Phase.LINKED
+    if pairing is not None:
+        return Phase.SHOWN
+    asked = session.pair_by and session.wanted == Wanted.RUNNING
+    return Phase.WAITING if asked else Phase.IDLE
+
+
+def _shown(pairing: Pairing, now: datetime) -> dict[str, object]:
+    is_qr = pairing.by == PairBy.QR
+    return {
+        "by": pairing.by.value,
+        "code": "" if is_qr else pairing.code,
+        "qr": qrcodes.as_svg(pairing.code) if is_qr else "",
+        "seconds": math.ceil((pairing.expires_at - now).total_seconds()),
+    }

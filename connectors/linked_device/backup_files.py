@@ -1,14 +1,18 @@
-"""Backups as files: one line in the clear that says what it is, then the store, sealed.
+"""Backups as files: one line, not encrypted, that says what it is; then the store, sealed.
 
-Sealed under the tenant's field key, so that erasing the tenant makes every copy unreadable, and
-bound to that line, so that a backup cannot pass for another session's or another day's.
+It is sealed under the tenant's field key, so that erasing the tenant makes every copy unreadable,
+and bound to that line, so that a backup cannot pass for another session's or another day's. A store
+is read into memory as one piece: no copy of an account is on a disk unencrypted, not even for the
+moment of a backup.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import stat
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +35,9 @@ LONGEST_LINE = 1_024
 STAMP = "%Y%m%dT%H%M%S.%fZ"
 NAME = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z\.backup")
 KEPT = 10
+# Where SQLite's header says whether a file keeps a write-ahead log (2) or not (1).
+LOG_FLAGS = slice(18, 20)
+SQLITE = b"SQLite format 3\0"
 
 
 class NotUsable(Exception):
@@ -41,8 +48,12 @@ class TooLarge(Exception):
     """A store is larger than what can be backed up."""
 
 
+class Damaged(Exception):
+    """This is no SQLite database, or not a sound one."""
+
+
 class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a backup says of itself in the clear."""
+    """The first line of a backup, which is not encrypted."""
 
     version: int
     tenant: UUID
@@ -61,7 +72,7 @@ class Backup:
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """Return what the file's name and the file system say."""
+        """Return the backup of a path, by the file's name and the file system."""
         at = datetime.strptime(path.stem, STAMP).replace(tzinfo=UTC)
         return cls(path, at, path.lstat().st_size)
 
@@ -91,18 +102,18 @@ def write(session: SenderSession, content: bytes, *, now: datetime) -> Path:
         at += timedelta(microseconds=1)
     label = Label(VERSION, session.tenant_id, session.id, at, session.paired_at)
     line = MAGIC + msgspec.json.encode(label)
-    sealed = keys.field_cipher(session.tenant_id).seal(content, _place(session, line))
+    sealed = keys.field_cipher(session.tenant_id).seal(content, _associated_data(session, line))
     staged = stage(path, line + b"\n", sealed)
     staged.rename(path)
     stores.sync(folder)
     for old in existing(session)[KEPT:]:
-        if old.path != path:  # after a clock that was set back the newest looks old
+        if old.path != path:  # where the clock was set back the newest looks old
             old.path.unlink(missing_ok=True)
     return path
 
 
 def read(session: SenderSession, path: Path) -> tuple[Label, bytes]:
-    """Return what a backup says of itself, and the store in it.
+    """Return a backup's label, and the store in it.
 
     Raises:
         NotUsable: it is none, or none of this session, or was altered, or its key is gone.
@@ -138,9 +149,41 @@ def stage(path: Path, *parts: bytes) -> Path:
 
 
 def forget_unfinished(folder: Path) -> None:
-    """Remove what a crash left of :func:`stage`: of a restore, that is an account in the clear."""
+    """Remove what a crash left of :func:`stage`: of a restore, that is an account unencrypted."""
     for left in folder.glob(".*.new"):
         left.unlink(missing_ok=True)
+
+
+def content_of(store: Path) -> bytes:
+    """Return the content of a store that no process has open, its write-ahead log included.
+
+    Raises:
+        Damaged: it is no sound database.
+    """
+    address = f"{store.absolute().as_uri()}?mode=rw"
+    try:
+        with closing(sqlite3.connect(address, uri=True)) as source:
+            return _copy(source)
+    except sqlite3.Error as error:
+        raise Damaged(f"The store cannot be read whole: {error}.") from None
+
+
+def verify(content: bytes) -> None:
+    """Require a sound database.
+
+    Raises:
+        Damaged: it is none.
+    """
+    if not content.startswith(SQLITE):
+        raise Damaged("It is no SQLite database, or an empty one.")
+    readable = bytearray(content)
+    readable[LOG_FLAGS] = b"\1\1"  # there is no log in memory, and none is missing
+    try:
+        with closing(sqlite3.connect(":memory:")) as memory:
+            memory.deserialize(readable)
+            _require_sound(memory)
+    except sqlite3.Error as error:
+        raise Damaged(f"It cannot be read whole: {error}.") from None
 
 
 def _label(line: bytes) -> Label:
@@ -160,12 +203,25 @@ def _opened(session: SenderSession, line: bytes, sealed: bytes) -> bytes:
         cipher = keys.field_cipher(session.tenant_id)
         if key_id_of(sealed) != cipher.key_id:
             raise NotUsable("It was altered, or sealed under a key that is not here any more.")
-        return cipher.open(sealed, _place(session, line))
+        return cipher.open(sealed, _associated_data(session, line))
     except keys.TenantHasNoKeys:
         raise NotUsable("The tenant's keys are destroyed: nobody can read it any more.") from None
     except CannotOpen:
         raise NotUsable("It was altered, or is not whole.") from None
 
 
-def _place(session: SenderSession, line: bytes) -> bytes:
+def _associated_data(session: SenderSession, line: bytes) -> bytes:
     return associated_data(session.tenant_id, PLACE, session.id) + b"|" + line
+
+
+def _copy(source: sqlite3.Connection) -> bytes:
+    with closing(sqlite3.connect(":memory:")) as memory:
+        source.backup(memory)
+        _require_sound(memory)
+        return memory.serialize()
+
+
+def _require_sound(connection: sqlite3.Connection) -> None:
+    (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if verdict != "ok":
+        raise Damaged(f"SQLite finds it damaged: {verdict.splitlines()[-1]}")

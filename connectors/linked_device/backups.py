@@ -1,8 +1,8 @@
 """Back up, restore and clear the account of a linked device, while no process has it.
 
-A store that is copied while it is in use, or runs in two places, is an account that WhatsApp logs
-out. So each verb holds the store's lock, looks whether a lease is live anywhere, and changes what
-the row says in a transaction that keeps everybody from taking the lease.
+WhatsApp logs out an account whose store is copied while it is in use, or runs in two places. So
+each verb holds the store's lock, looks whether a lease is live anywhere, and changes the row in a
+transaction in which no process can take the lease.
 """
 
 from __future__ import annotations
@@ -18,33 +18,37 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 
-from connectors.linked_device import backup_files, lock, snapshots, standing, stores
-from connectors.linked_device.backup_files import Backup, existing
+from connectors.linked_device import backup_files, status, stores
+from connectors.linked_device.backup_files import existing
 from connectors.linked_device.leases import GRACE
 from connectors.linked_device.sessions import TIMED, SessionErrorCode, UnableTo
-from connectors.linked_device.standing import Standing
+from connectors.linked_device.status import SessionStatus
 from connectors.models import SenderSession, SessionState, Wanted
 from workspaces.keys import TenantHasNoKeys
 
-__all__ = ("Backup", "back_up", "clear", "existing", "restore")
-
 logger = logging.getLogger("sigma.whatsapp.sender")
 
-# As a new owner would: a lease that nobody gave back counts until its holder is gone for sure.
+# As a new owner does: a lease that was not given back counts until its holder has certainly ended.
 HOLDER = """
 SELECT host, expires_at + %(grace)s FROM session_leases
 WHERE session_id = %(id)s AND owner IS NOT NULL AND expires_at + %(grace)s > clock_timestamp()
 """
-# With the row locked nobody takes the lease; there has to be a row.
+# With the row locked no process takes the lease; there has to be a row.
 KEEP_FREE = (
     "INSERT INTO session_leases (session_id, tenant_id) VALUES (%(id)s, %(tenant)s) "
     "ON CONFLICT (session_id) DO NOTHING",
     "SELECT 1 FROM session_leases WHERE session_id = %(id)s FOR UPDATE",
 )
 UNPAIRED: dict[str, object] = {
-    "paired_at": None, "pair_by": "", "sealed_pair_number": None, "sealed_pairing": None,
-    "pairing_expires_at": None, "push_name": "", "device_platform": "", "failures": 0,
-}  # fmt: skip
+    "paired_at": None,
+    "pair_by": "",
+    "sealed_pair_number": None,
+    "sealed_pairing": None,
+    "pairing_expires_at": None,
+    "push_name": "",
+    "device_platform": "",
+    "failures": 0,
+}
 
 
 def back_up(session: SenderSession, *, now: datetime) -> Path:
@@ -54,7 +58,7 @@ def back_up(session: SenderSession, *, now: datetime) -> Path:
         UnableTo: a process has the session, or its store is not here or cannot be read.
     """
     session = _fresh(session.pk)
-    _insist_on_home(session)
+    _require_home(session)
     with _at_rest(session):
         return _back_up(session, now)
 
@@ -71,7 +75,7 @@ def restore(session: SenderSession, path: Path | None = None, *, now: datetime) 
             unreadable.
     """
     session = _fresh(session.pk)
-    _insist_on_stop(session)
+    _require_stop(session)
     path = path or _newest(session)
     label, content = _read(session, path)
     with _at_rest(session):
@@ -92,15 +96,15 @@ def clear(session: SenderSession, *, now: datetime, back_up: bool = True) -> Pat
         UnableTo: the session is not stopped, or its store is not here or cannot be backed up.
     """
     session = _fresh(session.pk)
-    _insist_on_stop(session)
+    _require_stop(session)
     if back_up:
-        _insist_on_home(session)
+        _require_home(session)
     with _at_rest(session, is_given_up=not back_up):
         made = _back_up(session, now) if back_up and stores.size(session) else None
         with _kept_free(session):
             stores.remove(session)
             _write(session, now, **UNPAIRED, home="")
-            standing.write(session.pk, Standing(SessionState.STOPPED, "Cleared."), now=now)
+            status.write(session.pk, SessionStatus(SessionState.STOPPED, "Cleared."), now=now)
     logger.info("whatsapp store cleared", extra={"session_id": str(session.id)})
     return made
 
@@ -118,7 +122,9 @@ def _replace(
             stores.sync(store.parent)
             restored = {**UNPAIRED, "paired_at": label.paired_at, "stopped_at": now}
             _write(session, now, **restored, home=settings.SIGMA_SENDER_HOST)
-            _stand(session, f"Restored from the backup of {label.at:%Y-%m-%d %H:%M} UTC.", now)
+            _write_stopped(
+                session, f"Restored from the backup of {label.at:%Y-%m-%d %H:%M} UTC.", now
+            )
     finally:
         staged.unlink(missing_ok=True)
 
@@ -127,8 +133,10 @@ def _back_up(session: SenderSession, now: datetime) -> Path:
     if not stores.size(session):
         raise UnableTo(SessionErrorCode.NO_STORE, "This machine has no store of the session.")
     try:
-        made = backup_files.write(session, snapshots.take(stores.store_of(session)), now=now)
-    except (snapshots.Damaged, backup_files.TooLarge) as error:
+        made = backup_files.write(
+            session, backup_files.content_of(stores.store_of(session)), now=now
+        )
+    except (backup_files.Damaged, backup_files.TooLarge) as error:
         raise UnableTo(
             SessionErrorCode.BAD_STORE,
             f"The store cannot be backed up. {error} Where it is to be given up: "
@@ -144,8 +152,8 @@ def _back_up(session: SenderSession, now: datetime) -> Path:
 def _read(session: SenderSession, path: Path) -> tuple[backup_files.Label, bytes]:
     try:
         label, content = backup_files.read(session, path)
-        snapshots.verify(content)
-    except (backup_files.NotUsable, snapshots.Damaged, OSError) as error:
+        backup_files.verify(content)
+    except (backup_files.NotUsable, backup_files.Damaged, OSError) as error:
         raise UnableTo(SessionErrorCode.BAD_BACKUP, f"{path} is not used. {error}") from None
     return label, content
 
@@ -161,18 +169,18 @@ def _newest(session: SenderSession) -> Path:
 
 @contextmanager
 def _at_rest(session: SenderSession, *, is_given_up: bool = False) -> Iterator[None]:
-    """Hold the store, which nobody uses; only one that is given up may be open to others."""
+    """Hold a store that no process uses; only one that is given up may be open to others."""
     try:
         folder = stores.folder_of(session)
         if is_given_up:
             stores.make_folder(folder)
         else:
             stores.prepare(session)
-        with lock.hold(folder):
+        with stores.hold(folder):
             backup_files.forget_unfinished(folder)
-            _insist_on_no_holder(session)
+            _require_no_holder(session)
             yield
-    except lock.StoreInUse as error:
+    except stores.StoreInUse as error:
         raise UnableTo(SessionErrorCode.RUNNING, f"{error} Stop the session first.") from None
     except stores.StoreUnsafe as error:
         raise UnableTo(SessionErrorCode.BAD_STORE, str(error)) from None
@@ -180,17 +188,17 @@ def _at_rest(session: SenderSession, *, is_given_up: bool = False) -> Iterator[N
 
 @contextmanager
 def _kept_free(session: SenderSession) -> Iterator[None]:
-    """Open a transaction in which the session is stopped and nobody takes its lease."""
+    """Open a transaction in which the session is stopped and no process can take its lease."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             for statement in KEEP_FREE:
                 cursor.execute(statement, {"id": session.pk, "tenant": session.tenant_id})
-        _insist_on_no_holder(session)
-        _insist_on_stop(_fresh(session.pk))
+        _require_no_holder(session)
+        _require_stop(_fresh(session.pk))
         yield
 
 
-def _insist_on_no_holder(session: SenderSession) -> None:
+def _require_no_holder(session: SenderSession) -> None:
     with connection.cursor() as cursor:
         facts: dict[str, Any] = {"id": session.pk, "grace": GRACE}
         cursor.execute(HOLDER, facts)
@@ -204,12 +212,12 @@ def _insist_on_no_holder(session: SenderSession) -> None:
         )
 
 
-def _insist_on_stop(session: SenderSession) -> None:
+def _require_stop(session: SenderSession) -> None:
     if session.wanted != Wanted.STOPPED:
         raise UnableTo(SessionErrorCode.RUNNING, "The session is to run: stop it first.")
 
 
-def _insist_on_home(session: SenderSession) -> None:
+def _require_home(session: SenderSession) -> None:
     if session.home and session.home != settings.SIGMA_SENDER_HOST:
         raise UnableTo(
             SessionErrorCode.NO_STORE,
@@ -223,11 +231,11 @@ def _write(session: SenderSession, now: datetime, **values: object) -> None:
     SenderSession.objects.filter(pk=session.pk).update(**changed)
 
 
-def _stand(session: SenderSession, reason: str, now: datetime) -> None:
-    """Say that it is stopped, but where WhatsApp said for how long the account has to wait."""
+def _write_stopped(session: SenderSession, reason: str, now: datetime) -> None:
+    """Write that it is stopped, unless WhatsApp said for how long the account has to wait."""
     is_timed = session.state in TIMED and (session.until is None or session.until > now)
     if not is_timed:
-        standing.write(session.pk, Standing(SessionState.STOPPED, reason), now=now)
+        status.write(session.pk, SessionStatus(SessionState.STOPPED, reason), now=now)
 
 
 def _fresh(session_id: UUID) -> SenderSession:

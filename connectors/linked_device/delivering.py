@@ -1,8 +1,11 @@
-"""Send what is owed over a linked device: one message at a time, at a person's pace, none twice.
+"""Send what is pending over a linked device: one message at a time, at a person's pace, none twice.
 
-A message is reserved, waits for its slot, and is marked as being sent in a transaction that holds
-the session's lease; only then the device has it. Whoever dies before the mark leaves it due again,
-whoever dies after it leaves it unknown (:func:`messaging.transitions.expire`).
+A message is reserved, waits for its time, and is marked as being sent in a transaction that holds
+the session's lease; only then the device gets it. A process that dies before the mark leaves the
+message due again, one that dies after it leaves it unknown (:func:`messaging.transitions.expire`).
+
+WhatsApp bans accounts that send like machines. `Pace` keeps to a rule that those who run linked
+devices have tested: one to three seconds between any two messages, at random.
 """
 
 from __future__ import annotations
@@ -12,33 +15,42 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from random import Random, SystemRandom
+from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.conf import settings
+from django.db import connection, transaction
 
-from connectors.linked_device import claiming, leases
-from connectors.linked_device.calling import Caller
+from connectors.linked_device import claiming, leases, logs
 from connectors.linked_device.claiming import Ready
 from connectors.linked_device.device import Device
 from connectors.linked_device.leases import Lease
-from connectors.linked_device.pacing import Pace
+from connectors.linked_device.record import AWAY
 from connectors.models import SenderSession
 from messaging import transitions
-from messaging.attempts import GivenBack
+from messaging.attempts import GivenBack, fate_of
 from messaging.delivery.recording import Outcome, record
 from workspaces import keys
+from workspaces.channel_errors import ChannelError, OutcomeUnknown, Reach, Throttled, Unavailable
+from workspaces.channel_facts import Accepted
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 
-AWAY = (OperationalError, InterfaceError)
-# A send takes 75 seconds at most. Whoever needs longer for the mark was frozen meanwhile, and has
-# too little of the lease left.
+# A send takes 75 seconds at most. A process that needs longer for the mark was paused meanwhile,
+# and has too little of the lease left.
 LEASE_SECONDS, LATEST_SECONDS = 120.0, 30.0
-# Until an outcome that could not be written down is tried again.
+# The pause before a result that could not be written is tried again.
 RECORD_SECONDS = 1.0
+# Seconds between any two messages, and between two to the same person.
+JITTER, SAME_PERSON = (1.0, 3.0), (3.0, 5.0)
+# How fast a person types; longer texts are pasted, so typing takes no longer than this.
+LETTERS_PER_SECOND, MOST_TYPING_SECONDS = 25.0, 6.0
+# After "slow down" without a time, and while the device is not connected: each doubles, up to this.
+THROTTLED_SECONDS, MOST_THROTTLED_SECONDS = 60.0, 3600.0
+AWAY_SECONDS, MOST_AWAY_SECONDS = 5.0, 60.0
 
 
 class Deliverer:
-    """One session's sends. It has no thread of its own: see :meth:`turn`."""
+    """One session's sends. It has no thread of its own: see :meth:`send_next`."""
 
     def __init__(
         self,
@@ -52,20 +64,20 @@ class Deliverer:
         self._workspace_id, self._lease, self._clock = session.workspace_id, lease, clock
         self._chance = chance or SystemRandom()
         transport = session.workspace.transport
-        self._caller = Caller(device, transport=transport, chance=self._chance)
+        self._sender = DeviceSender(device, transport=transport, chance=self._chance)
         self._pace = Pace(chance=self._chance, at=clock())
         self._ready: tuple[Ready, float] | None = None
         self._outcome: Outcome | None = None
         self._not_before = clock()
 
-    def turn(self, now: datetime) -> float:
-        """Send at most one message; return the seconds until the next turn. It blocks only while
+    def send_next(self, now: datetime) -> float:
+        """Send at most one message; return the seconds until the next call. It blocks only while
         the device does.
 
         Raises:
-            leases.Lost: the session is somebody else's; nothing left.
-            django.db.OperationalError, django.db.InterfaceError: the database is away; nothing left
-                that is not remembered.
+            leases.LeaseLost: another process has the session; nothing was sent.
+            django.db.OperationalError, django.db.InterfaceError: the database is away; what was
+                sent is remembered here.
         """
         if self._outcome is not None:
             return self._record(now)
@@ -76,20 +88,20 @@ class Deliverer:
             if isinstance(found, float):
                 return found
             self._ready = found
-        ready, slot = self._ready
-        if (wait := slot - self._clock()) > 0:
+        ready, send_at = self._ready
+        if (wait := send_at - self._clock()) > 0:
             return wait
         self._ready = None
         began = self._clock()
-        if began - slot > claiming.RESERVED_SECONDS:
-            return 0.0  # due again: nothing could leave for so long that it has to be read anew
+        if began - send_at > claiming.RESERVED_SECONDS:
+            return 0.0  # due again: it waited so long that it has to be read anew
         if self._mark(ready, now):
             self._send(ready, now, began)
         return self._record(self._moment(now, began))
 
     def settle(self, now: datetime) -> bool:
-        """Before the end: give back what is reserved, write down what is known; return whether
-        nothing is left to write.
+        """Before the end: give back what is reserved, write what is known; return whether nothing
+        is left to write.
         """
         if self._outcome is None and self._ready is not None:
             self._outcome = Outcome(self._ready[0].attempt, GivenBack(), now)
@@ -105,20 +117,20 @@ class Deliverer:
             raise
         if isinstance(found, float):
             return found
-        slot = self._pace.slot(
+        send_at = self._pace.next_at(
             contact_id=found.attempt.contact_id, text=found.text, at=self._clock()
         )
-        return found, slot
+        return found, send_at
 
     def _mark(self, ready: Ready, now: datetime) -> bool:
-        """Mark the message where it may leave still; else it is given back, whatever of the mark is
-        committed.
+        """Mark the message as being sent, if it still may be sent; else it is given back, whether
+        or not the mark was committed.
         """
         attempt, began = ready.attempt, self._clock()
         self._outcome = Outcome(attempt, GivenBack(), now)
         try:
             is_mine = self._marked(ready, now)
-        except leases.Lost:
+        except leases.LeaseLost:
             self._record(now)
             raise
         except AWAY:
@@ -134,21 +146,21 @@ class Deliverer:
         if attempt.expires_at is not None and attempt.expires_at <= now:
             return False
         with transaction.atomic():
-            leases.insist(self._lease)
+            leases.require(self._lease)
             if not claiming.may_send(attempt.tenant_id, attempt.workspace_id, now=now):
                 return False
             return attempt.message_id in transitions.mark([attempt], seconds=LEASE_SECONDS)
 
     def _send(self, ready: Ready, now: datetime, began: float) -> None:
         try:
-            result = self._caller.send(ready, now=now)
+            result = self._sender.send(ready, now=now)
             self._outcome = Outcome(ready.attempt, result, self._moment(now, began))
         finally:
-            self._pace.left(contact_id=ready.attempt.contact_id, at=self._clock())
-        self._not_before = self._clock() + self._caller.pause
+            self._pace.sent(contact_id=ready.attempt.contact_id, at=self._clock())
+        self._not_before = self._clock() + self._sender.pause
 
     def _record(self, now: datetime) -> float:
-        """Write the outcome down; while the database is away it is kept, and nothing leaves."""
+        """Write the result; while the database is away it is kept, and nothing is sent."""
         if self._outcome is None:
             return 0.0
         try:
@@ -157,7 +169,9 @@ class Deliverer:
             _hang_up()
             logger.warning("whatsapp outcomes kept", extra={"error": type(error).__name__})
             return RECORD_SECONDS
-        except Exception as error:  # what cannot be written is left to the end of its lease
+        except (
+            Exception
+        ) as error:  # a message whose result cannot be written is left to the end of its lease
             keys.forget()
             extra = {"message_id": self._outcome.attempt.message_id}
             logger.error("whatsapp outcome not written", exc_info=error, extra=extra)
@@ -169,5 +183,105 @@ class Deliverer:
 
 
 def _hang_up() -> None:
-    keys.forget()  # one that was made in the transaction is gone with it
+    keys.forget()  # a key that was made in the transaction is gone with it
     connection.close()
+
+
+class DeviceSender:
+    """Sends texts over one device, and remembers how often in a row it asked to slow down or was
+    not connected.
+    """
+
+    def __init__(self, device: Device, *, transport: str, chance: Random) -> None:
+        self._device, self._transport, self._chance = device, transport, chance
+        self._throttled = self._away = 0
+
+    @property
+    def pause(self) -> float:
+        """How many seconds nothing should be tried now, as the device is not connected."""
+        return away_seconds(self._away) if self._away else 0.0
+
+    def send(self, ready: Ready, *, now: datetime) -> Accepted | ChannelError:
+        """Send, and return the result; blocks as long as the device does."""
+        result = self._answer(ready)
+        self._throttled = self._throttled + 1 if isinstance(result, Throttled) else 0
+        self._away = self._away + 1 if isinstance(result, Unavailable) else 0
+        self._log(ready, result, now)
+        return self._widened(result) if isinstance(result, Throttled) else result
+
+    def _answer(self, ready: Ready) -> Accepted | ChannelError:
+        try:
+            return Accepted(self._device.send_text(ready.number, ready.text).message_id)
+        except ChannelError as error:
+            return error
+        except Exception as error:
+            # A bug of the library's, whose text may hold the number; the message may have been
+            # sent.
+            extra = {"message_id": ready.attempt.message_id, "error": type(error).__name__}
+            logger.error("whatsapp send failed in a way nobody thought of", extra=extra)
+            return OutcomeUnknown(f"The send failed ({type(error).__name__}).")
+
+    def _widened(self, error: Throttled) -> Throttled:
+        """Return the error with the whole account as its reach: its other messages wait too."""
+        return Throttled(
+            error.retry_after or throttled_seconds(self._throttled),
+            code=error.code,
+            reach=Reach.ACCOUNT,
+            details=error.details,
+            trace_id=error.trace_id,
+        )
+
+    def _log(self, ready: Ready, result: Accepted | ChannelError, now: datetime) -> None:
+        attempt = ready.attempt
+        ids = {"message_id": attempt.message_id, "workspace_id": attempt.workspace_id}
+        if isinstance(result, Accepted):
+            logs.sent(**ids, number=ready.number, transport=self._transport)
+            return
+        most = int(settings.SIGMA_SEND_MAX_ATTEMPTS)
+        fate = fate_of(result, attempt, now=now, most_attempts=most, chance=self._chance)
+        if fate.status != "queued":
+            logs.failed(**ids, number=ready.number, code=result.code, message=result.message)
+
+
+def typing_seconds(text: str) -> float:
+    """Return how long it takes to type a text."""
+    return min(MOST_TYPING_SECONDS, len(text) / LETTERS_PER_SECOND)
+
+
+def throttled_seconds(times: int) -> float:
+    """Return how long nothing is sent after being asked to slow down so many times in a row."""
+    return min(MOST_THROTTLED_SECONDS, THROTTLED_SECONDS * 2.0 ** min(times - 1, 10))
+
+
+def away_seconds(times: int) -> float:
+    """Return how long nothing is tried after so many tries in a row without a connection."""
+    return min(MOST_AWAY_SECONDS, AWAY_SECONDS * 2.0 ** min(times - 1, 10))
+
+
+class Pace:
+    """The pace of one account, as of a person who writes on a phone. Pure; all times are seconds of
+    one clock that never goes back.
+    """
+
+    def __init__(self, *, chance: Random, at: float) -> None:
+        # An earlier process may have sent until now.
+        self._chance, self._last = chance, at
+        self._people: dict[UUID, float] = {}
+
+    def next_at(self, *, contact_id: UUID | None, text: str, at: float) -> float:
+        """Return when a text may be sent: a person begins to type it a pause after the last one was
+        sent, and a longer pause after the last one to the same contact.
+        """
+        start = self._last + self._chance.uniform(*JITTER)
+        if contact_id in self._people:
+            start = max(start, self._people[contact_id] + self._chance.uniform(*SAME_PERSON))
+        return max(at, start + typing_seconds(text))
+
+    def sent(self, *, contact_id: UUID | None, at: float) -> None:
+        """Record that a text was sent, or may have been."""
+        self._last = at
+        self._people = {
+            one: moment for one, moment in self._people.items() if moment > at - SAME_PERSON[1]
+        }
+        if contact_id is not None:
+            self._people[contact_id] = at

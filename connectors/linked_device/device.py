@@ -1,7 +1,7 @@
 """The Device port: a linked WhatsApp device, whatever library drives it.
 
-``settings.SIGMA_DEVICES`` names the classes. A session process makes one, and it lives and dies
-with that process: the library may end it at any moment.
+``settings.SIGMA_DEVICES`` names the classes. A session's process makes one, which ends with that
+process: the library may end it at any moment.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from connectors.linked_device.events import Account, Event
+from connectors.linked_device.events import Event, LinkedAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class Device(Protocol):
     def start(self, store: Path, listen: Callable[[Event], None]) -> None:
         """Open or make the store (a file) and connect, in threads of its own; return at once.
 
-        Everything that happens is told to ``listen``, from any thread, in order. A message counts
-        as delivered once ``listen`` returned, as far as the library waits for that. An account that
+        Every event is passed to ``listen``, from any thread, in order. A message counts as
+        delivered once ``listen`` returned, as far as the library waits for that. An account that
         is not linked yet begins to show QR codes.
 
         Raises:
@@ -54,14 +54,13 @@ class Device(Protocol):
         """Send a text to a number (digits). Blocks until the server took it, 75 seconds at most.
 
         Raises:
-            Unavailable: not connected; nothing left.
-            Throttled: nothing was sent; slow down.
-            Rejected: refused for good, such as a number that is not on WhatsApp (131026).
-            OutcomeUnknown: it may have been sent.
+            Unavailable: not connected; nothing left. Throttled: nothing was sent; slow down.
+            Rejected: refused and not to be tried again, such as a number that is not on WhatsApp
+            (131026). OutcomeUnknown: it may have been sent.
         """
 
-    def account(self) -> Account | None:
+    def account(self) -> LinkedAccount | None:
         """Return the linked account, as far as it is known."""
 
     def stop(self) -> None:
-        """Disconnect; nothing is told after that. Blocks for a moment."""
+        """Disconnect; no event is reported after that. Blocks for a moment."""

@@ -12,26 +12,29 @@ from pathlib import Path
 from django.db import connection
 
 from connectors.linked_device.device import Device, Sent
-from connectors.linked_device.events import Account, Event, RateLimited
-from connectors.linked_device.leases import Lost
-from connectors.linked_device.persistence import AWAY, PAUSE_SECONDS, Persistence
-from connectors.linked_device.record import Signs
+from connectors.linked_device.events import Event, LinkedAccount, RateLimited
+from connectors.linked_device.leases import LeaseLost
+from connectors.linked_device.record import AWAY, PAUSE_SECONDS, DatabaseRetry, LastActivity
 from workspaces.channel_errors import Throttled
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 
-# While nothing may be sent, and after something that should not happen.
+# The pause while nothing may be sent, and after an unexpected error.
 IDLE_SECONDS, BROKEN_SECONDS = 0.1, 5.0
-# A send takes 75 seconds at most, and the questions before it as long; a library that does not come
-# back by then never will.
+# A send takes 75 seconds at most, and the questions before it as long; a library that does not
+# return by then never will.
 HUNG_SECONDS = 300.0
 
 
-class Attended:
-    """A device whose sends the session notices: that one left, and that WhatsApp is annoyed."""
+class ObservedDevice:
+    """A device whose sends the session observes: when one left, and that WhatsApp asks to slow
+    down.
+    """
 
-    def __init__(self, device: Device, *, listen: Callable[[Event], None], signs: Signs) -> None:
-        self._device, self._listen, self._signs = device, listen, signs
+    def __init__(
+        self, device: Device, *, listen: Callable[[Event], None], activity: LastActivity
+    ) -> None:
+        self._device, self._listen, self._activity = device, listen, activity
 
     @property
     def library(self) -> str:
@@ -53,10 +56,10 @@ class Attended:
         except Throttled as error:
             self._listen(RateLimited(error.retry_after))
             raise
-        self._signs.last_sent_at = datetime.now(UTC)
+        self._activity.last_sent_at = datetime.now(UTC)
         return sent
 
-    def account(self) -> Account | None:
+    def account(self) -> LinkedAccount | None:
         """Return the linked account, as far as it is known."""
         return self._device.account()
 
@@ -66,32 +69,34 @@ class Attended:
 
 
 class Dispatch:
-    """Turn after turn of sending, while the session may send.
+    """The work loop of sending, which runs while the session may send.
 
-    ``turn`` does at most one send and returns the seconds until its next; ``settle`` gives back
-    and writes down what is in its hands, and returns whether that is done. ``on_lost`` ends the
-    process at once.
+    ``send_next`` does at most one send and returns the seconds until the next call; ``settle``
+    gives back what is reserved and writes what is known, and returns whether that is done.
+    ``on_lost`` ends the process at once.
     """
 
     def __init__(
         self,
-        turn: Callable[[datetime], float],
+        send_next: Callable[[datetime], float],
         *,
         settle: Callable[[datetime], bool],
         may_send: Callable[[], bool],
         on_lost: Callable[[str], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._turn, self._settle, self._clock = turn, settle, clock
+        self._send_next, self._settle, self._clock = send_next, settle, clock
         self._began: float | None = None
         self._may_send, self._on_lost = may_send, on_lost
         self._ended = threading.Event()
-        self._persistence = Persistence("sending", wait=self._ended.wait)
+        self._retry = DatabaseRetry("sending", wait=self._ended.wait)
         self._thread = threading.Thread(target=self._run, name="dispatch", daemon=True)
 
     @property
     def hangs(self) -> bool:
-        """Whether a send does not come back: nothing would leave any more, and nobody know."""
+        """Whether a send never returns: nothing would be sent any more, and nothing would report
+        that.
+        """
         began = self._began
         return began is not None and self._clock() - began > HUNG_SECONDS
 
@@ -100,8 +105,8 @@ class Dispatch:
         self._thread.start()
 
     def stop(self, seconds: float) -> bool:
-        """Begin no other send, and wait until the one under way is written down; return whether
-        that was in time.
+        """Begin no other send, and wait until the one under way is written; return whether that
+        was in time.
         """
         self._ended.set()
         if self._thread.is_alive():
@@ -109,18 +114,18 @@ class Dispatch:
         return not self._thread.is_alive()
 
     def step(self, now: datetime) -> float:
-        """Let a message leave, if one may; return the seconds until the next step."""
+        """Send a message, if one may be sent; return the seconds until the next step."""
         if not self._may_send():
             return IDLE_SECONDS
         try:
-            pause = self._turn(now)
-        except Lost as lost:
+            pause = self._send_next(now)
+        except LeaseLost as lost:
             self._on_lost(f"whatsapp session lost its lease: {lost}")
             return IDLE_SECONDS
         except AWAY as error:
-            self._persistence.missed(error)
+            self._retry.failed(error)
             return PAUSE_SECONDS
-        self._persistence.worked()
+        self._retry.succeeded()
         return pause
 
     def _run(self) -> None:
@@ -134,7 +139,7 @@ class Dispatch:
             connection.close()
 
     def _guarded(self) -> float:
-        """A mistake of ours in one message must not end the session's sending in silence."""
+        """Go on after an error of our own: it must not end the session's sending unnoticed."""
         self._began = self._clock()
         try:
             return self.step(datetime.now(UTC))

@@ -26,7 +26,7 @@ LIVE = """
 SELECT count(*) FROM session_leases
 WHERE tenant_id = %s AND owner IS NOT NULL AND expires_at > clock_timestamp()
 """
-# Whoever has the old token sends and writes nothing any more.
+# A process with the old token sends and writes nothing any more.
 CUT_OFF = """
 UPDATE session_leases SET owner = NULL, pid = 0, fencing_token = fencing_token + 1,
     expires_at = clock_timestamp()

@@ -1,7 +1,7 @@
-"""What a linked device tells: about its connection, and what people wrote. Pure.
+"""The events of a linked device: about its connection, and what people wrote. Pure.
 
-In our words, not the library's: any library that speaks WhatsApp's multi-device protocol can tell
-these. Identities are in the clear and live in memory only.
+They are named by us, not by a library: any library for WhatsApp's multi-device protocol can report
+them. Identities are not encrypted, and live in memory only.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """The account that is linked; empty: not told. ``number`` is E.164 digits, ``platform`` the
+class LinkedAccount:
+    """The account that is linked; empty: not known. ``number`` is E.164 digits, ``platform`` the
     phone's (``android``, ``iphone``, ``smba`` …).
     """
 
@@ -32,21 +32,21 @@ class QrShown:
 
 @dataclass(frozen=True, slots=True)
 class PairingTimedOut:
-    """Nobody scanned a QR code or typed the pairing code in time."""
+    """No QR code was scanned, and no pairing code typed, in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Paired:
     """A phone linked this device; a restart of the connection follows by itself."""
 
-    account: Account
+    account: LinkedAccount
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
     """The connection is up and the account logged in."""
 
-    account: Account
+    account: LinkedAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class TemporarilyBanned:
 
 @dataclass(frozen=True, slots=True)
 class RateLimited:
-    """WhatsApp says ``429 rate-overlimit``: wait ``retry_after`` seconds (``None``: not told)."""
+    """WhatsApp says ``429 rate-overlimit``: wait ``retry_after`` seconds (``None``: not named)."""
 
     retry_after: float | None = None
 
@@ -108,7 +108,7 @@ class ConnectFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class Someone:
+class ChatMember:
     """A person in a chat: digits of the phone, or the LID (WhatsApp's hidden id) where that is all
     there is.
     """
@@ -120,15 +120,15 @@ class Someone:
 
 @dataclass(frozen=True, slots=True)
 class MessageArrived:
-    """A message of a person, or (``from_me``) one that the owner wrote on another of his devices.
+    """A message of a person, or (``from_me``) one that the owner wrote on another of their devices.
 
     ``kind`` is Meta's word for such a message in the Cloud API (``text``, ``image``, ``audio``,
     ``reaction`` …; ``unsupported`` for the rest). ``chat`` is the person at the other end.
     """
 
     id: str
-    chat: Someone = field(repr=False)
-    sender: Someone = field(repr=False)
+    chat: ChatMember = field(repr=False)
+    sender: ChatMember = field(repr=False)
     at: datetime
     kind: str
     text: str | None = field(default=None, repr=False)
@@ -141,10 +141,10 @@ class MessageArrived:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptArrived:
-    """Messages of ours got further: ``status`` is ``delivered``, ``read`` or ``played``."""
+    """Messages of ours made progress: ``status`` is ``delivered``, ``read`` or ``played``."""
 
     ids: tuple[str, ...]
-    chat: Someone = field(repr=False)
+    chat: ChatMember = field(repr=False)
     status: str
     at: datetime
 

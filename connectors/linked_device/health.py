@@ -1,40 +1,63 @@
-"""Whether a number does what it is there for, in sentences: over any transport.
+"""Whether a number works, in sentences, over any transport: for people and for cron.
 
-For people and for cron; ``/health`` of the sender service asks less, and more often.
+``/health`` of the sender service asks less, and more often.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Self
+from uuid import UUID
 
-from connectors.linked_device import hearing, rhythm, sessions, statistics
-from connectors.linked_device.rhythm import Rhythm
-from connectors.linked_device.statistics import Counts
+from connectors.linked_device import sessions, statistics
+from connectors.linked_device.statistics import MessageCounts
 from connectors.models import SenderSession, SessionState, Wanted
+from lib import bulk
 from messaging import numbers
 from messaging.delivery import pauses
 from messaging.models import NumberState
 from workspaces.models import HOSTED, Workspace
 
-# The share of sends of a day that may go wrong, once there were so many that it means something.
+# The share of the sends of a day that may fail, where there were at least so many.
 WORST_RATE, FEWEST_SENDS = 0.2, 5
 DAY = timedelta(days=1)
-# A host looks after its sessions every few seconds; whatever is due for so long has no host.
+# A supervisor looks at its sessions every second; what is due for so long has none.
 HOST_PATIENCE = timedelta(seconds=60)
+# How far back the baseline looks: two week-ends. Fewer events than this make no baseline.
+BASELINE_WINDOW, FEWEST_EVENTS = timedelta(days=14), 20
+# No silence is reported sooner; one that is so much longer than any before is.
+SHORTEST_SILENCE, SILENCE_FACTOR = timedelta(hours=1), 1.5
+# What people wrote, what the owner wrote on another device, and receipts; keep-alives and
+# reconnections do not count, for a number that receives nothing has those too. By the index
+# messages_newest_first, in spells of a minute, or a busy number would have millions. A receipt's
+# time is on its message, for the receipts' own table has no index by time.
+ACTIVITY = """
+SELECT min(a.at), max(a.at), count(*)
+FROM messages m CROSS JOIN LATERAL (
+    SELECT m.timestamp_utc WHERE m.source IN ('LIVE', 'ECHO')
+    UNION ALL
+    SELECT d.value::timestamptz FROM jsonb_each_text(m.delivery) d
+    WHERE m.direction = 'OUTBOUND' AND d.key IN ('sent_at', 'delivered_at', 'read_at', 'played_at')
+) a (at)
+WHERE m.workspace_id = %(workspace)s AND m.timestamp_utc >= %(since)s AND m.source <> 'HISTORY'
+  AND a.at >= %(since)s AND a.at <= %(now)s
+GROUP BY date_trunc('minute', a.at) ORDER BY 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """What is wrong with a number (nothing: it is well), when it last heard something, how long a
-    silence is nothing special for it (``None``: not known, or not asked), and its last 24 hours.
+class NumberHealth:
+    """What is wrong with a number (nothing: it is well), its last activity, how long a silence may
+    last (``None``: not known, or not asked), and the counts of its last 24 hours.
     """
 
     problems: tuple[str, ...]
-    heard_at: datetime | None
-    patience: timedelta | None
-    last_day: Counts
+    last_activity_at: datetime | None
+    tolerated_silence: timedelta | None
+    last_day: MessageCounts
 
     @property
     def ok(self) -> bool:
@@ -42,30 +65,31 @@ class Health:
         return not self.problems
 
 
-def look(workspace: Workspace, *, now: datetime, worst_rate: float = WORST_RATE) -> Health:
-    """Return how a workspace's number is; ``worst_rate`` (0 to 1) is the share of the sends of the
-    last 24 hours that may go wrong.
+def check(workspace: Workspace, *, now: datetime, worst_rate: float = WORST_RATE) -> NumberHealth:
+    """Return the health of a workspace's number; ``worst_rate`` (0 to 1) is the share of the sends
+    of the last 24 hours that may fail.
     """
     counts = statistics.between(workspace.id, now - DAY, now + timedelta(seconds=1))
-    heard = hearing.rhythm_of(workspace.id, now=now)
+    baseline = baseline_of(workspace.id, now=now)
     if workspace.transport in HOSTED:
         connected_since, problems = _linked(workspace, now)
     else:
         connected_since, problems = _cloud(workspace, now)
     if not problems:
-        problems += _deafness(heard, connected_since, now)
-    return Health((*problems, *_errors(counts, worst_rate)), heard.last_at, heard.patience, counts)
+        problems += _silence(baseline, connected_since, now)
+    problems += _errors(counts, worst_rate)
+    return NumberHealth(tuple(problems), baseline.last_at, baseline.tolerated, counts)
 
 
 def is_unattended(session: SenderSession, *, now: datetime) -> bool:
-    """Tell whether a session that should run has nobody who runs it: its host is down."""
+    """Return whether no supervisor runs a session that should run: its host is down."""
     if session.wanted != Wanted.RUNNING or sessions.is_held(session, now=now):
         return False
     if session.state in sessions.FINAL:
         return False
     lease = getattr(session, "lease", None)
-    let_go = lease.expires_at if lease else None
-    moments = (session.since, session.until, session.stopped_at, let_go)
+    free_at = lease.expires_at if lease else None
+    moments = (session.since, session.until, session.stopped_at, free_at)
     due: datetime = max(filter(None, moments))
     return now - due > HOST_PATIENCE
 
@@ -84,17 +108,17 @@ def _of_session(session: SenderSession, now: datetime) -> Iterator[str]:
     elif session.wanted == Wanted.STOPPED and session.paired_at is None:
         yield "No phone is linked: pair it."
     elif session.state != SessionState.CONNECTED:
-        yield stands(session)
+        yield describe_status(session)
 
 
 def unattended(session: SenderSession) -> str:
-    """Say that nobody runs a session, and where somebody should."""
+    """Return the sentence that no supervisor runs a session, and where one should."""
     where = f"on {session.home}" if session.home else "anywhere"
     return f"It should run, and no session host ({where}) runs it: is `manage.py sender host` up?"
 
 
-def stands(session: SenderSession) -> str:
-    """Say where a session stands, why, since when and until when."""
+def describe_status(session: SenderSession) -> str:
+    """Return a session's status as a sentence: why, since when and until when."""
     until = f", until {session.until:%Y-%m-%d %H:%M} UTC" if session.until else ""
     since = f"since {session.since:%Y-%m-%d %H:%M} UTC{until}"
     label = SessionState(session.state).label
@@ -114,18 +138,20 @@ def _cloud(workspace: Workspace, now: datetime) -> tuple[datetime | None, list[s
     return workspace.created_at, problems
 
 
-def _deafness(heard: Rhythm, connected_since: datetime | None, now: datetime) -> list[str]:
-    silent_since = max(filter(None, (heard.last_at, connected_since)), default=None)
-    if silent_since is None or not rhythm.is_deaf(heard, silent_since=silent_since, now=now):
+def _silence(
+    baseline: SilenceBaseline, connected_since: datetime | None, now: datetime
+) -> list[str]:
+    silent_since = max(filter(None, (baseline.last_at, connected_since)), default=None)
+    if silent_since is None or not baseline.is_exceeded(silent_since=silent_since, now=now):
         return []
     return [
         f"Connected, and nothing heard since {silent_since:%Y-%m-%d %H:%M} UTC; its longest "
-        f"silence in two weeks was {_hours(heard.longest)}. Write to the number from another "
+        f"silence in two weeks was {_hours(baseline.longest)}. Write to the number from another "
         "phone; if nothing comes, restart it."
     ]
 
 
-def _errors(counts: Counts, worst_rate: float) -> list[str]:
+def _errors(counts: MessageCounts, worst_rate: float) -> list[str]:
     rate = counts.error_rate
     if rate is None or counts.messages - counts.waiting < FEWEST_SENDS or rate <= worst_rate:
         return []
@@ -135,3 +161,60 @@ def _errors(counts: Counts, worst_rate: float) -> list[str]:
 
 def _hours(span: timedelta) -> str:
     return f"{span.total_seconds() / 3600:.1f} h"
+
+
+def baseline_of(workspace_id: UUID, *, now: datetime) -> SilenceBaseline:
+    """Return a number's silences of the last two weeks.
+
+    Where it received something within the last hour it is not silent, and only that hour is read:
+    the baseline then has the last activity and tolerates nothing.
+    """
+    recent = _read(workspace_id, since=now - SHORTEST_SILENCE, now=now)
+    if recent.last_at is not None:
+        return SilenceBaseline(last_at=recent.last_at)
+    return _read(workspace_id, since=now - BASELINE_WINDOW, now=now)
+
+
+def _read(workspace_id: UUID, *, since: datetime, now: datetime) -> SilenceBaseline:
+    with bulk.cursor() as cursor:
+        cursor.execute(ACTIVITY, {"workspace": workspace_id, "since": since, "now": now})
+        return SilenceBaseline.of(cursor.fetchall())
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceBaseline:
+    """A number's silences in the window: ``events`` it received, the ``longest`` time between two
+    of them, and the last one's time. Pure.
+
+    A connection may look well and carry nothing. Only the number's own past tells that from a
+    shop's night, so it is measured against the longest silence it had.
+    """
+
+    events: int = 0
+    longest: timedelta = timedelta()
+    last_at: datetime | None = None
+
+    @classmethod
+    def of(cls, spells: Iterable[tuple[datetime, datetime, int]]) -> Self:
+        """Return the baseline of spells (first time, last time, number of events), in order."""
+        found = list(spells)
+        if not found:
+            return cls()
+        within = (last - first for first, last, _ in found)
+        between = (later[0] - earlier[1] for earlier, later in pairwise(found))
+        longest = max((*within, *between), default=timedelta())
+        return cls(sum(count for *_, count in found), longest, found[-1][1])
+
+    @property
+    def tolerated(self) -> timedelta | None:
+        """How long a silence may last; ``None``: too few events to say."""
+        if self.events < FEWEST_EVENTS:
+            return None
+        return max(SHORTEST_SILENCE, SILENCE_FACTOR * self.longest)
+
+    def is_exceeded(self, *, silent_since: datetime, now: datetime) -> bool:
+        """Return whether a connected number has been silent for longer than it may be.
+
+        ``silent_since`` is its last activity, or when it was connected if that is later.
+        """
+        return self.tolerated is not None and now - silent_since > self.tolerated

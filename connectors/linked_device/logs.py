@@ -1,7 +1,8 @@
-"""The sender's log files: what left and what did not, kept on the machine for whoever looks there.
+"""The sender's log files: what was sent and what was not, kept on the machine for its operators.
 
-They say no more than the process's own log does, and never a whole number; beside that log because
-an operator greps for ``message sent`` and ``ERROR`` without asking where a container writes.
+They say no more than the process's own log does, and never a whole number. They exist beside that
+log because an operator greps for ``message sent`` and ``ERROR`` without asking where a container
+writes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SIZE, FILES = 5_000_000, 5
 
 
 class PrivateRotatingFile(RotatingFileHandler):
-    """A rotating log file that only its owner reads, and whose failure stops nobody.
+    """A rotating log file that only its owner may read, and whose failure stops no sending.
 
     It complains once: a full disk would otherwise write as much to the standard error.
     """
@@ -92,8 +93,10 @@ def failed(
     logger.error("ERROR message not sent: %s", mask(message), extra={**facts, "code": code})
 
 
-def stands(*, state: str, reason: str, until: datetime | None, ids: Mapping[str, str]) -> None:
-    """Log where a session stands now, with the words that operators search for in its reason.
+def session_status(
+    *, state: str, reason: str, until: datetime | None, ids: Mapping[str, str]
+) -> None:
+    """Log a session's status now, with the words that operators search for in its reason.
 
     A wait that WhatsApp asks for is not an error: it ends by itself.
     """
@@ -116,7 +119,5 @@ def _facts(message_id: UUID, workspace_id: UUID, number: str) -> dict[str, objec
 
 
 def _complain(path: Path) -> None:
-    complaints.warning(
-        "whatsapp sender cannot write its log file; sending goes on",
-        extra={"file": path}, exc_info=True,
-    )  # fmt: skip
+    text = "whatsapp sender cannot write its log file; sending goes on"
+    complaints.warning(text, extra={"file": path}, exc_info=True)

@@ -1,106 +1,245 @@
-"""A session's state machine: events and time in, standings and actions out. Pure.
+"""A session's state machine: events and time in, statuses and actions out. Pure.
 
-What is not in the table of :mod:`connectors.linked_device.transitions` is not done: an event that
-means nothing in a state is counted and otherwise ignored, never an error.
+``BY_EVENT`` and ``BY_TIME`` are all transitions there are. An event that has no transition in a
+state is counted and otherwise ignored, never an error.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from connectors.linked_device import events, reasons
-from connectors.linked_device.actions import (
-    Action,
-    AskPairCode,
-    CodeGiven,
-    CodeRefused,
-    Exit,
-    ForgetPairing,
-    GiveUpPairing,
-    Heard,
-    Leaving,
-    Linked,
-    ShowPairing,
-    Steady,
-    Unlinked,
-)
-from connectors.linked_device.endings import ENDS, after
-from connectors.linked_device.limits import Limit
-from connectors.linked_device.standing import Standing
-from connectors.linked_device.transitions import UP, is_meant, may_follow
+from connectors.linked_device.status import SessionStatus
 from connectors.models import PairBy
 from connectors.models import SessionState as S
 
+
+@dataclass(frozen=True, slots=True)
+class ShowPairing:
+    """Let an operator see a QR text or pairing code until ``expires_at``."""
+
+    by: PairBy
+    code: str = field(repr=False)
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AskPairCode:
+    """Ask the device for a code to type; answer with `CodeGiven` or `CodeRefused`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetPairing:
+    """Remove the QR text or pairing code: the pairing ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUpPairing:
+    """No phone was linked in time: the operator has to ask again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """An account is linked; record which."""
+
+    account: events.LinkedAccount
+
+
+@dataclass(frozen=True, slots=True)
+class Unlinked:
+    """No account is linked any more: its keys are void."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """The connection has held for a while: earlier failures do not count any more."""
+
+
+class ExitMode(StrEnum):
+    """How a process ends: to be started again by itself, or only once an operator decided what to
+    do, or the time is over that WhatsApp named.
+    """
+
+    RESTART = "RESTART"
+    FINAL = "FINAL"
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Disconnect and end the process."""
+
+    mode: ExitMode
+
+
+Action = (
+    ShowPairing | AskPairCode | ForgetPairing | GiveUpPairing | Linked | Unlinked | Steady | Exit
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeGiven:
+    """The device gave the code that `AskPairCode` asked for."""
+
+    code: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRefused:
+    """WhatsApp gave no code. ``retry_after``: seconds it asks to wait, if it named them;
+    ``is_limit``: it asks to slow down.
+    """
+
+    reason: str
+    is_limit: bool = False
+    retry_after: float | None = None
+
+
+MachineEvent = events.Event | CodeGiven | CodeRefused
+
+
+States = frozenset[S]
+# These end a session in any state; but one that is connected stays up through a rate limit and
+# sends nothing. While a rate limit lasts, a session that fails waits for its end.
+TERMINAL: Mapping[type, States] = {
+    events.Replaced: frozenset({S.CONFLICT}),
+    events.LoggedOut: frozenset({S.LOGGED_OUT}),
+    events.TemporarilyBanned: frozenset({S.BANNED}),
+    events.ClientOutdated: frozenset({S.OUTDATED}),
+    events.RateLimited: frozenset({S.RATE_LIMITED}),
+    events.ConnectFailed: frozenset({S.FAILED, S.RATE_LIMITED}),
+}
+UP = frozenset({S.CONNECTED, S.RATE_LIMITED})
+DOWN = frozenset({S.DISCONNECTED})
+# A connected session may miss keep-alives now and then.
+LINK: Mapping[type, States] = {
+    events.Connected: UP,
+    events.Disconnected: DOWN,
+    events.KeepAliveMissed: UP | DOWN,
+    events.KeptAlive: UP,
+}
+BY_EVENT: Mapping[S, Mapping[type, States]] = {
+    S.STARTING: {
+        **TERMINAL,
+        events.Connected: UP,
+        events.Paired: frozenset({S.STARTING}),
+        # The latter where a store should have an account, and has none.
+        events.QrShown: frozenset({S.STARTING, S.PAIRING, S.LOGGED_OUT}),
+        events.Disconnected: frozenset({S.STARTING}),  # on the way to a connection
+    },
+    S.PAIRING: {
+        **TERMINAL,
+        events.Connected: UP,
+        events.Paired: frozenset({S.STARTING}),
+        events.QrShown: frozenset({S.PAIRING}),
+        events.PairingTimedOut: frozenset({S.STOPPED}),
+        CodeGiven: frozenset({S.PAIRING}),
+        CodeRefused: frozenset({S.STOPPED, S.RATE_LIMITED}),
+    },
+    S.CONNECTED: {**TERMINAL, **LINK},
+    S.RATE_LIMITED: {**TERMINAL, **LINK},
+    S.DISCONNECTED: {
+        **TERMINAL,
+        events.Connected: UP,
+        events.KeptAlive: UP | DOWN,
+        events.Disconnected: DOWN,
+        events.RateLimited: DOWN,  # remembered until it is connected again
+    },
+}
+BY_TIME: Mapping[S, States] = {
+    S.STARTING: frozenset({S.FAILED, S.RATE_LIMITED}),
+    S.PAIRING: frozenset({S.STOPPED}),
+    S.RATE_LIMITED: frozenset({S.CONNECTED}),
+    S.DISCONNECTED: frozenset({S.FAILED, S.RATE_LIMITED}),
+}
 # whatsmeow shows QR codes for 60 s and then five times 20 s; a pairing code is good as long.
 PAIRING_LASTS = timedelta(seconds=160)
-# The library's own word that the time is over should come first.
+# The library's own event that the time is over should come first.
 PAIRING_GRACE = timedelta(seconds=5)
-# whatsmeow forces a new connection after 3 minutes of silence: what that does not mend, a new
+# whatsmeow forces a new connection after 3 minutes of silence; where that does not help, a new
 # process may.
 PATIENCE = timedelta(minutes=3)
 MOST_MISSES = 3
 STEADY_AFTER = timedelta(seconds=60)
+SHORTEST, LONGEST = timedelta(hours=1), timedelta(hours=24)
+# After so long without a limit the next wait is the shortest again.
+FORGOTTEN_AFTER = timedelta(hours=24)
+# When WhatsApp does not say how long.
+BAN_LASTS = timedelta(hours=24)
+
+
+def is_expected(state: S, event: object) -> bool:
+    """Return whether an event has a transition in a state."""
+    return type(event) in BY_EVENT.get(state, {})
+
+
+def may_follow(state: S, cause: object | None, target: S) -> bool:
+    """Return whether ``cause`` (``None``: time) may move a session from a state to another."""
+    if cause is None:
+        return target in BY_TIME.get(state, frozenset())
+    return target in BY_EVENT.get(state, {}).get(type(cause), frozenset())
 
 
 class Machine:
-    """Where a session stands. ``is_paired``: its store should have an account; else it is paired
-    the way of ``pair_by``. ``limit`` is what is left of an earlier wait.
+    """The status of one session. ``is_paired``: its store should have an account; else a phone is
+    paired by ``pair_by``. ``limit`` is what is left of an earlier wait.
     """
 
     def __init__(
-        self, *, is_paired: bool, pair_by: PairBy = PairBy.QR, limit: Limit, now: datetime
+        self, *, is_paired: bool, pair_by: PairBy = PairBy.QR, limit: RateLimitWait, now: datetime
     ) -> None:
-        self.standing = Standing(S.STARTING, reasons.STARTING, now + PATIENCE)
+        self.status = SessionStatus(S.STARTING, reasons.STARTING, now + PATIENCE)
         self.ignored: Counter[str] = Counter()
-        self.leaving: Leaving | None = None
+        self.exit_mode: ExitMode | None = None
         self._is_paired, self._pair_by, self._limit = is_paired, pair_by, limit
         self._pairing_until: datetime | None = None
         self._up_since: datetime | None = None
         self._is_linked_here = self._is_steady = self._is_silent = False
         self._actions: list[Action] = []
-        self._cause: Heard | None = None
+        self._cause: MachineEvent | None = None
 
     @property
     def may_send(self) -> bool:
         """Whether messages may leave now."""
-        return self.standing.state == S.CONNECTED and self.leaving is None
+        return self.status.state == S.CONNECTED and self.exit_mode is None
 
-    def stopped(self, standing: Standing, *, now: datetime) -> Standing:
-        """Return where the session stands when its process ends because somebody wanted it to."""
-        return self._silent() if self._limit.holds(now) else standing
+    def stopped(self, status: SessionStatus, *, now: datetime) -> SessionStatus:
+        """Return the status of a session whose process ends because it was asked to."""
+        return self._rate_limited() if self._limit.holds(now) else status
 
-    def hear(self, event: Heard, *, now: datetime) -> list[Action]:
-        """Take an event; return what is to be done now, in order."""
-        if self.leaving is not None or not is_meant(self.standing.state, event):
+    def handle(self, event: MachineEvent, *, now: datetime) -> list[Action]:
+        """Take an event; return the actions to do now, in order."""
+        if self.exit_mode is not None or not is_expected(self.status.state, event):
             self.ignored[type(event).__name__] += 1
             return []
         self._cause = event
         HANDLERS[type(event)](self, event, now)
-        return self._take()
+        return self._taken_actions()
 
     def tick(self, *, now: datetime) -> list[Action]:
-        """Let time pass; return what is to be done now, in order."""
-        if self.leaving is not None:
+        """Let time pass; return the actions to do now, in order."""
+        if self.exit_mode is not None:
             return []
         self._cause = None
-        until = self.standing.until
-        if self.standing.state in LAPSES and until is not None and now >= until:
-            LAPSES[self.standing.state](self, now)
-        self._settle(now)
-        return self._take()
+        until = self.status.until
+        if self.status.state in TIMEOUTS and until is not None and now >= until:
+            TIMEOUTS[self.status.state](self, now)
+        self._note_steadiness(now)
+        return self._taken_actions()
 
     def _qr_shown(self, event: events.QrShown, now: datetime) -> None:
         if self._is_linked_here:
             return
         if self._is_paired:
-            self._leave(Leaving.FINAL, Standing(S.LOGGED_OUT, reasons.NO_ACCOUNT))
+            self._exit(ExitMode.FINAL, SessionStatus(S.LOGGED_OUT, reasons.NO_ACCOUNT))
             return
         is_first = self._pairing_until is None
         ends = self._pairing_until = self._pairing_until or now + PAIRING_LASTS
-        self._move(Standing(S.PAIRING, reasons.PAIRING[self._pair_by], ends + PAIRING_GRACE))
+        self._move(SessionStatus(S.PAIRING, reasons.PAIRING[self._pair_by], ends + PAIRING_GRACE))
         if self._pair_by == PairBy.QR:
             expires_at = min(ends, now + timedelta(seconds=event.seconds))
             self._actions.append(ShowPairing(PairBy.QR, event.code, expires_at))
@@ -109,51 +248,51 @@ class Machine:
 
     def _code_given(self, event: CodeGiven, now: datetime) -> None:
         if self._pairing_until is not None:
-            code = displayed(event.code)
+            code = format_pair_code(event.code)
             self._actions.append(ShowPairing(PairBy.CODE, code, self._pairing_until))
 
     def _code_refused(self, event: CodeRefused, now: datetime) -> None:
         if event.is_limit:
             self._limited(event, now)
         else:
-            self._give_up(reasons.told(reasons.NO_CODE, event.reason))
+            self._give_up(reasons.with_detail(reasons.NO_CODE, event.reason))
 
     def _pairing_over(self, event: object, now: datetime) -> None:
         self._give_up(reasons.NOT_PAIRED_IN_TIME)
 
     def _give_up(self, reason: str) -> None:
         self._actions.append(GiveUpPairing())
-        self._leave(Leaving.FINAL, Standing(S.STOPPED, reason))
+        self._exit(ExitMode.FINAL, SessionStatus(S.STOPPED, reason))
 
     def _paired(self, event: events.Paired, now: datetime) -> None:
         self._is_linked_here = True
         self._actions += [ForgetPairing(), Linked(event.account)]
-        self._move(Standing(S.STARTING, reasons.LINKED, now + PATIENCE))
+        self._move(SessionStatus(S.STARTING, reasons.LINKED, now + PATIENCE))
 
     def _connected(self, event: events.Connected, now: datetime) -> None:
-        if self.standing.state == S.PAIRING:
+        if self.status.state == S.PAIRING:
             self._actions.append(ForgetPairing())
         self._is_linked_here = True
         self._actions.append(Linked(event.account))
         self._up(now)
 
     def _up(self, now: datetime) -> None:
-        """The connection is there; a limit that still holds is older than it."""
+        """The connection is there; a rate limit that still holds began before it."""
         self._is_silent = False
         self._up_since = self._up_since or now
         if self._limit.holds(now):
-            self._move(self._silent())
+            self._move(self._rate_limited())
         else:
-            self._move(Standing(S.CONNECTED, reasons.CONNECTED))
+            self._move(SessionStatus(S.CONNECTED, reasons.CONNECTED))
 
     def _disconnected(self, event: events.Disconnected, now: datetime) -> None:
         self._is_silent = False
-        if self.standing.state in UP:
-            self._down(reasons.told(reasons.DISCONNECTED, event.reason), now)
+        if self.status.state in UP:
+            self._down(reasons.with_detail(reasons.DISCONNECTED, event.reason), now)
 
     def _down(self, reason: str, now: datetime) -> None:
         self._up_since, self._is_steady = None, False
-        self._move(Standing(S.DISCONNECTED, reason, now + PATIENCE))
+        self._move(SessionStatus(S.DISCONNECTED, reason, now + PATIENCE))
 
     def _missed(self, event: events.KeepAliveMissed, now: datetime) -> None:
         if event.misses >= MOST_MISSES:
@@ -161,70 +300,119 @@ class Machine:
             self._down(reasons.SILENT, now)
 
     def _kept_alive(self, event: events.KeptAlive, now: datetime) -> None:
-        """It brings back what silence took; a connection that was lost says so when it is back."""
+        """End a silence. A connection that was lost reports `Connected` when it is back."""
         if self._is_silent:
             self._up(now)
 
     def _limited(self, event: events.RateLimited | CodeRefused, now: datetime) -> None:
-        """A session that is up goes on listening. Before that there is nothing to hold on to."""
+        """A session that is up goes on receiving; one that is not yet connected ends."""
         self._limit.extend(event.retry_after, now=now)
-        if self.standing.state in (S.STARTING, S.PAIRING):
-            self._leave(Leaving.FINAL, self._silent())
-        elif self.standing.state in UP:
+        if self.status.state in (S.STARTING, S.PAIRING):
+            self._exit(ExitMode.FINAL, self._rate_limited())
+        elif self.status.state in UP:
             self._up(now)
 
-    def _ended(self, event: Heard, now: datetime) -> None:
+    def _ended(self, event: MachineEvent, now: datetime) -> None:
         if isinstance(event, events.LoggedOut):
             self._actions.append(Unlinked())
-        self._leave(Leaving.FINAL, after(event, now=now))
+        self._exit(ExitMode.FINAL, TERMINAL_STATUS[type(event)](event, now))
 
     def _connect_failed(self, event: events.ConnectFailed, now: datetime) -> None:
-        self._fail(reasons.told(reasons.CONNECT_FAILED, event.reason), now)
+        self._fail(reasons.with_detail(reasons.CONNECT_FAILED, event.reason), now)
 
     def _no_connection(self, now: datetime) -> None:
         self._fail(reasons.NO_CONNECTION, now)
 
     def _fail(self, reason: str, now: datetime) -> None:
-        """To be started again; not sooner than WhatsApp allows."""
+        """End, to be started again; not sooner than WhatsApp allows."""
         if self._limit.holds(now):
-            self._leave(Leaving.FINAL, self._silent())
+            self._exit(ExitMode.FINAL, self._rate_limited())
         else:
-            self._leave(Leaving.AGAIN, Standing(S.FAILED, reason))
+            self._exit(ExitMode.RESTART, SessionStatus(S.FAILED, reason))
 
-    def _settle(self, now: datetime) -> None:
+    def _note_steadiness(self, now: datetime) -> None:
         if self._up_since is None or self._is_steady or now - self._up_since < STEADY_AFTER:
             return
         self._is_steady = True
         self._actions.append(Steady())
 
-    def _silent(self) -> Standing:
-        return Standing(S.RATE_LIMITED, reasons.RATE_LIMITED, self._limit.until)
+    def _rate_limited(self) -> SessionStatus:
+        return SessionStatus(S.RATE_LIMITED, reasons.RATE_LIMITED, self._limit.until)
 
-    def _leave(self, how: Leaving, standing: Standing) -> None:
-        if self.standing.state == S.PAIRING:
+    def _exit(self, mode: ExitMode, status: SessionStatus) -> None:
+        if self.status.state == S.PAIRING:
             self._actions.append(ForgetPairing())
-        if self._move(standing):
-            self.leaving = how
-            self._actions.append(Exit(how))
+        if self._move(status):
+            self.exit_mode = mode
+            self._actions.append(Exit(mode))
 
-    def _move(self, standing: Standing) -> bool:
-        if not may_follow(self.standing.state, self._cause, standing.state):
-            self.ignored[f"{self.standing.state} to {standing.state}"] += 1
+    def _move(self, status: SessionStatus) -> bool:
+        if not may_follow(self.status.state, self._cause, status.state):
+            self.ignored[f"{self.status.state} to {status.state}"] += 1
             return False
-        self.standing = standing
+        self.status = status
         return True
 
-    def _take(self) -> list[Action]:
+    def _taken_actions(self) -> list[Action]:
         actions, self._actions = self._actions, []
         return actions
 
 
-def displayed(code: str) -> str:
-    """Return a pairing code the way the phone asks for it: ``XXXX-XXXX``."""
+def format_pair_code(code: str) -> str:
+    """Return a pairing code as the phone asks for it: ``XXXX-XXXX``."""
     letters = "".join(one for one in code.upper() if one.isalnum())
     return f"{letters[:4]}-{letters[4:]}"
 
 
+@dataclass(slots=True)
+class RateLimitWait:
+    """How long a session waits after ``429 rate-overlimit``: as long as WhatsApp says, else one
+    hour, doubled each time it happens again, up to a day.
+
+    ``until`` is the end of this wait, or of the last one; ``lasts`` is its length.
+    """
+
+    until: datetime | None = None
+    lasts: timedelta = timedelta()
+
+    def holds(self, now: datetime) -> bool:
+        """Return whether nothing may be sent now."""
+        return self.until is not None and now < self.until
+
+    def extend(self, retry_after: float | None, *, now: datetime) -> None:
+        """Begin to wait, ``retry_after`` seconds or longer than the last time; a wait that is on
+        becomes no shorter, and a limit without a time while it is on does not double it.
+        """
+        if retry_after is not None:
+            lasts = timedelta(seconds=max(0.0, retry_after))
+        elif self.holds(now):
+            return
+        else:
+            lasts = self._next(now)
+        until = now + lasts
+        if self.until is None or until > self.until:
+            self.until, self.lasts = until, lasts
+
+    def _next(self, now: datetime) -> timedelta:
+        if self.until is None or now - self.until > FORGOTTEN_AFTER:
+            return SHORTEST
+        return min(LONGEST, max(SHORTEST, 2 * self.lasts))
+
+
+def _banned(event: events.TemporarilyBanned, now: datetime) -> SessionStatus:
+    return SessionStatus(S.BANNED, reasons.ban(event.code), event.until or now + BAN_LASTS)
+
+
+def _logged_out(event: events.LoggedOut, now: datetime) -> SessionStatus:
+    return SessionStatus(S.LOGGED_OUT, reasons.with_detail(reasons.LOGGED_OUT, event.reason))
+
+
+TERMINAL_STATUS: Mapping[type, Callable[[Any, datetime], SessionStatus]] = {
+    events.Replaced: lambda event, now: SessionStatus(S.CONFLICT, reasons.REPLACED),
+    events.LoggedOut: _logged_out,
+    events.TemporarilyBanned: _banned,
+    events.ClientOutdated: lambda event, now: SessionStatus(S.OUTDATED, reasons.OUTDATED),
+}
 HANDLERS: Mapping[type, Callable[[Machine, Any, datetime], None]] = {
     events.QrShown: Machine._qr_shown,
     CodeGiven: Machine._code_given,
@@ -236,11 +424,11 @@ HANDLERS: Mapping[type, Callable[[Machine, Any, datetime], None]] = {
     events.KeepAliveMissed: Machine._missed,
     events.KeptAlive: Machine._kept_alive,
     events.RateLimited: Machine._limited,
-    **dict.fromkeys(ENDS, Machine._ended),
+    **dict.fromkeys(TERMINAL_STATUS, Machine._ended),
     events.ConnectFailed: Machine._connect_failed,
 }
-# What is done when the time of a standing is over.
-LAPSES: Mapping[S, Callable[[Machine, datetime], None]] = {
+# What is done when the time of a status is over.
+TIMEOUTS: Mapping[S, Callable[[Machine, datetime], None]] = {
     S.STARTING: Machine._no_connection,
     S.DISCONNECTED: Machine._no_connection,
     S.PAIRING: lambda machine, now: machine._give_up(reasons.NOT_PAIRED_IN_TIME),

@@ -15,17 +15,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from connectors.linked_device import neonize_events, neonize_messages
 from connectors.linked_device import neonize_library as library
-from connectors.linked_device import neonize_refusals as refusals
+from connectors.linked_device import neonize_translation as translation
 from connectors.linked_device.device import Sent
 from connectors.linked_device.events import (
-    Account,
     ClientOutdated,
     Connected,
     ConnectFailed,
     Disconnected,
     Event,
+    LinkedAccount,
     LoggedOut,
     MessageArrived,
     Paired,
@@ -44,17 +43,20 @@ FIRST_QR_SECONDS, NEXT_QR_SECONDS = 60.0, 20.0
 STOP_SECONDS, AGAIN_SECONDS = 12.0, 1.0
 DRAIN_SECONDS, QUIET_SECONDS = 2.0, 0.25
 KNOWN_SECONDS = 86_400.0
-# What is left of the port's 75 seconds must do for the send itself.
+# The rest of the port's 75 seconds is for the send itself.
 LOOK_UP_SECONDS = 20.0
 # The name beside the device on the phone, and the kind of browser it is drawn as.
 SHOWN_AS, CHROME = "SIGMA", 1
-EVENTS = (
-    "PairStatus", "Connected", "KeepAliveTimeout", "KeepAliveRestored", "LoggedOut",
-    "StreamReplaced", "TemporaryBan", "ConnectFailure", "ClientOutdated", "Disconnected",
-    "Message", "Receipt",
-)  # fmt: skip
+EVENTS = ("Connected", "Message", "Receipt", *translation.TRANSLATIONS)
 
-ENDS = (Disconnected, Replaced, LoggedOut, TemporarilyBanned, ClientOutdated, ConnectFailed)
+CONNECTION_ENDS = (
+    Disconnected,
+    Replaced,
+    LoggedOut,
+    TemporarilyBanned,
+    ClientOutdated,
+    ConnectFailed,
+)
 
 
 class NeonizeDevice:
@@ -64,11 +66,11 @@ class NeonizeDevice:
 
     def __init__(self) -> None:
         self._client: Any = None
-        self._account: Account | None = None
+        self._account: LinkedAccount | None = None
         self._codes = 0
         self._is_connected = self._is_ending = self._is_over = False
-        self._last_told = time.monotonic()
-        self._telling = threading.RLock()
+        self._last_report_at = time.monotonic()
+        self._report_lock = threading.RLock()
         # The id that WhatsApp knows a number by (``None``: not there), and when it was asked.
         self._known: dict[str, tuple[Any, float]] = {}
 
@@ -78,23 +80,25 @@ class NeonizeDevice:
         Raises:
             OSError: the store cannot be opened.
         """
-        library.insist_on_a_database(store)
+        library.require_database(store)
         self._listen = listen
         quiet = library.Quiet()
-        quiet.on_limit = lambda: self._tell(RateLimited())
-        library.quieten(quiet)
+        quiet.on_limit = lambda: self._report(RateLimited())
+        library.take_logs(quiet)
         library.close_standard_output()
         properties = library.registration.DeviceProps(os=SHOWN_AS, platformType=CHROME)
         self._client = client = library.client.NewClient(
             str(store), props=properties, uuid="session"
         )
-        # What it does at the interpreter's end may block.
+        # Its clean-up at the interpreter's end may block.
         client._stop_finalizer.atexit = False
         client.event.qr(lambda _, code: self._guarded(self._show, code))
-        # It would print the word's address.
+        # The library's own handler would print the word's address.
         client._NewClient__onLoginStatus = lambda _, word: self._guarded(self._log_in, word)
         for name in EVENTS:
-            client.event(getattr(library.pb, name))(lambda _, told: self._guarded(self._hear, told))
+            client.event(getattr(library.pb, name))(
+                lambda _, event: self._guarded(self._handle, event)
+            )
         self._thread = threading.Thread(target=self._connect, name="neonize", daemon=True)
         self._thread.start()
 
@@ -107,14 +111,11 @@ class NeonizeDevice:
         if not self._codes or self._account is not None or self._is_ending:
             raise Unavailable("A pairing code can be asked for while QR codes are shown.")
         try:
-            return str(
-                self._client.PairPhone(
-                    number, True, client_name=SimpleNamespace(name="Linux"),
-                    client_type=SimpleNamespace(name="Chrome", value=CHROME),
-                )
-            )  # fmt: skip
+            name, kind = SimpleNamespace(name="Linux"), SimpleNamespace(name="Chrome", value=CHROME)
+            code = self._client.PairPhone(number, True, client_name=name, client_type=kind)
         except Exception as error:
-            raise refusals.pairing_error(str(error)) from None
+            raise translation.pairing_error(str(error)) from None
+        return str(code)
 
     def send_text(self, number: str, text: str) -> Sent:
         """Send a text, after asking once a day whether the number is on WhatsApp.
@@ -123,24 +124,24 @@ class NeonizeDevice:
             ChannelError: as the port says.
         """
         began = time.monotonic()
-        known = self._known_as(number)
+        known = self._jid_of(number)
         if known is None:
-            raise refusals.not_on_whatsapp()
+            raise translation.not_on_whatsapp()
         if time.monotonic() - began > LOOK_UP_SECONDS:  # the next try knows the answer
-            raise Unavailable("WhatsApp was slow to tell whether the number is there.")
-        self._insist_on_a_connection()
+            raise Unavailable("WhatsApp was slow to say whether the number is there.")
+        self._require_connection()
         # Built here: a plain text would be searched for mentions, with questions to the server.
         content = library.e2e.Message(conversation=text)
         try:
             answer = self._client.send_message(known, content)
         except library.client.SendMessageError as error:
-            raise refusals.send_error(str(error)) from None
+            raise translation.send_error(str(error)) from None
         except Exception:
             raise OutcomeUnknown("The library broke while it sent the message.") from None
         return Sent(str(answer.ID))
 
-    def account(self) -> Account | None:
-        """Return the account as it was told; to ask the library may end the process."""
+    def account(self) -> LinkedAccount | None:
+        """Return the account as the library reported it; to ask the library may end the process."""
         return self._account
 
     def stop(self) -> None:
@@ -152,11 +153,11 @@ class NeonizeDevice:
             return
         ends = time.monotonic() + STOP_SECONDS
         if was_connected:
-            library.within(self._client.disconnect, ends - time.monotonic())
+            library.run_for(self._client.disconnect, ends - time.monotonic())
             self._drain(time.monotonic() + DRAIN_SECONDS)
         while time.monotonic() < ends:
             # Again: one that comes before the library knows of its client does nothing.
-            library.within(self._client.stop, ends - time.monotonic())
+            library.run_for(self._client.stop, ends - time.monotonic())
             self._thread.join(AGAIN_SECONDS)
             if not self._thread.is_alive() or self._codes:
                 # After QR codes its thread never ends; the connection has.
@@ -164,8 +165,8 @@ class NeonizeDevice:
         self._is_over = True
 
     def _drain(self, ends: float) -> None:
-        """Wait while the library still tells what it had received, and acknowledged, before."""
-        while time.monotonic() < ends and time.monotonic() - self._last_told < QUIET_SECONDS:
+        """Wait while the library still reports what it had received, and acknowledged, before."""
+        while time.monotonic() < ends and time.monotonic() - self._last_report_at < QUIET_SECONDS:
             time.sleep(QUIET_SECONDS / 5)
 
     def _connect(self) -> None:
@@ -173,73 +174,74 @@ class NeonizeDevice:
             self._client.connect()
             reason = "the library ended"
         except Exception as error:
-            reason = library.concealed(str(error))
+            reason = library.redacted(str(error))
         self._is_connected = False
-        self._tell(ConnectFailed(reason))
+        self._report(ConnectFailed(reason))
 
     def _show(self, code: bytes) -> None:
         self._codes += 1
         seconds = FIRST_QR_SECONDS if self._codes == 1 else NEXT_QR_SECONDS
-        self._tell(QrShown(code.decode(), seconds))
+        self._report(QrShown(code.decode(), seconds))
 
     def _log_in(self, word: int) -> None:
-        event = neonize_events.login_event(ctypes.string_at(word).decode())
+        event = translation.login_event(ctypes.string_at(word).decode())
         if event is not None:
-            self._tell(event)
+            self._report(event)
 
-    def _hear(self, told: Any) -> None:
-        name = told.DESCRIPTOR.name
+    def _handle(self, event: Any) -> None:
+        name = event.DESCRIPTOR.name
         if name == "Message":
-            event: Event | None = neonize_messages.message(told)
+            ours: Event | None = translation.message(event)
         elif name == "Receipt":
-            event = neonize_events.receipt(told)
+            ours = translation.receipt(event)
         elif name == "Connected":
-            event = self._connected()
+            ours = self._connected()
         else:
-            event = neonize_events.connection_event(told, now=datetime.now(UTC))
-        if event is not None:
-            self._tell(event)
+            ours = translation.connection_event(event, now=datetime.now(UTC))
+        if ours is not None:
+            self._report(ours)
 
     def _connected(self) -> Event:
-        # The library told this itself before; to ask it would be one of the calls that can end us.
+        # The library reported this itself before; to ask it is one of the calls that can end the
+        # process.
         if self._client.me is not None:
-            self._account = neonize_events.account_of(self._client.me)
-        self._account = self._account or Account()
+            self._account = translation.account_of(self._client.me)
+        self._account = self._account or LinkedAccount()
         self._is_connected = True
         return Connected(self._account)
 
-    def _tell(self, event: Event) -> None:
+    def _report(self, event: Event) -> None:
         if isinstance(event, Paired):
             self._account = event.account
-        if isinstance(event, ENDS):
+        if isinstance(event, CONNECTION_ENDS):
             self._is_connected = False
         is_content = isinstance(event, MessageArrived | ReceiptArrived)
-        with self._telling:
+        with self._report_lock:
             if not self._is_over and (is_content or not self._is_ending):
                 self._listen(event)
-            self._last_told = time.monotonic()
+            self._last_report_at = time.monotonic()
 
     def _guarded(self, take: Callable[[Any], None], what: Any) -> None:
-        """Call ``take``; the library's threads would print what it raises, and forget it."""
+        """Call ``take``, and log what it raises: the library's threads would only print it."""
         try:
             take(what)
         except Exception:
             logger.exception("whatsapp device's event was not taken")
 
-    def _known_as(self, number: str) -> Any:
+    def _jid_of(self, number: str) -> Any:
         known, asked = self._known.get(number, (None, -KNOWN_SECONDS))
         if time.monotonic() - asked < KNOWN_SECONDS:
             return known
-        self._insist_on_a_connection()
+        self._require_connection()
         try:
             answers = self._client.is_on_whatsapp(f"+{number}")
         except Exception as error:
-            raise refusals.look_up_error(str(error)) from None
+            raise translation.look_up_error(str(error)) from None
         found = next((answer.JID for answer in answers if answer.IsIn), None)
         self._known[number] = (found, time.monotonic())
         return found
 
-    def _insist_on_a_connection(self) -> None:
-        """Keep calls away from a library that has no client: some of them end the process."""
+    def _require_connection(self) -> None:
+        """Refuse calls to a library that has no client: some of them end the process."""
         if not self._is_connected:
             raise Unavailable("The account is not connected.")

@@ -1,7 +1,7 @@
 """The library neonize, loaded for one session's process and kept quiet. Import it nowhere else.
 
 It wraps a Go program (whatsmeow) whose threads do not survive a fork and whose bugs end the
-process. Left alone it prints QR codes and states to the terminal, and logs identities.
+process. By default it prints QR codes and states to the terminal, and logs identities.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 
-# Whatever may be somebody: words with a digit or an @, and long ones, which are keys.
-_SOMEBODY = re.compile(r"\S*[\d@]\S*|\S{30,}")
+# What may be an identity: words with a digit or an @, and long ones, which are keys.
+_IDENTITY = re.compile(r"\S*[\d@]\S*|\S{30,}")
 _LIMITED = re.compile(r"connect failure.*(?:\b429\b|rate-overlimit)", re.IGNORECASE | re.DOTALL)
 MOST = 200
 SQLITE = b"SQLite format 3\0"
@@ -31,13 +31,15 @@ class NoLibmagic(Exception):
     """Only files need libmagic, and a linked device sends texts."""
 
 
-def concealed(text: str) -> str:
+def redacted(text: str) -> str:
     """Return a sentence of the library without anything that may be an identity or a key."""
-    return _SOMEBODY.sub("…", text)[:MOST]
+    return _IDENTITY.sub("…", text)[:MOST]
 
 
 class Quiet(logging.Handler):
-    """Takes what the library logs: concealed, and a rate limit that it tells in no other way."""
+    """Logs what the library logs, redacted, and reports a rate limit, which it reports in no other
+    way.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -46,7 +48,7 @@ class Quiet(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Pass a warning on."""
         text = record.getMessage()
-        logger.warning("whatsapp library: %s", concealed(text))
+        logger.warning("whatsapp library: %s", redacted(text))
         if _LIMITED.search(text):
             self.on_limit()
 
@@ -62,7 +64,7 @@ def _stand_in_for_magic() -> None:
 
 
 def _no_libmagic(*_: object, **__: object) -> str:
-    raise NoLibmagic("Files need the system's libmagic, which this machine has not.")
+    raise NoLibmagic("Files need the system's libmagic, which this machine does not have.")
 
 
 def _load() -> ModuleType:
@@ -77,14 +79,14 @@ def _load() -> ModuleType:
         return importlib.import_module("neonize.client")
     except (ImportError, OSError) as error:
         raise ImportError(
-            f"Linked devices need requirements-linked.txt: {concealed(str(error))}"
+            f"Linked devices need requirements-linked.txt: {redacted(str(error))}"
         ) from error
     finally:
         root.handlers[:], root.level = before, level
 
 
-def quieten(handler: Quiet) -> None:
-    """Let ``handler`` have all the library logs, from warnings on."""
+def take_logs(handler: Quiet) -> None:
+    """Pass what the library logs, from warnings on, to ``handler`` alone."""
     for name in ITS_LOGGERS:
         its = logging.getLogger(name)
         its.handlers, its.propagate = [handler], False
@@ -96,20 +98,20 @@ def quieten(handler: Quiet) -> None:
 
 
 def close_standard_output() -> None:
-    """Throw away what the Go program prints: errors of sends, with their numbers."""
+    """Discard what the Go program prints: errors of sends, with their numbers."""
     sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 1)
     os.close(sink)
 
 
-def within(call: Callable[[], object], seconds: float) -> None:
-    """Let a call that may hang have so many seconds."""
+def run_for(call: Callable[[], object], seconds: float) -> None:
+    """Wait so many seconds for a call that may hang."""
     thread = threading.Thread(target=call, daemon=True)
     thread.start()
     thread.join(max(0.0, seconds))
 
 
-def insist_on_a_database(store: Path) -> None:
+def require_database(store: Path) -> None:
     """Make the store, or refuse one that is none: the library would find out later.
 
     Raises:

@@ -1,6 +1,6 @@
-"""What may be known of linked devices' sessions: the same for the API and for the admin.
+"""What is shown of linked devices' sessions: the same for the API and for the admin.
 
-A workspace that nobody asked anything of yet has a session as well, which was never started.
+A workspace that no one asked anything of yet has a session as well, which was never started.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from connectors.models import SenderSession, SessionState, Wanted
 from messaging import numbers
 from workspaces.models import HOSTED, Workspace
 
-# Where a session is until somebody does something about it.
-NEEDS_SOMEBODY = (
+# A session keeps these states until an operator does something about it.
+NEEDS_OPERATOR = (
     SessionState.CONFLICT,
     SessionState.LOGGED_OUT,
     SessionState.BANNED,
@@ -55,16 +55,16 @@ def make_missing() -> None:
         cursor.execute(MAKE_MISSING, [list(HOSTED)])
 
 
-def needing_somebody(*, now: datetime) -> QuerySet[SenderSession]:
-    """Return the sessions that wait for somebody, and those that should run and that no host runs
-    (as :func:`connectors.linked_device.health.is_unattended` tells of one).
+def needing_operator(*, now: datetime) -> QuerySet[SenderSession]:
+    """Return the sessions that wait for an operator, and those that should run and that no host
+    runs (:func:`connectors.linked_device.health.is_unattended` is the same for one).
     """
     due = now - health.HOST_PATIENCE
     unheld = Q(lease=None) | Q(lease__owner=None) | Q(lease__expires_at__lte=now)
     unattended = unheld & Q(wanted=Wanted.RUNNING, since__lt=due)
     unattended &= Q(until=None) | Q(until__lt=due)
     unattended &= Q(stopped_at=None) | Q(stopped_at__lt=due)
-    rows = SenderSession.objects.filter(Q(state__in=NEEDS_SOMEBODY) | unattended)
+    rows = SenderSession.objects.filter(Q(state__in=NEEDS_OPERATOR) | unattended)
     return rows.select_related("workspace", "lease").order_by("since")
 
 
@@ -80,7 +80,7 @@ def find(*, tenant_id: UUID, workspace_id: UUID) -> SenderSession | None:
 
 
 def remedy(session: SenderSession, *, now: datetime) -> str:
-    """Return what somebody should do next; empty: nothing."""
+    """Return what an operator should do next; empty: nothing."""
     if health.is_unattended(session, now=now):
         return NO_HOST
     if session.state == SessionState.STOPPED and session.paired_at is None:

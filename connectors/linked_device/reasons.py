@@ -1,4 +1,4 @@
-"""Why a session is where it is, and what to do about it: sentences for operators. Pure."""
+"""Why a session has its status, and what to do about it: sentences for operators. Pure."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def ban(code: int) -> str:
     return BANNED.format(BANS.get(code) or UNKNOWN_BAN.format(code))
 
 
-def told(sentence: str, detail: str) -> str:
-    """Return a sentence with what was told beside it, in parentheses, if anything was."""
+def with_detail(sentence: str, detail: str) -> str:
+    """Return a sentence with a detail in parentheses, masked; without one where it is empty."""
     detail = mask(detail.strip())[:MOST_DETAIL]
     return sentence.format(f" ({detail})" if detail else "")

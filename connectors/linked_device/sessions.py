@@ -1,7 +1,7 @@
-"""What an operator may ask of a session; its host sees to it. Every verb may be repeated.
+"""What an operator may ask of a session. Every verb may be repeated.
 
-Nothing here talks to WhatsApp: wishes are written down, and the host that has the session's store
-acts on them (:mod:`connectors.linked_device.host`).
+Nothing here talks to WhatsApp: the desired state is written, and the supervisor of the machine that
+has the session's store acts on it (:mod:`connectors.linked_device.supervisor`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from uuid import UUID
 
 from django.db import transaction
 
-from connectors.linked_device import standing
-from connectors.linked_device.standing import Standing
+from connectors.linked_device import status
+from connectors.linked_device.status import SessionStatus
 from connectors.models import PairBy, SenderSession, SessionState, Wanted
 from lib.envelope import CannotOpen, associated_data
 from lib.numbering import NotInternational, international
@@ -22,15 +22,21 @@ from workspaces import keys
 from workspaces.models import HOSTED, Workspace
 
 PAIRING_PLACE, NUMBER_PLACE = "sender_sessions.sealed_pairing", "sender_sessions.sealed_pair_number"
-# These end when somebody decided what to do, not by themselves.
+# These end when an operator decided what to do, not by themselves.
 FINAL = frozenset({SessionState.CONFLICT, SessionState.OUTDATED, SessionState.LOGGED_OUT})
 # These end by themselves, at a time that WhatsApp named: to ask sooner makes it later.
 TIMED = frozenset({SessionState.RATE_LIMITED, SessionState.BANNED})
 NOTHING_SHOWN = {"sealed_pairing": None, "pairing_expires_at": None}
+# What everybody who links a device must have read before, in the same words everywhere.
+TERMS = (
+    "Automating a linked device is outside WhatsApp's terms of service and may get the number "
+    "banned, for a time or for good. Use a number you can do without, write to people who wrote "
+    "first, and never in bulk."
+)
 
 
 class SessionErrorCode(StrEnum):
-    """Why a wish was refused."""
+    """Why a request was refused."""
 
     NOT_FOUND = "NOT_FOUND"
     NOT_A_LINKED_DEVICE = "NOT_A_LINKED_DEVICE"
@@ -44,7 +50,7 @@ class SessionErrorCode(StrEnum):
 
 
 class UnableTo(Exception):
-    """A wish was refused; the message says what to do instead."""
+    """A request was refused; the message says what to do instead."""
 
     def __init__(self, code: SessionErrorCode, message: str) -> None:
         super().__init__(message)
@@ -98,7 +104,7 @@ def start(session_id: UUID, *, now: datetime) -> SenderSession:
     if is_new and session.state not in TIMED:
         if is_held(session, now=now):  # it was asked to stop, and may not have seen that yet
             _update(session_id, restart_asked_at=now)
-        _stand(session_id, SessionState.WAITING, "Asked to start.", now)
+        _write_status(session_id, SessionState.WAITING, "Asked to start.", now)
     return _fresh(session_id)
 
 
@@ -109,7 +115,7 @@ def stop(session_id: UUID, *, now: datetime) -> SenderSession:
     _update(session_id, wanted=Wanted.STOPPED, pair_by="", sealed_pair_number=None, **NOTHING_SHOWN)
     keeps = session.state in TIMED or session.state in FINAL
     if not is_held(session, now=now) and not keeps and session.state != SessionState.STOPPED:
-        _stand(session_id, SessionState.STOPPED, "Stopped.", now)
+        _write_status(session_id, SessionState.STOPPED, "Stopped.", now)
     return _fresh(session_id)
 
 
@@ -148,17 +154,17 @@ def pair(
     is_over = session.state in FINAL
     if is_same and session.wanted == Wanted.RUNNING and not is_over:
         return session
-    # What was shown before links a phone in another way, or not at all any more.
+    # A code that was shown before links a phone in another way, or no longer.
+    sealed = _sealed_number(session, digits)
     _update(
-        session_id, wanted=Wanted.RUNNING, pair_by=by,
-        sealed_pair_number=_sealed_number(session, digits), **NOTHING_SHOWN,
-    )  # fmt: skip
+        session_id, wanted=Wanted.RUNNING, pair_by=by, sealed_pair_number=sealed, **NOTHING_SHOWN
+    )
     is_running = is_held(session, now=now)
     if is_running:
         _update(session_id, restart_asked_at=now)
-    # One whose process is still closing is over too: no host starts it before somebody decided.
+    # One whose process is still closing is over too: it is not started before an operator decided.
     if is_over or not (is_running or session.state in TIMED):
-        _stand(session_id, SessionState.WAITING, "Asked to pair.", now)
+        _write_status(session_id, SessionState.WAITING, "Asked to pair.", now)
     return _fresh(session_id)
 
 
@@ -180,9 +186,8 @@ def number_to_pair(session: SenderSession) -> str | None:
     if session.sealed_pair_number is None:
         return None
     place = associated_data(session.tenant_id, NUMBER_PLACE, session.id)
-    return keys.field_cipher(session.tenant_id).open(
-        bytes(session.sealed_pair_number), place
-    ).decode()  # fmt: skip
+    cipher = keys.field_cipher(session.tenant_id)
+    return cipher.open(bytes(session.sealed_pair_number), place).decode()
 
 
 def seal_pairing(session: SenderSession, code: str) -> bytes:
@@ -192,7 +197,7 @@ def seal_pairing(session: SenderSession, code: str) -> bytes:
 
 
 def is_held(session: SenderSession, *, now: datetime) -> bool:
-    """Tell whether a process holds the session's connection."""
+    """Return whether a process holds the session's connection."""
     lease = getattr(session, "lease", None)
     return bool(lease and lease.owner and lease.expires_at and lease.expires_at > now)
 
@@ -228,5 +233,5 @@ def _update(session_id: UUID, **values: object) -> None:
     SenderSession.objects.filter(pk=session_id).update(**values)
 
 
-def _stand(session_id: UUID, state: SessionState, reason: str, now: datetime) -> None:
-    standing.write(session_id, Standing(state, reason), now=now)
+def _write_status(session_id: UUID, state: SessionState, reason: str, now: datetime) -> None:
+    status.write(session_id, SessionStatus(state, reason), now=now)

@@ -1,7 +1,7 @@
-"""What a number sent and heard, day by day: for whoever asks how it does, over any transport.
+"""What a number sent and received, day by day, over any transport.
 
-Days are UTC days. A message counts on the day it was accepted from the caller, once, whatever was
-tried with it since; one that the caller cancelled in time does not count.
+Days are UTC days. A message counts on the day it was accepted from the caller, once, however
+often it was tried; one that the caller cancelled in time does not count.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ GROUP BY 1, 2
 """
 
 
-class Counts(NamedTuple):
-    """Messages we were asked to send, of which ``waiting`` have no outcome yet, ``failed`` were not
-    sent and of ``unknown`` nobody knows; and ``received`` ones.
+class MessageCounts(NamedTuple):
+    """Messages we were asked to send, of which ``waiting`` have no result yet, ``failed`` were not
+    sent and ``unknown`` may have been sent; and ``received`` ones.
     """
 
     messages: int = 0
@@ -43,17 +43,17 @@ class Counts(NamedTuple):
 
     @property
     def errors(self) -> int:
-        """How many did not demonstrably leave."""
+        """How many were not certainly sent."""
         return self.failed + self.unknown
 
     @property
     def error_rate(self) -> float | None:
-        """Errors among those that have an outcome, 0 to 1; ``None`` where none has."""
+        """Errors among those that have a result, 0 to 1; ``None`` where none has."""
         ended = self.messages - self.waiting
         return self.errors / ended if ended else None
 
 
-NOTHING = Counts()
+NOTHING = MessageCounts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +61,17 @@ class Statistics:
     """A number's days, the oldest first, today last; days without messages are there too."""
 
     workspace_id: UUID
-    days: tuple[tuple[date, Counts], ...]
+    days: tuple[tuple[date, MessageCounts], ...]
 
     @property
-    def today(self) -> Counts:
-        """The counts of the day that is not over."""
+    def today(self) -> MessageCounts:
+        """The counts of the day that is under way."""
         return self.days[-1][1]
 
     @property
-    def total(self) -> Counts:
+    def total(self) -> MessageCounts:
         """The counts of all days together."""
-        return Counts(*map(sum, zip(*(counts for _, counts in self.days), strict=True)))
+        return MessageCounts(*map(sum, zip(*(counts for _, counts in self.days), strict=True)))
 
 
 def of(workspace_ids: Sequence[UUID], *, now: datetime, days: int = DAYS) -> list[Statistics]:
@@ -80,17 +80,19 @@ def of(workspace_ids: Sequence[UUID], *, now: datetime, days: int = DAYS) -> lis
     calendar = [today - timedelta(days=back) for back in reversed(range(days))]
     begin = datetime.combine(calendar[0], time(), UTC)
     end = datetime.combine(today + timedelta(days=1), time(), UTC)
-    found = {(one, day): Counts(*rest) for one, day, *rest in _count(workspace_ids, begin, end)}
+    found = {
+        (one, day): MessageCounts(*rest) for one, day, *rest in _count(workspace_ids, begin, end)
+    }
     return [
         Statistics(one, tuple((day, found.get((one, day), NOTHING)) for day in calendar))
         for one in workspace_ids
     ]
 
 
-def between(workspace_id: UUID, begin: datetime, end: datetime) -> Counts:
+def between(workspace_id: UUID, begin: datetime, end: datetime) -> MessageCounts:
     """Return the counts of a number from ``begin`` up to ``end``."""
-    rows = [Counts(*rest) for _, _, *rest in _count([workspace_id], begin, end)]
-    return Counts(*map(sum, zip(*rows, strict=True))) if rows else NOTHING
+    rows = [MessageCounts(*rest) for _, _, *rest in _count([workspace_id], begin, end)]
+    return MessageCounts(*map(sum, zip(*rows, strict=True))) if rows else NOTHING
 
 
 def _count(ids: Sequence[UUID], begin: datetime, end: datetime) -> list[tuple[Any, ...]]:

@@ -1,18 +1,20 @@
-"""Where linked devices' stores are on this machine, and that nobody else of it reads them.
+"""Where linked devices' stores are on this machine, and that no other user of it reads them.
 
-A store is the account: who has the file is the account's owner, and the library keeps the account's
-contacts in it in the clear (docs/adr/0015-a-device-store-is-the-account.md). So it has a folder of
-its own below its tenant's, for our user alone, and nothing here follows a symbolic link.
+A store is the account: whoever has the file is the account's owner, and the library keeps the
+account's contacts in it unencrypted (docs/adr/0015-a-device-store-is-the-account.md). So it has a
+folder of its own below its tenant's, for our user alone, and nothing here follows a symbolic link.
 """
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,6 +36,14 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 class StoreUnsafe(OSError):
     """A store is not opened that others may read, or that is no plain file in a folder of ours."""
+
+
+class StoreInUse(Exception):
+    """Another process of this machine holds the store."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"Another process of this machine holds {path}.")
+        self.path = path
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +75,41 @@ def backups_of(session: SenderSession) -> Path:
 
 
 def prepare(session: SenderSession) -> Path:
-    """Make the session's folder, look whether a store in it may be used, and return its path.
+    """Make the session's folder, check that a store in it may be used, and return its path.
 
     Raises:
-        StoreUnsafe: others may read it, or it is a link, or somebody else's.
+        StoreUnsafe: others may read it, or it is a link, or another user's.
         OSError: the folder cannot be made.
     """
     make_folder(folder_of(session))
     for part in _parts(session):
-        _insist(part, part.lstat(), is_type=stat.S_ISREG)
+        _require_private(part, part.lstat(), is_type=stat.S_ISREG)
     return store_of(session)
+
+
+@contextmanager
+def hold(folder: Path, name: str = "lock") -> Iterator[None]:
+    """Hold a folder for this process alone, as long as the context lasts.
+
+    Raises:
+        StoreInUse: another process has it.
+        OSError: the folder cannot be written to.
+    """
+    path = folder / name
+    # The file stays: who removes it may remove one that a third process has just locked.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _lock(descriptor, path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StoreInUse(path) from None
 
 
 def size(session: SenderSession) -> int:
@@ -142,7 +177,7 @@ def make_folder(folder: Path) -> None:
     """Make a folder below the root of all stores, and those above it, for our user alone.
 
     Raises:
-        StoreUnsafe: one of them is a link, or somebody else's.
+        StoreUnsafe: one of them is a link, or another user's.
     """
     root = Path(settings.SIGMA_SENDER_STORE)
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -168,12 +203,12 @@ def _make_one(path: Path) -> None:
         found = path.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
             _close_to_others(path)
-        _insist(path, path.lstat(), is_type=stat.S_ISDIR)
+        _require_private(path, path.lstat(), is_type=stat.S_ISDIR)
     else:
         sync(path.parent)
 
 
-def _insist(path: Path, found: os.stat_result, *, is_type: Callable[[int], bool]) -> None:
+def _require_private(path: Path, found: os.stat_result, *, is_type: Callable[[int], bool]) -> None:
     if not is_type(found.st_mode):
         raise StoreUnsafe(f"{path} is not what it should be (a link?); it is not used.")
     if found.st_uid != os.geteuid():

@@ -11,7 +11,7 @@ from workspaces.models import Workspace
 
 
 class SessionState(models.TextChoices):
-    """Where a session is; ``reason``, ``since`` and ``until`` beside it say why, since when, and
+    """A session's state; ``reason``, ``since`` and ``until`` beside it say why, since when, and
     until when it will stay so by itself.
     """
 
@@ -30,7 +30,7 @@ class SessionState(models.TextChoices):
 
 
 class Wanted(models.TextChoices):
-    """What the operator wants of a session; its host sees to it."""
+    """What the operator wants of a session; its supervisor acts on it."""
 
     STOPPED = "STOPPED"
     RUNNING = "RUNNING"
@@ -50,7 +50,7 @@ class SenderSession(models.Model):
     phone linked it and again after it was logged out. ``sealed_pairing`` is the QR text or pairing
     code of the moment, ``sealed_pair_number`` the number that a pairing code is for; both are
     sealed with the tenant's field key and removed when the pairing ends. ``stopped_at`` is when
-    its last process let go of the account.
+    its last process disconnected.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
@@ -102,8 +102,8 @@ class SenderSession(models.Model):
 class SessionLease(models.Model):
     """Who may hold a session's connection to WhatsApp, by the database's clock.
 
-    ``fencing_token`` grows with every new owner; whoever has an older one writes and sends nothing.
-    The row stays when it is released, so that tokens never repeat.
+    ``fencing_token`` grows with every new owner; a process that has an older one writes and sends
+    nothing. The row stays when it is released, so that tokens never repeat.
     """
 
     session = models.OneToOneField(
@@ -128,8 +128,8 @@ class SessionLease(models.Model):
 
 
 class StoreRemoval(models.Model):
-    """A tenant that was erased: every session host removes what it has of him, whenever it comes
-    up. The id alone says nothing about anybody.
+    """A tenant that was erased: every session host removes what it has of them, whenever it is up.
+    The id alone identifies no person.
     """
 
     erased_tenant = models.UUIDField(primary_key=True)

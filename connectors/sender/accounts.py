@@ -110,7 +110,7 @@ def _session_reason(workspace: Workspace, session: SenderSession | None, now: da
     if health.is_unattended(session, now=now):
         return health.unattended(session)
     if session.state != SessionState.CONNECTED:
-        return health.stands(session)
+        return health.describe_status(session)
     return "" if sessions.is_held(session, now=now) else NO_PROCESS
 
 

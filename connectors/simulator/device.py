@@ -23,11 +23,11 @@ from django.conf import settings
 
 from connectors.linked_device.device import Sent
 from connectors.linked_device.events import (
-    Account,
     Connected,
     Disconnected,
     Event,
     KeptAlive,
+    LinkedAccount,
     LoggedOut,
     MessageArrived,
     Paired,
@@ -70,7 +70,7 @@ class SimulatedDevice:
             raise NotForTrying("A simulated device needs SIGMA_SENDER_DEVICE=simulated.")
         self._id = secrets.token_hex(8)
         self._timeline = Timeline(self._look)
-        self._account: Account | None = None
+        self._account: LinkedAccount | None = None
         self._typed: str | None = None
         self._is_connected = False
         self._started = self._last_sign = time.monotonic()
@@ -128,7 +128,7 @@ class SimulatedDevice:
         self._answer(script, number, sent)
         return sent
 
-    def account(self) -> Account | None:
+    def account(self) -> LinkedAccount | None:
         """Return who is linked, by the store."""
         return self._account
 
@@ -163,7 +163,9 @@ class SimulatedDevice:
 
     def _pair(self) -> None:
         account = {"number": self._typed or device_script.NUMBER, "platform": "android"}
-        self._account = Account(**{**account, "push_name": "Simulated", **self._script.account})
+        self._account = LinkedAccount(
+            **{**account, "push_name": "Simulated", **self._script.account}
+        )
         self._store.link(self._account)
         self._report(Paired(self._account))
         self._report(Disconnected("A restart follows pairing."))
@@ -187,7 +189,7 @@ class SimulatedDevice:
         if step.event == "crash":
             crash()
         try:
-            self._report(device_events.event_of(step, self._account or Account(), now=_now()))
+            self._report(device_events.event_of(step, self._account or LinkedAccount(), now=_now()))
         except InvalidScript as error:
             logger.error("whatsapp simulated device's script: %s", error)
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connectors.linked_device.events import (
-    Account,
+    ChatMember,
     ClientOutdated,
     Connected,
     ConnectFailed,
@@ -16,13 +16,13 @@ from connectors.linked_device.events import (
     Event,
     KeepAliveMissed,
     KeptAlive,
+    LinkedAccount,
     LoggedOut,
     MessageArrived,
     PairingTimedOut,
     RateLimited,
     ReceiptArrived,
     Replaced,
-    Someone,
     TemporarilyBanned,
 )
 from connectors.simulator.device_script import InvalidScript, Script, ScriptStep
@@ -43,7 +43,7 @@ ENDS = (
 Fields = Mapping[str, Any]
 
 
-def event_of(step: ScriptStep, account: Account, *, now: datetime) -> Event:
+def event_of(step: ScriptStep, account: LinkedAccount, *, now: datetime) -> Event:
     """Return the event of a step of a script.
 
     Raises:
@@ -55,7 +55,7 @@ def event_of(step: ScriptStep, account: Account, *, now: datetime) -> Event:
     return connection_event(step.event, fields, account, now=now)
 
 
-def connection_event(name: str, fields: Fields, account: Account, *, now: datetime) -> Event:
+def connection_event(name: str, fields: Fields, account: LinkedAccount, *, now: datetime) -> Event:
     """Return the event about the connection that a word of a script stands for.
 
     Raises:
@@ -73,7 +73,7 @@ def connection_event(name: str, fields: Fields, account: Account, *, now: dateti
 def refusal(script: Script, *, now: datetime) -> Event:
     """Return how a connection ends that the script does not let happen."""
     fields = {"seconds": script.ban_seconds, "retry_after": script.retry_after}
-    return connection_event(script.connect, fields, Account(), now=now)
+    return connection_event(script.connect, fields, LinkedAccount(), now=now)
 
 
 def reply(text: str, number: str, *, to: str, now: datetime) -> MessageArrived:
@@ -84,7 +84,7 @@ def reply(text: str, number: str, *, to: str, now: datetime) -> MessageArrived:
 
 def receipt(number: str, sent_id: str, status: str, *, now: datetime) -> ReceiptArrived:
     """Return the receipt for one message of ours."""
-    return ReceiptArrived((sent_id,), Someone(phone=number), status, now)
+    return ReceiptArrived((sent_id,), ChatMember(phone=number), status, now)
 
 
 def message_id(seed: str) -> str:
@@ -94,7 +94,7 @@ def message_id(seed: str) -> str:
 
 def _message(fields: Fields, now: datetime) -> MessageArrived:
     phone = fields.get("from", None if fields.get("lid") else STRANGER)
-    person = Someone(phone, fields.get("lid"), fields.get("name"))
+    person = ChatMember(phone, fields.get("lid"), fields.get("name"))
     kind = str(fields.get("kind", "text"))
     return MessageArrived(
         id=str(fields["id"]),
@@ -113,7 +113,7 @@ def _message(fields: Fields, now: datetime) -> MessageArrived:
 
 def _receipt(fields: Fields, now: datetime) -> ReceiptArrived:
     ids = tuple(str(one) for one in fields.get("ids", ()))
-    person = Someone(phone=str(fields.get("from", STRANGER)))
+    person = ChatMember(phone=str(fields.get("from", STRANGER)))
     return ReceiptArrived(ids, person, str(fields.get("status", "delivered")), now)
 
 

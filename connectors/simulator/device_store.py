@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from connectors.linked_device.events import Account
+from connectors.linked_device.events import LinkedAccount
 
 TABLES = "CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL)"
 PUT = "INSERT INTO kept VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
@@ -41,14 +41,14 @@ class DeviceStore:
         except sqlite3.Error as error:
             raise OSError(f"The store cannot be opened: {error}") from None
 
-    def account(self) -> Account | None:
+    def account(self) -> LinkedAccount | None:
         """Return who is linked."""
         kept = self._get("account")
-        return Account(**json.loads(kept)) if kept else None
+        return LinkedAccount(**json.loads(kept)) if kept else None
 
-    def link(self, account: Account) -> None:
+    def link(self, account: LinkedAccount) -> None:
         """Keep who is linked now."""
-        self._put("account", json.dumps({n: getattr(account, n) for n in Account.__slots__}))
+        self._put("account", json.dumps({n: getattr(account, n) for n in LinkedAccount.__slots__}))
 
     def unlink(self) -> None:
         """Forget the account, as the library does when it was logged out."""

@@ -10,8 +10,8 @@ import pytest
 from django.core.management import call_command
 from pytest_django.fixtures import Settings
 
-from connectors.linked_device import host
-from connectors.linked_device.commands import pairing, waiting
+from connectors.linked_device import supervisor
+from connectors.linked_device.commands import pairing, running
 
 Sender = Callable[..., str]
 
@@ -20,19 +20,19 @@ class Typed(io.StringIO):
     """What somebody types at a terminal."""
 
     def isatty(self) -> bool:
-        """Somebody is there."""
+        """A person is there."""
         return True
 
 
 @pytest.fixture
 def sender(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sender:
     """Run a verb on a machine of its own, where a host is up; return what it printed."""
-    for module in (pairing, waiting):
+    for module in (pairing, running):
         monkeypatch.setattr(module, "STEP_SECONDS", 0.02)
     settings.SIGMA_SENDER_STORE = tmp_path / "sender"
     settings.SIGMA_SENDER_HOST = "desk"
     (tmp_path / "sender").mkdir(mode=0o700)
-    (tmp_path / "sender" / host.ALIVE).touch()
+    (tmp_path / "sender" / supervisor.ALIVE).touch()
 
     def run(
         *arguments: object, stdin: io.StringIO | None = None, out: io.StringIO | None = None

@@ -21,9 +21,10 @@ CODE = "ABCD-EFGH"
 def linked(cast: Cast, name: str = "") -> Workspace:
     """Return a new workspace of a linked device."""
     return provisioning.create_workspace(
-        tenant_id=cast.tenant.id, name=name or f"Device of {cast.tenant.slug}",
+        tenant_id=cast.tenant.id,
+        name=name or f"Device of {cast.tenant.slug}",
         transport=Transport.LINKED_DEVICE,
-    )  # fmt: skip
+    )
 
 
 def session_of(workspace: Workspace, **columns: object) -> SenderSession:
@@ -36,9 +37,12 @@ def session_of(workspace: Workspace, **columns: object) -> SenderSession:
 def show(session: SenderSession, code: str, *, by: PairBy, until: datetime) -> None:
     """Seal a pairing as the session's process does it."""
     SenderSession.objects.filter(pk=session.pk).update(
-        state="PAIRING", pair_by=by, wanted="RUNNING", pairing_expires_at=until,
+        state="PAIRING",
+        pair_by=by,
+        wanted="RUNNING",
+        pairing_expires_at=until,
         sealed_pairing=sessions.seal_pairing(session, code),
-    )  # fmt: skip
+    )
 
 
 def pairing(workspace: Workspace, now: datetime, by: PairBy = PairBy.QR) -> SenderSession:

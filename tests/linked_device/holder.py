@@ -20,10 +20,9 @@ def main() -> None:
     session, host, every, patience = sys.argv[1:]
     django.setup()
     leases = importlib.import_module("connectors.linked_device.leases")
-    keeper = importlib.import_module("connectors.linked_device.keeper")
     lease = leases.acquire(UUID(session), owner=uuid4(), host=host, pid=os.getpid())
     limits = {"every": float(every), "patience": float(patience)}
-    keeper.Keeper(lease, alarm=keeper.kernel_alarm, **limits).start()
+    leases.LeaseKeeper(lease, alarm=leases.kernel_alarm, **limits).start()
     sys.stdout.write(f"held {lease.owner} {lease.fencing_token}\n")
     sys.stdout.flush()
     while True:
@@ -36,9 +35,9 @@ def work(leases: object, lease: object) -> None:
     db = importlib.import_module("django.db")
     try:
         with db.transaction.atomic(), db.connection.cursor() as cursor:
-            leases.insist(lease)
+            leases.require(lease)
             cursor.execute(WORK, [str(lease.fencing_token), lease.session_id])
-    except (db.Error, leases.Lost):
+    except (db.Error, leases.LeaseLost):
         db.connection.close()
 
 

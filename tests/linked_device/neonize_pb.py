@@ -30,22 +30,42 @@ def jid(user: str, server: str = "s.whatsapp.net", device: int = 0) -> Any:
 def source(chat: Any, sender: Any = None, **other: Any) -> Any:
     """Return where a message or receipt comes from."""
     facts = {
-        "Chat": chat, "Sender": sender or chat, "IsFromMe": False, "IsGroup": False,
-        "SenderAlt": jid("", ""), "RecipientAlt": jid("", ""), "BroadcastListOwner": jid("", ""),
-    }  # fmt: skip
+        "Chat": chat,
+        "Sender": sender or chat,
+        "IsFromMe": False,
+        "IsGroup": False,
+        "SenderAlt": jid("", ""),
+        "RecipientAlt": jid("", ""),
+        "BroadcastListOwner": jid("", ""),
+    }
     return pb.MessageSource(**{**facts, **other})
 
 
 def message(content: Any, where: Any, *, is_edit: bool = False, category: str = "") -> Any:
     """Return the library's event of a message."""
     info = pb.MessageInfo(
-        MessageSource=where, ID="3EB0AA", ServerID=0, Type="text", Pushname="Ana",
-        Timestamp=1_790_000_000, Category=category, Multicast=False, MediaType="", Edit="",
-    )  # fmt: skip
+        MessageSource=where,
+        ID="3EB0AA",
+        ServerID=0,
+        Type="text",
+        Pushname="Ana",
+        Timestamp=1_790_000_000,
+        Category=category,
+        Multicast=False,
+        MediaType="",
+        Edit="",
+    )
     flags = dict.fromkeys(
-        ("IsEphemeral", "IsViewOnce", "IsViewOnceV2", "IsViewOnceV2Extension",
-         "IsDocumentWithCaption", "IsLottieSticker"), False,
-    )  # fmt: skip
+        (
+            "IsEphemeral",
+            "IsViewOnce",
+            "IsViewOnceV2",
+            "IsViewOnceV2Extension",
+            "IsDocumentWithCaption",
+            "IsLottieSticker",
+        ),
+        False,
+    )
     return pb.Message(
         Info=info, Message=content, IsEdit=is_edit, UnavailableRequestID="", RetryCount=0, **flags
     )

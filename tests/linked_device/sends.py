@@ -1,4 +1,4 @@
-"""Linked devices of the cast, what they tell, and a device that sends as a test wants."""
+"""Linked devices of the cast, what they report, and a device that sends as a test wants."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from uuid import uuid4
 
 from connectors.linked_device import leases, sessions
 from connectors.linked_device.device import Sent
-from connectors.linked_device.events import Account, Event, MessageArrived, ReceiptArrived, Someone
+from connectors.linked_device.events import (
+    ChatMember,
+    Event,
+    LinkedAccount,
+    MessageArrived,
+    ReceiptArrived,
+)
 from connectors.models import SenderSession
 from lib.envelope import associated_data
 from messaging.models import Contact, Message, NumberState, PendingSend
@@ -21,7 +27,7 @@ from tests.conftest import Cast
 from tests.delivery import outgoing
 from workspaces import keys
 
-ANNA = Someone(phone="27831234567", lid="170000000000001", name="Anna")
+ANNA = ChatMember(phone="27831234567", lid="170000000000001", name="Anna")
 
 
 class FakeDevice:
@@ -48,7 +54,7 @@ class FakeDevice:
             raise answer
         return answer
 
-    def account(self) -> Account | None:
+    def account(self) -> LinkedAccount | None:
         """Nobody's."""
         return None
 
@@ -75,10 +81,15 @@ def leased(session: SenderSession) -> leases.Lease:
 
 
 def queue(
-    cast: Cast, now: datetime, *, number: str = "27831234567", text: str = "Hello",
-    contact: Contact | None = None, **columns: object,
-) -> Message:  # fmt: skip
-    """Owe a text to a number."""
+    cast: Cast,
+    now: datetime,
+    *,
+    number: str = "27831234567",
+    text: str = "Hello",
+    contact: Contact | None = None,
+    **columns: object,
+) -> Message:
+    """Queue a text to a number."""
     message = outgoing.queue(cast, now, contact=contact, **columns)
     body = {"to": f"+{number}", "type": "text", "text": {"preview_url": False, "body": text}}
     place = associated_data(cast.tenant.id, SEALED_REQUEST, message.id)
@@ -88,7 +99,7 @@ def queue(
 
 
 def said(
-    now: datetime, message_id: str = "3EB0AA", *, who: Someone = ANNA, **more
+    now: datetime, message_id: str = "3EB0AA", *, who: ChatMember = ANNA, **more
 ) -> MessageArrived:
     """Return a text of a person."""
     facts = {"kind": "text", "text": "Good morning", **more}

@@ -21,10 +21,10 @@ from tests.conftest import Cast
 # The number of the only contact: what no backup shows.
 SECRET = "27711558396"
 HOLD = """
-import sys
+import fcntl, sys
 from pathlib import Path
-from connectors.linked_device import lock
-with lock.hold(Path(sys.argv[1])):
+with Path(sys.argv[1], "lock").open("a") as file:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -44,9 +44,11 @@ def here(settings, tmp_path: Path) -> Callable[[str], None]:
 
 def session_of(cast: Cast, now: datetime) -> SenderSession:
     session = SenderSession.objects.create(
-        tenant_id=cast.tenant.id, workspace=cast.workspace, home="one",
+        tenant_id=cast.tenant.id,
+        workspace=cast.workspace,
+        home="one",
         paired_at=now - timedelta(days=2),
-    )  # fmt: skip
+    )
     write(session, SECRET)
     return session
 
@@ -88,10 +90,13 @@ def lease(session: SenderSession, *, expires_at: datetime) -> None:
     SessionLease.objects.update_or_create(
         session=session,
         defaults={
-            "tenant_id": session.tenant_id, "owner": uuid7(), "host": "two",
-            "expires_at": expires_at, "fencing_token": 3,
+            "tenant_id": session.tenant_id,
+            "owner": uuid7(),
+            "host": "two",
+            "expires_at": expires_at,
+            "fencing_token": 3,
         },
-    )  # fmt: skip
+    )
 
 
 def refused(code: SessionErrorCode, verb: Callable[[], object]) -> str:

@@ -66,20 +66,37 @@ def test_it_says_everything_on_the_devices_page(
     sealed = numbers.seal(DIGITS, tenant_id=acme.tenant.id, workspace_id=device.id)
     NumberState.objects.create(workspace=device, tenant_id=acme.tenant.id, sealed_number=sealed)
     session = devices.session_of(
-        device, state="CONFLICT", reason="Somebody else has it.", home="berlin", paired_at=now,
-        library="neonize 0.5", wanted="RUNNING",
-    )  # fmt: skip
+        device,
+        state="CONFLICT",
+        reason="Somebody else has it.",
+        home="berlin",
+        paired_at=now,
+        library="neonize 0.5",
+        wanted="RUNNING",
+    )
     SessionLease.objects.create(
-        session=session, tenant_id=acme.tenant.id, owner=session.pk, host="berlin", pid=4711,
-        fencing_token=3, acquired_at=now, renewed_at=now, expires_at=now + timedelta(seconds=60),
-    )  # fmt: skip
+        session=session,
+        tenant_id=acme.tenant.id,
+        owner=session.pk,
+        host="berlin",
+        pid=4711,
+        fencing_token=3,
+        acquired_at=now,
+        renewed_at=now,
+        expires_at=now + timedelta(seconds=60),
+    )
 
     page = html(member(acme.tenant), change_page(session))
 
     for fact in (
-        "Somebody else has it.", "berlin, process 4711, token 3",
-        "neonize 0.5", "+27XXXXXXXXX", "none here", "0 to send", "Replaced by another client",
-    ):  # fmt: skip
+        "Somebody else has it.",
+        "berlin, process 4711, token 3",
+        "neonize 0.5",
+        "+27XXXXXXXXX",
+        "none here",
+        "0 to send",
+        "Replaced by another client",
+    ):
         assert fact in page, fact
     assert DIGITS not in page
 
@@ -159,8 +176,10 @@ def test_it_escapes_what_an_account_calls_itself(acme: Cast, device: Workspace) 
     boss = superuser()
 
     for url in (
-        list_of("connectors_sendersession"), change_page(session), url_of("pair", session),
-    ):  # fmt: skip
+        list_of("connectors_sendersession"),
+        change_page(session),
+        url_of("pair", session),
+    ):
         assert SCRIPT not in html(boss, url)
 
 

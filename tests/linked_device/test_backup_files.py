@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from connectors.linked_device import backup_files, backups, snapshots, stores
+from connectors.linked_device import backup_files, backups, stores
 from connectors.linked_device.sessions import SessionErrorCode
 from connectors.models import SenderSession
 from tests.conftest import Cast
@@ -29,7 +29,7 @@ def test_it_refuses_the_backup_of_another_session(
 
     assert "another session" in message
     assert contacts(other) == ["globex's"]
-    assert backups.existing(other) == []
+    assert backup_files.existing(other) == []
 
 
 def test_it_opens_no_backup_that_was_relabelled(
@@ -72,7 +72,7 @@ def test_it_refuses_a_backup_that_was_altered_anywhere(
         refused(SessionErrorCode.BAD_BACKUP, lambda: backups.restore(session, path, now=now))
 
     assert contacts(session) == [SECRET]
-    assert len(backups.existing(session)) == 1
+    assert len(backup_files.existing(session)) == 1
 
 
 def test_it_refuses_a_backup_that_was_cut_off_or_goes_on(
@@ -90,7 +90,7 @@ def test_it_refuses_a_backup_that_was_cut_off_or_goes_on(
 def test_it_refuses_to_restore_what_is_no_sound_database(
     session: SenderSession, now: datetime
 ) -> None:
-    store = snapshots.take(stores.store_of(session))
+    store = backup_files.content_of(stores.store_of(session))
     ruined = store[:4096] + bytes(len(store) - 4096)
     for content in (b"", b"not a database", ruined):
         backup_files.write(session, content, now=now)

@@ -10,7 +10,7 @@ from threading import Barrier
 import pytest
 from django.db import connection
 
-from connectors.linked_device import backups, leases
+from connectors.linked_device import backup_files, backups, leases
 from connectors.linked_device.sessions import SessionErrorCode, UnableTo
 from connectors.models import SenderSession, SessionLease
 from lib.ids import uuid7
@@ -24,7 +24,7 @@ ROUNDS = 8
 
 
 def restore(session: SenderSession) -> str:
-    oldest = backups.existing(session)[-1].path
+    oldest = backup_files.existing(session)[-1].path
     try:
         backups.restore(session, oldest, now=datetime.now(UTC))
     except UnableTo as error:
@@ -36,7 +36,7 @@ def restore(session: SenderSession) -> str:
 def acquire(session: SenderSession) -> str:
     try:
         leases.acquire(session.pk, owner=uuid7(), host="two", pid=1)
-    except leases.Held:
+    except leases.LeaseHeld:
         return "refused"
     return "acquired"
 

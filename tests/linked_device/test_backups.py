@@ -23,7 +23,7 @@ from tests.linked_device.stored import (
     refused,
     session,
     write,
-)  # fmt: skip
+)
 
 __all__ = ("here", "session")
 
@@ -46,7 +46,7 @@ def test_it_seals_a_store_into_a_dated_file(session: SenderSession, now: datetim
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert SECRET.encode() not in path.read_bytes()
     assert b"SQLite" not in path.read_bytes()
-    assert [found.at for found in backups.existing(session)] == [now]
+    assert [found.at for found in backup_files.existing(session)] == [now]
     assert SenderSession.objects.get().backed_up_at == now
     assert contacts(session) == [SECRET]
 
@@ -101,7 +101,7 @@ def test_it_keeps_what_a_restore_replaces(session: SenderSession, now: datetime)
     backups.restore(session, now=now)
 
     assert contacts(session) == ["newer"]
-    assert len(backups.existing(session)) == 3
+    assert len(backup_files.existing(session)) == 3
 
 
 def test_it_applies_no_log_of_the_old_store_to_the_new_one(
@@ -130,7 +130,7 @@ def test_it_does_not_end_a_wait_that_whatsapp_named(session: SenderSession, now:
 def test_it_keeps_the_newest_ten(session: SenderSession, now: datetime) -> None:
     made = [backups.back_up(session, now=now + timedelta(days=n)) for n in range(12)]
 
-    assert [one.path for one in backups.existing(session)] == made[:1:-1]
+    assert [one.path for one in backup_files.existing(session)] == made[:1:-1]
 
 
 def test_it_keeps_the_last_one_after_a_clock_was_set_back(
@@ -148,7 +148,7 @@ def test_it_keeps_the_last_one_after_a_clock_was_set_back(
 def test_it_removes_what_a_crash_left_in_the_clear(session: SenderSession, now: datetime) -> None:
     left = backup_files.stage(stores.store_of(session), b"an account")
     backups.back_up(session, now=now)
-    cut_off = backup_files.stage(backups.existing(session)[0].path, b"half of a backup")
+    cut_off = backup_files.stage(backup_files.existing(session)[0].path, b"half of a backup")
 
     backups.clear(session, now=now)
 
@@ -176,7 +176,7 @@ def test_it_clears_what_is_cleared_already(session: SenderSession, now: datetime
     backups.clear(session, now=now)
 
     assert backups.clear(session, now=now) is None
-    assert len(backups.existing(session)) == 1
+    assert len(backup_files.existing(session)) == 1
 
 
 def test_it_touches_no_store_that_a_process_has_open(session: SenderSession, now: datetime) -> None:
@@ -185,7 +185,7 @@ def test_it_touches_no_store_that_a_process_has_open(session: SenderSession, now
         for verb in every_verb(session, now):
             assert "Stop the session first" in refused(SessionErrorCode.RUNNING, verb)
 
-    assert len(backups.existing(session)) == 1
+    assert len(backup_files.existing(session)) == 1
     assert contacts(session) == [SECRET]
 
 

@@ -1,4 +1,4 @@
-"""Nobody's number, nor hidden id, stays behind of what a linked device sent and heard."""
+"""No number and no hidden id stays behind of what a linked device sent and received."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from connectors.linked_device.delivering import Deliverer
 from connectors.linked_device.device import Sent
-from connectors.linked_device.events import ReceiptArrived, Someone
-from connectors.linked_device.mailbox import Mailbox
+from connectors.linked_device.events import ChatMember, ReceiptArrived
+from connectors.linked_device.intake import DeviceInbox
 from connectors.whatsapp.processing import process_batch
 from lib import wakeups
 from messaging.models import Message, MessageStatus
@@ -29,9 +29,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 # All whom this test names begin so; the hidden id too.
 PLANTED = "84719934"
 NUMBERS = places.disguises(PLANTED)
-WRITER = Someone(phone=f"27{PLANTED}1", lid=f"{PLANTED}0000011", name=f"Al +27{PLANTED}1")
-HIDDEN = Someone(lid=f"{PLANTED}0000012", name="Bo")
-OWNER = Someone(phone=f"27{PLANTED}0")
+WRITER = ChatMember(phone=f"27{PLANTED}1", lid=f"{PLANTED}0000011", name=f"Al +27{PLANTED}1")
+HIDDEN = ChatMember(lid=f"{PLANTED}0000012", name="Bo")
+OWNER = ChatMember(phone=f"27{PLANTED}0")
 GROUP = f"27{PLANTED}0-1600000000@g.us"
 
 
@@ -50,19 +50,22 @@ def send(cast: Cast, now: datetime) -> None:
         )
 
     deliverer = Deliverer(
-        session=session, lease=leased(session), device=FakeDevice(answer),
-        clock=lambda: seconds[0], chance=Random(1),
-    )  # fmt: skip
+        session=session,
+        lease=leased(session),
+        device=FakeDevice(answer),
+        clock=lambda: seconds[0],
+        chance=Random(1),
+    )
     for last in "345":
         wanted = request_to(cast, phone=f"+27 {PLANTED[:2]} {PLANTED[2:]}{last}")
         accepting.queue(tenant_id=cast.tenant.id, request=wanted, now=now)
     while Message.objects.filter(status="queued", tenant_id=cast.tenant.id).exists():
-        seconds[0] += deliverer.turn(now) + 0.001
+        seconds[0] += deliverer.send_next(now) + 0.001
 
 
-def hear(cast: Cast, now: datetime) -> None:
-    """Hear of everything that a device tells."""
-    Mailbox(session=linked(cast)).keep(
+def receive(cast: Cast, now: datetime) -> None:
+    """Receive everything that a device may report."""
+    DeviceInbox(session=linked(cast)).keep(
         [
             said(now, "A", who=WRITER, text="Hello"),
             said(now, "B", who=HIDDEN),
@@ -88,7 +91,7 @@ def test_it_leaves_no_number_anywhere(
         with caplog.at_level(logging.INFO):
             for cast in (acme, globex):
                 send(cast, now)
-                hear(cast, now)
+                receive(cast, now)
         assert leaks(places.rows()) == []
         assert leaks(places.broker_entries()) == []
         assert leaks(("log", line) for line in places.log_lines(caplog.records)) == []

@@ -9,13 +9,13 @@ import pytest
 from django.core.management import CommandError
 from pytest_django.fixtures import Settings
 
-from connectors.linked_device import host
+from connectors.linked_device import supervisor
 from connectors.models import SenderSession, SessionState
 from messaging import numbers
 from messaging.models import NumberState
 from tests.conftest import Cast
 from tests.linked_device.conftest import Sender
-from tests.linked_device.told import hold, linked, session_of
+from tests.linked_device.rows import hold, linked, session_of
 from workspaces.models import Workspace
 
 pytestmark = pytest.mark.django_db
@@ -56,8 +56,9 @@ def test_it_is_found_by_any_of_its_names(
     known = {"workspace": mine.workspace_id, "session": mine.id}
     sender("stop", known.get(name, name))
     assert set(SenderSession.objects.values_list("tenant_id", "wanted")) == {
-        (acme.tenant.id, "STOPPED"), (globex.tenant.id, "RUNNING")
-    }  # fmt: skip
+        (acme.tenant.id, "STOPPED"),
+        (globex.tenant.id, "RUNNING"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_start_says_how_long_the_gap_is_still(sender: Sender, acme: Cast, now: d
 def test_start_says_that_no_host_runs(
     sender: Sender, acme: Cast, now: datetime, settings: Settings, home: str
 ) -> None:
-    (settings.SIGMA_SENDER_STORE / host.ALIVE).unlink()
+    (settings.SIGMA_SENDER_STORE / supervisor.ALIVE).unlink()
     session_of(linked(acme), now, "WAITING", home=home)
     with pytest.raises(CommandError, match=rf"no session host \(on {home}\) runs it"):
         sender("start", "--wait", 0.01)

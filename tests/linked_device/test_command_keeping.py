@@ -13,7 +13,7 @@ from connectors.linked_device import stores
 from connectors.models import SenderSession
 from tests.conftest import Cast
 from tests.linked_device.conftest import Sender, Typed
-from tests.linked_device.told import hold, linked, session_of
+from tests.linked_device.rows import hold, linked, session_of
 
 pytestmark = pytest.mark.django_db
 

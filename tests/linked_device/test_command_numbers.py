@@ -14,7 +14,7 @@ from django.core.management import call_command
 
 from tests.conftest import Cast
 from tests.linked_device.conftest import Sender
-from tests.linked_device.told import hold, linked, messages, session_of
+from tests.linked_device.rows import hold, linked, messages, session_of
 from tests.sender.conftest import serving
 from workspaces.models import Workspace
 
@@ -74,8 +74,9 @@ def test_monitor_looks_at_any_number_that_is_named(
 ) -> None:
     messages(acme.workspace, datetime.now(UTC), *["failed"] * 6)
     assert line_of(sender, "--workspace", acme.workspace.id) == (
-        1, "ERROR: acme/acme support: 6 of 6 messages of the last 24 hours failed (100%).\n"
-    )  # fmt: skip
+        1,
+        "ERROR: acme/acme support: 6 of 6 messages of the last 24 hours failed (100%).\n",
+    )
     assert line_of(sender, "--workspace", acme.workspace.id, "--max-error-rate", 1)[0] == 0
 
 
@@ -124,7 +125,9 @@ def test_monitor_says_that_a_device_has_to_be_paired_where_there_is_nothing_else
 def test_monitor_says_that_the_database_is_away(tmp_path: Path) -> None:
     away = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "SIGMA_HOME": str(tmp_path)}
     found = subprocess.run(
-        [sys.executable, "manage.py", "sender", "monitor"], capture_output=True, text=True,
+        [sys.executable, "manage.py", "sender", "monitor"],
+        capture_output=True,
+        text=True,
         env={"PATH": "", "REDIS_URL": "redis://127.0.0.1:9", "SIGMA_EMBEDDED": "true", **away},
-    )  # fmt: skip
+    )
     assert (found.returncode, found.stdout) == (1, "ERROR: The database does not answer.\n")

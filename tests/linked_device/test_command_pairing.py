@@ -14,16 +14,16 @@ import pytest
 from django.core.management import CommandError
 from django.db import connection
 
-from connectors.linked_device import sessions, standing
+from connectors.linked_device import sessions, status
 from connectors.linked_device.commands import pairing
-from connectors.linked_device.qrcodes import as_text
-from connectors.linked_device.standing import Standing
+from connectors.linked_device.status import SessionStatus
 from connectors.models import SenderSession, SessionLease, SessionState
+from lib.qrcodes import as_text
 from messaging import numbers
 from messaging.models import NumberState
 from tests.conftest import Cast
 from tests.linked_device.conftest import Sender
-from tests.linked_device.told import hold, linked, session_of
+from tests.linked_device.rows import hold, linked, session_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 QR = ["2@abcdefghijklmnop,first", "2@abcdefghijklmnop,second"]
@@ -54,7 +54,7 @@ def meanwhile(wait_for: Callable[..., None]) -> Iterator[Meanwhile]:
 
 def stand(session: SenderSession, state: SessionState, reason: str = "Because.") -> None:
     """Write down where the session stands."""
-    standing.write(session.id, Standing(state, reason), now=datetime.now(UTC))
+    status.write(session.id, SessionStatus(state, reason), now=datetime.now(UTC))
 
 
 def show(session: SenderSession, code: str, seconds: float = 20) -> None:

@@ -1,4 +1,4 @@
-"""What is owed leaves over the linked device once, at a person's pace, or says why it does not."""
+"""Pending messages are sent over the linked device once, at a person's pace, or say why not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from connectors.linked_device import leases as sessions_leases
 from connectors.linked_device.claiming import IDLE_SECONDS
 from connectors.linked_device.delivering import Deliverer
 from connectors.linked_device.device import Sent
-from connectors.linked_device.mailbox import Mailbox
+from connectors.linked_device.intake import DeviceInbox
 from connectors.models import SessionLease
 from connectors.whatsapp.processing import process_batch
 from lib.envelope import associated_data
@@ -52,9 +52,12 @@ class Stage:
     def another(self, lease: sessions_leases.Lease) -> Deliverer:
         """Return a deliverer of the same session, with this lease."""
         return Deliverer(
-            session=self.session, lease=lease, device=self.device, clock=self.clock,
+            session=self.session,
+            lease=lease,
+            device=self.device,
+            clock=self.clock,
             chance=Random(1),
-        )  # fmt: skip
+        )
 
     def clock(self) -> float:
         """Return the time; a process that is paused finds it much later at each look."""
@@ -69,7 +72,7 @@ class Stage:
     def turn(self) -> float:
         """Let it have a turn; time passes as it wants."""
         before = len(self.device.sent)
-        wait = self.deliverer.turn(self.now + timedelta(seconds=self.seconds))
+        wait = self.deliverer.send_next(self.now + timedelta(seconds=self.seconds))
         self.moments += [self.seconds] * (len(self.device.sent) - before)
         self.seconds += wait
         return wait
@@ -136,7 +139,7 @@ class TestSending:
         message = queue(acme, now)
 
         def answer(number: str, text: str) -> Sent:
-            Mailbox(session=stage.session).keep([receipt(now, "3EB0", status="read")], now=now)
+            DeviceInbox(session=stage.session).keep([receipt(now, "3EB0", status="read")], now=now)
             process_batch(10)
             return Sent("3EB0")
 
@@ -278,8 +281,13 @@ class TestHeldBack:
     ) -> None:
         settings.SIGMA_SENDER_CONTACT_CAP = 1
         anna = Contact.objects.create(tenant_id=acme.tenant.id)
-        queue(acme, now, contact=anna, status="unknown",
-              delivery={"unknown_at": now.isoformat()})  # fmt: skip
+        queue(
+            acme,
+            now,
+            contact=anna,
+            status="unknown",
+            delivery={"unknown_at": now.isoformat()},
+        )
         message = queue(acme, now, contact=anna, expires_at=now + timedelta(hours=1))
         stage = Stage(acme, now)
         stage.play(3700)
@@ -305,11 +313,11 @@ class TestFencing:
         stage = Stage(acme, now)
         stage.claim()
         stage.take_over()
-        with pytest.raises(sessions_leases.Lost):
+        with pytest.raises(sessions_leases.LeaseLost):
             stage.turn()
         assert (stage.device.sent, status_of(message)) == ([], "queued")
         assert message.pending.due_at is not None
-        with pytest.raises(sessions_leases.Lost):
+        with pytest.raises(sessions_leases.LeaseLost):
             stage.turn()
 
     def test_it_sends_once_whoever_had_the_session_before(self, acme: Cast, now: datetime) -> None:
@@ -317,11 +325,11 @@ class TestFencing:
         stage = Stage(acme, now)
         stage.claim()
         old, stage.deliverer = stage.deliverer, stage.another(stage.take_over())
-        with pytest.raises(sessions_leases.Lost):
-            old.turn(now)
+        with pytest.raises(sessions_leases.LeaseLost):
+            old.send_next(now)
         assert len(stage.play(60)) == 1
-        with pytest.raises(sessions_leases.Lost):
-            old.turn(now + timedelta(minutes=2))
+        with pytest.raises(sessions_leases.LeaseLost):
+            old.send_next(now + timedelta(minutes=2))
         assert (status_of(message), len(stage.device.sent)) == ("accepted", 1)
 
     def test_it_leaves_unknown_what_was_with_the_device_when_it_died(

@@ -17,20 +17,16 @@ from django.db import OperationalError
 from pytest_django.fixtures import Settings
 
 from connectors.linked_device import events, logs
-from connectors.linked_device.actions import Heard
 from connectors.linked_device.claiming import IDLE_SECONDS as NOTHING_DUE
 from connectors.linked_device.delivering import Deliverer
 from connectors.linked_device.device import Sent
 from connectors.linked_device.dispatch import IDLE_SECONDS as NOT_NOW
-from connectors.linked_device.dispatch import Attended, Dispatch
-from connectors.linked_device.events import Account, MessageArrived
-from connectors.linked_device.keeper import Keeper
-from connectors.linked_device.leases import Lease
-from connectors.linked_device.limits import Limit
-from connectors.linked_device.machine import Machine
-from connectors.linked_device.mailbox import Mailbox
-from connectors.linked_device.persistence import Persistence
-from connectors.linked_device.record import Record, Signs, Wishes
+from connectors.linked_device.dispatch import Dispatch, ObservedDevice
+from connectors.linked_device.events import LinkedAccount, MessageArrived
+from connectors.linked_device.intake import DeviceInbox
+from connectors.linked_device.leases import Lease, LeaseKeeper
+from connectors.linked_device.machine import Machine, MachineEvent, RateLimitWait
+from connectors.linked_device.record import DatabaseRetry, DesiredState, LastActivity, Record
 from connectors.linked_device.session_loop import SessionLoop
 from connectors.models import SenderSession, SessionState, WebhookPending
 from messaging.models import Message
@@ -46,7 +42,7 @@ DAY = 8 * HOUR
 # What happens, and for how long: WhatsApp asks to slow down, a connection and a database are lost.
 SLOW, GONE, AWAY = (3 * HOUR, HOUR / 2), (5 * HOUR, 40.0), (6 * HOUR, 30.0)
 NOTHING_TO_DO = (NOTHING_DUE, NOT_NOW)
-ACCOUNT = Account(number="447700900123")
+ACCOUNT = LinkedAccount(number="447700900123")
 FILE_BYTES, FILES = 2_000, 3
 
 
@@ -56,7 +52,7 @@ def within(spell: tuple[float, float], seconds: float) -> bool:
 
 
 class Clock:
-    """Time that passes when it is told to; what was planned happens in turn."""
+    """Time that passes when a test says so; what was planned happens in turn."""
 
     def __init__(self, start: datetime) -> None:
         self.start, self.seconds = start, 0.0
@@ -93,50 +89,62 @@ class Notes(Record):
         self.stood: list[str] = []
         self.signed = 0
 
-    def wishes(self) -> Wishes:
+    def desired_state(self) -> DesiredState:
         """Nobody wants anything else all day."""
-        return Wishes("RUNNING")
+        return DesiredState("RUNNING")
 
-    def signs(self, taken: dict[str, datetime]) -> None:
+    def write_activity(self, taken: dict[str, datetime]) -> None:
         """Count it."""
         self.signed += bool(taken)
 
-    def stands(self, new, *, now: datetime) -> None:
+    def write_status(self, new, *, now: datetime) -> None:
         """Write it down, and remember the order."""
         self.stood.append(new.state.value)
-        super().stands(new, now=now)
+        super().write_status(new, now=now)
 
 
 class Day:
     """A session at work, without threads; the phone, the people and the database as planned."""
 
     def __init__(self, session: SenderSession, lease: Lease, start: datetime) -> None:
-        self.clock, self.inbox = Clock(start), SimpleQueue[Heard]()
+        self.clock, self.events = Clock(start), SimpleQueue[MachineEvent]()
         self.renewals: list[float] = []
         self.lost: list[str] = []
         self.sent: list[float] = []
         self.longest_queue = 0
         self.was_throttled = False
-        self.record, signs = Notes(session, lease), Signs()
-        self.machine = Machine(is_paired=True, limit=Limit(), now=start)
-        device = Attended(sends.FakeDevice(self.answer), listen=self.inbox.put, signs=signs)
+        self.record, activity = Notes(session, lease), LastActivity()
+        self.machine = Machine(is_paired=True, limit=RateLimitWait(), now=start)
+        device = ObservedDevice(
+            sends.FakeDevice(self.answer), listen=self.events.put, activity=activity
+        )
         deliverer = Deliverer(
-            session=session, lease=lease, device=device, clock=lambda: self.clock.seconds,
+            session=session,
+            lease=lease,
+            device=device,
+            clock=lambda: self.clock.seconds,
             chance=Random(8),
-        )  # fmt: skip
+        )
         self.dispatch = Dispatch(
-            deliverer.turn, settle=deliverer.settle, may_send=lambda: self.machine.may_send,
+            deliverer.send_next,
+            settle=deliverer.settle,
+            may_send=lambda: self.machine.may_send,
             on_lost=self.lost.append,
-        )  # fmt: skip
-        self.mailbox = Mailbox(session=session)
-        self.keeper = Keeper(
+        )
+        self.inbox = DeviceInbox(session=session)
+        self.keeper = LeaseKeeper(
             lease, on_lost=self.lost.append, clock=lambda: self.clock.seconds, renew=self.renew
         )
         self.loop = SessionLoop(
-            machine=self.machine, record=self.record, signs=signs, inbox=self.inbox,
-            ask_code=lambda: None, persistence=Persistence("day", wait=lambda _: None),
-            first=Wishes("RUNNING"), is_told_to_end=lambda: False,
-        )  # fmt: skip
+            machine=self.machine,
+            record=self.record,
+            activity=activity,
+            events=self.events,
+            ask_code=lambda: None,
+            retry=DatabaseRetry("day", wait=lambda _: None),
+            first=DesiredState("RUNNING"),
+            is_asked_to_end=lambda: False,
+        )
 
     def answer(self, number: str, text: str) -> Sent | Exception:
         """Take a message, or ask once to slow down."""
@@ -154,8 +162,8 @@ class Day:
 
     def beat(self) -> None:
         """Keep the lease, and plan to do so again when its keeper says."""
-        self.keeper.tick(self.clock.seconds)
-        pause = self.keeper.beat(self.clock.seconds)
+        self.keeper.check(self.clock.seconds)
+        pause = self.keeper.renew_if_due(self.clock.seconds)
         self.clock.at(self.clock.seconds + pause, self.beat)
 
     def send(self) -> None:
@@ -166,21 +174,21 @@ class Day:
 
     def keep_alive(self) -> None:
         """Let the server answer, while there is a connection."""
-        if self.machine.standing.state != SessionState.DISCONNECTED:
-            self.hear(events.KeptAlive())
+        if self.machine.status.state != SessionState.DISCONNECTED:
+            self.handle(events.KeptAlive())
 
-    def hear(self, event: events.Event) -> None:
-        """Let the device tell something."""
+    def handle(self, event: events.Event) -> None:
+        """Let the device report something."""
         if isinstance(event, MessageArrived):
-            self.mailbox.keep([event], now=self.clock.now)
+            self.inbox.keep([event], now=self.clock.now)
         else:
-            self.inbox.put(event)
+            self.events.put(event)
             self.step()
 
     def step(self) -> None:
-        """Let the loop hear all there is."""
-        self.longest_queue = max(self.longest_queue, self.inbox.qsize())
-        for _ in range(self.inbox.qsize() + 1):
+        """Let the loop handle all there is."""
+        self.longest_queue = max(self.longest_queue, self.events.qsize())
+        for _ in range(self.events.qsize() + 1):
             assert self.loop.step(self.loop.wait(0), now=self.clock.now) is None
 
 
@@ -204,17 +212,17 @@ def day(acme: Cast, now: datetime, log: Path) -> Day:
     clock = one.clock
     one.step()
     one.beat()
-    clock.at(1, lambda: one.hear(events.Connected(ACCOUNT)))
+    clock.at(1, lambda: one.handle(events.Connected(ACCOUNT)))
     clock.at(2, lambda: clock.every(25, one.keep_alive))
-    clock.at(GONE[0], lambda: one.hear(events.Disconnected("EOF")))
-    clock.at(sum(GONE), lambda: one.hear(events.Connected(ACCOUNT)))
+    clock.at(GONE[0], lambda: one.handle(events.Disconnected("EOF")))
+    clock.at(sum(GONE), lambda: one.handle(events.Connected(ACCOUNT)))
 
     def write(number: int) -> None:
         sends.queue(acme, clock.now, number=f"2783{number:07}")
         one.send()
 
     def read(number: int) -> None:
-        one.hear(sends.said(clock.now, f"3EB0{number:04}"))
+        one.handle(sends.said(clock.now, f"3EB0{number:04}"))
 
     busy = [HOUR] * 8 + [SLOW[0], SLOW[0] + MINUTE, GONE[0] + 10]
     for number, at in enumerate([*busy, *(HOUR * n / 2 for n in range(1, 16))]):
@@ -230,16 +238,21 @@ def lasted(day: Day) -> None:
     assert day.lost == []
     assert max(after - before for before, after in pairwise([*day.renewals, DAY])) <= 45
     assert day.record.stood == [
-        "STARTING", "CONNECTED", "RATE_LIMITED", "CONNECTED", "DISCONNECTED", "CONNECTED",
-    ]  # fmt: skip
-    assert (day.inbox.qsize(), day.machine.ignored) == (0, {})
+        "STARTING",
+        "CONNECTED",
+        "RATE_LIMITED",
+        "CONNECTED",
+        "DISCONNECTED",
+        "CONNECTED",
+    ]
+    assert (day.events.qsize(), day.machine.ignored) == (0, {})
     assert day.longest_queue <= 2
     assert SenderSession.objects.get().failures == 0
     assert DAY / 60 < day.record.signed <= DAY / 10, "often enough, and not for each event"
 
 
 def worked(day: Day) -> None:
-    """Everything was sent at a person's pace, but when WhatsApp was annoyed or away."""
+    """Everything was sent at a person's pace, and nothing while WhatsApp was away or throttled."""
     assert set(Message.objects.values_list("status", flat=True)) == {"accepted"}
     assert len(day.sent) == Message.objects.count() == WebhookPending.objects.count() == 26
     assert min(after - before for before, after in pairwise(day.sent)) >= 1.0

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from connectors.linked_device import dispatch, exits, pacing
+from connectors.linked_device import delivering, dispatch
 from connectors.linked_device.device import Sent
-from connectors.linked_device.events import Account, Connected, Event
-from connectors.linked_device.parts import Parts
+from connectors.linked_device.events import Connected, Event, LinkedAccount
+from connectors.linked_device.leases import ExitCode
+from connectors.linked_device.process import SessionWork
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.linked_device import sends
@@ -27,7 +28,7 @@ class Stuck(sends.FakeDevice):
 
     def start(self, store: Path, listen: Callable[[Event], None]) -> None:
         """Say so."""
-        listen(Connected(Account()))
+        listen(Connected(LinkedAccount()))
 
     def send_text(self, number: str, text: str) -> Sent:
         """Hang."""
@@ -40,17 +41,17 @@ class Stuck(sends.FakeDevice):
 def test_the_session_ends_to_be_started_again(
     acme: Cast, tmp_path: Path, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pacing, "JITTER", (0.0, 0.0))
+    monkeypatch.setattr(delivering, "JITTER", (0.0, 0.0))
     device = Stuck(lambda: monkeypatch.setattr(dispatch, "HUNG_SECONDS", 0.0))
     session = sends.linked(acme, wanted="RUNNING", paired_at=now)
-    parts = Parts(session, sends.leased(session), device, is_told_to_end=lambda: False)
+    work = SessionWork(session, sends.leased(session), device, is_asked_to_end=lambda: False)
     sends.queue(acme, now)
 
-    assert parts.lead(tmp_path).code == exits.FAILED
+    assert work.run(tmp_path).code == ExitCode.FAILED
     session.refresh_from_db()
     assert (session.state, "did not come back" in session.reason) == ("FAILED", True)
     assert Message.objects.get().status == "sending", "nobody sends it again"
 
     device.done.set()
-    assert parts.close()
+    assert work.close()
     assert Message.objects.get().status == "accepted"

@@ -19,10 +19,9 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-from connectors.linked_device import exits, leases, standing
-from connectors.linked_device.keeper import Keeper
-from connectors.linked_device.leases import Lease, Lost
-from connectors.linked_device.standing import Standing
+from connectors.linked_device import leases, status
+from connectors.linked_device.leases import ExitCode, Lease, LeaseKeeper, LeaseLost
+from connectors.linked_device.status import SessionStatus
 from connectors.models import SenderSession, SessionLease, SessionState
 from sigma.engines import postgres
 from sigma.engines.engine import Engine
@@ -32,7 +31,7 @@ from tests.linked_device import devices
 Renew = Callable[[Lease], None]
 LEASE = Lease(uuid4(), uuid4(), uuid4(), 1)
 # By its own watch, or where that comes too late, by the kernel's.
-ENDED = (exits.LOST, -signal.SIGALRM)
+ENDED = (ExitCode.LOST, -signal.SIGALRM)
 TABLES = """
 CREATE TABLE sender_sessions (id uuid PRIMARY KEY, tenant_id uuid, stopped_at timestamptz,
     updated_at timestamptz, library text);
@@ -55,8 +54,8 @@ class Renewals:
             raise answer
 
 
-def kept(renew: Renew, lost: list[str], **changes: object) -> Keeper:
-    return Keeper(LEASE, on_lost=lost.append, clock=lambda: 0.0, renew=renew, **changes)
+def kept(renew: Renew, lost: list[str], **changes: object) -> LeaseKeeper:
+    return LeaseKeeper(LEASE, on_lost=lost.append, clock=lambda: 0.0, renew=renew, **changes)
 
 
 def test_it_renews_every_ten_seconds_and_sooner_after_a_failure() -> None:
@@ -64,8 +63,8 @@ def test_it_renews_every_ten_seconds_and_sooner_after_a_failure() -> None:
     renew = Renewals(None, OperationalError(), None)
     keeper = kept(renew, lost)
 
-    assert [keeper.beat(at) for at in (0.0, 4.0, 10.0, 12.0)] == [10.0, 6.0, 2.0, 10.0]
-    keeper.tick(56.9)
+    assert [keeper.renew_if_due(at) for at in (0.0, 4.0, 10.0, 12.0)] == [10.0, 6.0, 2.0, 10.0]
+    keeper.check(56.9)
 
     assert (renew.count, lost) == (3, [])
 
@@ -74,12 +73,12 @@ def test_it_is_lost_once_when_too_much_time_passed() -> None:
     lost: list[str] = []
     keeper = kept(Renewals(None, *[OperationalError()] * 9), lost)
     for at in (0.0, 10.0, 44.9):
-        keeper.beat(at)
-        keeper.tick(at)
+        keeper.renew_if_due(at)
+        keeper.check(at)
     assert lost == []
 
-    keeper.tick(45.0)
-    keeper.tick(46.0)
+    keeper.check(45.0)
+    keeper.check(46.0)
 
     assert len(lost) == 1
     assert "not renewed for 45 s" in lost[0]
@@ -88,7 +87,7 @@ def test_it_is_lost_once_when_too_much_time_passed() -> None:
 def test_it_is_lost_when_the_lease_is_somebody_else_s() -> None:
     lost: list[str] = []
 
-    kept(Renewals(Lost("It is two's.")), lost).beat(0.0)
+    kept(Renewals(LeaseLost("It is two's.")), lost).renew_if_due(0.0)
 
     assert len(lost) == 1
     assert "two's" in lost[0]
@@ -98,9 +97,9 @@ def test_it_sets_the_kernel_s_alarm_until_it_is_stopped() -> None:
     alarms: list[float] = []
     keeper = kept(Renewals(), [], alarm=alarms.append)
 
-    keeper.beat(0.0)
+    keeper.renew_if_due(0.0)
     keeper.stop()
-    keeper.beat(10.0)
+    keeper.renew_if_due(10.0)
 
     assert alarms == [54.0, 0], "before the lease ends, and never after a stop"
 
@@ -114,7 +113,7 @@ def test_it_watches_the_clock_while_the_database_hangs(wait_for: Callable[..., N
         if answers.count > 1:
             hangs.wait(120)
 
-    keeper = Keeper(LEASE, on_lost=lost.append, renew=renew, every=0.01, patience=0.3)
+    keeper = LeaseKeeper(LEASE, on_lost=lost.append, renew=renew, every=0.01, patience=0.3)
     keeper.start()
     wait_for(lambda: bool(lost))
     hangs.set()
@@ -132,11 +131,13 @@ def hold() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         argv = (sys.executable, "-m", "tests.linked_device.holder", str(session), "one")
         begun.append(
             subprocess.Popen(
-                (*argv, str(every), str(patience)), text=True,
+                (*argv, str(every), str(patience)),
+                text=True,
                 env={**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "sigma.settings"},
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
             )
-        )  # fmt: skip
+        )
         return begun[-1]
 
     yield start
@@ -191,14 +192,14 @@ def test_a_process_that_was_paused_past_its_lease_wakes_up_to_nothing(
     SenderSession.objects.filter(pk=session.pk).update(library="the new owner's")
     holder.send_signal(signal.SIGCONT)
 
-    assert holder.wait(120) == exits.LOST
+    assert holder.wait(120) == ExitCode.LOST
     assert holder.stderr is not None
     assert "lost its lease" in holder.stderr.read()
     assert last_worker(session) == "the new owner's"
-    with pytest.raises(Lost), transaction.atomic():
-        leases.insist(old)
-    stand, now = Standing(SessionState.CONNECTED), timezone.now()
-    assert not standing.write(session.pk, stand, now=now, fencing_token=old.fencing_token)
+    with pytest.raises(LeaseLost), transaction.atomic():
+        leases.require(old)
+    stand, now = SessionStatus(SessionState.CONNECTED), timezone.now()
+    assert not status.write(session.pk, stand, now=now, fencing_token=old.fencing_token)
     assert new.fencing_token == old.fencing_token + 1
 
 
@@ -220,7 +221,7 @@ def test_a_process_that_was_paused_for_long_does_nothing_more_when_it_wakes_up(
     assert holder.wait(120) in ENDED
     assert last_worker(session) == "before", "though the lease would have let it"
     with transaction.atomic():
-        leases.insist(lease)
+        leases.require(lease)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from connectors.linked_device import parts
+from connectors.linked_device import process
 from connectors.linked_device.events import Event
 from connectors.models import WebhookPending
 from tests.conftest import Cast
@@ -21,7 +21,7 @@ WAITING = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'webhook_delive
 
 
 class Talker(sends.FakeDevice):
-    """A device that tells of one message, in a thread of its own."""
+    """A device that reports one message, in a thread of its own."""
 
     def __init__(self, content: Event) -> None:
         super().__init__()
@@ -51,18 +51,25 @@ def is_waiting() -> bool:
 
 @pytest.mark.django_db(transaction=True)
 def test_it_does_not_end_before_the_inbox_has_what_waits_for_it(
-    acme: Cast, tmp_path: Path, now: datetime, monkeypatch: pytest.MonkeyPatch,
-    release: Callable[[], None], wait_for: Callable[..., None],
-) -> None:  # fmt: skip
+    acme: Cast,
+    tmp_path: Path,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    release: Callable[[], None],
+    wait_for: Callable[..., None],
+) -> None:
     session = sends.linked(acme, wanted="RUNNING", paired_at=now)
-    told = chain([False], repeat(True))
-    mine = parts.Parts(
-        session, sends.leased(session), Talker(sends.said(now)), is_told_to_end=lambda: next(told)
+    is_asked = chain([False], repeat(True))
+    mine = process.SessionWork(
+        session,
+        sends.leased(session),
+        Talker(sends.said(now)),
+        is_asked_to_end=lambda: next(is_asked),
     )
-    ending = mine.lead(tmp_path)
+    ending = mine.run(tmp_path)
     wait_for(is_waiting)
     with monkeypatch.context() as impatient:
-        impatient.setattr(parts, "INTAKE_SECONDS", 0.0)
+        impatient.setattr(process, "INTAKE_SECONDS", 0.0)
         assert mine.close()
     assert not WebhookPending.objects.exists()
 

@@ -13,9 +13,9 @@ import pytest
 from django.db import connection, transaction
 from django.db.transaction import TransactionManagementError
 
-from connectors.linked_device import leases, lock, standing
-from connectors.linked_device.leases import Held, Lease, Lost
-from connectors.linked_device.standing import Standing
+from connectors.linked_device import leases, status, stores
+from connectors.linked_device.leases import Lease, LeaseHeld, LeaseLost
+from connectors.linked_device.status import SessionStatus
 from connectors.models import SenderSession, SessionLease, SessionState
 from tests.conftest import Cast
 from tests.linked_device import devices
@@ -46,8 +46,8 @@ def move(session: SenderSession, *, lease: timedelta, stop: timedelta | None = N
     SenderSession.objects.filter(pk=session.pk).update(stopped_at=stopped_at)
 
 
-def refused(session: SenderSession) -> Held:
-    with pytest.raises(Held) as caught:
+def refused(session: SenderSession) -> LeaseHeld:
+    with pytest.raises(LeaseHeld) as caught:
         take(session, "two")
     return caught.value
 
@@ -97,10 +97,10 @@ def test_it_waits_for_the_gap_after_the_end_of_a_process_that_was_paused(
     take(session)
     move(session, lease=-LONG)
 
-    leases.note_end(session.pk, host="another", pid=7)
-    leases.note_end(session.pk, host="one", pid=8)
+    leases.record_end(session.pk, host="another", pid=7)
+    leases.record_end(session.pk, host="one", pid=8)
     assert SenderSession.objects.get(pk=session.pk).stopped_at is None
-    leases.note_end(session.pk, host="one", pid=7)
+    leases.record_end(session.pk, host="one", pid=7)
 
     assert refused(session).host == "one"
 
@@ -113,7 +113,7 @@ def test_it_is_renewed_while_it_lasts(session: SenderSession) -> None:
 
     assert row(session).expires_at > datetime.now(UTC) + timedelta(seconds=50)
     move(session, lease=-timedelta(seconds=1))
-    with pytest.raises(Lost):
+    with pytest.raises(LeaseLost):
         leases.renew(lease)
 
 
@@ -123,18 +123,18 @@ def test_it_lets_whoever_lost_it_do_nothing(session: SenderSession) -> None:
     new = take(session, "two")
     now = datetime.now(UTC)
 
-    for verb in (leases.renew, leases.insist):
-        with pytest.raises(Lost), transaction.atomic():
+    for verb in (leases.renew, leases.require):
+        with pytest.raises(LeaseLost), transaction.atomic():
             verb(old)
     leases.release(old)
-    stand = Standing(SessionState.CONNECTED)
+    stand = SessionStatus(SessionState.CONNECTED)
 
-    assert not standing.write(session.pk, stand, now=now, fencing_token=old.fencing_token)
+    assert not status.write(session.pk, stand, now=now, fencing_token=old.fencing_token)
     assert row(session).owner == new.owner
     assert SenderSession.objects.get(pk=session.pk).stopped_at is None
     with transaction.atomic():
-        leases.insist(new)
-    assert standing.write(session.pk, stand, now=now, fencing_token=new.fencing_token)
+        leases.require(new)
+    assert status.write(session.pk, stand, now=now, fencing_token=new.fencing_token)
 
 
 def test_it_knows_no_session_that_is_not_there(session: SenderSession) -> None:
@@ -146,7 +146,7 @@ def race(session_id: UUID, start: threading.Barrier) -> Lease | None:
     start.wait()
     try:
         return leases.acquire(session_id, owner=uuid4(), host="racer", pid=1)
-    except Held:
+    except LeaseHeld:
         return None
     finally:
         connection.close()
@@ -185,21 +185,21 @@ def test_it_cannot_be_taken_while_its_owner_marks_a_send(
 ) -> None:
     lease = take(session)
     with pytest.raises(TransactionManagementError):
-        leases.insist(lease)
+        leases.require(lease)
     ended = threading.Event()
     with ThreadPoolExecutor(1) as other:
         with transaction.atomic():
-            leases.insist(lease)
+            leases.require(lease)
             other.submit(move, session, lease=-LONG).add_done_callback(lambda _: ended.set())
             assert not ended.wait(0.2)
         wait_for(ended.is_set)
 
 
 def test_a_store_is_one_process_s_and_free_when_that_ends(tmp_path: Path) -> None:
-    with lock.hold(tmp_path):
-        with pytest.raises(lock.StoreInUse), lock.hold(tmp_path):
+    with stores.hold(tmp_path):
+        with pytest.raises(stores.StoreInUse), stores.hold(tmp_path):
             pass
-        with lock.hold(tmp_path, "host.lock"):
+        with stores.hold(tmp_path, "host.lock"):
             pass
-    with lock.hold(tmp_path):
+    with stores.hold(tmp_path):
         assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600

@@ -86,8 +86,10 @@ def test_only_its_owner_reads_them_after_they_rotated_too(folder: Path) -> None:
         say_sent()
     assert (mode(folder), mode(folder.parent)) == (0o700, 0o700)
     assert {path.name: mode(path) for path in folder.iterdir()} == {
-        "sender.log": 0o600, "sender.log.1": 0o600, "sender.log.2": 0o600
-    }  # fmt: skip
+        "sender.log": 0o600,
+        "sender.log.1": 0o600,
+        "sender.log.2": 0o600,
+    }
 
 
 def test_eight_hours_of_messages_stay_within_their_bound(

@@ -78,7 +78,7 @@ device._client, device._listen = Scripted(), listen
 for _ in range(2):
     device._guarded(device._show, b"2@code")
 facts = {"code": device.pair_code("447700900123"), "name": device._client.named}
-device._guarded(device._hear, pb.Connected(status=True))
+device._guarded(device._handle, pb.Connected(status=True))
 facts["account"] = [device.account().number, device.account().platform]
 facts["sent"] = [device.send_text("447700900001", "Hi").message_id for _ in range(2)][0]
 facts["asked"] = device._client.asked
@@ -89,14 +89,14 @@ neonize_device.LOOK_UP_SECONDS = 20
 facts["then"] = device.send_text("447700900003", "Hi").message_id
 facts["nobody"] = error_of(device.send_text, "447700900002", "Hi")
 quiet = library.Quiet()
-quiet.on_limit = lambda: device._tell(library_limit())
+quiet.on_limit = lambda: device._report(library_limit())
 def library_limit():
     from connectors.linked_device.events import RateLimited
     return RateLimited()
-library.quieten(quiet)
+library.take_logs(quiet)
 logging.getLogger("whatsmeow.Client").warning(
     "Unknown connect failure: <failure reason=\\"429\\" to=\\"447700900123@s.whatsapp.net\\"/>")
-device._guarded(device._hear, pb.Disconnected(status=True))
+device._guarded(device._handle, pb.Disconnected(status=True))
 facts["gone"] = error_of(device.send_text, "447700900001", "Hi")
 facts["seconds"] = [e.seconds for e in events[:2]]
 facts["events"] = [type(e).__name__ for e in events]
@@ -117,8 +117,11 @@ def run(script: str, *args: object, **extra: str) -> subprocess.CompletedProcess
     return subprocess.run(
         [sys.executable, "-c", script, *map(str, args)],
         env={**environment("http://127.0.0.1:9"), **extra},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def facts_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -159,12 +162,20 @@ def test_it_drives_the_library_with_care_and_without_libmagic(tmp_path: Path) ->
     facts = facts_of(done)
 
     assert facts == {
-        "code": "ABCD-1234", "name": "Chrome (Linux)", "account": ["447700900123", "android"],
-        "sent": "3EB0447700900001", "asked": 1, "late": "OutcomeUnknown", "nobody": "Rejected",
-        "slow": "Unavailable", "then": "3EB0447700900003",
-        "gone": "Unavailable", "seconds": [60.0, 20.0], "magic": "NoLibmagic",
+        "code": "ABCD-1234",
+        "name": "Chrome (Linux)",
+        "account": ["447700900123", "android"],
+        "sent": "3EB0447700900001",
+        "asked": 1,
+        "late": "OutcomeUnknown",
+        "nobody": "Rejected",
+        "slow": "Unavailable",
+        "then": "3EB0447700900003",
+        "gone": "Unavailable",
+        "seconds": [60.0, 20.0],
+        "magic": "NoLibmagic",
         "events": ["QrShown", "QrShown", "Connected", "RateLimited", "Disconnected"],
-    }  # fmt: skip
+    }
     assert "447700900123@" not in done.stderr
 
 
@@ -177,8 +188,9 @@ def test_it_leaves_a_usable_store_when_it_is_killed_while_it_connects(
     proxy = f"http://127.0.0.1:{black_hole.getsockname()[1]}"
     child = subprocess.Popen(
         [sys.executable, "-c", BEGIN + "device.start(store, listen); time.sleep(30)", str(store)],
-        env=environment(proxy), start_new_session=True,
-    )  # fmt: skip
+        env=environment(proxy),
+        start_new_session=True,
+    )
     dialled, _ = black_hole.accept()
 
     child.send_signal(ending)
@@ -197,7 +209,7 @@ def test_it_says_what_to_install_where_the_extra_is_missing(tmp_path: Path) -> N
 
 
 def test_it_stays_out_of_every_other_process() -> None:
-    modules = ["sigma.asgi", "sigma.celery", "sigma.sender", "connectors.linked_device.host"]
+    modules = ["sigma.asgi", "sigma.celery", "sigma.sender", "connectors.linked_device.supervisor"]
     modules += ["connectors.linked_device.process", "connectors.simulator.device", "sigma.urls"]
     script = f"""
 import importlib, sys
@@ -211,11 +223,14 @@ sys.exit(", ".join(n for n in sys.modules if n.startswith(("neonize", "magic", "
 
 
 def test_nothing_but_its_own_modules_names_it() -> None:
-    ours = [p for app in ("sigma", "connectors", "messaging", "workspaces") for p in
-            (ROOT / app).rglob("*.py")]  # fmt: skip
+    ours = [
+        p
+        for app in ("sigma", "connectors", "messaging", "workspaces")
+        for p in (ROOT / app).rglob("*.py")
+    ]
     naming = {path.name for path in ours if "neonize" in path.read_text() and imports_it(path)}
 
-    assert naming == {"neonize_device.py", "neonize_messages.py"}
+    assert naming == {"neonize_device.py"}
 
 
 def imports_it(path: Path) -> bool:
@@ -225,7 +240,7 @@ def imports_it(path: Path) -> bool:
 
 
 def running_in(group: int) -> list[str]:
-    """Return the states of what still runs in a group of processes, where Linux tells."""
+    """Return the states of what still runs in a group of processes, where the system is Linux."""
     facts = (
         path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat")
     )

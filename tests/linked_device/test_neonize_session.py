@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from django.db import connection
 
-from connectors.linked_device import exits
+from connectors.linked_device.leases import ExitCode
 from connectors.models import PairBy, Wanted
 from tests.conftest import Cast
 from tests.linked_device import devices, neonize_pb
@@ -26,9 +26,13 @@ def environment(store: Path) -> dict[str, str]:
     known = {name: quote(str(value), safe="") for name, value in connection.settings_dict.items()}
     url = "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**known)
     return {
-        **os.environ, "DATABASE_URL": url, "SIGMA_SENDER_STORE": str(store),
-        "SIGMA_SENDER_DEVICE": "whatsapp", "HTTPS_PROXY": NOWHERE, "https_proxy": NOWHERE,
-    }  # fmt: skip
+        **os.environ,
+        "DATABASE_URL": url,
+        "SIGMA_SENDER_STORE": str(store),
+        "SIGMA_SENDER_DEVICE": "whatsapp",
+        "HTTPS_PROXY": NOWHERE,
+        "https_proxy": NOWHERE,
+    }
 
 
 def test_it_says_in_its_row_that_whatsapp_cannot_be_reached(acme: Cast, tmp_path: Path) -> None:
@@ -36,11 +40,15 @@ def test_it_says_in_its_row_that_whatsapp_cannot_be_reached(acme: Cast, tmp_path
 
     done = subprocess.run(
         [sys.executable, "manage.py", "sender", "session", str(session.id)],
-        cwd=ROOT, env=environment(tmp_path), timeout=120, check=False,
-        capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment(tmp_path),
+        timeout=120,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
 
     session.refresh_from_db()
-    assert (done.returncode, done.stdout) == (exits.FAILED, ""), done.stderr[-500:]
+    assert (done.returncode, done.stdout) == (ExitCode.FAILED, ""), done.stderr[-500:]
     assert session.library.startswith("neonize")
     assert "could not be reached" in session.reason

@@ -1,4 +1,4 @@
-"""What neonize tells, in our words: with its own protobuf classes, without its Go library."""
+"""neonize's events as ours: with its own protobuf classes, without its Go library."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from connectors.linked_device import neonize_events, neonize_messages, neonize_refusals
+from connectors.linked_device import neonize_translation
 from connectors.linked_device.events import (
-    Account,
+    ChatMember,
     ClientOutdated,
     ConnectFailed,
     Disconnected,
     KeepAliveMissed,
     KeptAlive,
+    LinkedAccount,
     LoggedOut,
     MessageArrived,
     Paired,
     PairingTimedOut,
     Replaced,
-    Someone,
     TemporarilyBanned,
 )
 from tests.linked_device.neonize_pb import e2e, jid, message, pb, source
@@ -33,13 +33,13 @@ NODE = {"Tag": "failure", "Attrs": []}
 
 def arrived(content: Any, where: Any = None, **facts: Any) -> MessageArrived:
     """Return what a message of the library is in our words."""
-    told = neonize_messages.message(message(content, where or source(jid(ANA)), **facts))
-    assert told is not None
-    return told
+    found = neonize_translation.message(message(content, where or source(jid(ANA)), **facts))
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize(
-    ("told", "event"),
+    ("theirs", "event"),
     [
         (pb.Disconnected(status=True), Disconnected()),
         (pb.KeepAliveTimeout(ErrorCount=3, LastSuccess=0), KeepAliveMissed(3)),
@@ -57,7 +57,7 @@ def arrived(content: Any, where: Any = None, **facts: Any) -> MessageArrived:
         (pb.StreamError(Code="515", Raw=NODE), None),
         (
             pb.PairStatus(ID=jid(ANA, device=7), BusinessName="", Platform="android", Status=2),
-            Paired(Account(ANA, platform="android")),
+            Paired(LinkedAccount(ANA, platform="android")),
         ),
         (
             pb.PairStatus(ID=jid(ANA), BusinessName="", Platform="", Status=1, Error="x"),
@@ -66,8 +66,8 @@ def arrived(content: Any, where: Any = None, **facts: Any) -> MessageArrived:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_it_tells_of_the_connection(told: Any, event: object) -> None:
-    assert neonize_events.connection_event(told, now=NOW) == event
+def test_it_reports_the_connection(theirs: Any, event: object) -> None:
+    assert neonize_translation.connection_event(theirs, now=NOW) == event
 
 
 @pytest.mark.parametrize(
@@ -79,44 +79,49 @@ def test_it_tells_of_the_connection(told: Any, event: object) -> None:
         ("passkey-request", ConnectFailed("pairing ended with passkey-request")),
     ],
 )
-def test_it_tells_how_the_qr_codes_ended(word: str, event: object) -> None:
-    assert neonize_events.login_event(word) == event
+def test_it_reports_how_the_qr_codes_ended(word: str, event: object) -> None:
+    assert neonize_translation.login_event(word) == event
 
 
 def test_it_takes_a_text_and_what_it_answers() -> None:
     context = e2e.ContextInfo(stanzaID="3EB0OURS")
-    told = arrived(
+    found = arrived(
         e2e.Message(extendedTextMessage=e2e.ExtendedTextMessage(text="Yes", contextInfo=context))
     )
 
-    assert (told.kind, told.text, told.quoted_id, told.id) == ("text", "Yes", "3EB0OURS", "3EB0AA")
-    assert told.sender == told.chat == Someone(ANA, name="Ana")
+    assert (found.kind, found.text, found.quoted_id, found.id) == (
+        "text",
+        "Yes",
+        "3EB0OURS",
+        "3EB0AA",
+    )
+    assert found.sender == found.chat == ChatMember(ANA, name="Ana")
 
 
 def test_it_finds_the_phone_behind_a_hidden_id() -> None:
     where = source(jid(LID, "lid", device=3), SenderAlt=jid(ANA))
 
-    assert arrived(e2e.Message(conversation="Hi"), where).chat == Someone(ANA, LID, "Ana")
+    assert arrived(e2e.Message(conversation="Hi"), where).chat == ChatMember(ANA, LID, "Ana")
 
 
 def test_it_knows_a_person_by_the_hidden_id_alone() -> None:
-    told = arrived(e2e.Message(conversation="Hi"), source(jid(LID, "lid")))
+    found = arrived(e2e.Message(conversation="Hi"), source(jid(LID, "lid")))
 
-    assert told.chat == Someone(None, LID, "Ana")
+    assert found.chat == ChatMember(None, LID, "Ana")
 
 
 def test_it_tells_a_group_from_its_members() -> None:
     where = source(jid("12036304", "g.us"), jid(ANA), IsGroup=True)
-    told = arrived(e2e.Message(conversation="Hi"), where)
+    found = arrived(e2e.Message(conversation="Hi"), where)
 
-    assert (told.group_id, told.sender.phone) == ("12036304@g.us", ANA)
+    assert (found.group_id, found.sender.phone) == ("12036304@g.us", ANA)
 
 
 def test_it_tells_what_the_owner_wrote_on_another_device() -> None:
     where = source(jid(ANA), jid("447700900123"), IsFromMe=True)
-    told = arrived(e2e.Message(conversation="Mine"), where)
+    found = arrived(e2e.Message(conversation="Mine"), where)
 
-    assert (told.from_me, told.chat, told.sender.name) == (True, Someone(ANA), None)
+    assert (found.from_me, found.chat, found.sender.name) == (True, ChatMember(ANA), None)
 
 
 @pytest.mark.parametrize(
@@ -142,54 +147,58 @@ def test_it_tells_what_the_owner_wrote_on_another_device() -> None:
     ],
 )
 def test_it_names_kinds_as_the_cloud_api_does(content: Any, kind: str, text: str | None) -> None:
-    told = arrived(content)
+    found = arrived(content)
 
-    assert (told.kind, told.text) == (kind, text)
+    assert (found.kind, found.text) == (kind, text)
 
 
 def test_it_takes_a_reaction() -> None:
     body = e2e.ReactionMessage(text="👍")
     body.key.ID = "3EB0OURS"
-    told = arrived(e2e.Message(reactionMessage=body))
+    found = arrived(e2e.Message(reactionMessage=body))
 
-    assert (told.kind, told.emoji, told.text, told.quoted_id) == (
-        "reaction", "👍", None, "3EB0OURS",
-    )  # fmt: skip
+    assert (found.kind, found.emoji, found.text, found.quoted_id) == (
+        "reaction",
+        "👍",
+        None,
+        "3EB0OURS",
+    )
 
 
 @pytest.mark.parametrize(
-    "told",
+    "theirs",
     [
         message(e2e.Message(conversation="x"), source(jid("status", "broadcast"))),
         message(e2e.Message(conversation="x"), source(jid("1", "newsletter"))),
         message(e2e.Message(conversation="x"), source(jid(ANA)), category="peer"),
         message(e2e.Message(), source(jid(ANA))),
-        message(
-            e2e.Message(protocolMessage=e2e.ProtocolMessage(type=5)), source(jid(ANA))
-        ),
+        message(e2e.Message(protocolMessage=e2e.ProtocolMessage(type=5)), source(jid(ANA))),
     ],
-)  # fmt: skip
-def test_it_tells_nothing_that_nobody_wrote(told: Any) -> None:
-    assert neonize_messages.message(told) is None
+)
+def test_it_reports_nothing_that_no_person_wrote(theirs: Any) -> None:
+    assert neonize_translation.message(theirs) is None
 
 
 @pytest.mark.parametrize(("kind", "status"), [(1, "delivered"), (4, "read"), (6, "played")])
-def test_it_tells_receipts(kind: int, status: str) -> None:
-    told = neonize_events.receipt(
+def test_it_reports_receipts(kind: int, status: str) -> None:
+    found = neonize_translation.receipt(
         pb.Receipt(MessageSource=source(jid(ANA)), MessageIDs=["A"], Timestamp=1, Type=kind)
     )
 
-    assert told is not None
-    assert (told.ids, told.chat.phone, told.status) == (("A",), ANA, status)
+    assert found is not None
+    assert (found.ids, found.chat.phone, found.status) == (("A",), ANA, status)
 
 
 @pytest.mark.parametrize(("kind", "mine"), [(3, False), (5, False), (4, True)])
 def test_it_keeps_receipts_to_itself_that_are_of_no_person(kind: int, mine: bool) -> None:
     where = source(jid(ANA), IsFromMe=mine)
 
-    assert neonize_events.receipt(
-        pb.Receipt(MessageSource=where, MessageIDs=["A"], Timestamp=1, Type=kind)
-    ) is None  # fmt: skip
+    assert (
+        neonize_translation.receipt(
+            pb.Receipt(MessageSource=where, MessageIDs=["A"], Timestamp=1, Type=kind)
+        )
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -217,7 +226,7 @@ def test_it_keeps_receipts_to_itself_that_are_of_no_person(kind: int, mine: bool
 def test_it_sends_again_only_what_certainly_did_not_leave(
     sentence: str, error: type[Exception]
 ) -> None:
-    assert type(neonize_refusals.send_error(sentence)) is error
+    assert type(neonize_translation.send_error(sentence)) is error
 
 
 @pytest.mark.parametrize(
@@ -228,5 +237,5 @@ def test_it_sends_again_only_what_certainly_did_not_leave(
         ("info query timed out", Unavailable),
     ],
 )
-def test_it_tells_why_there_is_no_pairing_code(sentence: str, error: type[Exception]) -> None:
-    assert type(neonize_refusals.pairing_error(sentence)) is error
+def test_it_reports_why_there_is_no_pairing_code(sentence: str, error: type[Exception]) -> None:
+    assert type(neonize_translation.pairing_error(sentence)) is error

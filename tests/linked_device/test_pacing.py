@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.linked_device import pacing
-from connectors.linked_device.pacing import Pace, typing_seconds
+from connectors.linked_device import delivering
+from connectors.linked_device.delivering import Pace, typing_seconds
 
 texts = st.lists(st.text(max_size=400), min_size=2, max_size=20)
 lenient = settings(max_examples=50, deadline=None, database=None)
@@ -21,8 +21,8 @@ def played(pace: Pace, *sends: tuple[object, str], at: float = 0.0) -> list[floa
     """Return when each text leaves, every one asked for as soon as the one before has left."""
     moments = []
     for contact_id, text in sends:
-        at = pace.slot(contact_id=contact_id, text=text, at=at)
-        pace.left(contact_id=contact_id, at=at)
+        at = pace.next_at(contact_id=contact_id, text=text, at=at)
+        pace.sent(contact_id=contact_id, at=at)
         moments.append(at)
     return moments
 
@@ -53,11 +53,11 @@ def test_it_never_repeats_itself() -> None:
 
 
 def test_it_sends_at_once_after_a_break() -> None:
-    assert Pace(chance=Random(1), at=0.0).slot(contact_id=None, text="Hi" * 999, at=60.0) == 60.0
+    assert Pace(chance=Random(1), at=0.0).next_at(contact_id=None, text="Hi" * 999, at=60.0) == 60.0
 
 
 def test_it_begins_with_a_pause_for_whoever_sent_before_it() -> None:
-    assert Pace(chance=Random(1), at=100.0).slot(contact_id=None, text="", at=100.0) >= 101.0
+    assert Pace(chance=Random(1), at=100.0).next_at(contact_id=None, text="", at=100.0) >= 101.0
 
 
 @pytest.mark.parametrize(("letters", "seconds"), [(0, 0.0), (50, 2.0), (150, 6.0), (4096, 6.0)])
@@ -66,9 +66,9 @@ def test_it_types_long_texts_for_longer_but_not_for_ever(letters: int, seconds: 
 
 
 def test_it_waits_longer_each_time_and_not_for_ever() -> None:
-    asked = [pacing.throttled_seconds(times) for times in (1, 2, 3, 50)]
+    asked = [delivering.throttled_seconds(times) for times in (1, 2, 3, 50)]
     assert asked == [60.0, 120.0, 240.0, 3600.0]
-    assert [pacing.away_seconds(times) for times in (1, 2, 50)] == [5.0, 10.0, 60.0]
+    assert [delivering.away_seconds(times) for times in (1, 2, 50)] == [5.0, 10.0, 60.0]
 
 
 def test_it_forgets_people_it_need_not_remember() -> None:

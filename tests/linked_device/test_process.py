@@ -15,8 +15,9 @@ from django.conf import settings
 from django.db import connection
 from pytest_django.fixtures import Settings
 
-from connectors.linked_device import exits, sessions, stores
-from connectors.linked_device.events import Account
+from connectors.linked_device import sessions, stores
+from connectors.linked_device.events import LinkedAccount
+from connectors.linked_device.leases import ExitCode
 from connectors.models import PairBy, SenderSession, SessionLease, WebhookPending
 from connectors.models import SessionState as S
 from connectors.simulator import device_script
@@ -25,11 +26,11 @@ from messaging import numbers, transitions
 from messaging.models import Message, NumberState, PendingSend
 from tests.conftest import Cast
 from tests.linked_device import devices, sends
-from tests.linked_device.nursery import Nursery
+from tests.linked_device.session_processes import SessionProcesses
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ACCOUNT = Account(number="447700900123", push_name="Front desk", platform="android")
+ACCOUNT = LinkedAccount(number="447700900123", push_name="Front desk", platform="android")
 QUICK = {"connect_after": 0.0, "receipts": {}}
 HOUR = timedelta(hours=1)
 HANG_UP = """
@@ -42,7 +43,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 class Stage:
     """A store, the processes on it, and WhatsApp as a script says."""
 
-    nursery: Nursery
+    processes: SessionProcesses
     wait_for: Callable[..., None]
     ended: dict[int, int] = field(default_factory=dict)
 
@@ -59,11 +60,11 @@ class Stage:
         SenderSession.objects.filter(pk=session.pk, stopped_at__isnull=False).update(
             stopped_at=datetime.now(UTC) - HOUR
         )
-        return self.nursery.start(session.pk)
+        return self.processes.start(session.pk)
 
     def code(self, pid: int) -> int | None:
         """Return how a process ended; ``None``: it runs."""
-        if pid not in self.ended and (code := self.nursery.ended(pid)) is not None:
+        if pid not in self.ended and (code := self.processes.ended(pid)) is not None:
             self.ended[pid] = code
         return self.ended.get(pid)
 
@@ -84,26 +85,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def nursery(folder: Path, django_db_setup: None) -> Iterator[Nursery]:
+def processes(folder: Path, django_db_setup: None) -> Iterator[SessionProcesses]:
     """Where session processes come from."""
-    one = Nursery(folder)
+    one = SessionProcesses(folder)
     yield one
     one.close()
 
 
 @pytest.fixture
 def stage(
-    nursery: Nursery, folder: Path, settings: Settings, wait_for: Callable[..., None]
+    processes: SessionProcesses, folder: Path, settings: Settings, wait_for: Callable[..., None]
 ) -> Iterator[Stage]:
     """A stage whose processes end with the test."""
     settings.SIGMA_SENDER_STORE = folder
-    one = Stage(nursery, wait_for)
+    one = Stage(processes, wait_for)
     yield one
-    for pid in nursery.born:
+    for pid in processes.born:
         if one.code(pid) is None:
             os.kill(pid, signal.SIGKILL)
             one.exit_of(pid)
-    nursery.born.clear()
+    processes.born.clear()
 
 
 def fresh(session: SenderSession) -> SenderSession:
@@ -127,9 +128,12 @@ def test_it_shows_qr_codes_until_a_phone_is_linked_and_ends_with_its_host(
 ) -> None:
     session = devices.session_of(devices.linked(acme))
     store = stage.prepare(
-        session, linked=False, qr_seconds=[0.4] * 6, paired_after=0.9,
+        session,
+        linked=False,
+        qr_seconds=[0.4] * 6,
+        paired_after=0.9,
         events=[{"after": 0.1, "event": "message", "text": "Is the shop open?"}],
-    )  # fmt: skip
+    )
     sessions.pair(session.id, by=PairBy.QR, now=datetime.now(UTC))
     pid, shown = stage.start(session), set()
 
@@ -149,10 +153,10 @@ def test_it_shows_qr_codes_until_a_phone_is_linked_and_ends_with_its_host(
     made = (store.parent, store, store.with_name("whatsapp.db.server"))
     modes = [stat.S_IMODE(path.stat().st_mode) for path in made]
     assert modes == [0o700, 0o600, 0o600]
-    assert stage.exit_of(stage.start(session)) == exits.HELD, "one owner, never two"
+    assert stage.exit_of(stage.start(session)) == ExitCode.HELD, "one owner, never two"
 
     os.kill(pid, signal.SIGTERM)
-    assert stage.exit_of(pid) == exits.DONE
+    assert stage.exit_of(pid) == ExitCode.DONE
     row = fresh(session)
     assert (row.state, row.wanted, row.lease.owner) == (S.WAITING, "RUNNING", None)
     assert row.stopped_at > row.started_at
@@ -179,7 +183,7 @@ def test_it_pairs_by_a_code_and_stops_when_asked(acme: Cast, stage: Stage) -> No
     assert "447700900155" not in log_of(session)
 
     sessions.stop(session.id, now=datetime.now(UTC))
-    assert stage.exit_of(pid) == exits.DONE
+    assert stage.exit_of(pid) == ExitCode.DONE
     assert (fresh(session).state, fresh(session).reason) == (S.STOPPED, "Stopped.")
 
 
@@ -188,7 +192,7 @@ def test_it_stops_when_nobody_links_a_phone(acme: Cast, stage: Stage) -> None:
     stage.prepare(session, linked=False, qr_seconds=[0.2, 0.2], paired_after=None)
     sessions.pair(session.id, by=PairBy.QR, now=datetime.now(UTC))
 
-    assert stage.exit_of(stage.start(session)) == exits.FINAL
+    assert stage.exit_of(stage.start(session)) == ExitCode.FINAL
     row = fresh(session)
     assert (row.state, row.wanted, row.pair_by, row.sealed_pairing) == (
         S.STOPPED,
@@ -207,7 +211,7 @@ def test_a_code_is_gone_with_the_process_that_showed_it(acme: Cast, stage: Stage
     stage.wait_for(lambda: fresh(session).sealed_pairing is not None)
 
     os.kill(pid, signal.SIGTERM)
-    assert stage.exit_of(pid) == exits.DONE
+    assert stage.exit_of(pid) == ExitCode.DONE
     assert (fresh(session).sealed_pairing, fresh(session).pair_by) == (None, "QR")
 
 
@@ -215,7 +219,7 @@ def test_it_begins_nothing_with_a_store_that_others_may_read(acme: Cast, stage: 
     session = linked(acme)
     stage.prepare(session).chmod(0o644)
 
-    assert stage.exit_of(stage.start(session)) == exits.FAILED
+    assert stage.exit_of(stage.start(session)) == ExitCode.FAILED
     assert fresh(session).state == S.FAILED
     assert "other users of this machine" in fresh(session).reason
 
@@ -230,16 +234,16 @@ def test_it_outlives_a_database_that_hangs_up(acme: Cast, stage: Stage) -> None:
 
     stage.wait_for(WebhookPending.objects.exists)
     sessions.stop(session.id, now=datetime.now(UTC))
-    assert stage.exit_of(pid) == exits.DONE
+    assert stage.exit_of(pid) == ExitCode.DONE
     assert fresh(session).state == S.STOPPED
 
 
 ENDS = {
-    "replaced": (S.CONFLICT, exits.FINAL, "start this session again"),
-    "logged_out": (S.LOGGED_OUT, exits.FINAL, "Pair again"),
-    "banned": (S.BANNED, exits.FINAL, "banned"),
-    "outdated": (S.OUTDATED, exits.FINAL, "Update the software"),
-    "unreachable": (S.FAILED, exits.FAILED, "network"),
+    "replaced": (S.CONFLICT, ExitCode.FINAL, "start this session again"),
+    "logged_out": (S.LOGGED_OUT, ExitCode.FINAL, "Pair again"),
+    "banned": (S.BANNED, ExitCode.FINAL, "banned"),
+    "outdated": (S.OUTDATED, ExitCode.FINAL, "Update the software"),
+    "unreachable": (S.FAILED, ExitCode.FAILED, "network"),
 }
 
 
@@ -287,7 +291,7 @@ def test_a_restart_waits_for_a_slow_send(acme: Cast, stage: Stage) -> None:
     stage.wait_for(lambda: Message.objects.get(pk=message.pk).status == "sending")
 
     sessions.restart(session.id, now=datetime.now(UTC))
-    assert stage.exit_of(pid) == exits.DONE
+    assert stage.exit_of(pid) == ExitCode.DONE
     assert Message.objects.get(pk=message.pk).status not in ("sending", "unknown", "queued")
     assert (fresh(session).state, len(journal_of(store))) == (S.WAITING, 1)
 
@@ -305,7 +309,7 @@ def test_a_send_that_dies_in_mid_flight_is_unknown_and_never_repeated(
     lost = sends.queue(acme, datetime.now(UTC))
     assert stage.exit_of(stage.start(session)) == -signal.SIGKILL
     assert Message.objects.get(pk=lost.pk).status == "sending"
-    assert stage.exit_of(stage.start(session)) == exits.HELD, "its lease is not over"
+    assert stage.exit_of(stage.start(session)) == ExitCode.HELD, "its lease is not over"
 
     past = datetime.now(UTC) - HOUR
     PendingSend.objects.filter(pk=lost.pk).update(lease_until=past)

@@ -8,19 +8,19 @@ from datetime import datetime, timedelta
 import pytest
 
 from connectors.linked_device import leases, sessions
-from connectors.linked_device.actions import ShowPairing
-from connectors.linked_device.events import Account
+from connectors.linked_device.events import LinkedAccount
+from connectors.linked_device.machine import ShowPairing
 from connectors.linked_device.record import Record
-from connectors.linked_device.standing import Standing
+from connectors.linked_device.status import SessionStatus
 from connectors.models import PairBy, SenderSession, SessionLease, SessionState
 from messaging import numbers
 from messaging.models import NumberState
 from tests.conftest import Cast
 from tests.linked_device import sends
 
-ACCOUNT = Account(number="447700900123", push_name="Front desk", platform="iphone")
+ACCOUNT = LinkedAccount(number="447700900123", push_name="Front desk", platform="iphone")
 HOUR = timedelta(hours=1)
-STOPPED = Standing(SessionState.STOPPED, "Stopped.")
+STOPPED = SessionStatus(SessionState.STOPPED, "Stopped.")
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def row() -> dict[str, object]:
 
 
 WRITES: dict[str, Callable[[Record, datetime], None]] = {
-    "stands": lambda record, now: record.stands(STOPPED, now=now),
+    "stands": lambda record, now: record.write_status(STOPPED, now=now),
     "started": lambda record, now: record.started("neonize", now=now),
     "show_pairing": lambda record, now: record.show_pairing(ShowPairing(PairBy.QR, "x", now)),
     "forget_pairing": lambda record, now: record.forget_pairing(),
@@ -48,7 +48,7 @@ WRITES: dict[str, Callable[[Record, datetime], None]] = {
     "linked": lambda record, now: record.linked(ACCOUNT, now=now),
     "unlinked": lambda record, now: record.unlinked(),
     "steady": lambda record, now: record.steady(),
-    "signs": lambda record, now: record.signs({"last_event_at": now}),
+    "activity": lambda record, now: record.write_activity({"last_event_at": now}),
 }
 
 
@@ -60,7 +60,7 @@ def test_it_writes_nothing_once_somebody_else_has_the_lease(
     sends.leased(session)
     before = row()
 
-    with pytest.raises(leases.Lost):
+    with pytest.raises(leases.LeaseLost):
         WRITES[name](record, now)
     assert row() == before
     assert NumberState.objects.get(pk=session.workspace_id).sealed_number is None
@@ -71,7 +71,7 @@ def test_it_writes_down_who_is_linked(
 ) -> None:
     other = sends.linked(globex)
     record.linked(ACCOUNT, now=now)
-    record.linked(Account(), now=now + HOUR)
+    record.linked(LinkedAccount(), now=now + HOUR)
 
     kept = SenderSession.objects.get(pk=session.pk)
     assert (kept.paired_at, kept.pair_by) == (now, "")
@@ -81,7 +81,7 @@ def test_it_writes_down_who_is_linked(
 
 
 def test_it_keeps_no_number_in_a_name(record: Record, now: datetime) -> None:
-    record.linked(Account(number="447700900123", push_name="Desk 07700 900123"), now=now)
+    record.linked(LinkedAccount(number="447700900123", push_name="Desk 07700 900123"), now=now)
 
     assert row()["push_name"] == "Desk •••"
 

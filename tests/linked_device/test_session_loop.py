@@ -8,13 +8,11 @@ from queue import SimpleQueue
 
 import pytest
 
-from connectors.linked_device import events, exits, sessions
-from connectors.linked_device.actions import Heard
-from connectors.linked_device.events import Account
-from connectors.linked_device.limits import Limit
-from connectors.linked_device.machine import Machine
-from connectors.linked_device.persistence import Persistence
-from connectors.linked_device.record import Record, Signs, Wishes
+from connectors.linked_device import events, sessions
+from connectors.linked_device.events import LinkedAccount
+from connectors.linked_device.leases import ExitCode
+from connectors.linked_device.machine import Machine, MachineEvent, RateLimitWait
+from connectors.linked_device.record import DatabaseRetry, DesiredState, LastActivity, Record
 from connectors.linked_device.session_loop import Ending, SessionLoop
 from connectors.models import SenderSession, SessionState
 from tests.conftest import Cast
@@ -27,20 +25,23 @@ class Running:
 
     session: SenderSession
     now: datetime
-    is_told: bool = False
+    is_asked: bool = False
 
     def __post_init__(self) -> None:
-        first = Wishes(self.session.wanted, self.session.restart_asked_at)
+        first = DesiredState(self.session.wanted, self.session.restart_asked_at)
         self.loop = SessionLoop(
-            machine=Machine(is_paired=True, limit=Limit(), now=self.now),
-            record=Record(self.session, sends.leased(self.session)), signs=Signs(),
-            inbox=SimpleQueue[Heard](), ask_code=lambda: None, first=first,
-            persistence=Persistence("test", wait=lambda _: None),
-            is_told_to_end=lambda: self.is_told,
-        )  # fmt: skip
-        self.step(events.Connected(Account()))
+            machine=Machine(is_paired=True, limit=RateLimitWait(), now=self.now),
+            record=Record(self.session, sends.leased(self.session)),
+            activity=LastActivity(),
+            events=SimpleQueue[MachineEvent](),
+            ask_code=lambda: None,
+            first=first,
+            retry=DatabaseRetry("test", wait=lambda _: None),
+            is_asked_to_end=lambda: self.is_asked,
+        )
+        self.step(events.Connected(LinkedAccount()))
 
-    def step(self, event: Heard | None = None, *, seconds: float = 1) -> Ending | None:
+    def step(self, event: MachineEvent | None = None, *, seconds: float = 1) -> Ending | None:
         """Let time pass, then take a step."""
         self.now += timedelta(seconds=seconds)
         return self.loop.step(event, now=self.now)
@@ -54,7 +55,7 @@ def running(acme: Cast, now: datetime) -> Running:
 
 
 def ended(ending: Ending | None) -> tuple[int, SessionState] | None:
-    return (ending.code, ending.standing.state) if ending and ending.standing else None
+    return (ending.code, ending.status.state) if ending and ending.status else None
 
 
 def test_it_goes_on_while_nobody_wants_anything_else(running: Running) -> None:
@@ -65,47 +66,47 @@ def test_it_stops_when_asked(running: Running) -> None:
     sessions.stop(running.session.id, now=running.now)
 
     assert running.step(seconds=0.5) is None, "it looks once a second"
-    assert ended(running.step()) == (exits.DONE, SessionState.STOPPED)
+    assert ended(running.step()) == (ExitCode.DONE, SessionState.STOPPED)
 
 
 def test_it_restarts_when_asked_since_it_began(running: Running) -> None:
     sessions.restart(running.session.id, now=running.now)
 
-    assert ended(running.step()) == (exits.DONE, SessionState.WAITING)
+    assert ended(running.step()) == (ExitCode.DONE, SessionState.WAITING)
 
 
 def test_it_waits_for_its_host_when_that_is_stopped(running: Running) -> None:
-    running.is_told = True
+    running.is_asked = True
 
-    assert ended(running.step(seconds=0)) == (exits.DONE, SessionState.WAITING)
+    assert ended(running.step(seconds=0)) == (ExitCode.DONE, SessionState.WAITING)
 
 
 def test_it_stays_stopped_when_its_host_ends_as_well(running: Running) -> None:
     sessions.stop(running.session.id, now=running.now)
-    running.is_told = True
+    running.is_asked = True
 
-    assert ended(running.step(seconds=0)) == (exits.DONE, SessionState.STOPPED)
+    assert ended(running.step(seconds=0)) == (ExitCode.DONE, SessionState.STOPPED)
 
 
 def test_it_ends_for_good_when_its_row_is_gone(running: Running) -> None:
     SenderSession.objects.all().delete()
 
-    assert running.step() == Ending(exits.FINAL)
+    assert running.step() == Ending(ExitCode.FINAL)
 
 
 def test_a_stop_keeps_the_time_until_which_it_has_to_wait(running: Running) -> None:
     running.step(events.RateLimited(600), seconds=0)
     sessions.stop(running.session.id, now=running.now)
 
-    assert ended(running.step()) == (exits.DONE, SessionState.RATE_LIMITED)
+    assert ended(running.step()) == (ExitCode.DONE, SessionState.RATE_LIMITED)
 
 
 def test_it_says_at_once_why_it_ends(running: Running) -> None:
-    assert running.step(events.Replaced()) == Ending(exits.FINAL)
+    assert running.step(events.Replaced()) == Ending(ExitCode.FINAL)
     assert SenderSession.objects.get().state == SessionState.CONFLICT
 
 
-def test_it_writes_signs_of_life_every_ten_seconds(running: Running) -> None:
+def test_it_writes_its_activity_every_ten_seconds(running: Running) -> None:
     first = SenderSession.objects.get().last_event_at
     running.step(events.KeptAlive())
     assert SenderSession.objects.get().last_event_at == first

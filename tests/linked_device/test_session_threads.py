@@ -1,4 +1,4 @@
-"""What people wrote is in the inbox before the device is told so; sends stop when they must."""
+"""What people wrote is in the inbox before it is acknowledged; sends stop when they must."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from django.db import OperationalError
 
 from connectors.linked_device import dispatch
 from connectors.linked_device.device import Sent
-from connectors.linked_device.dispatch import Attended, Dispatch
+from connectors.linked_device.dispatch import Dispatch, ObservedDevice
 from connectors.linked_device.events import Content, Event, RateLimited
 from connectors.linked_device.intake import Intake, NotKept
-from connectors.linked_device.leases import Lost
-from connectors.linked_device.parts import Parts
-from connectors.linked_device.record import Signs
+from connectors.linked_device.leases import LeaseLost
+from connectors.linked_device.process import SessionWork
+from connectors.linked_device.record import LastActivity
 from connectors.models import WebhookPending
 from tests.conftest import Cast
 from tests.linked_device import sends
@@ -111,7 +111,7 @@ def test_it_says_so_when_it_ended_before(intake: Callable[[Inbox], Intake], now:
 
 
 class Talker(sends.FakeDevice):
-    """A device that tells of a message while it starts, and looks whether it was kept."""
+    """A device that reports a message while it starts, and checks whether it was kept."""
 
     was_kept = False
 
@@ -125,12 +125,14 @@ class Talker(sends.FakeDevice):
 def test_the_device_goes_on_once_its_message_is_in_the_inbox(acme: Cast, tmp_path: Path) -> None:
     session = sends.linked(acme, wanted="RUNNING", paired_at=datetime.now(UTC))
     device = Talker()
-    told = iter([False, True])
-    parts = Parts(session, sends.leased(session), device, is_told_to_end=lambda: next(told))
+    is_asked = iter([False, True])
+    work = SessionWork(
+        session, sends.leased(session), device, is_asked_to_end=lambda: next(is_asked)
+    )
 
-    parts.lead(tmp_path)
+    work.run(tmp_path)
     assert device.was_kept
-    assert parts.close()
+    assert work.close()
 
 
 class Turns:
@@ -140,9 +142,12 @@ class Turns:
         self.count, self.settled, self.lost, self.time = 0, 0, [], 0.0
         self.answer, self.may_send = answer, True
         self.dispatch = Dispatch(
-            self.turn, settle=self.settle, may_send=lambda: self.may_send,
-            on_lost=self.lost.append, clock=lambda: self.time,
-        )  # fmt: skip
+            self.turn,
+            settle=self.settle,
+            may_send=lambda: self.may_send,
+            on_lost=self.lost.append,
+            clock=lambda: self.time,
+        )
 
     def turn(self, now: datetime) -> float:
         """Take a turn."""
@@ -170,7 +175,7 @@ def test_it_takes_no_turn_while_nothing_may_be_sent(now: datetime) -> None:
 
 
 def test_it_ends_the_process_when_the_lease_is_lost(now: datetime) -> None:
-    turns = Turns(lambda: raised(Lost("gone")))
+    turns = Turns(lambda: raised(LeaseLost("gone")))
     turns.dispatch.step(now)
 
     assert turns.lost == ["whatsapp session lost its lease: gone"]
@@ -194,7 +199,7 @@ def test_it_waits_for_the_send_under_way_and_settles_it(wait_for: Callable[..., 
     assert (turns.count, turns.settled) == (1, 2)
 
 
-def test_it_tells_of_a_send_that_does_not_come_back(wait_for: Callable[..., None]) -> None:
+def test_it_reports_a_send_that_does_not_come_back(wait_for: Callable[..., None]) -> None:
     begun, done = threading.Event(), threading.Event()
     turns = Turns(lambda: float(begun.set() or done.wait(120)))
     turns.dispatch.start()
@@ -210,7 +215,7 @@ def test_it_tells_of_a_send_that_does_not_come_back(wait_for: Callable[..., None
 
 
 @pytest.mark.parametrize(
-    ("answer", "heard"),
+    ("answer", "events"),
     [
         (Throttled(60), [RateLimited(60)]),
         (Throttled(), [RateLimited(None)]),
@@ -218,20 +223,26 @@ def test_it_tells_of_a_send_that_does_not_come_back(wait_for: Callable[..., None
     ],
     ids=["throttled", "throttled for a time nobody knows", "rejected"],
 )
-def test_the_session_hears_that_whatsapp_is_annoyed(answer: Exception, heard: list[Event]) -> None:
-    told: list[Event] = []
-    signs = Signs()
-    device = Attended(sends.FakeDevice(lambda *_: answer), listen=told.append, signs=signs)
+def test_the_session_learns_that_whatsapp_asks_to_slow_down(
+    answer: Exception, events: list[Event]
+) -> None:
+    reported: list[Event] = []
+    activity = LastActivity()
+    device = ObservedDevice(
+        sends.FakeDevice(lambda *_: answer), listen=reported.append, activity=activity
+    )
 
     with pytest.raises(type(answer)):
         device.send_text("27711558396", "Hello")
-    assert (told, signs.take()) == (heard, {})
+    assert (reported, activity.take()) == (events, {})
 
 
 def test_the_session_notices_that_something_left() -> None:
-    signs = Signs()
-    device = Attended(sends.FakeDevice(lambda *_: Sent("3EB0")), listen=print, signs=signs)
+    activity = LastActivity()
+    device = ObservedDevice(
+        sends.FakeDevice(lambda *_: Sent("3EB0")), listen=print, activity=activity
+    )
     device.send_text("27711558396", "Hello")
 
-    assert set(signs.take()) == {"last_sent_at"}
-    assert signs.take() == {}
+    assert set(activity.take()) == {"last_sent_at"}
+    assert activity.take() == {}

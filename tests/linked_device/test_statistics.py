@@ -1,4 +1,4 @@
-"""What a number sent and heard, day by day, in UTC."""
+"""What a number sent and received, day by day, in UTC."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db import connection
 
 from connectors.linked_device import statistics
 from tests.conftest import Cast
-from tests.linked_device.told import linked, message, messages
+from tests.linked_device.rows import linked, message, messages
 
 NOON = datetime(2026, 3, 31, 12, tzinfo=UTC)
 pytestmark = pytest.mark.django_db
@@ -19,7 +19,7 @@ def test_it_counts_what_became_of_todays_messages(acme: Cast) -> None:
     statuses = ("accepted", "sent", "delivered", "read", "failed", "unknown", "queued", "sending")
     messages(acme, NOON, *statuses, "cancelled")
     (found,) = statistics.of([acme.workspace.id], now=NOON)
-    assert found.today == statistics.Counts(messages=8, waiting=2, failed=1, unknown=1)
+    assert found.today == statistics.MessageCounts(messages=8, waiting=2, failed=1, unknown=1)
     assert found.today.errors == 2
     assert found.today.error_rate == pytest.approx(2 / 6)
 
@@ -29,7 +29,7 @@ def test_it_shows_days_without_messages_too(acme: Cast) -> None:
     messages(acme, NOON - timedelta(days=30), "sent")
     (found,) = statistics.of([acme.workspace.id], now=NOON)
     assert len(found.days) == 30
-    assert found.days[0] == (date(2026, 3, 2), statistics.Counts(messages=1))
+    assert found.days[0] == (date(2026, 3, 2), statistics.MessageCounts(messages=1))
     assert {counts for _, counts in found.days[1:]} == {statistics.NOTHING}
     assert found.total.messages == 1
 
@@ -55,7 +55,7 @@ def test_what_came_from_history_or_another_phone_is_not_sent_by_us(acme: Cast) -
     message(acme, NOON, source="HISTORY")
     message(acme, NOON)
     (found,) = statistics.of([acme.workspace.id], now=NOON)
-    assert found.today == statistics.Counts(received=1)
+    assert found.today == statistics.MessageCounts(received=1)
 
 
 def test_it_keeps_numbers_apart_over_any_transport(acme: Cast, globex: Cast) -> None:

@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from connectors import erasure
-from connectors.linked_device import backups, stores
+from connectors.linked_device import backup_files, backups, stores
 from connectors.models import SenderSession, SessionLease, StoreRemoval, Wanted
 from tests.conftest import Cast
 from tests.linked_device.stored import here, lease, session, session_of
@@ -46,7 +46,7 @@ def test_it_removes_stores_and_backups_as_it_said_it_would(
     assert (planned["sender stores"], planned["sender backups"]) == (1, 2)
     assert not stores.tenant_folder(session.tenant_id).exists()
     assert stores.store_of(other).exists()
-    assert len(backups.existing(other)) == 1
+    assert len(backup_files.existing(other)) == 1
 
 
 def test_it_changes_nothing_when_it_only_says_what_would_go(

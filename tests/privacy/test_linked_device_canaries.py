@@ -31,9 +31,9 @@ OWN, PAIRED, WRITES, WRITTEN_TO = (person(n) for n in range(4))
 THE_ACCOUNT, WHATSAPP = "whatsapp.db", "whatsapp.db.script"
 # The command, without a person's pause before the first message.
 QUICK = """
-import manage
-from connectors.linked_device import pacing
-pacing.JITTER = (0.0, 0.1)
+import manage, sigma.ready
+from connectors.linked_device import delivering
+delivering.JITTER = (0.0, 0.1)
 manage.main()
 """
 HAPPENS = {

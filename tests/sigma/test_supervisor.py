@@ -225,9 +225,12 @@ class TestHanging:
             )
             argv = (sys.executable, "-c", serve)
             web = Program(
-                name="web", argv=argv, env=os.environ, pass_fds=(descriptor,),
+                name="web",
+                argv=argv,
+                env=os.environ,
+                pass_fds=(descriptor,),
                 answers=lambda: greets(address),
-            )  # fmt: skip
+            )
 
             async def scene(at: Stage) -> None:
                 at.supervisor.start(web)

@@ -14,14 +14,20 @@ import pytest
 from pytest_django import Settings
 
 from connectors.linked_device import events
-from connectors.linked_device.events import Account, Event, MessageArrived, QrShown, ReceiptArrived
+from connectors.linked_device.events import (
+    Event,
+    LinkedAccount,
+    MessageArrived,
+    QrShown,
+    ReceiptArrived,
+)
 from connectors.simulator import device_events, device_script
 from connectors.simulator.device import NotForTrying, SimulatedDevice
 from connectors.simulator.device_script import InvalidScript, ScriptStep
 from connectors.simulator.device_store import DeviceStore, fingerprint, journal_of
 from workspaces.channel_errors import OutcomeUnknown, Rejected, Throttled, Unavailable
 
-ANA, LINKED = "447700900001", Account(number="447700900123", platform="android")
+ANA, LINKED = "447700900001", LinkedAccount(number="447700900123", platform="android")
 QUICK = {"connect_after": 0.0, "receipts": {}}
 Played = tuple[SimulatedDevice, list[Event]]
 Wait = Callable[[Callable[[], bool]], None]
@@ -105,7 +111,7 @@ def test_it_is_paired_by_a_code_with_the_number_it_was_asked_for(
     assert len(device.pair_code(ANA).replace("-", "")) == 8
     device_script.write(store, **QUICK, paired_after=0.0)
     connected((device, heard))
-    assert device.account() == Account(ANA, "Simulated", "android")
+    assert device.account() == LinkedAccount(ANA, "Simulated", "android")
 
 
 def test_it_gives_no_code_before_it_showed_a_qr_code(play: Play) -> None:

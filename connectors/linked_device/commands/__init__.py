@@ -1,1 +1,1 @@
-"""What ``manage.py sender`` does, verb by verb; the command itself only takes the arguments."""
+"""The verbs of ``manage.py sender``; the command itself takes the arguments and calls them."""

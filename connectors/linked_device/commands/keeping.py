@@ -1,4 +1,4 @@
-"""``backup``, ``restore`` and ``clear``: what an account can be lost by, so it asks before."""
+"""``backup``, ``restore`` and ``clear``: verbs that can lose an account, so they ask before."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def restore(
 def clear(
     out: OutputWrapper, ask: IO[str], *, name: str | None, is_sure: bool, back_up: bool
 ) -> None:
-    """Back a store up, unless told not to, and remove it, so that a phone can be paired anew.
+    """Back a store up, unless it is not to be, and remove it, so that a phone can be paired anew.
 
     Raises:
         CommandError: not meant, or the session is not stopped.

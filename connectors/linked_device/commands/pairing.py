@@ -1,7 +1,8 @@
-"""``pair``: link a phone from the terminal, with a QR code or a code to type.
+"""``add`` and ``pair``: make the workspace of a linked device, and link a phone from the terminal,
+with a QR code or a code to type.
 
-What is shown here is as good as the account while it lasts; it goes to the terminal and nowhere
-else.
+Whoever has the code that is shown here can become the account while it lasts. It goes to the
+terminal and nowhere else.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from rich.text import Text
 
 from connectors.linked_device import health, overview, sessions
 from connectors.linked_device.commands import choosing
-from connectors.linked_device.commands.waiting import STEP_SECONDS, waits_for
-from connectors.linked_device.qrcodes import as_text
-from connectors.linked_device.sessions import Pairing
-from connectors.linked_device.terms import TERMS
+from connectors.linked_device.commands.running import STEP_SECONDS, waits_for
+from connectors.linked_device.sessions import TERMS, Pairing
 from connectors.models import PairBy, SenderSession, SessionState, Wanted
+from lib.qrcodes import as_text
+from workspaces import provisioning
+from workspaces.lookup import NoSuchTenant, find_tenant
+from workspaces.models import HOSTED, Tenant, Transport, Workspace
 
 WHERE = "On the phone: WhatsApp > Settings > Linked devices > Link a device"
 SCAN = f"{WHERE}, then scan this."
@@ -35,12 +38,44 @@ TALL_ENOUGH = 45
 QR_STYLE = "#ffffff on #000000"
 
 
+def add(out: OutputWrapper, *, tenant: str, name: str) -> None:
+    """Make the workspace and its session, or say that they are there.
+
+    Raises:
+        CommandError: there is no such tenant, or the name cannot be used.
+    """
+    try:
+        owner = find_tenant(tenant)
+        workspace, is_new = _make(owner, name)
+    except (NoSuchTenant, provisioning.UnableToCreateWorkspace) as error:
+        raise CommandError(str(error)) from error
+    session = sessions.of_workspace(tenant_id=owner.id, workspace_id=workspace.id)
+    label = f"{owner.slug}/{workspace.name}"
+    out.write(f"{label} is {'made' if is_new else 'there already'}.")
+    out.write(f"Workspace  {workspace.id}")
+    out.write(f"Session    {session.id}")
+    out.write(TERMS)
+    if session.paired_at is None:
+        out.write(f'Next: manage.py sender pair "{label}" --phone +27… (or --qr)')
+
+
+def _make(tenant: Tenant, name: str) -> tuple[Workspace, bool]:
+    mine = Workspace.objects.filter(tenant=tenant, transport__in=HOSTED, name=name.strip())
+    found = mine.order_by("created_at").first()
+    if found is not None:
+        return found, False
+    made = provisioning.create_workspace(
+        tenant_id=tenant.id, name=name, transport=Transport.LINKED_DEVICE
+    )
+    return made, True
+
+
 def pair(out: OutputWrapper, *, name: str | None, phone: str | None, wait: float) -> None:
     """Show what links a phone until it is linked; Ctrl-C gives it up.
 
     Raises:
         CommandError: a phone is linked already, the number is not international, WhatsApp refused,
-            or nobody linked a phone in time.
+            or no phone was linked in time.
     """
     session = choosing.one(name)
     out.write(f"{TERMS}\n")
@@ -75,7 +110,7 @@ def _watch(out: OutputWrapper, session: SenderSession, asked: datetime, wait: fl
 
 
 def _is_linked(session: SenderSession, asked: datetime) -> bool:
-    """Tell whether a phone is linked and connected.
+    """Return whether a phone is linked and connected.
 
     Raises:
         CommandError: it will not come.
@@ -86,7 +121,7 @@ def _is_linked(session: SenderSession, asked: datetime) -> bool:
     # What ended before it was asked for says nothing about this pairing.
     is_stuck = session.state in sessions.FINAL | sessions.TIMED and session.since > asked
     if is_over or is_stuck:
-        raise CommandError(f"No phone is linked. {health.stands(session)}")
+        raise CommandError(f"No phone is linked. {health.describe_status(session)}")
     return False
 
 

@@ -1,19 +1,35 @@
-"""``start``, ``stop`` and ``restart``: write the wish down, and wait until it came true."""
+"""``start``, ``stop`` and ``restart``: record what is wanted, and wait until it is so."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from enum import Enum
 
+from django.conf import settings
 from django.core.management.base import CommandError, OutputWrapper
 
-from connectors.linked_device import sessions
+from connectors.linked_device import health, leases, sessions, supervisor
 from connectors.linked_device.commands import choosing
-from connectors.linked_device.commands.waiting import Judge, Verdict, Waiter
-from connectors.models import SenderSession, SessionState
+from connectors.models import SenderSession, SessionState, Wanted
 
-# Nothing that these wait for ends within a command's time.
+# A session in these states waits for something that does not end within a command's time.
 STUCK = sessions.FINAL | sessions.TIMED
+STEP_SECONDS = 0.25
+# A supervisor that runs acts within a second or two.
+HOST_SECONDS = timedelta(seconds=10)
+
+
+class Verdict(Enum):
+    """What a look at the session says: go on waiting, done, or it will never be done."""
+
+    WAIT = "WAIT"
+    DONE = "DONE"
+    FAILED = "FAILED"
+
+
+Judge = Callable[[SenderSession, datetime], Verdict]
 
 
 def start(out: OutputWrapper, *, name: str | None, wait: float) -> None:
@@ -26,7 +42,7 @@ def start(out: OutputWrapper, *, name: str | None, wait: float) -> None:
     if is_up(session, datetime.now(UTC)) is Verdict.DONE:
         out.write(f"{choosing.label(session.workspace)} is connected already.")
         return
-    _after(out, session, is_up, wait, "is connected")
+    _wait(out, session, is_up, wait, "is connected")
 
 
 def stop(out: OutputWrapper, *, name: str | None, wait: float) -> None:
@@ -41,7 +57,7 @@ def stop(out: OutputWrapper, *, name: str | None, wait: float) -> None:
     if not ran:
         out.write(f"{choosing.label(session.workspace)} is stopped: no process has it.")
         return
-    _after(out, session, is_down, wait, "is stopped")
+    _wait(out, session, is_down, wait, "is stopped")
 
 
 def restart(out: OutputWrapper, *, name: str | None, wait: float) -> None:
@@ -58,11 +74,11 @@ def restart(out: OutputWrapper, *, name: str | None, wait: float) -> None:
         verdict = is_up(session, now)
         return verdict if is_new or verdict is Verdict.FAILED else Verdict.WAIT
 
-    _after(out, session, is_back, wait, "is connected again")
+    _wait(out, session, is_back, wait, "is connected again")
 
 
 def is_up(session: SenderSession, now: datetime) -> Verdict:
-    """Judge whether a session is connected, by a process that has it."""
+    """Return whether a session is connected, by a process that has it."""
     if session.state in STUCK:
         return Verdict.FAILED
     is_held = sessions.is_held(session, now=now)
@@ -71,25 +87,102 @@ def is_up(session: SenderSession, now: datetime) -> Verdict:
 
 
 def is_down(session: SenderSession, now: datetime) -> Verdict:
-    """Judge whether no process has a session any more."""
+    """Return whether no process has a session any more."""
     return Verdict.WAIT if sessions.is_held(session, now=now) else Verdict.DONE
 
 
-def _ask(name: str | None, wish: Callable[..., SenderSession]) -> SenderSession:
+def _ask(name: str | None, verb: Callable[..., SenderSession]) -> SenderSession:
     session = choosing.one(name)
     try:
-        wish(session.id, now=datetime.now(UTC))
+        verb(session.id, now=datetime.now(UTC))
     except sessions.UnableTo as error:
         raise CommandError(error.message) from error
     return choosing.fresh(session.id)
 
 
-def _after(
-    out: OutputWrapper, session: SenderSession, judge: Judge, wait: float, done: str
+def _wait(
+    out: OutputWrapper, session: SenderSession, is_done: Judge, seconds: float, done: str
 ) -> None:
+    """Wait until a session did what was asked; report whenever it waits for something else.
+
+    Raises:
+        CommandError: it will not do it, or not within the time.
+    """
     name = choosing.label(session.workspace)
-    if wait <= 0:
+    if seconds <= 0:
         out.write(f"Asked for {name}; not waited for.")
         return
-    Waiter(out, wait).wait(session, judge)
-    out.write(f"{name} {done}.")
+    ends, reported = time.monotonic() + seconds, ""
+    while True:
+        session, now = choosing.fresh(session.id), datetime.now(UTC)
+        verdict = is_done(session, now)
+        if verdict is Verdict.DONE:
+            out.write(f"{name} {done}.")
+            return
+        if verdict is Verdict.FAILED:
+            raise CommandError(health.describe_status(session))
+        topic, why = waits_for(session, now)
+        if time.monotonic() >= ends:
+            raise CommandError(_not_done(seconds, why))
+        if topic != reported:
+            reported = topic
+            out.write(f"… {why}")
+            out.flush()
+        time.sleep(STEP_SECONDS)
+
+
+def waits_for(session: SenderSession, now: datetime) -> tuple[str, str]:
+    """Return what a session waits for: a word for it, and a sentence with the seconds left."""
+    if sessions.is_held(session, now=now):
+        return _of_process(session)
+    if session.home == settings.SIGMA_SENDER_HOST and not supervisor.is_alive():
+        return "host", health.unattended(session)
+    if (left := _left(_gap_ends(session), now)) > 0:
+        return "gap", f"at least 30 s between stop and start: {left:.0f} s left"
+    if (left := _left(_lease_ends(session), now)) > 0:
+        where = session.lease.host or "a host"
+        return (
+            "lease",
+            f"its last process (on {where}) did not say that it ended: {left:.0f} s left",
+        )
+    if session.until is not None and session.until > now:
+        return "until", health.describe_status(session)
+    if now - _asked_at(session) > HOST_SECONDS:
+        return "host", health.unattended(session)
+    return "next", "its session host takes it up"
+
+
+def _of_process(session: SenderSession) -> tuple[str, str]:
+    asked, began = session.restart_asked_at, session.started_at
+    if session.wanted == Wanted.STOPPED or (asked and began and asked > began):
+        return "ending", "its process ends, after the send that is under way"
+    return session.state, session.reason or SessionState(session.state).label
+
+
+def _not_done(seconds: float, why: str) -> str:
+    return (
+        f"Not done within {seconds:.0f} s: {why.rstrip('.')}. What was asked stays asked; "
+        "manage.py sender status says how it goes on."
+    )
+
+
+def _gap_ends(session: SenderSession) -> datetime | None:
+    return session.stopped_at + leases.GAP if session.stopped_at else None
+
+
+def _lease_ends(session: SenderSession) -> datetime | None:
+    lease = getattr(session, "lease", None)
+    if lease is None or lease.owner is None or lease.expires_at is None:
+        return None
+    ends: datetime = lease.expires_at + leases.GRACE
+    return ends
+
+
+def _left(ends: datetime | None, now: datetime) -> float:
+    return (ends - now).total_seconds() if ends else 0.0
+
+
+def _asked_at(session: SenderSession) -> datetime:
+    """Return since when the supervisor could have acted."""
+    moments = (session.since, session.restart_asked_at, _gap_ends(session), _lease_ends(session))
+    return max(filter(None, moments))

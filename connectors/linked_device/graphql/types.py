@@ -9,8 +9,9 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from connectors import models
-from connectors.linked_device import overview, qrcodes, sessions, terms
-from connectors.linked_device.health import Health, look
+from connectors.linked_device import health, overview, sessions
+from connectors.linked_device.health import NumberHealth
+from lib import qrcodes
 from workspaces.access import Actor
 from workspaces.scopes import Scope
 
@@ -146,12 +147,12 @@ class SenderSession(graphene.ObjectType):
 
     @staticmethod
     def resolve_is_paired(root: models.SenderSession, info: GraphQLResolveInfo) -> bool:
-        """Tell it from the time."""
+        """Return whether the time is set."""
         return root.paired_at is not None
 
     @staticmethod
     def resolve_is_running(root: models.SenderSession, info: GraphQLResolveInfo) -> bool:
-        """Tell it from the lease."""
+        """Return whether the lease is held."""
         return sessions.is_held(root, now=_now())
 
     @staticmethod
@@ -178,18 +179,18 @@ class SenderSession(graphene.ObjectType):
     def resolve_pairing(
         root: models.SenderSession, info: GraphQLResolveInfo
     ) -> sessions.Pairing | None:
-        """Return it to whoever may pair."""
+        """Return it to a caller that may pair."""
         return sessions.pairing_of(root, now=_now()) if _may(info, Scope.SENDER_MANAGE) else None
 
     @staticmethod
-    def resolve_health(root: models.SenderSession, info: GraphQLResolveInfo) -> Health:
-        """Look."""
-        return look(root.workspace, now=_now())
+    def resolve_health(root: models.SenderSession, info: GraphQLResolveInfo) -> NumberHealth:
+        """Check the number now."""
+        return health.check(root.workspace, now=_now())
 
     @staticmethod
     def resolve_warnings(root: models.SenderSession, info: GraphQLResolveInfo) -> list[str]:
         """Return the sentence about WhatsApp's terms."""
-        return [terms.TERMS]
+        return [sessions.TERMS]
 
 
 class SenderError(graphene.ObjectType):

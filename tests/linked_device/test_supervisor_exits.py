@@ -1,4 +1,4 @@
-"""How sessions' processes end, and what their host does about it."""
+"""How sessions' processes end, and what the supervisor does about it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from connectors.linked_device import children, exits, leases, standing
-from connectors.linked_device.standing import Standing
+from connectors.linked_device import leases, status
+from connectors.linked_device.leases import ExitCode
+from connectors.linked_device.status import SessionStatus
+from connectors.linked_device.supervisor import STUCK_SECONDS
 from connectors.models import SenderSession, SessionLease, SessionState
 from tests.conftest import Cast
-from tests.linked_device.hosts import (
+from tests.linked_device.supervisors import (
     HOUR,
     SLEEP,
     Make,
@@ -41,24 +43,24 @@ def test_a_crash_is_that_session_s_alone_and_the_pause_grows(
 ) -> None:
     broken, well = session_of(acme), session_of(globex)
     crash = sh("kill -ABRT $$")
-    host = make(argv=lambda session_id: crash if session_id == broken.pk else SLEEP)
+    supervisor = make(argv=lambda session_id: crash if session_id == broken.pk else SLEEP)
     pauses = []
     for _ in range(3):
         SenderSession.objects.filter(pk=broken.pk).update(until=None)
-        started(host, broken)
-        wait_for(lambda: is_over(host, broken))
-        host.step()
+        started(supervisor, broken)
+        wait_for(lambda: is_over(supervisor, broken))
+        supervisor.step()
         row = fresh(broken)
         pauses.append((row.until - timezone.now()).total_seconds())
 
     assert (row.state, row.failures) == (SessionState.FAILED, 3)
     assert "SIGABRT" in row.reason
     assert 3 < pauses[0] <= 5 < pauses[1] <= 10 < pauses[2] <= 20
-    assert host.children.keys() == {well.pk}
+    assert supervisor.processes.keys() == {well.pk}
 
 
 @pytest.mark.parametrize("state", ["CONFLICT", "LOGGED_OUT", "BANNED", "RATE_LIMITED"])
-@pytest.mark.parametrize("code", [exits.FINAL, 1])
+@pytest.mark.parametrize("code", [ExitCode.FINAL, 1])
 def test_it_leaves_what_a_session_said_about_its_own_end(
     acme: Cast,
     make: Make,
@@ -69,37 +71,37 @@ def test_it_leaves_what_a_session_said_about_its_own_end(
 ) -> None:
     session, later = session_of(acme), timezone.now() + HOUR
     go = tmp_path / "go"
-    host = make(argv=sh(f"until [ -e {go} ]; do sleep 0.01; done; exit {code}"))
-    started(host, session)
-    said = Standing(SessionState(state), "As WhatsApp said.", later)
-    standing.write(session.pk, said, now=timezone.now())
+    supervisor = make(argv=sh(f"until [ -e {go} ]; do sleep 0.01; done; exit {code}"))
+    started(supervisor, session)
+    said = SessionStatus(SessionState(state), "As WhatsApp said.", later)
+    status.write(session.pk, said, now=timezone.now())
 
     go.touch()
-    wait_for(lambda: is_over(host, session))
-    host.step()
+    wait_for(lambda: is_over(supervisor, session))
+    supervisor.step()
 
     row = fresh(session)
     assert (row.state, row.reason, row.until) == (state, "As WhatsApp said.", later)
-    assert not host.children
+    assert not supervisor.processes
 
 
 def test_a_dead_process_keeps_its_successor_waiting_for_its_lease(
     acme: Cast, make: Make, wait_for: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="sigma.whatsapp.sender")
-    session, host = session_of(acme), make()
-    child = started(host, session)
-    lease(session, child)
-    standing.write(session.pk, Standing(SessionState.CONNECTED), now=timezone.now())
-    os.kill(child.pid, signal.SIGSEGV)
-    wait_for(lambda: is_over(host, session))
-    host.step()
-    host.step()
+    session, supervisor = session_of(acme), make()
+    process = started(supervisor, session)
+    lease(session, process)
+    status.write(session.pk, SessionStatus(SessionState.CONNECTED), now=timezone.now())
+    os.kill(process.pid, signal.SIGSEGV)
+    wait_for(lambda: is_over(supervisor, session))
+    supervisor.step()
+    supervisor.step()
 
     row, ends = fresh(session), SessionLease.objects.get(pk=session.pk).expires_at
     assert (row.state, row.until) == (SessionState.FAILED, ends + leases.GRACE)
     assert row.stopped_at is not None
-    assert not host.children
+    assert not supervisor.processes
     said = [one.message for one in caplog.records if "session waits" in one.message]
     assert said == ["whatsapp session waits: FAILED: it has to wait"], "once, and why"
 
@@ -107,20 +109,20 @@ def test_a_dead_process_keeps_its_successor_waiting_for_its_lease(
 def test_it_kills_a_paused_process_before_anybody_else_may_start(
     acme: Cast, make: Make, wait_for: Callable[..., None]
 ) -> None:
-    session, host = session_of(acme), make()
-    child = started(host, session)
-    lease(session, child)
-    os.kill(child.pid, signal.SIGSTOP)
-    host.step()
-    assert host.children
+    session, supervisor = session_of(acme), make()
+    process = started(supervisor, session)
+    lease(session, process)
+    os.kill(process.pid, signal.SIGSTOP)
+    supervisor.step()
+    assert supervisor.processes
     long_ago = timezone.now() - timedelta(seconds=46)
     SessionLease.objects.filter(pk=session.pk).update(renewed_at=long_ago, expires_at=long_ago)
 
-    wait_for(lambda: is_over(host, session))
-    host.step()
+    wait_for(lambda: is_over(supervisor, session))
+    supervisor.step()
 
-    assert not is_running(child.pid)
-    assert not host.children, "the gap begins with its end, whatever the lease says"
+    assert not is_running(process.pid)
+    assert not supervisor.processes, "the gap begins with its end, whatever the lease says"
     assert fresh(session).stopped_at > timezone.now() - timedelta(seconds=20)
 
 
@@ -128,26 +130,26 @@ def test_it_kills_what_does_not_end_when_it_should(
     acme: Cast, make: Make, wait_for: Callable[..., None]
 ) -> None:
     session = session_of(acme)
-    host = make(argv=sh("trap '' TERM; while :; do sleep 0.05; done"), ending=0.3)
-    child = started(host, session)
-    lease(session, child)
+    supervisor = make(argv=sh("trap '' TERM; while :; do sleep 0.05; done"), ending=0.3)
+    process = started(supervisor, session)
+    lease(session, process)
     SenderSession.objects.filter(pk=session.pk).update(wanted="STOPPED", state="CONNECTED")
 
-    host.step()
-    assert is_running(child.pid)
-    wait_for(lambda: is_over(host, session))
-    host.step()
+    supervisor.step()
+    assert is_running(process.pid)
+    wait_for(lambda: is_over(supervisor, session))
+    supervisor.step()
 
     assert fresh(session).state == SessionState.STOPPED
-    assert not is_running(child.pid)
+    assert not is_running(process.pid)
 
 
 @pytest.mark.parametrize("way", ["removed", "inactive", "moved"])
 def test_it_ends_a_session_that_is_not_to_be_served_here(
     acme: Cast, make: Make, wait_for: Callable[..., None], way: str
 ) -> None:
-    session, host = session_of(acme), make()
-    started(host, session)
+    session, supervisor = session_of(acme), make()
+    started(supervisor, session)
     if way == "removed":
         SenderSession.objects.filter(pk=session.pk).delete()
     elif way == "moved":
@@ -156,26 +158,26 @@ def test_it_ends_a_session_that_is_not_to_be_served_here(
         session.workspace.is_active = False
         session.workspace.save()
 
-    wait_for(lambda: is_over(host, session))
-    host.step()
+    wait_for(lambda: is_over(supervisor, session))
+    supervisor.step()
 
-    assert not host.children
+    assert not supervisor.processes
 
 
 def test_it_does_not_ask_again_at_once_for_a_session_that_is_held(
     acme: Cast, make: Make, wait_for: Callable[..., None]
 ) -> None:
     session, now = session_of(acme), [0.0]
-    host = make(argv=sh(f"exit {exits.HELD}"), clock=lambda: now[0])
-    started(host, session)
-    wait_for(lambda: is_over(host, session))
-    host.step()
-    assert not host.children
+    supervisor = make(argv=sh(f"exit {ExitCode.HELD}"), clock=lambda: now[0])
+    started(supervisor, session)
+    wait_for(lambda: is_over(supervisor, session))
+    supervisor.step()
+    assert not supervisor.processes
     assert (fresh(session).state, fresh(session).failures) == ("WAITING", 0)
 
     now[0] = 10.0
 
-    assert started(host, session)
+    assert started(supervisor, session)
 
 
 @pytest.mark.parametrize(
@@ -185,16 +187,16 @@ def test_it_ends_a_process_that_only_keeps_its_lease(
     acme: Cast, make: Make, wait_for: Callable[..., None], state: str, is_killed: bool
 ) -> None:
     now = [time.monotonic()]
-    session, host = session_of(acme), make(clock=lambda: now[0])
-    child = started(host, session)
-    lease(session, child)
+    session, supervisor = session_of(acme), make(clock=lambda: now[0])
+    process = started(supervisor, session)
+    lease(session, process)
     SenderSession.objects.update(state=state)
-    for seconds in (0, children.STUCK_SECONDS):
+    for seconds in (0, STUCK_SECONDS):
         now[0] += seconds
-        assert not is_over(host, session)
+        assert not is_over(supervisor, session)
 
     now[0] += 1
-    host.step()
+    supervisor.step()
     if is_killed:
-        wait_for(lambda: is_over(host, session))
-    assert is_running(child.pid) != is_killed
+        wait_for(lambda: is_over(supervisor, session))
+    assert is_running(process.pid) != is_killed

@@ -1,6 +1,6 @@
-"""When a host may start a session, and why not now. Pure.
+"""When a session may be started on a host, and why not now. Pure.
 
-One rule per line: whoever reads the log must be able to tell which one held a session back.
+One rule per line: the log names the rule that held a session back.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class SessionFacts:
     """What the database says about a session.
 
     ``home`` is the machine with its store, empty: there is none yet. ``holder`` and ``holder_pid``
-    are of the process that did not give its lease back, ``is_served`` tells that its tenant and its
+    are of the process that did not give its lease back, ``is_served``: its tenant and its
     workspace are in use.
     """
 
@@ -43,11 +43,11 @@ class Facts:
     expires_at: datetime | None = None
 
     def is_held_by(self, host: str, pid: int) -> bool:
-        """Tell whether a process is the one that has the lease, or had it last."""
+        """Return whether a process is the one that has the lease, or had it last."""
         return self.expires_at is not None and (self.holder, self.holder_pid) == (host, pid)
 
     def is_held(self, now: datetime) -> bool:
-        """Tell whether any process has the session now."""
+        """Return whether any process has the session now."""
         return self.expires_at is not None and self.expires_at > now
 
 
@@ -66,7 +66,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """It is not to be started, unless somebody changes something."""
+    """It is not to be started, unless something changes."""
 
     why: str
 
@@ -74,16 +74,16 @@ class Leave:
 Plan = Start | Wait | Leave
 
 
-def plan(facts: Facts, *, host: str, now: datetime) -> Plan:
+def plan(facts: SessionFacts, *, host: str, now: datetime) -> Plan:
     """Return what ``host`` is to do about a session that it does not run."""
-    if (why := _unwanted(facts, host)) is not None:
+    if (why := _why_not(facts, host)) is not None:
         return Leave(why)
     waits = [wait for wait in _waits(facts) if wait.until > now]
     return max(waits, key=lambda wait: wait.until) if waits else Start()
 
 
-def unwelcome(facts: Facts, *, host: str) -> str | None:
-    """Return why a session must not go on on ``host``, other than that its operator says so."""
+def why_not_here(facts: SessionFacts, *, host: str) -> str | None:
+    """Return why a session must not run on ``host``, other than that its operator says so."""
     if not facts.is_served:
         return "its workspace is not in use"
     return None if facts.home in ("", host) else f"its store is on {facts.home}"
@@ -98,17 +98,17 @@ def pause(failures: int, *, jitter: float) -> timedelta:
     return longest * (1 - 0.2 * jitter)
 
 
-def _unwanted(facts: Facts, host: str) -> str | None:
+def _why_not(facts: SessionFacts, host: str) -> str | None:
     if facts.wanted != Wanted.RUNNING:
         return "nobody wants it to run"
     if facts.state in FINAL:
         return f"{facts.state}: an operator has to decide"
     if not facts.is_paired and not facts.pair_by:
         return "no phone is linked, and none is asked to"
-    return unwelcome(facts, host=host)
+    return why_not_here(facts, host=host)
 
 
-def _waits(facts: Facts) -> list[Wait]:
+def _waits(facts: SessionFacts) -> list[Wait]:
     waits = []
     if facts.until is not None and facts.state in UNTIL:
         waits.append(Wait(facts.until, f"{facts.state}: it has to wait"))

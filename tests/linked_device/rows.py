@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from connectors.linked_device import standing
-from connectors.linked_device.standing import Standing
+from connectors.linked_device import status
+from connectors.linked_device.status import SessionStatus
 from connectors.models import SenderSession, SessionLease, SessionState, Wanted
 from messaging.models import Message
 from tests.conftest import Cast
@@ -29,7 +29,9 @@ def session_of(
         tenant_id=workspace.tenant_id, workspace=workspace, **{**paired, **columns}
     )
     reason = f"Because it is {state.lower()}."
-    standing.write(session.id, Standing(SessionState(state), reason), now=now - timedelta(hours=1))
+    status.write(
+        session.id, SessionStatus(SessionState(state), reason), now=now - timedelta(hours=1)
+    )
     return SenderSession.objects.get(pk=session.pk)
 
 
@@ -38,11 +40,15 @@ def hold(session: SenderSession, now: datetime, *, pid: int = 4711) -> SenderSes
     SessionLease.objects.update_or_create(
         session=session,
         defaults={
-            "tenant_id": session.tenant_id, "owner": uuid4(), "host": session.home, "pid": pid,
-            "fencing_token": 1, "acquired_at": now - timedelta(hours=1),
+            "tenant_id": session.tenant_id,
+            "owner": uuid4(),
+            "host": session.home,
+            "pid": pid,
+            "fencing_token": 1,
+            "acquired_at": now - timedelta(hours=1),
             "expires_at": now + timedelta(seconds=60),
         },
-    )  # fmt: skip
+    )
     return SenderSession.objects.select_related("lease").get(pk=session.pk)
 
 
@@ -54,9 +60,12 @@ def message(
     ours = {"direction": "OUTBOUND", "source": "API", "status": status}
     theirs = {"direction": "INBOUND", "source": "LIVE"}
     return Message.objects.create(
-        tenant_id=place.tenant_id, workspace=place, type="text", timestamp_utc=at,
+        tenant_id=place.tenant_id,
+        workspace=place,
+        type="text",
+        timestamp_utc=at,
         **{**(ours if status else theirs), **columns},
-    )  # fmt: skip
+    )
 
 
 def messages(workspace: Workspace | Cast, at: datetime, *statuses: str) -> list[UUID]:

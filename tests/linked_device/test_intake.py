@@ -1,5 +1,5 @@
-"""What a device tells goes the way of callbacks: durable first, then messages and receipts; nobody
-else can tell it, and nobody's number stays in the clear.
+"""What a device reports goes the way of callbacks: durable first, then messages and receipts.
+Nothing else can report it, and no number stays unencrypted.
 """
 
 from __future__ import annotations
@@ -10,19 +10,14 @@ from datetime import datetime, timedelta
 import pytest
 from django.db import OperationalError
 
-from connectors.linked_device.events import Someone
-from connectors.linked_device.mailbox import Mailbox
+from connectors.linked_device.events import ChatMember
+from connectors.linked_device.intake import DeviceInbox
 from connectors.models import DeadKind, SenderSession, WebhookDead, WebhookDelivery, WebhookPending
 from connectors.whatsapp import ledger, raw, replay
 from connectors.whatsapp.processing import process_batch
 from messaging.models import Contact, Conversation, Message, MessageStatus, OptOut
 from tests.conftest import Cast
-from tests.linked_device.sends import (
-    ANNA,
-    linked,
-    receipt,
-    said,
-)
+from tests.linked_device.sends import ANNA, linked, receipt, said
 from tests.whatsapp.deliveries import callback, deliver, text
 from workspaces import keys
 from workspaces.identity import digester
@@ -38,8 +33,8 @@ def rung(silent_doorbell: Callable[[], int]) -> Callable[[], int]:
 
 
 def keep(cast: Cast, now: datetime, *events) -> None:
-    """Let a linked device of the cast tell events, and process them."""
-    Mailbox(session=linked(cast)).keep(events, now=now)
+    """Let a linked device of the cast report events, and process them."""
+    DeviceInbox(session=linked(cast)).keep(events, now=now)
     process_batch(10)
 
 
@@ -48,8 +43,10 @@ def test_it_stores_what_a_person_wrote(acme: Cast, globex: Cast, now: datetime) 
 
     message = Message.objects.get()
     assert (message.tenant_id, message.text, message.source) == (
-        acme.tenant.id, "Good morning", "LIVE",
-    )  # fmt: skip
+        acme.tenant.id,
+        "Good morning",
+        "LIVE",
+    )
     assert message.sender == digester(acme.tenant.id).phone(ANNA.phone)
     assert message.contact.display_name == "Anna"
     conversation = Conversation.objects.get()
@@ -58,12 +55,12 @@ def test_it_stores_what_a_person_wrote(acme: Cast, globex: Cast, now: datetime) 
 
 
 def test_it_knows_a_person_again_by_his_hidden_id(acme: Cast, now: datetime) -> None:
-    hidden = Someone(lid=ANNA.lid)
+    hidden = ChatMember(lid=ANNA.lid)
     keep(acme, now, said(now, "A"), said(now, "B", who=hidden), said(now, "C", who=ANNA))
 
     assert Contact.objects.get().messages.count() == 3
     # The digits of a hidden id are nobody's number.
-    number = Someone(phone=ANNA.lid)
+    number = ChatMember(phone=ANNA.lid)
     keep(acme, now, said(now, "D", who=number))
     assert Contact.objects.count() == 2
 
@@ -80,14 +77,15 @@ def test_it_leaves_a_person_of_the_cloud_api_who_he_is(acme: Cast, now: datetime
 
 
 def test_it_stores_echoes_groups_files_and_opt_outs(acme: Cast, now: datetime) -> None:
-    owner = Someone(phone="27820000001")
+    owner = ChatMember(phone="27820000001")
     keep(
-        acme, now,
+        acme,
+        now,
         said(now, "A", sender=owner, from_me=True),
         said(now, "B", group_id="120363000000000000@g.us"),
         said(now, "C", kind="image", text="Look", mime_type="image/jpeg"),
         said(now, "D", text="STOP"),
-    )  # fmt: skip
+    )
 
     found = {message.text: message for message in Message.objects.all()}
     echo, group = Message.objects.get(source="ECHO"), Message.objects.exclude(group_id=None).get()
@@ -110,8 +108,8 @@ def test_it_is_durable_before_it_returns_and_rings(
 ) -> None:
     session = linked(acme)
     with django_capture_on_commit_callbacks(execute=True):
-        Mailbox(session=session).keep([said(now), receipt(now, "X")], now=now)
-        Mailbox(session=session).keep([], now=now)
+        DeviceInbox(session=session).keep([said(now), receipt(now, "X")], now=now)
+        DeviceInbox(session=session).keep([], now=now)
 
     row = WebhookDelivery.objects.get()
     assert WebhookPending.objects.get().delivery_id == row.id
@@ -122,14 +120,14 @@ def test_it_is_durable_before_it_returns_and_rings(
 def test_it_keeps_nothing_while_the_database_is_away(
     acme: Cast, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mailbox = Mailbox(session=linked(acme))
+    mailbox = DeviceInbox(session=linked(acme))
 
     def away(parcels: object) -> None:
         raise OperationalError("gone")
 
     with monkeypatch.context() as patch:
         patch.setattr(raw, "store", away)
-        patch.setattr("connectors.linked_device.mailbox.connection.close", lambda: None)
+        patch.setattr("connectors.linked_device.intake.connection.close", lambda: None)
         with pytest.raises(OperationalError):
             mailbox.keep([said(now)], now=now)
     assert not WebhookDelivery.objects.exists()
@@ -138,7 +136,7 @@ def test_it_keeps_nothing_while_the_database_is_away(
 
 
 def test_it_tells_nothing_of_an_erased_tenant(acme: Cast, now: datetime) -> None:
-    mailbox = Mailbox(session=linked(acme))
+    mailbox = DeviceInbox(session=linked(acme))
     keys.destroy_all(acme.tenant.id)
     with pytest.raises(keys.TenantHasNoKeys):
         mailbox.keep([said(now)], now=now)
@@ -172,7 +170,7 @@ class TestWhoMayTell:
         session = linked(acme)
         acme.workspace.transport = "CLOUD_API"
         acme.workspace.save()
-        Mailbox(session=session).keep([said(now)], now=now)
+        DeviceInbox(session=session).keep([said(now)], now=now)
         process_batch(10)
 
         assert WebhookDead.objects.get().reason == ANOTHER_WAY
@@ -193,7 +191,7 @@ class TestWhoMayTell:
         session = linked(acme)
         acme.workspace.is_active = False
         acme.workspace.save()
-        Mailbox(session=session).keep([said(now), receipt(now, "X")], now=now)
+        DeviceInbox(session=session).keep([said(now), receipt(now, "X")], now=now)
         process_batch(10)
         assert WebhookDead.objects.count() == 2
 

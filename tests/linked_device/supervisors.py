@@ -11,34 +11,33 @@ import pytest
 from django.utils import timezone
 
 from connectors.linked_device import leases
-from connectors.linked_device.children import Child
-from connectors.linked_device.host import Host
 from connectors.linked_device.leases import Lease
+from connectors.linked_device.supervisor import SessionProcess, SessionSupervisor
 from connectors.models import SenderSession
 from tests.conftest import Cast
 from tests.linked_device import devices
 
 HOUR = timedelta(hours=1)
 SLEEP = ("/bin/sleep", "600")
-Make = Callable[..., Host]
+Make = Callable[..., SessionSupervisor]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
     """Make hosts whose processes do nothing; what is left of them ends with the test."""
-    made: list[Host] = []
+    made: list[SessionSupervisor] = []
 
-    def one(name: str = "one", argv: Sequence[str] = SLEEP, **changes: object) -> Host:
+    def one(name: str = "one", argv: Sequence[str] = SLEEP, **changes: object) -> SessionSupervisor:
         store = tmp_path / name
         store.mkdir(exist_ok=True)
         argv_of = argv if callable(argv) else lambda _: argv
-        made.append(Host(name=name, store=store, argv=argv_of, every=0.01, **changes))
+        made.append(SessionSupervisor(host=name, store=store, argv=argv_of, every=0.01, **changes))
         return made[-1]
 
     yield one
-    for host in made:
-        for child in host.children.values():
-            child.kill()
+    for supervisor in made:
+        for process in supervisor.processes.values():
+            process.kill()
 
 
 def session_of(cast: Cast, home: str = "one", **columns: object) -> SenderSession:
@@ -58,19 +57,19 @@ def fresh(session: SenderSession) -> SenderSession:
     return SenderSession.objects.get(pk=session.pk)
 
 
-def started(host: Host, session: SenderSession) -> Child:
-    host.step()
-    return host.children[session.pk]
+def started(supervisor: SessionSupervisor, session: SenderSession) -> SessionProcess:
+    supervisor.step()
+    return supervisor.processes[session.pk]
 
 
-def lease(session: SenderSession, child: Child, name: str = "one") -> Lease:
+def lease(session: SenderSession, process: SessionProcess, name: str = "one") -> Lease:
     """Take the lease as the process would."""
-    return leases.acquire(session.pk, owner=uuid4(), host=name, pid=child.pid)
+    return leases.acquire(session.pk, owner=uuid4(), host=name, pid=process.pid)
 
 
-def is_over(host: Host, session: SenderSession) -> bool:
-    host.step()
-    return session.pk not in host.children
+def is_over(supervisor: SessionSupervisor, session: SenderSession) -> bool:
+    supervisor.step()
+    return session.pk not in supervisor.processes
 
 
 def is_running(pid: int) -> bool:

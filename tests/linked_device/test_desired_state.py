@@ -26,7 +26,9 @@ def test_a_start_soon_after_a_stop_is_a_restart(acme: Cast, now: datetime) -> No
     sessions.stop(session.id, now=now)
     started = sessions.start(session.id, now=now)
     assert (started.state, started.wanted) == (SessionState.WAITING, Wanted.RUNNING)
-    assert record.wishes().restart_asked_at == now, "its process would go on, and say nothing"
+    assert record.desired_state().restart_asked_at == now, (
+        "its process would go on, and say nothing"
+    )
 
     again = sessions.start(session.id, now=now.replace(year=now.year + 1))
     assert again.restart_asked_at == now

@@ -1,6 +1,6 @@
-"""Where a session stands, written down for people and for whoever asks whether it may send.
+"""A session's status, written for people and for what asks whether it may send.
 
-The number's own row says the same (``number_states``): what accepts messages looks there.
+The number's own row (``number_states``) gets the same: what accepts messages reads it there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from workspaces import outbox
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SessionStatus:
     """A session's state, why it is so, and until when it stays so by itself (``None``: open)."""
 
     state: SessionState
@@ -45,17 +45,21 @@ RETURNING 1
 
 
 def write(
-    session_id: UUID, standing: Standing, *, now: datetime, fencing_token: int | None = None
+    session_id: UUID, status: SessionStatus, *, now: datetime, fencing_token: int | None = None
 ) -> bool:
-    """Write down where a session stands; return whether the caller may still do so.
+    """Write a session's status; return whether the caller may still do so.
 
-    Without a ``fencing_token`` the caller is an operator or a host, who knows that nobody holds it.
-    Tenants' apps hear of a change (``number.updated``).
+    Without a ``fencing_token`` the caller is an operator or a supervisor, and knows that no process
+    holds the session. A change is published to the tenant's apps (``number.updated``).
     """
     facts: dict[str, Any] = {
-        "id": session_id, "state": standing.state.value, "reason": standing.reason,
-        "until": standing.until, "now": now, "token": fencing_token,
-    }  # fmt: skip
+        "id": session_id,
+        "state": status.state.value,
+        "reason": status.reason,
+        "until": status.until,
+        "now": now,
+        "token": fencing_token,
+    }
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(WRITE, facts)
         row = cursor.fetchone()
@@ -64,6 +68,6 @@ def write(
         tenant_id, workspace_id = row
         cursor.execute(NUMBER, {**facts, "tenant": tenant_id, "workspace": workspace_id})
         if cursor.fetchone() is not None:
-            data = {"workspace_id": str(workspace_id), "status": standing.state.value}
+            data = {"workspace_id": str(workspace_id), "status": status.state.value}
             outbox.emit([outbox.Event(tenant_id, "number.updated", data, now)])
     return True

@@ -9,14 +9,18 @@ from uuid import uuid4
 
 import pytest
 
-from connectors.linked_device.agenda import Facts, Leave, Plan, Start, Wait, pause, plan
+from connectors.linked_device.schedule import Leave, Plan, SessionFacts, Start, Wait, pause, plan
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=3)
-READY = Facts(
-    session_id=uuid4(), tenant_id=uuid4(), home="one", wanted="RUNNING", state="WAITING",
+READY = SessionFacts(
+    session_id=uuid4(),
+    tenant_id=uuid4(),
+    home="one",
+    wanted="RUNNING",
+    state="WAITING",
     is_paired=True,
-)  # fmt: skip
+)
 
 
 def planned(**changes: object) -> Plan:

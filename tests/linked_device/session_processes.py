@@ -1,6 +1,6 @@
 """Session processes for tests: Django is loaded once, and each process is a fork of that.
 
-A fork before any connection and any library, as the host's children are; it saves each test the
+A fork before any connection and any library, as a session's process is; it saves each test the
 seconds of a start. Lines in: ``start <session>``, ``poll <pid>``; lines out: a pid, an exit code or
 ``-``.
 """
@@ -22,16 +22,18 @@ from django.db import connection
 QUICK = (0.0, 0.1)
 
 
-class Nursery:
+class SessionProcesses:
     """The process that the session processes come from, on the test's engines."""
 
     def __init__(self, store: Path) -> None:
         known = {n: quote(str(value), safe="") for n, value in connection.settings_dict.items()}
         env = {
-            **os.environ, "DJANGO_SETTINGS_MODULE": "sigma.settings",
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "sigma.settings",
             "DATABASE_URL": "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**known),
-            "SIGMA_SENDER_STORE": str(store), "SIGMA_SENDER_DEVICE": "simulated",
-        }  # fmt: skip
+            "SIGMA_SENDER_STORE": str(store),
+            "SIGMA_SENDER_DEVICE": "simulated",
+        }
         argv, pipe = [sys.executable, "-m", __name__], subprocess.PIPE
         self._process = subprocess.Popen(argv, env=env, stdin=pipe, stdout=pipe, text=True)
         self.born: list[int] = []
@@ -47,7 +49,7 @@ class Nursery:
         return None if answer == "-" else int(answer)
 
     def close(self) -> None:
-        """End the nursery; its children end with their tests."""
+        """End the processes; its children end with their tests."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(120)
@@ -65,7 +67,7 @@ def main() -> None:
     django.setup()
     process = importlib.import_module("connectors.linked_device.process")
     logs = importlib.import_module("connectors.linked_device.logs")
-    pacing = importlib.import_module("connectors.linked_device.pacing")
+    pacing = importlib.import_module("connectors.linked_device.delivering")
     pacing.JITTER, pacing.LETTERS_PER_SECOND = QUICK, 2_500.0
     importlib.import_module("connectors.simulator.device")
     for line in sys.stdin:
