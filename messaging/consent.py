@@ -14,7 +14,7 @@ from lib.sql import select
 from messaging import identities, optouts, queries
 from messaging.models import OptOutSource
 from messaging.queries import ContactRow
-from messaging.sending.recipients import Book
+from messaging.sending.recipients import ContactCache
 from messaging.sending.requests import Recipient
 from messaging.stopwords import LONGEST_WORD, Words, normal_form
 
@@ -132,8 +132,8 @@ def _by_phone(tenant_id: UUID, phone: str, *, adds: bool) -> set[UUID]:
         recipient = Recipient(phone=international(phone))
     except NotInternational as error:
         raise UnableToChangeConsent(ConsentErrorCode.INVALID_PHONE, "phone", str(error)) from None
-    book = Book(tenant_id)
-    book.look_up([recipient])
-    if adds and book.contact_of(recipient) is None:
-        book.add([recipient])
-    return book.contacts_of(recipient)
+    cache = ContactCache(tenant_id)
+    cache.look_up([recipient])
+    if adds and cache.contact_of(recipient) is None:
+        cache.add([recipient])
+    return cache.contacts_of(recipient)

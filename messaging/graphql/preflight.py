@@ -119,7 +119,7 @@ class SendPreflight(graphene.ObjectType):
     @staticmethod
     def resolve_number(root: Preflight, info: GraphQLResolveInfo) -> object:
         """Return what is known of the number."""
-        return root.place and root.place.number
+        return root.sender and root.sender.number
 
 
 class Query(graphene.ObjectType):

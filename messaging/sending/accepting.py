@@ -15,13 +15,14 @@ from django.db import transaction
 from messaging import conversations, transitions
 from messaging.conversations import Touch
 from messaging.delivery.queues import SENDS
-from messaging.sending import places, rows
+from messaging.sending import rows, sender_numbers
 from messaging.sending.answers import Answers, Queued
 from messaging.sending.checks import check
 from messaging.sending.drafts import Draft, shaped
-from messaging.sending.recipients import Book
+from messaging.sending.recipients import ContactCache
 from messaging.sending.refusals import SendErrorCode, UnableToSend, together
 from messaging.sending.requests import Recipient, SendRequest
+from messaging.sending.sender_numbers import SenderNumber
 from messaging.states import State
 
 __all__ = ["Queued", "cancel", "queue", "queue_many"]
@@ -48,7 +49,7 @@ def queue_many(
 ) -> list[Outcome]:
     """Accept messages of one workspace; return what became of each, in their order."""
     try:
-        place = places.find(tenant_id=tenant_id, workspace_id=workspace_id)
+        sender = sender_numbers.find(tenant_id=tenant_id, workspace_id=workspace_id)
     except UnableToSend as refusal:
         return [UnableToSend(refusal.code, refusal.field, refusal.message) for _ in requests]
     drafts = [shaped(request) for request in requests]
@@ -58,7 +59,7 @@ def queue_many(
     outcomes: dict[Draft, Outcome] = {
         draft: answer for draft in well_formed if (answer := answers.answer(draft)) is not None
     }
-    _accept([d for d in drafts if d not in outcomes], place, answers, outcomes, now)
+    _accept([d for d in drafts if d not in outcomes], sender, answers, outcomes, now)
     return [outcomes[draft] for draft in drafts]
 
 
@@ -86,22 +87,22 @@ def cancel(*, tenant_id: UUID, message_id: UUID, now: datetime) -> Queued:
 
 def _accept(
     drafts: Sequence[Draft],
-    place: places.Place,
+    sender: SenderNumber,
     answers: Answers,
     outcomes: dict[Draft, Outcome],
     now: datetime,
 ) -> None:
     """Check drafts, store those without a reason against them, and say what became of each."""
-    book = Book(place.tenant_id)
-    check(drafts, place, book, now=now)
+    cache = ContactCache(sender.tenant_id)
+    check(drafts, sender, cache, now=now)
     outcomes.update((draft, together(draft.reasons)) for draft in drafts if draft.reasons)
     accepted = [draft for draft in drafts if not draft.reasons]
     if not accepted:
         return
-    book.add(_recipients(accepted))
+    cache.add(_recipients(accepted))
     for draft in accepted:
-        draft.contact_id = book.contact_of(draft.recipient)
-    message_ids = rows.insert(accepted, place=place, answers=answers, now=now)
+        draft.contact_id = cache.contact_of(draft.recipient)
+    message_ids = rows.insert(accepted, sender=sender, answers=answers, now=now)
     outcomes.update((draft, Queued(key, State.QUEUED)) for draft, key in message_ids.items())
     beaten = [draft for draft in accepted if draft not in message_ids]
     answers.load(beaten)
@@ -109,7 +110,7 @@ def _accept(
         answer = answers.answer(draft)
         assert answer is not None  # noqa: S101 - somebody's row was in the way
         outcomes[draft] = answer
-    conversations.touch(_touches(message_ids, place, now))
+    conversations.touch(_touches(message_ids, sender, now))
     transaction.on_commit(SENDS.notify, robust=True)
 
 
@@ -117,10 +118,10 @@ def _recipients(drafts: Sequence[Draft]) -> list[Recipient]:
     return [draft.recipient for draft in drafts if draft.recipient]
 
 
-def _touches(message_ids: dict[Draft, UUID], place: places.Place, now: datetime) -> list[Touch]:
+def _touches(message_ids: dict[Draft, UUID], sender: SenderNumber, now: datetime) -> list[Touch]:
     at = rows.listed_at(now)
     return [
-        Touch(place.tenant_id, place.workspace.id, draft.contact_id, message_id, at, False)
+        Touch(sender.tenant_id, sender.workspace.id, draft.contact_id, message_id, at, False)
         for draft, message_id in message_ids.items()
         if draft.contact_id
     ]

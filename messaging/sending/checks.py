@@ -13,30 +13,32 @@ from uuid import UUID
 from messaging import optouts
 from messaging.sending import limits, portfolio, templates, timing, window
 from messaging.sending.drafts import Draft, find_targets, wamid_of
-from messaging.sending.places import Place
-from messaging.sending.recipients import Book
+from messaging.sending.recipients import ContactCache
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import ReactionContent, TemplateContent
+from messaging.sending.sender_numbers import SenderNumber
 
 
-def check(drafts: Sequence[Draft], place: Place, book: Book, *, now: datetime) -> None:
+def check(
+    drafts: Sequence[Draft], sender: SenderNumber, cache: ContactCache, *, now: datetime
+) -> None:
     """Add to drafts what is known of them, and every reason against them."""
     known = [draft for draft in drafts if draft.recipient is not None]
-    book.look_up(draft.recipient for draft in known if draft.recipient)
+    cache.look_up(draft.recipient for draft in known if draft.recipient)
     for draft in known:
-        draft.contact_id = book.contact_of(draft.recipient)
+        draft.contact_id = cache.contact_of(draft.recipient)
     for draft in drafts:
-        draft.reasons.extend(place.reasons(draft.request))
-    _find_templates(drafts, place, now)
-    _find_targets(known, place)
+        draft.reasons.extend(sender.reasons(draft.request))
+    _find_templates(drafts, sender, now)
+    _find_targets(known, sender)
     for draft in drafts:
         secret = draft.template is not None and draft.template.is_secret
         draft.times, reasons = timing.times_of(draft.request, is_secret=secret, now=now)
         draft.reasons.extend(reasons)
-    _check_people(known, place, book)
+    _check_people(known, sender, cache)
 
 
-def _find_templates(drafts: Iterable[Draft], place: Place, now: datetime) -> None:
+def _find_templates(drafts: Iterable[Draft], sender: SenderNumber, now: datetime) -> None:
     wanted = [
         (draft, draft.request.content)
         for draft in drafts
@@ -44,8 +46,8 @@ def _find_templates(drafts: Iterable[Draft], place: Place, now: datetime) -> Non
     ]
     found = templates.find_all(
         ((content, draft.request.force) for draft, content in wanted),
-        tenant_id=place.tenant_id,
-        waba_id=place.workspace.waba_id,
+        tenant_id=sender.tenant_id,
+        waba_id=sender.workspace.waba_id,
     )
     for draft, content in wanted:
         template = found[templates.key_of(content, draft.request.force)]
@@ -57,16 +59,16 @@ def _find_templates(drafts: Iterable[Draft], place: Place, now: datetime) -> Non
             draft.reasons.extend(templates.check(template, content, now))
 
 
-def _find_targets(drafts: Sequence[Draft], place: Place) -> None:
+def _find_targets(drafts: Sequence[Draft], sender: SenderNumber) -> None:
     wanted = {draft: named for draft in drafts if (named := _named(draft)) is not None}
     found = find_targets(
-        tenant_id=place.tenant_id, ids={message_id for message_id, _ in wanted.values()}
+        tenant_id=sender.tenant_id, ids={message_id for message_id, _ in wanted.values()}
     )
     for draft, (message_id, field) in wanted.items():
         target = found.get(message_id)
         try:
             wamid = wamid_of(
-                target, workspace_id=place.workspace.id, contact_id=draft.contact_id, field=field
+                target, workspace_id=sender.workspace.id, contact_id=draft.contact_id, field=field
             )
         except UnableToSend as reason:
             draft.reasons.append(reason)
@@ -85,27 +87,27 @@ def _named(draft: Draft) -> tuple[UUID, str] | None:
     return (draft.request.reply_to, "reply_to") if draft.request.reply_to else None
 
 
-def _check_people(drafts: Sequence[Draft], place: Place, book: Book) -> None:
-    contacts = {one for draft in drafts for one in book.contacts_of(draft.recipient)}
+def _check_people(drafts: Sequence[Draft], sender: SenderNumber, cache: ContactCache) -> None:
+    contacts = {one for draft in drafts for one in cache.contacts_of(draft.recipient)}
     ends = window.ends(
-        tenant_id=place.tenant_id, workspace_id=place.workspace.id, contact_ids=contacts
+        tenant_id=sender.tenant_id, workspace_id=sender.workspace.id, contact_ids=contacts
     )
     asked = {
         contact
         for draft in drafts
         if draft.template and draft.template.is_marketing
-        for contact in book.contacts_of(draft.recipient)
+        for contact in cache.contacts_of(draft.recipient)
     }
-    gone = optouts.opted_out(tenant_id=place.tenant_id, contact_ids=asked)
+    gone = optouts.opted_out(tenant_id=sender.tenant_id, contact_ids=asked)
     for draft in drafts:
-        contacts = book.contacts_of(draft.recipient)
+        contacts = cache.contacts_of(draft.recipient)
         draft.window_ends = max((ends[one] for one in contacts if one in ends), default=None)
-        if place.has_windows:
+        if sender.has_windows:
             _check_window(draft)
         _check_template_for(draft, opted_out=not gone.isdisjoint(contacts))
         if draft.recipient is not None:
-            draft.reasons.extend(place.reasons_against(draft.recipient, book))
-    portfolio.check(drafts, place)
+            draft.reasons.extend(sender.reasons_against(draft.recipient, cache))
+    portfolio.check(drafts, sender)
 
 
 def _check_window(draft: Draft) -> None:

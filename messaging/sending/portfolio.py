@@ -14,9 +14,9 @@ from uuid import UUID
 from lib.sql import select
 from messaging import numbers
 from messaging.sending.drafts import Draft
-from messaging.sending.places import Place
 from messaging.sending.refusals import SendErrorCode
 from messaging.sending.requests import TemplateContent
+from messaging.sending.sender_numbers import SenderNumber
 from messaging.sending.timing import Times
 
 DAY = timedelta(hours=24)
@@ -52,26 +52,26 @@ class _Used(NamedTuple):
     used: int
 
 
-def used(place: Place, *, now: datetime) -> tuple[int, int] | None:
+def used(sender: SenderNumber, *, now: datetime) -> tuple[int, int] | None:
     """Return how many people were written to first in 24 hours, and how many may be; ``None``: any
     number may, or the platform did not tell.
     """
-    limit = numbers.limit_of(place.number)
-    if place.number is None or limit is None:
+    limit = numbers.limit_of(sender.number)
+    if sender.number is None or limit is None:
         return None
-    (row,) = select(_Used, USED, [place.tenant_id, place.number.portfolio_id, now - DAY])
+    (row,) = select(_Used, USED, [sender.tenant_id, sender.number.portfolio_id, now - DAY])
     return row.used, limit
 
 
-def check(drafts: Sequence[Draft], place: Place) -> None:
+def check(drafts: Sequence[Draft], sender: SenderNumber) -> None:
     """Say of drafts when there is room for them, and refuse those that cannot wait."""
-    number = place.number
+    number = sender.number
     limit = numbers.limit_of(number)
     waiting = [draft for draft in drafts if _counts(draft)]
     if number is None or limit is None or not waiting:
         return
     start = min(draft.times.due for draft in waiting if draft.times) - DAY
-    where = [place.tenant_id, number.portfolio_id]
+    where = [sender.tenant_id, number.portfolio_id]
     last = next(iter(select(_Opened, LAST, [*where, start, max(limit, 1) - 1])), None)
     if last is None:
         return

@@ -16,14 +16,14 @@ from lib.numbering import may_be_in_united_states
 from messaging import numbers
 from messaging.delivery import pauses
 from messaging.models import SendingPause
-from messaging.sending import places, portfolio, window
+from messaging.sending import portfolio, sender_numbers, window
 from messaging.sending.answers import Answers, Queued
 from messaging.sending.checks import check
 from messaging.sending.drafts import Draft, shaped
-from messaging.sending.places import Place
-from messaging.sending.recipients import Book
+from messaging.sending.recipients import ContactCache
 from messaging.sending.refusals import UnableToSend
 from messaging.sending.requests import SendRequest, TemplateContent
+from messaging.sending.sender_numbers import SenderNumber
 from templates_wa.models import Template
 from templates_wa.rendering import Preview
 from workspaces import token_checks
@@ -89,7 +89,7 @@ class Preflight:
     window_open_until: datetime | None = None
     template: Template | None = None
     preview: Preview | None = None
-    place: Place | None = field(default=None, repr=False)
+    sender: SenderNumber | None = field(default=None, repr=False)
     earliest_at: datetime | None = None
 
 
@@ -97,12 +97,12 @@ def preflight(*, tenant_id: UUID, request: SendRequest, now: datetime) -> Prefli
     """Return what would become of a request, were it made now."""
     draft = shaped(request)
     try:
-        place = places.find(tenant_id=tenant_id, workspace_id=request.workspace_id)
+        sender = sender_numbers.find(tenant_id=tenant_id, workspace_id=request.workspace_id)
     except UnableToSend as refusal:
         return refused(refusal, *draft.reasons)
-    answer = None if draft.reasons else _answer(draft, place)
-    check([draft], place, Book(tenant_id), now=now)
-    found = _described(draft, place, now)
+    answer = None if draft.reasons else _answer(draft, sender)
+    check([draft], sender, ContactCache(tenant_id), now=now)
+    found = _described(draft, sender, now)
     if isinstance(answer, Queued):
         return replace(found, would=Would.REPEAT, message_id=answer.message_id, problems=())
     problems = (*draft.reasons, *([answer] if answer else []))
@@ -114,26 +114,26 @@ def refused(*problems: UnableToSend) -> Preflight:
     return Preflight(Would.REFUSE, problems)
 
 
-def _answer(draft: Draft, place: Place) -> Queued | UnableToSend | None:
-    answers = Answers(tenant_id=place.tenant_id, workspace_id=place.workspace.id)
+def _answer(draft: Draft, sender: SenderNumber) -> Queued | UnableToSend | None:
+    answers = Answers(tenant_id=sender.tenant_id, workspace_id=sender.workspace.id)
     answers.load([draft])
     return answers.answer(draft)
 
 
-def _described(draft: Draft, place: Place, now: datetime) -> Preflight:
+def _described(draft: Draft, sender: SenderNumber, now: datetime) -> Preflight:
     content, template, ends = draft.request.content, draft.template, draft.window_ends
     held = list(
-        pauses.open_pauses(tenant_id=place.tenant_id, workspace_id=place.workspace.id, now=now)
+        pauses.open_pauses(tenant_id=sender.tenant_id, workspace_id=sender.workspace.id, now=now)
     )
     return Preflight(
         Would.QUEUE,
-        warnings=(*_of_place(place, held, now), *_of_draft(draft, place, now)),
+        warnings=(*_of_sender(sender, held, now), *_of_draft(draft, sender, now)),
         window_open_until=window.still_open(ends, now=now),
         template=template.row if template else None,
         preview=template.preview(content)
         if template and isinstance(content, TemplateContent)
         else None,
-        place=place,
+        sender=sender,
         earliest_at=_earliest(draft, held),
     )
 
@@ -146,13 +146,15 @@ def _earliest(draft: Draft, held: list[SendingPause]) -> datetime | None:
     return max([draft.times.due, *ends, *([draft.room_at] if draft.room_at else [])])
 
 
-def _of_place(place: Place, held: Sequence[SendingPause], now: datetime) -> Iterator[Warned]:
+def _of_sender(
+    sender: SenderNumber, held: Sequence[SendingPause], now: datetime
+) -> Iterator[Warned]:
     """Yield the warnings about the workspace; ``held`` are its open pauses."""
     for pause in held:
         until = f"until {pause.until:%Y-%m-%d %H:%M} UTC" if pause.until else "until it is lifted"
         reason = f"Sending is paused {until}: {pause.reason}"
         yield Warned(WarningCode.SENDING_PAUSED, reason, pause.code or None)
-    number = place.number
+    number = sender.number
     if number is not None and not numbers.is_sendable(number):
         words = ", ".join(word for word in (number.status, number.can_send) if word)
         yield Warned(WarningCode.NUMBER_CANNOT_SEND, f"The platform says of the number: {words}.")
@@ -160,7 +162,7 @@ def _of_place(place: Place, held: Sequence[SendingPause], now: datetime) -> Iter
         yield Warned(
             WarningCode.QUALITY_RED, "The number's quality is RED: its limit may be lowered."
         )
-    yield from _of_token(place.tenant_id, now)
+    yield from _of_token(sender.tenant_id, now)
 
 
 def _of_token(tenant_id: UUID, now: datetime) -> Iterator[Warned]:
@@ -179,7 +181,7 @@ def _of_token(tenant_id: UUID, now: datetime) -> Iterator[Warned]:
         )
 
 
-def _of_draft(draft: Draft, place: Place, now: datetime) -> Iterator[Warned]:
+def _of_draft(draft: Draft, sender: SenderNumber, now: datetime) -> Iterator[Warned]:
     """Yield the warnings about a template to this person."""
     template, recipient = draft.template, draft.recipient
     if template is None:
@@ -197,11 +199,11 @@ def _of_draft(draft: Draft, place: Place, now: datetime) -> Iterator[Warned]:
             "Meta refused this template lately; what is known of it here may be out of date.",
         )
     if not draft.is_open:
-        yield from _of_limit(draft, place, now)
+        yield from _of_limit(draft, sender, now)
 
 
-def _of_limit(draft: Draft, place: Place, now: datetime) -> Iterator[Warned]:
-    counted = portfolio.used(place, now=now)
+def _of_limit(draft: Draft, sender: SenderNumber, now: datetime) -> Iterator[Warned]:
+    counted = portfolio.used(sender, now=now)
     if draft.room_at is not None:
         yield Warned(
             WarningCode.LIMIT_REACHED,

@@ -1,4 +1,4 @@
-"""Whom a message goes to: identities checked, and led to the contact that will answer."""
+"""Whom a message goes to: identities checked, and the contacts that they belong to."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _digits(phone: str) -> str:
         raise UnableToSend(SendErrorCode.INVALID_PHONE, "recipient_phone", str(error)) from None
 
 
-class Book:
+class ContactCache:
     """The contacts of some recipients (normalised) of one tenant."""
 
     def __init__(self, tenant_id: UUID) -> None:

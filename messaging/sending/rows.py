@@ -17,7 +17,7 @@ from messaging.sealed_values import SEALED_VALUES, Separator
 from messaging.sending.answers import Answers
 from messaging.sending.content import Body, envelope
 from messaging.sending.drafts import Draft
-from messaging.sending.places import Place
+from messaging.sending.sender_numbers import SenderNumber
 from messaging.transitions import SEALED_REQUEST, NewSend
 from workspaces import keys
 
@@ -34,7 +34,7 @@ def listed_at(now: datetime) -> datetime:
 
 
 def insert(
-    drafts: Sequence[Draft], *, place: Place, answers: Answers, now: datetime
+    drafts: Sequence[Draft], *, sender: SenderNumber, answers: Answers, now: datetime
 ) -> dict[Draft, UUID]:
     """Store messages; return the ids of those whose key nobody had taken.
 
@@ -43,26 +43,31 @@ def insert(
     ids = {draft: uuid7() for draft in drafts}  # in the caller's order, by which they are listed
     # Sorted, or two callers with the same keys could wait for one another.
     ordered = sorted(drafts, key=lambda draft: draft.request.idempotency_key or "")
-    cipher = keys.field_cipher(place.tenant_id)
-    values = [_values(draft, ids[draft], place, cipher, answers, now) for draft in ordered]
+    cipher = keys.field_cipher(sender.tenant_id)
+    values = [_values(draft, ids[draft], sender, cipher, answers, now) for draft in ordered]
     fresh = transitions.queue(values)
     return {draft: message_id for draft, message_id in ids.items() if message_id in fresh}
 
 
 def _values(
-    draft: Draft, message_id: UUID, place: Place, cipher: Cipher, answers: Answers, now: datetime
+    draft: Draft,
+    message_id: UUID,
+    sender: SenderNumber,
+    cipher: Cipher,
+    answers: Answers,
+    now: datetime,
 ) -> NewSend:
     request, times = draft.request, draft.times
     assert draft.recipient and times  # noqa: S101 - or there would be a reason against it
     body = draft.body()
     wire = envelope(body, draft.recipient, reference=str(message_id), quoted=draft.quoted)
-    text, content, sealed = _kept(body, draft, message_id, place, now)
+    text, content, sealed = _kept(body, draft, message_id, sender, now)
     # A forced template is not looked at again: the platform decides.
     template = draft.template.row if draft.template and not request.force else None
     return NewSend(
         id=message_id,
-        tenant_id=place.tenant_id,
-        workspace_id=place.workspace.id,
+        tenant_id=sender.tenant_id,
+        workspace_id=sender.workspace.id,
         contact_id=draft.contact_id,
         type=body.type,
         text=text,
@@ -78,13 +83,13 @@ def _values(
         due_at=times.due,
         expires_at=times.expires,
         sealed_request=cipher.seal(
-            wire, associated_data(place.tenant_id, SEALED_REQUEST, message_id)
+            wire, associated_data(sender.tenant_id, SEALED_REQUEST, message_id)
         ),
     )
 
 
 def _kept(
-    body: Body, draft: Draft, message_id: UUID, place: Place, now: datetime
+    body: Body, draft: Draft, message_id: UUID, sender: SenderNumber, now: datetime
 ) -> tuple[str | None, str, bytes | None]:
     """Return text, content and sealed values of a message; what the business wrote stays as it is.
 
@@ -97,8 +102,8 @@ def _kept(
         return text, sealed_values.encode(content), None
     day = now.astimezone(UTC).date()
     sealed = separator.seal(
-        keys.day_cipher(place.tenant_id, day),
-        tenant_id=place.tenant_id, place=SEALED_VALUES, row=message_id,
+        keys.day_cipher(sender.tenant_id, day),
+        tenant_id=sender.tenant_id, place=SEALED_VALUES, row=message_id,
     )  # fmt: skip
     return text, sealed_values.encode(content), sealed
 

@@ -1,4 +1,4 @@
-"""From where a message goes: the workspace, and what the platform said about its number."""
+"""The number that sends a message: its workspace, and what the platform said about it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db.models.expressions import RawSQL
 
 from messaging import locks, numbers
 from messaging.models import NumberState
-from messaging.sending.recipients import Book
+from messaging.sending.recipients import ContactCache
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import Recipient, SendRequest, TextContent
 from workspaces.identity import digester
@@ -26,7 +26,7 @@ NOT_LISTED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SenderNumber:
     """A workspace, its number (if the platform was asked yet) and the digest of that."""
 
     tenant_id: UUID
@@ -72,9 +72,9 @@ class Place:
                 f"The linked device is not connected. {why}",
             )
 
-    def reasons_against(self, recipient: Recipient, book: Book) -> list[UnableToSend]:
+    def reasons_against(self, recipient: Recipient, cache: ContactCache) -> list[UnableToSend]:
         """Return why this number may not write to a recipient (looked up)."""
-        phones = book.phones_of(recipient)
+        phones = cache.phones_of(recipient)
         if self.own_phone in phones:
             why = "This is the workspace's own number."
             return [UnableToSend(SendErrorCode.RECIPIENT_IS_SENDER, "recipient_phone", why)]
@@ -84,9 +84,9 @@ class Place:
         return []
 
 
-def find(*, tenant_id: UUID, workspace_id: UUID) -> Place:
-    """Return a workspace of a tenant as a place to send from, where no contacts are merged until
-    the caller's transaction ends.
+def find(*, tenant_id: UUID, workspace_id: UUID) -> SenderNumber:
+    """Return a workspace of a tenant as a sender; no contacts of the tenant are merged until the
+    caller's transaction ends.
 
     Raises:
         UnableToSend: there is no such workspace.
@@ -101,7 +101,7 @@ def find(*, tenant_id: UUID, workspace_id: UUID) -> Place:
             "Your tenant has no workspace with this id.",
         )
     number: NumberState | None = getattr(workspace, "number", None)
-    return Place(tenant_id, workspace, number, _own_phone(number))
+    return SenderNumber(tenant_id, workspace, number, _own_phone(number))
 
 
 def _own_phone(number: NumberState | None) -> str | None:
