@@ -16,6 +16,7 @@ from benchmarks import (
     accepting,
     baseline,
     engines,
+    lanes,
     mounting,
     product,
     purging,
@@ -27,7 +28,7 @@ from benchmarks import (
 )
 from benchmarks.report import Figure
 
-PARTS = ("accept", "store", "steady", "read", "mount", "purge", "send")
+PARTS = ("accept", "store", "steady", "read", "mount", "purge", "send", "lane")
 
 
 def main() -> int:
@@ -69,6 +70,9 @@ def _parts(
         "purge": lambda: purging.measure(ours, callbacks=50_000 if quick else 1_000_000),
         "send": lambda: sending.measure(
             ours, running, messages=10_000 if quick else 30_000, backlog=100_000
+        ),
+        "lane": lambda: lanes.measure(
+            ours, people=5_000 if quick else 100_000, presses=60 if quick else 200
         ),
     }  # fmt: skip
 

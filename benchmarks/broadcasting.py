@@ -108,7 +108,7 @@ def main() -> int:
             door = _prepare(url, env)
             workers.begin()
             started = time.monotonic()
-            broadcast_id = _broadcast(door, options.people)
+            broadcast_id = begin_broadcast(door, options.people)
             _storm(ours, workers, options.people, options.kills)
             shown = _settle(door, broadcast_id, ours, meta)
             seconds = time.monotonic() - started
@@ -125,7 +125,7 @@ def _prepare(url: str, env: Mapping[str, str]) -> Door:
     return Door(url, owed.api_key, owed.workspace_id)
 
 
-def _broadcast(door: Door, people: int) -> str:
+def begin_broadcast(door: Door, people: int) -> str:
     given = {
         "workspaceId": door.workspace_id, "name": "Proof", "templateName": "welcome_message",
         "language": "en",
