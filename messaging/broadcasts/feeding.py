@@ -1,8 +1,8 @@
 """Turn rows of running broadcasts into queued messages, in chunks, not far ahead of the sending.
 
 One transaction holds the broadcast, queues the messages and marks their rows: a worker killed at
-any time leaves neither without the other, so everybody is written to once. Only about ten seconds
-of the number's speed wait in the outbox, so single sends are not stuck behind a broadcast.
+any time leaves neither without the other, so everybody is written to once. Only what the
+number sends in a second waits in the outbox, where single messages go first.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from workspaces.scope import tenant_scope
 logger = logging.getLogger("sigma.whatsapp.broadcasts")
 
 CHUNK = 500
-WINDOW_SECONDS = 10
+WINDOW_SECONDS = 1
 BROKEN = ("INTERNAL", "It could not be queued because of an error of ours.")
 EXPIRED = ("EXPIRED", "The broadcast expired before the message was sent.")
 
@@ -84,7 +84,7 @@ def window(broadcast: Broadcast) -> int:
 
 def _feed(broadcast: Broadcast, now: datetime, size: int) -> bool:
     in_hand = waiting.in_hand(broadcast)
-    room = window(broadcast) - in_hand
+    room = window(broadcast) - waiting.due(broadcast)
     rows = recipients.pending(broadcast, limit=max(1, min(size, room)))
     if not rows and not in_hand:
         move(broadcast, BroadcastState.COMPLETED, now=now)

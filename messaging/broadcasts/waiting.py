@@ -21,6 +21,7 @@ AND (due_at IS NOT NULL OR lease_until IS NOT NULL)
 """
 OF_BROADCAST = """outbox q JOIN messages m ON m.id = q.message_id
 WHERE q.broadcast_id = %(broadcast)s AND m.status = 'queued'"""
+DUE = "SELECT count(*) FROM outbox WHERE broadcast_id = %(broadcast)s AND due_at IS NOT NULL"
 HOLD = changing.locking(
     found=OF_BROADCAST,
     then="""
@@ -54,8 +55,17 @@ FROM failed WHERE r.id = failed.row_id
 
 def in_hand(broadcast: Broadcast) -> int:
     """Return how many messages wait to be sent or are being sent; held ones are not counted."""
+    return _count(IN_HAND, broadcast)
+
+
+def due(broadcast: Broadcast) -> int:
+    """Return how many messages wait to be sent."""
+    return _count(DUE, broadcast)
+
+
+def _count(statement: str, broadcast: Broadcast) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(IN_HAND, {"broadcast": broadcast.id})
+        cursor.execute(statement, {"broadcast": broadcast.id})
         return int(cursor.fetchone()[0])
 
 

@@ -60,6 +60,7 @@ class Claimed:
     at: float
     start: float
     gap: float
+    is_of_broadcast: bool
 
 
 class Claims:
@@ -255,5 +256,12 @@ class _Round:
             row.attempts + 1, row.expires_at,
         )  # fmt: skip
         start = time.monotonic() + slots.wait + position * slots.gap
-        channel = self.lines[row.workspace_id].channel
-        return Claimed(attempt, channel, self.requests[row.id], self.began, start, slots.gap)
+        return Claimed(
+            attempt,
+            self.lines[row.workspace_id].channel,
+            self.requests[row.id],
+            at=self.began,
+            start=start,
+            gap=slots.gap,
+            is_of_broadcast=row.is_of_broadcast,
+        )

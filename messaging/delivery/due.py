@@ -16,27 +16,33 @@ from messaging.identities import SURVIVOR
 from messaging.transitions import SEALED_REQUEST
 from workspaces import keys
 
-# Rows locked by another claimer are theirs. What comes back from an attempt of a broadcast that was
+# Single messages come first: what a broadcast queues takes the places that they leave. Rows locked
+# by another claimer are theirs. What comes back from an attempt of a broadcast that was
 # stopped meanwhile is for whoever tends that. Each LATERAL … LIMIT, and each subquery, is a look-up
 # in an index: the planner, who cannot know how few rows are wanted, would rather read tables. The
 # person may be another contact by now than the one that the message was queued for.
+OF_RUNNING = """o.broadcast_id IS NOT NULL AND coalesce((
+    SELECT b.state FROM broadcasts b WHERE b.id = o.broadcast_id
+) NOT IN ('PAUSED', 'CANCELLED'), true)"""
+LANE = """
+SELECT o.message_id, o.tenant_id, o.workspace_id, o.contact_id AS recipient_id, o.template_id,
+       o.broadcast_id, o.type, o.attempts, o.due_at, o.expires_at, o.sealed_request
+FROM outbox o WHERE o.workspace_id = r.workspace_id AND o.due_at <= r.now AND {condition}
+ORDER BY o.due_at LIMIT r.most FOR UPDATE SKIP LOCKED
+"""
 DUE = f"""
 SELECT q.message_id, q.tenant_id, q.workspace_id, q.contact_id, q.template_id, q.type, q.attempts,
-       q.expires_at, q.sealed_request, c.last_inbound_at,
+       q.expires_at, q.sealed_request, q.broadcast_id IS NOT NULL, c.last_inbound_at,
        t.status, t.stale_at, t.deleted_at, t.category IS NOT DISTINCT FROM 'MARKETING' AND (
            SELECT true FROM opt_outs o
            WHERE o.tenant_id = q.tenant_id AND o.contact_id = q.contact_id AND o.lifted_at IS NULL
        )
 FROM {{rows}} CROSS JOIN LATERAL (
-    SELECT o.message_id, o.tenant_id, o.workspace_id,
-           {SURVIVOR.format(contact_id="o.contact_id")} AS contact_id,
-           o.template_id, o.type, o.attempts, o.due_at, o.expires_at, o.sealed_request
-    FROM outbox o
-    WHERE o.workspace_id = r.workspace_id AND o.due_at <= r.now
-      AND coalesce((
-          SELECT b.state FROM broadcasts b WHERE b.id = o.broadcast_id
-      ) NOT IN ('PAUSED', 'CANCELLED'), true)
-    ORDER BY o.due_at LIMIT r.most FOR UPDATE SKIP LOCKED
+    SELECT l.*, {SURVIVOR.format(contact_id="l.recipient_id")} AS contact_id FROM (
+        SELECT * FROM ({LANE.format(condition="o.broadcast_id IS NULL")}) single
+        UNION ALL
+        SELECT * FROM ({LANE.format(condition=OF_RUNNING)}) broadcast
+    ) l LIMIT r.most
 ) q
 LEFT JOIN LATERAL (
     SELECT v.last_inbound_at FROM conversations v
@@ -46,7 +52,7 @@ LEFT JOIN LATERAL (
     SELECT p.status, p.stale_at, p.deleted_at, p.category FROM templates p
     WHERE p.id = q.template_id LIMIT 1
 ) t ON true
-ORDER BY q.due_at, q.message_id
+ORDER BY q.broadcast_id IS NOT NULL, q.due_at, q.message_id
 """  # noqa: S608 - names of ours
 COLUMNS = ("workspace_id uuid", "most int4", "now timestamptz")
 # By the database's clock, which all workers share; or by one's own, where that is ahead: else one
@@ -82,6 +88,7 @@ class Due(NamedTuple):
     attempts: int
     expires_at: datetime | None
     sealed_request: bytes
+    is_of_broadcast: bool
     last_inbound_at: datetime | None
     template_status: str | None
     template_stale_at: datetime | None

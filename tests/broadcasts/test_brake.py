@@ -59,8 +59,9 @@ def take(ids: list, status: str = "accepted") -> None:
 
 
 @pytest.fixture
-def broadcast(acme: Cast, now: datetime) -> Broadcast:
+def broadcast(acme: Cast, now: datetime, monkeypatch: pytest.MonkeyPatch) -> Broadcast:
     """A broadcast of acme's to 300 people, all in the outbox."""
+    monkeypatch.setattr("messaging.broadcasts.feeding.window", lambda broadcast: 300)
     template(acme)
     return start(draft(acme, people(300)), now)
 

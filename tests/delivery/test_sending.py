@@ -91,6 +91,21 @@ def test_it_leaves_places_for_the_next_number(acme: Cast, now: datetime) -> None
     assert claims.claim(3, {acme.workspace.id: 9}, most=12, now=now) == []
 
 
+def test_single_messages_go_before_those_of_a_broadcast(
+    acme: Cast, globex: Cast, now: datetime, platform: Platform
+) -> None:
+    broadcast, long_due = uuid7(), now - timedelta(minutes=1)
+    for cast in (acme, globex):
+        for _ in range(5):
+            queue(cast, now, broadcast_id=broadcast, due_at=long_due)
+    singles = {queue(cast, now).id for cast in (acme, globex)}
+    claimed = Claims(chance=Random(1)).claim(2, {}, most=1_000, now=now)
+    assert {one.attempt.message_id for one in claimed} == singles
+    more = Claims(chance=Random(1)).claim(8, {}, most=1_000, now=now)
+    assert len(more) == 8
+    assert all(one.is_of_broadcast for one in more)
+
+
 @pytest.mark.parametrize(
     "columns",
     [

@@ -264,8 +264,9 @@ def test_sending_goes_on_by_itself_once_the_right_secret_is_entered(
 
 
 def test_a_broadcast_that_is_refused_alike_stops_after_a_few_and_is_sent_again_by_one_call(
-    acme: Cast, now: datetime, meta: RunningSimulator, deliver: Deliver
+    acme: Cast, now: datetime, meta: RunningSimulator, deliver: Deliver, monkeypatch
 ) -> None:
+    monkeypatch.setattr("messaging.broadcasts.feeding.window", lambda broadcast: 300)
     template(acme)
     broadcast = start(draft(acme, people(300)), now)
     rule = meta.control.rule("error", code=131030)
