@@ -23,7 +23,7 @@ from workspaces.demo_facts import DemoFacts
 TABLES = (
     "webhook_deliveries, webhook_pending, webhook_dead, webhook_ledger, webhook_unhandled, "
     "messages, message_statuses, media, contacts, contact_identities, template_events, "
-    "conversations"
+    "conversations, outbox, broadcasts, broadcast_recipients"
 )
 
 
