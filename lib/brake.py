@@ -32,6 +32,8 @@ from django.db import (
     connection,
 )
 
+from lib import metrics
+
 logger = logging.getLogger("sigma.whatsapp.brake")
 
 Item = TypeVar("Item")
@@ -135,6 +137,7 @@ class Brake:
 
     def stop(self, stopped: Stopped) -> float:
         """Stop the line for a while, and report it; return for how many seconds."""
+        metrics.STOPS.labels(self.line).inc()
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._stops, 10))
         self._stops += 1
         self._until = time.monotonic() + pause

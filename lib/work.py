@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from django.db import InterfaceError, OperationalError, connection
 from redis.exceptions import RedisError
 
+from lib import metrics
 from lib.brake import Brake, Stopped
 from lib.wakeups import WakeUp
 
@@ -80,6 +81,7 @@ def run(work: Work, slot: int = 0) -> int:
         for count in _turn(work, slot):
             total += count
     except AWAY as error:
+        metrics.PUT_OFF.labels(work.brake.line).inc()
         extra = {"error": type(error).__name__}
         work.logger.warning("whatsapp %s put off", work.what, extra=extra)
         connection.close()
@@ -99,7 +101,7 @@ def _turn(work: Work, slot: int) -> Iterator[int]:
         if pause := work.brake.pause:
             work.wake_up.hold(slot, seconds=pause)
             return
-        count = work.step()
+        count = _step(work)
         yield count
         if count or work.under_way():
             idle_since = time.monotonic()
@@ -117,10 +119,19 @@ def _turn(work: Work, slot: int) -> Iterator[int]:
     work.wake_up.notify(slot)
 
 
+def _step(work: Work) -> int:
+    began = time.monotonic()
+    count = work.step()
+    if count:
+        metrics.ITEMS.labels(work.brake.line).inc(count)
+        metrics.STEP_SECONDS.labels(work.brake.line).observe(time.monotonic() - began)
+    return count
+
+
 def _leave(work: Work, slot: int) -> int:
     """Remove the key, then look once more: who commits after that look calls another turn."""
     work.wake_up.release(slot)
-    count = work.step()
+    count = _step(work)
     if count:
         work.end_turn()
         work.wake_up.notify(slot)

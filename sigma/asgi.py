@@ -38,6 +38,7 @@ from sigma.gate import Busy, Gate
 from sigma.heads import refused
 from sigma.jsonerrors import is_text, refusal, too_busy
 from sigma.lanes import Lanes, is_known, is_signing_in
+from sigma.metrics import counted, door_of
 from sigma.stopping import on_stop
 from sigma.threads import Deliver, Full, with_body
 
@@ -101,6 +102,7 @@ class Application:
             await self._streams(scope, receive, send)
             return
         if scope["type"] == "http":
+            send = counted(door_of(path), send)
             deliver = await self._work(scope, receive)
             await deliver(send)
         else:  # a WebSocket, which nothing of ours speaks

@@ -47,21 +47,24 @@ class Env:
         """Return the value of ``name``, or ``default`` where it is unset or empty."""
         return self._source.get(name, "").strip() or default
 
-    def secret(self, name: str, default: str = "") -> str:
+    def secret(self, name: str, default: str = "", *, least: int = 0) -> str:
         """Return ``name``, or the content of the file that ``<name>_FILE`` points at.
 
         Raises:
-            InvalidSetting: both are set, or the file cannot be read.
+            InvalidSetting: both are set, the file cannot be read, or what is set has fewer than
+                ``least`` characters.
         """
         value, path = self.text(name), self.text(f"{name}_FILE")
         if value and path:
             raise InvalidSetting(f"Set either {name} or {name}_FILE, not both.")
-        if not path:
-            return value or default
-        try:
-            return Path(path).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise InvalidSetting(f"{name}_FILE: {error.strerror}: {path}") from error
+        if path:
+            try:
+                value = Path(path).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise InvalidSetting(f"{name}_FILE: {error.strerror}: {path}") from error
+        if (value or path) and len(value) < least:
+            raise InvalidSetting(f"{name} must have at least {least} characters.")
+        return value if path else value or default
 
     def integer(self, name: str, default: int, *, low: int = 0, high: int = 2**31) -> int:
         """Return an integer between ``low`` and ``high``.

@@ -26,6 +26,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from lib import metrics
 from sigma.clients import subscriber
 
 logger = logging.getLogger("sigma.whatsapp.web")
@@ -108,7 +109,7 @@ class Hall:
         self._count, self._by_address, self.held = 0, Counter[str](), 0
         self.tick = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._logged = refused.copy()
+        self._logged, self._counted = refused.copy(), refused.copy()
 
     def enter(self, address: str, loop: asyncio.AbstractEventLoop) -> str | None:
         """Count a connection in, or return why there is no room for it."""
@@ -141,6 +142,9 @@ class Hall:
         self.tick += 1
         for connection in list(self._connections):
             connection.sweep(self.tick)
+        for reason, count in (refused - self._counted).items():
+            metrics.CONNECTIONS_REFUSED.labels(reason).inc(count)
+        self._counted = refused.copy()
         if self.tick % self.limits.log_sweeps == 0:
             self._log()
         self._timer = None

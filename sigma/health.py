@@ -26,7 +26,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
     All else is reported and makes the status ``degraded``, but does not decide: callbacks are still
     accepted.
     """
-    database, broker = _database(), _broker()
+    database, broker = _database(), broker_state()
     stopped, processes = _reported() if database == "ok" else ({}, [])
     checks: dict[str, object] = {"database": database, "broker": broker}
     if database != "ok":
@@ -38,11 +38,12 @@ def healthz(request: HttpRequest) -> JsonResponse:
         checks["refused"] = dict(heads.refused)
     if state.is_starting(settings.SIGMA_HOME):
         return JsonResponse({"status": "starting", **checks}, status=503)
-    is_degraded = stopped or any(not _is_fine(role, processes) for role in _roles(processes))
+    is_degraded = stopped or any(not _is_fine(role, processes) for role in roles(processes))
     return JsonResponse({"status": "degraded" if is_degraded else "healthy", **checks})
 
 
-def _roles(processes: Sequence[Heard]) -> list[str]:
+def roles(processes: Sequence[Heard]) -> list[str]:
+    """Return the roles that have to be played, and those that are."""
     return list(dict.fromkeys((*REQUIRED, *(one.role for one in processes))))
 
 
@@ -64,7 +65,7 @@ def _described(processes: Sequence[Heard]) -> dict[str, list[dict[str, object]]]
             for one in processes
             if one.role == role
         ]
-        for role in _roles(processes)
+        for role in roles(processes)
     }
 
 
@@ -85,7 +86,8 @@ def _reported() -> tuple[dict[str, str], list[Heard]]:
         return {"health": brake.name_of(error)}, []
 
 
-def _broker() -> str:
+def broker_state() -> str:
+    """Return ``ok``, ``full`` or ``away``."""
     try:
         _client(settings.REDIS_URL).set("sigma:health", "1", ex=60)
     except OutOfMemoryError:

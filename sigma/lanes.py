@@ -22,6 +22,7 @@ from lib.requests import Headers, Receive, Scope, headers_of
 from sigma import jsonerrors
 from sigma.clients import Address, address_of
 from sigma.gate import tenant_of
+from sigma.metrics import METRICS, Metrics
 from sigma.threads import WSGI, Deliver, Places, Threads, with_body
 from workspaces.sessions import was_good
 
@@ -105,21 +106,22 @@ class Lanes:
         members, health = threads(settings.SIGMA_WEB_THREADS), threads(1)
         hashing = threads(HASHING_THREADS, begin=_step_back, rest=rest_of)
         strangers = threads(STRANGERS_THREADS, rest=rest_of, later=members)
-        self._members, self._health = members, SharedHealth(health)
+        self._members, self._health, self._metrics = members, SharedHealth(health), Metrics()
         self._hashing = Lane(hashing, HASHES_WAITING, HASHES_PER_ADDRESS)
         self._strangers = Lane(strangers, STRANGERS_WAITING, STRANGERS_PER_ADDRESS)
         self._threads = (members, health, hashing, strangers)
 
-    def of(self, scope: Scope, *, is_member: bool) -> Threads | Lane | SharedHealth:
+    def of(self, scope: Scope, *, is_member: bool) -> Threads | Lane | SharedHealth | Metrics:
         """Return where a request is worked on."""
         if is_signing_in(scope):
             return self._hashing
-        if scope["path"] == HEALTH and scope["method"] in ("GET", "HEAD"):
-            return self._health
+        if scope["method"] in ("GET", "HEAD") and scope["path"] in (HEALTH, METRICS):
+            return self._health if scope["path"] == HEALTH else self._metrics
         return self._members if is_member else self._strangers
 
     def close(self) -> None:
         """Drop what waits."""
+        self._metrics.close()
         for threads in self._threads:
             threads.close()
 

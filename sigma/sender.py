@@ -28,6 +28,7 @@ from lib import structs
 from lib.heartbeat import Heartbeat
 from lib.requests import Receive, Scope, Send
 from sigma.heads import Bounded
+from sigma.metrics import counted
 from sigma.stopping import on_stop
 
 __all__ = ("IS_READY", "Application", "application", "main")
@@ -53,7 +54,7 @@ class Application:
         elif scope["type"] == "http":
             if not self._is_checked:  # a server that tells nobody of its start (--lifespan off)
                 await self._begin()
-            await self._service(scope, receive, send)
+            await self._service(scope, receive, counted("sender", send))
         else:
             await send({"type": "websocket.close", "code": NOT_FOUND})
 

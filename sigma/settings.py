@@ -158,6 +158,11 @@ try:
     SIGMA_SENDER_OPEN_WORKSPACE = sender_open_workspace(env)
     # Whether calls without a key are served on an address that other machines reach.
     SIGMA_SENDER_OPEN_PUBLIC = env.boolean("SIGMA_SENDER_OPEN_PUBLIC")
+    # Where processes count for /metrics, and the token that opens it from elsewhere than this host.
+    SIGMA_METRICS_FOLDER = Path(
+        env.text("SIGMA_METRICS_FOLDER", str(SIGMA_HOME / "metrics"))
+    ).absolute()
+    SIGMA_METRICS_TOKEN = env.secret("SIGMA_METRICS_TOKEN", least=20)
     # Log level, and text (coloured on a terminal) or json.
     SIGMA_LOG_LEVEL = env.choice("SIGMA_LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
     SIGMA_LOG_FORMAT = env.choice("SIGMA_LOG_FORMAT", "text", ("text", "json"))

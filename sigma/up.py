@@ -49,6 +49,7 @@ def main() -> int:
     try:
         # First of all, so that a second start blames no port.
         with door.only_one(folder):
+            forget_counts(folder)
             options = read_options()
             with (
                 door.listening(options.host, options.port) as web,
@@ -63,6 +64,13 @@ def main() -> int:
         terminal.problem(f"{error.filename or folder}: {error.strerror or error}.")
         return 1
     return 0
+
+
+def forget_counts(folder: Path) -> None:
+    """Begin the counts of ``/metrics`` anew: no process of an earlier start is left."""
+    counts = Path(os.environ.get("SIGMA_METRICS_FOLDER", "").strip() or folder / "metrics")
+    for file in (*counts.glob("*.db"), *counts.glob("*.lock")):
+        file.unlink(missing_ok=True)
 
 
 async def _until_stopped(

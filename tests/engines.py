@@ -46,7 +46,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
             _start(postgres.prepare(folder, durable=False), "DATABASE_URL", processes)
         if not os.environ.get("REDIS_URL"):
             _start(valkey.prepare(folder, durable=False), "REDIS_URL", processes)
-    _take_a_broker_of_its_own(os.environ.get("PYTEST_XDIST_WORKER", ""))
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    _take_a_broker_of_its_own(worker)
+    os.environ["SIGMA_METRICS_FOLDER"] = f"{os.environ['SIGMA_TESTS_HOME']}/metrics{worker}"
     return (yield)
 
 

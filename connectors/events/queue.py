@@ -19,7 +19,7 @@ from uuid import UUID
 from django.db import transaction
 
 from connectors.events.attempts import AttemptResult, DeliveryAttempt, next_attempt_at
-from lib import bulk
+from lib import bulk, metrics
 from lib.brake import Brake
 
 logger = logging.getLogger("sigma.whatsapp.events")
@@ -234,6 +234,10 @@ def _record(results: Sequence[AttemptResult], *, now: datetime) -> None:
         recorded = set(bulk.run(RESULTS, RESULT_COLUMNS, rows))
         counted = [result for result in results if result.attempt.claim in recorded]
         changed = bulk.run(ENDPOINTS, ENDPOINT_COLUMNS, _endpoints(counted, now))
+    for delivery_id, leased_until, *_, again, delivered, _ in rows:
+        if (delivery_id, leased_until) in recorded:
+            result = "delivered" if delivered else "again" if again else "dead"
+            metrics.EVENTS.labels(result).inc()
     for subscription_id, is_disabled in changed:
         if is_disabled:
             extra = {"subscription": str(subscription_id)}

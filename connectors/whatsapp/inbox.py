@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from connectors.whatsapp.raw import BODY
-from lib import clock
+from lib import clock, metrics
 from lib.envelope import Cipher, associated_data
 
 logger = logging.getLogger("sigma.whatsapp.webhooks")
@@ -153,17 +154,22 @@ class Inbox:
             sizes = accumulate(len(received.body) for received, _ in self._waiting[:count])
             count = max(1, sum(1 for size in sizes if size <= BATCH_BYTES))
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
-        self.waiting_bytes -= sum(len(received.body) for received, _ in batch)
+        size = sum(len(received.body) for received, _ in batch)
+        self.waiting_bytes -= size
+        metrics.CALLBACK_BYTES.inc(size)
+        metrics.WAITING.set(len(self._waiting))
         return batch
 
     def _take_all(self) -> list[Waiting]:
         behind, self._waiting, self.waiting_bytes = self._waiting, [], 0
+        metrics.WAITING.set(0)
         return behind
 
     async def _commit(self, batch: list[Waiting]) -> None:
         """Commit a batch, and in no task of its own: waiting for one costs turns of the event loop,
         and in each of them other requests come first.
         """
+        began = time.perf_counter()
         timer = asyncio.get_running_loop().call_later(self._timeout, self._give_up, batch)
         without: set[UUID] = set()
         failure: Exception | None = None
@@ -180,6 +186,7 @@ class Inbox:
         if self._is_given_up():
             return
         if failure is None:
+            metrics.COMMIT_SECONDS.observe(time.perf_counter() - began)
             self._confirm(batch, without)
         else:  # nobody was answered yet: refuse, let Meta retry
             await self._fail(batch, failure)
@@ -187,6 +194,9 @@ class Inbox:
     def _confirm(self, batch: list[Waiting], without: set[UUID]) -> None:
         """Answer 200 to a committed batch, but for the tenants that have no key."""
         self._failures = 0
+        refused = sum(received.tenant_id in without for received, _ in batch) if without else 0
+        metrics.ACCEPTED.inc(len(batch) - refused)
+        metrics.COMMIT_CALLBACKS.observe(len(batch))
         for received, done in batch:
             if done.done():
                 continue
@@ -257,6 +267,7 @@ class Inbox:
         must not wait for a time-out each. Nor must they where the next batch fails as well.
         """
         self._failures += 1
+        metrics.COMMITS_FAILED.inc()
         self._refuse(batch, error)
         self._store.abandon()
         if self._waiting and (self._failures > 1 or not await self._is_there()):

@@ -23,7 +23,7 @@ from connectors.models import DeadKind
 from connectors.whatsapp import raw, results
 from connectors.whatsapp.results import BatchResult, Callback, Failure
 from connectors.whatsapp.updates import CallbackUpdate, process
-from lib import bulk, clock
+from lib import bulk, clock, metrics
 from lib.brake import LONGEST_PAUSE, TRIAL, Brake, Stopped, is_away
 from lib.envelope import CannotOpen, KeyDestroyed
 from workspaces import keys
@@ -90,7 +90,14 @@ def process_batch(limit: int) -> int:
             _process_carefully(claimed)
         elif claimed:
             _report_committed(result)
+    _count_lag(claimed)
     return len(claimed)
+
+
+def _count_lag(claimed: Sequence[SealedCallback]) -> None:
+    if claimed:
+        lag = clock.now() - min(callback.received_at for callback in claimed)
+        metrics.CALLBACK_LAG.observe(max(0.0, lag.total_seconds()))
 
 
 def _process_carefully(claimed: Sequence[SealedCallback]) -> None:

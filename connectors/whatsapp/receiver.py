@@ -25,9 +25,11 @@ from connectors.whatsapp.inbox import Inbox, InboxFull, InboxUnavailable, Receiv
 from connectors.whatsapp.routes import DECOY, DirectoryUnavailable, Routes
 from connectors.whatsapp.store import PostgresStore
 from connectors.whatsapp.wire import signature
-from lib import clock
+from lib import clock, metrics
 from lib.requests import (
     Answer,
+    BodyIncomplete,
+    BodyLate,
     BodyTooLarge,
     Budget,
     NoRoom,
@@ -59,8 +61,26 @@ TOO_LARGE = Answer(413, b"The body is larger than a callback may be.\n", (("conn
 ENCODED = Answer(415, b"Send the body without Content-Encoding.\n", (("connection", "close"),))
 FULL = Answer(503, b"Too many callbacks are waiting; try again.\n", RETRY_AFTER)
 UNAVAILABLE = Answer(503, b"The callback could not be stored; try again.\n", RETRY_AFTER)
-# Bodies of whose refusal more is said here than of any body's.
+# Bodies of whose refusal more is said here than of any body's, and the others.
 UNREADABLE: dict[type[Unreadable], Answer] = {BodyTooLarge: TOO_LARGE, NoRoom: FULL}
+UNREADABLE |= {
+    kind: Answer(kind.status, f"{kind.words}\n".encode(), (("connection", "close"),))
+    for kind in (BodyIncomplete, BodyLate)
+}
+REASONS = {
+    FORBIDDEN: "verify_token",
+    UNAUTHORIZED: "signature",
+    UNREADABLE[BodyLate]: "late",
+    UNREADABLE[BodyIncomplete]: "incomplete",
+    NOT_FOUND: "path",
+    METHOD_NOT_ALLOWED: "method",
+    TOO_LARGE: "too_large",
+    ENCODED: "encoded",
+    FULL: "full",
+    UNAVAILABLE: "not_stored",
+}
+# Looked up once: somebody who floods us with bad requests must pay more for each than we do.
+REFUSALS = {answer: metrics.REFUSED.labels(reason) for answer, reason in REASONS.items()}
 T = TypeVar("T")
 
 
@@ -85,6 +105,8 @@ class Receiver:
                 answer = METHOD_NOT_ALLOWED
         except DirectoryUnavailable:
             answer = UNAVAILABLE
+        if answer is not OK and answer in REFUSALS:
+            REFUSALS[answer].inc()
         await answer.send(send)
 
     async def _verify_url(self, segment: str, scope: Scope) -> Answer:
@@ -123,7 +145,7 @@ class Receiver:
                 "whatsapp callback not read",
                 extra={"tenant": _shown(segment), "error": type(error).__name__},
             )
-            return UNREADABLE.get(type(error)) or _refusal(error)
+            return UNREADABLE[type(error)]
         if route is None:
             logger.warning(
                 "WhatsApp webhook signature validation failed", extra={"tenant": _shown(segment)}
@@ -155,10 +177,6 @@ class Receiver:
             return UNAVAILABLE
         self._accepted[route.slug] += 1
         return OK
-
-
-def _refusal(error: Unreadable) -> Answer:
-    return Answer(error.status, f"{error.words}\n".encode(), (("connection", "close"),))
 
 
 def _is_echoable(challenge: str) -> bool:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import connection, connections, transaction
 
-from lib import clock
+from lib import clock, metrics
 from lib.brake import Stopped, is_away
 from messaging import transitions
 from messaging.attempts import WIDE, Attempt, GivenBack, Result
@@ -105,7 +105,8 @@ class Performer:
         number = claimed.attempt.workspace_id
         try:
             async with asyncio.timeout(MOST_SECONDS):
-                accepted = await claimed.channel.send(claimed.request)
+                with metrics.SEND_SECONDS.time():
+                    accepted = await claimed.channel.send(claimed.request)
         except ChannelError as error:
             if isinstance(error, Rejected) and error.stops and error.reach in WIDE:
                 # What was claimed before is not sent either; the next claim sees the pause.

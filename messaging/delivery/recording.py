@@ -17,7 +17,7 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, connections, transaction
 
-from lib import clock
+from lib import clock, metrics
 from lib.brake import Stopped
 from messaging import changing, locks, receipts, transitions
 from messaging.attempts import Attempt, Fate, GivenBack, Result, facts_of, fate_of
@@ -148,6 +148,9 @@ def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> Non
         receipts.catch_up(taken)
         moved = ((o.attempt, fate) for o, fate in others if o.attempt.message_id in ended)
         consequences.follow(moved, now=now)
+    for _, fate in fates:
+        code = metrics.code_of(fate.error.code if fate.error else 0)
+        metrics.SENDS.labels(fate.status, code).inc()
 
 
 def _lock(outcomes: Sequence[Outcome]) -> None:

@@ -118,7 +118,11 @@ def test_it_keeps_the_options_of_a_database_url() -> None:
 def test_it_reads_a_secret_from_a_file_and_never_from_two_places(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("of the file\n")
-    assert Env({"X_FILE": str(file)}).secret("X") == "of the file"
+    assert Env({"X_FILE": str(file)}).secret("X", least=11) == "of the file"
+    for short in ({"X_FILE": str(file)}, {"X": "of the text"}):
+        with pytest.raises(InvalidSetting, match="X must have at least 12 characters"):
+            Env(short).secret("X", least=12)
+    assert Env({}).secret("X", least=12) == ""
     with pytest.raises(InvalidSetting, match="not both"):
         Env({"X": "1", "X_FILE": str(file)}).secret("X")
     with pytest.raises(InvalidSetting, match="X_FILE"):

@@ -22,6 +22,7 @@ from sigma.console import Terminal
 from sigma.engines import state
 from sigma.options import Options, read_options
 from sigma.schema import schema
+from sigma.up import forget_counts
 
 DEMO = {
     "callback_url": "http://127.0.0.1:8000/webhooks/whatsapp/demo",
@@ -261,3 +262,13 @@ def test_it_shows_secrets_to_a_person_and_to_no_file(tmp_path: Path, is_terminal
     secrets = [demo[name] for name in ("api_key", "admin_password", "verify_token", "sender_key")]
     assert [secret in text for secret in secrets] == [is_terminal] * 4
     assert str(tmp_path / "demo.json") in text
+
+
+def test_it_begins_the_counts_of_metrics_anew(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SIGMA_METRICS_FOLDER", str(tmp_path))
+    for name in ("counter_0.db", "0.lock", "somebody-elses.txt"):
+        (tmp_path / name).touch()
+
+    forget_counts(tmp_path / "home")
+
+    assert [file.name for file in tmp_path.iterdir()] == ["somebody-elses.txt"]
