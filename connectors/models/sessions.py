@@ -63,9 +63,11 @@ class SenderSession(models.Model):
         max_length=16, choices=Wanted, default=Wanted.STOPPED, db_default=Wanted.STOPPED
     )
     state = models.CharField(
-        max_length=16, choices=SessionState, default=SessionState.STOPPED,
+        max_length=16,
+        choices=SessionState,
+        default=SessionState.STOPPED,
         db_default=SessionState.STOPPED,
-    )  # fmt: skip
+    )
     reason = models.TextField(blank=True, default="", db_default="")
     since = models.DateTimeField(db_default=Now())
     until = models.DateTimeField(null=True)
@@ -107,9 +109,12 @@ class SessionLease(models.Model):
     """
 
     session = models.OneToOneField(
-        SenderSession, primary_key=True, on_delete=models.CASCADE, related_name="lease",
+        SenderSession,
+        primary_key=True,
+        on_delete=models.CASCADE,
+        related_name="lease",
         db_constraint=False,
-    )  # fmt: skip
+    )
     tenant_id = models.UUIDField()
     owner = models.UUIDField(null=True)
     host = models.CharField(max_length=128, blank=True, default="", db_default="")

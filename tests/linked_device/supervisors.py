@@ -1,4 +1,4 @@
-"""Hosts whose sessions' processes are stand-ins, and what a test asks of both."""
+"""Supervisors whose sessions' processes are stand-ins, and what a test asks of both."""
 
 from __future__ import annotations
 

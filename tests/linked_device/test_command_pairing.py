@@ -52,8 +52,8 @@ def meanwhile(wait_for: Callable[..., None]) -> Iterator[Meanwhile]:
             each.result(timeout=120)
 
 
-def stand(session: SenderSession, state: SessionState, reason: str = "Because.") -> None:
-    """Write down where the session stands."""
+def write_status(session: SenderSession, state: SessionState, reason: str = "Because.") -> None:
+    """Write the session's status."""
     status.write(session.id, SessionStatus(state, reason), now=datetime.now(UTC))
 
 
@@ -63,7 +63,7 @@ def show(session: SenderSession, code: str, seconds: float = 20) -> None:
         sealed_pairing=sessions.seal_pairing(session, code),
         pairing_expires_at=datetime.now(UTC) + timedelta(seconds=seconds),
     )
-    stand(session, SessionState.PAIRING)
+    write_status(session, SessionState.PAIRING)
 
 
 def session_number(session: SenderSession, digits: str) -> None:
@@ -77,7 +77,7 @@ def link(session: SenderSession) -> None:
     SenderSession.objects.filter(pk=session.pk).update(
         sealed_pairing=None, pair_by="", paired_at=datetime.now(UTC)
     )
-    stand(session, SessionState.CONNECTED)
+    write_status(session, SessionState.CONNECTED)
 
 
 def test_pairing_refuses_a_national_number(sender: Sender, acme: Cast) -> None:
@@ -148,7 +148,7 @@ def test_pairing_that_nobody_answers_ends_with_the_reason(
 
     def work(session: SenderSession) -> None:
         SenderSession.objects.update(wanted="STOPPED", pair_by="")
-        stand(session, SessionState.STOPPED, "No phone was linked in time.")
+        write_status(session, SessionState.STOPPED, "No phone was linked in time.")
 
     meanwhile(work)
     with pytest.raises(CommandError, match="No phone was linked in time"):
@@ -190,7 +190,9 @@ def test_a_limit_that_comes_while_pairing_ends_it(
     sender: Sender, acme: Cast, meanwhile: Meanwhile
 ) -> None:
     linked(acme)
-    meanwhile(lambda session: stand(session, SessionState.RATE_LIMITED, "429 rate-overlimit."))
+    meanwhile(
+        lambda session: write_status(session, SessionState.RATE_LIMITED, "429 rate-overlimit.")
+    )
     with pytest.raises(CommandError, match=r"Asked to wait .*429 rate-overlimit"):
         sender("pair")
 
@@ -201,7 +203,7 @@ def test_start_waits_until_a_process_is_connected(
     session_of(linked(acme), now, "STOPPED", wanted="STOPPED", stopped_at=now)
 
     def work(session: SenderSession) -> None:
-        stand(session, SessionState.CONNECTED)
+        write_status(session, SessionState.CONNECTED)
         hold(session, datetime.now(UTC))
 
     meanwhile(work)

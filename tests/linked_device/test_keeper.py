@@ -198,8 +198,8 @@ def test_a_process_that_was_paused_past_its_lease_wakes_up_to_nothing(
     assert last_worker(session) == "the new owner's"
     with pytest.raises(LeaseLost), transaction.atomic():
         leases.require(old)
-    stand, now = SessionStatus(SessionState.CONNECTED), timezone.now()
-    assert not status.write(session.pk, stand, now=now, fencing_token=old.fencing_token)
+    connected, now = SessionStatus(SessionState.CONNECTED), timezone.now()
+    assert not status.write(session.pk, connected, now=now, fencing_token=old.fencing_token)
     assert new.fencing_token == old.fencing_token + 1
 
 

@@ -127,14 +127,14 @@ def test_it_lets_whoever_lost_it_do_nothing(session: SenderSession) -> None:
         with pytest.raises(LeaseLost), transaction.atomic():
             verb(old)
     leases.release(old)
-    stand = SessionStatus(SessionState.CONNECTED)
+    connected = SessionStatus(SessionState.CONNECTED)
 
-    assert not status.write(session.pk, stand, now=now, fencing_token=old.fencing_token)
+    assert not status.write(session.pk, connected, now=now, fencing_token=old.fencing_token)
     assert row(session).owner == new.owner
     assert SenderSession.objects.get(pk=session.pk).stopped_at is None
     with transaction.atomic():
         leases.require(new)
-    assert status.write(session.pk, stand, now=now, fencing_token=new.fencing_token)
+    assert status.write(session.pk, connected, now=now, fencing_token=new.fencing_token)
 
 
 def test_it_knows_no_session_that_is_not_there(session: SenderSession) -> None:

@@ -40,7 +40,7 @@ def row() -> dict[str, object]:
 
 
 WRITES: dict[str, Callable[[Record, datetime], None]] = {
-    "stands": lambda record, now: record.write_status(STOPPED, now=now),
+    "status": lambda record, now: record.write_status(STOPPED, now=now),
     "started": lambda record, now: record.started("neonize", now=now),
     "show_pairing": lambda record, now: record.show_pairing(ShowPairing(PairBy.QR, "x", now)),
     "forget_pairing": lambda record, now: record.forget_pairing(),
