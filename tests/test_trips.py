@@ -1,9 +1,10 @@
-"""How many files and functions a reader has to follow for one message."""
+"""How many files and functions a reader has to follow for one message, and that they are told."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from connectors.simulator.meta.server import RunningSimulator
-from connectors.whatsapp import draining
+from connectors.whatsapp import draining, retention
 from lib.envelope import associated_data
 from messaging.delivery.sender import Sender
 from messaging.models import Message
 from messaging.references import SEALED_ID
 from tests.conftest import Cast
 from tests.sender.simulated import meta
-from tests.trips import Tracer, Trip
+from tests.trips import ROOT, Tracer, Trip
 from tests.whatsapp.conftest import Web, serving, web
 from tests.whatsapp.deliveries import callback, contact, status, text
 from workspaces import keys
@@ -26,6 +27,9 @@ from workspaces import keys
 __all__ = ["meta", "serving", "web"]
 
 PERSON = "27711558396"
+PAGE = ROOT / "docs" / "architecture.md"
+# As measured, with room for what runs in the background; whoever makes a trip longer is told.
+MOST = {"callback": (56, 275), "send": (103, 540)}
 SEND = """
 mutation ($workspace: ID!, $body: String!) {
   sendWhatsAppMessage(input: {workspaceId: $workspace, recipientPhone: "+27711558396", text: $body})
@@ -61,7 +65,16 @@ def show(name: str, trip: Trip) -> None:
                 file.write(f"  {entered}: {', '.join(names)}\n")
 
 
-def test_trips_are_short(
+def named_files() -> set[str]:
+    """Return the files of ours that docs/architecture.md names."""
+    return set(re.findall(r"`([a-z_]+(?:/[a-z_]+)+\.py)`", PAGE.read_text(encoding="utf-8")))
+
+
+def test_the_architecture_names_files_that_are_there() -> None:
+    assert {name for name in named_files() if not (ROOT / name).is_file()} == set()
+
+
+def test_trips_are_told_and_become_no_longer(
     tracer: Tracer,
     silent_doorbell: Callable[[], int],
     acme: Cast,
@@ -112,11 +125,23 @@ def test_trips_are_short(
         web.post(acme, body)
         draining.drain(1)
 
+    with tracer.trip() as purging:
+        retention.purge_all(now=datetime.now(UTC))
+
     assert Message.objects.filter(text="trip", status="delivered").exists()
-    show("receive", receiving)
-    show("process", processing)
-    show("callback", receiving | processing)
-    show("accept", accepting)
-    show("deliver", delivering)
-    show("report", reporting)
-    show("send", accepting | delivering | reporting)
+    trips = {
+        "receive": receiving,
+        "process": processing,
+        "callback": receiving | processing,
+        "accept": accepting,
+        "deliver": delivering,
+        "report": reporting,
+        "send": accepting | delivering | reporting,
+        "purge": purging,
+    }
+    for name, trip in trips.items():
+        show(name, trip)
+        assert trip.files - named_files() == set(), name
+    for name, (files, functions) in MOST.items():
+        assert len(trips[name].files) <= files, name
+        assert len(trips[name].functions) <= functions, name
