@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 
 import pytest
 from django.db import OperationalError
@@ -16,10 +15,7 @@ from connectors.linked_device.dispatch import Dispatch, ObservedDevice
 from connectors.linked_device.events import Content, Event, RateLimited
 from connectors.linked_device.intake import Intake, NotKept
 from connectors.linked_device.leases import LeaseLost
-from connectors.linked_device.process import SessionWork
 from connectors.linked_device.record import LastActivity
-from connectors.models import WebhookPending
-from tests.conftest import Cast
 from tests.linked_device import sends
 from workspaces.channel_errors import Rejected, Throttled
 
@@ -108,31 +104,6 @@ def test_it_says_so_when_it_ended_before(intake: Callable[[Inbox], Intake], now:
     with pytest.raises(NotKept):
         one.take(sends.said(now))
     assert inbox.kept == []
-
-
-class Talker(sends.FakeDevice):
-    """A device that reports a message while it starts, and checks whether it was kept."""
-
-    was_kept = False
-
-    def start(self, store: Path, listen: Callable[[Event], None]) -> None:
-        """Tell it."""
-        listen(sends.said(datetime.now(UTC)))
-        self.was_kept = WebhookPending.objects.exists()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_device_goes_on_once_its_message_is_in_the_inbox(acme: Cast, tmp_path: Path) -> None:
-    session = sends.linked(acme, wanted="RUNNING", paired_at=datetime.now(UTC))
-    device = Talker()
-    is_asked = iter([False, True])
-    work = SessionWork(
-        session, sends.leased(session), device, is_asked_to_end=lambda: next(is_asked)
-    )
-
-    work.run(tmp_path)
-    assert device.was_kept
-    assert work.close()
 
 
 class Turns:
