@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any
 from uuid import UUID
 
 import graphene
@@ -16,6 +16,8 @@ from connectors.linked_device.graphql.types import PairBy, SenderError, SenderSe
 from connectors.linked_device.sessions import SessionErrorCode, UnableTo
 from lib.graphql import parse_id
 from workspaces.access import Actor
+from workspaces.graphql import mutations
+from workspaces.graphql.mutations import Context, TypedError, errors_field, success_field
 from workspaces.scopes import Scope
 
 FIELDS = {
@@ -23,8 +25,6 @@ FIELDS = {
     SessionErrorCode.NOT_A_LINKED_DEVICE: "workspaceId",
     SessionErrorCode.INVALID_PHONE: "phone",
 }
-Payload = TypeVar("Payload", bound=graphene.Mutation)
-Verb = Callable[[UUID, datetime], models.SenderSession]
 
 
 class SenderInput(graphene.InputObjectType):
@@ -43,115 +43,84 @@ class PairSenderInput(graphene.InputObjectType):
     )
 
 
-def _success() -> graphene.Boolean:
-    return graphene.Boolean(required=True, description="Whether it was asked for.")
-
-
-def _session() -> graphene.Field:
-    return graphene.Field(SenderSession, description="The session as it is now, on success.")
-
-
-def _errors() -> graphene.List:
-    return graphene.List(graphene.NonNull(SenderError), required=True, description="Why not.")
-
-
-class PairSender(graphene.Mutation):
-    """The session, whose pairing will have the code within seconds, or why there is none."""
+class _SenderMutation(mutations.Mutation):
+    """Asks something of a linked device, which may be asked again; the fields of all payloads."""
 
     class Meta:
-        name = "PairSenderPayload"
+        abstract = True
+
+    scope, refusal = Scope.SENDER_MANAGE, UnableTo
+    success = success_field("Whether it was asked for.")
+    session = graphene.Field(SenderSession, description="The session as it is now, on success.")
+    errors = errors_field(SenderError, "Why not.")
+
+    @classmethod
+    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+        """Ask it, and return the session as it is then."""
+        tenant_id = context.actor.tenant_id
+        workspace_id = parse_id(given["workspace_id"], "workspaceId")
+        session = sessions.of_workspace(tenant_id=tenant_id, workspace_id=workspace_id)
+        cls.ask(session.pk, given, now=datetime.now(UTC))
+        return {"session": overview.find(tenant_id=tenant_id, workspace_id=workspace_id)}
+
+    @classmethod
+    def ask(cls, session_id: UUID, given: Mapping[str, Any], *, now: datetime) -> None:
+        """Ask it of a session."""
+        raise NotImplementedError
+
+    @classmethod
+    def errors_of(cls, refusal: UnableTo) -> list[TypedError]:
+        """Return the reason, with the input at fault."""
+        return [TypedError(refusal.code, FIELDS.get(refusal.code), refusal.message)]
+
+
+class PairSender(_SenderMutation):
+    """The session, whose pairing will have the code within seconds, or why there is none."""
 
     class Arguments:
         input = PairSenderInput(required=True, description="Which, and how.")
 
-    success, session, errors = _success(), _session(), _errors()
-
-    @staticmethod
-    def mutate(root: None, info: GraphQLResolveInfo, input: PairSenderInput) -> PairSender:
+    @classmethod
+    def ask(cls, session_id: UUID, given: Mapping[str, Any], *, now: datetime) -> None:
         """Ask a phone to link."""
-        by, number = models.PairBy(input.by.value), input.get("phone")
-
-        def pair(session_id: UUID, now: datetime) -> models.SenderSession:
-            return sessions.pair(session_id, by=by, number=number, now=now)
-
-        return _attempt(PairSender, info, input.workspace_id, pair)
+        by, number = models.PairBy(given["by"].value), given.get("phone")
+        sessions.pair(session_id, by=by, number=number, now=now)
 
 
-class StartSender(graphene.Mutation):
+class StartSender(_SenderMutation):
     """The session that is to run, or why it is not."""
 
-    class Meta:
-        name = "StartSenderPayload"
-
     class Arguments:
         input = SenderInput(required=True, description="Which.")
 
-    success, session, errors = _success(), _session(), _errors()
-
-    @staticmethod
-    def mutate(root: None, info: GraphQLResolveInfo, input: SenderInput) -> StartSender:
+    @classmethod
+    def ask(cls, session_id: UUID, given: Mapping[str, Any], *, now: datetime) -> None:
         """Let it run."""
-        return _attempt(
-            StartSender, info, input.workspace_id, lambda id, now: sessions.start(id, now=now)
-        )
+        sessions.start(session_id, now=now)
 
 
-class StopSender(graphene.Mutation):
+class StopSender(_SenderMutation):
     """The session that is to end, or why it is not."""
 
-    class Meta:
-        name = "StopSenderPayload"
-
     class Arguments:
         input = SenderInput(required=True, description="Which.")
 
-    success, session, errors = _success(), _session(), _errors()
-
-    @staticmethod
-    def mutate(root: None, info: GraphQLResolveInfo, input: SenderInput) -> StopSender:
+    @classmethod
+    def ask(cls, session_id: UUID, given: Mapping[str, Any], *, now: datetime) -> None:
         """Let it end."""
-        return _attempt(
-            StopSender, info, input.workspace_id, lambda id, now: sessions.stop(id, now=now)
-        )
+        sessions.stop(session_id, now=now)
 
 
-class RestartSender(graphene.Mutation):
+class RestartSender(_SenderMutation):
     """The session that is to end and start again, or why it is not."""
 
-    class Meta:
-        name = "RestartSenderPayload"
-
     class Arguments:
         input = SenderInput(required=True, description="Which.")
 
-    success, session, errors = _success(), _session(), _errors()
-
-    @staticmethod
-    def mutate(root: None, info: GraphQLResolveInfo, input: SenderInput) -> RestartSender:
+    @classmethod
+    def ask(cls, session_id: UUID, given: Mapping[str, Any], *, now: datetime) -> None:
         """Let it end and start again."""
-        return _attempt(
-            RestartSender, info, input.workspace_id, lambda id, now: sessions.restart(id, now=now)
-        )
-
-
-def _attempt(
-    payload: type[Payload], info: GraphQLResolveInfo, workspace_id: str, verb: Verb
-) -> Payload:
-    actor: Actor = info.context.actor
-    actor.require(Scope.SENDER_MANAGE)
-    workspace = parse_id(workspace_id, "workspaceId")
-    try:
-        session = sessions.of_workspace(tenant_id=actor.tenant_id, workspace_id=workspace)
-        verb(session.pk, datetime.now(UTC))
-    except UnableTo as refusal:
-        error = SenderError(
-            code=refusal.code, field=FIELDS.get(refusal.code), message=refusal.message
-        )
-        refused: Payload = payload(success=False, errors=[error])
-        return refused
-    fresh = overview.find(tenant_id=actor.tenant_id, workspace_id=workspace)
-    done: Payload = payload(success=True, session=fresh, errors=[])
-    return done
+        sessions.restart(session_id, now=now)
 
 
 class Query(graphene.ObjectType):
@@ -207,5 +176,4 @@ class Mutation(graphene.ObjectType):
 
 def _reader(info: GraphQLResolveInfo) -> Actor:
     actor: Actor = info.context.actor
-    actor.require(Scope.SENDER_READ)
-    return actor
+    return actor.require(Scope.SENDER_READ)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
+from typing import cast
 
 import graphene
 from graphql import GraphQLResolveInfo
@@ -12,7 +13,9 @@ from connectors import models
 from connectors.linked_device import health, overview, sessions
 from connectors.linked_device.health import NumberHealth
 from lib import qrcodes
+from lib.graphql import described_enum
 from workspaces.access import Actor
+from workspaces.graphql.mutations import reason_fields
 from workspaces.scopes import Scope
 
 STATE_DESCRIPTIONS = {
@@ -42,32 +45,20 @@ CODE_DESCRIPTIONS = {
     "ALREADY_PAIRED": "A phone is linked already; an operator clears the session first.",
     "INVALID_PHONE": "The phone number is not in international form (E.164).",
 }
-
-
-def _describe_state(value: models.SessionState | None) -> str:
-    return "Where a linked device's session is." if value is None else STATE_DESCRIPTIONS[value]
-
-
-def _describe_pair(value: models.PairBy | None) -> str:
-    return "How a phone is asked to link." if value is None else PAIR_DESCRIPTIONS[value]
-
-
-def _describe_wanted(value: models.Wanted | None) -> str:
-    return "What is wanted of a session." if value is None else WANTED_DESCRIPTIONS[value]
-
-
-def _describe_code(value: StrEnum | None) -> str:
-    return "Why it was not done." if value is None else CODE_DESCRIPTIONS[value]
-
-
-SenderState = graphene.Enum.from_enum(
-    models.SessionState, name="SenderState", description=_describe_state
+SenderState = described_enum(
+    models.SessionState,
+    "Where a linked device's session is.",
+    STATE_DESCRIPTIONS,
+    name="SenderState",
 )
-PairBy = graphene.Enum.from_enum(models.PairBy, description=_describe_pair)
-Wanted = graphene.Enum.from_enum(models.Wanted, name="SenderWanted", description=_describe_wanted)
-SenderErrorCode = graphene.Enum.from_enum(
-    StrEnum("SenderErrorCode", [(code, code) for code in CODE_DESCRIPTIONS]),
-    description=_describe_code,
+PairBy = described_enum(models.PairBy, "How a phone is asked to link.", PAIR_DESCRIPTIONS)
+Wanted = described_enum(
+    models.Wanted, "What is wanted of a session.", WANTED_DESCRIPTIONS, name="SenderWanted"
+)
+SenderErrorCode = described_enum(
+    cast("type[Enum]", StrEnum("SenderErrorCode", [(code, code) for code in CODE_DESCRIPTIONS])),
+    "Why it was not done.",
+    CODE_DESCRIPTIONS,
 )
 
 
@@ -196,9 +187,7 @@ class SenderSession(graphene.ObjectType):
 class SenderError(graphene.ObjectType):
     """A reason why it was not done."""
 
-    code = graphene.Field(SenderErrorCode, required=True, description="The reason, for programs.")
-    field = graphene.String(description="The input field at fault.")
-    message = graphene.String(required=True, description="The reason, for people.")
+    code, field, message = reason_fields(SenderErrorCode)
 
 
 def _may(info: GraphQLResolveInfo, scope: Scope) -> bool:
