@@ -94,10 +94,15 @@ def _again(
 def wait_after(error: Throttled | Unavailable, number: int, chance: Random) -> float:
     """Return the seconds to wait after attempt ``number`` ended so."""
     if isinstance(error, Throttled) and error.reach == Reach.RECIPIENT:
-        return float(PAIR_BASE ** min(number - 1, PAIR_MOST)) * chance.uniform(1, 1.25)
+        return pair_wait(number) * chance.uniform(1, 1.25)
     cap = min(LAST_CAP, FIRST_CAP * 2 ** (number - 1))
     least = getattr(error, "retry_after", None) or 0.0
     return float(least) + chance.uniform(0, cap)
+
+
+def pair_wait(number: int) -> float:
+    """Return for how many seconds nothing goes to whom attempt ``number`` wrote too fast."""
+    return float(PAIR_BASE ** min(number - 1, PAIR_MOST))
 
 
 def facts_of(error: ChannelError) -> dict[str, object]:

@@ -39,7 +39,7 @@ from messaging.references import (
 )
 from messaging.sealed_values import Separator, Values
 from messaging.states import State
-from messaging.statuses import FAILED, Progress, Receipt, advance
+from messaging.statuses import FAILED, OPTED_OUT, Progress, Receipt, advance
 from messaging.transitions import Advance, Settled
 from workspaces import keys, outbox
 from workspaces.outbox import Event
@@ -127,8 +127,6 @@ WHERE m.group_id IS NULL AND m.direction = 'OUTBOUND'
 """
 PAYMENT = "payment:"
 SEALED_VALUES = "message_statuses.sealed_values"
-# "The user has opted out of marketing messages": said on the status, after the send was accepted.
-OPTED_OUT = 131050
 # Words we do not know may be of any length; these are the columns'.
 STATUS_LENGTH, PARTICIPANT_LENGTH = 32, 80
 
@@ -491,7 +489,9 @@ def _project(
 
 
 def _opt_out(messages: Iterable[_Message], pending: Mapping[MessageKey, list[Receipt]]) -> None:
-    """Opt out whoever has set on the platform that they want no marketing."""
+    """Opt out whoever set on the platform that they want no marketing: a status says so, after
+    the send was accepted.
+    """
     optouts.record(
         Consent(
             message.tenant_id,

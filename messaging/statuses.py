@@ -15,6 +15,8 @@ from typing import Any, Protocol, TypeVar
 # "accepted" comes from the send call; the others are Meta's words on status webhooks.
 RANK = {"accepted": 1, "sent": 2, "delivered": 3, "read": 4, "played": 5}
 FAILED = "failed"
+# Meta's code where somebody wants no marketing templates of a business (Cloud API, "Error codes").
+OPTED_OUT = 131050
 # Beside the errors of a delivery: which receipt keeps what is sealed of them.
 SEALED_IN = "errors_sealed_in"
 # What was said against a message before it reached its person is history.

@@ -30,13 +30,12 @@ from messaging.identities import ALL_IDS
 from messaging.notices import Change
 from messaging.references import Target
 from messaging.states import WITHOUT_EVENT, State
+from messaging.statuses import OPTED_OUT
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 
 # The place that binds a sealed request to its message: that of the column which held it first.
 SEALED_REQUEST = "messages.sealed_request"
-# The code is Meta's word for it (Cloud API, "Error codes").
-UNWANTED = 131050
 # How many messages of dead senders are given up in one transaction.
 BATCH = 1_000
 
@@ -429,7 +428,7 @@ CANCEL_MARKETING = _leaving(
     JOIN messages m ON m.id = waiting.id AND m.status = 'queued'""",  # noqa: S608 - names of ours
     assign=f"""delivery = m.delivery || jsonb_build_object(
       'cancelled_at', now(), 'errors', jsonb_build_array(jsonb_build_object(
-        'code', {UNWANTED}, 'title', 'The person wants no marketing any more.')))""",
+        'code', {OPTED_OUT}, 'title', 'The person wants no marketing any more.')))""",
 )
 
 
@@ -438,7 +437,7 @@ def cancel_marketing(people: Collection[tuple[UUID, UUID]]) -> int:
     return how many there were.
     """
     rows = bulk.run(CANCEL_MARKETING, bulk.columns(_Person), sorted(people))
-    _emit((_change(row, [UNWANTED]) for row in rows), now=clock.now())
+    _emit((_change(row, [OPTED_OUT]) for row in rows), now=clock.now())
     return len(rows)
 
 

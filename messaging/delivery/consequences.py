@@ -14,19 +14,19 @@ from django.db import transaction
 from redis.exceptions import RedisError
 
 from messaging import optouts
-from messaging.attempts import WIDE, Attempt, Fate
+from messaging.attempts import WIDE, Attempt, Fate, pair_wait
 from messaging.delivery import pacing, pauses
 from messaging.delivery.pauses import Pause
 from messaging.delivery.queues import BROADCASTS
 from messaging.events import Stop
 from messaging.models import OptOutSource
 from messaging.receipts import Report
+from messaging.statuses import OPTED_OUT
 from templates_wa import accounts
 from workspaces.channel_errors import ChannelError, Reach, Rejected, Throttled
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 
-OPTED_OUT = 131050
 # Parameters that do not fit, and no such template: it was changed, or taken away. 132018 is what
 # newer versions of the API may say for the others.
 OUTDATED = frozenset({132000, 132001, 132012, 132018})
@@ -110,7 +110,7 @@ def _slow_down(throttled: Iterable[tuple[Attempt, Throttled]]) -> None:
     try:
         for attempt, error in throttled:
             if error.reach == Reach.RECIPIENT and attempt.contact_id:
-                wait = error.retry_after or 4.0 ** min(attempt.number - 1, 4)
+                wait = error.retry_after or pair_wait(attempt.number)
                 pacing.hold_pair((attempt.workspace_id, attempt.contact_id), wait)
             elif error.reach != Reach.RECIPIENT:
                 pacing.slow_down(attempt.workspace_id)

@@ -13,6 +13,7 @@ from uuid import UUID
 from lib import bulk
 from lib.envelope import CannotOpen, associated_data
 from messaging.identities import SURVIVOR
+from messaging.statuses import OPTED_OUT
 from messaging.transitions import SEALED_REQUEST
 from workspaces import keys
 
@@ -136,7 +137,7 @@ def examine(row: Due, *, now: datetime, chance: Random) -> Failed | PutOff | Non
         reason = f"The template is {row.template_status[:64]}; sending waits until it is approved."
         return PutOff(now + TEMPLATE_PAUSE * drawn_out, reason)
     if row.is_unwanted:  # they said so while the message was in a sender's hands
-        return Failed(131050, "The person wants no marketing any more.")
+        return Failed(OPTED_OUT, "The person wants no marketing any more.")
     stale = row.template_stale_at
     if stale is not None and now - stale < STALE_FOR:
         reason = "Meta refused this template; sending waits for its state."
