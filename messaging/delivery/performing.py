@@ -10,12 +10,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 
 from lib import clock, metrics
+from lib.batcher import Batcher
 from lib.brake import Stopped, is_away
 from messaging import transitions
 from messaging.attempts import WIDE, Attempt, GivenBack, Result
@@ -145,46 +145,23 @@ class Performer:
             del self._stopped[number]
 
 
-class Marker:
-    """Marks for one event loop, many at a time, in a thread with a connection of its own."""
+class Marker(Batcher[Attempt, float]):
+    """Marks for one event loop, many at a time."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Attempt, asyncio.Future[float | None]]] = []
-        self._marking: asyncio.Task[None] | None = None
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="marks")
+        super().__init__(thread="marks", pause=PAUSE_SECONDS, most=MOST)
 
     async def mark(self, attempt: Attempt) -> float | None:
         """Return when the lease ends (monotonic) once the mark is committed; ``None`` where it is
         not: the message is somebody else's by now, was cancelled, or the database is away.
         """
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[float | None] = loop.create_future()
-        self._waiting.append((attempt, done))
-        if self._marking is None:
-            self._marking = loop.create_task(self._mark_all())
-        return await done
+        return await self.add(attempt)
 
-    def close(self) -> None:
-        """End the thread and its connection."""
-        self._executor.submit(connections.close_all)
-        self._executor.shutdown()
-
-    async def _mark_all(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._waiting:
-            await asyncio.sleep(PAUSE_SECONDS)
-            batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-            end = time.monotonic() + LEASE_SECONDS
-            marked: set[UUID] = set()
-            try:
-                marked = await loop.run_in_executor(
-                    self._executor, self._try, [attempt for attempt, _ in batch]
-                )
-            finally:
-                for attempt, done in batch:
-                    if not done.done():  # cancelled: the process ends
-                        done.set_result(end if attempt.message_id in marked else None)
-        self._marking = None
+    async def write(self, items: Sequence[Attempt]) -> list[float | None]:
+        """Mark a batch in one transaction."""
+        end = time.monotonic() + LEASE_SECONDS
+        marked = await self.in_thread(self._try, items)
+        return [end if attempt.message_id in marked else None for attempt in items]
 
     def _try(self, attempts: Sequence[Attempt]) -> set[UUID]:
         try:

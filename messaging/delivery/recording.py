@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from random import Random
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, connections, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from lib import clock, metrics
+from lib.batcher import Batcher
 from lib.brake import Stopped
 from messaging import changing, locks, receipts, transitions
 from messaging.attempts import Attempt, Fate, GivenBack, Result, facts_of, fate_of
@@ -47,48 +47,24 @@ class Outcome(NamedTuple):
     at: datetime
 
 
-class Recorder:
-    """Writes for one event loop, in a thread with a connection of its own."""
+class Recorder(Batcher[Outcome, None]):
+    """Writes outcomes for one event loop, many at a time."""
 
     def __init__(self, *, chance: Random) -> None:
+        super().__init__(thread="records", pause=PAUSE_SECONDS, most=MOST)
         self._chance = chance
-        self._waiting: list[tuple[Outcome, asyncio.Future[None]]] = []
-        self._writing: asyncio.Task[None] | None = None
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="records")
 
     async def record(self, outcome: Outcome) -> None:
         """Return when the outcome is written down, or cannot be."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((outcome, done))
-        if self._writing is None:
-            self._writing = loop.create_task(self._write_all())
-        await done
+        await self.add(outcome)
 
-    def close(self) -> None:
-        """End the thread and its connection."""
-        self._executor.submit(connections.close_all)
-        self._executor.shutdown()
-
-    async def _write_all(self) -> None:
-        while self._waiting:
-            await asyncio.sleep(PAUSE_SECONDS)
-            batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-            try:
-                await self._write([outcome for outcome, _ in batch])
-            finally:
-                for _, done in batch:
-                    if not done.done():  # cancelled: the process ends
-                        done.set_result(None)
-        self._writing = None
-
-    async def _write(self, outcomes: Sequence[Outcome]) -> None:
+    async def write(self, items: Sequence[Outcome]) -> list[None]:
         """Write outcomes; they are kept while the database is away or everything fails alike. What
         fails alone, by its own fault, is left to the end of its lease.
         """
-        loop = asyncio.get_running_loop()
-        while pause := await loop.run_in_executor(self._executor, self._try, outcomes):
+        while pause := await self.in_thread(self._try, items):
             await asyncio.sleep(pause)
+        return [None] * len(items)
 
     def _try(self, outcomes: Sequence[Outcome]) -> float:
         """Return after how many seconds to try again; 0 where there is nothing left to write."""
