@@ -44,12 +44,12 @@ GAUGE = "gauge_livesum"
 KINDS = ("counter", "histogram", GAUGE)
 MOST_SLOTS = 1_000
 # Written in full when a file is made. A full disk is noticed there; later it would be a signal that
-# ends the process. Room for 800 values; beyond that a file grows.
-FILE_BYTES = 1 << 17
+# ends the process. Room for 1,600 values; beyond that a file grows.
+FILE_BYTES = 1 << 18
 # Different codes of errors that a process counts; Meta may make up new ones.
-MOST_CODES = 200
+MOST_CODES = 100
 # What reading a file raises that a machine without power left half written.
-BROKEN = (OSError, RuntimeError, ValueError, struct.error)
+BROKEN = (OSError, RuntimeError, TypeError, ValueError, struct.error)
 # What writing raises in a forked process that finds no slot, or no file, of its own.
 UNWRITABLE = (OSError, AttributeError, TypeError)
 
@@ -78,11 +78,16 @@ class Slots:
 
     def files(self) -> list[str]:
         """Return the files to add up, without what dead processes said of their present."""
-        for gauge in self._folder.glob(f"{GAUGE}_*.db"):
+        for gauge in self._of(f"{GAUGE}_*.db"):
             if (lock := self._locked(int(gauge.stem.rpartition("_")[2]))) is not None:
                 gauge.unlink(missing_ok=True)
                 os.close(lock)
-        return [str(path) for path in self._folder.glob("*.db")]
+        return [str(path) for kind in KINDS for path in self._of(f"{kind}_*.db")]
+
+    def _of(self, pattern: str) -> list[Path]:
+        """Return the files of ours: others may lie in the same folder."""
+        paths = self._folder.glob(pattern)
+        return [path for path in paths if path.stem.rpartition("_")[2].isdecimal()]
 
     def _take(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -134,7 +139,7 @@ def is_whole(path: str | Path) -> bool:
     """Whether a file of counts can be read to its end."""
     with suppress(*BROKEN):
         for key, *_ in MmapedDict.read_all_values_from_file(path):  # type: ignore[no-untyped-call]
-            json.loads(key)
+            _, _, _, _ = json.loads(key)
         with open(path, "rb") as file:
             used, size = int.from_bytes(file.read(4), sys.byteorder), os.path.getsize(path)
         return used == 0 or 8 <= used <= size

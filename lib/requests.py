@@ -14,6 +14,22 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
+# What proxies add to a request: whoever calls through one may be anywhere.
+OF_PROXIES = (
+    b"forwarded",
+    b"via",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+    b"x-forwarded-port",
+    b"x-forwarded-server",
+    b"x-forwarded-by",
+    b"x-real-ip",
+    b"x-client-ip",
+    b"x-envoy-external-address",
+    b"cf-connecting-ip",
+    b"true-client-ip",
+)
 # How many bodies in the making are looked at for one that finds no room.
 LOOKS = 100
 
@@ -51,6 +67,13 @@ class NoRoom(Unreadable):
 
 
 Headers = dict[bytes, bytes]
+
+
+def is_of_proxy(scope: Scope, headers: Headers) -> bool:
+    """Whether a proxy seems to have passed a request on: by its headers, or because it speaks
+    HTTP/1.0, as nginx does to what is behind it unless it is told otherwise.
+    """
+    return scope.get("http_version") == "1.0" or any(name in headers for name in OF_PROXIES)
 
 
 def headers_of(scope: Scope) -> Headers:

@@ -23,7 +23,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric
 
 from lib import brake, heartbeat, metrics
-from lib.requests import Answer, Headers, Message, Receive, Scope, Send, headers_of
+from lib.requests import Answer, Headers, Message, Receive, Scope, Send, headers_of, is_of_proxy
 from sigma import health
 from sigma.clients import subscriber
 from sigma.threads import Deliver
@@ -37,8 +37,6 @@ ANSWER_SECONDS, READ_SECONDS = 1.0, 5.0
 PATIENCE_SECONDS, STATEMENT_MS = 2.0, 1_000
 # Up to so many rows of a queue are counted.
 MOST_COUNTED = 100_000
-# What proxies add to a request; one that adds nothing has no loopback name in Host, as a rule.
-FORWARDED = (b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip")
 LOCAL_HOST = re.compile(rb"(?:localhost|127\.0\.0\.1|\[::1\])(?::\d+)?")
 UNAUTHORIZED = Answer(
     401, b"Ask on this host itself, or with the token of SIGMA_METRICS_TOKEN.\n",
@@ -134,7 +132,12 @@ class _Latest:
             self._began = loop.time()
             self._reading = loop.run_in_executor(self._thread, self._read)
         await asyncio.wait((self._reading,), timeout=PATIENCE_SECONDS)
-        return self._reading.result() if self._reading.done() else self._silence
+        if not self._reading.done():
+            return self._silence
+        if (error := self._reading.exception()) is not None:  # what was counted is shown
+            logger.error("whatsapp metrics not read", exc_info=error)
+            return self._silence
+        return self._reading.result()
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -145,7 +148,7 @@ def is_allowed(scope: Scope, headers: Headers) -> bool:
     token = settings.SIGMA_METRICS_TOKEN.encode()
     if token and hmac.compare_digest(headers.get(b"authorization", b""), b"Bearer " + token):
         return True
-    if settings.SIGMA_PROXIES or any(name in headers for name in FORWARDED):
+    if settings.SIGMA_PROXIES or is_of_proxy(scope, headers):
         return False
     peer = subscriber((scope.get("client") or ("",))[0])
     is_here = peer is not None and peer.is_loopback

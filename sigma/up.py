@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -66,11 +67,17 @@ def main() -> int:
     return 0
 
 
+# The files of lib/metrics.py, which cannot be asked before there are settings; others may lie
+# beside them.
+COUNTS = re.compile(r"(?:counter|histogram|gauge_livesum)_\d+\.(?:db|new)|\d+\.lock")
+
+
 def forget_counts(folder: Path) -> None:
     """Begin the counts of ``/metrics`` anew: no process of an earlier start is left."""
     counts = Path(os.environ.get("SIGMA_METRICS_FOLDER", "").strip() or folder / "metrics")
-    for file in (*counts.glob("*.db"), *counts.glob("*.lock")):
-        file.unlink(missing_ok=True)
+    for file in counts.glob("*"):
+        if COUNTS.fullmatch(file.name):
+            file.unlink(missing_ok=True)
 
 
 async def _until_stopped(

@@ -20,7 +20,7 @@ from django.http.request import split_domain_port, validate_host
 
 from connectors.sender.errors import ServiceError
 from lib import clock
-from lib.requests import Headers
+from lib.requests import OF_PROXIES, Headers
 from lib.sql import select
 from workspaces.access import NotAuthenticated, by_api_key
 from workspaces.models import TenantStatus
@@ -43,8 +43,6 @@ WHERE w.id = %s AND w.is_active AND t.status = %s
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 # What browsers send along, and programs do not.
 OF_BROWSERS = (b"origin", b"referer", b"cookie", b"sec-fetch-site", b"sec-fetch-mode")
-# What a proxy says of itself: whoever calls through one may be anywhere.
-OF_PROXIES = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
 
 
 class ApiCaller(NamedTuple):

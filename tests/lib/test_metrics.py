@@ -75,6 +75,7 @@ def test_a_broken_file_is_no_reason_to_say_nothing(
     run(FORK + COUNT)
     for broken in ("counter_0", "histogram_0", "histogram_1"):
         (tmp_path / "metrics" / f"{broken}.db").write_bytes(content)
+    (tmp_path / "metrics" / "gauge_livesum_of.db").write_bytes(content)  # somebody else's
 
     assert run(COUNT + SHOW)["sigma_callbacks_accepted_total"] == 13
 

@@ -266,9 +266,10 @@ def test_it_shows_secrets_to_a_person_and_to_no_file(tmp_path: Path, is_terminal
 
 def test_it_begins_the_counts_of_metrics_anew(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("SIGMA_METRICS_FOLDER", str(tmp_path))
-    for name in ("counter_0.db", "0.lock", "somebody-elses.txt"):
+    others = {"customers.db", "up.lock", "counter_of.db", "somebody-elses.txt"}
+    for name in ("counter_0.db", "gauge_livesum_12.new", "0.lock", *others):
         (tmp_path / name).touch()
 
     forget_counts(tmp_path / "home")
 
-    assert [file.name for file in tmp_path.iterdir()] == ["somebody-elses.txt"]
+    assert {file.name for file in tmp_path.iterdir()} == others

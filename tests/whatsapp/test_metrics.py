@@ -238,6 +238,7 @@ def test_many_who_ask_at_once_share_one_answer(
         ({"Forwarded": "for=127.0.0.1"}, 401),
         ({"Via": "1.1 proxy"}, 401),
         ({"X-Real-IP": "127.0.0.1"}, 401),
+        ({"X-Forwarded-Proto": "https"}, 401),
         ({"X-Forwarded-For": "203.0.113.9", "Authorization": f"Bearer {TOKEN}"}, 200),
         ({"X-Forwarded-For": "203.0.113.9", "Authorization": f"Bearer {TOKEN}x"}, 401),
         ({"X-Forwarded-For": "203.0.113.9", "Authorization": TOKEN}, 401),
@@ -275,6 +276,13 @@ def test_elsewhere_it_wants_the_token(settings, peer: str) -> None:
     settings.SIGMA_METRICS_TOKEN = TOKEN
     assert metrics.is_allowed(scope, key)
     assert not metrics.is_allowed(scope, {b"host": b"127.0.0.1"})
+
+
+def test_what_nginx_passes_on_unless_told_otherwise_wants_the_token() -> None:
+    scope, headers = {"client": ("127.0.0.1", 4711)}, {b"host": b"127.0.0.1:8000"}
+
+    assert metrics.is_allowed({**scope, "http_version": "1.1"}, headers)
+    assert not metrics.is_allowed({**scope, "http_version": "1.0"}, headers)
 
 
 def test_every_process_without_a_folder_counts_for_itself(
