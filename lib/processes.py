@@ -6,6 +6,7 @@ What it is started for, and when again, is its supervisor's: of ``make up``
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import IO
 
 from lib.tether import Identity, tethered
 
@@ -32,7 +34,7 @@ class GuardedProcess:
     was killed, and its output was read.
 
     Raises:
-        OSError: the machine starts no more processes.
+        OSError: the machine starts no more processes, or no more threads to watch one.
     """
 
     def __init__(
@@ -54,16 +56,28 @@ class GuardedProcess:
             pass_fds=pass_fds,
             start_new_session=True,
         )
+        output = self._process.stdout
+        assert output is not None  # noqa: S101 - for the type checker
         self.pid = self._process.pid
         self.ended: Future[int] = Future()
         # Whoever waits for it may be cancelled; the future may not.
         self.ended.set_running_or_notify_cancel()
-        threading.Thread(target=self._wait, args=(on_line,), name="process", daemon=True).start()
+        reader = threading.Thread(target=_read, args=(output, on_line), daemon=True)
+        waiter = threading.Thread(target=self._wait, args=(reader,), name="process", daemon=True)
+        try:
+            reader.start()
+            waiter.start()
+        except RuntimeError as error:  # the limit of threads
+            _kill_group(self.pid)
+            self._process.wait()
+            if not reader.is_alive():  # else it closes the output at its end
+                output.close()
+            raise OSError(errno.EAGAIN, str(error)) from error
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended yet."""
-        return not self.ended.done()
+        """Whether the program has not ended yet; after that its output may still be read."""
+        return self._process.returncode is None
 
     def send_signal(self, number: int) -> None:
         """Send the program a signal; nothing where it ended."""
@@ -71,18 +85,18 @@ class GuardedProcess:
 
     def kill(self) -> None:
         """End the program and all it started, at once; one that is paused too."""
-        if self.is_running:
+        if self.is_running:  # else its id may be another's
             _kill_group(self.pid)
 
-    def _wait(self, on_line: Callable[[bytes], object]) -> None:
-        output = threading.Thread(target=_read, args=(self._process, on_line), daemon=True)
-        output.start()
+    def _wait(self, reader: threading.Thread) -> None:
         code = self._process.wait()
-        # What a killed leader leaves behind (pool processes, server workers) holds ports and
-        # queues.
-        _kill_group(self.pid)
-        output.join(OUTPUT_SECONDS)
-        self.ended.set_result(code)
+        try:
+            # What a killed leader leaves behind (pool processes, server workers) holds ports and
+            # queues.
+            _kill_group(self.pid)
+            reader.join(OUTPUT_SECONDS)
+        finally:
+            self.ended.set_result(code)
 
 
 def _kill_group(leader: int) -> None:
@@ -90,12 +104,13 @@ def _kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def _read(process: subprocess.Popen[bytes], on_line: Callable[[bytes], object]) -> None:
-    assert process.stdout is not None  # noqa: S101 - for the type checker
-    with process.stdout as source:
+def _read(output: IO[bytes], on_line: Callable[[bytes], object]) -> None:
+    with output as source:
         while line := source.readline(LONGEST_LINE):
             if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
                 while (rest := source.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
                     pass
                 line = TOO_LONG
-            on_line(line)
+            # A full disk costs the line: with its output closed the program would end.
+            with suppress(OSError):
+                on_line(line)

@@ -110,11 +110,11 @@ class SessionProcess(GuardedProcess):
         return {"session": str(self.session_id), "pid": self.pid}
 
     def exit_code(self) -> int | None:
-        """Return the exit code, negative for a signal; ``None``: it runs.
+        """Return the exit code, negative for a signal; ``None``: it runs, or its output is read.
 
         One that was asked to end, and was ended by that before it could do so in order, is done.
         """
-        if self.is_running:
+        if not self.ended.done():
             return None
         code = self.ended.result()
         cut_short = self._is_asked and code in (-signal.SIGTERM, -signal.SIGKILL)
