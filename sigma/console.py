@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.text import Text
@@ -90,4 +90,8 @@ class Terminal:
 
     def _show(self, *parts: Text) -> None:
         # soft_wrap: never break a line, or what is copied from the terminal would not work.
-        self._console.print(Text.assemble(*parts), soft_wrap=True)
+        try:
+            self._console.print(Text.assemble(*parts), soft_wrap=True)
+        except OSError:  # a full disk costs the line; rich would keep it and all that follow
+            with suppress(OSError), self._console.capture():
+                pass

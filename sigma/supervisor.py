@@ -62,21 +62,34 @@ class Program:
 
 
 class PidFile:
-    """Which process plays which role now, for scripts that watch or kill them."""
+    """Which process plays which role now, for scripts that watch or kill them.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Where the file cannot be written the programs go on, and the next change writes it whole.
+    """
+
+    def __init__(self, path: Path, terminal: Terminal) -> None:
+        self._path, self._terminal = path, terminal
+        self._is_stale = False
         self._pids = {"supervisor": os.getpid()}
 
     def add(self, role: str, pid: int) -> None:
         """Record a process that was started."""
         self._pids[role] = pid
-        write_private(self._path, json.dumps(self._pids, indent=2) + "\n")
+        self._write()
 
     def remove(self, role: str) -> None:
         """Remove a process that ended."""
         self._pids.pop(role, None)
-        write_private(self._path, json.dumps(self._pids, indent=2) + "\n")
+        self._write()
+
+    def _write(self) -> None:
+        try:
+            write_private(self._path, json.dumps(self._pids, indent=2) + "\n")
+            self._is_stale = False
+        except OSError as error:  # a full disk
+            if not self._is_stale:
+                self._terminal.note(f"{self._path} was not written: {error.strerror or error}.")
+            self._is_stale = True
 
 
 class SupervisedProgram:
@@ -119,20 +132,25 @@ class SupervisedProgram:
         pause = FIRST_PAUSE
         while not self._stopping.is_set():
             started = time.monotonic()
-            status = await self._run()
+            how = await self._run()
             if self._stopping.is_set():
                 return
             if time.monotonic() - started > STEADY_SECONDS:
                 pause = FIRST_PAUSE
-            self._report_exit(status, pause)
+            self._terminal.event(self.program.name, f"{how}; starting again in {pause:.1f} s")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _run(self) -> int:
+    async def _run(self) -> str:
+        """Run the program to its end and return how it ended, for people."""
         await self._settle()
-        self._process = process = _started(self.program, self._show)
         self.starts += 1
+        try:
+            self._process = process = _started(self.program, self._show)
+        except OSError as error:  # no memory, no more processes
+            self.last_line = f"not started: {error.strerror or error}"
+            return self.last_line
         self._pids.add(self.program.name, process.pid)
         watch = asyncio.create_task(self._watch(process))
         # A stop may have come while the process was being made.
@@ -142,7 +160,9 @@ class SupervisedProgram:
         watch.cancel()
         await self._settle()
         self._pids.remove(self.program.name)
-        return status
+        # The last line of a program whose output is not on the terminal is quoted.
+        quote = f": {self.last_line}" if self.program.log and status > 0 else ""
+        return _describe_exit(status) + quote
 
     async def _settle(self) -> None:
         if self.program.settle is None:
@@ -176,12 +196,6 @@ class SupervisedProgram:
             self._terminal.log(self.program.name, self.last_line)
         else:
             _append(self.program.log, line)
-
-    def _report_exit(self, status: int, pause: float) -> None:
-        # The last line of a program whose output is not on the terminal is quoted.
-        words = f": {self.last_line}" if self.program.log and status > 0 else ""
-        text = f"{_describe_exit(status)}{words}; starting again in {pause:.1f} s"
-        self._terminal.event(self.program.name, text)
 
     def _ask_to_stop(self) -> None:
         if self._process is not None:
@@ -217,7 +231,7 @@ class Supervisor:
 
     def __init__(self, terminal: Terminal, pids: Path) -> None:
         self._terminal = terminal
-        self._pids = PidFile(pids)
+        self._pids = PidFile(pids, terminal)
         self._waves: list[list[SupervisedProgram]] = []
 
     def start(self, *programs: Program) -> list[SupervisedProgram]:
@@ -267,10 +281,15 @@ class Supervisor:
         return lines
 
     async def stop(self) -> None:
-        """Stop everything, the last wave first."""
+        """Stop everything, the last wave first; what cannot be stopped is killed."""
         while self._waves:
             wave = self._waves[-1]
-            await asyncio.gather(*(program.stop() for program in wave))
+            stops = (supervised.stop() for supervised in wave)
+            errors = await asyncio.gather(*stops, return_exceptions=True)
+            for supervised, error in zip(wave, errors, strict=True):
+                if error is not None:
+                    supervised.kill()
+                    self._terminal.event(supervised.program.name, f"not stopped: {error!r}; killed")
             self._waves.pop()
 
     def kill(self) -> None:
@@ -310,6 +329,8 @@ def _append(path: Path, line: bytes) -> None:
 
 
 def _describe_exit(status: int) -> str:
-    if status < 0:
+    if status >= 0:
+        return f"ended with code {status}"
+    with suppress(ValueError):  # not every signal has a name
         return f"killed by {signal.Signals(-status).name}"
-    return f"ended with code {status}"
+    return f"killed by signal {-status}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import os
@@ -11,11 +12,14 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from lib.processes import GuardedProcess
 from sigma import progress, supervisor
 from sigma.console import Terminal
 from sigma.supervisor import NotReady, Program, StepFailed, Supervisor
@@ -93,6 +97,87 @@ def test_it_starts_a_killed_process_again(tmp_path: Path) -> None:
         )
 
     play(scene, tmp_path)
+
+
+def test_it_starts_again_what_a_signal_without_a_name_ended(tmp_path: Path) -> None:
+    async def scene(at: Stage) -> None:
+        at.supervisor.start(program("worker", "pass"))
+        await at.shows("worker      │ up")
+        os.kill(at.pid("worker"), 40)
+        await at.shows("killed by signal 40; starting again in 0.2 s\nworker      │ up")
+
+    play(scene, tmp_path)
+
+
+def test_it_tries_again_to_start_what_the_machine_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = iter([OSError(errno.EAGAIN, "Resource temporarily unavailable")])
+
+    def start(*args: Any, **options: Any) -> GuardedProcess:
+        if refusal := next(refusals, None):
+            raise refusal
+        return GuardedProcess(*args, **options)
+
+    monkeypatch.setattr(supervisor, "GuardedProcess", start)
+
+    async def scene(at: Stage) -> None:
+        at.supervisor.start(program("web", "pass"))
+        await at.shows(
+            "web         │ not started: Resource temporarily unavailable; "
+            "starting again in 0.2 s\nweb         │ up"
+        )
+
+    play(scene, tmp_path)
+
+
+def test_it_keeps_programs_running_while_their_ids_cannot_be_written(tmp_path: Path) -> None:
+    async def scene(at: Stage) -> None:
+        at.pids_file.mkdir()
+        (web,) = at.supervisor.start(program("web", "pass"))
+        await at.shows("web         │ up")
+        os.kill(web.pid, signal.SIGKILL)
+        await at.shows("killed by SIGKILL; starting again in 0.2 s\nweb         │ up")
+
+    shown = play(scene, tmp_path).screen.getvalue()
+    assert shown.count("pids.json was not written: Is a directory.") == 1
+
+
+def test_it_keeps_programs_running_while_nothing_can_be_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def scene(at: Stage) -> None:
+        (web,) = at.supervisor.start(program("web", "pass"))
+        await at.shows("web         │ up")
+        with monkeypatch.context() as full:
+            full.setattr(at.screen, "write", refuse)
+            os.kill(web.pid, signal.SIGKILL)
+            async with asyncio.timeout(60):
+                while not (web.starts == 2 and web.pid):
+                    await asyncio.sleep(0.01)
+        os.kill(web.pid, signal.SIGKILL)
+        await at.shows("starting again in 0.4 s\nweb         │ up")
+
+    shown = play(scene, tmp_path).screen.getvalue()
+    assert shown.count("killed by SIGKILL") == 1
+
+
+def test_it_stops_earlier_waves_after_one_that_cannot_be_stopped(tmp_path: Path) -> None:
+    def settle() -> None:
+        raise ZeroDivisionError
+
+    async def scene(at: Stage) -> None:
+        ends = "import signal, sys;signal.signal(15, lambda *_: (print('bye'), sys.exit(0)))"
+        at.supervisor.start(program("postgres", ends))
+        at.supervisor.start(replace(program("web", "pass"), settle=settle))
+        await at.shows("postgres    │ up")
+
+    shown = play(scene, tmp_path).screen.getvalue()
+    assert "web         │ not stopped: ZeroDivisionError(); killed" in shown
+    assert "postgres    │ bye" in shown
 
 
 def test_it_waits_longer_each_time_a_process_fails_at_once(tmp_path: Path) -> None:
