@@ -28,6 +28,8 @@ TURN_SECONDS = 5.0
 LINGER_SECONDS = 1.0
 # How often a turn that goes on renews its key, which lasts for ``wakeups.KEY_SECONDS``.
 HOLD_SECONDS = 0.5
+# For how long nobody is called after the database or the broker was away.
+AWAY_SECONDS = 1.0
 AWAY = (OperationalError, InterfaceError, RedisError)
 
 
@@ -85,7 +87,7 @@ def run(work: Work, slot: int = 0) -> int:
         extra = {"error": type(error).__name__}
         work.logger.warning("whatsapp %s put off", work.what, extra=extra)
         connection.close()
-        work.wake_up.release(slot)
+        work.wake_up.hold(slot, seconds=AWAY_SECONDS)
     except Exception as error:
         stopped = error if isinstance(error, Stopped) else Stopped(error)
         # The key stays until the next trial: nobody is called before that.
@@ -134,6 +136,7 @@ def _leave(work: Work, slot: int) -> int:
     count = _step(work)
     if count:
         work.end_turn()
+        work.wake_up.release(slot)  # which that may have renewed
         work.wake_up.notify(slot)
     return count
 

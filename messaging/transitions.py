@@ -179,15 +179,15 @@ class _Released(NamedTuple):
 RELEASE = changing.locking(
     found="""{rows} JOIN messages m ON m.id = r.id
     WHERE m.status = 'queued' OR (m.status = 'sending' AND m.attempts = r.attempt)""",
-    carry="r.attempt, r.due_at",
+    carry="r.attempt, r.due_at, m.status",
     then=""", released AS (
     UPDATE outbox o SET due_at = mine.due_at, lease_until = NULL
     FROM mine WHERE o.message_id = mine.id AND o.attempts = mine.attempt
       AND (o.due_at IS NOT NULL OR o.lease_until IS NOT NULL)
-    RETURNING o.message_id
+    RETURNING o.message_id, mine.status
 )
 UPDATE messages m SET status = 'queued'
-FROM released WHERE m.id = released.message_id AND m.status = 'sending'
+FROM released WHERE m.id = released.message_id AND released.status = 'sending'
 """,
 )
 

@@ -51,7 +51,9 @@ QUEUES = """
 SELECT 'callbacks', count(*), min(at) FROM (
     SELECT received_at AS at FROM webhook_pending LIMIT %(most)s) q
 UNION ALL SELECT 'sends', count(*), min(at) FROM (
-    SELECT due_at AS at FROM outbox WHERE due_at <= clock_timestamp() LIMIT %(most)s) q
+    SELECT o.due_at AS at FROM workspaces w CROSS JOIN LATERAL (
+        SELECT due_at FROM outbox WHERE workspace_id = w.id AND due_at <= now() LIMIT %(most)s
+    ) o LIMIT %(most)s) q
 UNION ALL SELECT 'events', count(*), min(at) FROM (
     SELECT next_attempt_at AS at FROM event_deliveries
     WHERE next_attempt_at <= clock_timestamp() LIMIT %(most)s) q

@@ -2,7 +2,7 @@
 
 One transaction holds the broadcast, queues the messages and marks their rows: a worker killed at
 any time leaves neither without the other, so everybody is written to once. Only what the
-number sends in a second waits in the outbox, where single messages go first.
+number sends in a few seconds waits in the outbox, where single messages go first.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ from workspaces.scope import tenant_scope
 logger = logging.getLogger("sigma.whatsapp.broadcasts")
 
 CHUNK = 500
-WINDOW_SECONDS = 1
+# Longer than a turn of other work that this process may be at.
+WINDOW_SECONDS = 6
 BROKEN = ("INTERNAL", "It could not be queued because of an error of ours.")
 EXPIRED = ("EXPIRED", "The broadcast expired before the message was sent.")
 
@@ -84,7 +85,8 @@ def window(broadcast: Broadcast) -> int:
 
 def _feed(broadcast: Broadcast, now: datetime, size: int) -> bool:
     in_hand = waiting.in_hand(broadcast)
-    room = window(broadcast) - waiting.due(broadcast)
+    most = window(broadcast)
+    room = min(most - waiting.due(broadcast), 2 * most - in_hand)
     rows = recipients.pending(broadcast, limit=max(1, min(size, room)))
     if not rows and not in_hand:
         move(broadcast, BroadcastState.COMPLETED, now=now)

@@ -21,7 +21,11 @@ AND (due_at IS NOT NULL OR lease_until IS NOT NULL)
 """
 OF_BROADCAST = """outbox q JOIN messages m ON m.id = q.message_id
 WHERE q.broadcast_id = %(broadcast)s AND m.status = 'queued'"""
-DUE = "SELECT count(*) FROM outbox WHERE broadcast_id = %(broadcast)s AND due_at IS NOT NULL"
+# Not those that are tried again later.
+DUE = """
+SELECT count(*) FROM outbox WHERE broadcast_id = %(broadcast)s
+AND due_at <= clock_timestamp() + interval '2 seconds'
+"""
 HOLD = changing.locking(
     found=OF_BROADCAST,
     then="""
@@ -59,7 +63,7 @@ def in_hand(broadcast: Broadcast) -> int:
 
 
 def due(broadcast: Broadcast) -> int:
-    """Return how many messages wait to be sent."""
+    """Return how many messages wait to be sent now."""
     return _count(DUE, broadcast)
 
 

@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from datetime import datetime
 from random import SystemRandom
 from threading import Lock, Thread
@@ -21,7 +20,7 @@ from uuid import UUID
 
 import uvloop
 from django.conf import settings
-from django.db import connections
+from django.db import connection, connections
 
 from lib import clock, loops
 from lib.work import AWAY, Work, run
@@ -188,5 +187,11 @@ class Sender(Work):
     async def _mark(self, mark: reads.Mark) -> None:
         is_done = await reads.perform(mark)
         if is_done:
-            with suppress(*AWAY):  # the mark is pending still, and harmless twice
-                await self._loop.run_in_executor(self._reads, reads.forget, mark)
+            await self._loop.run_in_executor(self._reads, _forget, mark)
+
+
+def _forget(mark: reads.Mark) -> None:
+    try:
+        reads.forget(mark)
+    except AWAY:
+        connection.close()  # the mark is pending still, and harmless twice

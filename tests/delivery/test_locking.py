@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 from uuid import UUID
 
@@ -169,3 +169,33 @@ def test_whoever_claims_waits_for_nobody(
     Claims(chance=Random(1)).claim(9, {}, most=9, now=now)
     message.refresh_from_db()
     assert (message.status, pending(message), pending(theirs)) == ("failed", None, None)
+
+
+def test_what_is_given_back_while_its_mark_is_being_committed_is_queued_again(
+    acme: Cast, globex: Cast, now: datetime, wait_for
+) -> None:
+    """A sender loses its connection while the server commits, which it does all the same."""
+    message = queue(acme, now, attempts=1, due_at=now + timedelta(seconds=20))
+    attempt = Attempt(message.id, acme.tenant.id, acme.workspace.id, None, None, 1, None)
+
+    def give_back() -> None:
+        record([Outcome(attempt, GivenBack(), now)], now=now, chance=Random(1))
+        connections.close_all()
+
+    def is_blocked() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return bool(cursor.fetchone()[0])
+
+    with transaction.atomic():
+        assert transitions.mark([attempt], seconds=90)
+        giving = threading.Thread(target=give_back)
+        giving.start()
+        wait_for(is_blocked)
+    giving.join(120)
+    message.refresh_from_db()
+    waits = pending(message)
+    assert waits is not None
+    assert (message.status, waits.due_at, waits.lease_until) == ("queued", now, None)
+    (again,) = Claims(chance=Random(1)).claim(10, {}, most=100, now=now + timedelta(seconds=1))
+    assert transitions.mark([again.attempt], seconds=90) == {message.id}
