@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -39,12 +40,25 @@ PAUSE_SECONDS = 0.008
 MOST = 500
 
 
+@dataclass(frozen=True, slots=True)
+class _Second:
+    """When the sends of a number's latest second left. Who waits for its end stands in a row: else
+    some wait for ever at a number that is busy. What a broadcast sends has a row of its own, whose
+    first does not go before the first of the other for long.
+    """
+
+    sends: deque[float]
+    rows: tuple[asyncio.Lock, asyncio.Lock] = field(
+        default_factory=lambda: (asyncio.Lock(), asyncio.Lock())
+    )
+
+
 class Performer:
     """Sends for one event loop; remembers where each number and each person is."""
 
     def __init__(self, marker: Marker) -> None:
         self._marker = marker
-        self._recent: dict[UUID, deque[float]] = {}
+        self._seconds: dict[UUID, _Second] = {}
         self._last_to: dict[UUID, asyncio.Future[None]] = {}
         self._stopped: dict[UUID, float] = {}
         self._trouble: Stopped | None = None
@@ -79,12 +93,15 @@ class Performer:
         number, most = claimed.attempt.workspace_id, max(1, int(1 / claimed.gap))
         await asyncio.sleep(claimed.start - time.monotonic())
         second = 1.0 + min(LATEST_SECONDS, max(0.0, time.monotonic() - claimed.start))
-        recent = self._recent.get(number)
-        if recent is None or recent.maxlen != most:
-            recent = self._recent[number] = deque(recent or (), maxlen=most)
-        while len(recent) == most and (early := recent[0] + second - time.monotonic()) > 0:
-            await asyncio.sleep(early)
-        recent.append(time.monotonic())
+        latest = self._seconds.get(number)
+        if latest is None or latest.sends.maxlen != most:
+            before = latest or _Second(deque())
+            latest = self._seconds[number] = _Second(deque(before.sends, most), before.rows)
+        async with latest.rows[claimed.is_of_broadcast]:
+            sends = latest.sends
+            while len(sends) == most and (early := sends[0] + second - time.monotonic()) > 0:
+                await asyncio.sleep(early)
+            sends.append(time.monotonic())
 
     async def _is_mine(self, claimed: Claimed) -> bool:
         """Mark the message, unless it expired or its number was stopped since it was claimed. A
@@ -139,8 +156,9 @@ class Performer:
     def forget(self) -> None:
         """Drop what is of no use any more: there may be many numbers in the life of a process."""
         old = time.monotonic() - FORGET_SECONDS
-        for number in [one for one, times in self._recent.items() if times[-1] < old]:
-            del self._recent[number]
+        seconds = self._seconds.items()
+        for number in [n for n, one in seconds if one.sends and one.sends[-1] < old]:
+            del self._seconds[number]
         for number in [one for one, moment in self._stopped.items() if moment < old]:
             del self._stopped[number]
 

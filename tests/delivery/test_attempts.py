@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import datetime, timedelta
 from random import Random
 
 import pytest
 
+from lib.ids import uuid7
 from messaging import transitions
 from messaging.attempts import Attempt, GivenBack, Result
-from messaging.delivery.claims import Claims
+from messaging.delivery.claims import Claimed, Claims
 from messaging.delivery.performing import Performer
 from messaging.delivery.recording import Outcome, record
 from messaging.models import Message, PendingSend
@@ -119,3 +121,35 @@ def test_it_sends_nothing_that_expired_in_its_hands(
 
     assert asyncio.run(Performer(marked).send(claimed)) == GivenBack()
     assert platform.posted == []
+
+
+class InARow:
+    """A channel that notes in which order messages come."""
+
+    def __init__(self) -> None:
+        self.came: list[bytes] = []
+
+    async def send(self, request: bytes) -> Accepted:
+        self.came.append(request)
+        return Accepted("wamid.1")
+
+
+@pytest.mark.parametrize("is_of_broadcast", [False, True])
+def test_nobody_is_passed_by_at_a_busy_number(acme: Cast, is_of_broadcast: bool) -> None:
+    """Slots of 50 a second, which senders that wake late let through a little more slowly."""
+    channel, marked, number = InARow(), Marked(), acme.workspace.id
+    began = time.monotonic()
+    attempts = [Attempt(uuid7(), acme.tenant.id, number, None, None, 1, None) for _ in range(90)]
+    marked.ids = {one.message_id for one in attempts}
+    requests = [b"%d" % n for n in range(90)]
+    waiting = [
+        Claimed(one, channel, requests[n], began, began + n * 0.015, 0.02, is_of_broadcast)  # type: ignore[arg-type]
+        for n, one in enumerate(attempts)
+    ]
+
+    async def scene() -> None:
+        performer = Performer(marked)
+        await asyncio.gather(*map(performer.send, waiting))
+
+    asyncio.run(scene())
+    assert channel.came == requests
