@@ -92,7 +92,9 @@ def _workspace(order: Order) -> Workspace:
         (SecretKind.ACCESS_TOKEN, order.access_token), (SecretKind.APP_SECRET, order.app_secret),
     ):  # fmt: skip
         secrets.add(tenant=tenant, kind=kind, value=value)
-    NumberState.objects.create(
-        workspace=workspace, tenant_id=tenant.id, throughput_level=order.throughput
+    # A worker that runs already may have begun to ask about the number.
+    NumberState.objects.update_or_create(
+        workspace=workspace,
+        defaults={"tenant_id": tenant.id, "throughput_level": order.throughput},
     )
     return workspace
