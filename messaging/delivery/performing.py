@@ -33,6 +33,8 @@ MOST_SECONDS = 65.0
 LATEST_SECONDS = 0.2
 # Longer than any lease.
 FORGET_SECONDS = 300.0
+# How often what a broadcast sends looks whether single messages are gone.
+YIELD_SECONDS = 0.005
 # A send takes 65 seconds at most; the rest is for what lies between the mark and the send.
 LEASE_SECONDS = 90.0
 # A moment for company: at a thousand sends a second a transaction holds a dozen marks.
@@ -44,13 +46,20 @@ MOST = 500
 class _Second:
     """When the sends of a number's latest second left. Who waits for its end stands in a row: else
     some wait for ever at a number that is busy. What a broadcast sends has a row of its own, whose
-    first does not go before the first of the other for long.
+    first lets the other row go first.
     """
 
     sends: deque[float]
     rows: tuple[asyncio.Lock, asyncio.Lock] = field(
         default_factory=lambda: (asyncio.Lock(), asyncio.Lock())
     )
+
+    def early(self, second: float, *, is_of_broadcast: bool) -> float:
+        """Return for how many seconds the first of a row has to wait still."""
+        is_full = len(self.sends) == self.sends.maxlen
+        early = self.sends[0] + second - time.monotonic() if is_full else 0.0
+        gives_way = is_of_broadcast and self.rows[False].locked()
+        return max(early, YIELD_SECONDS if gives_way else 0.0)
 
 
 class Performer:
@@ -98,10 +107,9 @@ class Performer:
             before = latest or _Second(deque())
             latest = self._seconds[number] = _Second(deque(before.sends, most), before.rows)
         async with latest.rows[claimed.is_of_broadcast]:
-            sends = latest.sends
-            while len(sends) == most and (early := sends[0] + second - time.monotonic()) > 0:
+            while early := latest.early(second, is_of_broadcast=claimed.is_of_broadcast):
                 await asyncio.sleep(early)
-            sends.append(time.monotonic())
+            latest.sends.append(time.monotonic())
 
     async def _is_mine(self, claimed: Claimed) -> bool:
         """Mark the message, unless it expired or its number was stopped since it was claimed. A

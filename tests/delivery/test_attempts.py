@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 
@@ -153,3 +154,25 @@ def test_nobody_is_passed_by_at_a_busy_number(acme: Cast, is_of_broadcast: bool)
 
     asyncio.run(scene())
     assert channel.came == requests
+
+
+def test_a_single_message_that_is_late_goes_before_what_a_broadcast_sends(acme: Cast) -> None:
+    channel, marked, number = InARow(), Marked(), acme.workspace.id
+    began = time.monotonic()
+    attempts = [Attempt(uuid7(), acme.tenant.id, number, None, None, 1, None) for _ in range(121)]
+    marked.ids = {one.message_id for one in attempts}
+    *broadcast, single = [
+        Claimed(one, channel, b"%d" % n, began, began + n * 0.018, 0.02, n < 120)  # type: ignore[arg-type]
+        for n, one in enumerate(attempts)
+    ]
+
+    async def late(performer: Performer) -> Result:
+        await asyncio.sleep(1.3)
+        return await performer.send(replace(single, start=began + 1.0))
+
+    async def scene() -> None:
+        performer = Performer(marked)
+        await asyncio.gather(*map(performer.send, broadcast), late(performer))
+
+    asyncio.run(scene())
+    assert channel.came.index(single.request) < 100
