@@ -21,6 +21,20 @@ class NotFound(Exception):
     """There is no such object, or it is another tenant's; the answer never says which."""
 
 
+class ObjectType(graphene.ObjectType):
+    """An object type that takes graphene's options as keywords of its class.
+
+    A type that shows a row of ours is called after it with ``Type``, and has the row's ``name`` in
+    the schema.
+    """
+
+    class Meta:
+        abstract = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+
+
 class JSON(graphene.Scalar):
     """Any JSON value as it is: object, list, text, number, boolean or null."""
 

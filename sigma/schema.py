@@ -4,31 +4,46 @@ from __future__ import annotations
 
 import graphene
 
-from connectors.events.graphql import schema as events
-from connectors.linked_device.graphql import schema as linked_device
-from connectors.whatsapp.graphql import schema as callbacks
-from messaging.graphql import schema as messaging
-from templates_wa.graphql import schema as templates
-from workspaces.graphql import schema as workspaces
+from connectors.events.graphql.schema import EventMutations, EventQueries
+from connectors.linked_device.graphql.schema import LinkedDeviceMutations, LinkedDeviceQueries
+from connectors.whatsapp.graphql.schema import LedgerQueries
+from messaging.graphql.broadcast_mutations import BroadcastMutations
+from messaging.graphql.broadcasts import BroadcastQueries
+from messaging.graphql.conversations import ConversationQueries
+from messaging.graphql.numbers import NumberMutations, NumberQueries
+from messaging.graphql.optouts import OptOutMutations, OptOutQueries
+from messaging.graphql.pages import MessageQueries
+from messaging.graphql.preflight import PreflightQueries
+from messaging.graphql.sending import SendingMutations
+from templates_wa.graphql.schema import TemplateMutations, TemplateQueries
+from workspaces.graphql.schema import WorkspaceMutations, WorkspaceQueries
 
 
 class Query(
-    messaging.Query,
-    templates.Query,
-    workspaces.Query,
-    callbacks.Query,
-    events.Query,
-    linked_device.Query,
+    MessageQueries,
+    ConversationQueries,
+    OptOutQueries,
+    PreflightQueries,
+    BroadcastQueries,
+    NumberQueries,
+    TemplateQueries,
+    WorkspaceQueries,
+    LedgerQueries,
+    EventQueries,
+    LinkedDeviceQueries,
 ):
     """What you may read; everything belongs to the tenant you act for."""
 
 
 class Mutation(
-    messaging.Mutation,
-    templates.Mutation,
-    workspaces.Mutation,
-    events.Mutation,
-    linked_device.Mutation,
+    SendingMutations,
+    OptOutMutations,
+    BroadcastMutations,
+    NumberMutations,
+    TemplateMutations,
+    WorkspaceMutations,
+    EventMutations,
+    LinkedDeviceMutations,
 ):
     """What you may change. Refusals are data (``errors`` of the payload)."""
 

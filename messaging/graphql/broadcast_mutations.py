@@ -16,17 +16,17 @@ from messaging.broadcasts.audience import UnusableRows
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.broadcasts.rows import ListedPerson, RowProblem, UnusableRow, make
 from messaging.graphql.broadcasts import (
-    Broadcast,
     BroadcastError,
     BroadcastListReport,
-    Shown,
+    BroadcastType,
+    ShownBroadcast,
 )
 from messaging.models import Broadcast as BroadcastRow
 from templates_wa.graphql.parameters import TemplateParametersInput, parameters_of
 from templates_wa.parameters import TemplateParameters
 from workspaces.access import Actor
 from workspaces.graphql import mutations
-from workspaces.graphql.mutations import Context, errors_field, success_field
+from workspaces.graphql.mutations import MutationContext, errors_field, success_field
 from workspaces.scopes import Scope
 
 Given = Mapping[str, Any]
@@ -93,15 +93,12 @@ class RetryFailedInput(BroadcastInput):
     )
 
 
-class _BroadcastMutation(mutations.Mutation):
+class _BroadcastMutation(mutations.ServiceMutation, abstract=True):
     """Does something with a broadcast; the fields of all payloads."""
-
-    class Meta:
-        abstract = True
 
     scope, refusal = Scope.BROADCASTS_WRITE, UnableToBroadcast
     success = success_field()
-    broadcast = graphene.Field(Broadcast, description="The broadcast, on success.")
+    broadcast = graphene.Field(BroadcastType, description="The broadcast, on success.")
     errors = errors_field(BroadcastError)
 
 
@@ -112,7 +109,7 @@ class CreateBroadcast(_BroadcastMutation):
         input = CreateBroadcastInput(required=True, description="The broadcast to create.")
 
     @classmethod
-    def act(cls, context: Context, given: Given) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Given) -> dict[str, object]:
         """Create it."""
         actor = context.actor
         made = lifecycle.create(
@@ -138,7 +135,7 @@ class AddBroadcastRecipients(_BroadcastMutation):
     report = graphene.Field(BroadcastListReport, description="What became of the recipients.")
 
     @classmethod
-    def act(cls, context: Context, given: Given) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Given) -> dict[str, object]:
         """Add them."""
         named = _named(context.actor, given)
         report = audience.append(**named, rows=_rows_of(given["recipients"]))
@@ -159,7 +156,7 @@ class StartBroadcast(_BroadcastMutation):
         input = StartBroadcastInput(required=True, description="The broadcast to start.")
 
     @classmethod
-    def act(cls, context: Context, given: Given) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Given) -> dict[str, object]:
         """Start it."""
         started = lifecycle.start(
             **_named(context.actor, given),
@@ -177,7 +174,7 @@ class PauseBroadcast(_BroadcastMutation):
         input = BroadcastInput(required=True, description="The broadcast to pause.")
 
     @classmethod
-    def act(cls, context: Context, given: Given) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Given) -> dict[str, object]:
         """Pause it."""
         return _shown(lifecycle.pause(**_named(context.actor, given), now=timezone.now()))
 
@@ -189,7 +186,7 @@ class ResumeBroadcast(_BroadcastMutation):
         input = BroadcastInput(required=True, description="The broadcast to resume.")
 
     @classmethod
-    def act(cls, context: Context, given: Given) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Given) -> dict[str, object]:
         """Resume it."""
         return _shown(lifecycle.resume(**_named(context.actor, given), now=timezone.now()))
 
@@ -203,7 +200,7 @@ class RetryFailed(_BroadcastMutation):
     count = graphene.Int(description="How many people are written to again, on success.")
 
     @classmethod
-    def act(cls, context: Context, given: Given) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Given) -> dict[str, object]:
         """Send again."""
         broadcast, count = lifecycle.retry_failed(
             **_named(context.actor, given), codes=given.get("codes"), now=timezone.now()
@@ -218,12 +215,12 @@ class CancelBroadcast(_BroadcastMutation):
         input = BroadcastInput(required=True, description="The broadcast to cancel.")
 
     @classmethod
-    def act(cls, context: Context, given: Given) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Given) -> dict[str, object]:
         """Cancel it."""
         return _shown(lifecycle.cancel(**_named(context.actor, given), now=timezone.now()))
 
 
-class Mutation(graphene.ObjectType):
+class BroadcastMutations(graphene.ObjectType):
     """What can be done with broadcasts."""
 
     create_broadcast = CreateBroadcast.Field(
@@ -261,7 +258,7 @@ def _named(actor: Actor, given: Given) -> _Named:
 
 
 def _shown(broadcast: BroadcastRow) -> dict[str, object]:
-    return {"broadcast": Shown(broadcast)}
+    return {"broadcast": ShownBroadcast(broadcast)}
 
 
 def _utc(given: datetime | None) -> datetime | None:

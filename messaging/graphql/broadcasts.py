@@ -9,7 +9,7 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import cursors
-from lib.graphql import PageInfo, described_enum, page_info, parse_id
+from lib.graphql import ObjectType, PageInfo, described_enum, page_info, parse_id
 from messaging import models
 from messaging.broadcasts import feeding, outcomes, queries, refusals, rows
 from messaging.broadcasts.outcomes import RefusedRow
@@ -51,7 +51,7 @@ BroadcastRowCode = described_enum(
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ShownBroadcast:
     """A broadcast on its way out; counted once, and only if somebody asks."""
 
     row: models.Broadcast
@@ -62,7 +62,7 @@ class Shown:
         return queries.counts(self.row)
 
 
-def _column(name: str, _: object, root: Shown, info: GraphQLResolveInfo) -> object:
+def _column(name: str, _: object, root: ShownBroadcast, info: GraphQLResolveInfo) -> object:
     return getattr(root.row, name)
 
 
@@ -96,11 +96,8 @@ class BroadcastRefusedRow(graphene.ObjectType):
     reason = graphene.String(required=True, description="The reason for people.")
 
 
-class Broadcast(graphene.ObjectType):
+class BroadcastType(ObjectType, name="Broadcast", default_resolver=_column):
     """One template to a list of people, each exactly once."""
-
-    class Meta:
-        default_resolver = _column
 
     id = graphene.ID(required=True, description="The broadcast's UUID.")
     workspace_id = graphene.ID(required=True, description="The workspace that sends it.")
@@ -129,24 +126,24 @@ class Broadcast(graphene.ObjectType):
     )
 
     @staticmethod
-    def resolve_reason(root: Shown, info: GraphQLResolveInfo) -> str | None:
+    def resolve_reason(root: ShownBroadcast, info: GraphQLResolveInfo) -> str | None:
         """Return nothing where the database has an empty text."""
         return root.row.reason or None
 
     @staticmethod
-    def resolve_counts(root: Shown, info: GraphQLResolveInfo) -> Counts:
+    def resolve_counts(root: ShownBroadcast, info: GraphQLResolveInfo) -> Counts:
         """Count."""
         return root.counted
 
     @staticmethod
     def resolve_refused_rows(
-        root: Shown, info: GraphQLResolveInfo, first: int | None = None
+        root: ShownBroadcast, info: GraphQLResolveInfo, first: int | None = None
     ) -> list[RefusedRow]:
         """Read the first of them."""
         return outcomes.refused_rows(root.row, limit=limit_of(first))
 
     @staticmethod
-    def resolve_eta_seconds(root: Shown, info: GraphQLResolveInfo) -> int | None:
+    def resolve_eta_seconds(root: ShownBroadcast, info: GraphQLResolveInfo) -> int | None:
         """Reckon."""
         speed = feeding.speed_of(root.row)
         return queries.eta_seconds(root.row, root.counted, per_second=speed)
@@ -156,7 +153,7 @@ class BroadcastConnection(graphene.ObjectType):
     """One page of broadcasts."""
 
     nodes = graphene.List(
-        graphene.NonNull(Broadcast), required=True, description="The broadcasts, newest first."
+        graphene.NonNull(BroadcastType), required=True, description="The broadcasts, newest first."
     )
     page_info = graphene.Field(PageInfo, required=True, description="Whether there is more.")
 
@@ -197,11 +194,11 @@ class BroadcastListReport(graphene.ObjectType):
     )
 
 
-class Query(graphene.ObjectType):
+class BroadcastQueries(graphene.ObjectType):
     """What can be read about broadcasts."""
 
     broadcast = graphene.Field(
-        Broadcast,
+        BroadcastType,
         id=graphene.ID(required=True, description="The broadcast's UUID."),
         description="One broadcast of your tenant; null where there is none with this id.",
     )
@@ -214,11 +211,11 @@ class Query(graphene.ObjectType):
     )
 
     @staticmethod
-    def resolve_broadcast(root: None, info: GraphQLResolveInfo, id: str) -> Shown | None:
+    def resolve_broadcast(root: None, info: GraphQLResolveInfo, id: str) -> ShownBroadcast | None:
         """Return one broadcast."""
         actor = _reader(info)
         row = queries.find(tenant_id=actor.tenant_id, broadcast_id=parse_id(id, "id"))
-        return None if row is None else Shown(row)
+        return None if row is None else ShownBroadcast(row)
 
     @staticmethod
     def resolve_broadcasts(
@@ -238,7 +235,7 @@ class Query(graphene.ObjectType):
         )
         page = cursors.Page.of(found, limit)
         return {
-            "nodes": [Shown(row) for row in page.rows],
+            "nodes": [ShownBroadcast(row) for row in page.rows],
             "page_info": page_info(page, _cursor_of, is_first=after is None),
         }
 

@@ -12,10 +12,10 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import clock, cursors
-from lib.graphql import PageInfo, page_info, parse_id
+from lib.graphql import ObjectType, PageInfo, page_info, parse_id
 from messaging import conversation_queries
 from messaging.conversation_queries import ConversationRow
-from messaging.graphql.messages import Acquaintance, Contact, Item, Message
+from messaging.graphql.messages import Acquaintance, ContactType, MessageType, ShownMessage
 from messaging.graphql.pages import (
     Listing,
     MessageArguments,
@@ -32,7 +32,7 @@ from messaging.sending.window import LENGTH, still_open
 
 
 @dataclass(frozen=True, slots=True)
-class Thread:
+class ShownConversation:
     """A conversation on its page."""
 
     row: ConversationRow
@@ -40,19 +40,16 @@ class Thread:
     now: datetime
 
 
-def _column(name: str, _: object, root: Thread, info: GraphQLResolveInfo) -> object:
+def _column(name: str, _: object, root: ShownConversation, info: GraphQLResolveInfo) -> object:
     return getattr(root.row, name)
 
 
-class Conversation(graphene.ObjectType):
+class ConversationType(ObjectType, name="Conversation", default_resolver=_column):
     """What is said between one number of the business and one person."""
 
-    class Meta:
-        default_resolver = _column
-
     id = graphene.ID(required=True, description="The conversation's UUID.")
-    contact = graphene.Field(Contact, description="The person.")
-    last_message = graphene.Field(Message, description="The newest message of either side.")
+    contact = graphene.Field(ContactType, description="The person.")
+    last_message = graphene.Field(MessageType, description="The newest message of either side.")
     last_message_at = graphene.DateTime(required=True, description="When that was sent.")
     unread_count = graphene.Int(
         required=True, description="Messages of the person that nobody of the business has read."
@@ -72,27 +69,31 @@ class Conversation(graphene.ObjectType):
     )
 
     @staticmethod
-    def resolve_contact(root: Thread, info: GraphQLResolveInfo) -> Acquaintance | None:
+    def resolve_contact(root: ShownConversation, info: GraphQLResolveInfo) -> Acquaintance | None:
         """Return the person."""
         contact = root.threads.contacts.get(root.row.contact_id)
         return contact and Acquaintance(contact, root.threads)
 
     @staticmethod
-    def resolve_last_message(root: Thread, info: GraphQLResolveInfo) -> Item | None:
+    def resolve_last_message(
+        root: ShownConversation, info: GraphQLResolveInfo
+    ) -> ShownMessage | None:
         """Return the newest message."""
         messages, related = root.threads.last
         message = messages.get(root.row.last_message_id)
-        return message and Item(message, related)
+        return message and ShownMessage(message, related)
 
     @staticmethod
-    def resolve_window_open_until(root: Thread, info: GraphQLResolveInfo) -> datetime | None:
+    def resolve_window_open_until(
+        root: ShownConversation, info: GraphQLResolveInfo
+    ) -> datetime | None:
         """Return when the customer care window closes."""
         heard = root.row.last_inbound_at
         return still_open(heard and heard + LENGTH, now=root.now)
 
     @staticmethod
     def resolve_messages(
-        root: Thread, info: GraphQLResolveInfo, **arguments: Unpack[MessageArguments]
+        root: ShownConversation, info: GraphQLResolveInfo, **arguments: Unpack[MessageArguments]
     ) -> Listing:
         """Return one page of it."""
         window, row = window_of(arguments), root.row
@@ -110,7 +111,7 @@ class ConversationEdge(graphene.ObjectType):
     """A conversation and its place in the list."""
 
     cursor = graphene.String(required=True, description="Its place; use it with after.")
-    node = graphene.Field(Conversation, required=True, description="The conversation.")
+    node = graphene.Field(ConversationType, required=True, description="The conversation.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ class Threaded:
     """A page on its way out."""
 
     page: cursors.Page[ConversationRow]
-    nodes: list[Thread]
+    nodes: list[ShownConversation]
     is_first: bool
 
 
@@ -126,7 +127,7 @@ class ConversationConnection(graphene.ObjectType):
     """One page of conversations."""
 
     nodes = graphene.List(
-        graphene.NonNull(Conversation), required=True, description="The conversations."
+        graphene.NonNull(ConversationType), required=True, description="The conversations."
     )
     edges = graphene.List(
         graphene.NonNull(ConversationEdge),
@@ -146,7 +147,7 @@ class ConversationConnection(graphene.ObjectType):
         return page_info(root.page, _cursor_of, is_first=root.is_first)
 
 
-class Query(graphene.ObjectType):
+class ConversationQueries(graphene.ObjectType):
     """What can be read about conversations."""
 
     conversations = graphene.Field(
@@ -160,7 +161,7 @@ class Query(graphene.ObjectType):
         ),
     )
     conversation = graphene.Field(
-        Conversation,
+        ConversationType,
         id=graphene.ID(required=True, description="The conversation's UUID."),
         description="One conversation of your tenant; null where there is none with this id.",
     )
@@ -189,7 +190,9 @@ class Query(graphene.ObjectType):
         return Threaded(page, _threads(info, page.rows), after is None)
 
     @staticmethod
-    def resolve_conversation(root: None, info: GraphQLResolveInfo, id: str) -> Thread | None:
+    def resolve_conversation(
+        root: None, info: GraphQLResolveInfo, id: str
+    ) -> ShownConversation | None:
         """Return one conversation."""
         row = conversation_queries.find_conversation(
             tenant_id=reader(info).tenant_id, conversation_id=parse_id(id, "id")
@@ -197,10 +200,10 @@ class Query(graphene.ObjectType):
         return None if row is None else _threads(info, [row])[0]
 
 
-def _threads(info: GraphQLResolveInfo, rows: Sequence[ConversationRow]) -> list[Thread]:
+def _threads(info: GraphQLResolveInfo, rows: Sequence[ConversationRow]) -> list[ShownConversation]:
     tenant_id, now = info.context.actor.tenant_id, clock.now()
     threads = RelatedToConversations(tenant_id, rows, info.context.read_originals)
-    return [Thread(row, threads, now) for row in rows]
+    return [ShownConversation(row, threads, now) for row in rows]
 
 
 def _cursor_of(row: ConversationRow) -> str:

@@ -11,14 +11,14 @@ from uuid import UUID
 import graphene
 from graphql import GraphQLResolveInfo
 
-from lib.graphql import JSON, described_enum
+from lib.graphql import JSON, ObjectType, described_enum
 from messaging import events, models, sealed_values
 from messaging.media import download_url
 from messaging.payments import Payment as Paid
 from messaging.queries import ContactRow, MessageRow
 from messaging.related import Original, Related
 from workspaces import models as workspaces
-from workspaces.graphql.types import Platform, Workspace
+from workspaces.graphql.types import Platform, WorkspaceType
 from workspaces.scopes import Scope
 
 DIRECTIONS = {
@@ -45,18 +45,18 @@ MediaState = described_enum(models.MediaState, "Whether a file can be fetched.",
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ShownMessage:
     """A message on its page."""
 
     message: MessageRow
     related: Related
 
 
-def _column(name: str, _: object, root: Item, info: GraphQLResolveInfo) -> object:
+def _column(name: str, _: object, root: ShownMessage, info: GraphQLResolveInfo) -> object:
     return getattr(root.message, name)
 
 
-class Sender(graphene.ObjectType):
+class SenderType(ObjectType, name="Sender"):
     """Who spoke."""
 
     display_name = graphene.String(
@@ -90,11 +90,8 @@ def _fact(name: str, _: object, root: Acquaintance, info: GraphQLResolveInfo) ->
     return getattr(root.contact, name)
 
 
-class Contact(graphene.ObjectType):
+class ContactType(ObjectType, name="Contact", default_resolver=_fact):
     """A person the tenant talks with."""
-
-    class Meta:
-        default_resolver = _fact
 
     id = graphene.ID(required=True, description="The contact's UUID.")
     display_name = graphene.String(
@@ -125,7 +122,7 @@ def _reported(name: str, _: object, root: Mapping[str, object], info: GraphQLRes
     )
 
 
-class MessageStatus(graphene.ObjectType):
+class MessageStatusType(ObjectType, name="MessageStatus"):
     """One receipt as the platform reported it."""
 
     status = graphene.String(
@@ -148,7 +145,7 @@ class MessageStatus(graphene.ObjectType):
         return root.participant or None
 
 
-class Payment(graphene.ObjectType):
+class PaymentType(ObjectType, name="Payment"):
     """One receipt of a payment that a message asked for; the message's own status is another."""
 
     status = graphene.String(
@@ -164,11 +161,8 @@ class Payment(graphene.ObjectType):
     details = graphene.Field(JSON, required=True, description="All that was told, as it came.")
 
 
-class Delivery(graphene.ObjectType):
+class Delivery(ObjectType, default_resolver=_reported):
     """How far an outbound message got."""
-
-    class Meta:
-        default_resolver = _reported
 
     scheduled_at = graphene.DateTime(description="When it was to be sent, where you said so.")
     accepted_at = graphene.DateTime(description="When the platform took it from us.")
@@ -198,7 +192,7 @@ class Delivery(graphene.ObjectType):
     pricing = graphene.Field(JSON, description="What the platform charges it as.")
 
 
-class Media(graphene.ObjectType):
+class MediaType(ObjectType, name="Media"):
     """A file that a message carries; its bytes stay with the platform until somebody asks."""
 
     id = graphene.ID(required=True, description="The file's UUID.")
@@ -226,14 +220,13 @@ class Media(graphene.ObjectType):
         return download_url(root) if root.state == models.MediaState.AVAILABLE else None
 
 
-class Message(graphene.ObjectType):
+class MessageType(ObjectType, name="Message", default_resolver=_column):
     """One message, received or sent."""
 
-    class Meta:
-        default_resolver = _column
-
     id = graphene.ID(required=True, description="The message's UUID; later ones sort higher.")
-    workspace = graphene.Field(Workspace, required=True, description="The number it belongs to.")
+    workspace = graphene.Field(
+        WorkspaceType, required=True, description="The number it belongs to."
+    )
     platform = graphene.Field(Platform, required=True, description="The messaging platform.")
     platform_message_id = graphene.String(
         description="Digest of the platform's message id: that id itself spells the phone number. "
@@ -258,8 +251,8 @@ class Message(graphene.ObjectType):
         '"[purged]" once Raw is; numbers on shared cards need raw:read, else "[needs raw:read]".',
     )
     timestamp_utc = graphene.DateTime(required=True, description="When it was sent.")
-    sender = graphene.Field(Sender, required=True, description="Who spoke.")
-    contact = graphene.Field(Contact, description="The person at the other end, where known.")
+    sender = graphene.Field(SenderType, required=True, description="Who spoke.")
+    contact = graphene.Field(ContactType, description="The person at the other end, where known.")
     group_id = graphene.String(
         description="Digest of the group's id, where it was said in a group; null in private. An "
         "answer to its sender would be private."
@@ -271,10 +264,12 @@ class Message(graphene.ObjectType):
         description="How far an outbound message got, in the platform's words; never goes back."
     )
     statuses = graphene.List(
-        graphene.NonNull(MessageStatus), required=True, description="All receipts, oldest first."
+        graphene.NonNull(MessageStatusType),
+        required=True,
+        description="All receipts, oldest first.",
     )
     payments = graphene.List(
-        graphene.NonNull(Payment),
+        graphene.NonNull(PaymentType),
         required=True,
         description="What was told of the payment it asked for, oldest first.",
     )
@@ -288,7 +283,7 @@ class Message(graphene.ObjectType):
     expires_at = graphene.DateTime(
         description="When it is no longer worth sending; null where you said nothing."
     )
-    media = graphene.Field(Media, description="The file it carries, where there is one.")
+    media = graphene.Field(MediaType, description="The file it carries, where there is one.")
     edited_at = graphene.DateTime(description="When its text was last edited.")
     revoked_at = graphene.DateTime(description="When the sender deleted it for everyone.")
     raw = graphene.Field(
@@ -298,87 +293,89 @@ class Message(graphene.ObjectType):
     )
 
     @staticmethod
-    def resolve_workspace(root: Item, info: GraphQLResolveInfo) -> workspaces.Workspace:
+    def resolve_workspace(root: ShownMessage, info: GraphQLResolveInfo) -> workspaces.Workspace:
         """Return the workspace."""
         return root.related.workspaces[root.message.workspace_id]
 
     @staticmethod
-    def resolve_sender(root: Item, info: GraphQLResolveInfo) -> Sender:
+    def resolve_sender(root: ShownMessage, info: GraphQLResolveInfo) -> SenderType:
         """Name whoever spoke."""
-        return Sender(display_name=_name_of(root), platform_user_id=root.message.sender or None)
+        return SenderType(display_name=_name_of(root), platform_user_id=root.message.sender or None)
 
     @staticmethod
-    def resolve_contact(root: Item, info: GraphQLResolveInfo) -> Acquaintance | None:
+    def resolve_contact(root: ShownMessage, info: GraphQLResolveInfo) -> Acquaintance | None:
         """Return the person at the other end."""
         contact = _contact_of(root)
         return contact and Acquaintance(contact, root.related)
 
     @staticmethod
-    def resolve_statuses(root: Item, info: GraphQLResolveInfo) -> list[models.MessageStatus]:
+    def resolve_statuses(
+        root: ShownMessage, info: GraphQLResolveInfo
+    ) -> list[models.MessageStatus]:
         """Return the receipts."""
         return root.related.statuses(root.message)
 
     @staticmethod
-    def resolve_payments(root: Item, info: GraphQLResolveInfo) -> list[Paid]:
+    def resolve_payments(root: ShownMessage, info: GraphQLResolveInfo) -> list[Paid]:
         """Return the receipts of payments."""
         return root.related.payments(root.message)
 
     @staticmethod
-    def resolve_text(root: Item, info: GraphQLResolveInfo) -> str | None:
+    def resolve_text(root: ShownMessage, info: GraphQLResolveInfo) -> str | None:
         """Return the text as it came."""
         return root.related.opened.text_of(root.message)
 
     @staticmethod
-    def resolve_content(root: Item, info: GraphQLResolveInfo) -> object:
+    def resolve_content(root: ShownMessage, info: GraphQLResolveInfo) -> object:
         """Read the column's JSON and put what is sealed in its place."""
         with_numbers = info.context.actor.may(Scope.RAW_READ)
         content = sealed_values.decode(root.message.content)
         return root.related.opened.fill(root.message.id, content, with_numbers=with_numbers)
 
     @staticmethod
-    def resolve_delivery(root: Item, info: GraphQLResolveInfo) -> object:
+    def resolve_delivery(root: ShownMessage, info: GraphQLResolveInfo) -> object:
         """Read the column's JSON, and say what holds the message."""
         return root.related.delivery_of(root.message)
 
     @staticmethod
-    def resolve_attempts(root: Item, info: GraphQLResolveInfo) -> int:
+    def resolve_attempts(root: ShownMessage, info: GraphQLResolveInfo) -> int:
         """Count what the outbox counts, while the message is in it."""
         return root.related.holds.attempts_of(root.message)
 
     @staticmethod
-    def resolve_next_attempt_at(root: Item, info: GraphQLResolveInfo) -> datetime | None:
+    def resolve_next_attempt_at(root: ShownMessage, info: GraphQLResolveInfo) -> datetime | None:
         """Ask the outbox."""
         return root.related.holds.due_at(root.message)
 
     @staticmethod
-    def resolve_media(root: Item, info: GraphQLResolveInfo) -> models.Media | None:
+    def resolve_media(root: ShownMessage, info: GraphQLResolveInfo) -> models.Media | None:
         """Return the file."""
         return root.related.media.get(root.message.id)
 
     @staticmethod
-    def resolve_wamid(root: Item, info: GraphQLResolveInfo) -> str | None:
+    def resolve_wamid(root: ShownMessage, info: GraphQLResolveInfo) -> str | None:
         """Open the platform's message id."""
         original = _original_of(root, info)
         return original.wamid if original else None
 
     @staticmethod
-    def resolve_raw(root: Item, info: GraphQLResolveInfo) -> object:
+    def resolve_raw(root: ShownMessage, info: GraphQLResolveInfo) -> object:
         """Open the original."""
         original = _original_of(root, info)
         return original.body if original else None
 
 
-def _original_of(root: Item, info: GraphQLResolveInfo) -> Original | None:
+def _original_of(root: ShownMessage, info: GraphQLResolveInfo) -> Original | None:
     info.context.actor.require(Scope.RAW_READ)
     return root.related.originals.get(root.message.id)
 
 
-def _contact_of(root: Item) -> ContactRow | None:
+def _contact_of(root: ShownMessage) -> ContactRow | None:
     contact_id = root.message.contact_id
     return root.related.contacts.get(contact_id) if contact_id else None
 
 
-def _name_of(root: Item) -> str | None:
+def _name_of(root: ShownMessage) -> str | None:
     if root.message.direction == events.Direction.OUTBOUND:
         return root.related.workspaces[root.message.workspace_id].name
     contact = _contact_of(root)

@@ -11,13 +11,13 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import clock
-from lib.graphql import described_enum, parse_id
+from lib.graphql import ObjectType, described_enum, parse_id
 from messaging import number_settings, numbers
 from messaging.models import SendingPause as PauseRow
 from messaging.number_settings import NumberErrorCode, NumberSettings, UnableToManageNumber
 from workspaces.access import Actor
 from workspaces.graphql import mutations
-from workspaces.graphql.mutations import Context, errors_field, reason_fields, success_field
+from workspaces.graphql.mutations import MutationContext, errors_field, reason_fields, success_field
 from workspaces.scopes import Scope
 
 CODE_DESCRIPTIONS = {
@@ -36,7 +36,7 @@ def _reported(name: str, _: object, root: NumberSettings, info: GraphQLResolveIn
     return None if value == "" else value
 
 
-class SendingPause(graphene.ObjectType):
+class SendingPauseType(ObjectType, name="SendingPause"):
     """Why nothing is sent: until somebody resumes it, or until a time."""
 
     code = graphene.Int(required=True, description="Meta's error code; 0: a reason of ours.")
@@ -62,11 +62,8 @@ class AccessTokenState(graphene.ObjectType):
     checked_at = graphene.DateTime(required=True, description="When Meta was asked.")
 
 
-class BusinessNumber(graphene.ObjectType):
+class BusinessNumber(ObjectType, default_resolver=_reported):
     """A workspace's phone number in the platform's own words; null: not told."""
-
-    class Meta:
-        default_resolver = _reported
 
     workspace_id = graphene.ID(required=True, description="The workspace's UUID.")
     number = graphene.String(description="The phone number, masked but for its beginning.")
@@ -85,7 +82,9 @@ class BusinessNumber(graphene.ObjectType):
     )
     problem = graphene.String(description="What Meta says is wrong.")
     pauses = graphene.List(
-        graphene.NonNull(SendingPause), required=True, description="What holds its messages back."
+        graphene.NonNull(SendingPauseType),
+        required=True,
+        description="What holds its messages back.",
     )
     token = graphene.Field(AccessTokenState, description="The access token; null: not checked yet.")
     test_recipients = graphene.Int(
@@ -130,7 +129,7 @@ class BusinessNumber(graphene.ObjectType):
         return len(root.state.test_recipients)
 
 
-class Query(graphene.ObjectType):
+class NumberQueries(graphene.ObjectType):
     """What can be read about numbers."""
 
     business_number = graphene.Field(
@@ -176,11 +175,8 @@ class SetTestRecipientsInput(graphene.InputObjectType):
     )
 
 
-class _NumberMutation(mutations.Mutation):
+class _NumberMutation(mutations.ServiceMutation, abstract=True):
     """Does something about a number."""
-
-    class Meta:
-        abstract = True
 
     scope, refusal = Scope.SENDING_MANAGE, UnableToManageNumber
 
@@ -196,7 +192,7 @@ class SyncBusinessNumber(_NumberMutation):
     errors = errors_field(BusinessNumberError)
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Let Meta be asked."""
         number = number_settings.ask_again(**_named(context.actor, given))
         return {"business_number": number}
@@ -213,7 +209,7 @@ class ResumeSending(_NumberMutation):
     errors = errors_field(BusinessNumberError)
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """End the pauses."""
         actor = context.actor
         return {"business_number": number_settings.resume(**_named(actor, given), by=actor.label)}
@@ -230,7 +226,7 @@ class SetTestRecipients(_NumberMutation):
     errors = errors_field(BusinessNumberError)
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Replace the list."""
         number = number_settings.set_test_recipients(
             **_named(context.actor, given), phones=given["phones"]
@@ -238,7 +234,7 @@ class SetTestRecipients(_NumberMutation):
         return {"business_number": number}
 
 
-class Mutation(graphene.ObjectType):
+class NumberMutations(graphene.ObjectType):
     """What can be changed about numbers."""
 
     sync_business_number = SyncBusinessNumber.Field(

@@ -12,16 +12,16 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import cursors
-from lib.graphql import PageInfo, described_enum, page_info, parse_id
+from lib.graphql import ObjectType, PageInfo, described_enum, page_info, parse_id
 from messaging import consent, models, optouts, queries
 from messaging.consent import ConsentErrorCode, OptOutRow, UnableToChangeConsent
-from messaging.graphql.messages import Acquaintance, Contact
+from messaging.graphql.messages import Acquaintance, ContactType
 from messaging.graphql.pages import cursor_of, limit_of
 from messaging.queries import ContactRow
 from messaging.stopwords import Words
 from workspaces.access import Actor
 from workspaces.graphql import mutations
-from workspaces.graphql.mutations import Context, errors_field, reason_fields, success_field
+from workspaces.graphql.mutations import MutationContext, errors_field, reason_fields, success_field
 from workspaces.scopes import Scope
 
 SOURCES = {
@@ -83,14 +83,11 @@ def _column(name: str, _: object, root: OptOutEntry, info: GraphQLResolveInfo) -
     return getattr(root.row, name)
 
 
-class OptOut(graphene.ObjectType):
+class OptOutType(ObjectType, name="OptOut", default_resolver=_column):
     """A person who wants no marketing templates of this tenant."""
 
-    class Meta:
-        default_resolver = _column
-
     contact_id = graphene.ID(required=True, description="The contact's UUID.")
-    contact = graphene.Field(Contact, description="The person.")
+    contact = graphene.Field(ContactType, description="The person.")
     source = graphene.Field(OptOutSource, required=True, description="How we learned of it.")
     said_at = graphene.DateTime(required=True, description="When it was said, the last time.")
 
@@ -104,7 +101,7 @@ class OptOut(graphene.ObjectType):
 class OptOutConnection(graphene.ObjectType):
     """One page of opt-outs."""
 
-    nodes = graphene.List(graphene.NonNull(OptOut), required=True, description="The opt-outs.")
+    nodes = graphene.List(graphene.NonNull(OptOutType), required=True, description="The opt-outs.")
     page_info = graphene.Field(PageInfo, required=True, description="Whether there is more.")
 
 
@@ -119,7 +116,7 @@ class StopWords(graphene.ObjectType):
     )
 
 
-class Query(graphene.ObjectType):
+class OptOutQueries(graphene.ObjectType):
     """What can be read about opt-outs."""
 
     opt_outs = graphene.Field(
@@ -182,11 +179,8 @@ class SetStopWordsInput(graphene.InputObjectType):
     )
 
 
-class _ConsentMutation(mutations.Mutation):
+class _ConsentMutation(mutations.ServiceMutation, abstract=True):
     """Changes who gets marketing."""
-
-    class Meta:
-        abstract = True
 
     scope, refusal = Scope.MESSAGES_SEND, UnableToChangeConsent
 
@@ -198,11 +192,11 @@ class OptOutContact(_ConsentMutation):
         input = PersonInput(required=True, description="The person.")
 
     success = success_field()
-    contact = graphene.Field(Contact, description="The person, on success.")
+    contact = graphene.Field(ContactType, description="The person, on success.")
     errors = ERRORS
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Opt the person out."""
         return _shown(context.actor, consent.opt_out(**_person(context.actor, given)))
 
@@ -214,11 +208,11 @@ class OptInContact(_ConsentMutation):
         input = PersonInput(required=True, description="The person.")
 
     success = success_field()
-    contact = graphene.Field(Contact, description="The person, on success.")
+    contact = graphene.Field(ContactType, description="The person, on success.")
     errors = ERRORS
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Opt the person in."""
         return _shown(context.actor, consent.opt_in(**_person(context.actor, given)))
 
@@ -236,7 +230,7 @@ class SetStopWords(_ConsentMutation):
     scope = Scope.SENDING_MANAGE
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Replace the words."""
         words = consent.set_words(
             tenant_id=context.actor.tenant_id,
@@ -246,7 +240,7 @@ class SetStopWords(_ConsentMutation):
         return {"words": _in_order(words)}
 
 
-class Mutation(graphene.ObjectType):
+class OptOutMutations(graphene.ObjectType):
     """What can be changed about opt-outs."""
 
     opt_out_contact = OptOutContact.Field(

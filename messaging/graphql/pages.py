@@ -20,7 +20,7 @@ from lib.graphql import BadInput, NotFound, PageInfo, described_enum, parse_id
 from lib.numbering import NotInternational, international
 from messaging import queries
 from messaging.events import Direction
-from messaging.graphql.messages import Item, Message, MessageDirection
+from messaging.graphql.messages import MessageDirection, MessageType, ShownMessage
 from messaging.queries import MessagePage, MessageRow, Wanted, Window, ways_of_writing
 from messaging.related import Related
 from workspaces import models
@@ -59,7 +59,7 @@ class MessageEdge(graphene.ObjectType):
     """A message and its place in the list."""
 
     cursor = graphene.String(required=True, description="Its place; use it with after or before.")
-    node = graphene.Field(Message, required=True, description="The message.")
+    node = graphene.Field(MessageType, required=True, description="The message.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Listing:
 class MessageConnection(graphene.ObjectType):
     """One page of messages."""
 
-    nodes = graphene.List(graphene.NonNull(Message), required=True, description="The messages.")
+    nodes = graphene.List(graphene.NonNull(MessageType), required=True, description="The messages.")
     edges = graphene.List(
         graphene.NonNull(MessageEdge), required=True, description="The messages with their cursors."
     )
@@ -87,15 +87,15 @@ class MessageConnection(graphene.ObjectType):
     )
 
     @staticmethod
-    def resolve_nodes(root: Listing, info: GraphQLResolveInfo) -> list[Item]:
+    def resolve_nodes(root: Listing, info: GraphQLResolveInfo) -> list[ShownMessage]:
         """Return the messages."""
-        return [Item(message, root.related) for message in root.page.messages]
+        return [ShownMessage(message, root.related) for message in root.page.messages]
 
     @staticmethod
     def resolve_edges(root: Listing, info: GraphQLResolveInfo) -> list[dict[str, object]]:
         """Return the messages with their cursors."""
         return [
-            {"cursor": _cursor_of(message), "node": Item(message, root.related)}
+            {"cursor": _cursor_of(message), "node": ShownMessage(message, root.related)}
             for message in root.page.messages
         ]
 
@@ -124,7 +124,7 @@ def _cursor_of(message: MessageRow) -> str:
     return cursors.encode(cursors.Cursor(message.timestamp_utc, message.id))
 
 
-class Query(graphene.ObjectType):
+class MessageQueries(graphene.ObjectType):
     """What can be read about messages."""
 
     messages = graphene.Field(
@@ -150,7 +150,7 @@ class Query(graphene.ObjectType):
         until=graphene.DateTime(description="Only those before this time (UTC without an offset)."),
     )
     message = graphene.Field(
-        Message,
+        MessageType,
         id=graphene.ID(required=True, description="The message's UUID."),
         description="One message of your tenant; null where there is none with this id.",
     )
@@ -174,13 +174,15 @@ class Query(graphene.ObjectType):
         return Listing(page, window, related, partial(queries.count, wanted))
 
     @staticmethod
-    def resolve_message(root: None, info: GraphQLResolveInfo, id: str) -> Item | None:
+    def resolve_message(root: None, info: GraphQLResolveInfo, id: str) -> ShownMessage | None:
         """Return one message."""
         actor = reader(info)
         message = queries.find(tenant_id=actor.tenant_id, message_id=parse_id(id, "id"))
         if message is None:
             return None
-        return Item(message, Related(actor.tenant_id, [message], info.context.read_originals))
+        return ShownMessage(
+            message, Related(actor.tenant_id, [message], info.context.read_originals)
+        )
 
 
 def reader(info: GraphQLResolveInfo) -> Actor:

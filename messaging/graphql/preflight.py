@@ -122,7 +122,7 @@ class SendPreflight(graphene.ObjectType):
         return root.sender and root.sender.number
 
 
-class Query(graphene.ObjectType):
+class PreflightQueries(graphene.ObjectType):
     """What can be asked before sending."""
 
     preflight_whats_app_message = graphene.Field(

@@ -13,7 +13,7 @@ from graphql import GraphQLResolveInfo
 
 from lib.graphql import BadInput, described_enum
 from messaging import queries
-from messaging.graphql.messages import Item, Message
+from messaging.graphql.messages import MessageType, ShownMessage
 from messaging.graphql.send_inputs import SendWhatsAppMessageInput
 from messaging.related import Related
 from messaging.sending import accepting, reading, reads, refusals
@@ -25,7 +25,7 @@ from templates_wa.parameters import write
 from workspaces.access import Actor
 from workspaces.graphql import mutations
 from workspaces.graphql.mutations import (
-    Context,
+    MutationContext,
     camel,
     errors_field,
     reason_fields,
@@ -96,11 +96,8 @@ def _plain(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
-class _SendMutation(mutations.Mutation):
+class _SendMutation(mutations.ServiceMutation, abstract=True):
     """Sends, or changes what was sent."""
-
-    class Meta:
-        abstract = True
 
     scope, refusal = Scope.MESSAGES_SEND, UnableToSend
 
@@ -110,20 +107,17 @@ class _SendMutation(mutations.Mutation):
         return errors_of(refusal)
 
 
-class _MessageMutation(_SendMutation):
+class _MessageMutation(_SendMutation, abstract=True):
     """The fields of payloads that are about a message."""
-
-    class Meta:
-        abstract = True
 
     success = success_field()
     message_id = graphene.ID(description="The message's UUID.")
     status = graphene.String(description="How far the message is, such as queued.")
-    message = graphene.Field(Message, description="The message as stored; needs messages:read.")
+    message = graphene.Field(MessageType, description="The message as stored; needs messages:read.")
     errors = errors_field(SendError, "Why not: every reason.")
 
     @staticmethod
-    def resolve_message(root: Any, info: GraphQLResolveInfo) -> Item | None:
+    def resolve_message(root: Any, info: GraphQLResolveInfo) -> ShownMessage | None:
         """Read the message."""
         if root.message_id is None:
             return None
@@ -132,7 +126,7 @@ class _MessageMutation(_SendMutation):
         row = queries.find(tenant_id=actor.tenant_id, message_id=UUID(str(root.message_id)))
         if row is None:
             return None
-        return Item(row, Related(actor.tenant_id, [row], info.context.read_originals))
+        return ShownMessage(row, Related(actor.tenant_id, [row], info.context.read_originals))
 
 
 class SendWhatsAppMessage(_MessageMutation):
@@ -146,7 +140,7 @@ class SendWhatsAppMessage(_MessageMutation):
     )
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Accept it."""
         request, tenant_id = request_of(context.actor, given), context.actor.tenant_id
         queued = accepting.queue(tenant_id=tenant_id, request=request, now=timezone.now())
@@ -171,7 +165,7 @@ class CancelMessage(_MessageMutation):
         input = CancelMessageInput(required=True, description="The message to take back.")
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Cancel it."""
         message_id = reading.id_of(given["message_id"], "message_id")
         cancelled = accepting.cancel(
@@ -203,7 +197,7 @@ class MarkMessageRead(_SendMutation):
     errors = errors_field(SendError, "Why not: every reason.")
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Mark it."""
         message_id = reading.id_of(given["message_id"], "message_id")
         typing, tenant_id = bool(given.get("typing")), context.actor.tenant_id
@@ -211,7 +205,7 @@ class MarkMessageRead(_SendMutation):
         return {}
 
 
-class Mutation(graphene.ObjectType):
+class SendingMutations(graphene.ObjectType):
     """What can be sent."""
 
     send_whats_app_message = SendWhatsAppMessage.Field(

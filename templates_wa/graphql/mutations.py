@@ -17,7 +17,7 @@ from templates_wa.sync import sync
 from workspaces.channel_errors import ChannelError
 from workspaces.channel_facts import TemplateDraft
 from workspaces.graphql import mutations
-from workspaces.graphql.mutations import Context, errors_field, reason_fields, success_field
+from workspaces.graphql.mutations import MutationContext, errors_field, reason_fields, success_field
 from workspaces.scopes import Scope
 
 CODE_DESCRIPTIONS = {
@@ -91,11 +91,8 @@ class SyncMessageTemplatesInput(graphene.InputObjectType):
     name = graphene.String(description="Read the templates of this name alone.")
 
 
-class _TemplateMutation(mutations.Mutation):
+class _TemplateMutation(mutations.ServiceMutation, abstract=True):
     """Asks Meta for something, outside any transaction."""
-
-    class Meta:
-        abstract = True
 
     scope, refusal = Scope.TEMPLATES_WRITE, UnableToManage
 
@@ -116,7 +113,7 @@ class CreateMessageTemplate(_TemplateMutation):
     errors = errors_field(TemplateError)
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Submit it."""
         workspace_id = parse_id(given["workspace_id"], "workspaceId")
         draft = TemplateDraft(
@@ -146,7 +143,7 @@ class EditMessageTemplate(_TemplateMutation):
     errors = errors_field(TemplateError)
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Submit what it shall become."""
         template_id, components = parse_id(given["id"], "id"), _components(given["components"])
         with context.outside():
@@ -171,7 +168,7 @@ class DeleteMessageTemplate(_TemplateMutation):
     errors = errors_field(TemplateError)
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Delete it."""
         template_id = parse_id(given["id"], "id")
         with context.outside():
@@ -203,7 +200,7 @@ class SyncMessageTemplates(_TemplateMutation):
     errors = errors_field(TemplateError)
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Read the account; a page that fails changes nothing."""
         tenant_id = context.actor.tenant_id
         workspace_id = parse_id(given["workspace_id"], "workspaceId")

@@ -52,7 +52,7 @@ class PreviewMessageTemplateInput(graphene.InputObjectType):
     parameters = graphene.Field(TemplateParametersInput, description="The values.")
 
 
-class Query(graphene.ObjectType):
+class TemplateQueries(graphene.ObjectType):
     """What can be read about templates."""
 
     message_templates = graphene.Field(
@@ -126,7 +126,7 @@ class Query(graphene.ObjectType):
         return Previewed(template, preview(definition, parameters), found)
 
 
-class Mutation(graphene.ObjectType):
+class TemplateMutations(graphene.ObjectType):
     """What can be changed about templates. Each asks Meta, and stands alone in its document."""
 
     create_message_template = mutations.CreateMessageTemplate.Field(

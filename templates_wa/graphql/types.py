@@ -8,7 +8,7 @@ from typing import NamedTuple
 import graphene
 from graphql import GraphQLResolveInfo
 
-from lib.graphql import JSON, described_enum
+from lib.graphql import JSON, ObjectType, described_enum
 from templates_wa.button_values import needs_value
 from templates_wa.catalogue import SENDABLE, definition_of
 from templates_wa.definitions import Button, Card
@@ -33,7 +33,7 @@ TemplateProblemCode = described_enum(
 )
 
 
-class TemplateButton(graphene.ObjectType):
+class TemplateButtonType(ObjectType, name="TemplateButton"):
     """A button of a template."""
 
     index = graphene.Int(required=True, description="Its place among all buttons, from 0.")
@@ -62,7 +62,7 @@ class TemplateCard(graphene.ObjectType):
         description="The body's variables, in the order in which values are given.",
     )
     buttons = graphene.List(
-        graphene.NonNull(TemplateButton), required=True, description="Its buttons."
+        graphene.NonNull(TemplateButtonType), required=True, description="Its buttons."
     )
 
     @staticmethod
@@ -187,7 +187,7 @@ class TemplateProblem(graphene.ObjectType):
     message = graphene.String(required=True, description="What, for people.")
 
 
-class PreviewButton(graphene.ObjectType):
+class PreviewButtonType(ObjectType, name="PreviewButton"):
     """A button as the recipient sees it."""
 
     kind = graphene.String(required=True, description="Meta's type of it.")
@@ -204,7 +204,7 @@ class TemplatePreview(graphene.ObjectType):
     body = graphene.String(required=True, description="The body.")
     footer = graphene.String(required=True, description="The footer.")
     buttons = graphene.List(
-        graphene.NonNull(PreviewButton), required=True, description="The buttons."
+        graphene.NonNull(PreviewButtonType), required=True, description="The buttons."
     )
     cards = graphene.List(
         graphene.NonNull(lambda: TemplatePreview), required=True, description="The cards."

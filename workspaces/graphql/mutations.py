@@ -18,7 +18,7 @@ from workspaces.scopes import Scope
 _SNAKE = re.compile(r"_([a-z])")
 
 
-class Context(Protocol):
+class MutationContext(Protocol):
     """What a mutation may ask of the request."""
 
     @property
@@ -38,7 +38,7 @@ class TypedError(NamedTuple):
     message: str
 
 
-class Mutation(graphene.Mutation):
+class ServiceMutation(graphene.Mutation):
     """One call of a service by a caller with a scope; the payload's type has the class's name.
 
     ``refusal`` is what the service raises where it does not do it. Payloads declare ``success`` and
@@ -51,6 +51,9 @@ class Mutation(graphene.Mutation):
     scope: ClassVar[Scope]
     refusal: ClassVar[type[Exception]]
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+
     @classmethod
     def __init_subclass_with_meta__(cls, **options: Any) -> None:
         super().__init_subclass_with_meta__(name=f"{cls.__name__}Payload", **options)
@@ -58,7 +61,7 @@ class Mutation(graphene.Mutation):
     @classmethod
     def mutate(cls, root: None, info: GraphQLResolveInfo, input: Any) -> Self:
         """Return what was done, or why not."""
-        context: Context = info.context
+        context: MutationContext = info.context
         context.actor.require(cls.scope)
         try:
             return cls(success=True, errors=[], **cls.act(context, input))
@@ -66,7 +69,7 @@ class Mutation(graphene.Mutation):
             return cls(success=False, errors=cls.errors_of(refusal), **cls.refused(refusal))
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Call the service; return the payload's fields besides ``success`` and ``errors``."""
         raise NotImplementedError
 

@@ -14,8 +14,8 @@ from lib.graphql import described_enum, parse_id
 from workspaces import models, provisioning
 from workspaces.access import Actor
 from workspaces.graphql import mutations
-from workspaces.graphql.mutations import Context, errors_field, reason_fields, success_field
-from workspaces.graphql.types import Platform, Tenant, Transport, Workspace
+from workspaces.graphql.mutations import MutationContext, errors_field, reason_fields, success_field
+from workspaces.graphql.types import Platform, TenantType, Transport, WorkspaceType
 from workspaces.provisioning import UnableToCreateWorkspace
 from workspaces.scopes import Scope
 
@@ -32,16 +32,16 @@ WorkspaceErrorCode = described_enum(
 )
 
 
-class Query(graphene.ObjectType):
+class WorkspaceQueries(graphene.ObjectType):
     """What can be read about the caller's tenant."""
 
     # Nullable: a refusal of one field leaves the others of the same document standing.
-    tenant = graphene.Field(Tenant, description="The tenant you act for.")
+    tenant = graphene.Field(TenantType, description="The tenant you act for.")
     workspaces = graphene.List(
-        graphene.NonNull(Workspace), description="Your tenant's workspaces, by name."
+        graphene.NonNull(WorkspaceType), description="Your tenant's workspaces, by name."
     )
     workspace = graphene.Field(
-        Workspace,
+        WorkspaceType,
         id=graphene.ID(required=True, description="The workspace's UUID."),
         description="One workspace of your tenant; null where there is none with this id.",
     )
@@ -87,20 +87,20 @@ class WorkspaceError(graphene.ObjectType):
     code, field, message = reason_fields(WorkspaceErrorCode)
 
 
-class CreateWorkspace(mutations.Mutation):
+class CreateWorkspace(mutations.ServiceMutation):
     """Whether the workspace was created, and if not, why."""
 
     class Arguments:
         input = CreateWorkspaceInput(required=True, description="The workspace to create.")
 
     success = success_field("Whether it was created.")
-    workspace = graphene.Field(Workspace, description="The new workspace, on success.")
+    workspace = graphene.Field(WorkspaceType, description="The new workspace, on success.")
     errors = errors_field(WorkspaceError)
 
     scope, refusal = Scope.WORKSPACES_WRITE, UnableToCreateWorkspace
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Create it."""
         workspace = provisioning.create_workspace(
             tenant_id=_own_tenant(context.actor, given["tenant_id"]),
@@ -113,7 +113,7 @@ class CreateWorkspace(mutations.Mutation):
         return {"workspace": workspace}
 
 
-class Mutation(graphene.ObjectType):
+class WorkspaceMutations(graphene.ObjectType):
     """What can be changed about the caller's tenant."""
 
     create_workspace = CreateWorkspace.Field(

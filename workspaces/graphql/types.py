@@ -5,7 +5,7 @@ from __future__ import annotations
 import graphene
 from graphql import GraphQLResolveInfo
 
-from lib.graphql import described_enum
+from lib.graphql import ObjectType, described_enum
 from workspaces import models
 
 TRANSPORT_DESCRIPTIONS = {
@@ -20,7 +20,7 @@ Platform = described_enum(
 Transport = described_enum(models.Transport, "How a number is reached.", TRANSPORT_DESCRIPTIONS)
 
 
-class Tenant(graphene.ObjectType):
+class TenantType(ObjectType, name="Tenant"):
     """A customer of the platform, isolated from every other."""
 
     id = graphene.ID(required=True, description="The tenant's UUID.")
@@ -31,7 +31,7 @@ class Tenant(graphene.ObjectType):
     )
 
 
-class Workspace(graphene.ObjectType):
+class WorkspaceType(ObjectType, name="Workspace"):
     """One business phone number of a tenant."""
 
     id = graphene.ID(required=True, description="The workspace's UUID.")

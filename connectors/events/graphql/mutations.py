@@ -13,12 +13,18 @@ import graphene
 from django.db.models import Q
 
 from connectors.events import deliveries, subscriptions
-from connectors.events.graphql.types import EventError, EventSubscription
+from connectors.events.graphql.types import EventError, EventSubscriptionType
 from connectors.events.subscriptions import Changes, EventErrorCode, UnableToSubscribe
 from lib import clock
 from lib.cursors import InvalidCursor
 from lib.graphql import parse_id
-from workspaces.graphql.mutations import Context, Mutation, camel, errors_field, success_field
+from workspaces.graphql.mutations import (
+    MutationContext,
+    ServiceMutation,
+    camel,
+    errors_field,
+    success_field,
+)
 from workspaces.scopes import Scope
 
 MAX_IDS = 1_000
@@ -31,11 +37,8 @@ class SubscriptionKey(TypedDict):
     subscription_id: UUID
 
 
-class EventMutation(Mutation):
+class EventMutation(ServiceMutation, abstract=True):
     """A change of the caller's event subscriptions."""
-
-    class Meta:
-        abstract = True
 
     scope = Scope.EVENTS_WRITE
     refusal = UnableToSubscribe
@@ -58,12 +61,14 @@ class CreateEventSubscription(EventMutation):
         input = CreateEventSubscriptionInput(required=True, description="The subscription.")
 
     success = success_field()
-    subscription = graphene.Field(EventSubscription, description="The subscription, on success.")
+    subscription = graphene.Field(
+        EventSubscriptionType, description="The subscription, on success."
+    )
     secret = graphene.String(description="Its signing secret (whsec_…), shown this one time.")
     errors = errors_field(EventError, "Why not.")
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Make it."""
         made = subscriptions.create(
             tenant_id=context.actor.tenant_id,
@@ -95,11 +100,13 @@ class UpdateEventSubscription(EventMutation):
         input = UpdateEventSubscriptionInput(required=True, description="What to change.")
 
     success = success_field()
-    subscription = graphene.Field(EventSubscription, description="The subscription, on success.")
+    subscription = graphene.Field(
+        EventSubscriptionType, description="The subscription, on success."
+    )
     errors = errors_field(EventError, "Why not.")
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Change it."""
         row = subscriptions.update(
             **_key(context, given),
@@ -125,7 +132,7 @@ class DeleteEventSubscription(EventMutation):
     errors = errors_field(EventError, "Why not.")
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Delete it."""
         subscriptions.delete(**_key(context, given))
         return {}
@@ -147,12 +154,14 @@ class RotateEventSecret(EventMutation):
         input = RotateEventSecretInput(required=True, description="Whose secret.")
 
     success = success_field()
-    subscription = graphene.Field(EventSubscription, description="The subscription, on success.")
+    subscription = graphene.Field(
+        EventSubscriptionType, description="The subscription, on success."
+    )
     secret = graphene.String(description="The new signing secret, shown this one time.")
     errors = errors_field(EventError, "Why not.")
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Replace it."""
         hours = given.get("keep_old_hours")
         made = subscriptions.rotate(
@@ -174,7 +183,7 @@ class SendTestEvent(EventMutation):
     errors = errors_field(EventError, "Why not.")
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Send an event of the type event.test, whatever types are subscribed to."""
         event_id = subscriptions.send_test(**_key(context, given), now=clock.now())
         return {"event_id": str(event_id)}
@@ -205,7 +214,7 @@ class ReplayEvents(EventMutation):
     errors = errors_field(EventError, "Why not.")
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Make them due again, with the same webhook-id and all attempts."""
         key = _key(context, given, "subscription_id")
         subscriptions.require_active(subscriptions.find(**key))
@@ -219,7 +228,9 @@ class ReplayEvents(EventMutation):
         return {"count": count}
 
 
-def _key(context: Context, given: Mapping[str, Any], argument: str = "id") -> SubscriptionKey:
+def _key(
+    context: MutationContext, given: Mapping[str, Any], argument: str = "id"
+) -> SubscriptionKey:
     """Return the caller's tenant and the subscription that an argument names."""
     subscription_id = parse_id(given[argument], camel(argument))
     return SubscriptionKey(tenant_id=context.actor.tenant_id, subscription_id=subscription_id)

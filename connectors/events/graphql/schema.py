@@ -19,14 +19,14 @@ from workspaces.scopes import Scope
 DEFAULT_PAGE = 20
 
 
-class Query(graphene.ObjectType):
+class EventQueries(graphene.ObjectType):
     """What can be read about events."""
 
     event_types = graphene.List(
         graphene.NonNull(types.EventType), description="Every type of event; needs events:read."
     )
     event_subscriptions = graphene.List(
-        graphene.NonNull(types.EventSubscription),
+        graphene.NonNull(types.EventSubscriptionType),
         description="Your tenant's subscriptions, oldest first; needs events:read.",
     )
     event_deliveries = graphene.Field(
@@ -76,7 +76,7 @@ class Query(graphene.ObjectType):
         return types.connection_of(page, is_first=after is None)
 
 
-class Mutation(graphene.ObjectType):
+class EventMutations(graphene.ObjectType):
     """What can be changed about events."""
 
     create_event_subscription = mutations.CreateEventSubscription.Field(

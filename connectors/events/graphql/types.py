@@ -10,7 +10,7 @@ from graphql import GraphQLResolveInfo
 from connectors.events import deliveries, subscriptions
 from connectors.events.deliveries import ListedDelivery, id_of
 from lib.cursors import Page
-from lib.graphql import JSON, PageInfo, described_enum, page_info
+from lib.graphql import JSON, ObjectType, PageInfo, described_enum, page_info
 from workspaces import event_types, models
 
 STATE_DESCRIPTIONS = {
@@ -38,7 +38,7 @@ class EventType(graphene.ObjectType):
     description = graphene.String(required=True, description="When it happens.")
 
 
-class EventSubscription(graphene.ObjectType):
+class EventSubscriptionType(ObjectType, name="EventSubscription"):
     """A URL of your app that receives events."""
 
     id = graphene.ID(required=True, description="The subscription's UUID.")
@@ -68,7 +68,7 @@ class EventSubscription(graphene.ObjectType):
         return root.disabled_reason or None
 
 
-class OutgoingEvent(graphene.ObjectType):
+class OutgoingEventType(ObjectType, name="OutgoingEvent"):
     """Something that happened, as it is sent."""
 
     id = graphene.ID(required=True, description="Its UUID: the header webhook-id.")
@@ -77,11 +77,11 @@ class OutgoingEvent(graphene.ObjectType):
     data = graphene.Field(JSON, required=True, description="Ids, states and codes, by type.")
 
 
-class EventDelivery(graphene.ObjectType):
+class EventDeliveryType(ObjectType, name="EventDelivery"):
     """One event owed to one subscription, and what became of it."""
 
     id = graphene.ID(required=True, description="The delivery's number; replayEvents takes it.")
-    event = graphene.Field(OutgoingEvent, description="The event.")
+    event = graphene.Field(OutgoingEventType, description="The event.")
     state = graphene.Field(DeliveryState, required=True, description="Where it is.")
     attempts = graphene.Int(required=True, description="How often it was tried.")
     next_attempt_at = graphene.DateTime(description="When it is tried next.")
@@ -101,7 +101,7 @@ class EventDeliveryConnection(graphene.ObjectType):
     """A page of deliveries, newest first."""
 
     nodes = graphene.List(
-        graphene.NonNull(EventDelivery), required=True, description="The deliveries."
+        graphene.NonNull(EventDeliveryType), required=True, description="The deliveries."
     )
     page_info = graphene.Field(PageInfo, required=True, description="Whether there is more.")
 
@@ -126,9 +126,9 @@ def catalogue() -> list[EventType]:
     return [EventType(name=name, description=kind.description) for name, kind in known]
 
 
-def _node(delivery: ListedDelivery) -> EventDelivery:
+def _node(delivery: ListedDelivery) -> EventDeliveryType:
     row = delivery.row
-    return EventDelivery(
+    return EventDeliveryType(
         id=id_of(row),
         event=delivery.event,
         state=delivery.state,

@@ -12,12 +12,12 @@ from graphql import GraphQLResolveInfo
 
 from connectors import models
 from connectors.linked_device import overview, sessions
-from connectors.linked_device.graphql.types import PairBy, SenderError, SenderSession
+from connectors.linked_device.graphql.types import PairBy, SenderError, SenderSessionType
 from connectors.linked_device.sessions import SessionErrorCode, UnableTo
 from lib.graphql import parse_id
 from workspaces.access import Actor
 from workspaces.graphql import mutations
-from workspaces.graphql.mutations import Context, TypedError, errors_field, success_field
+from workspaces.graphql.mutations import MutationContext, TypedError, errors_field, success_field
 from workspaces.scopes import Scope
 
 FIELDS = {
@@ -43,19 +43,16 @@ class PairSenderInput(graphene.InputObjectType):
     )
 
 
-class _SenderMutation(mutations.Mutation):
+class _SenderMutation(mutations.ServiceMutation, abstract=True):
     """Asks something of a linked device, which may be asked again; the fields of all payloads."""
-
-    class Meta:
-        abstract = True
 
     scope, refusal = Scope.SENDER_MANAGE, UnableTo
     success = success_field("Whether it was asked for.")
-    session = graphene.Field(SenderSession, description="The session as it is now, on success.")
+    session = graphene.Field(SenderSessionType, description="The session as it is now, on success.")
     errors = errors_field(SenderError, "Why not.")
 
     @classmethod
-    def act(cls, context: Context, given: Mapping[str, Any]) -> dict[str, object]:
+    def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Ask it, and return the session as it is then."""
         tenant_id = context.actor.tenant_id
         workspace_id = parse_id(given["workspace_id"], "workspaceId")
@@ -123,17 +120,17 @@ class RestartSender(_SenderMutation):
         sessions.restart(session_id, now=now)
 
 
-class Query(graphene.ObjectType):
+class LinkedDeviceQueries(graphene.ObjectType):
     """What can be read about linked devices."""
 
     sender_session = graphene.Field(
-        SenderSession,
+        SenderSessionType,
         workspace_id=graphene.ID(required=True, description="The workspace's UUID."),
         description="The session of a linked device; null where your tenant has no such linked "
         "device. Needs sender:read.",
     )
     sender_sessions = graphene.List(
-        graphene.NonNull(SenderSession),
+        graphene.NonNull(SenderSessionType),
         description="The sessions of your tenant's linked devices, by workspace; needs "
         "sender:read.",
     )
@@ -154,7 +151,7 @@ class Query(graphene.ObjectType):
         return overview.of_tenant(_reader(info).tenant_id)
 
 
-class Mutation(graphene.ObjectType):
+class LinkedDeviceMutations(graphene.ObjectType):
     """What can be asked of linked devices."""
 
     pair_sender = PairSender.Field(

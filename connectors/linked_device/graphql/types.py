@@ -13,7 +13,7 @@ from connectors import models
 from connectors.linked_device import health, overview, sessions
 from connectors.linked_device.health import NumberHealth
 from lib import qrcodes
-from lib.graphql import described_enum
+from lib.graphql import ObjectType, described_enum
 from workspaces.access import Actor
 from workspaces.graphql.mutations import reason_fields
 from workspaces.scopes import Scope
@@ -89,7 +89,7 @@ class SenderHealth(graphene.ObjectType):
     )
 
 
-class SenderSession(graphene.ObjectType):
+class SenderSessionType(ObjectType, name="SenderSession"):
     """A WhatsApp account that is linked as a device, of one workspace; null: not known."""
 
     workspace_id = graphene.ID(required=True, description="The workspace's UUID.")

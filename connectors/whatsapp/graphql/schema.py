@@ -49,7 +49,7 @@ class Ledger(graphene.ObjectType):
     )
 
 
-class Query(graphene.ObjectType):
+class LedgerQueries(graphene.ObjectType):
     """What can be read about callbacks."""
 
     ledger = graphene.Field(Ledger, description="Your tenant's ledger; needs ledger:read.")
