@@ -13,7 +13,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from workspaces.channel_errors import ChannelError, Reach, Rejected, Throttled, Unavailable
-from workspaces.channel_facts import Accepted
+from workspaces.channel_facts import AcceptedSend
 
 # Full jitter below a cap that doubles; https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/
 FIRST_CAP, LAST_CAP = 2.0, 300.0
@@ -32,7 +32,7 @@ class GivenBack:
     """The message was claimed and not sent: there was no time left, or sending has stopped."""
 
 
-Result = Accepted | ChannelError | GivenBack
+Result = AcceptedSend | ChannelError | GivenBack
 
 
 class Attempt(NamedTuple):
@@ -60,7 +60,7 @@ def fate_of(
     result: Result, attempt: Attempt, *, now: datetime, most_attempts: int, chance: Random
 ) -> Fate:
     """Return what becomes of a message after this attempt."""
-    if isinstance(result, Accepted):
+    if isinstance(result, AcceptedSend):
         return Fate("held" if result.state == HELD else "accepted")
     if isinstance(result, GivenBack):
         return Fate("queued")

@@ -45,7 +45,7 @@ class Arrival(NamedTuple):
         }
 
 
-class Change(NamedTuple):
+class StatusChange(NamedTuple):
     """A message of the business that went into a new state (:mod:`messaging.states`);
     ``error_codes`` are the platform's, or ours in letters.
     """
@@ -72,7 +72,7 @@ def received(tenants: Collection[UUID], arrivals: Callable[[], Iterable[Arrival]
     outbox.emit_lazily(tenants, lambda: _arrived(list(arrivals())))
 
 
-def changed(changes: Collection[Change], *, now: datetime) -> None:
+def changed(changes: Collection[StatusChange], *, now: datetime) -> None:
     """Tell of new states in the caller's transaction, which makes the changes; at most one query
     where nobody listens.
     """
@@ -88,7 +88,7 @@ def _arrived(arrivals: Sequence[Arrival]) -> list[outbox.Event]:
     ]
 
 
-def _moved(changes: Iterable[Change], now: datetime) -> list[outbox.Event]:
+def _moved(changes: Iterable[StatusChange], now: datetime) -> list[outbox.Event]:
     places = _places(changes)
     return [
         outbox.Event(one.tenant_id, STATUS, one.data | places[one.message_id], now)
@@ -96,7 +96,7 @@ def _moved(changes: Iterable[Change], now: datetime) -> list[outbox.Event]:
     ]
 
 
-def _places(news: Iterable[Arrival | Change]) -> dict[UUID, dict[str, object]]:
+def _places(news: Iterable[Arrival | StatusChange]) -> dict[UUID, dict[str, object]]:
     """Return of each message what its event says of where it belongs."""
     ids = {one.message_id for one in news}
     nowhere: tuple[None, None, None] = (None, None, None)

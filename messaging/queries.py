@@ -124,7 +124,7 @@ class TooMany(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class MessageFilter:
     """Which messages of a tenant's workspace are wanted; ``None`` means any.
 
     ``senders`` are digests of a phone number or BSUID. ``since`` is inclusive, ``until`` is not.
@@ -203,7 +203,7 @@ class MessagePage:
     looked_to: Cursor | None = None
 
 
-def read_page(wanted: Wanted, window: Window) -> MessagePage:
+def read_page(wanted: MessageFilter, window: Window) -> MessagePage:
     """Return one page: a range of the index ``messages_newest_first``, however deep.
 
     A filter looks through `MOST_LOOKED_THROUGH` messages at most; the next page looks on.
@@ -237,7 +237,7 @@ def in_window(window: Window, at_most: int | None = None) -> Condition:
     return f"{place} {condition}", [window.cursor.timestamp, window.cursor.id, *parameters]
 
 
-def count(wanted: Wanted) -> int:
+def count(wanted: MessageFilter) -> int:
     """Count the messages wanted.
 
     Raises:
@@ -252,7 +252,7 @@ def count(wanted: Wanted) -> int:
     return found.number
 
 
-def _looked_to(wanted: Wanted, window: Window) -> Cursor | None:
+def _looked_to(wanted: MessageFilter, window: Window) -> Cursor | None:
     """Return the last message that a filter looked at; ``None``: there is none beyond it."""
     where, parameters = wanted.range()
     condition, more = in_window(window, 2)

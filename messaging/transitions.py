@@ -27,7 +27,7 @@ from lib import bulk, clock
 from messaging import changing, notices, references
 from messaging.attempts import Attempt
 from messaging.identities import ALL_IDS
-from messaging.notices import Change
+from messaging.notices import StatusChange
 from messaging.references import Target
 from messaging.states import WITHOUT_EVENT, State
 from messaging.statuses import OPTED_OUT
@@ -517,7 +517,8 @@ def advance(rows: Collection[Advance], *, now: datetime) -> None:
     bulk.run(ADVANCE, bulk.columns(_Advanced), values)
     moved = (one for one in rows if one.after != one.before)
     _emit(
-        (Change(m.id, m.tenant_id, m.workspace_id, str(m.after), m.codes) for m in moved), now=now
+        (StatusChange(m.id, m.tenant_id, m.workspace_id, str(m.after), m.codes) for m in moved),
+        now=now,
     )
 
 
@@ -529,12 +530,12 @@ def _run(statement: str, facts: Mapping[str, Any], *, now: datetime) -> int:
     return len(changes)
 
 
-def _change(row: Sequence[Any], error_codes: Sequence[object] = ()) -> Change:
+def _change(row: Sequence[Any], error_codes: Sequence[object] = ()) -> StatusChange:
     """Return the step of a row that begins with its message's ids and its new status."""
-    return Change(row[0], row[1], row[2], row[3], error_codes)
+    return StatusChange(row[0], row[1], row[2], row[3], error_codes)
 
 
-def _emit(changes: Iterable[Change], *, now: datetime) -> None:
+def _emit(changes: Iterable[StatusChange], *, now: datetime) -> None:
     """Emit the events of steps that have one."""
     notices.changed([one for one in changes if one.status not in WITHOUT_EVENT], now=now)
 

@@ -61,7 +61,7 @@ _CODES: tuple[tuple[type[ChannelError], TemplateErrorCode], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class TemplateRefusal:
     """One reason; ``platform_code``, ``details`` and ``trace_id`` are Meta's, where it refused."""
 
     code: TemplateErrorCode
@@ -75,15 +75,15 @@ class Refusal:
 class UnableToManage(Exception):
     """Nothing was done, or it is not known whether; ``refusals`` say why."""
 
-    def __init__(self, *refusals: Refusal) -> None:
+    def __init__(self, *refusals: TemplateRefusal) -> None:
         super().__init__(refusals[0].message)
         self.refusals = refusals
 
 
-def refusal_of(error: ChannelError) -> Refusal:
+def refusal_of(error: ChannelError) -> TemplateRefusal:
     """Return what a channel's error means to whoever asked."""
     kinds = (code for kind, code in _CODES if isinstance(error, kind))
-    return Refusal(
+    return TemplateRefusal(
         next(kinds, TemplateErrorCode.PLATFORM_UNAVAILABLE),
         error.message,
         platform_code=error.code or None,
@@ -242,8 +242,8 @@ def _workspace_for(row: Template) -> Workspace:
 def _check(found: Sequence[Problem]) -> None:
     if found:
         code = TemplateErrorCode.INVALID_TEMPLATE
-        raise UnableToManage(*(Refusal(code, p.message, p.field) for p in found))
+        raise UnableToManage(*(TemplateRefusal(code, p.message, p.field) for p in found))
 
 
 def _refused(code: str, message: str, field: str | None = None) -> UnableToManage:
-    return UnableToManage(Refusal(TemplateErrorCode(code), message, field))
+    return UnableToManage(TemplateRefusal(TemplateErrorCode(code), message, field))

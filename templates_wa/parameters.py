@@ -15,11 +15,11 @@ class BadParameters(Exception):
     """The JSON is not template parameters; the message names the place and what was expected."""
 
 
-class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class _Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Common to all: unknown keys are refused, absent and default are the same."""
 
 
-class Localized(_Value, frozen=True):
+class Localized(_Parameter, frozen=True):
     """An amount or a date that WhatsApp may write the recipient's way; ``fallback_value`` is what
     it writes otherwise. With ``code`` (ISO 4217) and ``amount_1000`` (the amount times 1000) it is
     an amount, without them a date.
@@ -33,7 +33,7 @@ class Localized(_Value, frozen=True):
 Value = str | Localized
 
 
-class MediaValue(_Value, frozen=True):
+class MediaValue(_Parameter, frozen=True):
     """A file at the platform (``id``) or on the web (``link``), one of the two. ``kind`` (image,
     video, document, gif) may be left out: the template says it. ``filename`` is for documents.
     """
@@ -44,7 +44,7 @@ class MediaValue(_Value, frozen=True):
     filename: str | None = None
 
 
-class LocationValue(_Value, frozen=True):
+class LocationValue(_Parameter, frozen=True):
     """A place; degrees, north and east are positive."""
 
     latitude: float
@@ -53,14 +53,14 @@ class LocationValue(_Value, frozen=True):
     address: str | None = None
 
 
-class ProductValue(_Value, frozen=True):
+class ProductValue(_Parameter, frozen=True):
     """A product of a catalogue."""
 
     product_retailer_id: str
     catalog_id: str
 
 
-class HeaderValue(_Value, frozen=True):
+class HeaderValue(_Parameter, frozen=True):
     """What stands in a header: one of the four."""
 
     text: str | None = None
@@ -69,14 +69,14 @@ class HeaderValue(_Value, frozen=True):
     product: ProductValue | None = None
 
 
-class SectionValue(_Value, frozen=True):
+class SectionValue(_Parameter, frozen=True):
     """Products under a title, for a multi-product button."""
 
     title: str
     product_retailer_ids: tuple[str, ...]
 
 
-class ButtonValue(_Value, frozen=True):
+class ButtonValue(_Parameter, frozen=True):
     """The value of the button at ``index`` (from 0, among all buttons of the template).
 
     ``value`` is by the button's kind: the payload of a quick reply, the end of a URL, the code of a
@@ -91,7 +91,7 @@ class ButtonValue(_Value, frozen=True):
     sections: tuple[SectionValue, ...] = ()
 
 
-class CardValue(_Value, frozen=True):
+class CardValue(_Parameter, frozen=True):
     """The values of one card of a carousel; its place in the list is its place in the template."""
 
     positional: tuple[Value, ...] | None = None
@@ -100,7 +100,7 @@ class CardValue(_Value, frozen=True):
     buttons: tuple[ButtonValue, ...] = ()
 
 
-class TemplateParameters(_Value, frozen=True):
+class TemplateParameters(_Parameter, frozen=True):
     """All values of a template. Its body has ``positional`` or ``named`` ones, never both."""
 
     positional: tuple[Value, ...] | None = None

@@ -7,7 +7,7 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedSend:
     """The platform took a message: its id for it, and how it spells the recipient's number (digits;
     ``None`` for a recipient without one). ``state`` is its word, such as ``accepted`` or
     ``held_for_quality_assessment``; empty where it said none.

@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 from workspaces import secrets
 from workspaces.channel_errors import NotConfigured
 from workspaces.channel_facts import (
-    Accepted,
+    AcceptedSend,
     Health,
     NumberFacts,
     TemplateDraft,
@@ -66,7 +66,7 @@ class Channel(Protocol):
     def health(self) -> Health:
         """Ask the platform whether the number and the credentials are fine."""
 
-    async def send(self, request: bytes) -> Accepted:
+    async def send(self, request: bytes) -> AcceptedSend:
         """Send one message: ``request`` is the body as the platform wants it, the same bytes at
         every attempt. Never retries by itself.
 

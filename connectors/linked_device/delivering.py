@@ -31,7 +31,7 @@ from messaging.attempts import GivenBack, fate_of
 from messaging.delivery.recording import Outcome, record
 from workspaces import keys
 from workspaces.channel_errors import ChannelError, OutcomeUnknown, Reach, Throttled, Unavailable
-from workspaces.channel_facts import Accepted
+from workspaces.channel_facts import AcceptedSend
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 
@@ -201,7 +201,7 @@ class DeviceSender:
         """How many seconds nothing should be tried now, as the device is not connected."""
         return away_seconds(self._away) if self._away else 0.0
 
-    def send(self, ready: Ready, *, now: datetime) -> Accepted | ChannelError:
+    def send(self, ready: Ready, *, now: datetime) -> AcceptedSend | ChannelError:
         """Send, and return the result; blocks as long as the device does."""
         result = self._answer(ready)
         self._throttled = self._throttled + 1 if isinstance(result, Throttled) else 0
@@ -209,9 +209,9 @@ class DeviceSender:
         self._log(ready, result, now)
         return self._widened(result) if isinstance(result, Throttled) else result
 
-    def _answer(self, ready: Ready) -> Accepted | ChannelError:
+    def _answer(self, ready: Ready) -> AcceptedSend | ChannelError:
         try:
-            return Accepted(self._device.send_text(ready.number, ready.text).message_id)
+            return AcceptedSend(self._device.send_text(ready.number, ready.text).message_id)
         except ChannelError as error:
             return error
         except Exception as error:
@@ -231,10 +231,10 @@ class DeviceSender:
             trace_id=error.trace_id,
         )
 
-    def _log(self, ready: Ready, result: Accepted | ChannelError, now: datetime) -> None:
+    def _log(self, ready: Ready, result: AcceptedSend | ChannelError, now: datetime) -> None:
         attempt = ready.attempt
         ids = {"message_id": attempt.message_id, "workspace_id": attempt.workspace_id}
-        if isinstance(result, Accepted):
+        if isinstance(result, AcceptedSend):
             logs.sent(**ids, number=ready.number, transport=self._transport)
             return
         most = int(settings.SIGMA_SEND_MAX_ATTEMPTS)

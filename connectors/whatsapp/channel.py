@@ -41,7 +41,7 @@ from workspaces.channel_errors import (
     Unavailable,
 )
 from workspaces.channel_facts import (
-    Accepted,
+    AcceptedSend,
     Health,
     NumberFacts,
     TemplateDraft,
@@ -80,7 +80,7 @@ class CloudApiChannel:
         self._credentials = credentials
         self._graph = Graph(credentials, settings.SIGMA_GRAPH_URL)
 
-    async def send(self, request: bytes) -> Accepted:
+    async def send(self, request: bytes) -> AcceptedSend:
         """Send one message, the same bytes at every attempt.
 
         Raises:
@@ -278,7 +278,7 @@ def _meta_id(value: str, what: str) -> str:
     return value
 
 
-def _accepted_in(answer: Json) -> Accepted:
+def _accepted_in(answer: Json) -> AcceptedSend:
     """Return what a successful answer to a send says.
 
     Raises:
@@ -291,7 +291,7 @@ def _accepted_in(answer: Json) -> Accepted:
     to = next(iter(members(answer, "contacts")), {})
     phone = text(to, "wa_id").removeprefix("+")
     is_phone = phone.isascii() and phone.isdecimal() and len(phone) <= MAX_PHONE
-    return Accepted(message_id, phone if is_phone else None, word(sent.get("message_status")))
+    return AcceptedSend(message_id, phone if is_phone else None, word(sent.get("message_status")))
 
 
 def _number_in(node: Json, portfolio_id: str) -> NumberFacts:

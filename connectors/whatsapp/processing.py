@@ -21,7 +21,7 @@ from django.db import DatabaseError, transaction
 
 from connectors.models import DeadKind
 from connectors.whatsapp import raw, results
-from connectors.whatsapp.results import BatchResult, Callback, Failure
+from connectors.whatsapp.results import BatchResult, Callback, FailedUpdates
 from connectors.whatsapp.updates import CallbackUpdate, process
 from lib import bulk, clock, metrics
 from lib.brake import LONGEST_PAUSE, TRIAL, Brake, Stopped, is_away
@@ -258,7 +258,7 @@ def _dead_letter_whole(sealed: SealedCallback, reason: str, result: BatchResult)
     """Count and keep a callback of which nothing could be read, as one dead update."""
     callback = Callback(sealed.delivery_id, sealed.received_at, sealed.tenant_id, b"")
     result.tallies[sealed.tenant_id].updates += 1
-    result.fail(Failure(callback, DeadKind.DEAD, reason, None))
+    result.fail(FailedUpdates(callback, DeadKind.DEAD, reason, None))
 
 
 # What was claimed, with its body. LATERAL … LIMIT 1 keeps the join a look-up per row, whatever the

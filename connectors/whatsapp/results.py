@@ -87,7 +87,7 @@ class Callback:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedUpdates:
     """Updates of a callback that could not be stored; ``reason`` never quotes their content.
 
     Without a ``body`` it is the whole callback, which stays in Raw. ``positions`` are those of the
@@ -139,10 +139,10 @@ class BatchResult:
     """What a batch came to."""
 
     tallies: defaultdict[UUID, Tally] = field(default_factory=lambda: defaultdict(Tally))
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[FailedUpdates] = field(default_factory=list)
     _groups: dict[tuple[Callback, DeadKind, str], UpdateGroup] = field(default_factory=dict)
 
-    def fail(self, failure: Failure) -> None:
+    def fail(self, failure: FailedUpdates) -> None:
         """Count and keep a failure."""
         self.failures.append(failure)
         tally = self.tallies[failure.callback.tenant_id]
@@ -175,9 +175,9 @@ class BatchResult:
 
 def _failure(
     callback: Callback, updates: Sequence[Update], kind: DeadKind, reason: str, body: bytes
-) -> Failure:
+) -> FailedUpdates:
     first = updates[0]
-    return Failure(
+    return FailedUpdates(
         callback=callback,
         kind=kind,
         reason=reason,
@@ -202,7 +202,7 @@ def store(result: BatchResult) -> None:
     add_counts(result.tallies)
 
 
-def store_failures(failures: Iterable[Failure]) -> None:
+def store_failures(failures: Iterable[FailedUpdates]) -> None:
     """Write failures to ``webhook_dead`` inside the caller's transaction.
 
     A callback of which nothing could be read lies in Raw already: its row is without a body, and
@@ -211,7 +211,7 @@ def store_failures(failures: Iterable[Failure]) -> None:
     WebhookDead.objects.bulk_create([_row_of(failure) for failure in failures])
 
 
-def _row_of(failure: Failure) -> WebhookDead:
+def _row_of(failure: FailedUpdates) -> WebhookDead:
     callback = failure.callback
     return WebhookDead(
         tenant_id=callback.tenant_id,

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from connectors.models import DeadKind, WebhookDelivery
 from connectors.whatsapp import raw
-from connectors.whatsapp.results import BatchResult, Callback, Failure
+from connectors.whatsapp.results import BatchResult, Callback, FailedUpdates
 from connectors.whatsapp.wire.decoding import NotAnEnvelope
 from connectors.whatsapp.wire.parsing import parse
 from connectors.whatsapp.wire.updates import LINKED_DEVICE, Path, Update
@@ -125,7 +125,7 @@ def _parse_all(
 
 def _unreadable(callback: Callback, reason: str, result: BatchResult) -> None:
     result.tallies[callback.tenant_id].updates += 1
-    result.fail(Failure(callback, DeadKind.DEAD, reason, callback.body))
+    result.fail(FailedUpdates(callback, DeadKind.DEAD, reason, callback.body))
 
 
 def _at_their_positions(updates: list[Update], positions: Sequence[int]) -> list[Update]:

@@ -28,7 +28,7 @@ from messaging.states import State
 from messaging.transitions import Acceptance, Ended
 from workspaces import identity, keys
 from workspaces.channel_errors import OutcomeUnknown
-from workspaces.channel_facts import Accepted
+from workspaces.channel_facts import AcceptedSend
 from workspaces.keys import TenantHasNoKeys
 
 logger = logging.getLogger("sigma.whatsapp.sending")
@@ -113,12 +113,16 @@ def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> Non
         locks.merge_nobody({o.attempt.tenant_id for o in outcomes})
         _lock(outcomes)
         taken = transitions.accept(
-            [_acceptance(o, fate, o.result) for o, fate in fates if isinstance(o.result, Accepted)],
+            [
+                _acceptance(o, fate, o.result)
+                for o, fate in fates
+                if isinstance(o.result, AcceptedSend)
+            ],
             now=now,
         )
         back = [o.attempt for o in outcomes if isinstance(o.result, GivenBack)]
         transitions.release(back, now=now)
-        others = [one for one in fates if not isinstance(one[0].result, Accepted | GivenBack)]
+        others = [one for one in fates if not isinstance(one[0].result, AcceptedSend | GivenBack)]
         ended = transitions.end_attempts((_ended(*one, now) for one in others), now=now)
         # A receipt that did not name the message may have been faster than the answer.
         receipts.catch_up(taken)
@@ -132,14 +136,14 @@ def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> Non
 def _lock(outcomes: Sequence[Outcome]) -> None:
     """Lock the messages together, where several statements would one after the other."""
     kinds = {
-        Accepted if isinstance(o.result, Accepted) else isinstance(o.result, GivenBack)
+        AcceptedSend if isinstance(o.result, AcceptedSend) else isinstance(o.result, GivenBack)
         for o in outcomes
     }
     if len(kinds) > 1:
         changing.lock(o.attempt.message_id for o in outcomes)
 
 
-def _acceptance(outcome: Outcome, fate: Fate, answer: Accepted) -> Acceptance:
+def _acceptance(outcome: Outcome, fate: Fate, answer: AcceptedSend) -> Acceptance:
     attempt, day = outcome.attempt, outcome.at.date()
     digest, key, sealed = _identify(attempt, answer.platform_message_id, day)
     return Acceptance(

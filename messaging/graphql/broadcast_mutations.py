@@ -248,12 +248,12 @@ class BroadcastMutations(graphene.ObjectType):
     )
 
 
-class _Named(TypedDict):
+class _NamedBroadcast(TypedDict):
     tenant_id: UUID
     broadcast_id: UUID
 
 
-def _named(actor: Actor, given: Given) -> _Named:
+def _named(actor: Actor, given: Given) -> _NamedBroadcast:
     return {"tenant_id": actor.tenant_id, "broadcast_id": parse_id(given["id"], "id")}
 
 

@@ -250,12 +250,12 @@ class NumberMutations(graphene.ObjectType):
     )
 
 
-class _Named(TypedDict):
+class _NamedNumber(TypedDict):
     tenant_id: UUID
     workspace_id: UUID
     now: datetime
 
 
-def _named(actor: Actor, given: Mapping[str, Any]) -> _Named:
+def _named(actor: Actor, given: Mapping[str, Any]) -> _NamedNumber:
     workspace_id = parse_id(given["workspace_id"], "workspaceId")
     return {"tenant_id": actor.tenant_id, "workspace_id": workspace_id, "now": clock.now()}

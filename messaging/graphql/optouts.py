@@ -254,13 +254,13 @@ class OptOutMutations(graphene.ObjectType):
     )
 
 
-class _Person(TypedDict):
+class _NamedPerson(TypedDict):
     tenant_id: UUID
     contact_id: UUID | None
     phone: str | None
 
 
-def _person(actor: Actor, given: Mapping[str, Any]) -> _Person:
+def _person(actor: Actor, given: Mapping[str, Any]) -> _NamedPerson:
     contact_id, tenant_id = given.get("contact_id"), actor.tenant_id
     parsed = None if contact_id is None else parse_id(contact_id, "contactId")
     return {"tenant_id": tenant_id, "contact_id": parsed, "phone": given.get("phone")}

@@ -21,7 +21,7 @@ from lib.numbering import NotInternational, international
 from messaging import queries
 from messaging.events import Direction
 from messaging.graphql.messages import MessageDirection, MessageType, ShownMessage
-from messaging.queries import MessagePage, MessageRow, Wanted, Window, ways_of_writing
+from messaging.queries import MessageFilter, MessagePage, MessageRow, Window, ways_of_writing
 from messaging.related import Related
 from workspaces import models
 from workspaces.access import Actor
@@ -229,13 +229,13 @@ class MessageArguments(TypedDict, total=False):
     until: datetime | None
 
 
-def wanted_of(arguments: MessageArguments, *, tenant_id: UUID, workspace_id: UUID) -> Wanted:
+def wanted_of(arguments: MessageArguments, *, tenant_id: UUID, workspace_id: UUID) -> MessageFilter:
     """Return which messages the arguments ask for.
 
     Raises:
         BadInput: one of them cannot be used.
     """
-    return Wanted(
+    return MessageFilter(
         tenant_id=tenant_id,
         workspace_id=workspace_id,
         platform=arguments.get("platform"),

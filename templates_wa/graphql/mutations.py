@@ -11,7 +11,7 @@ from django.utils import timezone
 from lib.graphql import JSON, BadInput, described_enum, parse_id
 from templates_wa import management
 from templates_wa.graphql.types import MessageTemplate
-from templates_wa.management import Refusal, TemplateErrorCode, UnableToManage
+from templates_wa.management import TemplateErrorCode, TemplateRefusal, UnableToManage
 from templates_wa.storing import SyncReport
 from templates_wa.sync import sync
 from workspaces.channel_errors import ChannelError
@@ -97,7 +97,7 @@ class _TemplateMutation(mutations.ServiceMutation, abstract=True):
     scope, refusal = Scope.TEMPLATES_WRITE, UnableToManage
 
     @classmethod
-    def errors_of(cls, refusal: UnableToManage) -> list[Refusal]:
+    def errors_of(cls, refusal: UnableToManage) -> list[TemplateRefusal]:
         """Return the reasons as they are: their fields are those of the schema."""
         return list(refusal.refusals)
 

@@ -17,15 +17,15 @@ from messaging.references import seal_id
 from messaging.transitions import SEALED_REQUEST
 from tests.conftest import Cast
 from workspaces import keys
-from workspaces.channel_facts import Accepted
+from workspaces.channel_facts import AcceptedSend
 from workspaces.channels import Credentials
 
-Answer = Callable[[dict], Accepted | Exception]
+Answer = Callable[[dict], AcceptedSend | Exception]
 
 
-def accept(request: dict) -> Accepted:
+def accept(request: dict) -> AcceptedSend:
     """Take a message."""
-    return Accepted(f"wamid.{request['biz_opaque_callback_data']}", "15550123456")
+    return AcceptedSend(f"wamid.{request['biz_opaque_callback_data']}", "15550123456")
 
 
 @dataclass
@@ -52,7 +52,7 @@ class FakeChannel:
     def __init__(self, *, external_id: str, account_id: str, credentials: Credentials) -> None:
         self.external_id = external_id
 
-    async def send(self, request: bytes) -> Accepted:
+    async def send(self, request: bytes) -> AcceptedSend:
         """Post a message."""
         body = json.loads(request)
         PLATFORM.posted.append((self.external_id, body["biz_opaque_callback_data"]))

@@ -21,7 +21,7 @@ from tests.conftest import Cast
 from tests.delivery.conftest import Marked
 from tests.delivery.outgoing import Platform, become, pending, queue
 from workspaces.channel_errors import OutcomeUnknown, Rejected, Throttled
-from workspaces.channel_facts import Accepted
+from workspaces.channel_facts import AcceptedSend
 
 REFUSED = Rejected(131026, "Cannot be delivered.")
 
@@ -94,7 +94,7 @@ def test_what_was_taken_back_in_its_hands_is_neither_sent_nor_due_again(
     ("result", "status"),
     [
         (REFUSED, "unknown"), (Throttled(), "unknown"), (GivenBack(), "unknown"),
-        (OutcomeUnknown("?"), "unknown"), (Accepted("wamid.1"), "accepted"),
+        (OutcomeUnknown("?"), "unknown"), (AcceptedSend("wamid.1"), "accepted"),
     ],
     ids=str,
 )  # fmt: skip
@@ -130,9 +130,9 @@ class InARow:
     def __init__(self) -> None:
         self.came: list[bytes] = []
 
-    async def send(self, request: bytes) -> Accepted:
+    async def send(self, request: bytes) -> AcceptedSend:
         self.came.append(request)
-        return Accepted("wamid.1")
+        return AcceptedSend("wamid.1")
 
 
 @pytest.mark.parametrize("is_of_broadcast", [False, True])

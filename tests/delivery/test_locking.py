@@ -20,7 +20,7 @@ from messaging.delivery.recording import Outcome, record
 from messaging.models import Broadcast, BroadcastRecipient, Contact, Message, PendingSend
 from tests.conftest import Cast
 from tests.delivery.outgoing import become, pending, queue
-from workspaces.channel_facts import Accepted
+from workspaces.channel_facts import AcceptedSend
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BLOCKED = "SELECT count(*) FROM pg_locks WHERE pid = %s AND NOT granted"
@@ -56,7 +56,9 @@ class Scene:
             attempt = Attempt(
                 message_id, self.cast.tenant.id, self.cast.workspace.id, None, None, 1, None
             )
-            made.append(Outcome(attempt, GivenBack() if n % 2 else Accepted(f"w.{n}"), self.now))
+            made.append(
+                Outcome(attempt, GivenBack() if n % 2 else AcceptedSend(f"w.{n}"), self.now)
+            )
         return made
 
 

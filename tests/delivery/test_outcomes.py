@@ -26,7 +26,7 @@ from workspaces.channel_errors import (
     Throttled,
     Unavailable,
 )
-from workspaces.channel_facts import Accepted
+from workspaces.channel_facts import AcceptedSend
 
 Deliver = Callable[[], int]
 BAD_TOKEN = Rejected(190, "The token expired.", reach=Reach.TENANT, stops=True)
@@ -50,7 +50,7 @@ def sent(platform: Platform, deliver: Deliver, message: Message, answer: object)
         (Rejected(131026, "Cannot be delivered."), "failed", 0, 0),
         (OutcomeUnknown("No answer."), "unknown", 0, 0),
         (ValueError("a bug"), "unknown", 0, 0),
-        (Accepted("wamid.1", state="held_for_quality_assessment"), "held", 0, 0),
+        (AcceptedSend("wamid.1", state="held_for_quality_assessment"), "held", 0, 0),
     ],
     ids=str,
 )
@@ -194,11 +194,17 @@ def test_it_makes_read_marks_and_forgets_them(
 
 ERRORS = st.sampled_from(
     [
-        Throttled(), Throttled(5.0), Throttled(reach=Reach.RECIPIENT), Unavailable("Down."),
-        Unavailable("Down.", most_attempts=3), BAD_TOKEN, OutcomeUnknown("?"), Accepted("wamid.1"),
+        Throttled(),
+        Throttled(5.0),
+        Throttled(reach=Reach.RECIPIENT),
+        Unavailable("Down."),
+        Unavailable("Down.", most_attempts=3),
+        BAD_TOKEN,
+        OutcomeUnknown("?"),
+        AcceptedSend("wamid.1"),
         Rejected(131026, "No."),
     ]
-)  # fmt: skip
+)
 
 
 @given(ERRORS, st.integers(1, 20), st.integers(1, 10), st.none() | st.integers(-10, 600))

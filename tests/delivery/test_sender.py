@@ -18,11 +18,11 @@ from messaging.models import Message, ReadMark
 from tests.conftest import Cast
 from tests.delivery.outgoing import Platform, accept, heard, pending, queue
 from workspaces import keys
-from workspaces.channel_facts import Accepted
+from workspaces.channel_facts import AcceptedSend
 from workspaces.models import RawKey
 
 
-def cut_connections(request: dict) -> Accepted:
+def cut_connections(request: dict) -> AcceptedSend:
     """Take a message while the database closes every connection."""
     known = {**connection.get_connection_params(), "cursor_factory": None}
     wanted = {key: known.get(key) for key in ("host", "port", "user", "password", "dbname")}

@@ -24,7 +24,7 @@ from tests.whatsapp import deliveries
 from tests.whatsapp.deliveries import callback, status
 from workspaces import identity, keys
 from workspaces.channel_errors import OutcomeUnknown
-from workspaces.channel_facts import Accepted
+from workspaces.channel_facts import AcceptedSend
 
 Deliver = Callable[[], int]
 AT = 1_790_000_000
@@ -75,7 +75,7 @@ def test_it_keeps_the_report_that_came_before_the_answer(acme: Cast, now: dateti
     message = queue(acme, now)
     (claimed,) = Claims(chance=Random(1)).claim(10, {}, most=10, now=now)
     report(acme, message, "read")
-    answer = Accepted(f"wamid.{message.id}")
+    answer = AcceptedSend(f"wamid.{message.id}")
     record([Outcome(claimed.attempt, answer, now)], now=now, chance=Random(1))
     message.refresh_from_db()
 
@@ -159,7 +159,7 @@ def test_it_settles_once_when_answer_and_report_come_together(
     release = threading.Event()
     reporting = threading.Thread(target=process)
 
-    def answer(request: dict) -> Accepted:
+    def answer(request: dict) -> AcceptedSend:
         reporting.start()
         assert reported.wait(120)  # its transaction is open while ours wants the row
         threading.Timer(0.2, release.set).start()

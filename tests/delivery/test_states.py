@@ -30,7 +30,7 @@ from tests.events.test_outbox import subscribe
 from tests.sending.conftest import hear, template
 from tests.sending.test_rest import ask, text_to
 from tests.whatsapp.deliveries import callback, deliver, status
-from workspaces.channel_facts import Accepted
+from workspaces.channel_facts import AcceptedSend
 from workspaces.models import OutgoingEvent
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,7 +102,7 @@ class Life:
 
     def answered_late(self) -> None:
         """Hear Meta's answer after its sender was given up."""
-        answer = Accepted(WAMID, state="held_for_quality_assessment")
+        answer = AcceptedSend(WAMID, state="held_for_quality_assessment")
         record([Outcome(self.attempt, answer, self.now)], now=self.now, chance=Random(1))
 
     def lost(self) -> None:

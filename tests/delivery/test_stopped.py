@@ -21,7 +21,7 @@ from messaging.delivery.sender import Sender
 from messaging.models import Message, PendingSend
 from tests.conftest import Cast
 from tests.delivery.outgoing import Platform, accept, queue
-from workspaces.channel_facts import Accepted
+from workspaces.channel_facts import AcceptedSend
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +144,7 @@ def test_a_sender_ends_while_the_database_answers_nothing(
     wanted = {key: known.get(key) for key in ("host", "port", "user", "password", "dbname")}
     with psycopg.connect(**wanted) as other:
 
-        def lock(request: dict) -> Accepted:
+        def lock(request: dict) -> AcceptedSend:
             other.execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
             return accept(request)
 

@@ -193,7 +193,7 @@ def test_it_reads_a_page_as_a_range_of_the_index(
     )
 
     with tenant_scope(acme.tenant.id), CaptureQueriesContext(connection) as captured:
-        wanted = queries.Wanted(tenant_id=acme.tenant.id, workspace_id=acme.workspace.id)
+        wanted = queries.MessageFilter(tenant_id=acme.tenant.id, workspace_id=acme.workspace.id)
         page = queries.read_page(wanted, window)
         with connection.cursor() as cursor:
             cursor.execute("EXPLAIN " + captured[0]["sql"])

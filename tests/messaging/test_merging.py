@@ -33,7 +33,7 @@ from tests.sending.conftest import template
 from tests.whatsapp.deliveries import callback, deliver, status, text
 from workspaces import provisioning
 from workspaces.channel_errors import Rejected
-from workspaces.channel_facts import Accepted
+from workspaces.channel_facts import AcceptedSend
 from workspaces.identity import digester
 from workspaces.models import Workspace
 
@@ -469,7 +469,7 @@ def taken(cast: Cast, message: Message) -> None:
         message.id, cast.tenant.id, message.workspace_id, message.contact_id, None, 1, None
     )
     now = datetime.now(UTC)
-    record([Outcome(attempt, Accepted("wamid.EARLY"), now)], now=now, chance=Random(1))
+    record([Outcome(attempt, AcceptedSend("wamid.EARLY"), now)], now=now, chance=Random(1))
 
 
 @pytest.mark.django_db(transaction=True)

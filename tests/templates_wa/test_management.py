@@ -114,7 +114,7 @@ def synced(acme: Cast, globex: Cast, platform: Platform, rung: Any, now: datetim
     return Template.objects.get(tenant_id=acme.tenant.id, language="en")
 
 
-def refused(call: Callable[[], object]) -> management.Refusal:
+def refused(call: Callable[[], object]) -> management.TemplateRefusal:
     with pytest.raises(UnableToManage) as caught:
         call()
     return caught.value.refusals[0]

@@ -33,7 +33,13 @@ from tests.whatsapp.wires import (
     serving,
 )
 from workspaces.channel_errors import NotConfigured, OutcomeUnknown, Rejected, Unavailable
-from workspaces.channel_facts import Accepted, NumberFacts, TemplateDraft, TemplateFacts, TokenFacts
+from workspaces.channel_facts import (
+    AcceptedSend,
+    NumberFacts,
+    TemplateDraft,
+    TemplateFacts,
+    TokenFacts,
+)
 
 PROOF = hmac.new(APP_SECRET.encode(), TOKEN.encode(), hashlib.sha256).hexdigest()
 NUMBER = {
@@ -89,7 +95,7 @@ def test_it_sends_the_very_bytes_with_the_tenants_own_credentials(settings) -> N
 def test_it_returns_what_meta_accepted(settings, state: str) -> None:
     sent = send_to(answering(accepted(message_status=state)), settings)
 
-    assert sent == Accepted("wamid.X", "27820000001", state)
+    assert sent == AcceptedSend("wamid.X", "27820000001", state)
 
 
 @pytest.mark.parametrize("wa_id", [None, "", "US.1349120865", "x", 3, "1" * 30])

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from connectors.whatsapp.channel import CloudApiChannel
-from workspaces.channel_facts import Accepted
+from workspaces.channel_facts import AcceptedSend
 from workspaces.channels import Credentials
 
 NUMBER_ID, WABA_ID = "100000000000001", "900000000000001"
@@ -85,10 +85,10 @@ def answering(content: bytes, seen: list[bytes] | None = None) -> Serve:
     return serve
 
 
-def send_to(serve: Serve, settings) -> Accepted:
+def send_to(serve: Serve, settings) -> AcceptedSend:
     """Send one message to a server."""
 
-    async def run() -> Accepted:
+    async def run() -> AcceptedSend:
         async with serving(serve) as port:
             settings.SIGMA_GRAPH_URL = f"http://127.0.0.1:{port}/v26.0"
             return await channel().send(REQUEST)

@@ -24,7 +24,7 @@ from connectors.whatsapp.wire.parties import (
     person_of,
     shared_number,
 )
-from connectors.whatsapp.wire.payloads import Content, Context, Message, Status, Thread
+from connectors.whatsapp.wire.payloads import Content, Context, MessagePayload, Status, Thread
 from connectors.whatsapp.wire.people import group_id
 from connectors.whatsapp.wire.updates import (
     Event,
@@ -59,7 +59,7 @@ KNOWN_STATUSES = frozenset(("sent", "delivered", "read", "played", "failed", "de
 
 
 def read_message(
-    frame: Frame, message: Message, path: Path, thread: Thread | None = None
+    frame: Frame, message: MessagePayload, path: Path, thread: Thread | None = None
 ) -> tuple[Event, ...]:
     """Return what ``message`` means: itself, and what else follows from it.
 
@@ -84,7 +84,12 @@ def read_message(
 
 
 def _message_event(
-    frame: Frame, message: Message, path: Path, parties: Parties, kind: str, thread: Thread | None
+    frame: Frame,
+    message: MessagePayload,
+    path: Path,
+    parties: Parties,
+    kind: str,
+    thread: Thread | None,
 ) -> MessageEvent:
     parts = _edited(message) if kind == "edit" else parts_of(kind, message)
     content = _content(message, parts.content)
@@ -110,7 +115,9 @@ def _message_event(
     )
 
 
-def _with_identity_change(frame: Frame, message: Message, event: MessageEvent) -> tuple[Event, ...]:
+def _with_identity_change(
+    frame: Frame, message: MessagePayload, event: MessageEvent
+) -> tuple[Event, ...]:
     change = identity_change(frame, message, event.timestamp)
     if change is None:
         return (event,)
@@ -127,12 +134,12 @@ def _type_of(message: Content) -> str:
     return word(message.type) or "unknown"
 
 
-def _status(message: Message) -> str | None:
+def _status(message: MessagePayload) -> str | None:
     history = message.history_context
     return (word(history.status) or None) if history is not None else None
 
 
-def _target(message: Message) -> str | None:
+def _target(message: MessagePayload) -> str | None:
     if message.edit is not None and message.edit.original_message_id:
         return message.edit.original_message_id
     if message.revoke is not None and message.revoke.original_message_id:
@@ -140,7 +147,7 @@ def _target(message: Message) -> str | None:
     return (message.context.id or None) if message.context is not None else None
 
 
-def _edited(message: Message) -> MessageParts:
+def _edited(message: MessagePayload) -> MessageParts:
     inner = message.edit.message if message.edit is not None else None
     if inner is None:
         return MessageParts()
@@ -149,7 +156,7 @@ def _edited(message: Message) -> MessageParts:
     return parts._replace(content={**parts.content, "edited_type": kind}, reply_to=None)
 
 
-def _content(message: Message, typed: Mapping[str, object]) -> Json:
+def _content(message: MessagePayload, typed: Mapping[str, object]) -> Json:
     content = dict(typed)
     if message.errors:
         content["errors"] = list(error_facts(message.errors))

@@ -28,7 +28,7 @@ from connectors.whatsapp.wire.payloads import (
     Chunk,
     Element,
     Entry,
-    Message,
+    MessagePayload,
     Standby,
     Thread,
     Value,
@@ -215,7 +215,7 @@ class _Found(NamedTuple):
     """An update's element, or ``None`` for something there that is not what it should be."""
 
     path: Path
-    element: Element | Message | None
+    element: Element | MessagePayload | None
     thread: Thread | None = None
 
 

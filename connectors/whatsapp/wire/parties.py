@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from connectors.whatsapp.wire.payloads import (
     Call,
     Group,
-    Message,
+    MessagePayload,
     Preference,
     Scalar,
     StateSync,
@@ -61,7 +61,7 @@ class Parties(NamedTuple):
     contact: Person
 
 
-def parties_of(frame: Frame, message: Message, path: Path, thread: Thread | None) -> Parties:
+def parties_of(frame: Frame, message: MessagePayload, path: Path, thread: Thread | None) -> Parties:
     """Return the parties of ``message``; ``thread`` is its chat if it is a history item."""
     outbound = is_outbound(frame, message, path, thread)
     source = _source(frame, path)
@@ -78,7 +78,7 @@ def parties_of(frame: Frame, message: Message, path: Path, thread: Thread | None
     return Parties(Direction.OUTBOUND, source, business, person)
 
 
-def is_outbound(frame: Frame, message: Message, path: Path, thread: Thread | None) -> bool:
+def is_outbound(frame: Frame, message: MessagePayload, path: Path, thread: Thread | None) -> bool:
     """Return whether the business sent ``message``.
 
     In history that is so if ``from`` is the business's own number, or if there is a recipient:
@@ -135,7 +135,7 @@ def _joined(chat: Person, named: Person) -> Person:
     )
 
 
-def _named(message: Message, outbound: bool) -> Person:
+def _named(message: MessagePayload, outbound: bool) -> Person:
     if outbound:
         return identify(message.to, message.to_user_id, message.to_parent_user_id)
     return identify(message.from_, message.from_user_id, message.from_parent_user_id)
@@ -147,10 +147,10 @@ def person_of(frame: Frame, item: Status | Call | Preference, path: Path) -> Per
 
 
 def contact_position(
-    frame: Frame, item: Message | Status | Call | Preference, path: Path
+    frame: Frame, item: MessagePayload | Status | Call | Preference, path: Path
 ) -> int | None:
     """Return where in ``contacts`` the other end of an element of a list in ``value`` stands."""
-    if isinstance(item, Message):
+    if isinstance(item, MessagePayload):
         return _position(frame, _named(item, is_outbound(frame, item, path, None)), path)
     return frame.contacts.find(_meant(frame, item), path.index)
 
@@ -190,7 +190,9 @@ def recipient_of(status: Status) -> Person:
     )
 
 
-def identity_change(frame: Frame, message: Message, timestamp: datetime) -> IdentityChange | None:
+def identity_change(
+    frame: Frame, message: MessagePayload, timestamp: datetime
+) -> IdentityChange | None:
     """Return the change that a system message announces, or ``None`` if it announces none.
 
     Meta, "system messages webhook": ``from`` is the old number, ``wa_id`` the new one
@@ -206,7 +208,7 @@ def identity_change(frame: Frame, message: Message, timestamp: datetime) -> Iden
     return IdentityChange(frame.phone_number_id or "", before, after, timestamp)
 
 
-def _before(message: Message, system: System) -> Person:
+def _before(message: MessagePayload, system: System) -> Person:
     sender = message.from_user_id
     return Person(
         phone_digits(message.from_) or _in_body(system, 1),
@@ -230,7 +232,7 @@ def _in_body(system: System, side: int) -> str | None:
     return phone_digits(found[side]) if found else None
 
 
-def shared_number(message: Message, event: MessageEvent) -> IdentityChange | None:
+def shared_number(message: MessagePayload, event: MessageEvent) -> IdentityChange | None:
     """Return the number that somebody shared as their own when they were asked for it.
 
     Meta, "Business-scoped user IDs", request_contact_info: a card whose origin is

@@ -42,7 +42,7 @@ class Error(Payload):
     details: str | None = None
 
 
-class Text(Payload):
+class TextPayload(Payload):
     body: str | None = None
 
 
@@ -91,7 +91,7 @@ class Interactive(Payload):
     call_permission_reply: CallPermission | None = None
 
 
-class Button(Payload):
+class ButtonPayload(Payload):
     payload: str | None = None
     text: str | None = None
 
@@ -141,7 +141,7 @@ class Content(Payload):
     """What is said: the part that a message and an edit of it have in common."""
 
     type: str | None = None
-    text: Text | None = None
+    text: TextPayload | None = None
     image: File | None = None
     video: File | None = None
     audio: File | None = None
@@ -151,7 +151,7 @@ class Content(Payload):
     location: Location | None = None
     contacts: list[Any] | None = None
     interactive: Interactive | None = None
-    button: Button | None = None
+    button: ButtonPayload | None = None
     order: Order | None = None
     reaction: Reaction | None = None
     system: System | None = None
@@ -165,7 +165,7 @@ class Edit(Payload):
     message: Content | None = None
 
 
-class Message(Content):
+class MessagePayload(Content):
     dropped: tuple[str, ...] = msgspec.field(default=(), name=DROPPED)
     id: str | None = None
     timestamp: Scalar = None
@@ -188,7 +188,7 @@ class Profile(Payload):
     username: str | None = None
 
 
-class Contact(Element):
+class ContactPayload(Element):
     profile: Profile | None = None
     wa_id: Scalar = None
     user_id: str | None = None
@@ -212,7 +212,7 @@ class Pricing(Payload):
     category: str | None = None
 
 
-class Conversation(Payload):
+class ConversationPayload(Payload):
     origin: Origin | None = None
     # One of Meta's group samples has it here instead of beside the conversation.
     pricing: Pricing | None = None
@@ -235,7 +235,7 @@ class Status(Element):
     recipient_participant_parent_user_id: str | None = None
     biz_opaque_callback_data: str | None = None
     payment: dict[str, Any] | None = None
-    conversation: Conversation | None = None
+    conversation: ConversationPayload | None = None
     pricing: Pricing | None = None
     errors: list[Error | None] | None = None
 
@@ -337,7 +337,7 @@ class ThreadContext(Participant):
 class Thread(Element):
     id: Scalar = None
     context: ThreadContext | None = None
-    messages: list[Message | None] | None = None
+    messages: list[MessagePayload | None] | None = None
 
 
 class Chunk(Element):
@@ -375,10 +375,10 @@ class TemplateButton(Payload):
 
 class Value(Element):
     metadata: Metadata | None = None
-    contacts: list[Contact | None] | None = None
-    messages: list[Message | None] | None = None
+    contacts: list[ContactPayload | None] | None = None
+    messages: list[MessagePayload | None] | None = None
     statuses: list[Status | None] | None = None
-    message_echoes: list[Message | None] | None = None
+    message_echoes: list[MessagePayload | None] | None = None
     history: list[Chunk | None] | None = None
     errors: list[Item | None] | None = None
     user_actions: list[Item | None] | None = None

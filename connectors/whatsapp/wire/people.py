@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from connectors.whatsapp.wire.payloads import Contact, Scalar
+from connectors.whatsapp.wire.payloads import ContactPayload, Scalar
 from lib.masking import has_digit, holds_number, mask, number_endings
 from messaging.events import Person, Private
 
@@ -78,7 +78,7 @@ class ContactBook:
 
     __slots__ = ("_by_key", "_contacts")
 
-    def __init__(self, contacts: list[Contact | None] | None) -> None:
+    def __init__(self, contacts: list[ContactPayload | None] | None) -> None:
         self._contacts = contacts or []
         self._by_key: dict[str, int] | None = None
 
@@ -144,7 +144,7 @@ class ContactBook:
         return positions
 
 
-def contradicts(person: Person, contact: Contact) -> bool:
+def contradicts(person: Person, contact: ContactPayload) -> bool:
     """Return whether ``contact`` is certainly somebody else than ``person``."""
     if person.user_id and contact.user_id and person.user_id != contact.user_id:
         return True
@@ -154,7 +154,7 @@ def contradicts(person: Person, contact: Contact) -> bool:
     return person.phone[-_COMMON_TAIL:] != theirs[-_COMMON_TAIL:]
 
 
-def _key(contact: Contact, field: str) -> str | None:
+def _key(contact: ContactPayload, field: str) -> str | None:
     if field == "user_id":
         return contact.user_id or bsuid(contact.wa_id)
     return phone_digits(contact.wa_id)
