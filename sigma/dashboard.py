@@ -12,10 +12,10 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from connectors.linked_device import overview
-from connectors.models import (
+from connectors.linked_device.models import SenderSession
+from connectors.whatsapp.models import (
     DeadKind,
     DeadState,
-    SenderSession,
     WebhookDead,
     WebhookLedger,
     WebhookPending,

@@ -192,7 +192,11 @@ INSTALLED_APPS = [
     "workspaces",
     "templates_wa",
     "messaging",
-    "connectors",
+    "connectors.events",
+    "connectors.whatsapp",
+    "connectors.linked_device",
+    "connectors.sender",
+    "connectors.simulator",
     "sigma",
 ]
 MIDDLEWARE = [

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.db import models
 from django.db.models.fields import NOT_PROVIDED
 
-from connectors.models import SenderSession
+from connectors.linked_device.models import SenderSession
 from lib.ids import uuid7
 from messaging.models import Message
 from tests.conftest import Cast

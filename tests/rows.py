@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from connectors.models import (
-    SenderSession,
-    SessionLease,
-    WebhookDead,
-    WebhookLedger,
-    WebhookPending,
-    WebhookUnhandled,
-)
+from connectors.linked_device.models import SenderSession, SessionLease
+from connectors.whatsapp.models import WebhookDead, WebhookLedger, WebhookPending, WebhookUnhandled
 from lib.ids import uuid7
 from messaging.models import Broadcast, Contact, ContactIdentity, Media, Message, MessageStatus
 from templates_wa.models import Template, TemplateEventRow, TemplateSync
@@ -83,7 +77,7 @@ def _devices(cast: Cast) -> dict[str, object]:
     SessionLease.objects.create(
         session=session, tenant_id=cast.tenant.pk, host=f"host-of-{cast.tenant.slug}"
     )
-    return {"connectors_sendersession": session.pk}
+    return {"linked_device_sendersession": session.pk}
 
 
 def _messaging(cast: Cast, now: datetime) -> dict[str, object]:
@@ -157,8 +151,8 @@ def _connectors(cast: Cast, now: datetime) -> dict[str, object]:
         tenant_id=tenant_id, field=f"calls_{cast.tenant.slug}", kind="x", count=1
     )
     return {
-        "connectors_webhookpending": pending.pk,
-        "connectors_webhookdead": dead.pk,
-        "connectors_webhookledger": tenant_id,
-        "connectors_webhookunhandled": unhandled.pk,
+        "whatsapp_webhookpending": pending.pk,
+        "whatsapp_webhookdead": dead.pk,
+        "whatsapp_webhookledger": tenant_id,
+        "whatsapp_webhookunhandled": unhandled.pk,
     }

@@ -16,6 +16,7 @@ from graphql import build_schema
 
 from sigma import appsettings
 from sigma.graphql.failures import Code
+from tests.sigma.commands import names
 from workspaces.scopes import Scope
 from workspaces.tokens import EXAMPLES
 
@@ -78,12 +79,6 @@ def composed() -> set[str]:
 SETTINGS = sorted({*settings_read(), *composed()})
 
 
-def commands() -> list[str]:
-    """Return the names of our management commands."""
-    paths = ROOT.glob("*/management/commands/*.py")
-    return sorted(path.stem for path in paths if not path.stem.startswith("_"))
-
-
 def targets() -> list[str]:
     """Return make's targets."""
     return re.findall(r"^([a-z][a-z-]*):(?!=)", text("Makefile"), re.MULTILINE)
@@ -133,7 +128,7 @@ def test_it_prints_no_secret_that_would_be_accepted() -> None:
     assert {*section.pop("AppSecrets").values(), *section.values()} <= EXAMPLES
 
 
-@pytest.mark.parametrize("name", commands())
+@pytest.mark.parametrize("name", sorted(names()))
 def test_it_explains_every_command(name: str) -> None:
     section = text("docs/commands.md").partition(f"### {name}\n")[2]
 

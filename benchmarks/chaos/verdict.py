@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from connectors.models import WebhookDead, WebhookDelivery, WebhookPending
 from connectors.simulator.traffic import SimulatedCallback
 from connectors.whatsapp import ledger
+from connectors.whatsapp.models import WebhookDead, WebhookDelivery, WebhookPending
 from messaging.models import Message, MessageStatus
 from workspaces import identity
 

@@ -27,8 +27,8 @@ from django.views.decorators.http import require_POST
 from unfold.decorators import display
 
 from connectors.linked_device import health, overview, sessions, statistics, stores
+from connectors.linked_device.models import PairBy, SenderSession, SessionState, Wanted
 from connectors.linked_device.sessions import Pairing, UnableTo
-from connectors.models import PairBy, SenderSession, SessionState, Wanted
 from lib import qrcodes
 from workspaces import staff
 from workspaces.admin.base import ManagedAdmin
@@ -137,7 +137,7 @@ class SenderSessionAdmin(ManagedAdmin):
     sortable_by = ()
     actions = ("start", "stop", "restart")
     fieldsets = FIELDSETS
-    change_form_outer_before_template = "connectors/device.html"
+    change_form_outer_before_template = "linked_device/device.html"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Name every shown field: none can be edited."""
@@ -206,7 +206,7 @@ class SenderSessionAdmin(ManagedAdmin):
 
     def _path(self, route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
         kept = self.admin_site.admin_view(never_cache(view))
-        return path(route, kept, name=f"connectors_sendersession_{name}")
+        return path(route, kept, name=f"linked_device_sendersession_{name}")
 
     def verb_view(self, request: HttpRequest, key: UUID, verb: str) -> HttpResponse:
         """Start, stop or restart one, and go back to where the button was."""
@@ -218,7 +218,7 @@ class SenderSessionAdmin(ManagedAdmin):
         self.message_user(request, text, level)
         page = "pair" if request.POST.get("back") == "pair" else "change"
         return HttpResponseRedirect(
-            reverse(f"admin:connectors_sendersession_{page}", args=(session.pk,))
+            reverse(f"admin:linked_device_sendersession_{page}", args=(session.pk,))
         )
 
     def pair_view(self, request: HttpRequest, key: UUID) -> HttpResponse:
@@ -235,7 +235,7 @@ class SenderSessionAdmin(ManagedAdmin):
             "terms": sessions.TERMS,
             "pairing": pairing_facts(session, now=timezone.now()),
         }
-        return TemplateResponse(request, "connectors/pair.html", context)
+        return TemplateResponse(request, "linked_device/pair.html", context)
 
     def pairing_view(self, request: HttpRequest, key: UUID) -> HttpResponse:
         """Return what the pairing page shows now, as JSON; the page asks every two seconds."""

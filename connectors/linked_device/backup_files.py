@@ -22,7 +22,7 @@ from uuid import UUID
 import msgspec
 
 from connectors.linked_device import stores
-from connectors.models import SenderSession
+from connectors.linked_device.models import SenderSession
 from lib.envelope import OVERHEAD, CannotOpen, associated_data, key_id_of
 from workspaces import keys
 

@@ -24,8 +24,8 @@ from connectors.linked_device import claiming, leases, logs
 from connectors.linked_device.claiming import Ready
 from connectors.linked_device.device import Device
 from connectors.linked_device.leases import Lease
+from connectors.linked_device.models import SenderSession
 from connectors.linked_device.record import AWAY
-from connectors.models import SenderSession
 from messaging import transitions
 from messaging.attempts import GivenBack, fate_of
 from messaging.delivery.recording import Outcome, record

@@ -16,7 +16,7 @@ from uuid import UUID
 from django.db import connection
 
 from connectors.linked_device import backup_files, sessions, stores
-from connectors.models import SenderSession, StoreRemoval
+from connectors.linked_device.models import SenderSession, StoreRemoval
 
 # How long sessions are waited for: a send that is under way may end.
 PATIENCE_SECONDS = 20.0

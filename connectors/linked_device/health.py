@@ -13,8 +13,8 @@ from typing import Self
 from uuid import UUID
 
 from connectors.linked_device import sessions, statistics
+from connectors.linked_device.models import SenderSession, SessionState, Wanted
 from connectors.linked_device.statistics import MessageCounts
-from connectors.models import SenderSession, SessionState, Wanted
 from lib import bulk
 from messaging import numbers
 from messaging.delivery import pauses

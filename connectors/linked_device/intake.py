@@ -23,8 +23,8 @@ from typing import Any
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from connectors.linked_device.events import ChatMember, Content, MessageArrived, ReceiptArrived
+from connectors.linked_device.models import SenderSession
 from connectors.linked_device.record import DatabaseRetry
-from connectors.models import SenderSession
 from connectors.whatsapp import raw
 from connectors.whatsapp.draining import WAKE_UP
 from connectors.whatsapp.wire.updates import LINKED_DEVICE

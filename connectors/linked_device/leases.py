@@ -30,7 +30,7 @@ from django.db import Error, connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.transaction import TransactionManagementError
 
-from connectors.models import SenderSession
+from connectors.linked_device.models import SenderSession
 
 TTL = timedelta(seconds=60)
 RENEW_SECONDS = 10.0

@@ -14,9 +14,9 @@ from enum import StrEnum
 from typing import Any
 
 from connectors.linked_device import events, reasons
+from connectors.linked_device.models import PairBy
+from connectors.linked_device.models import SessionState as S
 from connectors.linked_device.status import SessionStatus
-from connectors.models import PairBy
-from connectors.models import SessionState as S
 
 
 @dataclass(frozen=True, slots=True)

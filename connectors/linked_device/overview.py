@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 
 from connectors.linked_device import health
-from connectors.models import SenderSession, SessionState, Wanted
+from connectors.linked_device.models import SenderSession, SessionState, Wanted
 from messaging import numbers
 from workspaces.models import HOSTED, Workspace
 

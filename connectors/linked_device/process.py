@@ -35,6 +35,7 @@ from connectors.linked_device.machine import (
     MachineEvent,
     RateLimitWait,
 )
+from connectors.linked_device.models import PairBy, SenderSession, SessionState
 from connectors.linked_device.record import (
     AWAY,
     PAUSE_SECONDS,
@@ -45,7 +46,6 @@ from connectors.linked_device.record import (
 )
 from connectors.linked_device.session_loop import Ending, SessionLoop
 from connectors.linked_device.status import SessionStatus
-from connectors.models import PairBy, SenderSession, SessionState
 from lib import structs
 from workspaces.channel_errors import ChannelError, Throttled
 

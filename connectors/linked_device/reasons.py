@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from connectors.models import PairBy
+from connectors.linked_device.models import PairBy
 from lib.masking import mask
 
 MOST_DETAIL = 200

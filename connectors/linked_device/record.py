@@ -18,8 +18,8 @@ from connectors.linked_device import leases, logs, sessions, status
 from connectors.linked_device.events import LinkedAccount
 from connectors.linked_device.leases import Lease
 from connectors.linked_device.machine import ShowPairing
+from connectors.linked_device.models import PairBy, SenderSession, Wanted
 from connectors.linked_device.status import SessionStatus
-from connectors.models import PairBy, SenderSession, Wanted
 from lib.masking import account_name
 from messaging import numbers
 from messaging.models import NumberState

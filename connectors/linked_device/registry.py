@@ -17,10 +17,10 @@ from django.db import connection, transaction
 
 from connectors.linked_device import leases, schedule, status
 from connectors.linked_device.leases import ExitCode
+from connectors.linked_device.models import SenderSession, SessionState, Wanted
 from connectors.linked_device.schedule import SessionFacts
 from connectors.linked_device.sessions import FINAL, TIMED
 from connectors.linked_device.status import SessionStatus
-from connectors.models import SenderSession, SessionState, Wanted
 
 # States that only a living process can be in.
 LIVE = frozenset(

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from connectors.linked_device import leases
+from connectors.linked_device.models import SessionState, Wanted
 from connectors.linked_device.sessions import FINAL, TIMED
-from connectors.models import SessionState, Wanted
 
 # Only these are over at a time that is written beside them.
 UNTIL = TIMED | {SessionState.FAILED}

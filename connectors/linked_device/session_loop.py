@@ -26,9 +26,9 @@ from connectors.linked_device.machine import (
     Steady,
     Unlinked,
 )
+from connectors.linked_device.models import SessionState, Wanted
 from connectors.linked_device.record import AWAY, DatabaseRetry, DesiredState, LastActivity, Record
 from connectors.linked_device.status import SessionStatus
-from connectors.models import SessionState, Wanted
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 

@@ -14,8 +14,8 @@ from uuid import UUID
 from django.db import transaction
 
 from connectors.linked_device import status
+from connectors.linked_device.models import PairBy, SenderSession, SessionState, Wanted
 from connectors.linked_device.status import SessionStatus
-from connectors.models import PairBy, SenderSession, SessionState, Wanted
 from lib.envelope import CannotOpen, associated_data
 from lib.numbering import NotInternational, international
 from workspaces import keys

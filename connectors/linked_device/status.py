@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from connectors.models import SessionState
+from connectors.linked_device.models import SessionState
 from workspaces import outbox
 
 

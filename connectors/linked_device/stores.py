@@ -22,7 +22,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from connectors.models import SenderSession, StoreRemoval
+from connectors.linked_device.models import SenderSession, StoreRemoval
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 

@@ -26,10 +26,10 @@ from django.db import connection
 
 from connectors.linked_device import leases, registry, schedule, stores
 from connectors.linked_device.leases import ExitCode
+from connectors.linked_device.models import SessionState, Wanted
 from connectors.linked_device.record import AWAY
 from connectors.linked_device.registry import describe_exit
 from connectors.linked_device.schedule import SessionFacts, Start, Wait
-from connectors.models import SessionState, Wanted
 from lib.processes import GuardedProcess
 
 logger = logging.getLogger("sigma.whatsapp.sender")

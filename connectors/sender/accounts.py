@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connection
 
 from connectors.linked_device import health, sessions
-from connectors.models import SenderSession, SessionState
+from connectors.linked_device.models import SenderSession, SessionState
 from connectors.sender.callers import ApiCaller
 from connectors.sender.errors import ServiceError
 from lib.masking import mask

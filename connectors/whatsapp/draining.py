@@ -6,7 +6,7 @@ import logging
 
 from django.conf import settings
 
-from connectors.models import WebhookPending
+from connectors.whatsapp.models import WebhookPending
 from connectors.whatsapp.processing import BRAKE, process_batch
 from lib import work
 from lib.wakeups import WakeUp

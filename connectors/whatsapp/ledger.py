@@ -10,8 +10,8 @@ from uuid import UUID
 
 from django.db import connection
 
-from connectors.models import WebhookUnhandled
 from connectors.whatsapp import raw
+from connectors.whatsapp.models import WebhookUnhandled
 from connectors.whatsapp.wire.decoding import NotAnEnvelope
 from connectors.whatsapp.wire.parsing import parse
 from lib.envelope import CannotOpen

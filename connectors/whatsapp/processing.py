@@ -19,8 +19,8 @@ from uuid import UUID
 
 from django.db import DatabaseError, transaction
 
-from connectors.models import DeadKind
 from connectors.whatsapp import raw, results
+from connectors.whatsapp.models import DeadKind
 from connectors.whatsapp.results import BatchResult, Callback, FailedUpdates
 from connectors.whatsapp.updates import CallbackUpdate, process
 from lib import bulk, clock, metrics

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from connectors.models import WebhookDelivery, WebhookPending
+from connectors.whatsapp.models import WebhookDelivery, WebhookPending
 from connectors.whatsapp.wire.decoding import NotAnEnvelope
 from connectors.whatsapp.wire.isolation import message_json
 from lib.envelope import CannotOpen, associated_data, key_id_of

@@ -11,8 +11,8 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import F, QuerySet
 
-from connectors.models import DeadKind, DeadState, WebhookDead
 from connectors.whatsapp import results
+from connectors.whatsapp.models import DeadKind, DeadState, WebhookDead
 from connectors.whatsapp.results import BatchResult, Tally
 from connectors.whatsapp.updates import process
 from lib.brake import MOST_ALIKE, Brake, Stopped, is_away, is_of_a_value, spread

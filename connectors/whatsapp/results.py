@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from connectors.models import DeadKind, WebhookDead, WebhookDelivery
 from connectors.whatsapp import raw
+from connectors.whatsapp.models import DeadKind, WebhookDead, WebhookDelivery
 from connectors.whatsapp.wire.decoding import NotAnEnvelope
 from connectors.whatsapp.wire.isolation import Isolator
 from connectors.whatsapp.wire.updates import Path, Update

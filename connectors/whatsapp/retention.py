@@ -26,7 +26,7 @@ from django.db import (
 from django.db.models import Count, F, Max, Min, Q, QuerySet
 from django.db.models.functions import TruncDate
 
-from connectors.models import WebhookDead, WebhookDelivery, WebhookPending
+from connectors.whatsapp.models import WebhookDead, WebhookDelivery, WebhookPending
 from lib import bulk
 from workspaces import keys, purging
 from workspaces.models import INSTALLATION_ID, RawKey, Tenant

@@ -21,8 +21,8 @@ from django.db import transaction
 from django.utils import timezone
 from msgspec.structs import replace
 
-from connectors.models import DeadKind, WebhookDelivery
 from connectors.whatsapp import raw
+from connectors.whatsapp.models import DeadKind, WebhookDelivery
 from connectors.whatsapp.results import BatchResult, Callback, FailedUpdates
 from connectors.whatsapp.wire.decoding import NotAnEnvelope
 from connectors.whatsapp.wire.parsing import parse

@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks.chaos.verdict import Verdict, judge
 from benchmarks.outgoing import verdict as sends
-from connectors.models import WebhookLedger
 from connectors.simulator.traffic import SimulatedCallback
 from connectors.simulator.updates import SimulatedUpdate
+from connectors.whatsapp.models import WebhookLedger
 from messaging.events import Direction, Source
 from messaging.models import Message, MessageStatus
 from tests.conftest import Cast

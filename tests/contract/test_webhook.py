@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.models import WebhookDelivery
+from connectors.whatsapp.models import WebhookDelivery
 from sigma import appsettings
 from sigma.logs import TextFormatter
 from tests.conftest import Cast

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from connectors.models import PairBy, SenderSession
+from connectors.linked_device.models import PairBy, SenderSession
 from messaging import numbers
 from messaging.models import NumberState
 from tests.conftest import Cast

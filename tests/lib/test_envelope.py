@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from connectors.models import WebhookDead, WebhookDelivery
 from connectors.whatsapp import raw, results
+from connectors.whatsapp.models import WebhookDead, WebhookDelivery
 from connectors.whatsapp.processing import process_batch
 from lib.envelope import OVERHEAD, CannotOpen, Cipher, KeyDestroyed, associated_data
 from messaging.models import Message

@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from connectors.linked_device import sessions
-from connectors.models import PairBy, SenderSession
+from connectors.linked_device.models import PairBy, SenderSession
 from tests.conftest import Cast
 from workspaces import provisioning
 from workspaces.models import Transport, Workspace
@@ -62,7 +62,7 @@ def html(client: Client, url: str) -> str:
 
 def url_of(name: str, session: SenderSession, *more: str) -> str:
     """Return an address of the admin that is about a session."""
-    return reverse(f"admin:connectors_sendersession_{name}", args=(session.pk, *more))
+    return reverse(f"admin:linked_device_sendersession_{name}", args=(session.pk, *more))
 
 
 def asked(session: SenderSession) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from connectors.linked_device import status
+from connectors.linked_device.models import SenderSession, SessionLease, SessionState, Wanted
 from connectors.linked_device.status import SessionStatus
-from connectors.models import SenderSession, SessionLease, SessionState, Wanted
 from messaging.models import Message
 from tests.conftest import Cast
 from workspaces.models import Workspace

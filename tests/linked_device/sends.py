@@ -19,7 +19,7 @@ from connectors.linked_device.events import (
     MessageArrived,
     ReceiptArrived,
 )
-from connectors.models import SenderSession
+from connectors.linked_device.models import SenderSession
 from lib.envelope import associated_data
 from messaging.models import Contact, Message, NumberState, PendingSend
 from messaging.transitions import SEALED_REQUEST

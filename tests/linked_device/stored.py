@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from connectors.linked_device import stores
+from connectors.linked_device.models import SenderSession, SessionLease
 from connectors.linked_device.sessions import SessionErrorCode, UnableTo
-from connectors.models import SenderSession, SessionLease
 from lib.ids import uuid7
 from tests.conftest import Cast
 

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from connectors.linked_device import leases
 from connectors.linked_device.leases import Lease
+from connectors.linked_device.models import SenderSession
 from connectors.linked_device.supervisor import SessionProcess, SessionSupervisor
-from connectors.models import SenderSession
 from tests.conftest import Cast
 from tests.linked_device import devices
 

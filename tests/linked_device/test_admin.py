@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from connectors.models import SenderSession, SessionLease
+from connectors.linked_device.models import SenderSession, SessionLease
 from messaging import numbers
 from messaging.models import NumberState
 from tests.conftest import Cast
@@ -34,11 +34,11 @@ def device(acme: Cast, globex: Cast) -> Workspace:
 
 
 def change_page(session: SenderSession) -> str:
-    return page_of("connectors_sendersession", session.pk)
+    return page_of("linked_device_sendersession", session.pk)
 
 
 def test_it_lists_devices_that_nobody_touched(acme: Cast, device: Workspace) -> None:
-    page = html(superuser(), list_of("connectors_sendersession"))
+    page = html(superuser(), list_of("linked_device_sendersession"))
 
     assert device.name in page
     assert "Device of globex" in page
@@ -49,7 +49,7 @@ def test_a_member_sees_own_devices_only(acme: Cast, device: Workspace) -> None:
     foreign = SenderSession.objects.exclude(tenant_id=acme.tenant.pk).get()
     browser = member(acme.tenant)
 
-    page = html(browser, list_of("connectors_sendersession"))
+    page = html(browser, list_of("linked_device_sendersession"))
 
     assert device.name in page
     assert "globex" not in page
@@ -139,7 +139,7 @@ def test_it_asks_the_selected_devices(acme: Cast, device: Workspace, now: dateti
     SenderSession.objects.filter(pk=foreign.pk).update(paired_at=now)
     form = {"action": "start", "_selected_action": [str(mine.pk), str(foreign.pk)]}
 
-    answer = member(acme.tenant).post(list_of("connectors_sendersession"), form, follow=True)
+    answer = member(acme.tenant).post(list_of("linked_device_sendersession"), form, follow=True)
 
     assert "1 asked to start." in answer.content.decode()
     assert (asked(mine)["wanted"], asked(foreign)["wanted"]) == ("RUNNING", "STOPPED")
@@ -157,7 +157,7 @@ def test_a_viewer_sees_and_does_nothing(acme: Cast, device: Workspace, now: date
     assert viewer.post(url_of("ask", session, "stop")).status_code == 403
     assert viewer.post(url_of("pair", session), {"by": "CODE"}).status_code == 403
     form = {"action": "stop", "_selected_action": [str(session.pk)]}
-    viewer.post(list_of("connectors_sendersession"), form)
+    viewer.post(list_of("linked_device_sendersession"), form)
     assert (asked(session)["wanted"], asked(session)["pair_by"]) == ("RUNNING", "QR")
 
 
@@ -176,7 +176,7 @@ def test_it_escapes_what_an_account_calls_itself(acme: Cast, device: Workspace) 
     boss = superuser()
 
     for url in (
-        list_of("connectors_sendersession"),
+        list_of("linked_device_sendersession"),
         change_page(session),
         url_of("pair", session),
     ):
@@ -189,7 +189,7 @@ def test_it_asks_the_same_number_of_queries_for_a_full_list(acme: Cast) -> None:
         devices.session_of(devices.linked(acme, f"Device {number}"))
         if number in (1, 5):
             with CaptureQueriesContext(connection) as queries:
-                html(boss, list_of("connectors_sendersession"))
+                html(boss, list_of("linked_device_sendersession"))
             counts.append(len(queries))
 
     assert counts[0] == counts[1]

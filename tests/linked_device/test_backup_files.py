@@ -7,8 +7,8 @@ from datetime import datetime
 import pytest
 
 from connectors.linked_device import backup_files, backups, stores
+from connectors.linked_device.models import SenderSession
 from connectors.linked_device.sessions import SessionErrorCode
-from connectors.models import SenderSession
 from tests.conftest import Cast
 from tests.linked_device.stored import SECRET, contacts, here, refused, session, session_of, write
 from workspaces import keys

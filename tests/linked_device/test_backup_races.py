@@ -11,8 +11,8 @@ import pytest
 from django.db import connection
 
 from connectors.linked_device import backup_files, backups, leases
+from connectors.linked_device.models import SenderSession, SessionLease
 from connectors.linked_device.sessions import SessionErrorCode, UnableTo
-from connectors.models import SenderSession, SessionLease
 from lib.ids import uuid7
 from tests.linked_device.stored import contacts, here, session, write
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from connectors.linked_device import backup_files, backups, stores
+from connectors.linked_device.models import SenderSession, SessionState, Wanted
 from connectors.linked_device.sessions import SessionErrorCode
-from connectors.models import SenderSession, SessionState, Wanted
 from tests.linked_device.stored import (
     SECRET,
     contacts,

@@ -10,7 +10,7 @@ from django.core.management import CommandError
 from pytest_django.fixtures import Settings
 
 from connectors.linked_device import supervisor
-from connectors.models import SenderSession, SessionState
+from connectors.linked_device.models import SenderSession, SessionState
 from messaging import numbers
 from messaging.models import NumberState
 from tests.conftest import Cast

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError
 
 from connectors.linked_device import stores
-from connectors.models import SenderSession
+from connectors.linked_device.models import SenderSession
 from tests.conftest import Cast
 from tests.linked_device.conftest import Sender, Typed
 from tests.linked_device.rows import hold, linked, session_of

@@ -16,8 +16,8 @@ from django.db import connection
 
 from connectors.linked_device import sessions, status
 from connectors.linked_device.commands import pairing
+from connectors.linked_device.models import SenderSession, SessionLease, SessionState
 from connectors.linked_device.status import SessionStatus
-from connectors.models import SenderSession, SessionLease, SessionState
 from lib.qrcodes import as_text
 from messaging import numbers
 from messaging.models import NumberState

@@ -16,7 +16,7 @@ from connectors.linked_device.claiming import IDLE_SECONDS
 from connectors.linked_device.delivering import Deliverer
 from connectors.linked_device.device import Sent
 from connectors.linked_device.intake import DeviceInbox
-from connectors.models import SessionLease
+from connectors.linked_device.models import SessionLease
 from connectors.whatsapp.processing import process_batch
 from lib.envelope import associated_data
 from messaging import transitions

@@ -7,8 +7,8 @@ from datetime import datetime
 import pytest
 
 from connectors.linked_device import sessions
+from connectors.linked_device.models import PairBy, SenderSession, SessionState, Wanted
 from connectors.linked_device.record import Record
-from connectors.models import PairBy, SenderSession, SessionState, Wanted
 from tests.conftest import Cast
 from tests.linked_device import sends
 

@@ -26,9 +26,10 @@ from connectors.linked_device.events import LinkedAccount, MessageArrived
 from connectors.linked_device.intake import DeviceInbox
 from connectors.linked_device.leases import Lease, LeaseKeeper
 from connectors.linked_device.machine import Machine, MachineEvent, RateLimitWait
+from connectors.linked_device.models import SenderSession, SessionState
 from connectors.linked_device.record import DatabaseRetry, DesiredState, LastActivity, Record
 from connectors.linked_device.session_loop import SessionLoop
-from connectors.models import SenderSession, SessionState, WebhookPending
+from connectors.whatsapp.models import WebhookPending
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.linked_device import sends

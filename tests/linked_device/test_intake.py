@@ -12,8 +12,9 @@ from django.db import OperationalError
 
 from connectors.linked_device.events import ChatMember
 from connectors.linked_device.intake import DeviceInbox
-from connectors.models import DeadKind, SenderSession, WebhookDead, WebhookDelivery, WebhookPending
+from connectors.linked_device.models import SenderSession
 from connectors.whatsapp import ledger, raw, replay
+from connectors.whatsapp.models import DeadKind, WebhookDead, WebhookDelivery, WebhookPending
 from connectors.whatsapp.processing import process_batch
 from messaging.models import Contact, Conversation, Message, MessageStatus, OptOut
 from tests.conftest import Cast

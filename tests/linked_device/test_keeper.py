@@ -21,8 +21,8 @@ from django.utils import timezone
 
 from connectors.linked_device import leases, status
 from connectors.linked_device.leases import ExitCode, Lease, LeaseKeeper, LeaseLost
+from connectors.linked_device.models import SenderSession, SessionLease, SessionState
 from connectors.linked_device.status import SessionStatus
-from connectors.models import SenderSession, SessionLease, SessionState
 from sigma.engines import postgres
 from sigma.engines.engine import Engine
 from tests.conftest import Cast

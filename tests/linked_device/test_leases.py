@@ -15,8 +15,8 @@ from django.db.transaction import TransactionManagementError
 
 from connectors.linked_device import leases, status, stores
 from connectors.linked_device.leases import Lease, LeaseHeld, LeaseLost
+from connectors.linked_device.models import SenderSession, SessionLease, SessionState
 from connectors.linked_device.status import SessionStatus
-from connectors.models import SenderSession, SessionLease, SessionState
 from tests.conftest import Cast
 from tests.linked_device import devices
 

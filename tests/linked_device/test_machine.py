@@ -27,10 +27,10 @@ from connectors.linked_device.machine import (
     Steady,
     Unlinked,
 )
+from connectors.linked_device.models import PairBy
+from connectors.linked_device.models import SessionState as S
 from connectors.linked_device.sessions import FINAL, TIMED
 from connectors.linked_device.status import SessionStatus
-from connectors.models import PairBy
-from connectors.models import SessionState as S
 
 NOW = datetime(2026, 11, 22, 8, tzinfo=UTC)
 ACCOUNT = LinkedAccount(number="27711558396", platform="iphone")

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 
 from connectors.linked_device.leases import ExitCode
-from connectors.models import PairBy, Wanted
+from connectors.linked_device.models import PairBy, Wanted
 from tests.conftest import Cast
 from tests.linked_device import devices, neonize_pb
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.contrib.admin.models import LogEntry
 
-from connectors.models import PairBy, SenderSession
+from connectors.linked_device.models import PairBy, SenderSession
 from tests.conftest import Cast
 from tests.linked_device import devices
 from tests.linked_device.devices import asked, html, url_of
@@ -121,6 +121,6 @@ def test_a_pairing_can_be_given_up(acme: Cast, device: Workspace, now: datetime)
 
 
 def test_the_page_writes_what_it_is_told_as_text() -> None:
-    script = Path(__file__).parents[2] / "connectors/static/connectors/pairing.js"
+    script = Path(__file__).parents[2] / "connectors/linked_device/static/linked_device/pairing.js"
 
     assert "innerHTML" not in script.read_text()

@@ -18,10 +18,11 @@ from pytest_django.fixtures import Settings
 from connectors.linked_device import sessions, stores
 from connectors.linked_device.events import LinkedAccount
 from connectors.linked_device.leases import ExitCode
-from connectors.models import PairBy, SenderSession, SessionLease, WebhookPending
-from connectors.models import SessionState as S
+from connectors.linked_device.models import PairBy, SenderSession, SessionLease
+from connectors.linked_device.models import SessionState as S
 from connectors.simulator import device_script
 from connectors.simulator.device_store import DeviceStore, journal_of
+from connectors.whatsapp.models import WebhookPending
 from messaging import numbers, transitions
 from messaging.models import Message, NumberState, PendingSend
 from tests.conftest import Cast

@@ -10,9 +10,9 @@ import pytest
 from connectors.linked_device import leases, sessions
 from connectors.linked_device.events import LinkedAccount
 from connectors.linked_device.machine import ShowPairing
+from connectors.linked_device.models import PairBy, SenderSession, SessionLease, SessionState
 from connectors.linked_device.record import Record
 from connectors.linked_device.status import SessionStatus
-from connectors.models import PairBy, SenderSession, SessionLease, SessionState
 from messaging import numbers
 from messaging.models import NumberState
 from tests.conftest import Cast

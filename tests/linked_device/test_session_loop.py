@@ -12,9 +12,9 @@ from connectors.linked_device import events, sessions
 from connectors.linked_device.events import LinkedAccount
 from connectors.linked_device.leases import ExitCode
 from connectors.linked_device.machine import Machine, MachineEvent, RateLimitWait
+from connectors.linked_device.models import SenderSession, SessionState
 from connectors.linked_device.record import DatabaseRetry, DesiredState, LastActivity, Record
 from connectors.linked_device.session_loop import Ending, SessionLoop
-from connectors.models import SenderSession, SessionState
 from tests.conftest import Cast
 from tests.linked_device import sends
 

@@ -16,7 +16,7 @@ from connectors.linked_device.device import Sent
 from connectors.linked_device.events import Connected, Event, LinkedAccount
 from connectors.linked_device.leases import ExitCode
 from connectors.linked_device.process import SessionWork
-from connectors.models import WebhookPending
+from connectors.whatsapp.models import WebhookPending
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.linked_device import sends

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from connectors import erasure
 from connectors.linked_device import backup_files, backups, stores
-from connectors.models import SenderSession, SessionLease, StoreRemoval, Wanted
+from connectors.linked_device.models import SenderSession, SessionLease, StoreRemoval, Wanted
+from sigma import erasure
 from tests.conftest import Cast
 from tests.linked_device.stored import here, lease, session, session_of
 

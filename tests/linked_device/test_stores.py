@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from connectors.linked_device import stores
-from connectors.models import SenderSession, StoreRemoval
+from connectors.linked_device.models import SenderSession, StoreRemoval
 from tests.conftest import Cast
 
 pytestmark = pytest.mark.django_db

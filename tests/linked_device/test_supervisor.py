@@ -20,9 +20,9 @@ from pytest_django.fixtures import Settings
 from connectors.linked_device import leases, status, stores
 from connectors.linked_device.events import LinkedAccount
 from connectors.linked_device.leases import ExitCode
+from connectors.linked_device.models import SenderSession, SessionLease, SessionState, StoreRemoval
 from connectors.linked_device.status import SessionStatus
 from connectors.linked_device.supervisor import is_alive, run
-from connectors.models import SenderSession, SessionLease, SessionState, StoreRemoval
 from connectors.simulator import device_script
 from connectors.simulator.device_store import DeviceStore
 from tests.conftest import Cast

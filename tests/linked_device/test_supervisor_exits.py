@@ -15,9 +15,9 @@ from django.utils import timezone
 
 from connectors.linked_device import leases, status
 from connectors.linked_device.leases import ExitCode
+from connectors.linked_device.models import SenderSession, SessionLease, SessionState
 from connectors.linked_device.status import SessionStatus
 from connectors.linked_device.supervisor import STUCK_SECONDS
-from connectors.models import SenderSession, SessionLease, SessionState
 from tests.conftest import Cast
 from tests.linked_device.supervisors import (
     HOUR,

@@ -13,9 +13,9 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.models import DeadState, WebhookDead, WebhookDelivery, WebhookPending
 from connectors.whatsapp import replay
 from connectors.whatsapp.inbox import DeliveryRow
+from connectors.whatsapp.models import DeadState, WebhookDead, WebhookDelivery, WebhookPending
 from connectors.whatsapp.processing import process_batch
 from connectors.whatsapp.receiver import _conninfo
 from connectors.whatsapp.store import PostgresStore

@@ -9,8 +9,8 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from connectors.models import WebhookDead
 from connectors.whatsapp import draining, ledger, replay
+from connectors.whatsapp.models import WebhookDead
 from connectors.whatsapp.processing import process_batch
 from lib import wakeups
 from messaging.models import Message, MessageStatus

@@ -13,7 +13,7 @@ import pytest
 from django.db import connection
 
 from connectors.linked_device import backups, sessions, stores
-from connectors.models import PairBy, SenderSession, SessionState
+from connectors.linked_device.models import PairBy, SenderSession, SessionState
 from connectors.simulator import device_script
 from connectors.whatsapp.processing import process_batch
 from messaging import numbers

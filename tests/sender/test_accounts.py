@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from connectors.models import SenderSession, SessionLease, SessionState, Wanted
+from connectors.linked_device.models import SenderSession, SessionLease, SessionState, Wanted
 from messaging import numbers
 from messaging.delivery import pauses
 from messaging.delivery.pauses import Pause

@@ -6,16 +6,24 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from django.core.management import load_command_class
+from django.core.management import get_commands, load_command_class
 
 ROOT = Path(__file__).parents[2]
 
 
+def is_ours(app: str) -> bool:
+    """Whether a Django app lies in this repository."""
+    return (ROOT / app.replace(".", "/")).is_dir()
+
+
+def names() -> dict[str, str]:
+    """Return the app of each of our commands."""
+    return {name: app for name, app in get_commands().items() if is_ours(app)}
+
+
 def parsers() -> dict[str, argparse.ArgumentParser]:
     """Return the parsers by name: ``purge``, ``sender status``."""
-    paths = ROOT.glob("*/management/commands/*.py")
-    commands = [(path.stem, path.parents[2].name) for path in paths if path.stem != "__init__"]
-    return dict(pair for command in commands for pair in _verbs(*command))
+    return dict(pair for command in names().items() for pair in _verbs(*command))
 
 
 def _verbs(name: str, app: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from connectors.models import WebhookDelivery
+from connectors.whatsapp.models import WebhookDelivery
 from lib import clock, heartbeat
 from lib.heartbeat import LATE_SECONDS, Heartbeat
 from lib.wakeups import broker

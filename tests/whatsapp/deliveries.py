@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from connectors.models import WebhookDelivery, WebhookPending
+from connectors.whatsapp.models import WebhookDelivery, WebhookPending
 from connectors.whatsapp.raw import BODY
 from lib.envelope import associated_data
 from workspaces import keys

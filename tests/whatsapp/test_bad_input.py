@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from connectors.models import WebhookDead, WebhookDelivery, WebhookPending
 from connectors.whatsapp import ledger
+from connectors.whatsapp.models import WebhookDead, WebhookDelivery, WebhookPending
 from connectors.whatsapp.processing import process_batch
 from messaging.models import Message, MessageStatus
 from tests.conftest import Cast

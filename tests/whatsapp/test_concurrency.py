@@ -17,8 +17,8 @@ from urllib.parse import quote
 import pytest
 from django.db import connection, connections, transaction
 
-from connectors.models import WebhookPending
 from connectors.whatsapp import ledger
+from connectors.whatsapp.models import WebhookPending
 from connectors.whatsapp.processing import process_batch
 from messaging.models import Contact, Message, MessageStatus
 from tests.conftest import Cast

@@ -14,8 +14,8 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Length
 
-from connectors.models import DeadKind, WebhookDead, WebhookPending
 from connectors.whatsapp import draining, ledger, replay
+from connectors.whatsapp.models import DeadKind, WebhookDead, WebhookPending
 from connectors.whatsapp.processing import BRAKE, process_batch
 from lib.brake import Stopped
 from messaging.models import Message, MessageStatus

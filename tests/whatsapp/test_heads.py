@@ -21,7 +21,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from connectors.models import WebhookDelivery
+from connectors.whatsapp.models import WebhookDelivery
 from connectors.whatsapp.receiver import PATH
 from connectors.whatsapp.wire.signature import sign
 from lib.requests import Answer, Receive, Scope, Send

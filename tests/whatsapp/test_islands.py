@@ -12,8 +12,8 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from connectors.models import WebhookDelivery
 from connectors.whatsapp import tasks
+from connectors.whatsapp.models import WebhookDelivery
 from tests.conftest import Cast
 from tests.whatsapp.conftest import Web
 from tests.whatsapp.deliveries import callback, text

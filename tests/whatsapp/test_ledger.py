@@ -10,8 +10,8 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.models import DeadKind, WebhookDead
 from connectors.whatsapp import ledger
+from connectors.whatsapp.models import DeadKind, WebhookDead
 from connectors.whatsapp.processing import process_batch
 from messaging.models import Contact, Message, MessageStatus
 from tests.conftest import Cast

@@ -13,8 +13,8 @@ import pytest
 from django.conf import settings as django_settings
 from django.db import connection
 
-from connectors.models import WebhookDelivery, WebhookPending
 from connectors.whatsapp import draining, ledger
+from connectors.whatsapp.models import WebhookDelivery, WebhookPending
 from connectors.whatsapp.processing import process_batch
 from lib import wakeups
 from messaging.models import Message

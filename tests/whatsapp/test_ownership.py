@@ -15,8 +15,8 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 
-from connectors.models import DeadKind, WebhookDead, WebhookDelivery, WebhookPending
 from connectors.whatsapp import ledger, raw, replay
+from connectors.whatsapp.models import DeadKind, WebhookDead, WebhookDelivery, WebhookPending
 from connectors.whatsapp.processing import process_batch
 from connectors.whatsapp.raw import read_originals
 from messaging import number_sync

@@ -11,10 +11,10 @@ import pytest
 from django.db import connection
 from django.db.models import F
 
-from connectors.models import DeadKind, WebhookDead, WebhookDelivery, WebhookPending
 from connectors.simulator.traffic import Mix, Traffic
 from connectors.simulator.updates import Business
 from connectors.whatsapp import ledger, processing, replay
+from connectors.whatsapp.models import DeadKind, WebhookDead, WebhookDelivery, WebhookPending
 from connectors.whatsapp.processing import process_batch
 from connectors.whatsapp.raw import BODY
 from lib import bulk

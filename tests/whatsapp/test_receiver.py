@@ -14,8 +14,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from connectors.models import WebhookDead, WebhookDelivery, WebhookPending
 from connectors.whatsapp import receiver, routes
+from connectors.whatsapp.models import WebhookDead, WebhookDelivery, WebhookPending
 from connectors.whatsapp.processing import process_batch
 from connectors.whatsapp.wire.signature import sign
 from messaging.models import Message

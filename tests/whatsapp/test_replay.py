@@ -9,8 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from connectors.models import DeadKind, DeadState, WebhookDead
 from connectors.whatsapp import ledger, replay
+from connectors.whatsapp.models import DeadKind, DeadState, WebhookDead
 from connectors.whatsapp.processing import process_batch
 from messaging.models import Message, MessageStatus
 from tests.conftest import Cast

@@ -11,8 +11,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from connectors.events.tasks import purge as purge_events
-from connectors.models import WebhookDead, WebhookDelivery
 from connectors.whatsapp import ledger, raw, retention
+from connectors.whatsapp.models import WebhookDead, WebhookDelivery
 from connectors.whatsapp.processing import process_batch
 from connectors.whatsapp.raw import read_originals
 from connectors.whatsapp.tasks import purge as purge_raw

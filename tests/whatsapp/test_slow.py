@@ -22,8 +22,8 @@ from django.test import Client
 import sigma.asgi
 import sigma.lanes
 import sigma.threads
-from connectors.models import WebhookDelivery
 from connectors.whatsapp import graph, receiver
+from connectors.whatsapp.models import WebhookDelivery
 from connectors.whatsapp.routes import DirectoryUnavailable, Routes
 from connectors.whatsapp.wire import signature
 from lib.requests import Receive, Scope, Send

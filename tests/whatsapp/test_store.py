@@ -15,8 +15,8 @@ from psycopg import OperationalError
 from psycopg.conninfo import make_conninfo
 
 from benchmarks import hanging
-from connectors.models import WebhookDelivery
 from connectors.whatsapp.inbox import DeliveryRow
+from connectors.whatsapp.models import WebhookDelivery
 from connectors.whatsapp.store import PostgresStore
 from tests.conftest import Cast
 

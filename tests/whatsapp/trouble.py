@@ -8,8 +8,8 @@ from uuid import UUID
 
 from django.db import connection
 
-from connectors.models import WebhookDead
 from connectors.whatsapp import ledger
+from connectors.whatsapp.models import WebhookDead
 
 # Nobody's phone number id.
 NUMBER = "300000000000003"

@@ -10,7 +10,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from tests.conftest import Cast
-from tests.connectors.test_erasure import fill
+from tests.sigma.test_erasure import fill
 from workspaces.models import Workspace
 from workspaces.scope import TENANT_ROLE, tenant_scope
 

@@ -15,7 +15,7 @@ from connectors.whatsapp import retention
 from connectors.whatsapp.processing import process_batch
 from messaging.models import Message
 from tests.conftest import Cast
-from tests.connectors.test_erasure import fill
+from tests.sigma.test_erasure import fill
 from tests.workspaces.test_isolation import OUT_OF_REACH, readable, run
 from workspaces import roles
 from workspaces.checks import check_database_role

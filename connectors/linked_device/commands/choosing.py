@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from django.db.models import Q, QuerySet
 
 from connectors.linked_device import overview, sessions
-from connectors.models import SenderSession, Wanted
+from connectors.linked_device.models import SenderSession, Wanted
 from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import HOSTED, TenantStatus, Workspace
 

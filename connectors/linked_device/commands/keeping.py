@@ -11,7 +11,7 @@ from django.core.management.base import CommandError, OutputWrapper
 
 from connectors.linked_device import backups, sessions
 from connectors.linked_device.commands import choosing
-from connectors.models import SenderSession
+from connectors.linked_device.models import SenderSession
 
 T = TypeVar("T")
 RESTORES = (

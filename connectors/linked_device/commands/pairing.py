@@ -23,8 +23,8 @@ from rich.text import Text
 from connectors.linked_device import health, overview, sessions
 from connectors.linked_device.commands import choosing
 from connectors.linked_device.commands.running import STEP_SECONDS, waits_for
+from connectors.linked_device.models import PairBy, SenderSession, SessionState, Wanted
 from connectors.linked_device.sessions import TERMS, Pairing
-from connectors.models import PairBy, SenderSession, SessionState, Wanted
 from lib.qrcodes import as_text
 from workspaces import provisioning
 from workspaces.lookup import NoSuchTenant, find_tenant

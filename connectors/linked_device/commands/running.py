@@ -12,7 +12,7 @@ from django.core.management.base import CommandError, OutputWrapper
 
 from connectors.linked_device import health, leases, sessions, supervisor
 from connectors.linked_device.commands import choosing
-from connectors.models import SenderSession, SessionState, Wanted
+from connectors.linked_device.models import SenderSession, SessionState, Wanted
 
 # A session in these states waits for something that does not end within a command's time.
 STUCK = sessions.FINAL | sessions.TIMED

@@ -16,8 +16,8 @@ from rich.table import Column, Table
 from connectors.linked_device import health, overview, sessions, statistics, stores
 from connectors.linked_device.commands import choosing
 from connectors.linked_device.health import NumberHealth
+from connectors.linked_device.models import SenderSession, SessionLease, SessionState
 from connectors.linked_device.statistics import MessageCounts, Statistics
-from connectors.models import SenderSession, SessionLease, SessionState
 from lib import reports
 from workspaces.models import Workspace
 

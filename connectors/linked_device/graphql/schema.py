@@ -10,8 +10,7 @@ from uuid import UUID
 import graphene
 from graphql import GraphQLResolveInfo
 
-from connectors import models
-from connectors.linked_device import overview, sessions
+from connectors.linked_device import models, overview, sessions
 from connectors.linked_device.graphql.types import PairBy, SenderError, SenderSessionType
 from connectors.linked_device.sessions import SessionErrorCode, UnableTo
 from lib.graphql import parse_id

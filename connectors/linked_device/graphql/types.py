@@ -9,8 +9,7 @@ from typing import cast
 import graphene
 from graphql import GraphQLResolveInfo
 
-from connectors import models
-from connectors.linked_device import health, overview, sessions
+from connectors.linked_device import health, models, overview, sessions
 from connectors.linked_device.health import NumberHealth
 from lib import qrcodes
 from lib.graphql import ObjectType, described_enum

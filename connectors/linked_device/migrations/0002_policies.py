@@ -1,0 +1,13 @@
+"""Whose rows are whose; tenants ask for a start, and read who holds a session."""
+
+from django.db import migrations
+
+from workspaces.rls import protect
+
+
+class Migration(migrations.Migration):
+    dependencies = (("linked_device", "0001_initial"), ("workspaces", "0002_policies"))
+    operations = (
+        protect("sender_sessions", grant="SELECT, INSERT, UPDATE"),
+        protect("session_leases"),
+    )

@@ -1,0 +1,71 @@
+"""``manage.py purge-tenant``: remove a tenant and everything of it."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from lib import reports
+from sigma import erasure
+from workspaces.lookup import NoSuchTenant, find_tenant
+from workspaces.models import Tenant
+
+
+class Command(BaseCommand):
+    """Erase a tenant."""
+
+    help = "Remove a tenant: its keys first, then everything else. It cannot be undone."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Ask which tenant, and whether that is meant."""
+        parser.add_argument("tenant", help="slug or UUID")
+        parser.add_argument("--dry-run", action="store_true", help="say what would go")
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+        reports.add_json(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Report every table and how many rows went."""
+        try:
+            tenant = find_tenant(options["tenant"])
+        except NoSuchTenant as error:
+            raise CommandError(str(error)) from error
+        steps: Iterable[erasure.Step]
+        left = erasure.users_of(tenant)
+        if options["dry_run"]:
+            steps = erasure.plan(tenant)
+        elif options["yes"] or self._is_confirmed(tenant):
+            steps = erasure.erase(tenant, now=datetime.now(UTC))
+        else:
+            raise CommandError("Nothing was removed.")
+        done = self._run(steps, say=not options["json"])
+        if options["json"]:
+            report = {
+                "tenant": tenant.slug, "id": tenant.id, "is_removed": not options["dry_run"],
+                "steps": done, "users_left": left,
+            }  # fmt: skip
+            self.stdout.write(reports.as_json(report))
+            return
+        verb = "would be removed" if options["dry_run"] else "is removed"
+        self.stdout.write(f"Tenant {tenant.slug} ({tenant.id}) {verb}.")
+        if left:
+            names = ", ".join(left)
+            self.stdout.write(f"Users of this tenant only are left, delete them yourself: {names}.")
+
+    def _run(self, steps: Iterable[erasure.Step], *, say: bool) -> list[erasure.Step]:
+        done = []
+        try:
+            for step in steps:
+                done.append(step)
+                if say:
+                    self.stdout.write(f"{step.count:>12,}  {step.what}")
+        except OSError as error:
+            raise CommandError(f"Stores of linked devices are left: {error}") from error
+        return done
+
+    def _is_confirmed(self, tenant: Tenant) -> bool:
+        self.stdout.write(f"This removes {tenant.name} and all of its messages for good.")
+        return input(f"Type {tenant.slug} to go on: ").strip() == tenant.slug

@@ -1,0 +1,14 @@
+"""Whose rows are whose: row-level security of templates."""
+
+from django.db import migrations
+
+from workspaces.rls import protect
+
+
+class Migration(migrations.Migration):
+    dependencies = (("templates_wa", "0001_initial"), ("workspaces", "0002_policies"))
+    operations = (
+        protect("template_events"),
+        protect("templates", grant="SELECT, INSERT, UPDATE"),
+        protect("template_syncs"),
+    )

@@ -1,0 +1,79 @@
+"""Whose rows are whose, the counter that tells web processes to look again, and what runs as the
+tables' owner.
+
+Functions that run as the owner have a search path of their own:
+https://www.postgresql.org/docs/current/sql-createfunction.html
+(Writing SECURITY DEFINER Functions Safely)
+"""
+
+from django.db import migrations
+
+from workspaces.rls import CREATE_ROLE, protect
+
+WATCHED = ("tenants", "tenant_keys", "tenant_secrets")
+
+DIRECTORY = """
+CREATE FUNCTION bump_directory_version() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    INSERT INTO public.directory_version AS d (id, version) VALUES (1, 1)
+    ON CONFLICT (id) DO UPDATE SET version = d.version + 1;
+    RETURN NULL;
+END $$;
+""" + "".join(
+    f"CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE OR DELETE ON {table} "
+    "FOR EACH STATEMENT EXECUTE FUNCTION bump_directory_version();"
+    for table in WATCHED
+)
+DIRECTORY_REVERSE = (
+    "".join(f"DROP TRIGGER directory_changed ON {table};" for table in WATCHED)
+    + "DROP FUNCTION bump_directory_version();"
+)
+
+# Row-level security hides other tenants' workspaces from whoever asks; this answers yes or no. A
+# number is in use once another tenant's token reads it: a claim that was only typed, or signed with
+# a secret that anybody may make up, keeps nobody out.
+NUMBER_IN_USE = """
+CREATE FUNCTION number_in_use(who uuid, which_platform integer, number text)
+RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM public.workspaces w JOIN public.tenants t ON t.id = w.tenant_id
+        WHERE t.status <> 'ERASING' AND w.external_id = number AND w.platform = which_platform
+          AND w.tenant_id <> who AND w.is_active AND w.number_proof = 2
+    );
+END $$;
+"""
+
+# Whoever changes an id, through whichever door, is back to having typed it.
+TYPED = """
+CREATE FUNCTION workspace_id_typed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.external_id <> OLD.external_id THEN NEW.number_proof := 0; NEW.account_proof := 0; END IF;
+    IF NEW.waba_id <> OLD.waba_id THEN NEW.account_proof := 0; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER workspace_id_typed BEFORE UPDATE OF external_id, waba_id ON workspaces
+    FOR EACH ROW EXECUTE FUNCTION workspace_id_typed();
+"""
+TYPED_REVERSE = "DROP TRIGGER workspace_id_typed ON workspaces; DROP FUNCTION workspace_id_typed();"
+
+
+class Migration(migrations.Migration):
+    dependencies = (("workspaces", "0001_initial"),)
+    operations = (
+        # It belongs to the whole cluster, and another database may use it: it stays.
+        migrations.RunSQL(CREATE_ROLE, migrations.RunSQL.noop),
+        migrations.RunSQL(DIRECTORY, DIRECTORY_REVERSE),
+        migrations.RunSQL(NUMBER_IN_USE, "DROP FUNCTION number_in_use(uuid, integer, text);"),
+        migrations.RunSQL(TYPED, TYPED_REVERSE),
+        protect("tenants", column="id"),
+        protect("workspaces", grant="SELECT, INSERT, UPDATE"),
+        protect("tenant_keys"),
+        protect("raw_keys"),
+        protect("token_checks"),
+        protect("event_subscriptions", grant="SELECT, INSERT, UPDATE, DELETE"),
+        protect("outgoing_events", grant="SELECT, INSERT"),
+        protect("event_deliveries", grant="SELECT, INSERT, UPDATE, DELETE"),
+    )
