@@ -31,11 +31,14 @@ WHERE w.is_active AND w.waba_id <> '' AND t.status = %(active)s
 ON CONFLICT (tenant_id, waba_id) DO UPDATE SET due_at = excluded.due_at
 WHERE template_syncs.due_at IS NULL
 """
-# The row is made where there is none: the account may have just been connected.
+# The row is made where there is none: the account may have just been connected. The time is that of
+# the request, not of its transaction's beginning: a sync that began in between has not seen it.
 REQUEST = """
-INSERT INTO template_syncs (tenant_id, waba_id, due_at) VALUES (%(tenant)s, %(waba)s, now())
+INSERT INTO template_syncs (tenant_id, waba_id, due_at)
+VALUES (%(tenant)s, %(waba)s, clock_timestamp())
 ON CONFLICT (tenant_id, waba_id) DO UPDATE SET due_at = least(
-    template_syncs.due_at, greatest(now(), template_syncs.synced_at + %(pause)s::interval)
+    template_syncs.due_at,
+    greatest(clock_timestamp(), template_syncs.synced_at + %(pause)s::interval)
 )
 """
 

@@ -178,8 +178,9 @@ def test_it_waits_longer_after_each_failure(acme: Cast, platform: Platform, now:
 
 
 def test_what_is_asked_for_during_a_sync_is_done_after_it(
-    acme: Cast, platform: Platform, rung: Any
+    acme: Cast, globex: Cast, platform: Platform, rung: Any
 ) -> None:
+    globex.tenant.workspaces.update(is_active=False)  # whose sync would ask for one after acme's
     begun = datetime.now(UTC)
     platform.meanwhile = lambda: accounts.request(
         tenant_id=acme.tenant.id, waba_id=acme.workspace.waba_id
