@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from lib.tether import Identity, tethered
+from lib.deathguard import Identity, guarded
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -36,7 +36,7 @@ class Server:
         self._log, self._stop_signal = log, stop_signal
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                tethered(argv, stop_signal=stop_signal, identity=identity),
+                guarded(argv, stop_signal=stop_signal, identity=identity),
                 env=dict(env),
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import IO
 
-from lib.tether import Identity, tethered
+from lib.deathguard import Identity, guarded
 
 LONGEST_LINE = 1 << 20
 TOO_LONG = b"(a line of more than 1 MiB was left out)\n"
@@ -28,7 +28,7 @@ class GuardedProcess:
     """A program that runs in a session of its own, so that Ctrl-C on the terminal is not for it.
 
     ``on_line`` takes each line of its output (stdout and stderr) in a thread. It gets
-    ``death_signal`` when the thread that started it ends (:func:`lib.tether.tethered`).
+    ``death_signal`` when the thread that started it ends (:func:`lib.deathguard.guarded`).
 
     ``ended`` has the exit code, negative for a signal, once the program ended, what it had started
     was killed, and its output was read.
@@ -48,7 +48,7 @@ class GuardedProcess:
         pass_fds: Sequence[int] = (),
     ) -> None:
         self._process = subprocess.Popen(
-            tethered(argv, stop_signal=death_signal, identity=identity),
+            guarded(argv, stop_signal=death_signal, identity=identity),
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

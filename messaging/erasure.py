@@ -16,7 +16,7 @@ from lib import bulk
 from messaging.models import Broadcast
 from workspaces.models import Workspace
 
-# What is still owed first, or it is sent meanwhile; then children before parents.
+# What is still pending first, or it is sent meanwhile; then children before parents.
 TABLES = (
     "outbox", "read_marks", "broadcast_recipients", "broadcasts", "media", "message_statuses",
     "messages",

@@ -124,7 +124,7 @@ def want(workspace_ids: Iterable[UUID]) -> None:
     rows = NumberState.objects.filter(pk__in=list(workspace_ids)).order_by("pk")
     known = list(rows.select_for_update().values_list("pk", flat=True))
     NumberState.objects.filter(pk__in=known).update(sync_due_at=None)
-    transaction.on_commit(_ring, robust=True)
+    transaction.on_commit(_wake_worker, robust=True)
 
 
 def want_accounts(accounts: Collection[tuple[UUID, str]]) -> None:
@@ -139,7 +139,7 @@ def want_accounts(accounts: Collection[tuple[UUID, str]]) -> None:
     want(pk for pk, tenant_id, waba_id in found if (tenant_id, waba_id) in accounts)
 
 
-def _ring() -> None:
+def _wake_worker() -> None:
     WAKE_UP.notify()
 
 

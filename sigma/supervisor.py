@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.deathguard import Identity
 from lib.processes import GuardedProcess
-from lib.tether import Identity
 from sigma.console import Terminal
 from sigma.engines.engine import UnableToStart
 from sigma.engines.state import write_private

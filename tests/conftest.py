@@ -125,7 +125,7 @@ def now() -> datetime:
 
 
 @pytest.fixture
-def silent_doorbell(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+def no_wake_ups(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """Keep tests that run no worker from filling the broker; returns how often it was called."""
     called: list[int] = []
     notify = WakeUp.notify

@@ -76,7 +76,7 @@ def test_the_architecture_names_files_that_are_there() -> None:
 
 def test_trips_are_told_and_become_no_longer(
     tracer: Tracer,
-    silent_doorbell: Callable[[], int],
+    no_wake_ups: Callable[[], int],
     acme: Cast,
     globex: Cast,
     meta: RunningSimulator,

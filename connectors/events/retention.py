@@ -102,7 +102,7 @@ def purge(*, now: datetime, force: bool = False) -> PurgedEvents:
     )
     purging.note_run("events", before=min(long_ago, lately).date(), now=now)
     if purged != PurgedEvents(0, 0, 0, 0):
-        counts = {"delivered": purged.delivered, "dead": purged.dead, "buried": purged.given_up}
+        counts = {"delivered": purged.delivered, "dead": purged.dead, "given_up": purged.given_up}
         logger.info("whatsapp events purged", extra=counts)
     return purged
 

@@ -27,7 +27,7 @@ from connectors.sender.callers import ApiCaller
 from connectors.sender.errors import HttpHeaders, JsonAnswer, ServiceError, unavailable
 from connectors.sender.messages import TextMessage
 from connectors.sender.outcomes import DeliveryStatus, OutcomePoller
-from lib import clock, incidents
+from lib import clock, errorids
 from lib.requests import (
     Answer,
     BodyTooLarge,
@@ -93,7 +93,7 @@ class Service:
         except (OperationalError, InterfaceError):
             answer = unavailable(AWAY).answer()
         except Exception as error:  # of what goes wrong on our side only the log has details
-            hidden = incidents.hide(logger, "whatsapp sender request", error)
+            hidden = errorids.hide(logger, "whatsapp sender request", error)
             answer = ServiceError(500, "INTERNAL", hidden).answer()
         finally:
             self._calls -= 1

@@ -196,7 +196,7 @@ def _report(result: BatchResult) -> None:
         counts[failure.callback, failure.kind, failure.reason] += failure.updates
     for (callback, kind, reason), updates in counts.items():
         logger.warning(
-            "whatsapp update set aside",
+            "whatsapp update parked",
             extra={
                 "tenant_id": callback.tenant_id,
                 "delivery": callback.delivery_id,

@@ -65,7 +65,7 @@ class PurgedRaw:
     before: date
     keys: int = 0
     callbacks: int = 0
-    set_aside: int = 0
+    parked: int = 0
     kept: frozenset[date] = frozenset()
     error: str = ""
 
@@ -198,17 +198,17 @@ def _record(counts: dict[UUID, int]) -> None:
 
 
 def _delete_rows(report: PurgedRaw) -> PurgedRaw:
-    callbacks, set_aside = delete_rows(
+    callbacks, parked = delete_rows(
         tenant_id=report.tenant_id, before=report.before, keep=report.kept
     )
-    return replace(report, callbacks=callbacks, set_aside=set_aside)
+    return replace(report, callbacks=callbacks, parked=parked)
 
 
 def _count(owner: PurgedRaw) -> PurgedRaw:
     old = RawKey.objects.filter(tenant_id=owner.tenant_id, day__lt=owner.before)
     raw, dead = _old_rows(owner.tenant_id, owner.before, owner.kept)
     destroyed = old.exclude(day__in=owner.kept).count()
-    return replace(owner, keys=destroyed, callbacks=raw.count(), set_aside=dead.count())
+    return replace(owner, keys=destroyed, callbacks=raw.count(), parked=dead.count())
 
 
 def _conclude(report: PurgedRaw, now: datetime) -> None:

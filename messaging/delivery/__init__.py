@@ -1,1 +1,1 @@
-"""Delivering: claim what is owed, send it at the platform's pace, record what came of it."""
+"""Delivering: claim what is pending, send it at the platform's pace, record what came of it."""

@@ -1,4 +1,4 @@
-"""How delivering stands, for operators: what is owed, under way, lost sight of and given up."""
+"""How delivering stands, for operators: what is pending, under way, lost sight of and given up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 from lib import bulk
 
 # What is due and under way is read from the outbox; the rest by age.
-STANDING = """
+STATUS = """
 SELECT t.slug, w.id, w.name, coalesce(o.queued, 0), o.oldest_due, coalesce(s.sending, 0),
        coalesce(r.unknown, 0), coalesce(r.failed, 0)
 FROM workspaces w JOIN tenants t ON t.id = w.tenant_id
@@ -40,7 +40,7 @@ ORDER BY p.since, p.id
 """
 
 
-class Standing(NamedTuple):
+class NumberBacklog(NamedTuple):
     """One number: ``unknown`` and ``failed`` are those of the last days."""
 
     tenant: str
@@ -64,12 +64,12 @@ class Held(NamedTuple):
     until: datetime | None
 
 
-def standing(*, slug: str | None, days: int, now: datetime) -> list[Standing]:
+def backlog(*, slug: str | None, days: int, now: datetime) -> list[NumberBacklog]:
     """Return every number, or those of one tenant."""
     facts = {"now": now, "since": now - timedelta(days=days), "slug": slug}
     with bulk.cursor() as cursor:
-        cursor.execute(STANDING, facts)
-        return [Standing(*row) for row in cursor.fetchall()]
+        cursor.execute(STATUS, facts)
+        return [NumberBacklog(*row) for row in cursor.fetchall()]
 
 
 def held(*, slug: str | None, now: datetime) -> list[Held]:

@@ -64,7 +64,7 @@ class Mark:
 
 
 def are_due(*, now: datetime) -> bool:
-    """Return whether any read mark is owed."""
+    """Return whether any read mark is pending."""
     with bulk.cursor() as cursor:
         cursor.execute(ANY, [now])
         (found,) = cursor.fetchone() or (False,)

@@ -1,4 +1,4 @@
-"""Celery's way in. Tasks carry no payload: what is owed stands in the database."""
+"""Celery's way in. Tasks carry no payload: what is pending stands in the database."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def deliver(*, slot: int = 0) -> None:
 
 @shared_task(name="send.sweep")
 def sweep() -> None:
-    """Ring for what has become due, and for what a lost bell left; give up on dead senders."""
+    """Wake a sender for what has become due, or whose wake-up was lost; give up on dead senders."""
     now = clock.now()
     with put_off_while_away("sweep of sends", logger):
         transitions.expire(now=now)

@@ -230,7 +230,7 @@ class PortfolioRecipient(models.Model):
 
 
 class ReadMark(models.Model):
-    """A message of a person that we owe the platform a read mark for (and a typing indicator)."""
+    """A message of a person whose read mark (and typing indicator) is pending."""
 
     tenant_id = models.UUIDField()
     workspace_id = models.UUIDField()

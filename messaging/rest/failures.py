@@ -10,7 +10,7 @@ from django.db import InterfaceError, OperationalError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from lib import incidents
+from lib import errorids
 from messaging.rest.shapes import Failure, Reason, Refusal
 from messaging.sending.refusals import Malformed, SendErrorCode, UnableToSend
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
@@ -89,7 +89,7 @@ def _plain(code: str, message: str, retryable: bool) -> Refusal:
 
 
 def _hide(error: Exception) -> Response:
-    hidden = incidents.hide(logger, "whatsapp REST request", error)
+    hidden = errorids.hide(logger, "whatsapp REST request", error)
     return _respond(500, _plain("INTERNAL", hidden, False))
 
 

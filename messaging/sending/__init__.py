@@ -1,1 +1,1 @@
-"""Accept messages of the business: check them, and owe them. Performing is `messaging.delivery`."""
+"""Accept messages of the business: check and queue them. Performing is `messaging.delivery`."""

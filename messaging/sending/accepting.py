@@ -1,4 +1,4 @@
-"""Accept messages: what passes every check becomes a row that is owed, in the caller's transaction.
+"""Accept messages: what passes every check becomes a pending row, in the caller's transaction.
 
 Nothing here touches the network. The same key and the same request have their effect once, however
 many come at a time: the row's unique key decides.

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.tether import Identity, tethered
+from lib.deathguard import Identity, guarded
 
 # Above the registered services, below the range from which the kernel lends ports to outgoing
 # connections (ip_local_port_range, 32768 and up): a port from there could be taken between two
@@ -62,7 +62,7 @@ class Engine:
 
     def command(self) -> tuple[str, ...]:
         """Return the command line that starts it tied to the calling thread."""
-        return tethered(self.argv, stop_signal=self.stop_signal, identity=self.identity)
+        return guarded(self.argv, stop_signal=self.stop_signal, identity=self.identity)
 
 
 def postgres_program(name: str) -> Path:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg.pq import PGconn, Ping
 
-from lib.tether import Identity, tethered
+from lib.deathguard import Identity, guarded
 from sigma.engines.engine import (
     Engine,
     EngineFailed,
@@ -185,7 +185,7 @@ def _single_user(data: Path, sql: str) -> None:
 
 def _run(name: str, *arguments: str, stdin: str = "") -> None:
     argv = [str(postgres_program(name)), *arguments]
-    command = tethered(argv, identity=identity())
+    command = guarded(argv, identity=identity())
     done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode or "ERROR:" in done.stderr:
         raise EngineFailed(f"{name} failed: {done.stderr.strip()[-500:]}")
@@ -219,7 +219,7 @@ def _is_ordinary(uid: int) -> bool:
 
 
 def _works(candidate: Identity) -> bool:
-    probe = tethered([str(postgres_program("postgres")), "--version"], identity=candidate)
+    probe = guarded([str(postgres_program("postgres")), "--version"], identity=candidate)
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 

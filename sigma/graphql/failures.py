@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from graphql import GraphQLError
 from psycopg.errors import DeadlockDetected
 
-from lib import incidents
+from lib import errorids
 from lib.graphql import BadInput, NotFound
 from messaging.queries import TooMany
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
@@ -96,7 +96,7 @@ def _of_execution(error: GraphQLError) -> dict[str, object]:
     code = ANTICIPATED.get(type(cause)) if cause else None
     if code is not None:
         return with_code(error, code)
-    hidden = incidents.hide(logger, "GraphQL resolver", cause)
+    hidden = errorids.hide(logger, "GraphQL resolver", cause)
     return {**with_code(error, Code.INTERNAL), "message": hidden}
 
 

@@ -19,7 +19,7 @@ FIRST = 999_555_000_000
 
 
 @pytest.fixture(autouse=True)
-def _silent_bell(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_wake_ups(monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker runs here, so nobody is called."""
     monkeypatch.setattr(type(BROADCASTS), "notify", lambda wake_up, slot=0: True)
 
@@ -84,7 +84,7 @@ def tend(broadcast: Broadcast, now: datetime) -> Broadcast:
 
 
 def deliver_all(broadcast: Broadcast, status: str = "sent") -> None:
-    """Let everything of a broadcast that is owed be sent."""
+    """Let everything of a broadcast that is pending be sent."""
     due = PendingSend.objects.filter(broadcast_id=broadcast.id, due_at__isnull=False)
     become(Message.objects.filter(pending__in=due), status)
 

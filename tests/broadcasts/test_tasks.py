@@ -27,17 +27,17 @@ def checking(acme: Cast, now: datetime) -> Broadcast:
 def test_it_comes_again_at_once_while_there_is_more(
     checking: Broadcast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rung: list[bool] = []
+    woken: list[bool] = []
     monkeypatch.setattr(
-        type(BROADCASTS), "notify", lambda wake_up, slot=0: rung.append(True) or True
+        type(BROADCASTS), "notify", lambda wake_up, slot=0: woken.append(True) or True
     )
 
     tasks.tend_broadcasts()
-    assert not rung
+    assert not woken
     monkeypatch.setattr(tasks, "tend", lambda *, clock: True)
     tasks.tend_broadcasts()
 
-    assert rung
+    assert woken
     checking.refresh_from_db()
     assert checking.state == "RUNNING"
 

@@ -1,4 +1,4 @@
-"""Messages of ours that are owed, and a platform that does with them what a test wants."""
+"""Pending messages of ours, and a platform that does with them what a test wants."""
 
 from __future__ import annotations
 

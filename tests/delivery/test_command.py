@@ -25,7 +25,7 @@ def run(*arguments: str) -> str:
 
 @pytest.fixture
 def paused(acme: Cast, globex: Cast, now: datetime) -> None:
-    """Acme owes a message, does not know of another, and may not send."""
+    """A message of Acme is pending, does not know of another, and may not send."""
     queue(acme, now)
     queue(acme, now, status="unknown")
     for cast in (acme, globex):

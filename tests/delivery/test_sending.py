@@ -1,4 +1,4 @@
-"""What is owed is sent once, in its turn, and not when it must not be."""
+"""What is pending is sent once, in its turn, and not when it must not be."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_it_sends_what_is_owed_once_and_records_it(
     assert Message.objects.filter(status="accepted").count() == 2
 
 
-def test_it_gives_each_tenant_its_share_whatever_the_others_owe(
+def test_it_gives_each_tenant_its_share_whatever_is_pending_for_others(
     acme: Cast, globex: Cast, now: datetime
 ) -> None:
     for _ in range(20):

@@ -86,7 +86,7 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 @pytest.fixture(autouse=True)
-def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def woken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Keep tests that run no worker from filling the broker; lists the wake-ups."""
     names: list[str] = []
 

@@ -184,8 +184,8 @@ def test_a_tenant_with_many_slow_endpoints_does_not_hold_all_places(
 
     busy: dict[UUID, int] = {}
     for _ in range(20):
-        for owed in queue.claim(now=now + SOON, limit=200, busy=busy):
-            busy[owed.subscription_id] = busy.get(owed.subscription_id, 0) + 1
+        for claimed in queue.claim(now=now + SOON, limit=200, busy=busy):
+            busy[claimed.subscription_id] = busy.get(claimed.subscription_id, 0) + 1
 
     assert 60 <= sum(busy[each] for each in mine) <= queue.MAX_PER_TENANT + len(mine)
     assert sum(busy.values()) == sum(busy[each] for each in mine) + 1
@@ -283,8 +283,8 @@ def test_what_comes_late_counts_for_nothing_beside_the_result_of_the_later_attem
     emit(acme)
     reports = []
     for status, at in ((late, now + SOON), (answer, now + SOON + queue.LEASE)):
-        (owed,) = queue.claim(now=at, limit=8, busy={})
-        reports.append(AttemptResult(worker._signed(owed, at), status))
+        (claimed,) = queue.claim(now=at, limit=8, busy={})
+        reports.append(AttemptResult(worker._signed(claimed, at), status))
 
     queue.record(reports if late_first else reports[::-1], now=at)
 

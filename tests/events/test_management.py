@@ -257,15 +257,15 @@ def test_it_names_deliveries_so_that_nobody_counts_those_of_others(
     assert theirs["errors"][0]["code"] == "INVALID_INPUT"
 
 
-def test_the_sweep_rings_for_what_is_due(
-    acme: Cast, subscribe: Subscribe, emit: Emit, now: datetime, rung: list[str]
+def test_the_sweep_wakes_a_worker_for_what_is_due(
+    acme: Cast, subscribe: Subscribe, emit: Emit, now: datetime, woken: list[str]
 ) -> None:
     assert not sweep(now=now + timedelta(seconds=1))
     subscribe(acme)
     emit(acme)
 
     assert sweep(now=now + timedelta(seconds=1))
-    assert "events" in rung
+    assert "events" in woken
 
 
 @pytest.mark.parametrize("state", ["disabled_at", "resting_until"])

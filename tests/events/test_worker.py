@@ -32,7 +32,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     hang_up()
 
 
-def test_a_commit_rings_and_the_event_is_delivered(
+def test_a_commit_wakes_a_worker_and_the_event_is_delivered(
     acme: Cast,
     endpoint: Endpoint,
     subscribe: Subscribe,

@@ -78,7 +78,7 @@ def receive(cast: Cast, now: datetime) -> None:
         ],
         now=now,
     )
-    # And what is set aside.
+    # And what is parked.
     body = callback(cast.workspace.external_id, messages=[text("wamid.X", sender=WRITER.phone)])
     deliver(cast.tenant.id, body)
     process_batch(100)

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _silent(silent_doorbell: Callable[[], int]) -> None:
+def _silent(no_wake_ups: Callable[[], int]) -> None:
     """No worker runs here."""
 
 

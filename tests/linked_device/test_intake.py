@@ -29,8 +29,8 @@ ANOTHER_WAY = "This phone number's updates come another way."
 
 
 @pytest.fixture(autouse=True)
-def rung(silent_doorbell: Callable[[], int]) -> Callable[[], int]:
-    return silent_doorbell
+def wake_ups(no_wake_ups: Callable[[], int]) -> Callable[[], int]:
+    return no_wake_ups
 
 
 def keep(cast: Cast, now: datetime, *events) -> None:
@@ -104,8 +104,8 @@ def test_it_counts_what_comes_twice_once(acme: Cast, now: datetime) -> None:
     assert (entry.processed, entry.duplicates, entry.balanced) == (5, 2, True)
 
 
-def test_it_is_durable_before_it_returns_and_rings(
-    acme: Cast, now: datetime, rung, django_capture_on_commit_callbacks
+def test_it_is_durable_before_it_returns_and_wakes_a_worker(
+    acme: Cast, now: datetime, wake_ups, django_capture_on_commit_callbacks
 ) -> None:
     session = linked(acme)
     with django_capture_on_commit_callbacks(execute=True):
@@ -115,7 +115,7 @@ def test_it_is_durable_before_it_returns_and_rings(
     row = WebhookDelivery.objects.get()
     assert WebhookPending.objects.get().delivery_id == row.id
     assert b"Good morning" not in bytes(row.body)
-    assert rung() == 1
+    assert wake_ups() == 1
 
 
 def test_it_keeps_nothing_while_the_database_is_away(
@@ -123,7 +123,7 @@ def test_it_keeps_nothing_while_the_database_is_away(
 ) -> None:
     mailbox = DeviceInbox(session=linked(acme))
 
-    def away(parcels: object) -> None:
+    def away(contents: object) -> None:
         raise OperationalError("gone")
 
     with monkeypatch.context() as patch:

@@ -16,10 +16,10 @@ from tests.broadcasts.test_graphql import change, create
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, gql
 from tests.linked_device.sends import linked
-from tests.sending.conftest import _silent_bell, request_to
+from tests.sending.conftest import _no_wake_ups, request_to
 from tests.sending.test_rest import ask, text_to
 
-__all__ = ("_silent_bell", "gql")
+__all__ = ("_no_wake_ups", "gql")
 
 pytestmark = pytest.mark.django_db
 

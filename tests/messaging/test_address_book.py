@@ -15,7 +15,7 @@ from tests.whatsapp.deliveries import text
 
 __all__ = ("gql",)
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("silent_doorbell")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_wake_ups")]
 
 NAMES = """query($w: ID!) { conversations(workspaceId: $w) { nodes { contact { displayName }
     messages { nodes { sender { displayName } } } } } }"""

@@ -36,7 +36,7 @@ OWN = "15550100001"  # as the callbacks of the tests say
 
 
 @pytest.fixture(autouse=True)
-def _templates(acme: Cast, globex: Cast, silent_doorbell: object) -> None:
+def _templates(acme: Cast, globex: Cast, no_wake_ups: object) -> None:
     template(acme)
     template(globex)
 

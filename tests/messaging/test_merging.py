@@ -102,7 +102,7 @@ def second_number(cast: Cast, *, waba_id: str = "777777777777777") -> Workspace:
 
 
 @pytest.fixture(autouse=True)
-def _templates(acme: Cast, globex: Cast, silent_doorbell: object) -> None:
+def _templates(acme: Cast, globex: Cast, no_wake_ups: object) -> None:
     template(acme)
     template(globex)
 
@@ -408,7 +408,7 @@ def by_id(wamid: str, user: str, at: int) -> dict:
 
 
 def work_together(workers: int) -> list[Exception]:
-    """Process all that is owed with several workers; return their errors."""
+    """Process all that is pending with several workers; return their errors."""
     errors: list[Exception] = []
 
     def work() -> None:

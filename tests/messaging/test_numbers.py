@@ -106,15 +106,15 @@ def test_it_asks_about_each_number_once_an_hour(ready: Cast, now: datetime) -> N
 def test_it_asks_sooner_when_somebody_wants_it(
     ready: Cast, now: datetime, django_capture_on_commit_callbacks, monkeypatch
 ) -> None:
-    rung: list[int] = []
-    monkeypatch.setattr("lib.wakeups.WakeUp.notify", lambda self: rung.append(1))
+    woken: list[int] = []
+    monkeypatch.setattr("lib.wakeups.WakeUp.notify", lambda self: woken.append(1))
     number_sync.sync_due(now=now)
 
     with django_capture_on_commit_callbacks(execute=True):
         number_sync.want([ready.workspace.pk])
 
     assert number_sync.sync_due(now=now) == 1
-    assert rung == [1]
+    assert woken == [1]
 
 
 @pytest.mark.django_db
@@ -195,7 +195,7 @@ def test_it_gives_up_while_meta_is_away(ready: Cast, meta: Meta, now: datetime, 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("field", "again"), [("phone_number_quality_update", 1), ("flows", 0)])
 def test_it_asks_again_when_meta_tells_of_a_change(
-    ready: Cast, globex: Cast, now: datetime, silent_doorbell, field: str, again: int
+    ready: Cast, globex: Cast, now: datetime, no_wake_ups, field: str, again: int
 ) -> None:
     number_sync.sync_due(now=now)
 

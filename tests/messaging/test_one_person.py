@@ -114,7 +114,7 @@ class Model:
     parents: dict[Identity, Identity] = field(default_factory=dict)
     threads: set[tuple[Identity, int]] = field(default_factory=set)
     unread: dict[tuple[Identity, int], int] = field(default_factory=lambda: defaultdict(int))
-    wishes: list[tuple[Identity, int, bool]] = field(default_factory=list)
+    answers: list[tuple[Identity, int, bool]] = field(default_factory=list)
 
     def find(self, key: Identity) -> Identity:
         while self.parents.setdefault(key, key) != key:
@@ -134,9 +134,9 @@ class Model:
             self.threads.add((said, story.number))
             self.unread[said, story.number] += story.kind in ("says", "card")
         if story.kind == "says" and story.word != "Hello":
-            self.wishes.append((first, story.at, story.word == "STOP"))
+            self.answers.append((first, story.at, story.word == "STOP"))
         if story.kind.startswith("opt"):
-            self.wishes.append((first, 10**6 + order, story.kind == "opt-out"))
+            self.answers.append((first, 10**6 + order, story.kind == "opt-out"))
 
     def people(self) -> dict[Identity, set[Identity]]:
         found: dict[Identity, set[Identity]] = defaultdict(set)
@@ -145,7 +145,7 @@ class Model:
         return found
 
     def stopped(self, person: Identity) -> bool:
-        said = [(at, stop) for key, at, stop in self.wishes if self.find(key) == person]
+        said = [(at, stop) for key, at, stop in self.answers if self.find(key) == person]
         return max(said, default=(0, False))[1]
 
 
@@ -291,7 +291,7 @@ def check_broadcast(cast: Cast, model: Model, now: datetime) -> None:
                            HealthCheck.filter_too_much],
 )  # fmt: skip
 def test_people_are_who_a_model_says_in_any_order_and_cut(
-    acme: Cast, globex: Cast, now: datetime, silent_doorbell: object, stories: list[Story]
+    acme: Cast, globex: Cast, now: datetime, no_wake_ups: object, stories: list[Story]
 ) -> None:
     try:
         with transaction.atomic():

@@ -37,7 +37,7 @@ from workspaces.scopes import Scope
 
 __all__ = ("gql",)
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("silent_doorbell")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_wake_ups")]
 
 TODAY = datetime.now(UTC)
 SHOP = f"Thandi's shop (+{PHONE})"

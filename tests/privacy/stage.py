@@ -182,7 +182,7 @@ class Stage:
         return self.client.get(f"{path}/outcomes.csv", headers=headers).getvalue().decode()
 
     def perform(self) -> None:
-        """Send what is owed, and take in what Meta tells of it."""
+        """Send what is pending, and take in what Meta tells of it."""
         for _ in range(2):  # lists are checked, then fed
             while tend(clock=lambda: datetime.now(UTC)):
                 pass

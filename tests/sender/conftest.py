@@ -106,7 +106,7 @@ def sender(transactional_db: None, one_for_all: Served) -> Served:
 
 @pytest.fixture(autouse=True)
 def _apart(settings, tmp_path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Log into the test's own folder, ring for no worker, look for outcomes often, wait little."""
+    """Log into the test's own folder, wake no worker, look for outcomes often, wait little."""
     settings.SIGMA_SENDER_STORE = tmp_path / "sender"
     settings.SIGMA_SENDER_WAIT_SECONDS = 5
     monkeypatch.setattr(type(SENDS), "notify", lambda bell, slot=0: True)

@@ -39,15 +39,15 @@ def meta(acme: Cast, settings) -> Iterator[RunningSimulator]:
 
 @pytest.fixture
 def delivering(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The product's sender at work, called by its bell."""
+    """The product's sender at work, called by its wake-up."""
     monkeypatch.setattr("messaging.delivery.sender.Sender.linger", 0.0)
-    sender, rung, over = Sender(), threading.Event(), threading.Event()
-    monkeypatch.setattr(type(SENDS), "notify", lambda bell, slot=0: rung.set() or True)
+    sender, woken, over = Sender(), threading.Event(), threading.Event()
+    monkeypatch.setattr(type(SENDS), "notify", lambda wake_up, slot=0: woken.set() or True)
 
     def work() -> None:
         while not over.is_set():
-            rung.wait(120)
-            rung.clear()
+            woken.wait(120)
+            woken.clear()
             sender.work()
             sender.settle()
 
@@ -55,6 +55,6 @@ def delivering(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Itera
     thread.start()
     yield
     over.set()
-    rung.set()
+    woken.set()
     thread.join()
     sender.close()

@@ -164,5 +164,5 @@ def test_it_hides_what_went_wrong_inside(
 
     assert code_in(answer) == (500, "INTERNAL")
     assert "secret" not in answer.text
-    incident = answer.json()["error"]["message"].rstrip(".").rsplit(" ", 1)[1]
-    assert f"whatsapp sender request failed, incident {incident}" in caplog.text
+    error_id = answer.json()["error"]["message"].rstrip(".").rsplit(" ", 1)[1]
+    assert f"whatsapp sender request failed, error id {error_id}" in caplog.text

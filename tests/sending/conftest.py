@@ -26,9 +26,9 @@ PHONE = "15550123456"
 
 
 @pytest.fixture(autouse=True)
-def _silent_bell(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_wake_ups(monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker runs here, so nobody is called."""
-    monkeypatch.setattr(type(SENDS), "notify", lambda bell, slot=0: True)
+    monkeypatch.setattr(type(SENDS), "notify", lambda wake_up, slot=0: True)
 
 
 def hear(cast: Cast, at: datetime, *, phone: str = PHONE, wamid: str = "wamid.HEARD") -> Message:

@@ -1,4 +1,4 @@
-"""What is accepted becomes one row that is owed, for the person who will answer."""
+"""What is accepted becomes one pending row, for the person who will answer."""
 
 from __future__ import annotations
 

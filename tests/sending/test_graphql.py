@@ -162,8 +162,8 @@ def test_it_marks_as_read_with_typing(gql: Gql, acme: Cast, heard: Message) -> N
     payload = gql(acme, mark, id=str(heard.id)).data["markMessageRead"]
 
     assert payload == {"success": True, "errors": []}
-    owed = ReadMark.objects.get()
-    assert (owed.message_id, owed.workspace_id, owed.typing) == (
+    mark = ReadMark.objects.get()
+    assert (mark.message_id, mark.workspace_id, mark.typing) == (
         heard.id, acme.workspace.id, True,
     )  # fmt: skip
     refusal = gql(acme, mark, id=str(acme.tenant.id)).data["markMessageRead"]

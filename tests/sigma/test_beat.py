@@ -193,7 +193,7 @@ def test_it_reports_a_clock_that_is_wrong(
 
 @pytest.mark.django_db(transaction=True)
 def test_it_files_callbacks_under_the_right_day_whatever_the_hosts_clock_says(
-    acme: Cast, globex: Cast, web: Web, silent_doorbell, monkeypatch: pytest.MonkeyPatch
+    acme: Cast, globex: Cast, web: Web, no_wake_ups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clock, "datetime", Ahead)
     clock.host_ahead()

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from redis import Redis
 
-from lib.tether import Identity, tethered
+from lib.deathguard import Identity, guarded
 from sigma.engines import postgres, state, valkey
 from sigma.engines.engine import (
     PORTS,
@@ -272,8 +272,8 @@ class TestValkey:
 class TestTether:
     def test_it_ends_the_program_when_the_starter_is_killed(self, wait_for: WaitFor) -> None:
         script = (
-            "import subprocess, sys, time; from lib.tether import tethered;"
-            "print(subprocess.Popen(tethered(['/bin/sleep', '60'])).pid, flush=True);"
+            "import subprocess, sys, time; from lib.deathguard import guarded;"
+            "print(subprocess.Popen(guarded(['/bin/sleep', '60'])).pid, flush=True);"
             "time.sleep(60)"
         )
         with ExitStack() as stack:
@@ -291,7 +291,7 @@ class TestTether:
     @pytest.mark.parametrize("identity", [Identity.NAMESPACE, Identity.NOBODY])
     def test_it_does_not_leave_the_program_root(self, identity: Identity) -> None:
         told = subprocess.run(
-            tethered(["/usr/bin/id", "-un"], identity=identity), capture_output=True
+            guarded(["/usr/bin/id", "-un"], identity=identity), capture_output=True
         )
 
         # A hardened container may forbid namespaces; then the launcher takes the other way.

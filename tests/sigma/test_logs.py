@@ -11,7 +11,7 @@ import pytest
 from django.test import RequestFactory
 from redis.exceptions import OutOfMemoryError
 
-from lib import incidents
+from lib import errorids
 from sigma.broker import PatientConsumer
 from sigma.celery import app
 from sigma.logs import JsonFormatter, OnceAMinute, Redact, TextFormatter
@@ -81,13 +81,13 @@ def test_it_masks_tracebacks(formatter: logging.Formatter) -> None:
     assert "ValueError" in formatter.format(record)
 
 
-def test_it_keeps_the_number_of_an_incident_also_where_it_is_all_digits(
+def test_it_keeps_the_number_of_an_error_id_also_where_it_is_all_digits(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(incidents, "uuid4", lambda: UUID("27831234-5678-7000-8000-000000000000"))
+    monkeypatch.setattr(errorids, "uuid4", lambda: UUID("27831234-5678-7000-8000-000000000000"))
     caplog.handler.addFilter(Redact())
 
-    told = incidents.hide(logging.getLogger("sigma.whatsapp.tests"), "A trial", None)
+    told = errorids.hide(logging.getLogger("sigma.whatsapp.tests"), "A trial", None)
 
     assert told.rstrip(".").split()[-1] in caplog.text
 
@@ -109,10 +109,10 @@ def test_it_writes_one_json_object_a_line() -> None:
 
 
 def trouble(
-    error: str, *, name: str = "sigma.whatsapp.bells", **extra: object
+    error: str, *, name: str = "sigma.whatsapp.wakeups", **extra: object
 ) -> logging.LogRecord:
     """Return a line about an engine that is away."""
-    record = logging.LogRecord(name, logging.WARNING, "", 0, "whatsapp bell not rung", (), None)
+    record = logging.LogRecord(name, logging.WARNING, "", 0, "whatsapp worker not woken", (), None)
     vars(record).update({"error": error, **extra})
     return record
 

@@ -35,7 +35,7 @@ def platform(acme: Cast, globex: Cast, settings: Any) -> Platform:
 
 
 @pytest.fixture
-def rung(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+def woken(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """Keep the wake-up from filling the broker; returns how often it was sent."""
     times: list[int] = []
     monkeypatch.setattr(

@@ -45,7 +45,7 @@ def test_it_shows_what_people_see(acme: Cast, synced: Template) -> None:
 
 @pytest.mark.parametrize("model", ["templates_wa_template", "templates_wa_templatesync"])
 def test_a_manager_has_his_own_accounts_read(
-    acme: Cast, globex: Cast, synced: Template, rung: Callable[[], int], model: str
+    acme: Cast, globex: Cast, synced: Template, woken: Callable[[], int], model: str
 ) -> None:
     TemplateSync.objects.update(synced_at=None)
     before = dict(TemplateSync.objects.values_list("tenant_id", "due_at"))

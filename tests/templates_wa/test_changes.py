@@ -17,7 +17,7 @@ from tests.conftest import Cast
 from tests.templates_wa.account import Platform, fact, in_catalogue
 from tests.whatsapp.deliveries import callback, deliver
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("woken")]
 
 STATUS, QUALITY = "message_template_status_update", "message_template_quality_update"
 CATEGORY, COMPONENTS = "template_category_update", "message_template_components_update"

@@ -105,7 +105,7 @@ def test_it_accepts_what_meta_accepts() -> None:
 
 
 @pytest.fixture
-def synced(acme: Cast, globex: Cast, platform: Platform, rung: Any, now: datetime) -> Template:
+def synced(acme: Cast, globex: Cast, platform: Platform, woken: Any, now: datetime) -> Template:
     """Return acme's template; globex has one of the same name."""
     for cast in (acme, globex):
         platform.accounts[cast.workspace.waba_id] = [fact(), fact("welcome", "de")]
@@ -126,7 +126,7 @@ def creating(cast: Cast, now: datetime, **parts: Any) -> Callable[[], Template]:
     )
 
 
-@pytest.mark.usefixtures("rung")
+@pytest.mark.usefixtures("woken")
 def test_it_creates(acme: Cast, globex: Cast, platform: Platform, now: datetime) -> None:
     made = creating(acme, now)()
 

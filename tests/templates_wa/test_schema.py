@@ -16,7 +16,7 @@ from tests.graphql.conftest import Gql, key_with
 from tests.templates_wa.account import Platform, fact, in_catalogue
 from workspaces.channel_errors import Rejected, Unavailable
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("woken")]
 
 LIST = """query ($w: ID!, $first: Int, $after: String, $status: String, $name: String) {
   messageTemplates(workspaceId: $w, first: $first, after: $after, status: $status, name: $name) {

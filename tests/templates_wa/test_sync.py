@@ -178,7 +178,7 @@ def test_it_waits_longer_after_each_failure(acme: Cast, platform: Platform, now:
 
 
 def test_what_is_asked_for_during_a_sync_is_done_after_it(
-    acme: Cast, globex: Cast, platform: Platform, rung: Any
+    acme: Cast, globex: Cast, platform: Platform, woken: Any
 ) -> None:
     globex.tenant.workspaces.update(is_active=False)  # whose sync would ask for one after acme's
     begun = datetime.now(UTC)
@@ -218,7 +218,7 @@ def test_a_refused_send_asks_for_a_sync(
     acme: Cast,
     platform: Platform,
     now: datetime,
-    rung: Any,
+    woken: Any,
     django_capture_on_commit_callbacks: Any,
 ) -> None:
     platform.accounts[acme.workspace.waba_id] = [fact()]
@@ -227,18 +227,18 @@ def test_a_refused_send_asks_for_a_sync(
     with django_capture_on_commit_callbacks(execute=True):
         accounts.mark_stale([row(acme).pk], now=datetime.now(UTC))
 
-    assert row(acme).stale_at and rung() == 1 and state(acme).due_at <= datetime.now(UTC)
+    assert row(acme).stale_at and woken() == 1 and state(acme).due_at <= datetime.now(UTC)
     run_due(now=datetime.now(UTC))
     assert row(acme).stale_at is None
 
 
 def test_connecting_a_tenant_asks_for_all_his_accounts(
-    acme: Cast, globex: Cast, rung: Any, django_capture_on_commit_callbacks: Any, now: datetime
+    acme: Cast, globex: Cast, woken: Any, django_capture_on_commit_callbacks: Any, now: datetime
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
         sync_tenant(acme.tenant.id, now=now)
 
-    assert rung() == 1
+    assert woken() == 1
     assert [s.waba_id for s in TemplateSync.objects.all()] == [acme.workspace.waba_id]
 
 

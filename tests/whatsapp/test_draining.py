@@ -16,8 +16,8 @@ from tests.whatsapp.deliveries import callback, deliver, text
 pytestmark = pytest.mark.django_db
 
 
-def test_it_rings_again_for_what_came_while_it_was_leaving(
-    acme: Cast, globex: Cast, silent_doorbell: Callable[[], int], monkeypatch
+def test_it_wakes_a_worker_again_for_what_came_while_it_was_leaving(
+    acme: Cast, globex: Cast, no_wake_ups: Callable[[], int], monkeypatch
 ) -> None:
     """The callbacks come between the removal of the key and the last look."""
     broker, coming = wakeups.broker(), [acme, globex]
@@ -36,7 +36,7 @@ def test_it_rings_again_for_what_came_while_it_was_leaving(
     assert draining.drain(1) == 2
 
     assert Message.objects.count() == 2
-    assert silent_doorbell() == 1
+    assert no_wake_ups() == 1
     assert not broker.exists(draining.WAKE_UP.key(1))
 
 

@@ -45,7 +45,7 @@ def post(cast: Cast, wamid: str, **more: object) -> dict:
 
 
 @pytest.mark.parametrize("poisoned", [(0,), (4,), (1, 2), (0, 1, 2, 3, 4)])
-def test_it_buries_whole_what_fails_beside_the_storing(
+def test_it_gives_up_whole_what_fails_beside_the_storing(
     acme: Cast, globex: Cast, poisoned: tuple[int, ...]
 ) -> None:
     for number in range(5):
@@ -253,7 +253,7 @@ def assert_all_stored(*casts: Cast, each: int) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_it_stores_all_that_came_while_a_column_was_missing(
-    acme: Cast, globex: Cast, web: Web, silent_doorbell, caplog: pytest.LogCaptureFixture
+    acme: Cast, globex: Cast, web: Web, no_wake_ups, caplog: pytest.LogCaptureFixture
 ) -> None:
     with renamed("messages", "text"):
         for number in range(20):

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 
 def leave_pending(cast: Cast, callbacks: int) -> int:
-    """Owe callbacks of two updates each; return the size of one."""
+    """Leave pending callbacks of two updates each; return the size of one."""
     for number in range(callbacks):
         messages = [text(f"wamid.{number}.{one}") for one in range(2)]
         deliver(cast.tenant.id, callback(cast.workspace.external_id, messages=messages))

@@ -91,7 +91,7 @@ def post(web: Web, cast: Cast, wamid: str, **headers: str) -> int:
 
 
 def test_it_counts_callbacks_and_what_became_of_them(
-    acme: Cast, globex: Cast, web: Web, scrape: Callable[[], Scraped], silent_doorbell
+    acme: Cast, globex: Cast, web: Web, scrape: Callable[[], Scraped], no_wake_ups
 ) -> None:
     before = scrape()
     assert post(web, acme, "wamid.1") == post(web, globex, "wamid.2") == 200
@@ -133,7 +133,7 @@ def test_it_counts_refusals_by_reason(acme: Cast, web: Web, scrape: Callable[[],
 
 def test_it_counts_sends_by_state_and_code(
     acme: Cast, globex: Cast, meta: RunningSimulator, web: Web, scrape: Callable[[], Scraped],
-    sender: Sender, silent_doorbell,
+    sender: Sender, no_wake_ups,
 ) -> None:  # fmt: skip
     assert post(web, acme, "wamid.window") == 200
     draining.drain(1)
@@ -141,7 +141,7 @@ def test_it_counts_sends_by_state_and_code(
     asked = {"query": SEND, "variables": {"workspace": str(acme.workspace.id)}}
     key = {"Authorization": f"Bearer {acme.api_key}"}
     assert "true" in web.client.post("/graphql", json=asked, headers=key).text
-    owed = scrape()
+    pending = scrape()
     sender.work()
     sender.settle()
     after = scrape()
@@ -149,7 +149,7 @@ def test_it_counts_sends_by_state_and_code(
     def rise(name: str, **labels: str) -> float:
         return after(name, **labels) - before(name, **labels)
 
-    assert owed("queue_pending", queue="sends") == 1
+    assert pending("queue_pending", queue="sends") == 1
     assert rise("sends_total", state="accepted", code="0") == 1
     assert rise("send_seconds_count") == 1
     assert rise("requests_total", door="graphql", status="2xx") == 1

@@ -182,7 +182,7 @@ def test_it_accepts_without_a_broker_and_finds_the_work_on_its_return(
 
     broker_away()
 
-    # Rings once the work is overdue, unless the last callback did so itself.
+    # Calls a worker once the work is overdue, unless the last callback did so itself.
     wait_for(lambda: draining.sweep() or wakeups.broker().exists(draining.WAKE_UP.key(0)))
     assert draining.drain(1) == 3
     assert Message.objects.count() == 3

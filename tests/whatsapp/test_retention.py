@@ -124,7 +124,7 @@ def test_it_removes_parked_updates_in_batches(
     )
     Tenant.objects.filter(pk=globex.tenant.pk).update(retention_days=60)
 
-    purged = {line.slug: line.set_aside for line in retention.purge_all(now=now)}
+    purged = {line.slug: line.parked for line in retention.purge_all(now=now)}
 
     assert (purged["acme"], purged["globex"]) == (5, 0)
     assert WebhookDead.objects.count() == 2

@@ -89,7 +89,7 @@ class UpdateEventSubscriptionInput(graphene.InputObjectType):
     )
     description = graphene.String(description="A note of yours, up to 200 characters.")
     is_active = graphene.Boolean(
-        description="False stops deliveries; after a day what is owed is given up. True resumes."
+        description="False stops deliveries; after a day what is pending is given up. True resumes."
     )
 
 
@@ -196,7 +196,7 @@ class ReplayEventsInput(graphene.InputObjectType):
     delivery_ids = graphene.List(
         graphene.NonNull(graphene.ID), description="These deliveries, at most 1,000."
     )
-    since = graphene.DateTime(description="All that became owed from this time on.")
+    since = graphene.DateTime(description="All that became due from this time on.")
     until = graphene.DateTime(description="With since: only before this time.")
     include_delivered = graphene.Boolean(
         description="Also what was delivered. Unless given: with deliveryIds yes, with since no."

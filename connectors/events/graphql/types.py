@@ -78,7 +78,7 @@ class OutgoingEventType(ObjectType, name="OutgoingEvent"):
 
 
 class EventDeliveryType(ObjectType, name="EventDelivery"):
-    """One event owed to one subscription, and what became of it."""
+    """One event for one subscription, and what became of it."""
 
     id = graphene.ID(required=True, description="The delivery's number; replayEvents takes it.")
     event = graphene.Field(OutgoingEventType, description="The event.")
@@ -89,7 +89,7 @@ class EventDeliveryType(ObjectType, name="EventDelivery"):
     dead_at = graphene.DateTime(description="When it was given up.")
     last_status = graphene.Int(description="The HTTP status of the last answer.")
     last_error = graphene.String(description="What went wrong the last time.")
-    created_at = graphene.DateTime(required=True, description="When it became owed.")
+    created_at = graphene.DateTime(required=True, description="When it became due.")
 
     @staticmethod
     def resolve_last_error(root: Any, info: GraphQLResolveInfo) -> str | None:

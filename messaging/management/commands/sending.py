@@ -1,4 +1,4 @@
-"""``manage.py sending``: what is owed and what holds it back, and the word that lets it go on."""
+"""``manage.py sending``: what is pending, what holds it back, and what releases it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Command(BaseCommand):
             self.stdout.write(reports.told({"ended": ended}, words, json=options["json"]))
 
     def _status(self, slug: str | None, options: dict[str, Any], now: datetime) -> None:
-        numbers = overview.standing(slug=slug, days=options["days"], now=now)
+        numbers = overview.backlog(slug=slug, days=options["days"], now=now)
         held = overview.held(slug=slug, now=now)
         if options["json"]:
             found = {"numbers": _plain(numbers), "pauses": _plain(held)}

@@ -73,10 +73,10 @@ class Command(BaseCommand):
 
     def _show(self, lines: Collection[retention.PurgedRaw], title: str) -> None:
         table = Table(
-            "tenant", "before (UTC)", "day keys", "callbacks", "set aside", "days kept", title=title
+            "tenant", "before (UTC)", "day keys", "callbacks", "parked", "days kept", title=title
         )
         for line in lines:
-            counts = (line.keys, line.callbacks, line.set_aside, len(line.kept))
+            counts = (line.keys, line.callbacks, line.parked, len(line.kept))
             table.add_row(line.slug, str(line.before), *(f"{count:,}" for count in counts))
         console = Console(file=cast(IO[str], self.stdout))
         console.print(table)

@@ -8,6 +8,6 @@ from uuid import uuid4
 
 def hide(logger: logging.Logger, what: str, error: BaseException | None) -> str:
     """Log an error as ``what`` failing, and return the sentence for whoever asked."""
-    incident = f"x{uuid4().hex[:12]}"  # a letter first: digits alone would be masked as a number
-    logger.error("%s failed, incident %s", what, incident, exc_info=error)
-    return f"Something went wrong on our side; the log has it as {incident}."
+    error_id = f"x{uuid4().hex[:12]}"  # a letter first: digits alone would be masked as a number
+    logger.error("%s failed, error id %s", what, error_id, exc_info=error)
+    return f"Something went wrong on our side; the log has it as {error_id}."

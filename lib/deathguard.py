@@ -35,7 +35,7 @@ class UnableToDropRoot(Exception):
     """The kernel refused the user namespace."""
 
 
-def tethered(
+def guarded(
     argv: Sequence[str], *, stop_signal: int = signal.SIGTERM, identity: Identity = Identity.SAME
 ) -> tuple[str, ...]:
     """Return the command line that runs ``argv`` and sends it ``stop_signal`` when the caller dies.
@@ -64,7 +64,7 @@ def _become_nobody() -> None:
     os.setuid(nobody.pw_uid)
 
 
-def _tie_to(libc: ctypes.CDLL, parent: int, stop_signal: int) -> None:
+def _arm(libc: ctypes.CDLL, parent: int, stop_signal: int) -> None:
     libc.prctl(PR_SET_PDEATHSIG, stop_signal)
     # The parent may have died before the call; then nobody would ever send the signal.
     if os.getppid() != parent:
@@ -81,7 +81,7 @@ def main() -> None:
         elif identity == Identity.NOBODY:
             _become_nobody()
         # Last, because a change of credentials clears it.
-        _tie_to(libc, int(parent), int(stop_signal))
+        _arm(libc, int(parent), int(stop_signal))
     os.execv(argv[0], argv)  # noqa: S606 (no shell is the point)
 
 
