@@ -1,7 +1,7 @@
-"""From the bytes of a callback to typed structs: a fast way, and a tolerant one if that fails.
+"""From the bytes of a callback to typed structs, tolerantly: for what the fast decoder refuses.
 
-The fast decoder refuses a whole body for one value of the wrong type. The slow way reads an untyped
-JSON tree into the same structs by their annotations, and loses only what does not fit.
+That one refuses a whole body for one value of the wrong type. Here an untyped JSON tree is read
+into the same structs by their annotations, and only what does not fit is lost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import inspect
 
-from connectors.whatsapp.wire.payloads import ENVELOPE_DECODER, Envelope, exact
+from connectors.whatsapp.wire.payloads import Envelope, exact
 
 REPLACEMENT = "\ufffd"
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -33,7 +33,7 @@ class NotAnEnvelope(Exception):
     """The body is not a JSON object that could hold updates; the message says why."""
 
 
-def decode(body: bytes) -> Envelope:
+def decode_tolerantly(body: bytes) -> Envelope:
     """Return the typed envelope of ``body``.
 
     A value of the wrong type is dropped alone and named in ``dropped`` of the element around it.
@@ -41,12 +41,6 @@ def decode(body: bytes) -> Envelope:
     Raises:
         NotAnEnvelope: invalid JSON, nested too deeply, or not an object.
     """
-    # The typed decoder lets NUL pass, which PostgreSQL cannot store as text.
-    if b"\\" not in body or b"\\u0000" not in body:
-        try:
-            return ENVELOPE_DECODER.decode(body)
-        except (ValueError, RecursionError):
-            pass
     try:
         return _coerce(storable(_load(body, _EXACT)), Envelope)
     except _Misfit:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
-from connectors.whatsapp.wire.decoding import NotAnEnvelope, decode, fingerprint, load, load_raw
-from connectors.whatsapp.wire.parsing import SECTIONS
-from connectors.whatsapp.wire.parties import contact_position
+from connectors.whatsapp.wire.decoding import NotAnEnvelope, fingerprint, load, load_raw
+from connectors.whatsapp.wire.parsing import SECTIONS, decode
 from connectors.whatsapp.wire.payloads import Change, Element, Entry, Envelope, Value
+from connectors.whatsapp.wire.people import contact_position
 from connectors.whatsapp.wire.updates import WHOLE, CallbackBody, Frame, Path
 
 # Of what stands beside an update only keys that parsing knows: what nobody reads may be large, and

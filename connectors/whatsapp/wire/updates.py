@@ -1,6 +1,6 @@
 """One update of a callback: its place in the body, the change around it, and the events it means.
 
-The readers of updates (`messages`, `parties`, `template_changes`) share what follows: the fallback
+The readers of updates (`messages`, `people`, `template_changes`) share what follows: the fallback
 that only counts, the rules for times, and facts in a form that may be logged and stored.
 """
 
@@ -14,7 +14,6 @@ import msgspec
 
 from connectors.whatsapp.wire.decoding import fingerprint, load
 from connectors.whatsapp.wire.payloads import Change, Element, Entry, Error, Scalar, Status, Value
-from connectors.whatsapp.wire.people import ContactBook, phone_digits
 from lib.masking import WORD_LENGTH, mask, word
 from messaging.events import (
     AddressBookName,
@@ -136,14 +135,10 @@ class Frame:
         self.field = field_of(entry, change)
         self.waba_id = waba_of(entry, value)
         self.phone_number_id = _number_of(value)
-        self.contacts = ContactBook(value.contacts)
+        # Positions in ``value.contacts`` by identity, once somebody needs them.
+        self.contacts: dict[str, int] | None = None
         self.entry_time = entry.time
         self.dropped = entry.dropped + change.dropped + value.dropped
-
-    def business_phone(self) -> str | None:
-        """Return the digits of the business's own number, as far as the metadata says."""
-        metadata = self.value.metadata
-        return phone_digits(metadata.display_phone_number) if metadata is not None else None
 
 
 def field_of(entry: Entry, change: Change | None) -> str:
