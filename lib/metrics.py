@@ -1,11 +1,7 @@
 """Everything that is counted, timed or read for ``/metrics``, declared once; ``docs/metrics.md`` is
 the catalogue for operators.
 
-Processes count in memory-mapped files in one folder, and whoever is asked adds all of them up. A
-process writes to the files of its *slot*, a number whose lock it holds while it lives. A process
-that takes the slot of a dead one goes on with its counts: nothing is lost, also by ``kill -9``, and
-there are never more files than processes that lived at once. Locks work across the containers that
-share a folder, where process ids do not.
+Processes count in files (:mod:`lib.counts`), and whoever is asked adds all of them up.
 
 No label has many values, and none says anything of a person. Tenants are no label: their number has
 no bound and their names are customers' names; the ledger and the admin have figures per tenant.
@@ -13,15 +9,9 @@ no bound and their names are customers' names; the ledger and the admin have fig
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import json
 import os
-import struct
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -35,21 +25,13 @@ from prometheus_client import (
     values,
 )
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-# The kinds of files of a slot. The gauge's value is that of a living process only.
-GAUGE = "gauge_livesum"
-KINDS = ("counter", "histogram", GAUGE)
-MOST_SLOTS = 1_000
-# Written in full when a file is made. A full disk is noticed there; later it would be a signal that
-# ends the process. Room for 1,600 values; beyond that a file grows.
-FILE_BYTES = 1 << 18
+from lib.counts import BROKEN, Slots, is_whole
+
 # Different codes of errors that a process counts; Meta may make up new ones.
 MOST_CODES = 100
-# What reading a file raises that a machine without power left half written.
-BROKEN = (OSError, RuntimeError, TypeError, ValueError, struct.error)
 # What writing raises in a forked process that finds no slot, or no file, of its own.
 UNWRITABLE = (OSError, AttributeError, TypeError)
 
@@ -58,93 +40,6 @@ STEPS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 WAITS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 ANSWERS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 65)
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-
-
-class Slots:
-    """The slot of this process among all that share ``folder``; a forked child takes its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._process, self._slot, self._lock = folder, 0, 0, -1
-
-    def own(self) -> int:
-        """Return this process's slot.
-
-        Raises:
-            OSError: the folder cannot be written.
-        """
-        if self._process != os.getpid():
-            self._take()
-        return self._slot
-
-    def files(self) -> list[str]:
-        """Return the files to add up, without what dead processes said of their present."""
-        for gauge in self._of(f"{GAUGE}_*.db"):
-            if (lock := self._locked(int(gauge.stem.rpartition("_")[2]))) is not None:
-                gauge.unlink(missing_ok=True)
-                os.close(lock)
-        return [str(path) for kind in KINDS for path in self._of(f"{kind}_*.db")]
-
-    def _of(self, pattern: str) -> list[Path]:
-        """Return the files of ours: others may lie in the same folder."""
-        paths = self._folder.glob(pattern)
-        return [path for path in paths if path.stem.rpartition("_")[2].isdecimal()]
-
-    def _take(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        slot, lock = self._free()
-        try:
-            for kind in KINDS:
-                _prepare(self._folder / f"{kind}_{slot}.db", is_gauge=kind == GAUGE)
-        except OSError:
-            os.close(lock)
-            raise
-        if self._lock >= 0:
-            os.close(self._lock)  # the parent's, which holds it still
-        self._process, self._slot, self._lock = os.getpid(), slot, lock
-
-    def _free(self) -> tuple[int, int]:
-        for slot in range(MOST_SLOTS):
-            if (lock := self._locked(slot)) is not None:
-                return slot, lock
-        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-
-    def _locked(self, slot: int) -> int | None:
-        """Lock a slot and return the descriptor that holds it; ``None`` if it is another's."""
-        try:
-            lock = os.open(self._folder / f"{slot}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except PermissionError:  # of a command that another user ran
-            return None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(lock)
-            if isinstance(error, BlockingIOError):
-                return None
-            raise
-        return lock
-
-
-def _prepare(path: Path, *, is_gauge: bool) -> None:
-    """Make a file with room, unless there is a whole one to go on with."""
-    if is_gauge or not is_whole(path):
-        path.unlink(missing_ok=True)
-    if not path.exists():
-        scratch = path.with_suffix(".new")
-        scratch.write_bytes(bytes(FILE_BYTES))
-        scratch.chmod(0o600)
-        scratch.replace(path)
-
-
-def is_whole(path: str | Path) -> bool:
-    """Whether a file of counts can be read to its end."""
-    with suppress(*BROKEN):
-        for key, *_ in MmapedDict.read_all_values_from_file(path):  # type: ignore[no-untyped-call]
-            _, _, _, _ = json.loads(key)
-        with open(path, "rb") as file:
-            used, size = int.from_bytes(file.read(4), sys.byteorder), os.path.getsize(path)
-        return used == 0 or 8 <= used <= size
-    return False
-
 
 SLOTS = Slots(settings.SIGMA_METRICS_FOLDER)
 # Why this process counts for itself alone; empty: it does not.
@@ -188,7 +83,7 @@ CATALOGUE: dict[str, Described] = {}
 _OWN = CollectorRegistry()
 
 
-class Reading:
+class ReadGauge:
     """A gauge whose values are read when somebody asks, from what stands in the database."""
 
     def __init__(self, name: str, text: str, *labels: str) -> None:
@@ -254,21 +149,21 @@ SENDS = _counter(
 SEND_SECONDS = _histogram("sigma_send_seconds", "Seconds until Meta answered a send.", ANSWERS)
 EVENTS = _counter("sigma_events_total", "Attempts to deliver an event, by result.", "result")
 
-DATABASE_UP = Reading("sigma_database_up", "Whether the database answered in time.")
-BROKER_UP = Reading("sigma_broker_up", "Whether the broker answered and has room.")
-QUEUE_PENDING = Reading("sigma_queue_pending", "Items that are due, counted to 100000.", "queue")
-QUEUE_OLDEST = Reading(
+DATABASE_UP = ReadGauge("sigma_database_up", "Whether the database answered in time.")
+BROKER_UP = ReadGauge("sigma_broker_up", "Whether the broker answered and has room.")
+QUEUE_PENDING = ReadGauge("sigma_queue_pending", "Items that are due, counted to 100000.", "queue")
+QUEUE_OLDEST = ReadGauge(
     "sigma_queue_oldest_seconds", "Seconds since the oldest of these was due.", "queue"
 )
-LEDGER = Reading("sigma_ledger_updates", "Updates by where they ended.", "outcome")
-PAUSES = Reading("sigma_sending_pauses", "Pauses of sending that hold now, by code.", "code")
-HEARTBEAT = Reading(
+LEDGER = ReadGauge("sigma_ledger_updates", "Updates by where they ended.", "outcome")
+PAUSES = ReadGauge("sigma_sending_pauses", "Pauses of sending that hold now, by code.", "code")
+HEARTBEAT = ReadGauge(
     "sigma_heartbeat_age_seconds", "Seconds since any process of a role was heard of.", "role"
 )
-CLOCK_AHEAD = Reading(
+CLOCK_AHEAD = ReadGauge(
     "sigma_clock_ahead_seconds", "How far a host's clock is ahead of the database's.", "role"
 )
-STOPPED = Reading("sigma_work_stopped", "Whether work is stopped now.", "work")
+STOPPED = ReadGauge("sigma_work_stopped", "Whether work is stopped now.", "work")
 
 _codes: set[str] = set()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import signal
 import socket
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from lib import counts
 from sigma import door, programs, reachable, simulated, welcome
 from sigma.console import Terminal
 from sigma.engines import postgres, state, valkey
@@ -67,17 +67,9 @@ def main() -> int:
     return 0
 
 
-# The files of lib/metrics.py, which cannot be asked before there are settings; others may lie
-# beside them.
-COUNTS = re.compile(r"(?:counter|histogram|gauge_livesum)_\d+\.(?:db|new)|\d+\.lock")
-
-
 def forget_counts(folder: Path) -> None:
     """Begin the counts of ``/metrics`` anew: no process of an earlier start is left."""
-    counts = Path(os.environ.get("SIGMA_METRICS_FOLDER", "").strip() or folder / "metrics")
-    for file in counts.glob("*"):
-        if COUNTS.fullmatch(file.name):
-            file.unlink(missing_ok=True)
+    counts.forget(Path(os.environ.get("SIGMA_METRICS_FOLDER", "").strip() or folder / "metrics"))
 
 
 async def _until_stopped(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lib import metrics
+from lib import counts, metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = re.compile(r"^\| `(sigma_\w+)` \| (\w+) \|([^|]*)\| (.+?) \| (.*?) \|$", re.MULTILINE)
@@ -58,7 +58,7 @@ def test_processes_one_after_the_other_share_files(run: Run, tmp_path: Path) -> 
     for _ in range(3):
         run(COUNT + DIE)
 
-    assert len(list((tmp_path / "metrics").glob("*.db"))) == len(metrics.KINDS)
+    assert len(list((tmp_path / "metrics").glob("*.db"))) == len(counts.KINDS)
 
 
 def test_a_forked_process_counts_by_itself(run: Run, tmp_path: Path) -> None:
