@@ -103,6 +103,26 @@ class Slots:
         return lock
 
 
+class WholeFile(MmapedDict):
+    """A file whose room is on the disk before it is used: a full disk is noticed when a file is
+    made or grows. Where it was noticed by a value, the kernel would end the process.
+    """
+
+    def _init_value(self, key: str) -> None:
+        """Make a value.
+
+        Raises:
+            OSError: there is no room for it.
+        """
+        # The key's length, the key and what fills it up to eight bytes, the value, the time.
+        if self._used + 4 + len(key.encode()) + 8 + 16 > self._capacity:
+            file = self._f.fileno()
+            missing = bytes(2 * self._capacity - os.fstat(file).st_size)
+            if os.write(file, missing) < len(missing):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super()._init_value(key)  # type: ignore[no-untyped-call]
+
+
 def _prepare(path: Path, *, is_gauge: bool) -> None:
     """Make a file with room, unless there is a whole one to go on with."""
     if is_gauge or not is_whole(path):

@@ -28,7 +28,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from lib.counts import BROKEN, Slots, is_whole
+from lib.counts import BROKEN, Slots, WholeFile, is_whole
 
 # Different codes of errors that a process counts; Meta may make up new ones.
 MOST_CODES = 100
@@ -46,6 +46,7 @@ SLOTS = Slots(settings.SIGMA_METRICS_FOLDER)
 trouble = ""
 try:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(settings.SIGMA_METRICS_FOLDER)
+    values.MmapedDict = WholeFile  # type: ignore[attr-defined]
 
     class _Shared(values.MultiProcessValue(SLOTS.own)):  # type: ignore[misc]
         """A value in a file. One that cannot be written must not end the work that it counts."""

@@ -68,6 +68,13 @@ def test_a_forked_process_counts_by_itself(run: Run, tmp_path: Path) -> None:
     assert len(list((tmp_path / "metrics").glob("counter_*.db"))) == 2
 
 
+def test_a_file_that_grows_has_its_room_on_the_disk(run: Run, tmp_path: Path) -> None:
+    run("[m.SENDS.labels('failed', n).inc() for n in range(5_000)]")
+
+    (grown,) = (tmp_path / "metrics").glob("counter_*.db")
+    assert counts.FILE_BYTES < grown.stat().st_size <= grown.stat().st_blocks * 512
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff" * 5_000, b"\x88\x13" + bytes(5_000)])
 def test_a_broken_file_is_no_reason_to_say_nothing(
     run: Run, tmp_path: Path, content: bytes
