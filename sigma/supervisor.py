@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,6 @@ from lib.processes import GuardedProcess
 from sigma.console import Terminal
 from sigma.engines.engine import UnableToStart
 from sigma.engines.state import write_private
-from sigma.progress import Progress
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 # A program that ran for so many seconds is not in a crash loop: its pauses begin anew.
@@ -31,6 +30,9 @@ QUIET_SECONDS, MOST_STARTS, SAY_EVERY_SECONDS = 120.0, 4, 30.0
 LOOK_EVERY_SECONDS, MOVED_EVERY_SECONDS = 0.05, 1.0
 # A program that hangs seldom has something to finish.
 HANG_GRACE_SECONDS = 5.0
+# Less than this in a whole window is a process that only looks whether something has changed.
+SECONDS_OF_WORK = 1.0
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class StepFailed(UnableToStart):
@@ -202,13 +204,54 @@ class SupervisedProgram:
             self._process.send_signal(self.program.stop_signal)
 
 
+class Activity:
+    """How long a process and all it started have done nothing, by the processor time they took.
+
+    Without ``/proc`` nothing is seen of that, and every process is one that does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._moved, self._used, self._pid = time.monotonic(), 0.0, 0
+
+    def idle_seconds(self, pid: int) -> float:
+        """Return the seconds since ``pid`` last did something; another process is a new start."""
+        used = _processor_seconds(pid)
+        if pid != self._pid or used >= self._used + SECONDS_OF_WORK:
+            self._moved, self._used, self._pid = time.monotonic(), used, pid
+        return time.monotonic() - self._moved
+
+
+def _processor_seconds(root: int) -> float:
+    """Return what a process, its descendants, and those of them that ended have used."""
+    if not root:
+        return 0.0
+    parents, ticks = {}, {}
+    for pid, parent, used in _processes():
+        parents[pid], ticks[pid] = parent, used
+    return sum(used for pid, used in ticks.items() if _descends(pid, root, parents)) / TICKS
+
+
+def _descends(pid: int, root: int, parents: dict[int, int]) -> bool:
+    while pid and pid != root:
+        pid = parents.get(pid, 0)
+    return pid == root
+
+
+def _processes() -> Iterator[tuple[int, int, int]]:
+    """Yield each process's id, its parent's, and its clock ticks (proc(5), ``stat``)."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            yield int(entry.name), int(fields[1]), sum(map(int, fields[11:15]))
+
+
 class Silence:
     """How long a process has not answered, and whether that is long enough to end it."""
 
     def __init__(self, pid: int, most_seconds: float) -> None:
         self.is_over = False
         self._pid, self._most = pid, most_seconds
-        self._progress, self._has_answered = Progress(), False
+        self._activity, self._has_answered = Activity(), False
         self._since: float | None = time.monotonic()
 
     def record(self, answered: bool) -> str:
@@ -219,7 +262,7 @@ class Silence:
             return said
         began, self._since = self._since, self._since or time.monotonic()
         silent = time.monotonic() - self._since
-        idle = silent if self._has_answered else self._progress.idle_seconds(self._pid)
+        idle = silent if self._has_answered else self._activity.idle_seconds(self._pid)
         self.is_over = idle > self._most or silent > LONGEST_HANG_SECONDS
         if self.is_over:
             return f"has not answered for {silent:.0f} s; starting it again"
@@ -250,14 +293,14 @@ class Supervisor:
         Raises:
             NotReady: one of them keeps ending, or none did anything for a long time.
         """
-        progress = {each: Progress() for each in supervised}
+        activity = {each: Activity() for each in supervised}
         looked = said = time.monotonic()
         while not await asyncio.to_thread(is_ready):
             await asyncio.sleep(LOOK_EVERY_SECONDS)
             if time.monotonic() - looked < MOVED_EVERY_SECONDS:
                 continue
             looked = time.monotonic()
-            _refuse_to_wait(progress, waiting_for)
+            _refuse_to_wait(activity, waiting_for)
             if looked - said > SAY_EVERY_SECONDS:
                 said = looked
                 self._terminal.note(f"Waiting for {waiting_for} …")
@@ -299,11 +342,11 @@ class Supervisor:
                 program.kill()
 
 
-def _refuse_to_wait(progress: Mapping[SupervisedProgram, Progress], waiting_for: str) -> None:
-    for supervised in progress:
+def _refuse_to_wait(activity: Mapping[SupervisedProgram, Activity], waiting_for: str) -> None:
+    for supervised in activity:
         if supervised.starts >= MOST_STARTS and not supervised.pid:
             raise NotReady(f"{supervised.program.name} keeps ending: {supervised.last_line}")
-    idle = min(moved.idle_seconds(each.pid) for each, moved in progress.items())
+    idle = min(moved.idle_seconds(each.pid) for each, moved in activity.items())
     if idle > QUIET_SECONDS:
         raise NotReady(
             f"Waited for {waiting_for}, and nothing has moved for {idle:.0f} s; "

@@ -20,7 +20,7 @@ import pytest
 from rich.console import Console
 
 from lib.processes import GuardedProcess
-from sigma import progress, supervisor
+from sigma import supervisor
 from sigma.console import Terminal
 from sigma.supervisor import NotReady, Program, StepFailed, Supervisor
 
@@ -257,7 +257,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "HANG_GRACE_SECONDS", 0.1)
     monkeypatch.setattr(supervisor, "QUIET_SECONDS", 2.0)
     monkeypatch.setattr(supervisor, "MOVED_EVERY_SECONDS", 0.05)
-    monkeypatch.setattr(progress, "SECONDS_OF_WORK", 0.01)
+    monkeypatch.setattr(supervisor, "SECONDS_OF_WORK", 0.01)
 
 
 @pytest.mark.usefixtures("impatient")
