@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -11,12 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from lib.deathguard import Identity
 from lib.processes import GuardedProcess
 from sigma.console import Terminal
 from sigma.engines.engine import UnableToStart
 from sigma.engines.state import write_private
+
+Result = TypeVar("Result")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 # A program that ran for so many seconds is not in a crash loop: its pauses begin anew.
@@ -61,6 +65,19 @@ class Program:
     log: Path | None = None
     answers: Callable[[], bool] | None = None
     settle: Callable[[], None] | None = None
+
+
+async def in_thread(call: Callable[[], Result]) -> Result:
+    """Return what a call returns that may block.
+
+    Raises:
+        OSError: the machine starts no more threads.
+    """
+    try:
+        future = asyncio.get_running_loop().run_in_executor(None, call)
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
+    return await future
 
 
 class PidFile:
@@ -170,9 +187,9 @@ class SupervisedProgram:
         if self.program.settle is None:
             return
         try:
-            await asyncio.to_thread(self.program.settle)
-        except UnableToStart as error:
-            self.last_line = str(error)
+            await in_thread(self.program.settle)
+        except (UnableToStart, OSError) as error:
+            self.last_line = str(getattr(error, "strerror", None) or error)
             self._terminal.event(self.program.name, self.last_line)
 
     async def _watch(self, process: GuardedProcess) -> None:
@@ -182,7 +199,10 @@ class SupervisedProgram:
         silence = Silence(process.pid, self.hang_seconds)
         while not silence.is_over:
             await asyncio.sleep(ASK_EVERY_SECONDS)
-            answered = await asyncio.to_thread(self.program.answers)
+            try:
+                answered = await in_thread(self.program.answers)
+            except OSError:  # nobody could ask
+                continue
             if answered:
                 self.hang_seconds = HANG_SECONDS
             if said := silence.record(answered):
@@ -292,10 +312,11 @@ class Supervisor:
 
         Raises:
             NotReady: one of them keeps ending, or none did anything for a long time.
+            OSError: there are no more threads to ask in.
         """
         activity = {each: Activity() for each in supervised}
         looked = said = time.monotonic()
-        while not await asyncio.to_thread(is_ready):
+        while not await in_thread(is_ready):
             await asyncio.sleep(LOOK_EVERY_SECONDS)
             if time.monotonic() - looked < MOVED_EVERY_SECONDS:
                 continue

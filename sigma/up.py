@@ -22,7 +22,7 @@ from sigma.engines import postgres, state, valkey
 from sigma.engines.engine import Engine, UnableToStart
 from sigma.env import InvalidSetting, broker_url, database
 from sigma.options import Options, read_options
-from sigma.supervisor import Program, SupervisedProgram, Supervisor
+from sigma.supervisor import Program, SupervisedProgram, Supervisor, in_thread
 
 # Answered by the servers' event loops alone, without a line in their logs.
 WEB, SENDER = "/webhooks/whatsapp", "/health"
@@ -208,7 +208,7 @@ class _Start:
         if not preparing:
             return given
         with self._terminal.step("Engines prepared"):
-            engines = await asyncio.gather(*map(asyncio.to_thread, preparing))
+            engines = await asyncio.gather(*map(in_thread, preparing))
         wave = self._supervisor.start(*(_as_program(engine, self._folder) for engine in engines))
         for engine, child in zip(engines, wave, strict=True):
             await self._until(f"{engine.title} ready", engine.answers, child)
@@ -234,10 +234,10 @@ class _Start:
 async def _check_outside(given: state.Urls) -> None:
     if given.database_url:
         database(given.database_url)
-        await asyncio.to_thread(reachable.check_database, given.database_url)
+        await in_thread(partial(reachable.check_database, given.database_url))
     if given.redis_url:
         broker_url(given.redis_url)
-        await asyncio.to_thread(reachable.check_broker, given.redis_url)
+        await in_thread(partial(reachable.check_broker, given.redis_url))
 
 
 def _as_program(engine: Engine, folder: Path) -> Program:

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +128,30 @@ def test_it_tries_again_to_start_what_the_machine_does_not_start(
             "web         │ not started: Resource temporarily unavailable; "
             "starting again in 0.2 s\nweb         │ up"
         )
+
+    play(scene, tmp_path)
+
+
+class FullExecutor(ThreadPoolExecutor):
+    """Refuses some work, as one that cannot start a thread."""
+
+    def __init__(self, refusals: int) -> None:
+        super().__init__()
+        self._refusals = refusals
+
+    def submit(self, *args: Any, **named: Any) -> Future[Any]:
+        """Take it, or refuse it."""
+        self._refusals -= 1
+        if self._refusals >= 0:
+            raise RuntimeError("can't start new thread")
+        return super().submit(*args, **named)
+
+
+def test_it_keeps_programs_running_at_the_limit_of_threads(tmp_path: Path) -> None:
+    async def scene(at: Stage) -> None:
+        asyncio.get_running_loop().set_default_executor(FullExecutor(1))
+        at.supervisor.start(replace(program("postgres", "pass"), settle=lambda: None))
+        await at.shows("postgres    │ can't start new thread\npostgres    │ up")
 
     play(scene, tmp_path)
 
@@ -341,6 +366,14 @@ class TestHanging:
 
         shown = play(scene, tmp_path).screen.getvalue()
         assert shown.count("does not answer; it is started again after 600 s") == 1
+
+    def test_it_goes_on_asking_after_the_limit_of_threads(self, tmp_path: Path) -> None:
+        async def scene(at: Stage) -> None:
+            asyncio.get_running_loop().set_default_executor(FullExecutor(2))
+            at.supervisor.start(program("web", "pass", answers=lambda: False))
+            await at.shows("has not answered for")
+
+        play(scene, tmp_path)
 
     def test_it_gives_a_process_more_time_each_time_it_never_answers(self, tmp_path: Path) -> None:
         async def scene(at: Stage) -> None:
