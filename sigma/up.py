@@ -178,22 +178,22 @@ class _Start:
         password = urlsplit(urls.database_url).password or ""
         return {"DATABASE_URL": urls.owner_url, "SIGMA_APPLICATION_PASSWORD": password}
 
-    async def _demo(self, *children: SupervisedProgram) -> None:
+    async def _demo(self, *supervised: SupervisedProgram) -> None:
         """Wait until the demo has what its user needs: templates, a number, somebody to answer."""
         assert self._options.simulator_port is not None  # noqa: S101 - it is simulated
         world = simulated.DemoWorld(
             self._options.simulator_port, self._options.base_url, self._folder
         )
-        await self._until("Simulator of Meta ready", world.sends_callbacks, *children)
-        await self._until("Templates read", world.has_templates, *children)
-        await self._until("Number read", world.has_number, *children)
-        await self._until("A simulated customer wrote", world.somebody_wrote, *children)
+        await self._until("Simulator of Meta ready", world.sends_callbacks, *supervised)
+        await self._until("Templates read", world.has_templates, *supervised)
+        await self._until("Number read", world.has_number, *supervised)
+        await self._until("A simulated customer wrote", world.somebody_wrote, *supervised)
 
     async def _until(
-        self, title: str, is_ready: Callable[[], bool], *children: SupervisedProgram
+        self, title: str, is_ready: Callable[[], bool], *supervised: SupervisedProgram
     ) -> None:
         with self._terminal.step(title):
-            await self._supervisor.until(is_ready, *children, waiting_for=f"“{title}”")
+            await self._supervisor.until(is_ready, *supervised, waiting_for=f"“{title}”")
 
     async def _engines(self) -> state.Urls:
         """Start the engines that the environment does not name, and return the URLs of both."""
@@ -210,8 +210,8 @@ class _Start:
         with self._terminal.step("Engines prepared"):
             engines = await asyncio.gather(*map(in_thread, preparing))
         wave = self._supervisor.start(*(_as_program(engine, self._folder) for engine in engines))
-        for engine, child in zip(engines, wave, strict=True):
-            await self._until(f"{engine.title} ready", engine.answers, child)
+        for engine, supervised in zip(engines, wave, strict=True):
+            await self._until(f"{engine.title} ready", engine.answers, supervised)
         names = {"postgres": "owner_url", "valkey": "redis_url"}
         urls = {names[engine.name]: engine.url for engine in engines}
         if "owner_url" in urls:
