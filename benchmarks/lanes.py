@@ -23,6 +23,11 @@ SEND = """mutation($input: SendWhatsAppMessageInput!) {
 THROUGHPUT, RATE = "STANDARD", 80
 PAUSE_SECONDS = 0.3
 SETTLE_SECONDS = 5.0
+# What waits for its turn; a claimed message is due again in 20 seconds, should its sender die.
+WAITING = """
+SELECT count(*) FROM outbox
+WHERE broadcast_id IS NOT NULL AND due_at <= clock_timestamp() + interval '2 seconds'
+"""
 
 
 def measure(product: Product, *, people: int, presses: int) -> list[Figure]:
@@ -42,7 +47,10 @@ def measure(product: Product, *, people: int, presses: int) -> list[Figure]:
         begin_broadcast(door, people)
         _wait_for(meta, requests=RATE)
         time.sleep(SETTLE_SECONDS)
-        pressed = [_press(door, people + n) for n in range(presses)]
+        pressed, waiting = [], list[int]()
+        for n in range(presses):
+            pressed.append(_press(door, people + n))
+            waiting.append(product.number(WAITING))
         _wait_for(meta, requests=meta.requests() + RATE * 2)
         journal = {str(e["biz_opaque_callback_data"]): float(str(e["time"]))
                    for e in meta.journal() if e.get("is_processed")}  # fmt: skip
@@ -55,12 +63,22 @@ def measure(product: Product, *, people: int, presses: int) -> list[Figure]:
     times = sorted(journal.values())
     rate = (len(times) - 1) / (times[-1] - times[0])
     cuts = quantiles(waits, n=100)
+    depth = f"{min(waiting)} to {max(waiting)} messages"
     note = f"{len(waits)} of {presses} sent; a broadcast to {people:,} at {RATE} a second"
     return [
         Figure(GROUP, "call → post, p50", cuts[49], "s", 0.1, at_least=False, note=note),
         Figure(GROUP, "call → post, p99", cuts[98], "s", 0.5, at_least=False),
         Figure(GROUP, "not sent", presses - len(waits), "", 0, at_least=False),
         Figure(GROUP, "sent by the number, all told", rate, "/s", 0.9 * RATE),
+        Figure(
+            GROUP,
+            "of the broadcast, queued",
+            max(waiting) / RATE,
+            "s",
+            1.1,
+            at_least=False,
+            note=depth,
+        ),
     ]
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -84,9 +85,12 @@ class Product:
 
     def count(self, table: str) -> int:
         """Count the rows of a table."""
+        return self.number(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table)))
+
+    def number(self, statement: LiteralString | sql.Composed) -> int:
+        """Return the one number that a statement selects."""
         with psycopg.connect(self.database_url, autocommit=True) as connection:
-            counting = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
-            row = connection.execute(counting).fetchone()
+            row = connection.execute(statement).fetchone()
         return int(row[0]) if row else 0
 
     def wait_until_stored(self, messages: int, *, seconds: float) -> float:

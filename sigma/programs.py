@@ -50,7 +50,7 @@ def simulator(env: Mapping[str, str], port: int, log: Path) -> Program:
 def workers(env: Mapping[str, str]) -> list[Program]:
     """Return the Celery workers; SIGTERM lets them finish what they hold."""
     return [
-        _worker("worker", env, queues="ingest,broadcast,events", processes=3),
+        _worker("worker", env, queues="ingest,broadcast,events", processes=4),
         _worker("sending", env, queues="send", processes=1),
         _worker("maintenance", env, queues="maintenance", processes=1),
     ]

@@ -272,7 +272,7 @@ CELERY_BEAT_SCHEDULE = {
     "tokens": {"task": "tokens.check", "schedule": 300.0},
     "partitions": {"task": "maintenance.partitions", "schedule": 3600.0},
     "purge": {"task": "maintenance.purge", "schedule": 900.0},
-    "broadcasts": {"task": "broadcast.tend", "schedule": 1.0},
+    "broadcasts": {"task": "broadcast.sweep", "schedule": 1.0},
     "forget_lists": {"task": "maintenance.broadcasts", "schedule": 900.0},
     "events": {"task": "events.sweep", "schedule": 2.0},
     "forget_recipients": {"task": "maintenance.recipients", "schedule": 900.0},

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from uuid import UUID
 
 from django.db import connection
 
@@ -28,14 +27,13 @@ from messaging.broadcasts.recipients import (
     request_of,
 )
 from messaging.broadcasts.refusals import UnableToBroadcast
-from messaging.broadcasts.transitions import move, take
+from messaging.broadcasts.transitions import move
 from messaging.models import Broadcast, BroadcastRecipient, BroadcastState, RecipientState
 from messaging.sending import sender_numbers
 from messaging.sending.checks import check as check_drafts
 from messaging.sending.drafts import Draft, shaped
 from messaging.sending.recipients import ContactCache
 from messaging.sending.refusals import UnableToSend
-from workspaces.scope import tenant_scope
 
 CHUNK = 1_000
 # One person may stand in a list by number and by BSUID; their contact shows it.
@@ -54,25 +52,21 @@ WHERE r.broadcast_id = %(broadcast)s AND r.position = known.position AND known.f
 """
 
 
-def check(*, tenant_id: UUID, broadcast_id: UUID, now: datetime, size: int = CHUNK) -> bool:
-    """Check the next rows; return whether there may be more to do."""
-    with tenant_scope(tenant_id):
-        broadcast = take(broadcast_id)
-        if broadcast is None or broadcast.state != BroadcastState.CHECKING:
-            return False
-        try:
-            check_sendable(broadcast)
-        except UnableToBroadcast as error:
-            move(broadcast, BroadcastState.REFUSED, now=now, reason=error.message)
-            return False
-        rows = recipients.unchecked(broadcast, limit=size)
-        if not rows:
-            _conclude(broadcast, now)
-            return False
-        mark(broadcast, list(_findings(broadcast, rows, now)))
-        broadcast.checked_to = rows[-1].position
-        broadcast.save(update_fields=("checked_to",))
-        return True
+def check(broadcast: Broadcast, now: datetime) -> int:
+    """Check the next rows; return how many, and 1 for the end of the check."""
+    try:
+        check_sendable(broadcast)
+    except UnableToBroadcast as error:
+        move(broadcast, BroadcastState.REFUSED, now=now, reason=error.message)
+        return 1
+    rows = recipients.unchecked(broadcast, limit=CHUNK)
+    if not rows:
+        _conclude(broadcast, now)
+        return 1
+    mark(broadcast, list(_findings(broadcast, rows, now)))
+    broadcast.checked_to = rows[-1].position
+    broadcast.save(update_fields=("checked_to",))
+    return len(rows)
 
 
 def _findings(broadcast: Broadcast, rows: Sequence[OpenedRow], now: datetime) -> Iterator[RowMark]:

@@ -2,7 +2,7 @@
 
 One transaction holds the broadcast, queues the messages and marks their rows: a worker killed at
 any time leaves neither without the other, so everybody is written to once. Only what the
-number sends in a few seconds waits in the outbox, where single messages go first.
+number sends in a second waits in the outbox, where single messages go first.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime
-from uuid import UUID
 
 from django.db import transaction
 
@@ -30,20 +29,23 @@ from messaging.broadcasts.recipients import (
     request_of,
 )
 from messaging.broadcasts.refusals import UnableToBroadcast
-from messaging.broadcasts.transitions import explain, move, take
+from messaging.broadcasts.transitions import explain, move
 from messaging.delivery.pauses import open_pauses
 from messaging.delivery.queues import BROADCASTS_BRAKE
 from messaging.models import Broadcast, BroadcastState, NumberState, RecipientState
 from messaging.numbers import messages_per_second
 from messaging.sending.accepting import Outcome, queue_many
 from messaging.sending.refusals import SendErrorCode, UnableToSend
-from workspaces.scope import tenant_scope
 
 logger = logging.getLogger("sigma.whatsapp.broadcasts")
 
+# More than a number sends between two rounds; a transaction of so many rows takes half a second.
 CHUNK = 500
-# Longer than a turn of other work that this process may be at.
-WINDOW_SECONDS = 6
+# Several rounds: one that comes late leaves no gap in what the number sends.
+WINDOW_SECONDS = 1
+# With what is being sent, and what is tried again later: where everybody has to wait, the list must
+# not end up in the outbox as a whole.
+WINDOWS_IN_HAND = 12
 BROKEN = ("INTERNAL", "It could not be queued because of an error of ours.")
 EXPIRED = ("EXPIRED", "The broadcast expired before the message was sent.")
 
@@ -54,20 +56,18 @@ class Obstacle(Exception):
     """
 
 
-def feed(*, tenant_id: UUID, broadcast_id: UUID, now: datetime, size: int = CHUNK) -> bool:
-    """Queue the next rows of a running broadcast; return whether there is room for more now."""
-    with tenant_scope(tenant_id):
-        broadcast = take(broadcast_id)
-        if broadcast is None or broadcast.state != BroadcastState.RUNNING:
-            return False
-        if broadcast.expires_at is not None and broadcast.expires_at <= now:
-            give_up(broadcast, code=EXPIRED[0], reason=EXPIRED[1])
-        try:
-            return _feed(broadcast, now, min(size, TRIAL) if BROADCASTS_BRAKE.is_on else size)
-        except (Obstacle, UnableToBroadcast) as error:
-            move(broadcast, BroadcastState.PAUSED, now=now, reason=str(error))
-            waiting.hold(broadcast)
-            return False
+def feed(broadcast: Broadcast, now: datetime) -> int:
+    """Queue the next rows of a running broadcast; return how many were queued or refused, and 1 for
+    its end.
+    """
+    if broadcast.expires_at is not None and broadcast.expires_at <= now:
+        give_up(broadcast, code=EXPIRED[0], reason=EXPIRED[1])
+    try:
+        return _feed(broadcast, now)
+    except (Obstacle, UnableToBroadcast) as error:
+        move(broadcast, BroadcastState.PAUSED, now=now, reason=str(error))
+        waiting.hold(broadcast)
+        return 1
 
 
 def speed_of(broadcast: Broadcast) -> int:
@@ -79,28 +79,28 @@ def speed_of(broadcast: Broadcast) -> int:
 
 
 def window(broadcast: Broadcast) -> int:
-    """Return how many messages of a broadcast may wait at a time."""
+    """Return how many messages of a broadcast may wait for their turn at a time."""
     return WINDOW_SECONDS * speed_of(broadcast)
 
 
-def _feed(broadcast: Broadcast, now: datetime, size: int) -> bool:
-    in_hand = waiting.in_hand(broadcast)
-    most = window(broadcast)
-    room = min(most - waiting.due(broadcast), 2 * most - in_hand)
+def _feed(broadcast: Broadcast, now: datetime) -> int:
+    queued, most = waiting.look(broadcast), window(broadcast)
+    room = min(most - queued.due, WINDOWS_IN_HAND * most - queued.in_hand)
+    size = TRIAL if BROADCASTS_BRAKE.is_on else CHUNK
     rows = recipients.pending(broadcast, limit=max(1, min(size, room)))
-    if not rows and not in_hand:
+    if not rows and not queued.in_hand:
         move(broadcast, BroadcastState.COMPLETED, now=now)
-        return False
-    if reason := brake.reason_to_stop(broadcast, in_hand=in_hand):
+        return 1
+    if reason := brake.reason_to_stop(broadcast, in_hand=queued.in_hand):
         raise Obstacle(reason)
     delay = _delay(broadcast, now)
     if delay or room <= 0 or not rows:
         explain(broadcast, delay, now=now)
-        return False
+        return 0
     marks, delay = _queue(broadcast, rows, now)
     explain(broadcast, delay, now=now)
     mark(broadcast, marks)
-    return len(marks) == size
+    return len(marks)
 
 
 def _delay(broadcast: Broadcast, now: datetime) -> str:

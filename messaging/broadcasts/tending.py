@@ -1,4 +1,6 @@
-"""Look after every live broadcast: check, start when due, feed, hold, withdraw, end."""
+"""Look after live broadcasts: check, start when due, feed, hold, withdraw, end. A step of the work
+loop is a round of them.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +9,43 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from uuid import UUID
 
+from lib import clock, work
 from lib.brake import Stopped, is_away, is_of_a_value
 from lib.sql import select
+from lib.work import Work
 from messaging import transitions
 from messaging.broadcasts import waiting
 from messaging.broadcasts.checking import check
 from messaging.broadcasts.feeding import feed
 from messaging.broadcasts.transitions import move, take
-from messaging.delivery.queues import BROADCASTS_BRAKE
+from messaging.delivery.queues import BROADCASTS, BROADCASTS_BRAKE
 from messaging.models import Broadcast, BroadcastState
 from workspaces.scope import tenant_scope
 
 logger = logging.getLogger("sigma.whatsapp.broadcasts")
 
-# How long one task goes on; the clock or a wake-up starts the next.
-SECONDS = 2.0
+# Between two rounds, beginning to beginning: several in what a broadcast keeps in the outbox. What
+# a round costs whatever there is to feed is a dozen round trips for each broadcast.
+PAUSE_SECONDS = 0.25
+# A round that takes longer is more than one process should be left with: while one broadcast's rows
+# are queued, another's messages run out.
+LONG_SECONDS = 0.5
+# A scheduled one waits for its time. A paused one has nothing to wait for but messages that came
+# back to be tried again. Tenants take turns, whatever number of broadcasts each has.
 LIVE = """
 SELECT b.id, b.tenant_id, b.state
 FROM broadcasts b JOIN tenants t ON t.id = b.tenant_id AND t.status = 'ACTIVE'
-WHERE b.ended_at IS NULL AND b.state NOT IN ('DRAFT', 'REFUSED')
-ORDER BY b.started_at NULLS FIRST, b.id
+WHERE b.ended_at IS NULL AND b.state NOT IN ('DRAFT', 'REFUSED') AND CASE b.state
+    WHEN 'SCHEDULED' THEN coalesce(b.scheduled_at <= %s, true)
+    WHEN 'PAUSED' THEN EXISTS (
+        SELECT FROM outbox o WHERE o.broadcast_id = b.id AND o.due_at IS NOT NULL)
+    ELSE true END
+ORDER BY row_number() OVER (PARTITION BY b.tenant_id ORDER BY b.started_at NULLS FIRST, b.id), b.id
 """
+Clock = Callable[[], datetime]
 
 
 class Live(NamedTuple):
@@ -41,63 +56,85 @@ class Live(NamedTuple):
     state: str
 
 
-class Step(Protocol):
-    """Something to do for a broadcast; returns whether there is more to do at once."""
-
-    def __call__(self, *, tenant_id: UUID, broadcast_id: UUID, now: datetime) -> bool:
-        """Do it."""
-
-
-def tend(*, clock: Callable[[], datetime], seconds: float = SECONDS) -> bool:
-    """Go round the live broadcasts of all tenants; return whether there is more to do at once.
-
-    Each gets one step a round, so nobody's long list holds up the others'.
+class Broadcasts(Work):
+    """Live broadcasts of all tenants, one thing to do for each in a round: nobody's long list holds
+    up the others'. A broadcast is claimed by a lock on its row, for as long as that takes.
     """
-    if BROADCASTS_BRAKE.pause:
-        return False
-    deadline = time.monotonic() + seconds
-    round_: list[Live] = select(Live, LIVE, [])
-    try:
-        while round_ and time.monotonic() < deadline:
-            round_ = _go_round(round_, clock)
-    except Stopped as stopped:
-        BROADCASTS_BRAKE.stop(stopped)
-        return False
-    return bool(round_)
+
+    what = "broadcasts"
+    wake_up = BROADCASTS
+    brake = BROADCASTS_BRAKE
+    logger = logger
+    slots = 2
+
+    def __init__(self, clock: Clock, linger: float) -> None:
+        self._clock, self.linger = clock, linger
+        self._spent = 0.0
+
+    def step(self) -> int:
+        """Go round once; return how many rows and messages were changed."""
+        began, count = time.monotonic(), 0
+        round_ = select(Live, LIVE, [self._clock()])
+        trouble: list[tuple[Live, Exception]] = []
+        for live in round_:
+            try:
+                count += _advance(live, self._clock())
+            except Exception as error:  # one broadcast's trouble is not the others'
+                if is_away(error):
+                    raise
+                trouble.append((live, error))
+        _judge(trouble, some_passed=len(trouble) < len(round_))
+        self._spent = time.monotonic() - began
+        return count
+
+    def is_behind(self, count: int) -> bool:
+        """Whether the round took long."""
+        return self._spent > LONG_SECONDS
+
+    def pause(self, count: int, spent: float) -> float:
+        """Begin the next round soon."""
+        return max(0.0, PAUSE_SECONDS - spent)
 
 
-def _go_round(round_: Sequence[Live], clock: Callable[[], datetime]) -> list[Live]:
-    """Make a step for each; return those for which there is more to do at once.
+def tend(
+    *, clock: Clock = lambda: clock.now(), slot: int = 0, linger: float = work.LINGER_SECONDS
+) -> int:
+    """Look after live broadcasts for one turn; return how many rows and messages were changed."""
+    return work.run(Broadcasts(clock, linger), slot)
 
-    Raises:
-        lib.brake.Stopped: all fail alike.
+
+def sweep(*, now: datetime) -> bool:
+    """Call for what is due and whose wake-up was lost; return whether a turn was called."""
+    return bool(select(Live, f"{LIVE} LIMIT 1", [now])) and BROADCASTS.notify()
+
+
+def _advance(live: Live, now: datetime) -> int:
+    """Do what is to be done in this state, in one transaction; return how many rows and messages it
+    changed. Nothing where another process holds the broadcast, or somebody changed its state.
     """
-    more: list[Live] = []
-    failed: list[tuple[Live, Exception]] = []
-    stopped: list[Stopped] = []
-    for live in round_:
-        try:
-            if _step(live, clock()):
-                more.append(live)
-        except Exception as error:  # one broadcast's trouble is not the others'
-            if is_away(error):
-                raise
-            if isinstance(error, Stopped) or not is_of_a_value(error):
-                stopped.append(error if isinstance(error, Stopped) else Stopped(error))
-            else:
-                failed.append((live, error))
-    _judge(failed, stopped, some_passed=len(failed) + len(stopped) < len(round_))
-    return more
+    with tenant_scope(live.tenant_id):
+        broadcast = take(tenant_id=live.tenant_id, broadcast_id=live.id)
+        if broadcast is None or broadcast.state != live.state:
+            return 0
+        return STEPS[live.state](broadcast, now)
 
 
-def _judge(
-    failed: Sequence[tuple[Live, Exception]], stopped: Sequence[Stopped], *, some_passed: bool
-) -> None:
-    """Report what went wrong; nothing is given up for it, the next round tries again.
+def _judge(trouble: Sequence[tuple[Live, Exception]], *, some_passed: bool) -> None:
+    """Report what went wrong in a round; nothing is given up for it, the next one tries again.
 
     Raises:
         lib.brake.Stopped: nothing passed, and it does not look like one broadcast's trouble.
     """
+    stopped = [
+        error if isinstance(error, Stopped) else Stopped(error)
+        for _, error in trouble
+        if isinstance(error, Stopped) or not is_of_a_value(error)
+    ]
+    failed = [
+        (live, error)
+        for live, error in trouble
+        if not isinstance(error, Stopped) and is_of_a_value(error)
+    ]
     if stopped and not some_passed:
         raise stopped[0]
     BROADCASTS_BRAKE.judge(failed, step="tend", passed=some_passed)
@@ -110,50 +147,28 @@ def _judge(
         BROADCASTS_BRAKE.release()
 
 
-def _step(live: Live, now: datetime) -> bool:
-    step = STEPS.get(live.state)
-    return step is not None and step(tenant_id=live.tenant_id, broadcast_id=live.id, now=now)
+def begin(broadcast: Broadcast, now: datetime) -> int:
+    """Let a scheduled broadcast run: its time has come."""
+    move(broadcast, BroadcastState.RUNNING, now=now)
+    return 1
 
 
-def begin(*, tenant_id: UUID, broadcast_id: UUID, now: datetime) -> bool:
-    """Let a scheduled broadcast run when its time has come."""
-    with tenant_scope(tenant_id):
-        broadcast = _in_state(broadcast_id, BroadcastState.SCHEDULED)
-        if broadcast is None or (broadcast.scheduled_at or now) > now:
-            return False
-        move(broadcast, BroadcastState.RUNNING, now=now)
-        return False
-
-
-def hold(*, tenant_id: UUID, broadcast_id: UUID, now: datetime) -> bool:
+def hold(broadcast: Broadcast, now: datetime) -> int:
     """Put aside what came back to be tried again since the broadcast was paused."""
-    with tenant_scope(tenant_id):
-        broadcast = _in_state(broadcast_id, BroadcastState.PAUSED)
-        if broadcast is not None and waiting.in_hand(broadcast):
-            waiting.hold(broadcast)
-        return False
+    return waiting.hold(broadcast)
 
 
-def wind_up(*, tenant_id: UUID, broadcast_id: UUID, now: datetime) -> bool:
+def wind_up(broadcast: Broadcast, now: datetime) -> int:
     """End a cancelled broadcast when nothing of it is on its way any more."""
-    with tenant_scope(tenant_id):
-        broadcast = _in_state(broadcast_id, BroadcastState.CANCELLED)
-        if broadcast is None:
-            return False
-        if waiting.in_hand(broadcast):
-            transitions.cancel_broadcast(broadcast.id, now=now)  # what came back meanwhile
-        if not waiting.in_hand(broadcast):
-            broadcast.ended_at = now
-            broadcast.save(update_fields=("ended_at",))
-        return False
+    count = transitions.cancel_broadcast(broadcast.id, now=now)  # what came back meanwhile
+    if waiting.look(broadcast).in_hand:
+        return count
+    broadcast.ended_at = now
+    broadcast.save(update_fields=("ended_at",))
+    return count + 1
 
 
-def _in_state(broadcast_id: UUID, state: BroadcastState) -> Broadcast | None:
-    broadcast = take(broadcast_id)
-    return broadcast if broadcast is not None and broadcast.state == state else None
-
-
-STEPS: Mapping[str, Step] = MappingProxyType(
+STEPS: Mapping[str, Callable[[Broadcast, datetime], int]] = MappingProxyType(
     {
         BroadcastState.CHECKING: check,
         BroadcastState.SCHEDULED: begin,

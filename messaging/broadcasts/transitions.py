@@ -34,10 +34,10 @@ def held(*, tenant_id: UUID, broadcast_id: UUID) -> Broadcast:
     return found
 
 
-def take(broadcast_id: UUID) -> Broadcast | None:
+def take(*, tenant_id: UUID, broadcast_id: UUID) -> Broadcast | None:
     """Return the broadcast, locked; ``None``: it is gone, or another process holds the lock."""
     rows = Broadcast.objects.select_for_update(skip_locked=True)
-    return rows.filter(pk=broadcast_id).first()
+    return rows.filter(tenant_id=tenant_id, pk=broadcast_id).first()
 
 
 def missing() -> UnableToBroadcast:

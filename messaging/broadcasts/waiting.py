@@ -8,24 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 
+from lib.sql import select
 from messaging import changing
 from messaging.models import Broadcast
 
-IN_HAND = """
-SELECT count(*) FROM outbox WHERE broadcast_id = %(broadcast)s
+# What is tried again later is in hand, and not due.
+LOOK = """
+SELECT count(*) AS in_hand,
+       count(*) FILTER (WHERE due_at <= clock_timestamp() + interval '2 seconds') AS due
+FROM outbox WHERE tenant_id = %s AND broadcast_id = %s
 AND (due_at IS NOT NULL OR lease_until IS NOT NULL)
 """
 OF_BROADCAST = """outbox q JOIN messages m ON m.id = q.message_id
 WHERE q.broadcast_id = %(broadcast)s AND m.status = 'queued'"""
-# Not those that are tried again later.
-DUE = """
-SELECT count(*) FROM outbox WHERE broadcast_id = %(broadcast)s
-AND due_at <= clock_timestamp() + interval '2 seconds'
-"""
 HOLD = changing.locking(
     found=OF_BROADCAST,
     then="""
@@ -57,20 +56,19 @@ FROM failed WHERE r.id = failed.row_id
 """  # noqa: S608 - texts of ours
 
 
-def in_hand(broadcast: Broadcast) -> int:
-    """Return how many messages wait to be sent or are being sent; held ones are not counted."""
-    return _count(IN_HAND, broadcast)
+class Queued(NamedTuple):
+    """How many messages wait to be sent or are being sent, held ones left out, and how many of
+    these wait to be sent now.
+    """
+
+    in_hand: int
+    due: int
 
 
-def due(broadcast: Broadcast) -> int:
-    """Return how many messages wait to be sent now."""
-    return _count(DUE, broadcast)
-
-
-def _count(statement: str, broadcast: Broadcast) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, {"broadcast": broadcast.id})
-        return int(cursor.fetchone()[0])
+def look(broadcast: Broadcast) -> Queued:
+    """Count the messages of a broadcast in the outbox."""
+    (found,) = select(Queued, LOOK, [broadcast.tenant_id, broadcast.id])
+    return found
 
 
 def hold(broadcast: Broadcast) -> int:

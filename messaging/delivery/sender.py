@@ -27,15 +27,13 @@ from lib.work import AWAY, Work, run
 from messaging.delivery import reads
 from messaging.delivery.claims import Claimed, Claims
 from messaging.delivery.performing import Marker, Performer
-from messaging.delivery.queues import BROADCASTS, SENDS, SENDS_BRAKE
+from messaging.delivery.queues import SENDS, SENDS_BRAKE
 from messaging.delivery.recording import Outcome, Recorder
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 
 # Between two claims: shorter than slots are given ahead, so that a number's row has no gaps.
 PAUSE_SECONDS = 0.05
-# How often broadcasts are called upon for more messages: several times in what they keep here.
-REFILL_SECONDS = 0.25
 # How often a busy turn looks for read marks.
 SELDOM_SECONDS = 0.5
 # How long a process that ends waits for outcomes: a send takes 65 seconds at most. Shorter than
@@ -61,7 +59,7 @@ class Sender(Work):
         self._performer = Performer(self._marker)
         self._recorder = Recorder(chance=self._chance)
         self._reads = ThreadPoolExecutor(1, thread_name_prefix="reads")
-        self._looked = self._refilled = 0.0
+        self._looked = 0.0
         # What was begun and has not ended, with its number; changed by the loop's thread, too.
         self._begun: dict[Future[None], UUID] = {}
         self._lock = Lock()
@@ -138,8 +136,6 @@ class Sender(Work):
         claimed = self._claims.claim(places, busy, most=most, now=now)
         for one in claimed:
             self._begin(one.attempt.workspace_id, self._deliver(one))
-        if any(one.is_of_broadcast for one in claimed):
-            self._refill()
         marks: list[reads.Mark] = []
         if not claimed or time.monotonic() - self._looked > SELDOM_SECONDS:
             self._looked = time.monotonic()
@@ -147,12 +143,6 @@ class Sender(Work):
         for mark in marks:
             self._begin(mark.workspace_id, self._mark(mark))
         return len(claimed) + len(marks)
-
-    def _refill(self) -> None:
-        """Call for more of the broadcasts that messages were claimed of: few of each wait here."""
-        if time.monotonic() - self._refilled > REFILL_SECONDS:
-            self._refilled = time.monotonic()
-            BROADCASTS.notify()
 
     def _free(self) -> int:
         return int(settings.SIGMA_SEND_CONCURRENCY) - len(self._begun)

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.whatsapp.processing import process_batch
 from messaging import optouts
-from messaging.broadcasts import lifecycle, tending
+from messaging.broadcasts import lifecycle
 from messaging.broadcasts.queries import counts
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.delivery.pauses import Pause, lift, pause
@@ -32,6 +32,7 @@ from tests.broadcasts.conftest import (
     start,
     template,
     tend,
+    turn,
 )
 from tests.conftest import Cast
 from tests.delivery.outgoing import become
@@ -338,5 +339,5 @@ def test_a_suspended_tenant_sends_nothing(acme: Cast, now: datetime) -> None:
     acme.tenant.status = "SUSPENDED"
     acme.tenant.save()
 
-    assert not tending.tend(clock=lambda: now)
+    assert not turn(now)
     assert tend(broadcast, now).state == "CHECKING"

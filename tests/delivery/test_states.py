@@ -18,12 +18,12 @@ from django.db import connection
 from connectors.simulator.meta.server import RunningSimulator
 from connectors.whatsapp.processing import process_batch
 from messaging import transitions
-from messaging.broadcasts import lifecycle, retention, tending
+from messaging.broadcasts import lifecycle, retention
 from messaging.delivery.claims import Claims
 from messaging.delivery.recording import Outcome, record
 from messaging.models import Message, PendingSend
 from messaging.states import EDGES, NEXT, Edge, State, Work, has_event, work_of
-from tests.broadcasts.conftest import draft, fill, people, start
+from tests.broadcasts.conftest import draft, fill, people, start, turn
 from tests.conftest import Cast
 from tests.delivery.outgoing import queue
 from tests.events.test_outbox import subscribe
@@ -228,7 +228,7 @@ def test_it_tells_of_everything_that_is_taken_back_at_once(
         process_batch(10)
     else:
         retention.purge(now=now + timedelta(days=60))
-    tending.tend(clock=lambda: now)
+    turn(now)
 
     told = list(OutgoingEvent.objects.filter(type="message.status"))
     assert sorted(event.data["message_id"] for event in told) == sorted(ids)

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from connectors.whatsapp.processing import process_batch
 from messaging import consent
-from messaging.broadcasts import audience, lifecycle, tending
+from messaging.broadcasts import audience, lifecycle
 from messaging.models import Contact, ContactIdentity, Conversation, Message
+from tests.broadcasts.conftest import turn
 from tests.conftest import Cast
 from tests.messaging.test_merging import markets, second_number
 from tests.sending.conftest import template
@@ -274,9 +275,7 @@ def check_broadcast(cast: Cast, model: Model, now: datetime) -> None:
     ids = {"tenant_id": cast.tenant.id, "broadcast_id": broadcast.id}
     audience.replace(**ids, content="\n".join(rows).encode())
     lifecycle.start(**ids, now=now)
-    for _ in range(2):
-        while tending.tend(clock=lambda: now):
-            pass
+    turn(now)
     broadcast.refresh_from_db()
     reached = Message.objects.filter(broadcast_id=broadcast.id)
     wanted = [person for person in model.people() if not model.stopped(person)]

@@ -15,10 +15,10 @@ from connectors.simulator.meta.server import RunningSimulator
 from connectors.simulator.meta.world import SimulatedTemplate, World
 from connectors.whatsapp.processing import process_batch
 from messaging import number_sync, token_watch
-from messaging.broadcasts.tending import tend
 from messaging.delivery.sender import Sender
 from messaging.models import Message
 from templates_wa.sync import sync
+from tests.broadcasts.conftest import turn
 from tests.conftest import Cast
 from tests.graphql.conftest import Answer
 from tests.privacy import sends
@@ -183,9 +183,7 @@ class Stage:
 
     def perform(self) -> None:
         """Send what is pending, and take in what Meta tells of it."""
-        for _ in range(2):  # lists are checked, then fed
-            while tend(clock=lambda: datetime.now(UTC)):
-                pass
+        turn(datetime.now(UTC))
         self.sender.work()
         self.sender.settle()
         self.wait_for(lambda: not self._is_telling())
