@@ -364,7 +364,6 @@ SPECTACULAR_SETTINGS = {
     # The viewer's files come from here, not from another server.
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "POSTPROCESSING_HOOKS": ["messaging.rest.openapi.add_components"],
     "APPEND_COMPONENTS": {
         "securitySchemes": {
             "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 from uuid import UUID
@@ -13,6 +12,9 @@ from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter
+from msgspec import UNSET
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.renderers import BaseRenderer, JSONRenderer
@@ -21,11 +23,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from messaging.broadcasts import audience, lifecycle, outcomes, queries
-from messaging.broadcasts.audience import UnusableRows
+from messaging.broadcasts.audience import ListReport, UnusableRows
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.broadcasts.transitions import missing
-from messaging.rest import documented, failures
-from messaging.rest.shapes import Failure, Refusal
+from messaging.rest import failures
+from messaging.rest.openapi import Operations, answer
+from messaging.rest.shapes import ListFailure, ListReportShape, Retried, RetryInput
 from messaging.rest.views import TenantView
 from workspaces.requests import actor_of
 from workspaces.scope import tenant_scope
@@ -41,10 +44,34 @@ HOW = "Send the file as the body (Content-Type: text/csv), or as the part file o
 TRUE = frozenset({"1", "true", "yes"})
 
 
-class RetryInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whose messages to send again: all that failed, or those with one of these codes."""
-
-    codes: list[int] | None = None
+BROADCASTS = Operations(
+    tag="broadcasts",
+    refusals={
+        401: "No key, or not a valid one.",
+        403: "A scope is missing.",
+        404: "Your tenant has no such broadcast.",
+        409: "The broadcast's state does not allow it: of a started one the list is frozen.",
+        413: "The list is longer than allowed.",
+        415: "Neither CSV nor a form.",
+        422: "Refused; `code` says why.",
+        503: "The database is away; try again.",
+    },
+    always=(401, 403, 404, 503),
+)
+BROADCAST_ID = OpenApiParameter(
+    "broadcast_id", OpenApiTypes.UUID, OpenApiParameter.PATH, description="The broadcast's UUID."
+)
+SKIP_INVALID = OpenApiParameter(
+    "skip_invalid",
+    bool,
+    OpenApiParameter.QUERY,
+    description="Leave lines out that cannot be taken, instead of refusing the file.",
+)
+FORM = {
+    "type": "object",
+    "properties": {"file": {"type": "string", "format": "binary"}},
+    "required": ["file"],
+}
 
 
 class InMemory(MemoryFileUploadHandler):
@@ -98,10 +125,25 @@ class Recipients(BroadcastView):
         APIView.initial(self, request, *args, **kwargs)
         self.actor = actor_of(request._request, now=timezone.now())
 
-    @documented.RECIPIENTS
-    def post(self, request: Request, broadcast_id: UUID) -> Response:
+    @BROADCASTS.operation(
+        "upload_recipients",
+        "Make a CSV file the list of a broadcast",
+        scope=Scope.BROADCASTS_WRITE,
+        says="Only before the broadcast is started. The file replaces the list. UTF-8, with a "
+        "header: `phone` or `user_id`, `reference`, and the template's values.",
+        takes={"text/csv": str, "multipart/form-data": FORM},
+        parameters=[BROADCAST_ID, SKIP_INVALID],
+        answers={
+            200: (ListReportShape, "The file is the list now."),
+            422: (
+                ListFailure,
+                "The list cannot be taken; `report` says which lines, and nothing was stored.",
+            ),
+        },
+        refused=(409, 413, 415),
+    )
+    def post(self, request: Request, broadcast_id: UUID) -> ListReportShape:
         """Make a CSV file the list of a broadcast."""
-        self.actor.require(Scope.BROADCASTS_WRITE)
         content = _content(request)
         skip_invalid = request.query_params.get("skip_invalid", "").lower() in TRUE
         # Not self.act: storing a long list takes longer than a statement of a request may.
@@ -112,16 +154,25 @@ class Recipients(BroadcastView):
                 content=content,
                 skip_invalid=skip_invalid,
             )
-        return Response(dataclasses.asdict(report))
+        return _shown(report)
 
 
 class Retrying(BroadcastView):
     """Sending again what failed."""
 
-    @documented.RETRY
-    def post(self, request: Request, broadcast_id: UUID) -> Response:
+    @BROADCASTS.operation(
+        "retry_failed",
+        "Send again to the people whose messages failed",
+        scope=Scope.BROADCASTS_WRITE,
+        says="The broadcast runs, is paused or was completed; it goes on by itself. Nobody is "
+        "written to again whose message did not fail.",
+        takes=RetryInput,
+        parameters=[BROADCAST_ID],
+        answers={200: (Retried, "They are pending again.")},
+        refused=(409, 422),
+    )
+    def post(self, request: Request, broadcast_id: UUID) -> Retried:
         """Send again to the people whose messages failed."""
-        self.actor.require(Scope.BROADCASTS_WRITE)
         try:
             wanted = msgspec.convert(request.data or {}, RetryInput)
         except msgspec.ValidationError as error:
@@ -134,7 +185,7 @@ class Retrying(BroadcastView):
                 codes=wanted.codes,
                 now=timezone.now(),
             )
-        return Response({"count": count, "state": str(broadcast.state)})
+        return Retried(count=count, state=str(broadcast.state))
 
 
 class Outcomes(BroadcastView):
@@ -142,10 +193,16 @@ class Outcomes(BroadcastView):
 
     renderer_classes = (JSONRenderer, CsvRenderer)
 
-    @documented.OUTCOMES
+    @BROADCASTS.operation(
+        "read_outcomes",
+        "What became of every row, as CSV",
+        scope=Scope.BROADCASTS_READ,
+        says="Numbers are masked unless the key has `raw:read`, too.",
+        parameters=[BROADCAST_ID],
+        answers={(200, "text/csv"): (str, "One line per row, in the order of the list.")},
+    )
     def get(self, request: Request, broadcast_id: UUID) -> HttpResponseBase:
         """Stream the rows of a broadcast with what became of each."""
-        self.actor.require(Scope.BROADCASTS_READ)
         broadcast = self.act(
             lambda tenant_id: queries.find(tenant_id=tenant_id, broadcast_id=broadcast_id)
         )
@@ -188,14 +245,10 @@ def _handle(error: Exception, context: object) -> Response:
 
 
 def _refuse(error: UnableToBroadcast, status: int) -> Response:
-    refusal = Refusal(
-        code=error.code.value,
-        field=error.field,
-        message=error.message,
-        platform_code=None,
-        retryable=False,
-    )
-    body: dict[str, object] = msgspec.to_builtins(Failure(error=refusal))
-    if isinstance(error, UnusableRows):
-        body["report"] = dataclasses.asdict(error.report)
-    return Response(body, status=status)
+    refusal = failures.refusal(error.code.value, error.message, field=error.field)
+    report = _shown(error.report) if isinstance(error, UnusableRows) else UNSET
+    return answer(ListFailure(error=refusal, report=report), status=status)
+
+
+def _shown(report: ListReport) -> ListReportShape:
+    return msgspec.convert(report, ListReportShape, from_attributes=True)

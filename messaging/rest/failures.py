@@ -52,12 +52,13 @@ def handle(error: Exception, context: object) -> Response:
     """Return the answer to a request that ended in ``error``."""
     if isinstance(error, UnableToSend):
         status = 400 if isinstance(error, Malformed) else STATUSES.get(error.code, 422)
-        return _respond(status, _refusal(error))
+        return respond(status, _refusal(error))
     kind = next((kind for kind in type(error).__mro__ if kind in FAILURES), None)
     if kind is None:
         return _hide(error)
     status, code = FAILURES[kind]
-    response = _respond(status, _plain(code, IN_WORDS.get(kind) or str(error), status == 503))
+    message = IN_WORDS.get(kind) or str(error)
+    response = respond(status, refusal(code, message, retryable=status == 503))
     if status == 401:
         response["WWW-Authenticate"] = "Bearer"
     if status == 503:
@@ -65,33 +66,38 @@ def handle(error: Exception, context: object) -> Response:
     return response
 
 
-def reasons_of(refusal: UnableToSend) -> list[Reason]:
+def reasons_of(error: UnableToSend) -> list[Reason]:
     """Return every reason of a refusal."""
     return [
         Reason(
-            code=reason.code.value, field=reason.field, message=reason.message,
-            platform_code=reason.platform_code, retryable=reason.is_retryable,
+            code=reason.code.value,
+            field=reason.field,
+            message=reason.message,
+            platform_code=reason.platform_code,
+            retryable=reason.is_retryable,
         )
-        for reason in refusal.reasons
-    ]  # fmt: skip
+        for reason in error.reasons
+    ]
+
+
+def refusal(
+    code: str, message: str, *, field: str | None = None, retryable: bool = False
+) -> Refusal:
+    """Return a refusal for one reason of ours."""
+    return Refusal(code=code, field=field, message=message, platform_code=None, retryable=retryable)
+
+
+def respond(status: int, why: Refusal) -> Response:
+    """Return the answer that says why."""
+    return Response(msgspec.to_builtins(Failure(error=why)), status=status)
 
 
 def _refusal(error: UnableToSend) -> Refusal:
     first, *others = reasons_of(error)
-    return Refusal(
-        code=first.code, field=first.field, message=first.message,
-        platform_code=first.platform_code, retryable=error.is_retryable, others=others,
-    )  # fmt: skip
-
-
-def _plain(code: str, message: str, retryable: bool) -> Refusal:
-    return Refusal(code=code, field=None, message=message, platform_code=None, retryable=retryable)
+    own = {**msgspec.structs.asdict(first), "retryable": error.is_retryable}
+    return Refusal(**own, others=others)
 
 
 def _hide(error: Exception) -> Response:
     hidden = errorids.hide(logger, "whatsapp REST request", error)
-    return _respond(500, _plain("INTERNAL", hidden, False))
-
-
-def _respond(status: int, refusal: Refusal) -> Response:
-    return Response(msgspec.to_builtins(Failure(error=refusal)), status=status)
+    return respond(500, refusal("INTERNAL", hidden))

@@ -1,4 +1,4 @@
-"""What the REST door answers, and the small things it is asked."""
+"""What the REST door answers, and the small things it is asked; OpenAPI's shapes are these."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 
 def _says(text: str) -> Meta:
@@ -157,3 +157,60 @@ class PreflightShape(_Shape, frozen=True):
     ]
     template: Annotated[TemplateShape | None, _says("The template, where it was found.")]
     preview: Annotated[PreviewShape | None, _says("The template as the recipient sees it.")]
+
+
+class DuplicateShape(_Shape, frozen=True):
+    """A row of a list whose person stands in an earlier one."""
+
+    position: Annotated[int, _says("The line in the file.")]
+    first: Annotated[int, _says("The line of the same person.")]
+
+
+class RowProblemShape(_Shape, frozen=True):
+    """A row of a list that cannot be taken."""
+
+    position: Annotated[int, _says("The line in the file.")]
+    code: Annotated[str, _says("What is wrong with it, for programs.")]
+    message: Annotated[str, _says("What was expected, and what came.")]
+
+
+class ListReportShape(_Shape, frozen=True):
+    """What became of the rows of a list."""
+
+    added: Annotated[int, _says("How many people were added.")]
+    total: Annotated[int, _says("How many the list has now.")]
+    duplicate_count: Annotated[int, _says("How many rows name a person of an earlier row.")]
+    problem_count: Annotated[int, _says("How many rows cannot be taken.")]
+    duplicates: Annotated[
+        list[DuplicateShape],
+        _says("The first hundred: the line, and the line of the same person."),
+    ]
+    problems: Annotated[
+        list[RowProblemShape],
+        _says("The first hundred: the line, and what is wrong with it."),
+    ]
+
+
+class ListFailure(_Shape, frozen=True):
+    """Why a list was refused."""
+
+    error: Annotated[Refusal, _says("Why.")]
+    report: Annotated[
+        ListReportShape | UnsetType, _says("Which lines, where some cannot be taken.")
+    ] = UNSET
+
+
+class RetryInput(_Shape, frozen=True, forbid_unknown_fields=True):
+    """Whose messages to send again: all that failed, or those with one of these codes."""
+
+    codes: Annotated[
+        list[int] | None,
+        _says("Only those that failed with one of these codes of Meta's; all, unless given."),
+    ] = None
+
+
+class Retried(_Shape, frozen=True):
+    """A broadcast that goes on with the people whose messages failed."""
+
+    count: Annotated[int, _says("How many people are written to again.")]
+    state: Annotated[str, _says("The broadcast's state.")]

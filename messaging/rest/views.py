@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -12,6 +11,8 @@ from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import Http404
 from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.exceptions import NotAcceptable, ParseError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import JSONParser
@@ -22,10 +23,10 @@ from rest_framework.views import APIView
 
 from messaging import queries, sealed_values
 from messaging.related import Related
-from messaging.rest import documented, failures
+from messaging.rest import failures
+from messaging.rest.openapi import Operations, answer
 from messaging.rest.shapes import (
     Accepted,
-    ButtonShape,
     Done,
     MessageShape,
     PaymentShape,
@@ -37,16 +38,39 @@ from messaging.rest.shapes import (
 )
 from messaging.sending import accepting, preflight, reading, reads
 from messaging.sending.preflight import Preflight
+from messaging.sending.reading import SendInput
 from messaging.sending.refusals import Malformed, SendErrorCode, UnableToSend
 from messaging.sending.requests import SendRequest
-from templates_wa.models import Template
-from templates_wa.rendering import Preview
 from workspaces.access import Actor
 from workspaces.requests import actor_of
 from workspaces.scope import tenant_scope
 from workspaces.scopes import Scope
 
+ShapeType = TypeVar("ShapeType", bound=msgspec.Struct)
 MAX_BYTES = 200_000
+MESSAGES = Operations(
+    tag="messages",
+    refusals={
+        400: "The request is malformed: not JSON, an unknown field, a wrong type.",
+        401: "No key, or not a valid one.",
+        403: "A scope is missing.",
+        404: "Your tenant has no such message.",
+        409: "The key was used for another request, or the message is no longer queued.",
+        422: "Refused; `code` says why.",
+        503: "The database is away; try again.",
+    },
+    always=(400, 401, 403, 503),
+)
+KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="1 to 128 characters. The same key and request have their effect once; another "
+    "request under the same key is a conflict (409).",
+)
+MESSAGE_ID = OpenApiParameter(
+    "message_id", OpenApiTypes.UUID, OpenApiParameter.PATH, description="The message's UUID."
+)
 
 
 class StrictParser(JSONParser):
@@ -127,65 +151,106 @@ class TenantView(APIView):
 class Messages(TenantView):
     """Send messages."""
 
-    @documented.SEND
+    @MESSAGES.operation(
+        "send_message",
+        "Send a message",
+        scope=Scope.MESSAGES_SEND,
+        says="Answers once the message is durable; it is sent right after, or at `scheduled_at`.",
+        takes=SendInput,
+        parameters=[KEY],
+        answers={
+            201: (Accepted, "Accepted."),
+            200: (Accepted, "Accepted before, under the same key."),
+        },
+        refused=(409, 422),
+    )
     def post(self, request: Request) -> Response:
         """Accept one message."""
-        self.actor.require(Scope.MESSAGES_SEND)
         wanted, now = _request_of(self.actor, request), timezone.now()
         queued = self.act(
             lambda tenant_id: accepting.queue(tenant_id=tenant_id, request=wanted, now=now)
         )
-        return _answer(Accepted(**queued._asdict()), status=200 if queued.is_repeat else 201)
+        return answer(Accepted(**queued._asdict()), status=200 if queued.is_repeat else 201)
 
 
 class PreflightView(TenantView):
     """Ask before sending."""
 
-    @documented.PREFLIGHT
-    def post(self, request: Request) -> Response:
+    @MESSAGES.operation(
+        "preflight_message",
+        "Ask what would become of a message",
+        scope=Scope.MESSAGES_SEND,
+        says="Takes what sending takes, and writes nothing.",
+        takes=SendInput,
+        parameters=[KEY],
+        answers={200: (PreflightShape, "What would happen.")},
+    )
+    def post(self, request: Request) -> PreflightShape:
         """Tell what would become of a message."""
-        self.actor.require(Scope.MESSAGES_SEND)
         wanted, now = _request_of(self.actor, request), timezone.now()
-        found = self.act(
+        found: PreflightShape = self.act(
             lambda tenant_id: _shown(
                 preflight.preflight(tenant_id=tenant_id, request=wanted, now=now)
             )
         )
-        return _answer(found)
+        return found
 
 
 class OneMessage(TenantView):
     """One message."""
 
-    @documented.MESSAGE
-    def get(self, request: Request, message_id: UUID) -> Response:
+    @MESSAGES.operation(
+        "read_message",
+        "Read a message",
+        scope=Scope.MESSAGES_READ,
+        parameters=[MESSAGE_ID],
+        answers={200: (MessageShape, "The message.")},
+        refused=(404,),
+    )
+    def get(self, request: Request, message_id: UUID) -> MessageShape:
         """Read a message."""
-        self.actor.require(Scope.MESSAGES_READ)
         with_numbers = self.actor.may(Scope.RAW_READ)
-        return _answer(self.act(lambda tenant_id: _message(tenant_id, message_id, with_numbers)))
+        found: MessageShape = self.act(
+            lambda tenant_id: _message(tenant_id, message_id, with_numbers)
+        )
+        return found
 
 
 class Cancellation(TenantView):
     """Take messages back."""
 
-    @documented.CANCEL
-    def post(self, request: Request, message_id: UUID) -> Response:
+    @MESSAGES.operation(
+        "cancel_message",
+        "Take back a message that waits to be sent",
+        scope=Scope.MESSAGES_SEND,
+        parameters=[MESSAGE_ID],
+        answers={200: (Accepted, "It will not be sent.")},
+        refused=(404, 409),
+    )
+    def post(self, request: Request, message_id: UUID) -> Accepted:
         """Take back a message that waits to be sent."""
-        self.actor.require(Scope.MESSAGES_SEND)
         now = timezone.now()
         cancelled = self.act(
             lambda tenant_id: accepting.cancel(tenant_id=tenant_id, message_id=message_id, now=now)
         )
-        return _answer(Accepted(**cancelled._asdict()))
+        return Accepted(**cancelled._asdict())
 
 
 class MarkRead(TenantView):
     """Mark messages as read."""
 
-    @documented.READ
-    def post(self, request: Request, message_id: UUID) -> Response:
+    @MESSAGES.operation(
+        "mark_message_read",
+        "Show a person that their message was read",
+        scope=Scope.MESSAGES_SEND,
+        says="What was written before counts as read too.",
+        takes=ReadInput,
+        parameters=[MESSAGE_ID],
+        answers={200: (Done, "The platform will be told.")},
+        refused=(404, 422),
+    )
+    def post(self, request: Request, message_id: UUID) -> Done:
         """Show a person that their message was read."""
-        self.actor.require(Scope.MESSAGES_SEND)
         try:
             wanted = msgspec.convert(_object_of(request), ReadInput)
         except msgspec.ValidationError as error:
@@ -196,7 +261,7 @@ class MarkRead(TenantView):
                 tenant_id=tenant_id, message_id=message_id, typing=wanted.typing, now=now
             )
         )
-        return _answer(Done())
+        return Done()
 
 
 def _request_of(actor: Actor, request: Request) -> SendRequest:
@@ -218,10 +283,6 @@ def _object_of(request: Request) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
         raise Malformed(SendErrorCode.INVALID_INPUT, None, "The body must be a JSON object.")
     return given
-
-
-def _answer(shape: msgspec.Struct, *, status: int = 200) -> Response:
-    return Response(msgspec.to_builtins(shape, builtin_types=(Decimal,)), status=status)
 
 
 def _message(tenant_id: UUID, message_id: UUID, with_numbers: bool) -> MessageShape:
@@ -254,20 +315,11 @@ def _shown(found: Preflight) -> PreflightShape:
         message_id=found.message_id,
         window_open_until=found.window_open_until,
         earliest_at=found.earliest_at,
-        template=_template(found.template) if found.template else None,
-        preview=_preview(found.preview) if found.preview else None,
+        template=_as(TemplateShape, found.template),
+        preview=_as(PreviewShape, found.preview),
     )
 
 
-def _template(row: Template) -> TemplateShape:
-    return TemplateShape(**{name: getattr(row, name) for name in TemplateShape.__struct_fields__})
-
-
-def _preview(seen: Preview) -> PreviewShape:
-    return PreviewShape(
-        header=seen.header,
-        body=seen.body,
-        footer=seen.footer,
-        buttons=[ButtonShape(kind=b.kind, text=b.text, target=b.target) for b in seen.buttons],
-        cards=[_preview(card) for card in seen.cards],
-    )
+def _as(shape: type[ShapeType], found: object) -> ShapeType | None:
+    """Return what was found, if anything was, in the shape that has its fields."""
+    return None if found is None else msgspec.convert(found, shape, from_attributes=True)
