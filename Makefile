@@ -17,7 +17,7 @@ types consistency migrations schema: export SIGMA_EMBEDDED := true
 types consistency migrations schema: export PYTHONWARNINGS := ignore:Got an error checking
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check lint style types consistency format lock linked migrations schema shell bench crashes chaos hangs attack broadcast-proof clean env env-dev
+.PHONY: help up fresh test check lint style types consistency format lock linked migrations schema shell bench crashes chaos hangs attack broadcast-proof clean env env-dev
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36mmake %-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ help: ## Show this list
 up: env ## Start everything here until Ctrl-C (PORT=8000 SIMULATOR_PORT=8090)
 	@$(BIN)/python -m sigma.up --host $(HOST) --port $(PORT) --sender-port $(SENDER_PORT) \
 		$(addprefix --simulator-port ,$(SIMULATOR_PORT))
+
+fresh: env ## Remove the data of 'make up', after asking (YES=1: without)
+	@$(BIN)/python -m sigma.fresh $(if $(filter 1 yes true,$(YES)),--yes)
 
 test: env-dev ## Run the tests (ARGS="-k name" for some of them)
 	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import psycopg
@@ -21,6 +22,11 @@ BROKER = (
     "without one, 'make up' runs a Valkey of its own."
 )
 SCHEMA = "The database does not have this version's tables: {}. Run: manage.py migrate"
+BEFORE = (
+    "The data are from before 1.0, and no migration leads from there: nothing was changed. Use "
+    "another folder (make up SIGMA_HOME=/path/to/folder) or an empty database (DATABASE_URL), or "
+    "remove the data: make fresh"
+)
 OWNER = (
     "The database's role may not do this: {}. Migrations are the owner's: set DATABASE_URL to the "
     "owner's address ('owner_url' in engines.json beside 'make up')"
@@ -36,18 +42,37 @@ class EngineUnreachable(UnableToStart):
     """An engine that is named by its URL does not answer, or does not let us in."""
 
 
+class DataFromBefore(UnableToStart):
+    """The database has tables that this version's migrations can neither use nor change."""
+
+
 def check_database(url: str) -> None:
-    """Connect to the database that a URL names.
+    """Connect to the database that a URL names, and look what is in it.
 
     Raises:
         EngineUnreachable: it does not answer, or refuses.
+        DataFromBefore: as :func:`check_form`.
     """
     parts = urlsplit(url)
     query = {"connect_timeout": str(ANSWER_SECONDS), **dict(parse_qsl(parts.query))}
     try:
-        psycopg.connect(parts._replace(query=urlencode(query)).geturl()).close()
+        with psycopg.connect(parts._replace(query=urlencode(query)).geturl()) as connection:
+            check_form(connection)
     except psycopg.Error as error:
         raise EngineUnreachable(DATABASE.format(_first_line(error))) from None
+
+
+def check_form(connection: psycopg.Connection[Any]) -> None:
+    """Look whether migrations may run; before any of them does.
+
+    Raises:
+        DataFromBefore: older migrations made the tables.
+    """
+    (table,) = connection.execute("SELECT to_regclass('django_migrations')").fetchone() or (None,)
+    # All that were made before 1.0 began with the app of this name, which is now several.
+    before = "SELECT FROM django_migrations WHERE app = 'connectors' LIMIT 1"
+    if table and connection.execute(before).fetchone() is not None:
+        raise DataFromBefore(BEFORE)
 
 
 def check_broker(url: str) -> None:
@@ -67,6 +92,8 @@ def check_broker(url: str) -> None:
 
 def remedy_for(error: BaseException) -> str:
     """Return the sentence for a failure that lies with an engine; empty: it is ours."""
+    if isinstance(error, DataFromBefore):
+        return str(error)
     if isinstance(error, RedisError):
         return BROKER.format(_first_line(error))
     cause = error.__cause__ if isinstance(error, DjangoError) else error

@@ -215,6 +215,7 @@ class _Start:
         names = {"postgres": "owner_url", "valkey": "redis_url"}
         urls = {names[engine.name]: engine.url for engine in engines}
         if "owner_url" in urls:
+            await asyncio.to_thread(reachable.check_database, urls["owner_url"])
             urls["database_url"] = postgres.application_url(
                 urls["owner_url"], kept_url=kept.database_url
             )

@@ -31,6 +31,7 @@ CALLS = {
     "create_tenant": "--slug initech --name Initech",
     "issue_api_key": "acme --name CRM",
     "ledger": "--verify",
+    "migrate": "",
     "privacy_check": "",
     "purge": "--now",
     "purge-tenant": "acme --yes",
