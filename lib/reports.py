@@ -1,12 +1,16 @@
-"""What commands report, for machines: one option, one form of JSON."""
+"""What commands report: lines and tables for people, or for machines one form of JSON."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from argparse import ArgumentParser
+from typing import IO, cast
 
+from django.core.management.base import OutputWrapper
 from django.core.serializers.json import DjangoJSONEncoder
+from rich.console import Console
+from rich.table import Table
 
 
 def add_json(parser: ArgumentParser) -> None:
@@ -14,9 +18,25 @@ def add_json(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="report as one JSON document")
 
 
-def told(report: object, words: str, *, json: bool) -> str:
-    """Return what a command writes: a report as JSON if that was asked for, else in words."""
-    return as_json(report) if json else words
+def write(
+    out: OutputWrapper,
+    report: object,
+    *words: str | Table,
+    json: bool,
+    width: int | None = None,
+) -> None:
+    """Write a report as JSON if that was asked for, else in words: lines, and tables of up to
+    ``width`` characters (the terminal's unless given; a narrower terminal folds the lines).
+    """
+    if json:
+        out.write(as_json(report))
+        return
+    console = Console(file=cast(IO[str], out), width=width, highlight=False)
+    for each in words:
+        if isinstance(each, str):
+            out.write(each)
+        else:
+            console.print(each)
 
 
 def as_json(report: object) -> str:

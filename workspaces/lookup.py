@@ -1,14 +1,16 @@
-"""Find a tenant by what people call it."""
+"""Find a tenant by what people call it on a command line."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
+from django.core.management.base import CommandError
+
 from workspaces.models import Tenant
 
 
-class NoSuchTenant(Exception):
-    """There is no tenant with this slug or id."""
+class NoSuchTenant(CommandError):
+    """There is no tenant with this slug or id; a command that does not catch it ends with this."""
 
 
 def find_tenant(name: str) -> Tenant:

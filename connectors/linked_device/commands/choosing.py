@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 
 from connectors.linked_device import overview, sessions
 from connectors.linked_device.models import SenderSession, Wanted
-from workspaces.lookup import NoSuchTenant, find_tenant
+from workspaces.lookup import find_tenant
 from workspaces.models import HOSTED, TenantStatus, Workspace
 
 HOW = "Name it: tenant/workspace, or the id of the workspace or session."
@@ -95,10 +95,7 @@ def named(name: str) -> list[Workspace]:
     slug, slash, title = name.partition("/")
     if not slash:
         raise CommandError(f"{name!r} names no linked device. {HOW}")
-    try:
-        tenant = find_tenant(slug)
-    except NoSuchTenant as error:
-        raise CommandError(str(error)) from error
+    tenant = find_tenant(slug)
     return list(_all().filter(tenant=tenant, name__iexact=title.strip()))
 
 

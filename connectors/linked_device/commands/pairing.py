@@ -27,7 +27,7 @@ from connectors.linked_device.models import PairBy, SenderSession, SessionState,
 from connectors.linked_device.sessions import TERMS, Pairing
 from lib.qrcodes import as_text
 from workspaces import provisioning
-from workspaces.lookup import NoSuchTenant, find_tenant
+from workspaces.lookup import find_tenant
 from workspaces.models import HOSTED, Tenant, Transport, Workspace
 
 WHERE = "On the phone: WhatsApp > Settings > Linked devices > Link a device"
@@ -44,10 +44,10 @@ def add(out: OutputWrapper, *, tenant: str, name: str) -> None:
     Raises:
         CommandError: there is no such tenant, or the name cannot be used.
     """
+    owner = find_tenant(tenant)
     try:
-        owner = find_tenant(tenant)
         workspace, is_new = _make(owner, name)
-    except (NoSuchTenant, provisioning.UnableToCreateWorkspace) as error:
+    except provisioning.UnableToCreateWorkspace as error:
         raise CommandError(str(error)) from error
     session = sessions.of_workspace(tenant_id=owner.id, workspace_id=workspace.id)
     label = f"{owner.slug}/{workspace.name}"

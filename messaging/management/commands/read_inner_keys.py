@@ -47,7 +47,7 @@ class Command(BaseCommand):
             seen, last = seen + len(rows), rows[-1][0]
         words = f"{seen:,} messages seen, {read:,} keys read."
         report = {"seen": seen, "read": read}
-        self.stdout.write(reports.told(report, words, json=options["json"]))
+        reports.write(self.stdout, report, words, json=options["json"])
 
 
 def _next(last: UUID, batch: int) -> list[tuple[Any, ...]]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from datetime import UTC, datetime
-from typing import IO, Any, cast
+from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-from rich.console import Console
+from django.core.management.base import BaseCommand
 from rich.table import Table
 
 from lib import reports
 from messaging.delivery import overview, pauses
 from messaging.delivery.queues import SENDS
-from workspaces.lookup import NoSuchTenant, find_tenant
+from workspaces.lookup import find_tenant
 from workspaces.models import Tenant
 
 WIDTH = 130
@@ -50,36 +49,28 @@ class Command(BaseCommand):
             )
             SENDS.notify()
             words = f"{ended} pause{'' if ended == 1 else 's'} ended."
-            self.stdout.write(reports.told({"ended": ended}, words, json=options["json"]))
+            reports.write(self.stdout, {"ended": ended}, words, json=options["json"])
 
     def _status(self, slug: str | None, options: dict[str, Any], now: datetime) -> None:
         numbers = overview.backlog(slug=slug, days=options["days"], now=now)
         held = overview.held(slug=slug, now=now)
-        if options["json"]:
-            found = {"numbers": _plain(numbers), "pauses": _plain(held)}
-            self.stdout.write(reports.as_json(found))
-            return
-        console = Console(file=cast(IO[str], self.stdout), width=WIDTH)
         table = Table("tenant", "workspace", "queued", "oldest due", "sending", "unknown", "failed")
         for one in numbers:
             due = f"{(now - one.oldest_due).total_seconds():,.0f} s ago" if one.oldest_due else ""
             counts = (f"{n:,}" for n in (one.sending, one.unknown, one.failed))
             table.add_row(one.tenant, one.workspace, f"{one.queued:,}", due, *counts)
-        console.print(table)
+        lines = []
         for pause in held:
             where = f"workspace {pause.workspace_id}" if pause.workspace_id else "all numbers"
             until = f", until {pause.until:%Y-%m-%d %H:%M} UTC" if pause.until else ""
             since = f"since {pause.since:%Y-%m-%d %H:%M} UTC{until}"
-            console.print(f"{pause.tenant}, {where}: paused {since} ({pause.code}): {pause.reason}")
+            lines.append(f"{pause.tenant}, {where}: paused {since} ({pause.code}): {pause.reason}")
+        found = {"numbers": _plain(numbers), "pauses": _plain(held)}
+        reports.write(self.stdout, found, table, *lines, json=options["json"], width=WIDTH)
 
 
 def _tenant(name: str | None) -> Tenant | None:
-    if name is None:
-        return None
-    try:
-        return find_tenant(name)
-    except NoSuchTenant as error:
-        raise CommandError(str(error)) from error
+    return None if name is None else find_tenant(name)
 
 
 def _plain(rows: list[Any]) -> list[dict[str, Any]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from lib import reports
 from workspaces import secrets, setup_facts, token_checks
-from workspaces.lookup import NoSuchTenant, find_tenant
+from workspaces.lookup import find_tenant
 from workspaces.models import SecretKind, Tenant
 from workspaces.setup_check import Finding, Severity
 
@@ -30,31 +30,20 @@ class Command(BaseCommand):
 
     def handle(self, *, tenant: str, ask: bool, json: bool, **_: object) -> None:
         """Print each finding."""
-        try:
-            whose = find_tenant(tenant)
-        except NoSuchTenant as error:
-            raise CommandError(str(error)) from error
+        whose = find_tenant(tenant)
         asked = _asked(whose) if ask else []
         found = setup_facts.findings_of(whose, now=timezone.now())
-        if json:
-            self.stdout.write(reports.as_json({"asked": asked, "findings": found}))
-        else:
-            self._show(asked, found)
+        words = [*asked, *map(self._words, found)]
+        if not found:
+            words.append(self.style.SUCCESS("Nothing is missing."))
+        reports.write(self.stdout, {"asked": asked, "findings": found}, *words, json=json)
         if any(finding.severity == Severity.ERROR for finding in found):
             sys.exit(1)
 
-    def _show(self, asked: list[str], found: list[Finding]) -> None:
-        for sentence in asked:
-            self.stdout.write(sentence)
-        for finding in found:
-            self._print(finding)
-        if not found:
-            self.stdout.write(self.style.SUCCESS("Nothing is missing."))
-
-    def _print(self, finding: Finding) -> None:
+    def _words(self, finding: Finding) -> str:
         error = finding.severity == Severity.ERROR
         style = self.style.ERROR if error else self.style.WARNING
-        self.stdout.write(f"{style(finding.severity)}: {finding.message}\n    {finding.remedy}")
+        return f"{style(finding.severity)}: {finding.message}\n    {finding.remedy}"
 
 
 def _asked(tenant: Tenant) -> list[str]:
@@ -63,4 +52,4 @@ def _asked(tenant: Tenant) -> list[str]:
     kinds = (SecretKind.ACCESS_TOKEN, SecretKind.APP_SECRET)
     live = secrets.live(now).filter(tenant=tenant, kind__in=kinds).order_by("id")
     tried = [(secret, token_checks.try_out(secret, now=now)) for secret in live]
-    return [f"{one.get_kind_display()} {one.label}: {told.sentence}" for one, told in tried]
+    return [f"{one.get_kind_display()} {one.label}: {found.sentence}" for one, found in tried]

@@ -65,7 +65,7 @@ class Command(BaseCommand):
             self.stdout.write(self.style.WARNING(note))
         report = {"path": str(made.path), "notes": made.notes}
         words = f"The demo tenant's facts are in {made.path}"
-        self.stdout.write(reports.told(report, words, json=json))
+        reports.write(self.stdout, report, words, json=json)
 
 
 def _pending() -> bool:

@@ -40,16 +40,14 @@ class Command(BaseCommand):
                 )
         except provisioning.UnableToCreateTenant as error:
             raise CommandError(str(error)) from error
-        if json:
-            made = {
-                "id": tenant.id,
-                "slug": tenant.slug,
-                "verify_token": token,
-                "callback_url": provisioning.callback_url(tenant.slug),
-            }
-            self.stdout.write(reports.as_json(made))
-            return
-        self.stdout.write(f"Tenant        {tenant.slug} ({tenant.id})")
-        self.stdout.write(f"Callback URL  {provisioning.callback_url(tenant.slug)}")
-        self.stdout.write(f"Verify token  {token}")
-        self.stdout.write(f"Next: manage.py check_tenant {tenant.slug} says what is still missing.")
+        url = provisioning.callback_url(tenant.slug)
+        made = {"id": tenant.id, "slug": tenant.slug, "verify_token": token, "callback_url": url}
+        reports.write(
+            self.stdout,
+            made,
+            f"Tenant        {tenant.slug} ({tenant.id})",
+            f"Callback URL  {url}",
+            f"Verify token  {token}",
+            f"Next: manage.py check_tenant {tenant.slug} says what is still missing.",
+            json=json,
+        )

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from lib import reports
 from workspaces import provisioning
-from workspaces.lookup import NoSuchTenant, find_tenant
+from workspaces.lookup import find_tenant
 from workspaces.models import Tenant, Workspace
 from workspaces.scopes import Scope
 
@@ -46,10 +46,7 @@ class Command(BaseCommand):
         """Print the key."""
         if days is not None and days < 1:
             raise CommandError("--days must be at least 1.")
-        try:
-            owner = find_tenant(tenant)
-        except NoSuchTenant as error:
-            raise CommandError(str(error)) from error
+        owner = find_tenant(tenant)
         bound = self._workspace(owner, workspace)
         row, clear = provisioning.issue_api_key(
             tenant=owner,
@@ -64,7 +61,7 @@ class Command(BaseCommand):
             "id": row.id, "tenant": owner.slug, "key": clear, "scopes": row.scopes,
             "workspace": bound and bound.id, "expires_at": row.expires_at,
         }  # fmt: skip
-        self.stdout.write(reports.told(made, clear, json=json))
+        reports.write(self.stdout, made, clear, json=json)
 
     def _workspace(self, owner: Tenant, wanted: UUID | None) -> Workspace | None:
         if wanted is None:

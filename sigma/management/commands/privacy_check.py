@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
-from dataclasses import asdict
+from collections.abc import Iterator
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
@@ -45,21 +45,18 @@ class Command(BaseCommand):
         except (privacy.CouldNotLook, DatabaseError) as error:
             reason = reachable.remedy_for(error) or str(error)
             raise CommandError(f"Could not look: {reason}", returncode=2) from error
-        if json:
-            self.stdout.write(reports.as_json(asdict(report)))
-        else:
-            self._show(report)
+        reports.write(self.stdout, report, *self._words(report), json=json)
         if report.found:
             sys.exit(1)
 
-    def _show(self, report: privacy.PrivacyReport) -> None:
-        self.stdout.write("The search finds numbers: one was written in five forms and found.")
-        self.stdout.write(f"Looked at {report.rows} rows of {report.tables} tables.")
+    def _words(self, report: privacy.PrivacyReport) -> Iterator[str]:
+        yield "The search finds numbers: one was written in five forms and found."
+        yield f"Looked at {report.rows} rows of {report.tables} tables."
         files = f"Looked at {report.files} files of the database."
         if report.files_reason:
             files = f"Files of the database were not looked at: {report.files_reason}"
-        self.stdout.write(files)
+        yield files
         for place, found in sorted(report.found.items()):
-            self.stdout.write(self.style.ERROR(f"FOUND in {place}: {found}"))
+            yield self.style.ERROR(f"FOUND in {place}: {found}")
         if not report.found:
-            self.stdout.write(self.style.SUCCESS("No number was found."))
+            yield self.style.SUCCESS("No number was found.")

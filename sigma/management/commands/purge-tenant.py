@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from lib import reports
 from sigma import erasure
-from workspaces.lookup import NoSuchTenant, find_tenant
+from workspaces.lookup import find_tenant
 from workspaces.models import Tenant
 
 
@@ -29,10 +29,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Report every table and how many rows went."""
-        try:
-            tenant = find_tenant(options["tenant"])
-        except NoSuchTenant as error:
-            raise CommandError(str(error)) from error
+        tenant = find_tenant(options["tenant"])
         steps: Iterable[erasure.Step]
         left = erasure.users_of(tenant)
         if options["dry_run"]:
@@ -42,18 +39,14 @@ class Command(BaseCommand):
         else:
             raise CommandError("Nothing was removed.")
         done = self._run(steps, say=not options["json"])
-        if options["json"]:
-            report = {
-                "tenant": tenant.slug, "id": tenant.id, "is_removed": not options["dry_run"],
-                "steps": done, "users_left": left,
-            }  # fmt: skip
-            self.stdout.write(reports.as_json(report))
-            return
         verb = "would be removed" if options["dry_run"] else "is removed"
-        self.stdout.write(f"Tenant {tenant.slug} ({tenant.id}) {verb}.")
+        words = [f"Tenant {tenant.slug} ({tenant.id}) {verb}."]
         if left:
             names = ", ".join(left)
-            self.stdout.write(f"Users of this tenant only are left, delete them yourself: {names}.")
+            words.append(f"Users of this tenant only are left, delete them yourself: {names}.")
+        facts = {"tenant": tenant.slug, "id": tenant.id, "is_removed": not options["dry_run"]}
+        report = {**facts, "steps": done, "users_left": left}
+        reports.write(self.stdout, report, *words, json=options["json"])
 
     def _run(self, steps: Iterable[erasure.Step], *, say: bool) -> list[erasure.Step]:
         done = []

@@ -5,10 +5,9 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import IO, Any, cast
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from rich.console import Console
 from rich.table import Table
 
 from connectors.events import retention as outgoing
@@ -47,38 +46,33 @@ class Command(BaseCommand):
         now, force = datetime.now(UTC), options["force"]
         if options["dry_run"]:
             plan = list(retention.plan(now=database_now()))
-            if options["json"]:
-                self.stdout.write(reports.as_json({"would_be_purged": plan}))
-            else:
-                self._show(plan, "would be purged")
+            words = _words(plan, "would be purged")
+            reports.write(self.stdout, {"would_be_purged": plan}, *words, json=options["json"])
             return
         try:
             lines = retention.purge_all(now=now, force=force)
-            if not options["json"]:
-                self._show(lines, "purged")
+            if not options["json"]:  # what follows may be refused
+                reports.write(self.stdout, lines, *_words(lines, "purged"), json=False)
             moment = purging.moment(host=now, force=force)
             lists = broadcasts.purge(now=moment, force=force)
             events = outgoing.purge(now=moment, force=force)
         except PurgeRefused as refusal:
             raise CommandError(f"{refusal} {PurgeRefused.__doc__}") from refusal
-        if options["json"]:
-            purged = {"purged": lines, "list_rows": lists, "events": events.delivered + events.dead}
-            self.stdout.write(reports.as_json(purged))
-        else:
-            gone = f"{lists:,} rows of broadcasts' lists, {events.delivered + events.dead:,} events"
-            self.stdout.write(f"And {gone}.")
+        gone = events.delivered + events.dead
+        purged = {"purged": lines, "list_rows": lists, "events": gone}
+        others = f"And {lists:,} rows of broadcasts' lists, {gone:,} events."
+        reports.write(self.stdout, purged, others, json=options["json"])
         failed = [f"{line.slug} ({line.error})" for line in lines if line.error]
         if failed:
             raise CommandError(f"Not everything was purged of {', '.join(failed)}.")
 
-    def _show(self, lines: Collection[retention.PurgedRaw], title: str) -> None:
-        table = Table(
-            "tenant", "before (UTC)", "day keys", "callbacks", "parked", "days kept", title=title
-        )
-        for line in lines:
-            counts = (line.keys, line.callbacks, line.parked, len(line.kept))
-            table.add_row(line.slug, str(line.before), *(f"{count:,}" for count in counts))
-        console = Console(file=cast(IO[str], self.stdout))
-        console.print(table)
-        if any(line.kept for line in lines):
-            console.print("Days are kept whole while callbacks of them are pending.")
+
+def _words(lines: Collection[retention.PurgedRaw], title: str) -> tuple[str | Table, ...]:
+    names = ("tenant", "before (UTC)", "day keys", "callbacks", "parked", "days kept")
+    table = Table(*names, title=title)
+    for line in lines:
+        counts = (line.keys, line.callbacks, line.parked, len(line.kept))
+        table.add_row(line.slug, str(line.before), *(f"{count:,}" for count in counts))
+    if any(line.kept for line in lines):
+        return table, "Days are kept whole while callbacks of them are pending."
+    return (table,)

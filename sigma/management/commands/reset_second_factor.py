@@ -32,4 +32,4 @@ class Command(BaseCommand):
         if not second_factors.remove(found):
             raise CommandError(f"{user} has no second factor.")
         words = f"The second factor of {user} is removed."
-        self.stdout.write(reports.told({"user": user, "is_removed": True}, words, json=json))
+        reports.write(self.stdout, {"user": user, "is_removed": True}, words, json=json)

@@ -35,4 +35,4 @@ class Command(BaseCommand):
         except UnknownMasterKey as error:
             raise CommandError(f"{error} {done:,} keys were wrapped before.") from error
         words = f"{done:,} keys are wrapped under the first master key."
-        self.stdout.write(reports.told({"wrapped": done}, words, json=json))
+        reports.write(self.stdout, {"wrapped": done}, words, json=json)

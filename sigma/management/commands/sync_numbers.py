@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from datetime import UTC, datetime
-from typing import IO, Any, cast
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from rich.console import Console
 from rich.table import Table
 
 from lib import reports
@@ -40,25 +39,22 @@ class Command(BaseCommand):
             except (ChannelError, TenantHasNoKeys) as error:
                 failed.append(f"{workspace.tenant.slug}/{workspace.name}: {error}")
                 continue
-            limit = numbers.limit_of(state)
-            lines.append(
-                {
-                    "tenant": workspace.tenant.slug, "number": workspace.name,
-                    "status": state.status, "quality": state.quality_rating, "limit": limit,
-                    "messages_per_second": numbers.messages_per_second(state),
-                    "may_send": numbers.is_sendable(state), "problem": state.problem,
-                }
-            )  # fmt: skip
+            limit, may_send = numbers.limit_of(state), numbers.is_sendable(state)
+            shown = {
+                "tenant": workspace.tenant.slug,
+                "number": workspace.name,
+                "status": state.status,
+                "quality": state.quality_rating,
+            }
+            speed = numbers.messages_per_second(state)
+            facts = {"limit": limit, "messages_per_second": speed, "may_send": may_send}
+            lines.append({**shown, **facts, "problem": state.problem})
+            most = state.messaging_limit if limit is None else f"{limit:,}"
             table.add_row(
-                workspace.tenant.slug, workspace.name, state.status, state.quality_rating,
-                state.messaging_limit if limit is None else f"{limit:,}",
-                str(numbers.messages_per_second(state)),
-                "yes" if numbers.is_sendable(state) else f"no: {state.problem}",
-            )  # fmt: skip
-        if options["json"]:
-            self.stdout.write(reports.as_json({"numbers": lines, "failed": failed}))
-        else:
-            Console(file=cast(IO[str], self.stdout)).print(table)
+                *shown.values(), most, str(speed), "yes" if may_send else f"no: {state.problem}"
+            )
+        report = {"numbers": lines, "failed": failed}
+        reports.write(self.stdout, report, table, json=options["json"])
         if failed:
             raise CommandError("Not synced: " + "; ".join(failed))
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from lib import reports
 from templates_wa.sync import describe, sync
 from workspaces.channel_errors import ChannelError
-from workspaces.lookup import NoSuchTenant, find_tenant
+from workspaces.lookup import find_tenant
 from workspaces.models import HOSTED, TenantStatus, Workspace
 
 DONE = (
@@ -36,28 +36,23 @@ class Command(BaseCommand):
             transport__in=HOSTED
         )
         if tenant is not None:
-            try:
-                rows = rows.filter(tenant=find_tenant(tenant))
-            except NoSuchTenant as error:
-                raise CommandError(str(error)) from error
+            rows = rows.filter(tenant=find_tenant(tenant))
         known = rows.exclude(waba_id="").order_by("tenant_id", "waba_id", "id")
         found = known.distinct("tenant_id", "waba_id").select_related("tenant")
         lines = [self._sync(workspace) for workspace in found]
         failed = sum(bool(line["error"]) for line in lines)
-        if json:
-            self.stdout.write(reports.as_json({"accounts": lines}))
-        for line in () if json else lines:
-            shape = FAILED if line["error"] else DONE
-            self.stdout.write(shape.format_map(line))
-        if not found and not json:
-            self.stdout.write("No active workspace has a WABA ID yet.")
+        words = [(FAILED if line["error"] else DONE).format_map(line) for line in lines]
+        words = words or ["No active workspace has a WABA ID yet."]
+        reports.write(self.stdout, {"accounts": lines}, *words, json=json)
         if failed:
             raise CommandError(f"{failed} accounts could not be read.")
 
     def _sync(self, workspace: Workspace) -> dict[str, object]:
         line: dict[str, object] = {
-            "tenant": workspace.tenant.slug, "waba_id": workspace.waba_id, "error": "",
-        }  # fmt: skip
+            "tenant": workspace.tenant.slug,
+            "waba_id": workspace.waba_id,
+            "error": "",
+        }
         try:
             done = sync(workspace, now=timezone.now())
         except ChannelError as error:

@@ -164,7 +164,7 @@ def _monitor(out: OutputWrapper, ask: IO[str], options: Options) -> int:
     url = "" if options["no_service"] else options["url"] or settings.SIGMA_SENDER_URL
     names, worst_rate = options["workspace"], options["max_error_rate"]
     ok, line = showing.monitor(names, worst_rate=worst_rate, url=url)
-    out.write(reports.told({"ok": ok, "line": line}, line, json=options["json"]))
+    reports.write(out, {"ok": ok, "line": line}, line, json=options["json"])
     return 0 if ok else 1
 
 

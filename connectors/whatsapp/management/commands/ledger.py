@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from dataclasses import asdict
-from typing import IO, Any, cast
+from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
-from rich.console import Console
 from rich.table import Table
 
 from connectors.whatsapp import ledger
 from lib import reports
-from workspaces.lookup import NoSuchTenant, find_tenant
+from workspaces.lookup import find_tenant
 from workspaces.models import INSTALLATION_ID, Tenant
 
 # Wide enough for the headings; a narrower terminal folds the lines.
@@ -41,35 +40,31 @@ class Command(BaseCommand):
             (slug, ledger.read(tenant_id, verify=options["verify"]))
             for slug, tenant_id in self._tenants(options["tenant"])
         ]
-        if options["json"]:
-            plain = [
-                {"tenant": slug, **asdict(entry), "balanced": entry.balanced}
-                for slug, entry in entries
-            ]
-            self.stdout.write(reports.as_json({"tenants": plain}))
-        else:
-            self._show(entries)
+        plain = [
+            {"tenant": slug, **asdict(entry), "balanced": entry.balanced} for slug, entry in entries
+        ]
+        kinds = (
+            f"{slug}: unhandled {kind.field}/{kind.kind}: {kind.count:,}"
+            for slug, entry in entries
+            for kind in entry.unhandled_kinds
+        )
+        report = {"tenants": plain}
+        table = _table(entries)
+        reports.write(self.stdout, report, table, *kinds, json=options["json"], width=WIDTH)
         if wrong := [slug for slug, entry in entries if not entry.balanced]:
             raise CommandError(f"The ledger does not balance for {', '.join(wrong)}.")
-
-    def _show(self, entries: list[tuple[str, ledger.Balance]]) -> None:
-        table = Table("tenant", *COLUMNS, "balanced")
-        for slug, entry in entries:
-            counts = (f"{getattr(entry, column):,}" for column in COLUMNS)
-            table.add_row(slug, *counts, "yes" if entry.balanced else "NO")
-        console = Console(file=cast(IO[str], self.stdout), width=WIDTH)
-        console.print(table)
-        for slug, entry in entries:
-            for kind in entry.unhandled_kinds:
-                line = f"{slug}: unhandled {kind.field}/{kind.kind}: {kind.count:,}"
-                console.print(line, style="dim")
 
     def _tenants(self, name: str | None) -> list[tuple[str, UUID]]:
         if name is None:
             rows = Tenant.objects.order_by("slug").values_list("slug", "id")
             return [*rows, ("(shared apps)", INSTALLATION_ID)]
-        try:
-            tenant = find_tenant(name)
-        except NoSuchTenant as error:
-            raise CommandError(str(error)) from error
+        tenant = find_tenant(name)
         return [(tenant.slug, tenant.id)]
+
+
+def _table(entries: list[tuple[str, ledger.Balance]]) -> Table:
+    table = Table("tenant", *COLUMNS, "balanced")
+    for slug, entry in entries:
+        counts = (f"{getattr(entry, column):,}" for column in COLUMNS)
+        table.add_row(slug, *counts, "yes" if entry.balanced else "NO")
+    return table

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from connectors.whatsapp.models import DeadKind
 from connectors.whatsapp.replay import Replayed, Selection, replay
 from lib import reports
-from workspaces.lookup import NoSuchTenant, find_tenant
+from workspaces.lookup import find_tenant
 from workspaces.models import INSTALLATION_ID
 
 # Ids of so many rows are held at a time.
@@ -56,12 +56,10 @@ class Command(BaseCommand):
             self._show(selection, ids, options["json"])
             return
         result = self._run(ids)
-        if options["json"]:
-            report: dict[str, object] = {"tried": result.tried, "processed": result.processed}
-            report |= {"rows": len(ids), "stopped": result.stopped}
-            self.stdout.write(reports.as_json(report))
-        else:
-            self.stdout.write(f"{result.processed:,} of {len(ids):,} rows were processed.")
+        words = f"{result.processed:,} of {len(ids):,} rows were processed."
+        tried = {"tried": result.tried, "processed": result.processed}
+        report = {**tried, "rows": len(ids), "stopped": result.stopped}
+        reports.write(self.stdout, report, words, json=options["json"])
         if result.stopped:
             raise CommandError(f"Stopped, the rest is left as it was: {result.stopped}.")
 
@@ -70,7 +68,7 @@ class Command(BaseCommand):
             task = bar.add_task("replay", total=len(ids))
             return replay(ids, progress=lambda: bar.advance(task))
 
-    def _show(self, selection: Selection, ids: list[int], as_json: bool) -> None:
+    def _show(self, selection: Selection, ids: list[int], json: bool) -> None:
         counts: dict[tuple[str, str], list[int]] = {}
         for start in range(0, len(ids), CHUNK):
             rows = selection.rows().filter(pk__in=ids[start : start + CHUNK]).order_by()
@@ -83,12 +81,10 @@ class Command(BaseCommand):
             {"kind": kind, "reason": reason, "rows": count, "updates": updates}
             for (kind, reason), (count, updates) in sorted(counts.items())
         ]
-        if as_json:
-            self.stdout.write(reports.as_json({"rows": len(ids), "would_replay": lines}))
-            return
-        for line in lines:
-            self.stdout.write("{rows:>10,}  {kind}  {reason}".format_map(line))
-        self.stdout.write(f"{len(ids):>10,}  would be replayed.")
+        words = ["{rows:>10,}  {kind}  {reason}".format_map(line) for line in lines]
+        words.append(f"{len(ids):>10,}  would be replayed.")
+        report = {"rows": len(ids), "would_replay": lines}
+        reports.write(self.stdout, report, *words, json=json)
 
 
 def moment(text: str) -> datetime:
@@ -105,7 +101,4 @@ def _tenant(name: str | None) -> Any:
         return None
     if name == SHARED:
         return INSTALLATION_ID
-    try:
-        return find_tenant(name).id
-    except NoSuchTenant as error:
-        raise CommandError(str(error)) from error
+    return find_tenant(name).id
