@@ -54,6 +54,15 @@ class JSON(graphene.Scalar):
         return value_from_ast_untyped(node, variables)
 
 
+def list_of(
+    kind: Any, description: str, *, required: bool = True, **arguments: graphene.Argument
+) -> graphene.List:
+    """Return a field or argument: a list without nulls."""
+    return graphene.List(
+        graphene.NonNull(kind), required=required, description=description, **arguments
+    )
+
+
 class PageInfo(graphene.ObjectType):
     """Where a page ends, and whether there is more."""
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import graphene
 from django.utils import timezone
 
-from lib.graphql import BadInput, parse_id
+from lib.graphql import BadInput, list_of, parse_id
 from messaging.broadcasts import audience, lifecycle, queries
 from messaging.broadcasts.audience import UnusableRows
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
@@ -64,9 +64,7 @@ class AddBroadcastRecipientsInput(graphene.InputObjectType):
     """Recipients for a broadcast that was not started yet."""
 
     id = graphene.ID(required=True, description="The broadcast's UUID.")
-    recipients = graphene.List(
-        graphene.NonNull(BroadcastRecipientInput), required=True, description="1 to 1,000 people."
-    )
+    recipients = list_of(BroadcastRecipientInput, "1 to 1,000 people.")
 
 
 class BroadcastInput(graphene.InputObjectType):
@@ -87,9 +85,10 @@ class StartBroadcastInput(BroadcastInput):
 class RetryFailedInput(BroadcastInput):
     """Whose messages to send again."""
 
-    codes = graphene.List(
-        graphene.NonNull(graphene.Int),
-        description="Only those that failed with one of these codes of Meta's; all, unless given.",
+    codes = list_of(
+        graphene.Int,
+        "Only those that failed with one of these codes of Meta's; all, unless given.",
+        required=False,
     )
 
 

@@ -9,7 +9,7 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import cursors
-from lib.graphql import ObjectType, PageInfo, described_enum, page_info, parse_id
+from lib.graphql import ObjectType, PageInfo, described_enum, list_of, page_info, parse_id
 from messaging import models
 from messaging.broadcasts import feeding, outcomes, queries, refusals, rows
 from messaging.broadcasts.outcomes import RefusedRow
@@ -109,10 +109,9 @@ class BroadcastType(ObjectType, name="Broadcast", default_resolver=_column):
     counts = graphene.Field(
         BroadcastCounts, required=True, description="How far it got; counted when asked for."
     )
-    refused_rows = graphene.List(
-        graphene.NonNull(BroadcastRefusedRow),
-        required=True,
-        description="The first rows that were left out, in the order of the list.",
+    refused_rows = list_of(
+        BroadcastRefusedRow,
+        "The first rows that were left out, in the order of the list.",
         first=graphene.Int(description="How many; 20 unless given."),
     )
     created_at = graphene.DateTime(required=True, description="When it was created.")
@@ -152,9 +151,7 @@ class BroadcastType(ObjectType, name="Broadcast", default_resolver=_column):
 class BroadcastConnection(graphene.ObjectType):
     """One page of broadcasts."""
 
-    nodes = graphene.List(
-        graphene.NonNull(BroadcastType), required=True, description="The broadcasts, newest first."
-    )
+    nodes = list_of(BroadcastType, "The broadcasts, newest first.")
     page_info = graphene.Field(PageInfo, required=True, description="Whether there is more.")
 
 
@@ -185,13 +182,9 @@ class BroadcastListReport(graphene.ObjectType):
     added = graphene.Int(required=True, description="How many were added.")
     total = graphene.Int(required=True, description="How many people the list has now.")
     duplicate_count = graphene.Int(required=True, description="How many were there already.")
-    duplicates = graphene.List(
-        graphene.NonNull(BroadcastDuplicate), required=True, description="The first of those."
-    )
+    duplicates = list_of(BroadcastDuplicate, "The first of those.")
     problem_count = graphene.Int(required=True, description="How many cannot be taken.")
-    problems = graphene.List(
-        graphene.NonNull(BroadcastRowError), required=True, description="The first of those."
-    )
+    problems = list_of(BroadcastRowError, "The first of those.")
 
 
 class BroadcastQueries(graphene.ObjectType):

@@ -12,7 +12,7 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import clock, cursors
-from lib.graphql import ObjectType, PageInfo, page_info, parse_id
+from lib.graphql import ObjectType, PageInfo, list_of, page_info, parse_id
 from messaging import conversation_queries
 from messaging.conversation_queries import ConversationRow
 from messaging.graphql.messages import Acquaintance, ContactType, MessageType, ShownMessage
@@ -126,14 +126,8 @@ class Threaded:
 class ConversationConnection(graphene.ObjectType):
     """One page of conversations."""
 
-    nodes = graphene.List(
-        graphene.NonNull(ConversationType), required=True, description="The conversations."
-    )
-    edges = graphene.List(
-        graphene.NonNull(ConversationEdge),
-        required=True,
-        description="The conversations with their cursors.",
-    )
+    nodes = list_of(ConversationType, "The conversations.")
+    edges = list_of(ConversationEdge, "The conversations with their cursors.")
     page_info = graphene.Field(PageInfo, required=True, description="Whether there is more.")
 
     @staticmethod

@@ -11,7 +11,7 @@ from uuid import UUID
 import graphene
 from graphql import GraphQLResolveInfo
 
-from lib.graphql import JSON, ObjectType, described_enum
+from lib.graphql import JSON, ObjectType, described_enum, list_of
 from messaging import events, models, sealed_values
 from messaging.media import download_url
 from messaging.payments import Payment as Paid
@@ -132,10 +132,11 @@ class MessageStatusType(ObjectType, name="MessageStatus"):
     participant = graphene.String(
         description="Digest of the group member it is about; null outside groups."
     )
-    errors = graphene.List(
-        graphene.NonNull(JSON),
-        description="The platform's errors, where there are any, as they came. A sentence that "
+    errors = list_of(
+        JSON,
+        "The platform's errors, where there are any, as they came. A sentence that "
         'holds a phone number is "[purged]" once Raw is.',
+        required=False,
     )
     pricing = graphene.Field(JSON, description="The platform's pricing facts, where given.")
 
@@ -175,12 +176,9 @@ class Delivery(ObjectType, default_resolver=_reported):
     read_at = graphene.DateTime(description="When the person had read it.")
     played_at = graphene.DateTime(description="When the person had played it (voice notes).")
     failed_at = graphene.DateTime(description="When the platform gave up.")
-    errors = graphene.List(
-        graphene.NonNull(JSON), description="The platform's errors of a failure."
-    )
-    past_errors = graphene.List(
-        graphene.NonNull(JSON),
-        description="Errors that were reported of a message that arrived all the same.",
+    errors = list_of(JSON, "The platform's errors of a failure.", required=False)
+    past_errors = list_of(
+        JSON, "Errors that were reported of a message that arrived all the same.", required=False
     )
     last_error = graphene.Field(
         JSON, description="Why the last attempt failed, of a message that is tried again."
@@ -263,16 +261,8 @@ class MessageType(ObjectType, name="Message", default_resolver=_column):
     status = graphene.String(
         description="How far an outbound message got, in the platform's words; never goes back."
     )
-    statuses = graphene.List(
-        graphene.NonNull(MessageStatusType),
-        required=True,
-        description="All receipts, oldest first.",
-    )
-    payments = graphene.List(
-        graphene.NonNull(PaymentType),
-        required=True,
-        description="What was told of the payment it asked for, oldest first.",
-    )
+    statuses = list_of(MessageStatusType, "All receipts, oldest first.")
+    payments = list_of(PaymentType, "What was told of the payment it asked for, oldest first.")
     delivery = graphene.Field(
         Delivery, required=True, description="Times, errors and pricing of an outbound message."
     )

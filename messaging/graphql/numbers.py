@@ -11,7 +11,7 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import clock
-from lib.graphql import ObjectType, described_enum, parse_id
+from lib.graphql import ObjectType, described_enum, list_of, parse_id
 from messaging import number_settings, numbers
 from messaging.models import SendingPause as PauseRow
 from messaging.number_settings import NumberErrorCode, NumberSettings, UnableToManageNumber
@@ -81,11 +81,7 @@ class BusinessNumber(ObjectType, default_resolver=_reported):
         required=True, description="Whether neither Meta nor a pause holds its messages back."
     )
     problem = graphene.String(description="What Meta says is wrong.")
-    pauses = graphene.List(
-        graphene.NonNull(SendingPauseType),
-        required=True,
-        description="What holds its messages back.",
-    )
+    pauses = list_of(SendingPauseType, "What holds its messages back.")
     token = graphene.Field(AccessTokenState, description="The access token; null: not checked yet.")
     test_recipients = graphene.Int(
         required=True, description="How many people a test number may write to; 0: not restricted."
@@ -167,10 +163,9 @@ class SetTestRecipientsInput(graphene.InputObjectType):
     """Whom a test number may write to."""
 
     workspace_id = graphene.ID(required=True, description="The workspace's UUID.")
-    phones = graphene.List(
-        graphene.NonNull(graphene.String),
-        required=True,
-        description="At most five phone numbers (E.164), which are digested and not kept; none: "
+    phones = list_of(
+        graphene.String,
+        "At most five phone numbers (E.164), which are digested and not kept; none: "
         "no restriction.",
     )
 

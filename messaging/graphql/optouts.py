@@ -12,7 +12,7 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import cursors
-from lib.graphql import ObjectType, PageInfo, described_enum, page_info, parse_id
+from lib.graphql import ObjectType, PageInfo, described_enum, list_of, page_info, parse_id
 from messaging import consent, models, optouts, queries
 from messaging.consent import ConsentErrorCode, OptOutRow, UnableToChangeConsent
 from messaging.graphql.messages import Acquaintance, ContactType
@@ -101,19 +101,15 @@ class OptOutType(ObjectType, name="OptOut", default_resolver=_column):
 class OptOutConnection(graphene.ObjectType):
     """One page of opt-outs."""
 
-    nodes = graphene.List(graphene.NonNull(OptOutType), required=True, description="The opt-outs.")
+    nodes = list_of(OptOutType, "The opt-outs.")
     page_info = graphene.Field(PageInfo, required=True, description="Whether there is more.")
 
 
 class StopWords(graphene.ObjectType):
     """The words in force: case, accents and punctuation do not matter; a word stands alone."""
 
-    stop = graphene.List(
-        graphene.NonNull(graphene.String), required=True, description="They end marketing."
-    )
-    start = graphene.List(
-        graphene.NonNull(graphene.String), required=True, description="They resume it."
-    )
+    stop = list_of(graphene.String, "They end marketing.")
+    start = list_of(graphene.String, "They resume it.")
 
 
 class OptOutQueries(graphene.ObjectType):
@@ -171,12 +167,8 @@ class PersonInput(graphene.InputObjectType):
 class SetStopWordsInput(graphene.InputObjectType):
     """The tenant's own words; an empty list brings the defaults back."""
 
-    stop_words = graphene.List(
-        graphene.NonNull(graphene.String), required=True, description="They end marketing."
-    )
-    start_words = graphene.List(
-        graphene.NonNull(graphene.String), required=True, description="They resume it."
-    )
+    stop_words = list_of(graphene.String, "They end marketing.")
+    start_words = list_of(graphene.String, "They resume it.")
 
 
 class _ConsentMutation(mutations.ServiceMutation, abstract=True):

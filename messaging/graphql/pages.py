@@ -16,7 +16,7 @@ from django.conf import settings
 from graphql import GraphQLResolveInfo
 
 from lib import cursors
-from lib.graphql import BadInput, NotFound, PageInfo, described_enum, parse_id
+from lib.graphql import BadInput, NotFound, PageInfo, described_enum, list_of, parse_id
 from lib.numbering import NotInternational, international
 from messaging import queries
 from messaging.events import Direction
@@ -75,10 +75,8 @@ class Listing:
 class MessageConnection(graphene.ObjectType):
     """One page of messages."""
 
-    nodes = graphene.List(graphene.NonNull(MessageType), required=True, description="The messages.")
-    edges = graphene.List(
-        graphene.NonNull(MessageEdge), required=True, description="The messages with their cursors."
-    )
+    nodes = list_of(MessageType, "The messages.")
+    edges = list_of(MessageEdge, "The messages with their cursors.")
     page_info = graphene.Field(PageInfo, required=True, description="Whether there is more.")
     total_count = graphene.Int(
         required=True,

@@ -8,7 +8,7 @@ import graphene
 from django.utils import timezone
 from graphql import GraphQLResolveInfo
 
-from lib.graphql import described_enum
+from lib.graphql import described_enum, list_of
 from messaging import numbers
 from messaging.graphql.send_inputs import SendWhatsAppMessageInput
 from messaging.graphql.sending import SendError, errors_of, request_of
@@ -56,12 +56,8 @@ class SendPreview(graphene.ObjectType):
     header = graphene.String(required=True, description="The header; a file is its kind in [].")
     body = graphene.String(required=True, description="The text with its values.")
     footer = graphene.String(required=True, description="The footer; may be empty.")
-    buttons = graphene.List(
-        graphene.NonNull(SendPreviewButton), required=True, description="The buttons."
-    )
-    cards = graphene.List(
-        graphene.NonNull(lambda: SendPreview), required=True, description="A carousel's cards."
-    )
+    buttons = list_of(SendPreviewButton, "The buttons.")
+    cards = list_of(lambda: SendPreview, "A carousel's cards.")
 
 
 class SendTemplate(graphene.ObjectType):
@@ -94,12 +90,8 @@ class SendPreflight(graphene.ObjectType):
     """What would become of a send, if it were asked for now."""
 
     would = graphene.Field(SendOutcome, required=True, description="What it would come to.")
-    problems = graphene.List(
-        graphene.NonNull(SendError), required=True, description="Every reason against it."
-    )
-    warnings = graphene.List(
-        graphene.NonNull(SendWarning), required=True, description="What else is good to know."
-    )
+    problems = list_of(SendError, "Every reason against it.")
+    warnings = list_of(SendWarning, "What else is good to know.")
     message_id = graphene.ID(description="The message that was accepted before (REPEAT).")
     window_open_until = graphene.DateTime(
         description="Until when more than templates may be sent; null: not now."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import graphene
 
-from lib.graphql import JSON, described_enum
+from lib.graphql import JSON, described_enum, list_of
 from messaging.sending import requests
 from templates_wa.graphql.parameters import TemplateParametersInput
 
@@ -50,18 +50,14 @@ class ListSectionInput(graphene.InputObjectType):
     """Rows of a list under a title."""
 
     title = graphene.String(description="Up to 24 characters; needed where there are several.")
-    rows = graphene.List(
-        graphene.NonNull(ListRowInput), required=True, description="One row or more."
-    )
+    rows = list_of(ListRowInput, "One row or more.")
 
 
 class ListInput(graphene.InputObjectType):
     """A list that opens behind a button; ten rows in all."""
 
     button = graphene.String(required=True, description="The button's label, up to 20 characters.")
-    sections = graphene.List(
-        graphene.NonNull(ListSectionInput), required=True, description="One section to ten."
-    )
+    sections = list_of(ListSectionInput, "One section to ten.")
 
 
 class CallToActionInput(graphene.InputObjectType):
@@ -86,7 +82,7 @@ class InteractiveInput(graphene.InputObjectType):
     )
     header = graphene.Field(InteractiveHeaderInput, description="What stands above the body.")
     footer = graphene.String(description="A line below the body, up to 60 characters.")
-    buttons = graphene.List(graphene.NonNull(ButtonInput), description="One to three buttons.")
+    buttons = list_of(ButtonInput, "One to three buttons.", required=False)
     list = graphene.Field(ListInput, description="A list to choose from.")
     cta_url = graphene.Field(CallToActionInput, description="A button that opens a web page.")
     location_request = graphene.Boolean(description="A button to send one's location.")
@@ -170,10 +166,10 @@ class ContactCardInput(graphene.InputObjectType):
     """A contact card, in Meta's words."""
 
     name = graphene.Field(CardNameInput, required=True, description="The person's name.")
-    phones = graphene.List(graphene.NonNull(CardPhoneInput), description="Phone numbers.")
-    emails = graphene.List(graphene.NonNull(CardEmailInput), description="E-mail addresses.")
-    urls = graphene.List(graphene.NonNull(CardUrlInput), description="Web addresses.")
-    addresses = graphene.List(graphene.NonNull(CardAddressInput), description="Postal addresses.")
+    phones = list_of(CardPhoneInput, "Phone numbers.", required=False)
+    emails = list_of(CardEmailInput, "E-mail addresses.", required=False)
+    urls = list_of(CardUrlInput, "Web addresses.", required=False)
+    addresses = list_of(CardAddressInput, "Postal addresses.", required=False)
     org = graphene.Field(CardCompanyInput, description="Where the person works.")
     birthday = graphene.String(description="YYYY-MM-DD.")
 
@@ -193,9 +189,8 @@ class SendWhatsAppMessageInput(graphene.InputObjectType):
     language = graphene.String(
         description="The template's language, such as en or pt_BR; else the only one, or English."
     )
-    template_params = graphene.List(
-        graphene.NonNull(graphene.String),
-        description="The values of {{1}}, {{2}} … of the template's body.",
+    template_params = list_of(
+        graphene.String, "The values of {{1}}, {{2}} … of the template's body.", required=False
     )
     template_parameters = graphene.Field(
         TemplateParametersInput,
@@ -207,9 +202,7 @@ class SendWhatsAppMessageInput(graphene.InputObjectType):
     interactive = graphene.Field(InteractiveInput, description="Something to press.")
     reaction = graphene.Field(ReactionInput, description="An emoji on a message.")
     location = graphene.Field(LocationInput, description="A place.")
-    contacts = graphene.List(
-        graphene.NonNull(ContactCardInput), description="One contact card or more."
-    )
+    contacts = list_of(ContactCardInput, "One contact card or more.", required=False)
     reply_to = graphene.ID(
         description="The UUID of the message that this one answers, of the same conversation."
     )

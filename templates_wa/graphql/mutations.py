@@ -8,7 +8,7 @@ from typing import Any
 import graphene
 from django.utils import timezone
 
-from lib.graphql import JSON, BadInput, described_enum, parse_id
+from lib.graphql import JSON, BadInput, described_enum, list_of, parse_id
 from templates_wa import management
 from templates_wa.graphql.types import MessageTemplate
 from templates_wa.management import TemplateErrorCode, TemplateRefusal, UnableToManage
@@ -56,9 +56,7 @@ class CreateMessageTemplateInput(graphene.InputObjectType):
     name = graphene.String(required=True, description="1 to 512 of a-z, 0-9 and _.")
     language = graphene.String(required=True, description="Such as en or en_US.")
     category = graphene.String(required=True, description="MARKETING, UTILITY or AUTHENTICATION.")
-    components = graphene.List(
-        graphene.NonNull(JSON), required=True, description="Its components, as Meta's JSON."
-    )
+    components = list_of(JSON, "Its components, as Meta's JSON.")
     parameter_format = graphene.String(
         default_value="POSITIONAL", description="POSITIONAL ({{1}}) or NAMED ({{first_name}})."
     )
@@ -69,9 +67,7 @@ class EditMessageTemplateInput(graphene.InputObjectType):
     """What a template shall become; Meta reviews it again."""
 
     id = graphene.ID(required=True, description="The template's UUID.")
-    components = graphene.List(
-        graphene.NonNull(JSON), required=True, description="All of its components, as Meta's JSON."
-    )
+    components = list_of(JSON, "All of its components, as Meta's JSON.")
     ttl_seconds = graphene.Int(description="For how long WhatsApp shall try to deliver it.")
 
 

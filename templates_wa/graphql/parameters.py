@@ -8,7 +8,7 @@ from typing import Any
 
 import graphene
 
-from lib.graphql import JSON, BadInput
+from lib.graphql import JSON, BadInput, list_of
 from templates_wa.parameters import (
     ButtonValue,
     CardValue,
@@ -83,11 +83,7 @@ class TemplateSectionInput(graphene.InputObjectType):
     """Products under a title, for a multi-product button."""
 
     title = graphene.String(required=True, description="The section's title, 1 to 24 characters.")
-    product_retailer_ids = graphene.List(
-        graphene.NonNull(graphene.String),
-        required=True,
-        description="The products' ids in the catalogue.",
-    )
+    product_retailer_ids = list_of(graphene.String, "The products' ids in the catalogue.")
 
 
 class TemplateButtonInput(graphene.InputObjectType):
@@ -102,42 +98,26 @@ class TemplateButtonInput(graphene.InputObjectType):
     )
     kind = graphene.String(description="The kind you expect, such as URL; checked if given.")
     flow_data = graphene.Field(JSON, description="The data of a flow's first screen: an object.")
-    sections = graphene.List(
-        graphene.NonNull(TemplateSectionInput), description="The products of an MPM button."
-    )
+    sections = list_of(TemplateSectionInput, "The products of an MPM button.", required=False)
 
 
 class TemplateCardInput(graphene.InputObjectType):
     """The values of one card of a carousel, in the order of the template's cards."""
 
-    params = graphene.List(
-        graphene.NonNull(graphene.String), description="The body's values {{1}}, {{2}} …"
-    )
-    named_params = graphene.List(
-        graphene.NonNull(TemplateNamedParameterInput), description="The body's named values."
-    )
+    params = list_of(graphene.String, "The body's values {{1}}, {{2}} …", required=False)
+    named_params = list_of(TemplateNamedParameterInput, "The body's named values.", required=False)
     header = graphene.Field(TemplateHeaderInput, description="The header's value.")
-    buttons = graphene.List(
-        graphene.NonNull(TemplateButtonInput), description="The values of buttons."
-    )
+    buttons = list_of(TemplateButtonInput, "The values of buttons.", required=False)
 
 
 class TemplateParametersInput(graphene.InputObjectType):
     """All values of a template. Its body takes params or namedParams, never both."""
 
-    params = graphene.List(
-        graphene.NonNull(graphene.String), description="The body's values {{1}}, {{2}} …"
-    )
-    named_params = graphene.List(
-        graphene.NonNull(TemplateNamedParameterInput), description="The body's named values."
-    )
+    params = list_of(graphene.String, "The body's values {{1}}, {{2}} …", required=False)
+    named_params = list_of(TemplateNamedParameterInput, "The body's named values.", required=False)
     header = graphene.Field(TemplateHeaderInput, description="The header's value.")
-    buttons = graphene.List(
-        graphene.NonNull(TemplateButtonInput), description="The values of buttons."
-    )
-    cards = graphene.List(
-        graphene.NonNull(TemplateCardInput), description="The cards of a carousel, all of them."
-    )
+    buttons = list_of(TemplateButtonInput, "The values of buttons.", required=False)
+    cards = list_of(TemplateCardInput, "The cards of a carousel, all of them.", required=False)
     offer_expires_at = graphene.DateTime(
         description="When a limited-time offer ends (UTC without an offset)."
     )

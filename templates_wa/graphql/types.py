@@ -8,7 +8,7 @@ from typing import NamedTuple
 import graphene
 from graphql import GraphQLResolveInfo
 
-from lib.graphql import JSON, ObjectType, described_enum
+from lib.graphql import JSON, ObjectType, described_enum, list_of
 from templates_wa.button_values import needs_value
 from templates_wa.catalogue import SENDABLE, definition_of
 from templates_wa.definitions import Button, Card
@@ -53,17 +53,11 @@ class TemplateCard(graphene.ObjectType):
     """What a template, or a card of its carousel, has places for."""
 
     header_format = graphene.String(description="TEXT, IMAGE, VIDEO …; null: there is no header.")
-    header_variables = graphene.List(
-        graphene.NonNull(graphene.String), required=True, description="The header's variables."
+    header_variables = list_of(graphene.String, "The header's variables.")
+    variables = list_of(
+        graphene.String, "The body's variables, in the order in which values are given."
     )
-    variables = graphene.List(
-        graphene.NonNull(graphene.String),
-        required=True,
-        description="The body's variables, in the order in which values are given.",
-    )
-    buttons = graphene.List(
-        graphene.NonNull(TemplateButtonType), required=True, description="Its buttons."
-    )
+    buttons = list_of(TemplateButtonType, "Its buttons.")
 
     @staticmethod
     def resolve_header_format(root: Card, info: GraphQLResolveInfo) -> str | None:
@@ -103,10 +97,8 @@ class MessageTemplate(graphene.ObjectType):
     parameters = graphene.Field(
         TemplateCard, required=True, description="What values a send of it takes."
     )
-    cards = graphene.List(
-        graphene.NonNull(TemplateCard),
-        required=True,
-        description="What values each card of its carousel takes; none: it has no carousel.",
+    cards = list_of(
+        TemplateCard, "What values each card of its carousel takes; none: it has no carousel."
     )
     takes_offer_expiration = graphene.Boolean(
         required=True, description="Whether a send says when a limited-time offer ends."
@@ -161,9 +153,7 @@ class TemplatePage(NamedTuple):
 class MessageTemplatePage(graphene.ObjectType):
     """Some templates of a workspace's account, by name and language."""
 
-    nodes = graphene.List(
-        graphene.NonNull(MessageTemplate), required=True, description="The templates."
-    )
+    nodes = list_of(MessageTemplate, "The templates.")
     has_next_page = graphene.Boolean(required=True, description="Whether there are more.")
     end_cursor = graphene.String(description="What to give as after for the next page.")
     sync = graphene.Field(
@@ -203,12 +193,8 @@ class TemplatePreview(graphene.ObjectType):
     header = graphene.String(required=True, description="The text, or [image], [video] …")
     body = graphene.String(required=True, description="The body.")
     footer = graphene.String(required=True, description="The footer.")
-    buttons = graphene.List(
-        graphene.NonNull(PreviewButtonType), required=True, description="The buttons."
-    )
-    cards = graphene.List(
-        graphene.NonNull(lambda: TemplatePreview), required=True, description="The cards."
-    )
+    buttons = list_of(PreviewButtonType, "The buttons.")
+    cards = list_of(lambda: TemplatePreview, "The cards.")
 
 
 class Previewed(NamedTuple):
@@ -225,9 +211,7 @@ class PreviewMessageTemplate(graphene.ObjectType):
 
     template = graphene.Field(MessageTemplate, description="The template; null: see reason.")
     preview = graphene.Field(TemplatePreview, description="What the recipient sees.")
-    problems = graphene.List(
-        graphene.NonNull(TemplateProblem), required=True, description="What is wrong with values."
-    )
+    problems = list_of(TemplateProblem, "What is wrong with values.")
     reason = graphene.String(
         description="Why it cannot be sent whatever the values: unknown, not approved …"
     )

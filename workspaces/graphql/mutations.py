@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, Self
 import graphene
 from graphql import GraphQLResolveInfo
 
+from lib.graphql import list_of
 from workspaces.access import Actor
 from workspaces.scopes import Scope
 
@@ -94,7 +95,7 @@ def errors_field(
     error: type[graphene.ObjectType], description: str = "Why not, otherwise."
 ) -> graphene.List:
     """Return the payload's field that says why it was not done."""
-    return graphene.List(graphene.NonNull(error), required=True, description=description)
+    return list_of(error, description)
 
 
 def reason_fields(

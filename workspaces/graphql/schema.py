@@ -10,7 +10,7 @@ import graphene
 from django.db.models import QuerySet
 from graphql import GraphQLResolveInfo
 
-from lib.graphql import described_enum, parse_id
+from lib.graphql import described_enum, list_of, parse_id
 from workspaces import models, provisioning
 from workspaces.access import Actor
 from workspaces.graphql import mutations
@@ -37,9 +37,7 @@ class WorkspaceQueries(graphene.ObjectType):
 
     # Nullable: a refusal of one field leaves the others of the same document standing.
     tenant = graphene.Field(TenantType, description="The tenant you act for.")
-    workspaces = graphene.List(
-        graphene.NonNull(WorkspaceType), description="Your tenant's workspaces, by name."
-    )
+    workspaces = list_of(WorkspaceType, "Your tenant's workspaces, by name.", required=False)
     workspace = graphene.Field(
         WorkspaceType,
         id=graphene.ID(required=True, description="The workspace's UUID."),

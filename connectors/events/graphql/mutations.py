@@ -17,7 +17,7 @@ from connectors.events.graphql.types import EventError, EventSubscriptionType
 from connectors.events.subscriptions import Changes, EventErrorCode, UnableToSubscribe
 from lib import clock
 from lib.cursors import InvalidCursor
-from lib.graphql import parse_id
+from lib.graphql import list_of, parse_id
 from workspaces.graphql.mutations import (
     MutationContext,
     ServiceMutation,
@@ -48,9 +48,7 @@ class CreateEventSubscriptionInput(graphene.InputObjectType):
     """The subscription to make."""
 
     url = graphene.String(required=True, description="An https URL of the public internet.")
-    types = graphene.List(
-        graphene.NonNull(graphene.String), description="Types of events; none: all, also new ones."
-    )
+    types = list_of(graphene.String, "Types of events; none: all, also new ones.", required=False)
     description = graphene.String(description="A note of yours, up to 200 characters.")
 
 
@@ -84,9 +82,7 @@ class UpdateEventSubscriptionInput(graphene.InputObjectType):
 
     id = graphene.ID(required=True, description="The subscription's UUID.")
     url = graphene.String(description="An https URL of the public internet.")
-    types = graphene.List(
-        graphene.NonNull(graphene.String), description="Types of events; an empty list: all."
-    )
+    types = list_of(graphene.String, "Types of events; an empty list: all.", required=False)
     description = graphene.String(description="A note of yours, up to 200 characters.")
     is_active = graphene.Boolean(
         description="False stops deliveries; after a day what is pending is given up. True resumes."
@@ -193,9 +189,7 @@ class ReplayEventsInput(graphene.InputObjectType):
     """What to send again: named deliveries, or those of a span of time."""
 
     subscription_id = graphene.ID(required=True, description="The subscription's UUID.")
-    delivery_ids = graphene.List(
-        graphene.NonNull(graphene.ID), description="These deliveries, at most 1,000."
-    )
+    delivery_ids = list_of(graphene.ID, "These deliveries, at most 1,000.", required=False)
     since = graphene.DateTime(description="All that became due from this time on.")
     until = graphene.DateTime(description="With since: only before this time.")
     include_delivered = graphene.Boolean(

@@ -11,7 +11,7 @@ from connectors.events import deliveries
 from connectors.events.deliveries import read_page
 from connectors.events.graphql import mutations, types
 from lib.cursors import InvalidCursor
-from lib.graphql import BadInput, parse_id
+from lib.graphql import BadInput, list_of, parse_id
 from workspaces import models
 from workspaces.access import Actor
 from workspaces.scopes import Scope
@@ -22,12 +22,13 @@ DEFAULT_PAGE = 20
 class EventQueries(graphene.ObjectType):
     """What can be read about events."""
 
-    event_types = graphene.List(
-        graphene.NonNull(types.EventType), description="Every type of event; needs events:read."
+    event_types = list_of(
+        types.EventType, "Every type of event; needs events:read.", required=False
     )
-    event_subscriptions = graphene.List(
-        graphene.NonNull(types.EventSubscriptionType),
-        description="Your tenant's subscriptions, oldest first; needs events:read.",
+    event_subscriptions = list_of(
+        types.EventSubscriptionType,
+        "Your tenant's subscriptions, oldest first; needs events:read.",
+        required=False,
     )
     event_deliveries = graphene.Field(
         types.EventDeliveryConnection,

@@ -10,7 +10,7 @@ from graphql import GraphQLResolveInfo
 from connectors.events import deliveries, subscriptions
 from connectors.events.deliveries import ListedDelivery, id_of
 from lib.cursors import Page
-from lib.graphql import JSON, ObjectType, PageInfo, described_enum, page_info
+from lib.graphql import JSON, ObjectType, PageInfo, described_enum, list_of, page_info
 from workspaces import event_types, models
 
 STATE_DESCRIPTIONS = {
@@ -44,9 +44,7 @@ class EventSubscriptionType(ObjectType, name="EventSubscription"):
     id = graphene.ID(required=True, description="The subscription's UUID.")
     url = graphene.String(required=True, description="Where events are posted to.")
     description = graphene.String(required=True, description="What you noted about it.")
-    types = graphene.List(
-        graphene.NonNull(graphene.String), required=True, description="The types; none: all."
-    )
+    types = list_of(graphene.String, "The types; none: all.")
     is_active = graphene.Boolean(required=True, description="Whether events are delivered.")
     disabled_at = graphene.DateTime(description="Since when it is disabled.")
     disabled_reason = graphene.String(description="Why we disabled it.")
@@ -100,9 +98,7 @@ class EventDeliveryType(ObjectType, name="EventDelivery"):
 class EventDeliveryConnection(graphene.ObjectType):
     """A page of deliveries, newest first."""
 
-    nodes = graphene.List(
-        graphene.NonNull(EventDeliveryType), required=True, description="The deliveries."
-    )
+    nodes = list_of(EventDeliveryType, "The deliveries.")
     page_info = graphene.Field(PageInfo, required=True, description="Whether there is more.")
 
 

@@ -13,7 +13,7 @@ from graphql import GraphQLResolveInfo
 from connectors.linked_device import models, overview, sessions
 from connectors.linked_device.graphql.types import PairBy, SenderError, SenderSessionType
 from connectors.linked_device.sessions import SessionErrorCode, UnableTo
-from lib.graphql import parse_id
+from lib.graphql import list_of, parse_id
 from workspaces.access import Actor
 from workspaces.graphql import mutations
 from workspaces.graphql.mutations import MutationContext, TypedError, errors_field, success_field
@@ -128,10 +128,10 @@ class LinkedDeviceQueries(graphene.ObjectType):
         description="The session of a linked device; null where your tenant has no such linked "
         "device. Needs sender:read.",
     )
-    sender_sessions = graphene.List(
-        graphene.NonNull(SenderSessionType),
-        description="The sessions of your tenant's linked devices, by workspace; needs "
-        "sender:read.",
+    sender_sessions = list_of(
+        SenderSessionType,
+        "The sessions of your tenant's linked devices, by workspace; needs sender:read.",
+        required=False,
     )
 
     @staticmethod

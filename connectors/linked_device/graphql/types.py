@@ -12,7 +12,7 @@ from graphql import GraphQLResolveInfo
 from connectors.linked_device import health, models, overview, sessions
 from connectors.linked_device.health import NumberHealth
 from lib import qrcodes
-from lib.graphql import ObjectType, described_enum
+from lib.graphql import ObjectType, described_enum, list_of
 from workspaces.access import Actor
 from workspaces.graphql.mutations import reason_fields
 from workspaces.scopes import Scope
@@ -83,9 +83,7 @@ class SenderHealth(graphene.ObjectType):
     """Whether a linked device does what it is there for."""
 
     ok = graphene.Boolean(required=True, description="Whether nothing is wrong.")
-    problems = graphene.List(
-        graphene.NonNull(graphene.String), required=True, description="What is wrong, in sentences."
-    )
+    problems = list_of(graphene.String, "What is wrong, in sentences.")
 
 
 class SenderSessionType(ObjectType, name="SenderSession"):
@@ -119,11 +117,7 @@ class SenderSessionType(ObjectType, name="SenderSession"):
         "good. Ask every two seconds while you show it.",
     )
     health = graphene.Field(SenderHealth, required=True, description="Whether something is wrong.")
-    warnings = graphene.List(
-        graphene.NonNull(graphene.String),
-        required=True,
-        description="What everybody must know who links a device.",
-    )
+    warnings = list_of(graphene.String, "What everybody must know who links a device.")
 
     @staticmethod
     def resolve_workspace_name(root: models.SenderSession, info: GraphQLResolveInfo) -> str:

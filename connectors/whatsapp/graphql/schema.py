@@ -7,6 +7,7 @@ from graphql import GraphQLResolveInfo
 
 from connectors.whatsapp import ledger
 from connectors.whatsapp.ledger import Balance
+from lib.graphql import list_of
 from workspaces.access import Actor
 from workspaces.scopes import Scope
 
@@ -44,9 +45,7 @@ class Ledger(graphene.ObjectType):
         required=True,
         description="False while so many callbacks wait that their updates are estimated.",
     )
-    unhandled_kinds = graphene.List(
-        graphene.NonNull(UnhandledKind), required=True, description="What was unhandled, by kind."
-    )
+    unhandled_kinds = list_of(UnhandledKind, "What was unhandled, by kind.")
 
 
 class LedgerQueries(graphene.ObjectType):
