@@ -1,16 +1,22 @@
-"""What every GraphQL module shares: refusals of input, the JSON scalar, and where a page ends."""
+"""What every GraphQL module shares: refusals of input, kinds of fields, pages, and resolvers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from enum import Enum
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 import graphene
-from graphql import ValueNode, value_from_ast_untyped
+from django.conf import settings
+from graphql import GraphQLResolveInfo, ValueNode, value_from_ast_untyped
 
-from lib.cursors import Page, Row
+from lib.cursors import Cursor, InvalidCursor, Page, Row, decode
+
+# What a page without first or last has.
+DEFAULT_PAGE = 20
 
 
 class BadInput(Exception):
@@ -91,6 +97,55 @@ def page_info(page: Page[Row], cursor_of: Callable[[Row], str], *, is_first: boo
         start_cursor=cursor_of(page.rows[0]) if page.rows else None,
         end_cursor=cursor_of(page.rows[-1]) if page.rows else None,
     )
+
+
+def forward() -> dict[str, graphene.Scalar]:
+    """Return the arguments of a list that is read forward."""
+    return {
+        "first": graphene.Int(description=f"How many; {DEFAULT_PAGE} unless given."),
+        "after": graphene.String(description="Only what comes after this cursor."),
+    }
+
+
+def limit_of(value: int | None) -> int:
+    """Return the size of a page.
+
+    Raises:
+        BadInput: larger than a page may be.
+    """
+    if value is None:
+        return DEFAULT_PAGE
+    if not 0 <= value <= settings.SIGMA_GRAPHQL_MAX_PAGE:
+        raise BadInput(f"A page may have 0 to {settings.SIGMA_GRAPHQL_MAX_PAGE} items.")
+    return value
+
+
+def cursor_of(value: str | None) -> Cursor | None:
+    """Return the place that a cursor of ours stands for.
+
+    Raises:
+        BadInput: it is none of ours.
+    """
+    try:
+        return None if value is None else decode(value)
+    except InvalidCursor as error:
+        raise BadInput(str(error)) from None
+
+
+def column(name: str, _: object, root: Any, info: GraphQLResolveInfo) -> object:
+    """Resolve a field to the column of its name; ``root`` has the row."""
+    return getattr(root.row, name)
+
+
+def none_if_empty(path: str) -> Callable[[Any, GraphQLResolveInfo], object]:
+    """Return a resolver of a text that the database has empty where there is none."""
+    value = attrgetter(path)
+    return lambda root, info: value(root) or None
+
+
+def utc(value: datetime | None) -> datetime | None:
+    """Return a time in an argument: one without an offset is meant in UTC."""
+    return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
 def described_enum(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, TypedDict
 from uuid import UUID
 
 import graphene
 from django.utils import timezone
 
-from lib.graphql import BadInput, list_of, parse_id
+from lib.graphql import BadInput, list_of, parse_id, utc
 from messaging.broadcasts import audience, lifecycle, queries
 from messaging.broadcasts.audience import UnusableRows
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
@@ -25,8 +24,7 @@ from messaging.models import Broadcast as BroadcastRow
 from templates_wa.graphql.parameters import TemplateParametersInput, parameters_of
 from templates_wa.parameters import TemplateParameters
 from workspaces.access import Actor
-from workspaces.graphql import mutations
-from workspaces.graphql.mutations import MutationContext, errors_field, success_field
+from workspaces.graphql.base import MutationContext, ServiceMutation, errors_field, success_field
 from workspaces.scopes import Scope
 
 Given = Mapping[str, Any]
@@ -92,7 +90,7 @@ class RetryFailedInput(BroadcastInput):
     )
 
 
-class _BroadcastMutation(mutations.ServiceMutation, abstract=True):
+class _BroadcastMutation(ServiceMutation, abstract=True):
     """Does something with a broadcast; the fields of all payloads."""
 
     scope, refusal = Scope.BROADCASTS_WRITE, UnableToBroadcast
@@ -118,7 +116,7 @@ class CreateBroadcast(_BroadcastMutation):
             template_name=given["template_name"],
             language=given.get("language"),
             shared=_shared_by(given),
-            expires_at=_utc(given.get("expires_at")),
+            expires_at=utc(given.get("expires_at")),
             created_by=actor.label,
             now=timezone.now(),
         )
@@ -159,7 +157,7 @@ class StartBroadcast(_BroadcastMutation):
         """Start it."""
         started = lifecycle.start(
             **_named(context.actor, given),
-            scheduled_at=_utc(given.get("scheduled_at")),
+            scheduled_at=utc(given.get("scheduled_at")),
             skip_invalid=bool(given.get("skip_invalid")),
             now=timezone.now(),
         )
@@ -258,10 +256,6 @@ def _named(actor: Actor, given: Given) -> _NamedBroadcast:
 
 def _shown(broadcast: BroadcastRow) -> dict[str, object]:
     return {"broadcast": ShownBroadcast(broadcast)}
-
-
-def _utc(given: datetime | None) -> datetime | None:
-    return given.replace(tzinfo=UTC) if given is not None and given.tzinfo is None else given
 
 
 def _rows_of(recipients: Sequence[Given]) -> list[ListedPerson | RowProblem]:

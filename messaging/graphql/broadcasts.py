@@ -9,14 +9,24 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import cursors
-from lib.graphql import ObjectType, PageInfo, described_enum, list_of, page_info, parse_id
+from lib.graphql import (
+    ObjectType,
+    PageInfo,
+    column,
+    cursor_of,
+    described_enum,
+    forward,
+    limit_of,
+    list_of,
+    none_if_empty,
+    page_info,
+    parse_id,
+)
 from messaging import models
 from messaging.broadcasts import feeding, outcomes, queries, refusals, rows
 from messaging.broadcasts.outcomes import RefusedRow
 from messaging.broadcasts.queries import Counts
-from messaging.graphql.pages import cursor_of, limit_of
-from workspaces.access import Actor
-from workspaces.graphql.mutations import reason_fields
+from workspaces.graphql.base import caller, reason_fields
 from workspaces.scopes import Scope
 
 STATES = {
@@ -62,10 +72,6 @@ class ShownBroadcast:
         return queries.counts(self.row)
 
 
-def _column(name: str, _: object, root: ShownBroadcast, info: GraphQLResolveInfo) -> object:
-    return getattr(root.row, name)
-
-
 class BroadcastCounts(graphene.ObjectType):
     """How many people of the list are where; each is in one place, and they sum up to total."""
 
@@ -96,14 +102,17 @@ class BroadcastRefusedRow(graphene.ObjectType):
     reason = graphene.String(required=True, description="The reason for people.")
 
 
-class BroadcastType(ObjectType, name="Broadcast", default_resolver=_column):
+class BroadcastType(ObjectType, name="Broadcast", default_resolver=column):
     """One template to a list of people, each exactly once."""
 
     id = graphene.ID(required=True, description="The broadcast's UUID.")
     workspace_id = graphene.ID(required=True, description="The workspace that sends it.")
     name = graphene.String(required=True, description="Its name for people.")
     state = graphene.Field(BroadcastState, required=True, description="Where it is.")
-    reason = graphene.String(description="Why it is refused, paused or does not get on.")
+    reason = graphene.String(
+        resolver=none_if_empty("row.reason"),
+        description="Why it is refused, paused or does not get on.",
+    )
     template_name = graphene.String(required=True, description="The template's name.")
     language = graphene.String(required=True, description="The template's language.")
     counts = graphene.Field(
@@ -123,11 +132,6 @@ class BroadcastType(ObjectType, name="Broadcast", default_resolver=_column):
     eta_seconds = graphene.Int(
         description="Seconds until the last message leaves at the number's speed, while it runs."
     )
-
-    @staticmethod
-    def resolve_reason(root: ShownBroadcast, info: GraphQLResolveInfo) -> str | None:
-        """Return nothing where the database has an empty text."""
-        return root.row.reason or None
 
     @staticmethod
     def resolve_counts(root: ShownBroadcast, info: GraphQLResolveInfo) -> Counts:
@@ -199,14 +203,13 @@ class BroadcastQueries(graphene.ObjectType):
         BroadcastConnection,
         description="Broadcasts of your tenant, the newest first.",
         workspace_id=graphene.ID(description="Only those of this workspace."),
-        first=graphene.Int(description="How many; 20 unless given."),
-        after=graphene.String(description="Only what comes after this cursor."),
+        **forward(),
     )
 
     @staticmethod
     def resolve_broadcast(root: None, info: GraphQLResolveInfo, id: str) -> ShownBroadcast | None:
         """Return one broadcast."""
-        actor = _reader(info)
+        actor = caller(info, Scope.BROADCASTS_READ)
         row = queries.find(tenant_id=actor.tenant_id, broadcast_id=parse_id(id, "id"))
         return None if row is None else ShownBroadcast(row)
 
@@ -219,7 +222,7 @@ class BroadcastQueries(graphene.ObjectType):
         after: str | None = None,
     ) -> dict[str, object]:
         """Return one page."""
-        actor, limit = _reader(info), limit_of(first)
+        actor, limit = caller(info, Scope.BROADCASTS_READ), limit_of(first)
         found = queries.newest(
             tenant_id=actor.tenant_id,
             workspace_id=None if workspace_id is None else parse_id(workspace_id, "workspaceId"),
@@ -235,8 +238,3 @@ class BroadcastQueries(graphene.ObjectType):
 
 def _cursor_of(row: models.Broadcast) -> str:
     return cursors.encode(cursors.Cursor(row.created_at, row.id))
-
-
-def _reader(info: GraphQLResolveInfo) -> Actor:
-    actor: Actor = info.context.actor
-    return actor.require(Scope.BROADCASTS_READ)

@@ -12,7 +12,17 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import clock, cursors
-from lib.graphql import ObjectType, PageInfo, list_of, page_info, parse_id
+from lib.graphql import (
+    ObjectType,
+    PageInfo,
+    column,
+    cursor_of,
+    forward,
+    limit_of,
+    list_of,
+    page_info,
+    parse_id,
+)
 from messaging import conversation_queries
 from messaging.conversation_queries import ConversationRow
 from messaging.graphql.messages import Acquaintance, ContactType, MessageType, ShownMessage
@@ -22,13 +32,12 @@ from messaging.graphql.pages import (
     MessageConnection,
     MessageOrder,
     check_workspace,
-    cursor_of,
-    limit_of,
-    reader,
     window_of,
 )
 from messaging.related import RelatedToConversations
 from messaging.sending.window import LENGTH, still_open
+from workspaces.graphql.base import caller
+from workspaces.scopes import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +49,7 @@ class ShownConversation:
     now: datetime
 
 
-def _column(name: str, _: object, root: ShownConversation, info: GraphQLResolveInfo) -> object:
-    return getattr(root.row, name)
-
-
-class ConversationType(ObjectType, name="Conversation", default_resolver=_column):
+class ConversationType(ObjectType, name="Conversation", default_resolver=column):
     """What is said between one number of the business and one person."""
 
     id = graphene.ID(required=True, description="The conversation's UUID.")
@@ -148,8 +153,7 @@ class ConversationQueries(graphene.ObjectType):
         ConversationConnection,
         description="Conversations of one workspace, the one with the newest message first.",
         workspace_id=graphene.ID(required=True, description="The workspace's UUID."),
-        first=graphene.Int(description="How many; 20 unless given."),
-        after=graphene.String(description="Only what comes after this cursor."),
+        **forward(),
         unread_only=graphene.Boolean(
             default_value=False, description="Only those with messages nobody has read."
         ),
@@ -171,7 +175,7 @@ class ConversationQueries(graphene.ObjectType):
         after: str | None = None,
     ) -> Threaded:
         """Return one page."""
-        actor, workspace = reader(info), parse_id(workspace_id, "workspaceId")
+        actor, workspace = caller(info, Scope.MESSAGES_READ), parse_id(workspace_id, "workspaceId")
         page = conversation_queries.read_conversations(
             tenant_id=actor.tenant_id,
             workspace_id=workspace,
@@ -189,7 +193,8 @@ class ConversationQueries(graphene.ObjectType):
     ) -> ShownConversation | None:
         """Return one conversation."""
         row = conversation_queries.find_conversation(
-            tenant_id=reader(info).tenant_id, conversation_id=parse_id(id, "id")
+            tenant_id=caller(info, Scope.MESSAGES_READ).tenant_id,
+            conversation_id=parse_id(id, "id"),
         )
         return None if row is None else _threads(info, [row])[0]
 

@@ -11,10 +11,10 @@ from uuid import UUID
 import graphene
 from graphql import GraphQLResolveInfo
 
-from lib.graphql import JSON, ObjectType, described_enum, list_of
+from lib.graphql import JSON, ObjectType, column, described_enum, list_of, none_if_empty
 from messaging import events, models, sealed_values
 from messaging.media import download_url
-from messaging.payments import Payment as Paid
+from messaging.payments import Payment
 from messaging.queries import ContactRow, MessageRow
 from messaging.related import Original, Related
 from workspaces import models as workspaces
@@ -48,12 +48,8 @@ MediaState = described_enum(models.MediaState, "Whether a file can be fetched.",
 class ShownMessage:
     """A message on its page."""
 
-    message: MessageRow
+    row: MessageRow
     related: Related
-
-
-def _column(name: str, _: object, root: ShownMessage, info: GraphQLResolveInfo) -> object:
-    return getattr(root.message, name)
 
 
 class SenderType(ObjectType, name="Sender"):
@@ -130,7 +126,8 @@ class MessageStatusType(ObjectType, name="MessageStatus"):
     )
     timestamp_utc = graphene.DateTime(required=True, description="When it happened.")
     participant = graphene.String(
-        description="Digest of the group member it is about; null outside groups."
+        resolver=none_if_empty("participant"),
+        description="Digest of the group member it is about; null outside groups.",
     )
     errors = list_of(
         JSON,
@@ -139,11 +136,6 @@ class MessageStatusType(ObjectType, name="MessageStatus"):
         required=False,
     )
     pricing = graphene.Field(JSON, description="The platform's pricing facts, where given.")
-
-    @staticmethod
-    def resolve_participant(root: models.MessageStatus, info: GraphQLResolveInfo) -> str | None:
-        """Return nothing where the database has an empty text."""
-        return root.participant or None
 
 
 class PaymentType(ObjectType, name="Payment"):
@@ -218,7 +210,7 @@ class MediaType(ObjectType, name="Media"):
         return download_url(root) if root.state == models.MediaState.AVAILABLE else None
 
 
-class MessageType(ObjectType, name="Message", default_resolver=_column):
+class MessageType(ObjectType, name="Message", default_resolver=column):
     """One message, received or sent."""
 
     id = graphene.ID(required=True, description="The message's UUID; later ones sort higher.")
@@ -285,12 +277,12 @@ class MessageType(ObjectType, name="Message", default_resolver=_column):
     @staticmethod
     def resolve_workspace(root: ShownMessage, info: GraphQLResolveInfo) -> workspaces.Workspace:
         """Return the workspace."""
-        return root.related.workspaces[root.message.workspace_id]
+        return root.related.workspaces[root.row.workspace_id]
 
     @staticmethod
     def resolve_sender(root: ShownMessage, info: GraphQLResolveInfo) -> SenderType:
         """Name whoever spoke."""
-        return SenderType(display_name=_name_of(root), platform_user_id=root.message.sender or None)
+        return SenderType(display_name=_name_of(root), platform_user_id=root.row.sender or None)
 
     @staticmethod
     def resolve_contact(root: ShownMessage, info: GraphQLResolveInfo) -> Acquaintance | None:
@@ -303,44 +295,44 @@ class MessageType(ObjectType, name="Message", default_resolver=_column):
         root: ShownMessage, info: GraphQLResolveInfo
     ) -> list[models.MessageStatus]:
         """Return the receipts."""
-        return root.related.statuses(root.message)
+        return root.related.statuses(root.row)
 
     @staticmethod
-    def resolve_payments(root: ShownMessage, info: GraphQLResolveInfo) -> list[Paid]:
+    def resolve_payments(root: ShownMessage, info: GraphQLResolveInfo) -> list[Payment]:
         """Return the receipts of payments."""
-        return root.related.payments(root.message)
+        return root.related.payments(root.row)
 
     @staticmethod
     def resolve_text(root: ShownMessage, info: GraphQLResolveInfo) -> str | None:
         """Return the text as it came."""
-        return root.related.opened.text_of(root.message)
+        return root.related.opened.text_of(root.row)
 
     @staticmethod
     def resolve_content(root: ShownMessage, info: GraphQLResolveInfo) -> object:
         """Read the column's JSON and put what is sealed in its place."""
         with_numbers = info.context.actor.may(Scope.RAW_READ)
-        content = sealed_values.decode(root.message.content)
-        return root.related.opened.fill(root.message.id, content, with_numbers=with_numbers)
+        content = sealed_values.decode(root.row.content)
+        return root.related.opened.fill(root.row.id, content, with_numbers=with_numbers)
 
     @staticmethod
     def resolve_delivery(root: ShownMessage, info: GraphQLResolveInfo) -> object:
         """Read the column's JSON, and say what holds the message."""
-        return root.related.delivery_of(root.message)
+        return root.related.delivery_of(root.row)
 
     @staticmethod
     def resolve_attempts(root: ShownMessage, info: GraphQLResolveInfo) -> int:
         """Count what the outbox counts, while the message is in it."""
-        return root.related.holds.attempts_of(root.message)
+        return root.related.holds.attempts_of(root.row)
 
     @staticmethod
     def resolve_next_attempt_at(root: ShownMessage, info: GraphQLResolveInfo) -> datetime | None:
         """Ask the outbox."""
-        return root.related.holds.due_at(root.message)
+        return root.related.holds.due_at(root.row)
 
     @staticmethod
     def resolve_media(root: ShownMessage, info: GraphQLResolveInfo) -> models.Media | None:
         """Return the file."""
-        return root.related.media.get(root.message.id)
+        return root.related.media.get(root.row.id)
 
     @staticmethod
     def resolve_wamid(root: ShownMessage, info: GraphQLResolveInfo) -> str | None:
@@ -357,16 +349,16 @@ class MessageType(ObjectType, name="Message", default_resolver=_column):
 
 def _original_of(root: ShownMessage, info: GraphQLResolveInfo) -> Original | None:
     info.context.actor.require(Scope.RAW_READ)
-    return root.related.originals.get(root.message.id)
+    return root.related.originals.get(root.row.id)
 
 
 def _contact_of(root: ShownMessage) -> ContactRow | None:
-    contact_id = root.message.contact_id
+    contact_id = root.row.contact_id
     return root.related.contacts.get(contact_id) if contact_id else None
 
 
 def _name_of(root: ShownMessage) -> str | None:
-    if root.message.direction == events.Direction.OUTBOUND:
-        return root.related.workspaces[root.message.workspace_id].name
+    if root.row.direction == events.Direction.OUTBOUND:
+        return root.related.workspaces[root.row.workspace_id].name
     contact = _contact_of(root)
     return (contact.display_name or None) if contact else None

@@ -16,8 +16,14 @@ from messaging import number_settings, numbers
 from messaging.models import SendingPause as PauseRow
 from messaging.number_settings import NumberErrorCode, NumberSettings, UnableToManageNumber
 from workspaces.access import Actor
-from workspaces.graphql import mutations
-from workspaces.graphql.mutations import MutationContext, errors_field, reason_fields, success_field
+from workspaces.graphql.base import (
+    MutationContext,
+    ServiceMutation,
+    caller,
+    errors_field,
+    reason_fields,
+    success_field,
+)
 from workspaces.scopes import Scope
 
 CODE_DESCRIPTIONS = {
@@ -139,11 +145,10 @@ class NumberQueries(graphene.ObjectType):
         root: None, info: GraphQLResolveInfo, workspace_id: str
     ) -> NumberSettings | None:
         """Return the number."""
-        actor: Actor = info.context.actor
-        actor.require(Scope.WORKSPACES_READ)
-        workspace = parse_id(workspace_id, "workspaceId")
         return number_settings.find(
-            tenant_id=actor.tenant_id, workspace_id=workspace, now=clock.now()
+            tenant_id=caller(info, Scope.WORKSPACES_READ).tenant_id,
+            workspace_id=parse_id(workspace_id, "workspaceId"),
+            now=clock.now(),
         )
 
 
@@ -170,7 +175,7 @@ class SetTestRecipientsInput(graphene.InputObjectType):
     )
 
 
-class _NumberMutation(mutations.ServiceMutation, abstract=True):
+class _NumberMutation(ServiceMutation, abstract=True):
     """Does something about a number."""
 
     scope, refusal = Scope.SENDING_MANAGE, UnableToManageNumber

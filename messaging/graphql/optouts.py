@@ -12,16 +12,32 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib import cursors
-from lib.graphql import ObjectType, PageInfo, described_enum, list_of, page_info, parse_id
+from lib.graphql import (
+    ObjectType,
+    PageInfo,
+    column,
+    cursor_of,
+    described_enum,
+    forward,
+    limit_of,
+    list_of,
+    page_info,
+    parse_id,
+)
 from messaging import consent, models, optouts, queries
 from messaging.consent import ConsentErrorCode, OptOutRow, UnableToChangeConsent
 from messaging.graphql.messages import Acquaintance, ContactType
-from messaging.graphql.pages import cursor_of, limit_of
 from messaging.queries import ContactRow
 from messaging.stopwords import Words
 from workspaces.access import Actor
-from workspaces.graphql import mutations
-from workspaces.graphql.mutations import MutationContext, errors_field, reason_fields, success_field
+from workspaces.graphql.base import (
+    MutationContext,
+    ServiceMutation,
+    caller,
+    errors_field,
+    reason_fields,
+    success_field,
+)
 from workspaces.scopes import Scope
 
 SOURCES = {
@@ -79,11 +95,7 @@ class OptOutEntry:
     page: OptedOut
 
 
-def _column(name: str, _: object, root: OptOutEntry, info: GraphQLResolveInfo) -> object:
-    return getattr(root.row, name)
-
-
-class OptOutType(ObjectType, name="OptOut", default_resolver=_column):
+class OptOutType(ObjectType, name="OptOut", default_resolver=column):
     """A person who wants no marketing templates of this tenant."""
 
     contact_id = graphene.ID(required=True, description="The contact's UUID.")
@@ -118,8 +130,7 @@ class OptOutQueries(graphene.ObjectType):
     opt_outs = graphene.Field(
         OptOutConnection,
         description="Who wants no marketing of your tenant, the latest first.",
-        first=graphene.Int(description="How many; 20 unless given."),
-        after=graphene.String(description="Only what comes after this cursor."),
+        **forward(),
     )
     stop_words = graphene.Field(
         StopWords, description="The words with which people end and resume marketing."
@@ -130,7 +141,7 @@ class OptOutQueries(graphene.ObjectType):
         root: None, info: GraphQLResolveInfo, first: int | None = None, after: str | None = None
     ) -> dict[str, object]:
         """Return one page."""
-        actor, limit = _actor(info, Scope.MESSAGES_READ), limit_of(first)
+        actor, limit = caller(info, Scope.MESSAGES_READ), limit_of(first)
         found = consent.read_opt_outs(
             tenant_id=actor.tenant_id, limit=limit, after=cursor_of(after)
         )
@@ -144,7 +155,7 @@ class OptOutQueries(graphene.ObjectType):
     @staticmethod
     def resolve_stop_words(root: None, info: GraphQLResolveInfo) -> dict[str, list[str]]:
         """Return the words in force."""
-        tenant_id = _actor(info, Scope.SENDING_MANAGE).tenant_id
+        tenant_id = caller(info, Scope.SENDING_MANAGE).tenant_id
         return _in_order(optouts.words_of([tenant_id])[tenant_id])
 
 
@@ -171,7 +182,7 @@ class SetStopWordsInput(graphene.InputObjectType):
     start_words = list_of(graphene.String, "They resume it.")
 
 
-class _ConsentMutation(mutations.ServiceMutation, abstract=True):
+class _ConsentMutation(ServiceMutation, abstract=True):
     """Changes who gets marketing."""
 
     scope, refusal = Scope.MESSAGES_SEND, UnableToChangeConsent
@@ -269,8 +280,3 @@ def _in_order(words: Words) -> dict[str, list[str]]:
 
 def _cursor_of(row: OptOutRow) -> str:
     return cursors.encode(cursors.Cursor(row.said_at, row.contact_id))
-
-
-def _actor(info: GraphQLResolveInfo, scope: Scope) -> Actor:
-    actor: Actor = info.context.actor
-    return actor.require(scope)

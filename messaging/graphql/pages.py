@@ -5,18 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from typing import TypedDict, Unpack
 from uuid import UUID
 
 import graphene
-from django.conf import settings
 from graphql import GraphQLResolveInfo
 
 from lib import cursors
-from lib.graphql import BadInput, NotFound, PageInfo, described_enum, list_of, parse_id
+from lib.graphql import (
+    BadInput,
+    NotFound,
+    PageInfo,
+    cursor_of,
+    described_enum,
+    limit_of,
+    list_of,
+    parse_id,
+    utc,
+)
 from lib.numbering import NotInternational, international
 from messaging import queries
 from messaging.events import Direction
@@ -25,11 +34,11 @@ from messaging.queries import MessageFilter, MessagePage, MessageRow, Window, wa
 from messaging.related import Related
 from workspaces import models
 from workspaces.access import Actor
+from workspaces.graphql.base import caller
 from workspaces.graphql.types import Platform
 from workspaces.identity import digester
 from workspaces.scopes import Scope
 
-DEFAULT_PAGE = 20
 DIGEST = re.compile(r"[0-9a-f]{64}")
 WORD = re.compile(r"[A-Za-z0-9_]{1,64}")
 ORDERS = {"ASC": "Smallest first: the oldest.", "DESC": "Largest first: the newest."}
@@ -161,7 +170,7 @@ class MessageQueries(graphene.ObjectType):
         **arguments: Unpack[MessageArguments],
     ) -> Listing:
         """Return one page."""
-        actor = reader(info)
+        actor = caller(info, Scope.MESSAGES_READ)
         workspace = parse_id(workspace_id, "workspaceId")
         wanted = wanted_of(arguments, tenant_id=actor.tenant_id, workspace_id=workspace)
         window = window_of(arguments)
@@ -174,23 +183,13 @@ class MessageQueries(graphene.ObjectType):
     @staticmethod
     def resolve_message(root: None, info: GraphQLResolveInfo, id: str) -> ShownMessage | None:
         """Return one message."""
-        actor = reader(info)
+        actor = caller(info, Scope.MESSAGES_READ)
         message = queries.find(tenant_id=actor.tenant_id, message_id=parse_id(id, "id"))
         if message is None:
             return None
         return ShownMessage(
             message, Related(actor.tenant_id, [message], info.context.read_originals)
         )
-
-
-def reader(info: GraphQLResolveInfo) -> Actor:
-    """Return the caller, who may read messages.
-
-    Raises:
-        workspaces.access.NotAllowed: they may not.
-    """
-    actor: Actor = info.context.actor
-    return actor.require(Scope.MESSAGES_READ)
 
 
 def check_workspace(actor: Actor, workspace_id: UUID) -> None:
@@ -241,8 +240,8 @@ def wanted_of(arguments: MessageArguments, *, tenant_id: UUID, workspace_id: UUI
         type=_word(arguments.get("type"), "type"),
         status=_word(arguments.get("status"), "status"),
         senders=_senders(arguments, tenant_id),
-        since=_utc(arguments.get("since")),
-        until=_utc(arguments.get("until")),
+        since=utc(arguments.get("since")),
+        until=utc(arguments.get("until")),
     )
 
 
@@ -262,31 +261,6 @@ def window_of(arguments: MessageArguments) -> Window:
         backwards=backwards,
         newest_first=order is None or order["timestamp"] == SortOrder.DESC,
     )
-
-
-def limit_of(value: int | None) -> int:
-    """Return the size of a page.
-
-    Raises:
-        BadInput: larger than a page may be.
-    """
-    if value is None:
-        return DEFAULT_PAGE
-    if not 0 <= value <= settings.SIGMA_GRAPHQL_MAX_PAGE:
-        raise BadInput(f"A page may have 0 to {settings.SIGMA_GRAPHQL_MAX_PAGE} items.")
-    return value
-
-
-def cursor_of(value: str | None) -> cursors.Cursor | None:
-    """Return the place that a cursor of ours stands for.
-
-    Raises:
-        BadInput: it is none of ours.
-    """
-    try:
-        return None if value is None else cursors.decode(value)
-    except cursors.InvalidCursor as error:
-        raise BadInput(str(error)) from None
 
 
 def _word(value: str | None, name: str) -> str | None:
@@ -311,7 +285,3 @@ def _digests_of(phone: str, tenant_id: UUID) -> tuple[str, ...]:
         return digester(tenant_id).phones(international(phone))
     except NotInternational as error:
         raise BadInput(f"senderPhone: {error}") from None
-
-
-def _utc(value: datetime | None) -> datetime | None:
-    return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value

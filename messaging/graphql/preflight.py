@@ -15,7 +15,7 @@ from messaging.graphql.sending import SendError, errors_of, request_of
 from messaging.sending import preflight
 from messaging.sending.preflight import Preflight
 from messaging.sending.refusals import UnableToSend
-from workspaces.access import Actor
+from workspaces.graphql.base import caller
 from workspaces.scopes import Scope
 
 WOULD = {
@@ -128,8 +128,7 @@ class PreflightQueries(graphene.ObjectType):
         root: None, info: GraphQLResolveInfo, input: SendWhatsAppMessageInput
     ) -> Preflight:
         """Think it through."""
-        actor: Actor = info.context.actor
-        actor.require(Scope.MESSAGES_SEND)
+        actor = caller(info, Scope.MESSAGES_SEND)
         try:
             request = request_of(actor, input)
         except UnableToSend as refusal:

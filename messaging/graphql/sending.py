@@ -23,9 +23,9 @@ from messaging.sending.requests import SendRequest
 from templates_wa.graphql.parameters import parameters_of
 from templates_wa.parameters import write
 from workspaces.access import Actor
-from workspaces.graphql import mutations
-from workspaces.graphql.mutations import (
+from workspaces.graphql.base import (
     MutationContext,
+    ServiceMutation,
     camel,
     errors_field,
     reason_fields,
@@ -96,7 +96,7 @@ def _plain(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
-class _SendMutation(mutations.ServiceMutation, abstract=True):
+class _SendMutation(ServiceMutation, abstract=True):
     """Sends, or changes what was sent."""
 
     scope, refusal = Scope.MESSAGES_SEND, UnableToSend

@@ -28,6 +28,7 @@ from graphql import (
 from graphql.validation import specified_rules
 from graphql.validation.specified_rules import recommended_rules
 
+from lib.graphql import DEFAULT_PAGE
 from sigma.graphql.failures import Code
 
 MAX_CHARACTERS = 20_000
@@ -37,8 +38,6 @@ MAX_ERRORS = 10
 # Syntax trees are about 200 times as large as their text, so this is some 50 MB at most.
 CACHED_CHARACTERS = 250_000
 RULES = (*specified_rules, *recommended_rules)
-# A page without first or last has this many; messaging/graphql/pages.py is where that is so.
-DEFAULT_PAGE = 20
 PAGED = frozenset(
     {"broadcasts", "conversations", "eventDeliveries", "messageTemplates", "messages", "optOuts"}
 )

@@ -16,8 +16,13 @@ from templates_wa.storing import SyncReport
 from templates_wa.sync import sync
 from workspaces.channel_errors import ChannelError
 from workspaces.channel_facts import TemplateDraft
-from workspaces.graphql import mutations
-from workspaces.graphql.mutations import MutationContext, errors_field, reason_fields, success_field
+from workspaces.graphql.base import (
+    MutationContext,
+    ServiceMutation,
+    errors_field,
+    reason_fields,
+    success_field,
+)
 from workspaces.scopes import Scope
 
 CODE_DESCRIPTIONS = {
@@ -87,7 +92,7 @@ class SyncMessageTemplatesInput(graphene.InputObjectType):
     name = graphene.String(description="Read the templates of this name alone.")
 
 
-class _TemplateMutation(mutations.ServiceMutation, abstract=True):
+class _TemplateMutation(ServiceMutation, abstract=True):
     """Asks Meta for something, outside any transaction."""
 
     scope, refusal = Scope.TEMPLATES_WRITE, UnableToManage

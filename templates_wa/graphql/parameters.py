@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import graphene
 
-from lib.graphql import JSON, BadInput, list_of
+from lib.graphql import JSON, BadInput, list_of, utc
 from templates_wa.parameters import (
     ButtonValue,
     CardValue,
@@ -135,7 +134,7 @@ def parameters_of(given: Given | None) -> TemplateParameters:
     return TemplateParameters(
         own.positional, own.named, own.header, own.buttons,
         tuple(_card(card) for card in given.get("cards") or ()),
-        _utc(given.get("offer_expires_at")),
+        utc(given.get("offer_expires_at")),
     )  # fmt: skip
 
 
@@ -184,7 +183,3 @@ def _button(given: Given) -> ButtonValue:
         for section in given.get("sections") or ()
     )
     return ButtonValue(given["index"], given.get("value"), given.get("kind"), data, sections)
-
-
-def _utc(given: datetime | None) -> datetime | None:
-    return given.replace(tzinfo=UTC) if given is not None and given.tzinfo is None else given

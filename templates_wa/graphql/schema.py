@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from graphql import GraphQLResolveInfo
 
-from lib.graphql import BadInput, NotFound, parse_id
+from lib.graphql import BadInput, NotFound, forward, parse_id
 from templates_wa import catalogue
 from templates_wa.catalogue import UnableToFind
 from templates_wa.graphql import mutations
@@ -26,7 +26,7 @@ from templates_wa.graphql.types import (
 from templates_wa.models import Template, TemplateSync
 from templates_wa.rendering import preview
 from templates_wa.validation import problems
-from workspaces.access import Actor
+from workspaces.graphql.base import caller
 from workspaces.models import Workspace
 from workspaces.scopes import Scope
 
@@ -63,8 +63,7 @@ class TemplateQueries(graphene.ObjectType):
         category=graphene.String(description="Only those of this category."),
         name=graphene.String(description="Only those of this name."),
         language=graphene.String(description="Only those of this language."),
-        first=graphene.Int(description="How many; 20 unless given."),
-        after=graphene.String(description="Only what comes after this cursor."),
+        **forward(),
     )
     message_template = graphene.Field(
         MessageTemplate,
@@ -90,7 +89,7 @@ class TemplateQueries(graphene.ObjectType):
         most = settings.SIGMA_GRAPHQL_MAX_PAGE
         if not 1 <= first <= most:
             raise BadInput(f"first must be between 1 and {most}.")
-        workspace = _workspace(_reader(info), workspace_id)
+        workspace = _workspace(caller(info, Scope.TEMPLATES_READ).tenant_id, workspace_id)
         account = {"tenant_id": workspace.tenant_id, "waba_id": workspace.waba_id}
         rows = Template.objects.filter(**account)
         wanted = {name: value for name, value in only.items() if value is not None}
@@ -102,7 +101,9 @@ class TemplateQueries(graphene.ObjectType):
     @staticmethod
     def resolve_message_template(root: None, info: GraphQLResolveInfo, id: str) -> Template | None:
         """Return one template."""
-        rows = Template.objects.filter(tenant_id=_reader(info), deleted_at=None)
+        rows = Template.objects.filter(
+            tenant_id=caller(info, Scope.TEMPLATES_READ).tenant_id, deleted_at=None
+        )
         return rows.filter(pk=parse_id(id, "id")).first()
 
     @staticmethod
@@ -110,7 +111,7 @@ class TemplateQueries(graphene.ObjectType):
         root: None, info: GraphQLResolveInfo, input: Any
     ) -> Previewed:
         """Fill the template, whatever is wrong with the values."""
-        workspace = _workspace(_reader(info), input.workspace_id)
+        workspace = _workspace(caller(info, Scope.TEMPLATES_READ).tenant_id, input.workspace_id)
         parameters = parameters_of(input.get("parameters"))
         try:
             template = catalogue.find(
@@ -141,11 +142,6 @@ class TemplateMutations(graphene.ObjectType):
     sync_message_templates = mutations.SyncMessageTemplates.Field(
         required=True, description="Read the templates of a workspace's account from Meta now."
     )
-
-
-def _reader(info: GraphQLResolveInfo) -> UUID:
-    actor: Actor = info.context.actor
-    return actor.require(Scope.TEMPLATES_READ).tenant_id
 
 
 def _workspace(tenant_id: UUID, workspace_id: str) -> Workspace:

@@ -13,8 +13,14 @@ from graphql import GraphQLResolveInfo
 from lib.graphql import described_enum, list_of, parse_id
 from workspaces import models, provisioning
 from workspaces.access import Actor
-from workspaces.graphql import mutations
-from workspaces.graphql.mutations import MutationContext, errors_field, reason_fields, success_field
+from workspaces.graphql.base import (
+    MutationContext,
+    ServiceMutation,
+    caller,
+    errors_field,
+    reason_fields,
+    success_field,
+)
 from workspaces.graphql.types import Platform, TenantType, Transport, WorkspaceType
 from workspaces.provisioning import UnableToCreateWorkspace
 from workspaces.scopes import Scope
@@ -47,18 +53,17 @@ class WorkspaceQueries(graphene.ObjectType):
     @staticmethod
     def resolve_tenant(root: None, info: GraphQLResolveInfo) -> models.Tenant:
         """Return the caller's tenant."""
-        actor = _reader(info)
-        return models.Tenant.objects.get(pk=actor.tenant_id)
+        return models.Tenant.objects.get(pk=caller(info, Scope.WORKSPACES_READ).tenant_id)
 
     @staticmethod
     def resolve_workspaces(root: None, info: GraphQLResolveInfo) -> QuerySet[models.Workspace]:
         """Return the workspaces of the caller's tenant."""
-        return _workspaces(_reader(info)).order_by("name", "id")
+        return _workspaces(info).order_by("name", "id")
 
     @staticmethod
     def resolve_workspace(root: None, info: GraphQLResolveInfo, id: str) -> models.Workspace | None:
         """Return one workspace of the caller's tenant."""
-        return _workspaces(_reader(info)).filter(pk=parse_id(id, "id")).first()
+        return _workspaces(info).filter(pk=parse_id(id, "id")).first()
 
 
 class CreateWorkspaceInput(graphene.InputObjectType):
@@ -85,7 +90,7 @@ class WorkspaceError(graphene.ObjectType):
     code, field, message = reason_fields(WorkspaceErrorCode)
 
 
-class CreateWorkspace(mutations.ServiceMutation):
+class CreateWorkspace(ServiceMutation):
     """Whether the workspace was created, and if not, why."""
 
     class Arguments:
@@ -119,13 +124,9 @@ class WorkspaceMutations(graphene.ObjectType):
     )
 
 
-def _reader(info: GraphQLResolveInfo) -> Actor:
-    actor: Actor = info.context.actor
-    return actor.require(Scope.WORKSPACES_READ)
-
-
-def _workspaces(actor: Actor) -> QuerySet[models.Workspace]:
-    return models.Workspace.objects.filter(tenant_id=actor.tenant_id)
+def _workspaces(info: GraphQLResolveInfo) -> QuerySet[models.Workspace]:
+    tenant_id = caller(info, Scope.WORKSPACES_READ).tenant_id
+    return models.Workspace.objects.filter(tenant_id=tenant_id)
 
 
 def _own_tenant(actor: Actor, given: str) -> UUID:

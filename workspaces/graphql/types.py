@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import graphene
-from graphql import GraphQLResolveInfo
 
-from lib.graphql import ObjectType, described_enum
+from lib.graphql import ObjectType, described_enum, none_if_empty
 from workspaces import models
 
 TRANSPORT_DESCRIPTIONS = {
@@ -43,13 +42,9 @@ class WorkspaceType(ObjectType, name="Workspace"):
         "device one that SIGMA made.",
     )
     waba_id = graphene.String(
-        description="Meta's id of the WhatsApp Business Account, where known."
+        resolver=none_if_empty("waba_id"),
+        description="Meta's id of the WhatsApp Business Account, where known.",
     )
     transport = graphene.Field(Transport, required=True, description="How the number is reached.")
     is_active = graphene.Boolean(required=True, description="Whether it may be used.")
     created_at = graphene.DateTime(required=True, description="When it was created.")
-
-    @staticmethod
-    def resolve_waba_id(root: models.Workspace, info: GraphQLResolveInfo) -> str | None:
-        """Return nothing where the database has an empty text."""
-        return root.waba_id or None

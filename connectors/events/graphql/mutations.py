@@ -5,7 +5,7 @@ shown once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypedDict
 from uuid import UUID
 
@@ -17,8 +17,8 @@ from connectors.events.graphql.types import EventError, EventSubscriptionType
 from connectors.events.subscriptions import Changes, EventErrorCode, UnableToSubscribe
 from lib import clock
 from lib.cursors import InvalidCursor
-from lib.graphql import list_of, parse_id
-from workspaces.graphql.mutations import (
+from lib.graphql import list_of, parse_id, utc
+from workspaces.graphql.base import (
     MutationContext,
     ServiceMutation,
     camel,
@@ -240,8 +240,8 @@ def _which(given: Mapping[str, Any], tenant_id: UUID) -> Q:
 
 
 def _span(since: datetime | None, until: datetime | None) -> Q:
-    span = Q(created_at__gte=_utc(since))
-    return span if until is None else span & Q(created_at__lt=_utc(until))
+    span = Q(created_at__gte=utc(since))
+    return span if until is None else span & Q(created_at__lt=utc(until))
 
 
 def _numbers(ids: list[str], tenant_id: UUID) -> list[int]:
@@ -261,8 +261,3 @@ def _number(given: str, tenant_id: UUID) -> int:
         raise UnableToSubscribe(
             EventErrorCode.INVALID_INPUT, "deliveryIds", "This is no id of a delivery."
         ) from None
-
-
-def _utc(value: datetime | None) -> datetime | None:
-    """Return a time, taken as UTC where it has no offset."""
-    return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import graphene
-from django.conf import settings
 from django.db.models import QuerySet
 from graphql import GraphQLResolveInfo
 
@@ -11,12 +10,10 @@ from connectors.events import deliveries
 from connectors.events.deliveries import read_page
 from connectors.events.graphql import mutations, types
 from lib.cursors import InvalidCursor
-from lib.graphql import BadInput, list_of, parse_id
+from lib.graphql import BadInput, forward, limit_of, list_of, parse_id
 from workspaces import models
-from workspaces.access import Actor
+from workspaces.graphql.base import caller
 from workspaces.scopes import Scope
-
-DEFAULT_PAGE = 20
 
 
 class EventQueries(graphene.ObjectType):
@@ -34,15 +31,14 @@ class EventQueries(graphene.ObjectType):
         types.EventDeliveryConnection,
         subscription_id=graphene.ID(required=True, description="The subscription's UUID."),
         state=types.DeliveryState(description="Only those in this state."),
-        first=graphene.Int(description="How many; 20 unless given."),
-        after=graphene.String(description="Only what comes after this cursor."),
+        **forward(),
         description="What became of a subscription's events, newest first; needs events:read.",
     )
 
     @staticmethod
     def resolve_event_types(root: None, info: GraphQLResolveInfo) -> list[types.EventType]:
         """Return the catalogue."""
-        _reader(info)
+        caller(info, Scope.EVENTS_READ)
         return types.catalogue()
 
     @staticmethod
@@ -50,7 +46,7 @@ class EventQueries(graphene.ObjectType):
         root: None, info: GraphQLResolveInfo
     ) -> QuerySet[models.EventSubscription]:
         """Return the subscriptions of the caller's tenant."""
-        tenant_id = _reader(info).tenant_id
+        tenant_id = caller(info, Scope.EVENTS_READ).tenant_id
         return models.EventSubscription.objects.filter(tenant_id=tenant_id).order_by("id")
 
     @staticmethod
@@ -63,13 +59,13 @@ class EventQueries(graphene.ObjectType):
         after: str | None = None,
     ) -> types.EventDeliveryConnection:
         """Return one page."""
-        tenant_id = _reader(info).tenant_id
+        tenant_id = caller(info, Scope.EVENTS_READ).tenant_id
         try:
             page = read_page(
                 tenant_id=tenant_id,
                 subscription_id=parse_id(subscription_id, "subscriptionId"),
                 state=state,
-                limit=_limit(first),
+                limit=limit_of(first),
                 after=after,
             )
         except InvalidCursor as error:
@@ -98,17 +94,3 @@ class EventMutations(graphene.ObjectType):
     replay_events = mutations.ReplayEvents.Field(
         required=True, description="Send events again; needs events:write."
     )
-
-
-def _reader(info: GraphQLResolveInfo) -> Actor:
-    actor: Actor = info.context.actor
-    actor.require(Scope.EVENTS_READ)
-    return actor
-
-
-def _limit(first: int | None) -> int:
-    if first is None:
-        return DEFAULT_PAGE
-    if not 0 <= first <= settings.SIGMA_GRAPHQL_MAX_PAGE:
-        raise BadInput(f"A page may have 0 to {settings.SIGMA_GRAPHQL_MAX_PAGE} deliveries.")
-    return first

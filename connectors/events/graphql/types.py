@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import graphene
 from graphql import GraphQLResolveInfo
 
 from connectors.events import deliveries, subscriptions
 from connectors.events.deliveries import ListedDelivery, id_of
 from lib.cursors import Page
-from lib.graphql import JSON, ObjectType, PageInfo, described_enum, list_of, page_info
+from lib.graphql import (
+    JSON,
+    ObjectType,
+    PageInfo,
+    described_enum,
+    list_of,
+    none_if_empty,
+    page_info,
+)
 from workspaces import event_types, models
+from workspaces.graphql.base import reason_fields
 
 STATE_DESCRIPTIONS = {
     "PENDING": "Still to be delivered; nextAttemptAt says when it is tried.",
@@ -47,7 +54,9 @@ class EventSubscriptionType(ObjectType, name="EventSubscription"):
     types = list_of(graphene.String, "The types; none: all.")
     is_active = graphene.Boolean(required=True, description="Whether events are delivered.")
     disabled_at = graphene.DateTime(description="Since when it is disabled.")
-    disabled_reason = graphene.String(description="Why we disabled it.")
+    disabled_reason = graphene.String(
+        resolver=none_if_empty("disabled_reason"), description="Why we disabled it."
+    )
     failing_since = graphene.DateTime(
         description="Since when every attempt failed; after five days it is disabled."
     )
@@ -57,13 +66,6 @@ class EventSubscriptionType(ObjectType, name="EventSubscription"):
     def resolve_is_active(root: models.EventSubscription, info: GraphQLResolveInfo) -> bool:
         """Tell it from the time."""
         return root.disabled_at is None
-
-    @staticmethod
-    def resolve_disabled_reason(
-        root: models.EventSubscription, info: GraphQLResolveInfo
-    ) -> str | None:
-        """Return nothing where the database has an empty text."""
-        return root.disabled_reason or None
 
 
 class OutgoingEventType(ObjectType, name="OutgoingEvent"):
@@ -86,13 +88,10 @@ class EventDeliveryType(ObjectType, name="EventDelivery"):
     delivered_at = graphene.DateTime(description="When the receiver took it.")
     dead_at = graphene.DateTime(description="When it was given up.")
     last_status = graphene.Int(description="The HTTP status of the last answer.")
-    last_error = graphene.String(description="What went wrong the last time.")
+    last_error = graphene.String(
+        resolver=none_if_empty("last_error"), description="What went wrong the last time."
+    )
     created_at = graphene.DateTime(required=True, description="When it became due.")
-
-    @staticmethod
-    def resolve_last_error(root: Any, info: GraphQLResolveInfo) -> str | None:
-        """Return nothing where the database has an empty text."""
-        return root.last_error or None
 
 
 class EventDeliveryConnection(graphene.ObjectType):
@@ -105,9 +104,7 @@ class EventDeliveryConnection(graphene.ObjectType):
 class EventError(graphene.ObjectType):
     """A reason why it was not done."""
 
-    code = graphene.Field(EventErrorCode, required=True, description="The reason, for programs.")
-    field = graphene.String(description="The input field at fault.")
-    message = graphene.String(required=True, description="The reason, for people.")
+    code, field, message = reason_fields(EventErrorCode)
 
 
 def connection_of(page: Page[ListedDelivery], *, is_first: bool) -> EventDeliveryConnection:

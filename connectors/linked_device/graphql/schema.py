@@ -14,9 +14,14 @@ from connectors.linked_device import models, overview, sessions
 from connectors.linked_device.graphql.types import PairBy, SenderError, SenderSessionType
 from connectors.linked_device.sessions import SessionErrorCode, UnableTo
 from lib.graphql import list_of, parse_id
-from workspaces.access import Actor
-from workspaces.graphql import mutations
-from workspaces.graphql.mutations import MutationContext, TypedError, errors_field, success_field
+from workspaces.graphql.base import (
+    MutationContext,
+    ServiceMutation,
+    TypedError,
+    caller,
+    errors_field,
+    success_field,
+)
 from workspaces.scopes import Scope
 
 FIELDS = {
@@ -42,7 +47,7 @@ class PairSenderInput(graphene.InputObjectType):
     )
 
 
-class _SenderMutation(mutations.ServiceMutation, abstract=True):
+class _SenderMutation(ServiceMutation, abstract=True):
     """Asks something of a linked device, which may be asked again; the fields of all payloads."""
 
     scope, refusal = Scope.SENDER_MANAGE, UnableTo
@@ -139,15 +144,15 @@ class LinkedDeviceQueries(graphene.ObjectType):
         root: None, info: GraphQLResolveInfo, workspace_id: str
     ) -> models.SenderSession | None:
         """Return one."""
-        actor = _reader(info)
         return overview.find(
-            tenant_id=actor.tenant_id, workspace_id=parse_id(workspace_id, "workspaceId")
+            tenant_id=caller(info, Scope.SENDER_READ).tenant_id,
+            workspace_id=parse_id(workspace_id, "workspaceId"),
         )
 
     @staticmethod
     def resolve_sender_sessions(root: None, info: GraphQLResolveInfo) -> list[models.SenderSession]:
         """Return all of them."""
-        return overview.of_tenant(_reader(info).tenant_id)
+        return overview.of_tenant(caller(info, Scope.SENDER_READ).tenant_id)
 
 
 class LinkedDeviceMutations(graphene.ObjectType):
@@ -168,8 +173,3 @@ class LinkedDeviceMutations(graphene.ObjectType):
         required=True,
         description="Let a linked device end and start again; needs sender:manage.",
     )
-
-
-def _reader(info: GraphQLResolveInfo) -> Actor:
-    actor: Actor = info.context.actor
-    return actor.require(Scope.SENDER_READ)

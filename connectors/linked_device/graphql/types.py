@@ -12,9 +12,9 @@ from graphql import GraphQLResolveInfo
 from connectors.linked_device import health, models, overview, sessions
 from connectors.linked_device.health import NumberHealth
 from lib import qrcodes
-from lib.graphql import ObjectType, described_enum, list_of
+from lib.graphql import ObjectType, described_enum, list_of, none_if_empty
 from workspaces.access import Actor
-from workspaces.graphql.mutations import reason_fields
+from workspaces.graphql.base import reason_fields
 from workspaces.scopes import Scope
 
 STATE_DESCRIPTIONS = {
@@ -104,9 +104,17 @@ class SenderSessionType(ObjectType, name="SenderSession"):
     phone = graphene.String(
         description="The account's number, masked but for its beginning without numbers:read."
     )
-    platform = graphene.String(description="What the phone runs, such as android or iphone.")
-    push_name = graphene.String(description="The name that the account shows to others.")
-    library = graphene.String(description="What drives the device, with its version.")
+    platform = graphene.String(
+        resolver=none_if_empty("device_platform"),
+        description="What the phone runs, such as android or iphone.",
+    )
+    push_name = graphene.String(
+        resolver=none_if_empty("push_name"),
+        description="The name that the account shows to others.",
+    )
+    library = graphene.String(
+        resolver=none_if_empty("library"), description="What drives the device, with its version."
+    )
     paired_at = graphene.DateTime(description="When a phone linked it.")
     last_event_at = graphene.DateTime(description="The last sign of life of WhatsApp's servers.")
     last_inbound_at = graphene.DateTime(description="When somebody last wrote to it.")
@@ -143,21 +151,6 @@ class SenderSessionType(ObjectType, name="SenderSession"):
     def resolve_phone(root: models.SenderSession, info: GraphQLResolveInfo) -> str | None:
         """Return the number as this caller may see it."""
         return overview.phone(root, in_clear=_may(info, Scope.NUMBERS_READ)) or None
-
-    @staticmethod
-    def resolve_platform(root: models.SenderSession, info: GraphQLResolveInfo) -> str | None:
-        """Return nothing where the database has an empty text."""
-        return root.device_platform or None
-
-    @staticmethod
-    def resolve_push_name(root: models.SenderSession, info: GraphQLResolveInfo) -> str | None:
-        """Return nothing where the database has an empty text."""
-        return root.push_name or None
-
-    @staticmethod
-    def resolve_library(root: models.SenderSession, info: GraphQLResolveInfo) -> str | None:
-        """Return nothing where the database has an empty text."""
-        return root.library or None
 
     @staticmethod
     def resolve_pairing(

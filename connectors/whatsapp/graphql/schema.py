@@ -8,7 +8,7 @@ from graphql import GraphQLResolveInfo
 from connectors.whatsapp import ledger
 from connectors.whatsapp.ledger import Balance
 from lib.graphql import list_of
-from workspaces.access import Actor
+from workspaces.graphql.base import caller
 from workspaces.scopes import Scope
 
 
@@ -56,6 +56,4 @@ class LedgerQueries(graphene.ObjectType):
     @staticmethod
     def resolve_ledger(root: None, info: GraphQLResolveInfo) -> Balance:
         """Read the ledger of the caller's tenant."""
-        actor: Actor = info.context.actor
-        actor.require(Scope.LEDGER_READ)
-        return ledger.read(actor.tenant_id)
+        return ledger.read(caller(info, Scope.LEDGER_READ).tenant_id)

@@ -1,5 +1,5 @@
-"""What all mutations share: a scope, one call of a service, and a payload that says what was done
-or, as data, why not.
+"""What resolvers share: who asks, and for mutations one call of a service and a payload that says
+what was done or, as data, why not.
 """
 
 from __future__ import annotations
@@ -17,6 +17,16 @@ from workspaces.access import Actor
 from workspaces.scopes import Scope
 
 _SNAKE = re.compile(r"_([a-z])")
+
+
+def caller(info: GraphQLResolveInfo, scope: Scope) -> Actor:
+    """Return who asks.
+
+    Raises:
+        workspaces.access.NotAllowed: they do not have the scope.
+    """
+    actor: Actor = info.context.actor
+    return actor.require(scope)
 
 
 class MutationContext(Protocol):
