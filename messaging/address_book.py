@@ -19,7 +19,7 @@ from messaging.people import People
 # What arrives late, or again, changes nothing.
 NAME = changing.statement(
     table="contacts",
-    found="{rows} JOIN contacts m ON m.id = r.id "
+    found="{rows} JOIN contacts m ON m.tenant_id = r.tenant_id AND m.id = r.id "
     "WHERE m.book_name_at IS NULL OR m.book_name_at < r.at",
     carry="r.name, r.at, r.position",
     assign="book_name = mine.name, book_name_at = mine.at, updated_at = now()",
@@ -27,15 +27,17 @@ NAME = changing.statement(
 )
 JOIN = """
 UPDATE contacts c SET book_name = l.book_name, book_name_at = l.book_name_at FROM (
-    SELECT DISTINCT ON (r.winner_id) r.winner_id, o.book_name, o.book_name_at
-    FROM {rows} JOIN contacts o ON o.id = r.id WHERE o.book_name_at IS NOT NULL
+    SELECT DISTINCT ON (r.winner_id) r.tenant_id, r.winner_id, o.book_name, o.book_name_at
+    FROM {rows} JOIN contacts o ON o.tenant_id = r.tenant_id AND o.id = r.id
+    WHERE o.book_name_at IS NOT NULL
     ORDER BY r.winner_id, o.book_name_at DESC
-) l WHERE c.id = l.winner_id AND (c.book_name_at IS NULL OR c.book_name_at < l.book_name_at)
+) l WHERE c.tenant_id = l.tenant_id AND c.id = l.winner_id
+  AND (c.book_name_at IS NULL OR c.book_name_at < l.book_name_at)
 """
 # What an alias was called is its survivor's by then.
 FORGET = """
 UPDATE contacts c SET book_name = '', book_name_at = NULL FROM {rows}
-WHERE c.id = r.id AND c.book_name_at IS NOT NULL
+WHERE c.tenant_id = r.tenant_id AND c.id = r.id AND c.book_name_at IS NOT NULL
 """
 
 
@@ -57,14 +59,14 @@ def store(entries: Sequence[BookEntry], people: People) -> set[int]:
     if not entries:
         return set()
     people.find(entry.someone for entry in entries)
-    latest: dict[UUID, BookEntry] = {}
+    latest: dict[tuple[UUID, UUID], BookEntry] = {}
     for entry in sorted(entries, key=lambda entry: entry.event.timestamp):
         if contact := people.contact_of(entry.someone):
-            latest[contact.id] = entry
-    columns = ("id uuid", "name text", "at timestamptz", "position int4")
+            latest[contact.tenant_id, contact.id] = entry
+    columns = ("tenant_id uuid", "id uuid", "name text", "at timestamptz", "position int4")
     rows = [
-        (contact_id, entry.someone.kept(entry.event.name), entry.event.timestamp, entry.position)
-        for contact_id, entry in sorted(latest.items())
+        (*contact, entry.someone.kept(entry.event.name), entry.event.timestamp, entry.position)
+        for contact, entry in sorted(latest.items())
     ]
     news = {position for (position,) in bulk.run(NAME, columns, rows)}
     return {entry.position for entry in entries} - news

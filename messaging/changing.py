@@ -12,7 +12,10 @@ from uuid import UUID
 
 from lib import bulk
 
-LOCK = "SELECT m.id FROM {rows} JOIN messages m ON m.id = r.id ORDER BY m.id FOR UPDATE OF m"
+LOCK = """
+SELECT m.id FROM {rows} JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.id
+ORDER BY m.id FOR UPDATE OF m
+"""
 
 
 def statement(
@@ -26,7 +29,8 @@ def statement(
     return locking(
         found=found,
         carry=carry,
-        then=f"UPDATE {table} m SET {assign} FROM mine WHERE m.id = mine.id {back}",  # noqa: S608
+        then=f"""UPDATE {table} m SET {assign}
+        FROM mine WHERE m.tenant_id = mine.tenant_id AND m.id = mine.id {back}""",  # noqa: S608
     )
 
 
@@ -34,10 +38,10 @@ def locking(*, found: str, then: str, carry: str = "", skip: bool = False) -> st
     """Return a statement that locks messages, and then goes on with them as ``mine``.
 
     ``found`` is what follows FROM, with the table as ``m`` and its own WHERE; ``carry`` are
-    further columns of it; with ``skip`` the rows that somebody else has locked are left out.
-    ``then`` is the rest: further parts of the WITH, and what they lead to.
+    further columns beside ``tenant_id`` and ``id``; with ``skip`` the rows that somebody else has
+    locked are left out. ``then`` is the rest: further parts of the WITH, and what they lead to.
     """
-    columns = f"m.id, {carry}" if carry else "m.id"
+    columns = f"m.tenant_id, m.id, {carry}" if carry else "m.tenant_id, m.id"
     end = "SKIP LOCKED" if skip else ""
     return f"""
 WITH mine AS MATERIALIZED (
@@ -47,6 +51,8 @@ WITH mine AS MATERIALIZED (
 """  # noqa: S608 - texts of ours
 
 
-def lock(ids: Iterable[UUID]) -> None:
-    """Lock messages that several statements of the caller's transaction are about to change."""
-    bulk.run(LOCK, ("id uuid",), [(one,) for one in sorted(set(ids))])
+def lock(messages: Iterable[tuple[UUID, UUID]]) -> None:
+    """Lock messages (tenant and id) that several statements of the caller's transaction are about
+    to change.
+    """
+    bulk.run(LOCK, ("tenant_id uuid", "id uuid"), sorted(set(messages)))

@@ -37,9 +37,9 @@ class ConversationRow(NamedTuple):
 
 
 SELECT_CONVERSATIONS = f"SELECT {columns_of(ConversationRow)} FROM conversations WHERE"  # noqa: S608
-BY_ID = (
-    "tenant_id = %s AND id = coalesce((SELECT merged_into FROM conversations WHERE id = %s), %s)"
-)
+BY_ID = """tenant_id = %s AND id = coalesce((
+    SELECT merged_into FROM conversations WHERE tenant_id = %s AND id = %s
+), %s)"""
 OF_PERSON = ", ".join(
     "person.id" if name == "contact_id" else f"m.{name}" for name in MessageRow._fields
 )
@@ -47,7 +47,7 @@ OF_PERSON = ", ".join(
 # messages_of_a_conversation. What is said in groups is not part of a conversation.
 SELECT_OF_EACH = f"""
 SELECT {OF_PERSON} FROM unnest(%s::uuid[]) AS person (id)
-CROSS JOIN LATERAL ({ALL_IDS.format(contact_id="person.id")}) own (id)
+CROSS JOIN LATERAL ({ALL_IDS.format(tenant_id="%s", contact_id="person.id")}) own (id)
 CROSS JOIN LATERAL (
     {SELECT_MESSAGES} tenant_id = %s AND workspace_id = %s AND contact_id = own.id
     AND group_id IS NULL {{window}}
@@ -56,7 +56,7 @@ CROSS JOIN LATERAL (
 COUNT = f"""
 SELECT count(*) FROM (
     SELECT FROM messages WHERE tenant_id = %s AND workspace_id = %s AND group_id IS NULL
-    AND contact_id = ANY(ARRAY({ALL_IDS.format(contact_id="%s::uuid")})) LIMIT %s
+    AND contact_id = ANY(ARRAY({ALL_IDS.format(tenant_id="%s", contact_id="%s::uuid")})) LIMIT %s
 ) m
 """  # noqa: S608 - names of ours
 
@@ -90,7 +90,7 @@ def read_conversations(
 def find_conversation(*, tenant_id: UUID, conversation_id: UUID) -> ConversationRow | None:
     """Return a tenant's conversation by its id, or by one that it had before a merge."""
     sql = f"{SELECT_CONVERSATIONS} {BY_ID}"
-    parameters = [tenant_id, conversation_id, conversation_id]
+    parameters = [tenant_id, tenant_id, conversation_id, conversation_id]
     return next(iter(select(ConversationRow, sql, parameters)), None)
 
 
@@ -100,7 +100,8 @@ def read_messages(
     """Return the same part of what is said with each of these people, in one statement."""
     condition, parameters = in_window(window)
     sql = SELECT_OF_EACH.replace("{window}", condition)
-    rows = select(MessageRow, sql, [list(contact_ids), tenant_id, workspace_id, *parameters])
+    whose = [list(contact_ids), tenant_id, tenant_id, workspace_id]
+    rows = select(MessageRow, sql, [*whose, *parameters])
     found: dict[UUID | None, list[MessageRow]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: (row.timestamp_utc, row.id), reverse=window.falls):
         found[row.contact_id].append(row)
@@ -113,7 +114,7 @@ def count_messages(*, tenant_id: UUID, workspace_id: UUID, contact_id: UUID) -> 
     Raises:
         messaging.queries.TooMany: too much to look at.
     """
-    person = [tenant_id, workspace_id, contact_id, contact_id]
+    person = [tenant_id, workspace_id, contact_id, tenant_id, contact_id]
     (found,) = select(_Count, COUNT, [*person, MOST_COUNTED + 1])
     if found.number > MOST_COUNTED:
         raise TooMany

@@ -44,26 +44,33 @@ ON CONFLICT (workspace_id, contact_id) DO UPDATE SET
   last_inbound_at = greatest(c.last_inbound_at, excluded.last_inbound_at),
   unread_count = c.unread_count + excluded.unread_count
 """  # noqa: S608 - names of ours
+THEIR_IDS = ALL_IDS.format(tenant_id="c.tenant_id", contact_id="c.contact_id")
 # What came after the message stays unread; where nothing did this reads one index entry.
 READ = f"""
 UPDATE conversations c SET unread_count = least(c.unread_count, (
-    SELECT count(*) FROM ({ALL_IDS.format(contact_id="c.contact_id")}) person (id)
-    JOIN messages m ON m.workspace_id = c.workspace_id AND m.contact_id = person.id
+    SELECT count(*) FROM ({THEIR_IDS}) person (id)
+    JOIN messages m
+      ON m.tenant_id = c.tenant_id AND m.workspace_id = c.workspace_id AND m.contact_id = person.id
     WHERE (m.timestamp_utc, m.id) > (%s, %s) AND m.direction = 'INBOUND' AND m.source = 'LIVE'
       AND m.group_id IS NULL AND m.type <> ALL(%s)
 ))
 WHERE c.tenant_id = %s AND c.workspace_id = %s AND c.unread_count > 0
-  AND c.contact_id = (SELECT {SURVIVOR.format(contact_id="one.id")} FROM (SELECT %s::uuid) one (id))
+  AND c.contact_id = (
+    SELECT {SURVIVOR.format(tenant_id="one.tenant_id", contact_id="one.id")}
+    FROM (SELECT %s::uuid, %s::uuid) one (tenant_id, id)
+)
 """  # noqa: S608 - names of ours
 # What of conversations follows when two contacts turn out to be one person. Served by their key.
 OF_CONTACTS = """
 SELECT c.id, c.tenant_id, c.workspace_id, c.contact_id, c.last_message_id, c.last_message_at,
        c.last_inbound_at, c.unread_count
 FROM {rows} JOIN workspaces w ON w.tenant_id = r.tenant_id
-JOIN conversations c ON c.workspace_id = w.id AND c.contact_id = r.contact_id
+JOIN conversations c
+  ON c.tenant_id = w.tenant_id AND c.workspace_id = w.id AND c.contact_id = r.contact_id
 WHERE c.merged_into IS NULL ORDER BY c.workspace_id, c.contact_id FOR UPDATE OF c
 """
 JOIN_COLUMNS = (
+    "tenant_id uuid",
     "id uuid",
     "contact_id uuid",
     "last_message_id uuid",
@@ -75,15 +82,16 @@ JOIN = """
 UPDATE conversations c SET contact_id = r.contact_id, last_message_id = r.last_message_id,
   last_message_at = r.last_message_at, last_inbound_at = r.last_inbound_at,
   unread_count = r.unread_count
-FROM {rows} WHERE c.id = r.id
+FROM {rows} WHERE c.tenant_id = r.tenant_id AND c.id = r.id
 """
 LEAD_ON = """
 WITH r AS MATERIALIZED (SELECT * FROM {rows}), gone AS (
-    SELECT r.id, r.kept_id FROM r UNION ALL
-    SELECT a.id, r.kept_id FROM r JOIN conversations a ON a.merged_into = r.id
+    SELECT r.tenant_id, r.id, r.kept_id FROM r UNION ALL
+    SELECT r.tenant_id, a.id, r.kept_id
+    FROM r JOIN conversations a ON a.tenant_id = r.tenant_id AND a.merged_into = r.id
 )
 UPDATE conversations c SET merged_into = gone.kept_id, unread_count = 0
-FROM gone WHERE c.id = gone.id
+FROM gone WHERE c.tenant_id = gone.tenant_id AND c.id = gone.id
 """
 
 
@@ -165,14 +173,16 @@ def join(merged: Collection[tuple[UUID, UUID, UUID]]) -> None:
         last = max(found, key=lambda row: (row.last_message_at, row.last_message_id))
         heard = [row.last_inbound_at for row in found if row.last_inbound_at]
         unread = sum(row.unread_count for row in found)
-        kept.append((stays.id, winner, *last[4:6], max(heard, default=None), unread))
-        others += [(row.id, stays.id) for row in found if row is not stays]
+        kept.append(
+            (stays.tenant_id, stays.id, winner, *last[4:6], max(heard, default=None), unread)
+        )
+        others += [(row.tenant_id, row.id, stays.id) for row in found if row is not stays]
     bulk.run(JOIN, JOIN_COLUMNS, kept)
-    bulk.run(LEAD_ON, ("id uuid", "kept_id uuid"), others)
+    bulk.run(LEAD_ON, ("tenant_id uuid", "id uuid", "kept_id uuid"), others)
 
 
 def mark_read(*, tenant_id: UUID, workspace_id: UUID, contact_id: UUID, upto: Cursor) -> None:
     """Count what the person wrote up to a place as read, no matter who read it and where."""
-    parameters = [upto.timestamp, upto.id, sorted(UNSAID), tenant_id, workspace_id, contact_id]
+    whose = [tenant_id, workspace_id, tenant_id, contact_id]
     with bulk.cursor() as own:
-        own.execute(READ, parameters)
+        own.execute(READ, [upto.timestamp, upto.id, sorted(UNSAID), *whose])

@@ -24,12 +24,13 @@ from workspaces.identity import Digester
 
 KNOWN_AS = """
 SELECT i.contact_id, i.kind, i.digest, i.workspace_id, i.since, i.phone
-FROM {rows} JOIN contact_identities i ON i.contact_id = r.id
+FROM {rows} JOIN contact_identities i ON i.tenant_id = r.tenant_id AND i.contact_id = r.id
 """
 # The portfolio of a number, where the platform reports it; else its account; else the number.
 ACCOUNTS = """
 SELECT w.id, coalesce(
-    (SELECT max(n.portfolio_id) FROM workspaces o JOIN number_states n ON n.workspace_id = o.id
+    (SELECT max(n.portfolio_id) FROM workspaces o
+     JOIN number_states n ON n.tenant_id = o.tenant_id AND n.workspace_id = o.id
      WHERE o.tenant_id = w.tenant_id AND n.portfolio_id <> ''
        AND (o.id = w.id OR (o.waba_id = w.waba_id AND w.waba_id <> ''))),
     nullif(w.waba_id, ''), w.id::text)
@@ -54,29 +55,37 @@ WHERE i.contact_id <> excluded.contact_id OR i.phone <> excluded.phone
    OR (i.phone IS NULL AND excluded.phone IS NOT NULL)
 """
 HAND_OVER = """
-UPDATE contact_identities i SET contact_id = r.winner_id FROM {rows} WHERE i.contact_id = r.id
+UPDATE contact_identities i SET contact_id = r.winner_id
+FROM {rows} WHERE i.tenant_id = r.tenant_id AND i.contact_id = r.id
 """
 # An alias has no names. Also what was merged into these before; an OR of both would read the table
 # from its beginning.
 MERGE = """
 WITH r AS MATERIALIZED (SELECT * FROM {rows}), gone AS (
-    SELECT r.id, r.winner_id FROM r UNION ALL
-    SELECT a.id, r.winner_id FROM r JOIN contacts a ON a.merged_into = r.id
+    SELECT r.tenant_id, r.id, r.winner_id FROM r UNION ALL
+    SELECT r.tenant_id, a.id, r.winner_id
+    FROM r JOIN contacts a ON a.tenant_id = r.tenant_id AND a.merged_into = r.id
 )
 UPDATE contacts c SET merged_into = gone.winner_id, display_name = '', username = '',
     updated_at = now()
-FROM gone WHERE c.id = gone.id
+FROM gone WHERE c.tenant_id = gone.tenant_id AND c.id = gone.id
 """
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('contacts:' || r.tenant_id, 0)) FROM {rows}"
 SURVIVORS = """
-SELECT r.id, c.merged_into FROM {rows} JOIN contacts c ON c.id = r.id
+SELECT r.id, c.merged_into FROM {rows} JOIN contacts c ON c.tenant_id = r.tenant_id AND c.id = r.id
 WHERE c.merged_into IS NOT NULL
 """
-# A contact's id as it is now, inside a statement; ``{contact_id}`` is the column it stands in.
-SURVIVOR = "coalesce((SELECT merged_into FROM contacts WHERE id = {contact_id}), {contact_id})"
+# A contact's id as it is now, inside a statement, by the columns that its ids stand in.
+SURVIVOR = """coalesce((
+    SELECT merged_into FROM contacts WHERE tenant_id = {tenant_id} AND id = {contact_id}
+), {contact_id})"""
 # Every id that a person's messages may have: the contact's, and those that were merged into it.
-ALL_IDS = "SELECT {contact_id} UNION ALL SELECT id FROM contacts WHERE merged_into = {contact_id}"
+ALL_IDS = """
+SELECT {contact_id} UNION ALL
+SELECT id FROM contacts WHERE tenant_id = {tenant_id} AND merged_into = {contact_id}
+"""
 
+MERGED_COLUMNS = ("tenant_id uuid", "id uuid", "winner_id uuid")
 LINK_COLUMNS = (
     "tenant_id uuid",
     "digest text",
@@ -105,6 +114,7 @@ class MustGoAlone(Exception):
 class KnownContact:
     """A contact as the batch sees it."""
 
+    tenant_id: UUID
     id: UUID
     display_name: str
     username: str
@@ -224,10 +234,10 @@ def primary(digest: Digester, person: Person) -> str | None:
     return digest.parent(person.parent_user_id) if person.parent_user_id else None
 
 
-def survivors(ids: Collection[UUID]) -> dict[UUID, UUID]:
-    """Return for each contact's id the one it has now; most have the same."""
-    merged = dict(bulk.run(SURVIVORS, ("id uuid",), [(one,) for one in ids]))
-    return {one: merged.get(one, one) for one in ids}
+def survivors(contacts: Collection[tuple[UUID, UUID]]) -> dict[UUID, UUID]:
+    """Return for each contact (tenant and id) the id that it has now; most have the same."""
+    merged = dict(bulk.run(SURVIVORS, ("tenant_id uuid", "id uuid"), list(contacts)))
+    return {one: merged.get(one, one) for _, one in contacts}
 
 
 def lock(tenant_ids: Collection[UUID]) -> None:
@@ -310,7 +320,8 @@ class Joining:
         self.merged: list[tuple[UUID, KnownContact, KnownContact]] = []
         self.passed_on: list[tuple[UUID, KnownContact, KnownContact]] = []
         owners = {contact.id: contact for contact in (*known.values(), *others)}
-        rows = bulk.run(KNOWN_AS, ("id uuid",), [(owner,) for owner in owners])
+        ids = [(owner.tenant_id, owner.id) for owner in owners.values()]
+        rows = bulk.run(KNOWN_AS, ("tenant_id uuid", "id uuid"), ids)
         for contact_id, kind, *identity in rows:
             self._known_as[owners[contact_id]].add(IdentityKind(kind), *identity)
 
@@ -353,9 +364,9 @@ class Joining:
         made = [(c.id, t, c.display_name, c.username) for t, c in self._made if not c.merged_into]
         columns = ("id uuid", "tenant_id uuid", "display_name text", "username text")
         bulk.run(ADD_CONTACTS, columns, made)
-        merged = sorted((loser.id, winner.survivor.id) for _, loser, winner in self.merged)
-        bulk.run(HAND_OVER, ("id uuid", "winner_id uuid"), merged)
-        bulk.run(MERGE, ("id uuid", "winner_id uuid"), merged)
+        merged = sorted((tenant, one.id, by.survivor.id) for tenant, one, by in self.merged)
+        bulk.run(HAND_OVER, MERGED_COLUMNS, merged)
+        bulk.run(MERGE, MERGED_COLUMNS, merged)
         bulk.run(LINK, LINK_COLUMNS, [self._row(digest) for digest in sorted(self._links)])
 
     def _row(self, digest: str) -> tuple[object, ...]:
@@ -448,7 +459,7 @@ class Joining:
     def _make(self, someone: Someone) -> KnownContact:
         person = someone.person
         names = someone.kept(person.name), someone.kept(person.username)
-        contact = KnownContact(uuid7(), *names, _NEWEST, is_new=True)
+        contact = KnownContact(someone.tenant_id, uuid7(), *names, _NEWEST, is_new=True)
         self._made.append((someone.tenant_id, contact))
         return contact
 

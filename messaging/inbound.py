@@ -154,8 +154,8 @@ class _Row:
     def target(self) -> Target:
         """The message as others may refer to it."""
         return Target(
-            self.incoming.workspace_id, self.platform_message_id, self.inner_key, self.contact_id,
-            self.group, self.event.direction.value,
+            self.incoming.tenant_id, self.incoming.workspace_id, self.platform_message_id,
+            self.inner_key, self.contact_id, self.group, self.event.direction.value,
         )  # fmt: skip
 
 
@@ -183,7 +183,11 @@ def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> Stored:
     added, completed = _add(rows)
     stored = Stored({row.position for row in rows} - {row.position for row in added + completed})
     stored.duplicates |= _store_reports(reported, added, people)
-    amended = [(row.incoming.workspace_id, target) for row in added if (target := _amended(row))]
+    amended = [
+        (row.incoming.tenant_id, row.incoming.workspace_id, target)
+        for row in added
+        if (target := _amended(row))
+    ]
     amendments.apply([row.target for row in added + completed], amended)
     if people.merged:
         merging.follow(people)
@@ -221,8 +225,8 @@ def _find_targets(rows: Sequence[_Row]) -> None:
             me = row.target
             side = me.direction if row.event.type in AMENDING else None
             wanted.append(Reference(
-                number, me.workspace_id, row.reply_to, row.reply_to_key, me.contact_id, me.group_id,
-                side,
+                number, me.tenant_id, me.workspace_id, row.reply_to, row.reply_to_key,
+                me.contact_id, me.group_id, side,
             ))  # fmt: skip
     for number, found in references.resolve(wanted).items():
         rows[number].reply_to, rows[number].reply_to_key = found, None
@@ -276,7 +280,7 @@ def _said_again(rows: Sequence[_Row]) -> list[replacing.SaidAgain]:
     for number, row in enumerate(rows):
         me, event = row.target, row.event
         said.append(replacing.SaidAgain(
-            number, me.workspace_id, row.platform_message_id, row.inner_key, event.direction.value,
+            number, *me[:3], row.inner_key, event.direction.value,
             event.source.value, event.type, me.contact_id, row.group,
         ))  # fmt: skip
     return said

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from lib import bulk
 from messaging import address_book, conversations, locks, optouts
-from messaging.models import Contact
+from messaging.models import Contact, Message
 from messaging.people import People
 from workspaces.models import Workspace
 
@@ -38,10 +38,12 @@ DO UPDATE SET opened_at = greatest(p.opened_at, excluded.opened_at)
 # Rows that somebody has in hand are left for the next time.
 SETTLE = sql.SQL("""
 WITH bite AS (
-    SELECT id FROM messages WHERE workspace_id = %s AND contact_id = %s
+    SELECT tenant_id, id FROM messages
+    WHERE tenant_id = %s AND workspace_id = %s AND contact_id = %s
     LIMIT %s FOR UPDATE SKIP LOCKED
 ), done AS (
-    UPDATE messages m SET contact_id = %s FROM bite WHERE m.id = bite.id RETURNING 1
+    UPDATE messages m SET contact_id = %s
+    FROM bite WHERE m.tenant_id = bite.tenant_id AND m.id = bite.id RETURNING 1
 )
 SELECT count(*) FROM done
 """)
@@ -91,8 +93,11 @@ def _settle(alias: Contact, now: datetime) -> bool:
         join([(alias.tenant_id, alias.id, alias.merged_into)])
     workspaces = Workspace.objects.filter(tenant_id=alias.tenant_id).values_list("id", flat=True)
     for workspace_id in workspaces:
-        bulk.repeat(SETTLE, [workspace_id, alias.id, BATCH, alias.merged_into], batch=BATCH)
-    if alias.messages.exists():
+        whose = [alias.tenant_id, workspace_id, alias.id]
+        bulk.repeat(SETTLE, [*whose, BATCH, alias.merged_into], batch=BATCH)
+    if Message.objects.filter(
+        tenant_id=alias.tenant_id, workspace_id__in=workspaces, contact_id=alias.id
+    ).exists():
         return False
-    Contact.objects.filter(pk=alias.pk).update(settled_at=now)
+    Contact.objects.filter(tenant_id=alias.tenant_id, pk=alias.pk).update(settled_at=now)
     return True

@@ -18,10 +18,13 @@ STATUS = "message.status"
 # Whose a message is and where it stands. There are no conversations with groups.
 PLACES = f"""
 SELECT m.id, p.contact_id, c.id, m.group_id
-FROM {{rows}} JOIN messages m ON m.id = r.id
-CROSS JOIN LATERAL (SELECT {SURVIVOR.format(contact_id="m.contact_id")} AS contact_id) p
+FROM {{rows}} JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.id
+CROSS JOIN LATERAL (
+    SELECT {SURVIVOR.format(tenant_id="m.tenant_id", contact_id="m.contact_id")} AS contact_id
+) p
 LEFT JOIN conversations c
-  ON c.workspace_id = m.workspace_id AND c.contact_id = p.contact_id AND m.group_id IS NULL
+  ON c.tenant_id = m.tenant_id AND c.workspace_id = m.workspace_id
+ AND c.contact_id = p.contact_id AND m.group_id IS NULL
 """  # noqa: S608 - names of ours
 
 
@@ -98,10 +101,11 @@ def _moved(changes: Iterable[StatusChange], now: datetime) -> list[outbox.Event]
 
 def _places(news: Iterable[Arrival | StatusChange]) -> dict[UUID, dict[str, object]]:
     """Return of each message what its event says of where it belongs."""
-    ids = {one.message_id for one in news}
+    rows = {(one.tenant_id, one.message_id) for one in news}
     nowhere: tuple[None, None, None] = (None, None, None)
-    found = {row[0]: row[1:] for row in bulk.run(PLACES, ("id uuid",), [(one,) for one in ids])}
-    return {one: _place(*found.get(one, nowhere)) for one in ids}
+    columns = ("tenant_id uuid", "id uuid")
+    found = {row[0]: row[1:] for row in bulk.run(PLACES, columns, list(rows))}
+    return {one: _place(*found.get(one, nowhere)) for _, one in rows}
 
 
 def _place(

@@ -141,7 +141,7 @@ def record(consents: Iterable[Consent]) -> set[tuple[UUID, UUID]]:
     said = list(consents)
     if not said:
         return set()
-    now = survivors({one.contact_id for one in said})
+    now = survivors({(one.tenant_id, one.contact_id) for one in said})
     last: dict[tuple[UUID, UUID, bool], Consent] = {}
     for one in sorted(said, key=lambda one: one.at):
         contact_id = now[one.contact_id]

@@ -24,20 +24,21 @@ from messaging.identities import (
 from workspaces.identity import Digester, digester
 
 FIND = """
-SELECT i.digest, i.contact_id, c.display_name, c.username, c.created_at, c.book_name
+SELECT i.digest, c.tenant_id, c.id, c.display_name, c.username, c.created_at, c.book_name
 FROM {rows} JOIN contact_identities i ON i.tenant_id = r.tenant_id AND i.digest = r.digest
-JOIN contacts c ON c.id = i.contact_id
+JOIN contacts c ON c.tenant_id = i.tenant_id AND c.id = i.contact_id
 """
 # The address book may have told another name meanwhile, which stays.
 RENAME = changing.statement(
     table="contacts",
-    found="{rows} JOIN contacts m ON m.id = r.id",
+    found="{rows} JOIN contacts m ON m.tenant_id = r.tenant_id AND m.id = r.id",
     carry="r.display_name, r.username, r.book_name, r.hidden_book_name",
     assign="display_name = mine.display_name, username = mine.username, updated_at = now(), "
     "book_name = CASE m.book_name WHEN mine.book_name THEN mine.hidden_book_name "
     "ELSE m.book_name END",
 )
 RENAME_COLUMNS = (
+    "tenant_id uuid",
     "id uuid",
     "display_name text",
     "username text",
@@ -93,7 +94,7 @@ class People:
             contact.id: contact for contact in self._known.values()
         }
         for digest, *row in bulk.run(FIND, ("tenant_id uuid", "digest text"), rows):
-            self._known[digest] = contacts.setdefault(row[0], KnownContact(*row))
+            self._known[digest] = contacts.setdefault(row[1], KnownContact(*row))
 
     def resolve(
         self,
@@ -181,10 +182,11 @@ class People:
             yield from (loser for _, loser, _ in self.merged if loser.survivor is contact)
 
 
-def _names_of(contact: KnownContact) -> tuple[UUID, str, str, str, str]:
+def _names_of(contact: KnownContact) -> tuple[UUID, UUID, str, str, str, str]:
     """Return the row that renames a contact, in the order of ``RENAME_COLUMNS``."""
     hidden = contact.hidden_book_name or contact.book_name
-    return contact.id, contact.display_name, contact.username, contact.book_name, hidden
+    names = contact.display_name, contact.username, contact.book_name, hidden
+    return contact.tenant_id, contact.id, *names
 
 
 def _hide_names(contact: KnownContact, someone: Someone) -> bool:

@@ -90,7 +90,7 @@ FROM (SELECT direction, type, status, sender FROM messages WHERE {where} LIMIT %
 # A contact that was merged is shown as the one that it is now.
 SELECT_CONTACTS = """
 SELECT asked.id AS asked, c.id, c.display_name, c.book_name, c.username FROM contacts asked
-JOIN contacts c ON c.id = coalesce(asked.merged_into, asked.id)
+JOIN contacts c ON c.tenant_id = asked.tenant_id AND c.id = coalesce(asked.merged_into, asked.id)
 WHERE asked.tenant_id = %s AND asked.id = ANY(%s)
 """
 
@@ -263,7 +263,7 @@ def _looked_to(wanted: MessageFilter, window: Window) -> Cursor | None:
 
 def find(*, tenant_id: UUID, message_id: UUID) -> MessageRow | None:
     """Return a tenant's message by its id, with the contact that its person is now."""
-    contact = SURVIVOR.format(contact_id="messages.contact_id")
+    contact = SURVIVOR.format(tenant_id="messages.tenant_id", contact_id="messages.contact_id")
     sql = SELECT_MESSAGES.replace("contact_id", contact, 1) + " tenant_id = %s AND id = %s"
     return next(iter(select(MessageRow, sql, [tenant_id, message_id])), None)
 

@@ -48,8 +48,9 @@ logger = logging.getLogger("sigma.whatsapp.sending")
 
 
 class MessageKey(NamedTuple):
-    """How a message is found: its workspace and the digest of its wamid."""
+    """How a message is found: its tenant, its workspace and the digest of its wamid."""
 
+    tenant_id: UUID
     workspace_id: UUID
     platform_message_id: str
 
@@ -64,17 +65,18 @@ NAMES = ", ".join(column.split(" ", 1)[0] for column in COLUMNS)
 INSERT = f"""
 INSERT INTO message_statuses ({NAMES}) SELECT {NAMES} FROM {{rows}}
 ON CONFLICT (workspace_id, platform_message_id, status, participant) DO NOTHING
-RETURNING workspace_id, platform_message_id, status, participant
+RETURNING tenant_id, workspace_id, platform_message_id, status, participant
 """  # noqa: S608 - names of ours
 # Position in the batch, what came, and the receipt in it.
 Reported = tuple[int, Incoming, StatusUpdate]
-KEY_COLUMNS = ("workspace_id uuid", "platform_message_id text")
+KEY_COLUMNS = ("tenant_id uuid", "workspace_id uuid", "platform_message_id text")
 STORED = """
-SELECT s.workspace_id, s.platform_message_id, s.status, s.timestamp_utc, s.errors, s.pricing,
-       s.participant <> '',
+SELECT s.tenant_id, s.workspace_id, s.platform_message_id, s.status, s.timestamp_utc, s.errors,
+       s.pricing, s.participant <> '',
        CASE WHEN s.sealed_values IS NULL THEN '' ELSE s.status || '|' || s.participant END
 FROM {rows} JOIN message_statuses s
-  ON s.workspace_id = r.workspace_id AND s.platform_message_id = r.platform_message_id
+  ON s.tenant_id = r.tenant_id AND s.workspace_id = r.workspace_id
+ AND s.platform_message_id = r.platform_message_id
 WHERE s.participant NOT LIKE 'payment:%%'
 """
 MESSAGE = (
@@ -82,7 +84,8 @@ MESSAGE = (
 )
 MESSAGES = f"""
 SELECT {MESSAGE} FROM {{rows}} JOIN messages m
-  ON m.workspace_id = r.workspace_id AND m.platform_message_id = r.platform_message_id
+  ON m.tenant_id = r.tenant_id AND m.workspace_id = r.workspace_id
+ AND m.platform_message_id = r.platform_message_id
 ORDER BY m.id FOR UPDATE OF m
 """  # noqa: S608 - names of ours
 # The receipts that wait for one of these messages under another id of it; one of each kind, unless
@@ -90,28 +93,30 @@ ORDER BY m.id FOR UPDATE OF m
 ADOPT = f"""
 WITH mine AS (
     SELECT DISTINCT ON (s.workspace_id, r.platform_message_id, s.status, s.participant)
-           s.id, r.platform_message_id
+           s.tenant_id, s.id, r.platform_message_id
     FROM {{rows}} JOIN message_statuses s
-      ON s.waiting_key = r.inner_key AND (s.workspace_id = r.workspace_id) IS TRUE
+      ON s.tenant_id = r.tenant_id AND s.waiting_key = r.inner_key
+     AND (s.workspace_id = r.workspace_id) IS TRUE
     WHERE CASE WHEN r.group_id IS NOT NULL THEN s.participant <> '' ELSE EXISTS (
         SELECT FROM contact_identities i
         WHERE i.tenant_id = s.tenant_id AND i.digest = s.recipient
-          AND i.contact_id = {SURVIVOR.format(contact_id="r.contact_id")}
+          AND i.contact_id = {SURVIVOR.format(tenant_id="r.tenant_id", contact_id="r.contact_id")}
     ) END AND NOT EXISTS (
         SELECT FROM message_statuses o
-        WHERE o.workspace_id = s.workspace_id AND o.platform_message_id = r.platform_message_id
+        WHERE o.tenant_id = s.tenant_id AND o.workspace_id = s.workspace_id
+          AND o.platform_message_id = r.platform_message_id
           AND o.status = s.status AND o.participant = s.participant AND o.id <> s.id
     )
     ORDER BY s.workspace_id, r.platform_message_id, s.status, s.participant, s.id
 )
 UPDATE message_statuses s SET platform_message_id = mine.platform_message_id, waiting_key = NULL
-FROM mine WHERE s.id = mine.id
+FROM mine WHERE s.tenant_id = mine.tenant_id AND s.id = mine.id
 """  # noqa: S608 - names of ours
 # In the order of ids, as everybody who changes messages.
-UNSETTLED_COLUMNS = ("id uuid", "workspace_id uuid")
+UNSETTLED_COLUMNS = ("tenant_id uuid", "id uuid", "workspace_id uuid")
 UNSETTLED = """
-SELECT m.id, m.status FROM {rows} JOIN messages m ON m.id = r.id AND m.workspace_id = r.workspace_id
-WHERE m.platform_message_id IS NULL AND m.source = 'API'
+SELECT m.id, m.status FROM {rows} JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.id
+WHERE m.workspace_id = r.workspace_id AND m.platform_message_id IS NULL AND m.source = 'API'
 ORDER BY m.id FOR UPDATE OF m
 """
 # Of these it is no surprise that the platform has them.
@@ -119,10 +124,12 @@ IN_DOUBT = frozenset({State.SENDING, State.UNKNOWN})
 UUID_LENGTH = 36
 # Whom a message went to, as they are now. One to a group went to many.
 SENT_TO = """
-SELECT r.position, c.id, c.display_name, c.username, c.created_at, c.book_name
+SELECT r.position, c.tenant_id, c.id, c.display_name, c.username, c.created_at, c.book_name
 FROM {rows} JOIN messages m
-  ON m.workspace_id = r.workspace_id AND m.platform_message_id = r.platform_message_id
-JOIN contacts k ON k.id = m.contact_id JOIN contacts c ON c.id = coalesce(k.merged_into, k.id)
+  ON m.tenant_id = r.tenant_id AND m.workspace_id = r.workspace_id
+ AND m.platform_message_id = r.platform_message_id
+JOIN contacts k ON k.tenant_id = m.tenant_id AND k.id = m.contact_id
+JOIN contacts c ON c.tenant_id = k.tenant_id AND c.id = coalesce(k.merged_into, k.id)
 WHERE m.group_id IS NULL AND m.direction = 'OUTBOUND'
 """
 PAYMENT = "payment:"
@@ -163,7 +170,7 @@ class _Message(NamedTuple):
     @property
     def key(self) -> MessageKey:
         """How it is found."""
-        return MessageKey(self.workspace_id, self.platform_message_id)
+        return MessageKey(self.tenant_id, self.workspace_id, self.platform_message_id)
 
 
 class _Row(NamedTuple):
@@ -186,12 +193,12 @@ class _Row(NamedTuple):
     @property
     def identity(self) -> tuple[object, ...]:
         """What makes a receipt one and the same (the unique key of the table)."""
-        return self[1:5]
+        return self[:5]
 
     @property
     def message(self) -> MessageKey:
         """The message it is about."""
-        return MessageKey(self.workspace_id, self.platform_message_id)
+        return MessageKey(self.tenant_id, self.workspace_id, self.platform_message_id)
 
 
 def recipients(statuses: Sequence[Reported], people: People) -> tuple[list[Someone], list[Meant]]:
@@ -211,7 +218,12 @@ def recipients(statuses: Sequence[Reported], people: People) -> tuple[list[Someo
             elif not event.participant:
                 named.append((incoming, event, someone))
     rows = [
-        (n, i.workspace_id, people.digester(i.tenant_id).wamid(event.platform_message_id))
+        (
+            n,
+            i.tenant_id,
+            i.workspace_id,
+            people.digester(i.tenant_id).wamid(event.platform_message_id),
+        )
         for n, (i, event, _) in enumerate(named)
     ]
     if not rows:
@@ -243,7 +255,7 @@ def store(statuses: Sequence[Reported], people: People, added: Sequence[Target])
     ordered = [rows[identity][1] for identity in sorted(rows)]
     fresh = {tuple(result) for result in bulk.run(INSERT, COLUMNS, ordered)}
     _adopt(added)
-    pending = _stored([MessageKey(*target[:2]) for target in (*added, *settled)])
+    pending = _stored([MessageKey(*target[:3]) for target in (*added, *settled)])
     paid: list[_Row] = []
     reports: list[Report] = []
     for identity, (position, row, event) in rows.items():
@@ -272,7 +284,7 @@ def _settle(statuses: Sequence[Reported], people: People) -> list[Target]:
         message_id = _message_of(event.callback_data)
         if message_id is not None:
             reported.setdefault(message_id, (incoming, event.platform_message_id))
-    wanted = [(one, incoming.workspace_id) for one, (incoming, _) in reported.items()]
+    wanted = [(i.tenant_id, one, i.workspace_id) for one, (i, _) in reported.items()]
     rows, surprising = [], []
     for message_id, status in bulk.run(UNSETTLED, UNSETTLED_COLUMNS, wanted):
         incoming, wamid = reported[message_id]
@@ -280,6 +292,7 @@ def _settle(statuses: Sequence[Reported], people: People) -> list[Target]:
         digest = people.digester(incoming.tenant_id)
         rows.append(
             Settled(
+                tenant_id=incoming.tenant_id,
                 id=message_id,
                 platform_message_id=digest.wamid(wamid),
                 inner_key=key_of(wamid, digest, incoming.workspace_id),
@@ -308,7 +321,7 @@ def _message_of(callback_data: str | None) -> UUID | None:
 def catch_up(targets: Sequence[Target]) -> None:
     """Apply receipts that were there before their messages had the platform's id."""
     _adopt(targets)
-    stored = _stored([MessageKey(*target[:2]) for target in targets])
+    stored = _stored([MessageKey(*target[:3]) for target in targets])
     if stored:
         _project(stored, {})
 
@@ -332,12 +345,12 @@ def _known(
     for number, (row, someone, group) in enumerate(missing.values()):
         contact = people.contact_of(someone)
         wanted.append(Reference(
-            number, row.workspace_id, row.platform_message_id, row.waiting_key or 0,
+            number, *row.message, row.waiting_key or 0,
             contact.id if contact else None, group, Direction.OUTBOUND.value,
         ))  # fmt: skip
     names = list(missing)
     meant = {
-        names[number]: MessageKey(names[number].workspace_id, found)
+        names[number]: names[number]._replace(platform_message_id=found)
         for number, found in resolve(wanted).items()
     }
     twins = _locked(set(meant.values()))
@@ -466,7 +479,7 @@ def _stored(keys: Sequence[MessageKey]) -> dict[MessageKey, list[Receipt]]:
     """Return the receipts that are kept of messages, by message."""
     found: dict[MessageKey, list[Receipt]] = {}
     for row in bulk.run(STORED, KEY_COLUMNS, sorted(keys)):
-        found.setdefault(MessageKey(row[0], row[1]), []).append(Receipt(*row[2:]))
+        found.setdefault(MessageKey(*row[:3]), []).append(Receipt(*row[3:]))
     return found
 
 

@@ -26,7 +26,7 @@ PLACEHOLDER = "media_placeholder"
 
 def _same_people(row: str) -> str:
     """Whether a row of messages belongs to whom ``r`` means: in a group that is the group."""
-    contact = SURVIVOR.format(contact_id=f"{row}.contact_id")
+    contact = SURVIVOR.format(tenant_id=f"{row}.tenant_id", contact_id=f"{row}.contact_id")
     return (
         f"CASE WHEN r.group_id IS NULL THEN {row}.group_id IS NULL AND {contact} = r.contact_id "
         f"ELSE {row}.group_id = r.group_id END"
@@ -35,8 +35,8 @@ def _same_people(row: str) -> str:
 
 # Whether two rows are one message under two ids; a placeholder stands for a file of any type.
 SAME_MESSAGE = f"""
-m.inner_key = r.inner_key AND (m.workspace_id = r.workspace_id) IS TRUE
-AND m.direction = r.direction
+m.tenant_id = r.tenant_id AND m.inner_key = r.inner_key
+AND (m.workspace_id = r.workspace_id) IS TRUE AND m.direction = r.direction
 AND (m.type = r.type OR '{PLACEHOLDER}' IN (m.type, r.type)) AND {_same_people("m")}
 """
 
@@ -45,6 +45,7 @@ class Reference(NamedTuple):
     """A mention of another message; ``side`` is the direction that it must have, if any."""
 
     number: int
+    tenant_id: UUID
     workspace_id: UUID
     platform_message_id: str
     inner_key: int
@@ -56,6 +57,7 @@ class Reference(NamedTuple):
 class Target(NamedTuple):
     """A message that was stored, as others may refer to it."""
 
+    tenant_id: UUID
     workspace_id: UUID
     platform_message_id: str
     inner_key: int | None = None
@@ -65,34 +67,38 @@ class Target(NamedTuple):
 
 
 REFERENCE_COLUMNS = (
-    "number int4", "workspace_id uuid", "platform_message_id text", "inner_key int8",
-    "contact_id uuid", "group_id text", "side text",
+    "number int4", "tenant_id uuid", "workspace_id uuid", "platform_message_id text",
+    "inner_key int8", "contact_id uuid", "group_id text", "side text",
 )  # fmt: skip
 # Index look-ups, whatever the planner believes: min() over one row is that row.
 RESOLVE = f"""
 SELECT r.number, coalesce((
     SELECT m.platform_message_id FROM messages m
-    WHERE m.workspace_id = r.workspace_id AND m.platform_message_id = r.platform_message_id
+    WHERE m.tenant_id = r.tenant_id AND m.workspace_id = r.workspace_id
+      AND m.platform_message_id = r.platform_message_id
 ), (
     SELECT min(m.platform_message_id) FROM messages m
-    WHERE m.inner_key = r.inner_key AND (m.workspace_id = r.workspace_id) IS TRUE
+    WHERE m.tenant_id = r.tenant_id AND m.inner_key = r.inner_key
+      AND (m.workspace_id = r.workspace_id) IS TRUE
       AND coalesce(m.direction = r.side, true) AND {_same_people("m")}
     HAVING count(*) = 1
 )) FROM {{rows}}
 """  # noqa: S608 - names of ours
 TARGET_COLUMNS = (
-    "workspace_id uuid", "platform_message_id text", "inner_key int8", "contact_id uuid",
-    "group_id text", "direction text",
+    "tenant_id uuid", "workspace_id uuid", "platform_message_id text", "inner_key int8",
+    "contact_id uuid", "group_id text", "direction text",
 )  # fmt: skip
 # Whether anything waits for one of these messages; {m} is what waits. From messages_waiting.
 WAITS = f"""
-a.reply_to_key = r.inner_key AND (a.workspace_id = r.workspace_id) IS TRUE
+a.tenant_id = r.tenant_id AND a.reply_to_key = r.inner_key
+AND (a.workspace_id = r.workspace_id) IS TRUE
 AND (a.type NOT IN ('edit', 'revoke') OR a.direction = r.direction)
 AND {_same_people("a")}
 """
 ADOPT = changing.statement(
     carry="r.platform_message_id",
-    found=f"{{rows}} JOIN messages a ON {WAITS} JOIN messages m ON m.id = a.id",
+    found=f"""{{rows}} JOIN messages a ON {WAITS}
+    JOIN messages m ON m.tenant_id = a.tenant_id AND m.id = a.id""",
     assign="reply_to = mine.platform_message_id, reply_to_key = NULL",
 )
 

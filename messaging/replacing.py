@@ -15,16 +15,18 @@ from messaging.references import PLACEHOLDER, SAME_MESSAGE
 from messaging.transitions import RECEIVED_COLUMNS, Received
 
 SAID_COLUMNS = (
-    "number int4", "workspace_id uuid", "platform_message_id text", "inner_key int8",
-    "direction text", "source text", "type text", "contact_id uuid", "group_id text",
+    "number int4", "tenant_id uuid", "workspace_id uuid", "platform_message_id text",
+    "inner_key int8", "direction text", "source text", "type text", "contact_id uuid",
+    "group_id text",
 )  # fmt: skip
 FIND = f"""
 SELECT r.number, m.id, m.platform_message_id, m.source = 'HISTORY', m.revoked_at IS NOT NULL
 FROM {{rows}} CROSS JOIN LATERAL (
     SELECT m.id FROM messages m
-    WHERE m.workspace_id = r.workspace_id AND m.platform_message_id = r.platform_message_id
+    WHERE m.tenant_id = r.tenant_id AND m.workspace_id = r.workspace_id
+      AND m.platform_message_id = r.platform_message_id
     UNION SELECT m.id FROM messages m WHERE {SAME_MESSAGE}
-) same JOIN messages m ON m.id = same.id
+) same JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = same.id
 WHERE (m.source = 'HISTORY' AND r.source <> 'HISTORY')
    OR (m.type = '{PLACEHOLDER}' AND r.type <> '{PLACEHOLDER}')
 ORDER BY m.id FOR UPDATE OF m
@@ -41,7 +43,7 @@ UPDATE messages m SET
     content = CASE WHEN m.revoked_at IS NULL THEN r.content ELSE '{}' END,
     sealed_values = CASE WHEN m.revoked_at IS NULL THEN r.sealed_values END,
     sealed_id = r.sealed_id, delivery_id = r.delivery_id, delivery_day = r.delivery_day
-FROM {rows} WHERE m.id = r.id
+FROM {rows} WHERE m.tenant_id = r.tenant_id AND m.id = r.id
 """
 
 
@@ -49,6 +51,7 @@ class SaidAgain(NamedTuple):
     """A message that was there already in some form; ``number`` is the caller's."""
 
     number: int
+    tenant_id: UUID
     workspace_id: UUID
     platform_message_id: str
     inner_key: int | None

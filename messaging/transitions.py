@@ -36,6 +36,8 @@ logger = logging.getLogger("sigma.whatsapp.sending")
 
 # The place that binds a sealed request to its message: that of the column which held it first.
 SEALED_REQUEST = "messages.sealed_request"
+# The messages that rows name.
+GIVEN = "{rows} JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.id"
 # How many messages of dead senders are given up in one transaction.
 BATCH = 1_000
 
@@ -138,22 +140,24 @@ def queue(rows: Sequence[NewSend]) -> set[UUID]:
 class _Attempted(NamedTuple):
     """An attempt that is marked for some seconds."""
 
+    tenant_id: UUID
     id: UUID
     attempt: bulk.Small
     seconds: float
 
 
 MARK = changing.locking(
-    found="{rows} JOIN messages m ON m.id = r.id WHERE m.status = 'queued'",
+    found=f"{GIVEN} WHERE m.status = 'queued'",
     carry="r.attempt, r.seconds",
     then=""", leased AS (
     UPDATE outbox o SET due_at = NULL,
         lease_until = clock_timestamp() + make_interval(secs => mine.seconds)
-    FROM mine WHERE o.message_id = mine.id AND o.attempts = mine.attempt AND o.due_at IS NOT NULL
-    RETURNING o.message_id, o.attempts
+    FROM mine WHERE o.tenant_id = mine.tenant_id AND o.message_id = mine.id
+      AND o.attempts = mine.attempt AND o.due_at IS NOT NULL
+    RETURNING o.tenant_id, o.message_id, o.attempts
 )
 UPDATE messages m SET status = 'sending', attempts = leased.attempts
-FROM leased WHERE m.id = leased.message_id RETURNING m.id
+FROM leased WHERE m.tenant_id = leased.tenant_id AND m.id = leased.message_id RETURNING m.id
 """,
 )
 
@@ -162,13 +166,14 @@ def mark(attempts: Iterable[Attempt], *, seconds: float) -> set[UUID]:
     """Move reserved messages from ``queued`` to ``sending``, with a lease; return those that were
     still reserved by this attempt.
     """
-    rows = [_Attempted(one.message_id, one.number, seconds) for one in attempts]
+    rows = [_Attempted(one.tenant_id, one.message_id, one.number, seconds) for one in attempts]
     return {row[0] for row in bulk.run(MARK, bulk.columns(_Attempted), sorted(rows))}
 
 
 class _Released(NamedTuple):
     """An attempt that is given back."""
 
+    tenant_id: UUID
     id: UUID
     attempt: bulk.Small
     due_at: datetime
@@ -177,30 +182,32 @@ class _Released(NamedTuple):
 # Its sender knows that it has not left. What became ``unknown`` meanwhile stays so: its tenant was
 # told, and may have written to the person again.
 RELEASE = changing.locking(
-    found="""{rows} JOIN messages m ON m.id = r.id
+    found=f"""{GIVEN}
     WHERE m.status = 'queued' OR (m.status = 'sending' AND m.attempts = r.attempt)""",
     carry="r.attempt, r.due_at, m.status",
     then=""", released AS (
     UPDATE outbox o SET due_at = mine.due_at, lease_until = NULL
-    FROM mine WHERE o.message_id = mine.id AND o.attempts = mine.attempt
-      AND (o.due_at IS NOT NULL OR o.lease_until IS NOT NULL)
-    RETURNING o.message_id, mine.status
+    FROM mine WHERE o.tenant_id = mine.tenant_id AND o.message_id = mine.id
+      AND o.attempts = mine.attempt AND (o.due_at IS NOT NULL OR o.lease_until IS NOT NULL)
+    RETURNING o.tenant_id, o.message_id, mine.status
 )
 UPDATE messages m SET status = 'queued'
-FROM released WHERE m.id = released.message_id AND released.status = 'sending'
+FROM released WHERE m.tenant_id = released.tenant_id AND m.id = released.message_id
+  AND released.status = 'sending'
 """,
 )
 
 
 def release(attempts: Iterable[Attempt], *, now: datetime) -> None:
     """Give back messages that these attempts did not send; they are due at once."""
-    rows = [_Released(one.message_id, one.number, now) for one in attempts]
+    rows = [_Released(one.tenant_id, one.message_id, one.number, now) for one in attempts]
     bulk.run(RELEASE, bulk.columns(_Released), sorted(rows))
 
 
 class Acceptance(NamedTuple):
     """What the platform took, and in which attempt; ``accepted_at`` is in ISO 8601."""
 
+    tenant_id: UUID
     id: UUID
     attempt: bulk.Small
     status: str
@@ -214,21 +221,21 @@ class Acceptance(NamedTuple):
 # An answer may come after the end of its lease; that the platform took the message settles it all
 # the same. The platform's id might be taken: by a copy of the message that came another way.
 ACCEPT = changing.locking(
-    found="""{rows} JOIN messages m ON m.id = r.id
+    found=f"""{GIVEN}
     WHERE m.attempts = r.attempt AND m.status IN ('sending', 'unknown')
       AND m.platform_message_id IS NULL""",
     carry="r.status, r.accepted_at, r.platform_message_id, r.inner_key, r.sealed_id, r.day",
     then=""", gone AS (
-    DELETE FROM outbox o USING mine WHERE o.message_id = mine.id
+    DELETE FROM outbox o USING mine WHERE o.tenant_id = mine.tenant_id AND o.message_id = mine.id
 )
 UPDATE messages m SET status = mine.status,
     delivery = (m.delivery - 'last_error') || jsonb_build_object('accepted_at', mine.accepted_at),
     delivery_day = mine.day, sealed_id = mine.sealed_id, inner_key = mine.inner_key,
     platform_message_id = CASE WHEN EXISTS (
-        SELECT FROM messages o WHERE o.workspace_id = m.workspace_id
+        SELECT FROM messages o WHERE o.tenant_id = m.tenant_id AND o.workspace_id = m.workspace_id
           AND o.platform_message_id = mine.platform_message_id
     ) THEN NULL ELSE mine.platform_message_id END
-FROM mine WHERE m.id = mine.id
+FROM mine WHERE m.tenant_id = mine.tenant_id AND m.id = mine.id
 RETURNING m.id, m.tenant_id, m.workspace_id, m.status,
     m.platform_message_id, m.inner_key, m.contact_id
 """,
@@ -241,7 +248,7 @@ def accept(rows: Sequence[Acceptance], *, now: datetime) -> list[Target]:
     """
     taken = bulk.run(ACCEPT, bulk.columns(Acceptance), rows)
     _emit((_change(row) for row in taken), now=now)
-    return [Target(row[2], *row[4:]) for row in taken if row[4] is not None]
+    return [Target(*row[1:3], *row[4:]) for row in taken if row[4] is not None]
 
 
 class Ended(NamedTuple):
@@ -249,6 +256,7 @@ class Ended(NamedTuple):
     shape of those of receipts, and when the message is due again, if it is.
     """
 
+    tenant_id: UUID
     id: UUID
     attempt: int
     status: str
@@ -258,6 +266,7 @@ class Ended(NamedTuple):
 
 
 class _EndedRow(NamedTuple):
+    tenant_id: UUID
     id: UUID
     attempt: bulk.Small
     status: str
@@ -266,17 +275,19 @@ class _EndedRow(NamedTuple):
 
 
 END = changing.locking(
-    found="""{rows} JOIN messages m ON m.id = r.id
-    WHERE m.attempts = r.attempt AND m.status = 'sending'""",
+    found=f"{GIVEN} WHERE m.attempts = r.attempt AND m.status = 'sending'",
     carry="r.status, r.facts, r.due_at",
     then=""", again AS (
     UPDATE outbox o SET lease_until = NULL, due_at = mine.due_at
-    FROM mine WHERE o.message_id = mine.id AND mine.status = 'queued'
+    FROM mine
+    WHERE o.tenant_id = mine.tenant_id AND o.message_id = mine.id AND mine.status = 'queued'
 ), gone AS (
-    DELETE FROM outbox o USING mine WHERE o.message_id = mine.id AND mine.status <> 'queued'
+    DELETE FROM outbox o USING mine
+    WHERE o.tenant_id = mine.tenant_id AND o.message_id = mine.id AND mine.status <> 'queued'
 )
 UPDATE messages m SET status = mine.status, delivery = m.delivery || mine.facts
-FROM mine WHERE m.id = mine.id RETURNING m.id, m.tenant_id, m.workspace_id, m.status
+FROM mine WHERE m.tenant_id = mine.tenant_id AND m.id = mine.id
+RETURNING m.id, m.tenant_id, m.workspace_id, m.status
 """,
 )
 
@@ -284,10 +295,7 @@ FROM mine WHERE m.id = mine.id RETURNING m.id, m.tenant_id, m.workspace_id, m.st
 def end_attempts(rows: Iterable[Ended], *, now: datetime) -> set[UUID]:
     """Write down attempts that the platform did not accept; return those it was news of."""
     ended = {row.id: row for row in rows}
-    values = [
-        _EndedRow(row.id, row.attempt, row.status, _encoded(_facts(row)), row.due_at)
-        for row in ended.values()
-    ]
+    values = [_EndedRow(*row[:4], _encoded(_facts(row)), row.due_at) for row in ended.values()]
     moved = bulk.run(END, bulk.columns(_EndedRow), values)
     _emit((_change(row, _codes(ended[row[0]].error)) for row in moved), now=now)
     return {row[0] for row in moved}
@@ -318,16 +326,19 @@ def _leaving(
         carry=carry,
         skip=skip,
         then=f""", gone AS (
-    DELETE FROM outbox o USING mine WHERE o.message_id = mine.id {still}
+    DELETE FROM outbox o USING mine
+    WHERE o.tenant_id = mine.tenant_id AND o.message_id = mine.id {still}
     RETURNING o.attempts, mine.*
 )
 UPDATE messages m SET status = '{status}', attempts = gone.attempts, {assign}
-FROM gone WHERE m.id = gone.id RETURNING m.id, m.tenant_id, m.workspace_id, m.status
+FROM gone WHERE m.tenant_id = gone.tenant_id AND m.id = gone.id
+RETURNING m.id, m.tenant_id, m.workspace_id, m.status
 """,  # noqa: S608 - texts of ours
     )
 
 
 class _Failed(NamedTuple):
+    tenant_id: UUID
     id: UUID
     facts: bulk.Json
 
@@ -336,21 +347,23 @@ class _Failed(NamedTuple):
 # has locked is looked at again at the next claim.
 FAIL = _leaving(
     State.FAILED,
-    found="{rows} JOIN messages m ON m.id = r.id WHERE m.status = 'queued'",
+    found=f"{GIVEN} WHERE m.status = 'queued'",
     carry="r.facts",
     assign="delivery = m.delivery || gone.facts",
     skip=True,
 )
 
 
-def fail(errors: Mapping[UUID, Mapping[str, object]], *, now: datetime) -> set[UUID]:
-    """Give up queued messages that the caller claims, each for its error; return which it was."""
+def fail(errors: Mapping[tuple[UUID, UUID], Mapping[str, object]], *, now: datetime) -> set[UUID]:
+    """Give up queued messages (tenant and id) that the caller claims, each for its error; return
+    which it was.
+    """
     rows = [
-        _Failed(one, _encoded({"failed_at": now.isoformat(), "errors": [error]}))
+        _Failed(*one, _encoded({"failed_at": now.isoformat(), "errors": [error]}))
         for one, error in errors.items()
     ]
     failed = bulk.run(FAIL, bulk.columns(_Failed), rows)
-    _emit((_change(row, _codes(errors[row[0]])) for row in failed), now=now)
+    _emit((_change(row, _codes(errors[row[1], row[0]])) for row in failed), now=now)
     return {row[0] for row in failed}
 
 
@@ -358,9 +371,10 @@ def fail(errors: Mapping[UUID, Mapping[str, object]], *, now: datetime) -> set[U
 EXPIRE = _leaving(
     State.UNKNOWN,
     found="""(
-        SELECT message_id FROM outbox WHERE lease_until < clock_timestamp()
+        SELECT tenant_id, message_id FROM outbox WHERE lease_until < clock_timestamp()
         ORDER BY lease_until LIMIT %(batch)s
-    ) late JOIN messages m ON m.id = late.message_id WHERE m.status = 'sending'""",
+    ) late JOIN messages m ON m.tenant_id = late.tenant_id AND m.id = late.message_id
+    WHERE m.status = 'sending'""",
     assign="delivery = m.delivery || jsonb_build_object('unknown_at', %(at)s::text)",
     skip=True,
     still="AND o.lease_until < clock_timestamp()",
@@ -397,15 +411,15 @@ def cancel(*, tenant_id: UUID, message_id: UUID, now: datetime) -> bool:
 
 CANCEL_BROADCAST = _leaving(
     State.CANCELLED,
-    found="""outbox q JOIN messages m ON m.id = q.message_id
-    WHERE q.broadcast_id = %(broadcast)s AND m.status = 'queued'""",
+    found="""outbox q JOIN messages m ON m.tenant_id = q.tenant_id AND m.id = q.message_id
+    WHERE q.tenant_id = %(tenant)s AND q.broadcast_id = %(broadcast)s AND m.status = 'queued'""",
     assign=_CANCELLED_AT,
 )
 
 
-def cancel_broadcast(broadcast_id: UUID, *, now: datetime) -> int:
+def cancel_broadcast(*, tenant_id: UUID, broadcast_id: UUID, now: datetime) -> int:
     """Cancel all queued messages of a broadcast, held or not; return how many there were."""
-    facts = {"broadcast": broadcast_id, "at": now.isoformat()}
+    facts = {"tenant": tenant_id, "broadcast": broadcast_id, "at": now.isoformat()}
     return _run(CANCEL_BROADCAST, facts, now=now)
 
 
@@ -419,13 +433,16 @@ class _Person(NamedTuple):
 CANCEL_MARKETING = _leaving(
     State.CANCELLED,
     found=f"""{{rows}} JOIN workspaces w ON w.tenant_id = r.tenant_id
-    CROSS JOIN LATERAL ({ALL_IDS.format(contact_id="r.contact_id")}) person (id)
     CROSS JOIN LATERAL (
-        SELECT q.id FROM messages q WHERE q.workspace_id = w.id AND q.contact_id = person.id
+        {ALL_IDS.format(tenant_id="r.tenant_id", contact_id="r.contact_id")}
+    ) person (id)
+    CROSS JOIN LATERAL (
+        SELECT q.id FROM messages q
+        WHERE q.tenant_id = w.tenant_id AND q.workspace_id = w.id AND q.contact_id = person.id
           AND q.status = 'queued' AND q.direction = 'OUTBOUND'
           AND q.content #>> '{{template,category}}' = 'MARKETING' OFFSET 0
     ) waiting
-    JOIN messages m ON m.id = waiting.id AND m.status = 'queued'""",  # noqa: S608 - names of ours
+    JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = waiting.id AND m.status = 'queued'""",  # noqa: S608 - names of ours
     assign=f"""delivery = m.delivery || jsonb_build_object(
       'cancelled_at', now(), 'errors', jsonb_build_array(jsonb_build_object(
         'code', {OPTED_OUT}, 'title', 'The person wants no marketing any more.')))""",
@@ -444,6 +461,7 @@ def cancel_marketing(people: Collection[tuple[UUID, UUID]]) -> int:
 class Settled(NamedTuple):
     """A message that the platform has, as it turned out: its id there, the day of the report."""
 
+    tenant_id: UUID
     id: UUID
     platform_message_id: str
     inner_key: int | None
@@ -454,7 +472,8 @@ class Settled(NamedTuple):
 # From "accepted" on the reports carry it forward. What we said of a failure of ours was wrong.
 SETTLE = """
 WITH mine AS MATERIALIZED (
-    SELECT r.*, o.attempts FROM {rows} LEFT JOIN outbox o ON o.message_id = r.id
+    SELECT r.*, o.attempts
+    FROM {rows} LEFT JOIN outbox o ON o.tenant_id = r.tenant_id AND o.message_id = r.id
 ), settled AS (
     UPDATE messages m SET status = 'accepted', platform_message_id = mine.platform_message_id,
         inner_key = mine.inner_key, sealed_id = mine.sealed_id, delivery_day = mine.day,
@@ -462,13 +481,14 @@ WITH mine AS MATERIALIZED (
         delivery = m.delivery - ARRAY[
             'last_error', 'errors', 'errors_sealed_in', 'failed_at', 'cancelled_at'
         ]
-    FROM mine WHERE m.id = mine.id AND NOT EXISTS (
-        SELECT FROM messages o WHERE o.workspace_id = m.workspace_id
+    FROM mine WHERE m.tenant_id = mine.tenant_id AND m.id = mine.id AND NOT EXISTS (
+        SELECT FROM messages o WHERE o.tenant_id = m.tenant_id AND o.workspace_id = m.workspace_id
           AND o.platform_message_id = mine.platform_message_id
     )
     RETURNING m.id, m.tenant_id, m.workspace_id, m.status, m.platform_message_id
 ), gone AS (
-    DELETE FROM outbox o USING settled WHERE o.message_id = settled.id
+    DELETE FROM outbox o USING settled
+    WHERE o.tenant_id = settled.tenant_id AND o.message_id = settled.id
 )
 SELECT * FROM settled
 """
@@ -480,7 +500,7 @@ def settle(rows: Sequence[Settled], *, now: datetime) -> list[Target]:
     """
     settled = bulk.run(SETTLE, bulk.columns(Settled), rows)
     _emit((_change(row) for row in settled), now=now)
-    return [Target(row[2], row[4]) for row in settled]
+    return [Target(row[1], row[2], row[4]) for row in settled]
 
 
 class Advance(NamedTuple):
@@ -501,19 +521,21 @@ class Advance(NamedTuple):
 
 
 class _Advanced(NamedTuple):
+    tenant_id: UUID
     id: UUID
     status: str | None
     delivery: bulk.Json
 
 
 ADVANCE = """
-UPDATE messages m SET status = r.status, delivery = r.delivery FROM {rows} WHERE m.id = r.id
+UPDATE messages m SET status = r.status, delivery = r.delivery
+FROM {rows} WHERE m.tenant_id = r.tenant_id AND m.id = r.id
 """
 
 
 def advance(rows: Collection[Advance], *, now: datetime) -> None:
     """Carry messages forward that the caller has locked."""
-    values = [_Advanced(one.id, one.after, _encoded(one.delivery)) for one in rows]
+    values = [_Advanced(one.tenant_id, one.id, one.after, _encoded(one.delivery)) for one in rows]
     bulk.run(ADVANCE, bulk.columns(_Advanced), values)
     moved = (one for one in rows if one.after != one.before)
     _emit(

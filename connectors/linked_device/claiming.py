@@ -42,13 +42,14 @@ WINDOW = timedelta(hours=24)
 # A message may wait for so long before it leaves: scheduled, and then until it expires.
 OLDEST = timedelta(days=62)
 # Messages that may have been sent count too. The one in the window that has to leave it first.
+PERSON = ALL_IDS.format(tenant_id="%(tenant)s", contact_id="%(contact)s::uuid")
 NTH = f"""
-SELECT sent.at FROM ({ALL_IDS.format(contact_id="%(contact)s::uuid")}) person (id)
+SELECT sent.at FROM ({PERSON}) person (id)
 JOIN messages m ON m.contact_id = person.id CROSS JOIN LATERAL (SELECT CASE
     WHEN m.status = 'sending' THEN %(now)s
     ELSE coalesce(m.delivery->>'accepted_at', m.delivery->>'unknown_at')::timestamptz END
 ) sent (at)
-WHERE m.workspace_id = %(workspace)s AND m.source = 'API'
+WHERE m.tenant_id = %(tenant)s AND m.workspace_id = %(workspace)s AND m.source = 'API'
   AND m.timestamp_utc > %(oldest)s AND sent.at > %(since)s
 ORDER BY sent.at DESC OFFSET %(cap)s - 1 LIMIT 1
 """  # noqa: S608 - names of ours
@@ -81,7 +82,7 @@ def claim(lease: Lease, workspace_id: UUID, *, now: datetime, chance: Random) ->
     """
     with transaction.atomic():
         leases.require(lease)
-        rows = due({workspace_id: 1}, now=now)
+        rows = due([(lease.tenant_id, workspace_id, 1)], now=now)
         if not rows:
             return IDLE_SECONDS
         if not may_send(lease.tenant_id, workspace_id, now=now):
@@ -89,10 +90,10 @@ def claim(lease: Lease, workspace_id: UUID, *, now: datetime, chance: Random) ->
         (row,) = rows
         verdict = _verdict(row, now, chance)
         if isinstance(verdict, Ready):
-            reserve([row.id], seconds=RESERVED_SECONDS, now=now)
+            reserve([row], seconds=RESERVED_SECONDS, now=now)
             return verdict
         if isinstance(verdict, PutOff):
-            put_off({row.id: verdict})
+            put_off([(row, verdict)])
         else:
             _fail(row, verdict, now)
         return 0.0
@@ -116,7 +117,13 @@ def _over_quota(row: Due, now: datetime) -> PutOff | None:
     if row.contact_id is None:
         return None
     cap = int(settings.SIGMA_SENDER_CONTACT_CAP)
-    until = free_at(workspace_id=row.workspace_id, contact_id=row.contact_id, cap=cap, now=now)
+    until = free_at(
+        tenant_id=row.tenant_id,
+        workspace_id=row.workspace_id,
+        contact_id=row.contact_id,
+        cap=cap,
+        now=now,
+    )
     if until is None:
         return None
     # One that will not be worth sending by then is given up when it expires, not later.
@@ -144,18 +151,21 @@ def _ready(row: Due) -> Ready | Failed:
 
 
 def _fail(row: Due, why: Failed, now: datetime) -> None:
-    if transitions.fail({row.id: why.facts()}, now=now):
+    if transitions.fail({(row.tenant_id, row.id): why.facts()}, now=now):
         ids = {"message_id": row.id, "workspace_id": row.workspace_id}
         logs.failed(**ids, number=None, code=why.code, message=why.title)
 
 
-def free_at(*, workspace_id: UUID, contact_id: UUID, cap: int, now: datetime) -> datetime | None:
+def free_at(
+    *, tenant_id: UUID, workspace_id: UUID, contact_id: UUID, cap: int, now: datetime
+) -> datetime | None:
     """Return when a person may be written to again who got ``cap`` messages within 24 hours;
     ``None``: now. Counted from the messages, so that it outlives every process.
 
     An account that writes to one person again and again is reported, and banned.
     """
     facts: dict[str, Any] = {
+        "tenant": tenant_id,
         "workspace": workspace_id,
         "contact": contact_id,
         "cap": cap,

@@ -44,7 +44,9 @@ INSERT INTO broadcast_recipients (
 """
 FIRST = """
 SELECT r.position, first.position FROM {rows}
-JOIN broadcast_recipients first ON first.broadcast_id = r.broadcast_id AND first.digest = r.digest
+JOIN broadcast_recipients first
+  ON first.tenant_id = r.tenant_id AND first.broadcast_id = r.broadcast_id
+ AND first.digest = r.digest
 ORDER BY r.position
 """
 
@@ -109,7 +111,7 @@ def replace(
     _check_size(content)
     with transaction.atomic():
         broadcast = locked(tenant_id=tenant_id, broadcast_id=broadcast_id, verb=Verb.FILL)
-        BroadcastRecipient.objects.filter(broadcast_id=broadcast_id).delete()
+        BroadcastRecipient.objects.filter(tenant_id=tenant_id, broadcast_id=broadcast_id).delete()
         try:
             return _store(broadcast, csvfile.read(content), skip_invalid=skip_invalid)
         except csvfile.UnusableList as error:
@@ -163,7 +165,8 @@ def _store(
     before: int = 0,
 ) -> ListReport:
     report, writer = ListReport(), _Writer(broadcast, before)
-    present = BroadcastRecipient.objects.filter(broadcast_id=broadcast.id).count()
+    whose = {"tenant_id": broadcast.tenant_id, "broadcast_id": broadcast.id}
+    present = BroadcastRecipient.objects.filter(**whose).count()
     most = settings.SIGMA_BROADCAST_MAX_RECIPIENTS
     for chunk in _chunks(_good(rows, report)):
         if skip_invalid or not report.problem_count:

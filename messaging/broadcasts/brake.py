@@ -35,9 +35,10 @@ SELECT m.status, m.platform_message_id IS NOT NULL AS was_taken,
        coalesce((m.delivery ->> 'failed_at')::timestamptz <= %(since)s, false) AS is_past
 FROM (
     SELECT r.message_id, r.position FROM broadcast_recipients r
-    WHERE r.broadcast_id = %(broadcast)s AND r.state = 'QUEUED' AND r.position > %(after)s
+    WHERE r.tenant_id = %(tenant)s AND r.broadcast_id = %(broadcast)s AND r.state = 'QUEUED'
+      AND r.position > %(after)s
     ORDER BY r.position {direction} LIMIT %(limit)s
-) r JOIN messages m ON m.id = r.message_id
+) r JOIN messages m ON m.tenant_id = %(tenant)s AND m.id = r.message_id
 ORDER BY {order}
 """
 FROM_THE_FIRST = SEEN.format(direction="ASC", order="r.position")
@@ -51,8 +52,9 @@ FROM_THE_LAST = SEEN.format(
 # Served by broadcast_recipients_next and the keys of messages; asked when somebody has it go on.
 NEXT = """
 SELECT min(r.position) AS position FROM broadcast_recipients r
-LEFT JOIN messages m ON m.id = r.message_id
-WHERE r.broadcast_id = %s AND (r.state = 'PENDING' OR m.status IN ('queued', 'sending'))
+LEFT JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.message_id
+WHERE r.tenant_id = %s AND r.broadcast_id = %s
+  AND (r.state = 'PENDING' OR m.status IN ('queued', 'sending'))
 """
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 OPEN = frozenset({"queued", "sending", "cancelled"})
@@ -85,8 +87,8 @@ def reason_to_stop(broadcast: Broadcast, *, in_hand: int) -> str:
     many of its messages are not sent yet.
     """
     facts = {
-        "broadcast": broadcast.id, "after": broadcast.judged_from, "limit": FIRST,
-        "since": broadcast.judged_since or LONG_AGO,
+        "tenant": broadcast.tenant_id, "broadcast": broadcast.id, "limit": FIRST,
+        "after": broadcast.judged_from, "since": broadcast.judged_since or LONG_AGO,
     }  # fmt: skip
     first = select(Seen, FROM_THE_FIRST, facts)
     failed = [seen for seen in first if seen.refusal]
@@ -113,7 +115,7 @@ def why(first: Sequence[Seen], latest: Sequence[Seen]) -> str:
 
 def judge_anew(broadcast: Broadcast, *, now: datetime) -> None:
     """Forget what was held against a broadcast: somebody had it go on. The caller saves it."""
-    (found,) = select(_Position, NEXT, [broadcast.id])
+    (found,) = select(_Position, NEXT, [broadcast.tenant_id, broadcast.id])
     broadcast.judged_since = now
     broadcast.judged_from = (found.position or 1) - 1
 

@@ -43,12 +43,13 @@ WITH known AS (
         PARTITION BY i.contact_id ORDER BY r.position) AS first
     FROM broadcast_recipients r
     JOIN contact_identities i ON i.tenant_id = r.tenant_id AND i.digest = r.digest
-    WHERE r.broadcast_id = %(broadcast)s AND r.state = 'PENDING'
+    WHERE r.tenant_id = %(tenant)s AND r.broadcast_id = %(broadcast)s AND r.state = 'PENDING'
 )
 UPDATE broadcast_recipients r
 SET state = 'REFUSED', code = 'DUPLICATE', reason = 'The same person as row ' || known.first || '.'
 FROM known
-WHERE r.broadcast_id = %(broadcast)s AND r.position = known.position AND known.first < r.position
+WHERE r.tenant_id = %(tenant)s AND r.broadcast_id = %(broadcast)s
+  AND r.position = known.position AND known.first < r.position
 """
 
 
@@ -94,8 +95,11 @@ def _refused(position: int, reasons: Sequence[UnableToSend]) -> RowMark:
 
 def _conclude(broadcast: Broadcast, now: datetime) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(REFUSE_DUPLICATES, {"broadcast": broadcast.id})
-    rows = BroadcastRecipient.objects.filter(broadcast_id=broadcast.id)
+        facts = {"tenant": broadcast.tenant_id, "broadcast": broadcast.id}
+        cursor.execute(REFUSE_DUPLICATES, facts)
+    rows = BroadcastRecipient.objects.filter(
+        tenant_id=broadcast.tenant_id, broadcast_id=broadcast.id
+    )
     mistakes = rows.filter(state=RecipientState.REFUSED, code__in=sorted(MISTAKES))
     first = None if broadcast.skip_invalid else mistakes.order_by("position").first()
     if first is not None:

@@ -79,7 +79,7 @@ def start(
         check_sendable(broadcast)
         _check_schedule(broadcast, scheduled_at, now)
         _check_expiry(broadcast.expires_at, after=scheduled_at or now)
-        rows = BroadcastRecipient.objects.filter(broadcast_id=broadcast_id)
+        rows = BroadcastRecipient.objects.filter(tenant_id=tenant_id, broadcast_id=broadcast_id)
         if not rows.exists():
             raise UnableToBroadcast(
                 BroadcastErrorCode.NO_RECIPIENTS, "id", "The list is empty: add recipients first."
@@ -172,14 +172,14 @@ def cancel(*, tenant_id: UUID, broadcast_id: UUID, reason: str = "", now: dateti
         if must_act(broadcast, Verb.CANCEL):
             move(broadcast, BroadcastState.CANCELLED, now=now, reason=reason)
             give_up(broadcast)
-            transitions.cancel_broadcast(broadcast.id, now=now)
+            transitions.cancel_broadcast(tenant_id=tenant_id, broadcast_id=broadcast_id, now=now)
         return broadcast
 
 
 def give_up(broadcast: Broadcast, *, code: str = "", reason: str = "") -> None:
     """Mark the rows that were not sent yet as cancelled."""
     BroadcastRecipient.objects.filter(
-        broadcast_id=broadcast.id, state=RecipientState.PENDING
+        tenant_id=broadcast.tenant_id, broadcast_id=broadcast.id, state=RecipientState.PENDING
     ).update(state=RecipientState.CANCELLED, code=code, reason=reason)
 
 

@@ -62,13 +62,14 @@ class _Outcome(NamedTuple):
 
 REFUSED = f"""
 SELECT {columns_of(_Refused)} FROM broadcast_recipients
-WHERE broadcast_id = %s AND state = 'REFUSED' ORDER BY position LIMIT %s
+WHERE tenant_id = %s AND broadcast_id = %s AND state = 'REFUSED' ORDER BY position LIMIT %s
 """  # noqa: S608 - names of ours
 ROWS = """
 SELECT r.position, r.sealed_reference, r.sealed, r.state, r.code, r.reason, r.message_id,
     m.status, m.delivery::text
-FROM broadcast_recipients r LEFT JOIN messages m ON m.id = r.message_id
-WHERE r.broadcast_id = %s AND r.position > %s ORDER BY r.position LIMIT %s
+FROM broadcast_recipients r
+LEFT JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.message_id
+WHERE r.tenant_id = %s AND r.broadcast_id = %s AND r.position > %s ORDER BY r.position LIMIT %s
 """
 
 
@@ -80,7 +81,7 @@ def refused_rows(broadcast: Broadcast, *, limit: int) -> list[RefusedRow]:
             row.position, sealer.open_reference(row.position, row.sealed_reference), row.code,
             row.reason,
         )
-        for row in select(_Refused, REFUSED, [broadcast.id, limit])
+        for row in select(_Refused, REFUSED, [broadcast.tenant_id, broadcast.id, limit])
     ]  # fmt: skip
 
 
@@ -93,7 +94,7 @@ def as_csv(broadcast: Broadcast, *, in_full: bool) -> Iterator[bytes]:
     yield _written([HEADER])
     while True:
         with tenant_scope(broadcast.tenant_id):
-            page = select(_Outcome, ROWS, [broadcast.id, last, PAGE])
+            page = select(_Outcome, ROWS, [broadcast.tenant_id, broadcast.id, last, PAGE])
             if in_full:
                 page = _with_errors(broadcast.tenant_id, page)
         yield _written(_cells(row, sealer, in_full) for row in page)

@@ -18,11 +18,11 @@ from messaging.models import Broadcast, BroadcastState, RecipientState
 
 ROWS = """
 SELECT state AS word, count(*) AS rows FROM broadcast_recipients
-WHERE broadcast_id = %s GROUP BY state
+WHERE tenant_id = %s AND broadcast_id = %s GROUP BY state
 """
 MESSAGES = """
 SELECT coalesce(status, '') AS word, count(*) AS rows FROM messages
-WHERE broadcast_id = %s GROUP BY status
+WHERE tenant_id = %s AND broadcast_id = %s GROUP BY status
 """
 # Where a message with this status is counted.
 PLACES: Mapping[str, str] = MappingProxyType(
@@ -87,10 +87,11 @@ class Counts:
 
 def counts(broadcast: Broadcast) -> Counts:
     """Count the rows by their state, and those that became messages by the messages' status."""
-    rows = {row.word: row.rows for row in select(_Count, ROWS, [broadcast.id])}
+    whose = [broadcast.tenant_id, broadcast.id]
+    rows = {row.word: row.rows for row in select(_Count, ROWS, whose)}
     places: Counter[str] = Counter()
     if rows.get(RecipientState.QUEUED):
-        for status, count in select(_Count, MESSAGES, [broadcast.id]):
+        for status, count in select(_Count, MESSAGES, whose):
             places[PLACES.get(status, "unknown")] += count
     # A message that was erased with its person leaves its row: what became of it is not known.
     places["unknown"] += max(0, rows.get(RecipientState.QUEUED, 0) - places.total())
@@ -107,7 +108,8 @@ def percent_through(broadcast: Broadcast) -> int:
     """Return the share of the list that is no longer pending; cheap, for lists of broadcasts."""
     if broadcast.ended_at is not None:
         return 100
-    rows = {row.word: row.rows for row in select(_Count, ROWS, [broadcast.id])}
+    whose = [broadcast.tenant_id, broadcast.id]
+    rows = {row.word: row.rows for row in select(_Count, ROWS, whose)}
     total = sum(rows.values())
     return 100 * (total - rows.get(RecipientState.PENDING, 0)) // total if total else 0
 

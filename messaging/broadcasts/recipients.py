@@ -23,21 +23,24 @@ from templates_wa.parameters import TemplateParameters, read
 
 NEXT_UNCHECKED = """
 SELECT position, sealed, retries FROM broadcast_recipients
-WHERE broadcast_id = %s AND position > %s ORDER BY position LIMIT %s
+WHERE tenant_id = %s AND broadcast_id = %s AND position > %s ORDER BY position LIMIT %s
 """
 NEXT_PENDING = """
 SELECT position, sealed, retries FROM broadcast_recipients
-WHERE broadcast_id = %s AND state = 'PENDING' ORDER BY position LIMIT %s
+WHERE tenant_id = %s AND broadcast_id = %s AND state = 'PENDING' ORDER BY position LIMIT %s
 """
 # By now they may be known to be somebody whose row was taken before.
 AGAIN = """
 SELECT mine.position, min(other.position) FROM {rows}
 JOIN broadcast_recipients mine
-  ON mine.broadcast_id = r.broadcast_id AND mine.position = r.position
+  ON mine.tenant_id = r.tenant_id AND mine.broadcast_id = r.broadcast_id
+ AND mine.position = r.position
 JOIN contact_identities i ON i.tenant_id = mine.tenant_id AND i.digest = mine.digest
-JOIN contact_identities o ON o.contact_id = i.contact_id AND o.digest <> i.digest
+JOIN contact_identities o
+  ON o.tenant_id = i.tenant_id AND o.contact_id = i.contact_id AND o.digest <> i.digest
 JOIN broadcast_recipients other
-  ON other.broadcast_id = mine.broadcast_id AND other.digest = o.digest
+  ON other.tenant_id = mine.tenant_id AND other.broadcast_id = mine.broadcast_id
+ AND other.digest = o.digest
 WHERE other.state = 'QUEUED' OR (other.state = 'PENDING' AND other.position < mine.position)
 GROUP BY mine.position
 """
@@ -67,6 +70,7 @@ FOR_NOW = frozenset({SendErrorCode.LIMIT_REACHED})
 # Code and reason of a row whose key is gone.
 UNREADABLE = ("UNREADABLE", "The row cannot be opened any more.")
 MARK_COLUMNS = (
+    "tenant_id uuid",
     "broadcast_id uuid",
     "position int4",
     "state text",
@@ -77,7 +81,8 @@ MARK_COLUMNS = (
 MARK = """
 UPDATE broadcast_recipients b
 SET state = r.state, code = r.code, reason = r.reason, message_id = r.message_id
-FROM {rows} WHERE b.broadcast_id = r.broadcast_id AND b.position = r.position
+FROM {rows}
+WHERE b.tenant_id = r.tenant_id AND b.broadcast_id = r.broadcast_id AND b.position = r.position
   AND b.state = 'PENDING'
 """
 
@@ -99,19 +104,21 @@ class OpenedRow(NamedTuple):
 
 def unchecked(broadcast: Broadcast, *, limit: int) -> list[OpenedRow]:
     """Return the next rows to check."""
-    parameters = [broadcast.id, broadcast.checked_to, limit]
+    parameters = [broadcast.tenant_id, broadcast.id, broadcast.checked_to, limit]
     return _opened(broadcast, select(_Sealed, NEXT_UNCHECKED, parameters))
 
 
 def pending(broadcast: Broadcast, *, limit: int) -> list[OpenedRow]:
     """Return the next rows to feed."""
-    return _opened(broadcast, select(_Sealed, NEXT_PENDING, [broadcast.id, limit]))
+    parameters = [broadcast.tenant_id, broadcast.id, limit]
+    return _opened(broadcast, select(_Sealed, NEXT_PENDING, parameters))
 
 
 def repeated(broadcast: Broadcast, positions: Collection[int]) -> dict[int, int]:
     """Return which of these rows are of a person who has an earlier one, and which that is."""
-    rows = [(broadcast.id, position) for position in positions]
-    return dict(bulk.run(AGAIN, ("broadcast_id uuid", "position int4"), rows))
+    rows = [(broadcast.tenant_id, broadcast.id, position) for position in positions]
+    columns = ("tenant_id uuid", "broadcast_id uuid", "position int4")
+    return dict(bulk.run(AGAIN, columns, rows))
 
 
 def _opened(broadcast: Broadcast, rows: list[_Sealed]) -> list[OpenedRow]:
@@ -166,7 +173,6 @@ def refused(position: int, code: str, reason: str) -> RowMark:
 
 def mark(broadcast: Broadcast, marks: Sequence[RowMark]) -> None:
     """Write the marks of rows that are still pending."""
-    rows = [
-        (broadcast.id, m.position, m.state.value, m.code, m.reason, m.message_id) for m in marks
-    ]
+    whose = broadcast.tenant_id, broadcast.id
+    rows = [(*whose, m.position, m.state.value, m.code, m.reason, m.message_id) for m in marks]
     bulk.run(MARK, MARK_COLUMNS, rows)

@@ -41,10 +41,11 @@ SELECT min(least(b.ended_at + make_interval(days => %s),
 FROM broadcasts b JOIN tenants t ON t.id = b.tenant_id WHERE b.purged_at IS NULL
 """
 FORGET = """
-UPDATE broadcast_recipients SET sealed = NULL WHERE id = ANY (ARRAY(
-    SELECT id FROM broadcast_recipients
-    WHERE broadcast_id = %s AND position > %s AND sealed IS NOT NULL ORDER BY position LIMIT %s
-)) RETURNING position
+UPDATE broadcast_recipients r SET sealed = NULL FROM (
+    SELECT tenant_id, id FROM broadcast_recipients
+    WHERE tenant_id = %s AND broadcast_id = %s AND position > %s AND sealed IS NOT NULL
+    ORDER BY position LIMIT %s
+) old WHERE r.tenant_id = old.tenant_id AND r.id = old.id RETURNING r.position
 """
 
 
@@ -71,23 +72,23 @@ def purge(*, now: datetime, force: bool = False) -> int:
         except UnableToBroadcast:
             continue  # it ended meanwhile
     found = select(_Due, DUE, [settings.SIGMA_BROADCAST_KEEP_DAYS, now, now])
-    count = sum(_forget(due.id, now) for due in found)
+    count = sum(_forget(due, now) for due in found)
     purging.note_run("lists", before=now.date(), now=now)
     return count
 
 
-def _forget(broadcast_id: UUID, now: datetime) -> int:
+def _forget(due: _Due, now: datetime) -> int:
     count, last = 0, -1
-    while positions := _batch(broadcast_id, last):
+    while positions := _batch(due, last):
         count, last = count + len(positions), max(positions)
-    Broadcast.objects.filter(pk=broadcast_id).update(purged_at=now)
+    Broadcast.objects.filter(tenant_id=due.tenant_id, pk=due.id).update(purged_at=now)
     logger.info(
-        "whatsapp broadcast list purged", extra={"broadcast_id": str(broadcast_id), "rows": count}
+        "whatsapp broadcast list purged", extra={"broadcast_id": str(due.id), "rows": count}
     )
     return count
 
 
-def _batch(broadcast_id: UUID, after: int) -> list[int]:
+def _batch(due: _Due, after: int) -> list[int]:
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(FORGET, [broadcast_id, after, BATCH])
+        cursor.execute(FORGET, [due.tenant_id, due.id, after, BATCH])
         return [position for (position,) in cursor.fetchall()]

@@ -41,7 +41,8 @@ FROM broadcasts b JOIN tenants t ON t.id = b.tenant_id AND t.status = 'ACTIVE'
 WHERE b.ended_at IS NULL AND b.state NOT IN ('DRAFT', 'REFUSED') AND CASE b.state
     WHEN 'SCHEDULED' THEN coalesce(b.scheduled_at <= %s, true)
     WHEN 'PAUSED' THEN EXISTS (
-        SELECT FROM outbox o WHERE o.broadcast_id = b.id AND o.due_at IS NOT NULL)
+        SELECT FROM outbox o
+        WHERE o.tenant_id = b.tenant_id AND o.broadcast_id = b.id AND o.due_at IS NOT NULL)
     ELSE true END
 ORDER BY row_number() OVER (PARTITION BY b.tenant_id ORDER BY b.started_at NULLS FIRST, b.id), b.id
 """
@@ -160,7 +161,10 @@ def hold(broadcast: Broadcast, now: datetime) -> int:
 
 def wind_up(broadcast: Broadcast, now: datetime) -> int:
     """End a cancelled broadcast when nothing of it is on its way any more."""
-    count = transitions.cancel_broadcast(broadcast.id, now=now)  # what came back meanwhile
+    # What came back meanwhile.
+    count = transitions.cancel_broadcast(
+        tenant_id=broadcast.tenant_id, broadcast_id=broadcast.id, now=now
+    )
     if waiting.look(broadcast).in_hand:
         return count
     broadcast.ended_at = now

@@ -23,36 +23,39 @@ SELECT count(*) AS in_hand,
 FROM outbox WHERE tenant_id = %s AND broadcast_id = %s
 AND (due_at IS NOT NULL OR lease_until IS NOT NULL)
 """
-OF_BROADCAST = """outbox q JOIN messages m ON m.id = q.message_id
-WHERE q.broadcast_id = %(broadcast)s AND m.status = 'queued'"""
+OF_BROADCAST = """outbox q JOIN messages m ON m.tenant_id = q.tenant_id AND m.id = q.message_id
+WHERE q.tenant_id = %(tenant)s AND q.broadcast_id = %(broadcast)s AND m.status = 'queued'"""
 HOLD = changing.locking(
     found=OF_BROADCAST,
     then="""
-UPDATE outbox o SET due_at = NULL FROM mine WHERE o.message_id = mine.id AND o.due_at IS NOT NULL
+UPDATE outbox o SET due_at = NULL FROM mine
+WHERE o.tenant_id = mine.tenant_id AND o.message_id = mine.id AND o.due_at IS NOT NULL
 """,
 )
 RELEASE = changing.locking(
     found=OF_BROADCAST,
     then="""
 UPDATE outbox o SET due_at = %(now)s
-FROM mine WHERE o.message_id = mine.id AND o.due_at IS NULL AND o.lease_until IS NULL
+FROM mine WHERE o.tenant_id = mine.tenant_id AND o.message_id = mine.id
+  AND o.due_at IS NULL AND o.lease_until IS NULL
 """,
 )
 # What was sent and failed is a message of its own from then on; the row has another one to come.
 FAILED = changing.statement(
     carry="r.id AS row_id",
-    found="""broadcast_recipients r JOIN messages m ON m.id = r.message_id
-    WHERE r.broadcast_id = %(broadcast)s AND r.state = 'QUEUED' AND r.sealed IS NOT NULL
-      AND m.status = 'failed'
+    found="""broadcast_recipients r
+    JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.message_id
+    WHERE r.tenant_id = %(tenant)s AND r.broadcast_id = %(broadcast)s AND r.state = 'QUEUED'
+      AND r.sealed IS NOT NULL AND m.status = 'failed'
       AND (%(codes)s::text[] IS NULL OR m.delivery #>> '{errors,0,code}' = ANY (%(codes)s))""",
     assign="""broadcast_id = NULL,
     delivery = m.delivery || jsonb_build_object('retried_at', %(at)s::text)""",
-    returning="mine.row_id",
+    returning="m.tenant_id, mine.row_id",
 )
 TAKE_BACK = f"""
 WITH failed AS ({FAILED})
 UPDATE broadcast_recipients r SET state = 'PENDING', message_id = NULL, retries = r.retries + 1
-FROM failed WHERE r.id = failed.row_id
+FROM failed WHERE r.tenant_id = failed.tenant_id AND r.id = failed.row_id
 """  # noqa: S608 - texts of ours
 
 
@@ -73,12 +76,12 @@ def look(broadcast: Broadcast) -> Queued:
 
 def hold(broadcast: Broadcast) -> int:
     """Put the waiting messages aside; return how many."""
-    return _run(HOLD, {"broadcast": broadcast.id})
+    return _run(HOLD, _whose(broadcast))
 
 
 def release(broadcast: Broadcast, *, now: datetime) -> int:
     """Make held messages due; return how many."""
-    return _run(RELEASE, {"broadcast": broadcast.id, "now": now})
+    return _run(RELEASE, _whose(broadcast) | {"now": now})
 
 
 def take_back_failed(broadcast: Broadcast, *, codes: Collection[int] | None, now: datetime) -> int:
@@ -86,8 +89,12 @@ def take_back_failed(broadcast: Broadcast, *, codes: Collection[int] | None, now
     return how many.
     """
     wanted = None if codes is None else [str(code) for code in codes]
-    facts = {"broadcast": broadcast.id, "codes": wanted, "at": now.isoformat()}
-    return _run(TAKE_BACK, facts)
+    facts = {"codes": wanted, "at": now.isoformat()}
+    return _run(TAKE_BACK, _whose(broadcast) | facts)
+
+
+def _whose(broadcast: Broadcast) -> dict[str, Any]:
+    return {"tenant": broadcast.tenant_id, "broadcast": broadcast.id}
 
 
 def _run(statement: str, parameters: dict[str, Any]) -> int:

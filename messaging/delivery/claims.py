@@ -96,8 +96,8 @@ class Claims:
             return []
         began = time.monotonic()
         with transaction.atomic():
-            rows = due(wanted, now=now)
             by_id = {line.workspace_id: line for line in lines}
+            rows = due(((by_id[one].tenant_id, one, n) for one, n in wanted.items()), now=now)
             return _Round(by_id, now, self._chance, began, ahead).take(rows)
 
     def _ahead(self) -> float:
@@ -152,9 +152,10 @@ class _Round:
              for r in ready if r.contact_id and self._counts(r)},
             now=self.now,
         )  # fmt: skip
-        reserve([row.id for row in ready], seconds=RESERVED_SECONDS, now=self.now)
-        put_off({row.id: wait for row, wait in self.put_off})
-        transitions.fail({row.id: why.facts() for row, why in self.failed}, now=self.now)
+        reserve(ready, seconds=RESERVED_SECONDS, now=self.now)
+        put_off(self.put_off)
+        given_up = {(row.tenant_id, row.id): why.facts() for row, why in self.failed}
+        transitions.fail(given_up, now=self.now)
         return [self._claimed(row, *slots[row.id]) for row in ready]
 
     def _fit(self, rows: Sequence[Due]) -> list[Due]:

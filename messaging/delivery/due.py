@@ -4,7 +4,7 @@ happened since they were queued), opened, and reserved or put off. It all stays 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from random import Random
 from typing import NamedTuple
@@ -23,14 +23,17 @@ from workspaces import keys
 # in an index: the planner, who cannot know how few rows are wanted, would rather read tables. The
 # person may be another contact by now than the one that the message was queued for.
 OF_RUNNING = """o.broadcast_id IS NOT NULL AND coalesce((
-    SELECT b.state FROM broadcasts b WHERE b.id = o.broadcast_id
+    SELECT b.state FROM broadcasts b WHERE b.tenant_id = o.tenant_id AND b.id = o.broadcast_id
 ) NOT IN ('PAUSED', 'CANCELLED'), true)"""
 LANE = """
 SELECT o.message_id, o.tenant_id, o.workspace_id, o.contact_id AS recipient_id, o.template_id,
        o.broadcast_id, o.type, o.attempts, o.due_at, o.expires_at, o.sealed_request
-FROM outbox o WHERE o.workspace_id = r.workspace_id AND o.due_at <= r.now AND {condition}
+FROM outbox o
+WHERE o.tenant_id = r.tenant_id AND o.workspace_id = r.workspace_id AND o.due_at <= r.now
+  AND {condition}
 ORDER BY o.due_at LIMIT r.most FOR UPDATE SKIP LOCKED
 """
+RECIPIENT = SURVIVOR.format(tenant_id="l.tenant_id", contact_id="l.recipient_id")
 DUE = f"""
 SELECT q.message_id, q.tenant_id, q.workspace_id, q.contact_id, q.template_id, q.type, q.attempts,
        q.expires_at, q.sealed_request, q.broadcast_id IS NOT NULL, c.last_inbound_at,
@@ -39,7 +42,7 @@ SELECT q.message_id, q.tenant_id, q.workspace_id, q.contact_id, q.template_id, q
            WHERE o.tenant_id = q.tenant_id AND o.contact_id = q.contact_id AND o.lifted_at IS NULL
        )
 FROM {{rows}} CROSS JOIN LATERAL (
-    SELECT l.*, {SURVIVOR.format(contact_id="l.recipient_id")} AS contact_id FROM (
+    SELECT l.*, {RECIPIENT} AS contact_id FROM (
         SELECT * FROM ({LANE.format(condition="o.broadcast_id IS NULL")}) single
         UNION ALL
         SELECT * FROM ({LANE.format(condition=OF_RUNNING)}) broadcast
@@ -47,25 +50,27 @@ FROM {{rows}} CROSS JOIN LATERAL (
 ) q
 LEFT JOIN LATERAL (
     SELECT v.last_inbound_at FROM conversations v
-    WHERE v.workspace_id = q.workspace_id AND v.contact_id = q.contact_id LIMIT 1
+    WHERE v.tenant_id = q.tenant_id AND v.workspace_id = q.workspace_id
+      AND v.contact_id = q.contact_id LIMIT 1
 ) c ON true
 LEFT JOIN LATERAL (
     SELECT p.status, p.stale_at, p.deleted_at, p.category FROM templates p
-    WHERE p.id = q.template_id LIMIT 1
+    WHERE p.tenant_id = q.tenant_id AND p.id = q.template_id LIMIT 1
 ) t ON true
 ORDER BY q.broadcast_id IS NOT NULL, q.due_at, q.message_id
 """  # noqa: S608 - names of ours
-COLUMNS = ("workspace_id uuid", "most int4", "now timestamptz")
+COLUMNS = ("tenant_id uuid", "workspace_id uuid", "most int4", "now timestamptz")
 # By the database's clock, which all workers share; or by one's own, where that is ahead: else one
 # would find it due again at once. A message that is reserved is still queued: if its sender dies
 # before it is marked, it is due again, for it cannot have left.
 RESERVE = """
 UPDATE outbox o SET attempts = o.attempts + 1, reason = '',
     due_at = greatest(clock_timestamp(), r.now) + make_interval(secs => r.seconds)
-FROM {rows} WHERE o.message_id = r.id
+FROM {rows} WHERE o.tenant_id = r.tenant_id AND o.message_id = r.id
 """
 PUT_OFF = """
-UPDATE outbox o SET due_at = r.until, reason = r.reason FROM {rows} WHERE o.message_id = r.id
+UPDATE outbox o SET due_at = r.until, reason = r.reason
+FROM {rows} WHERE o.tenant_id = r.tenant_id AND o.message_id = r.id
 """
 
 APPROVED = "APPROVED"
@@ -115,9 +120,11 @@ class PutOff(NamedTuple):
     reason: str
 
 
-def due(wanted: Mapping[UUID, int], *, now: datetime) -> list[Due]:
-    """Return up to so many due messages of each number, locked in the caller's transaction."""
-    rows = [(workspace_id, count, now) for workspace_id, count in wanted.items()]
+def due(wanted: Iterable[tuple[UUID, UUID, int]], *, now: datetime) -> list[Due]:
+    """Return up to so many due messages of each number (tenant, workspace, how many), locked in the
+    caller's transaction.
+    """
+    rows = [(*number, now) for number in wanted]
     return [Due(*row) for row in bulk.run(DUE, COLUMNS, rows)]
 
 
@@ -154,13 +161,13 @@ def request_of(row: Due) -> bytes | Failed:
         return Failed("UNREADABLE", str(error))
 
 
-def reserve(ids: Iterable[UUID], *, seconds: float, now: datetime) -> None:
+def reserve(rows: Iterable[Due], *, seconds: float, now: datetime) -> None:
     """Let nobody else claim what :func:`due` returned for a while; each begins its next attempt."""
-    columns = ("id uuid", "seconds float8", "now timestamptz")
-    bulk.run(RESERVE, columns, [(one, seconds, now) for one in ids])
+    columns = ("tenant_id uuid", "id uuid", "seconds float8", "now timestamptz")
+    bulk.run(RESERVE, columns, [(row.tenant_id, row.id, seconds, now) for row in rows])
 
 
-def put_off(waits: Mapping[UUID, PutOff]) -> None:
+def put_off(waits: Iterable[tuple[Due, PutOff]]) -> None:
     """Let what :func:`due` returned wait until a time, for a reason."""
-    rows = [(one, wait.until, wait.reason) for one, wait in waits.items()]
-    bulk.run(PUT_OFF, ("id uuid", "until timestamptz", "reason text"), rows)
+    columns = ("tenant_id uuid", "id uuid", "until timestamptz", "reason text")
+    bulk.run(PUT_OFF, columns, [(row.tenant_id, row.id, *wait) for row, wait in waits])

@@ -32,18 +32,20 @@ NOT_CONFIGURED_PAUSE = timedelta(minutes=1)
 # none is always last.
 WAITING = """
 WITH RECURSIVE turn AS (
-    (SELECT workspace_id, due_at FROM outbox WHERE due_at IS NOT NULL
-     ORDER BY workspace_id, due_at LIMIT 1)
+    (SELECT tenant_id, workspace_id, due_at FROM outbox WHERE due_at IS NOT NULL
+     ORDER BY tenant_id, workspace_id, due_at LIMIT 1)
     UNION ALL
-    SELECT o.workspace_id, o.due_at
+    SELECT o.tenant_id, o.workspace_id, o.due_at
     FROM turn CROSS JOIN LATERAL (
-        SELECT q.workspace_id, q.due_at FROM outbox q
-        WHERE q.due_at IS NOT NULL AND q.workspace_id > turn.workspace_id
-        ORDER BY q.workspace_id, q.due_at LIMIT 1
+        SELECT q.tenant_id, q.workspace_id, q.due_at FROM outbox q
+        WHERE q.due_at IS NOT NULL
+          AND (q.tenant_id, q.workspace_id) > (turn.tenant_id, turn.workspace_id)
+        ORDER BY q.tenant_id, q.workspace_id, q.due_at LIMIT 1
     ) o
 )
 SELECT w.id, w.tenant_id
-FROM turn JOIN workspaces w ON w.id = turn.workspace_id JOIN tenants t ON t.id = w.tenant_id
+FROM turn JOIN workspaces w ON w.tenant_id = turn.tenant_id AND w.id = turn.workspace_id
+JOIN tenants t ON t.id = w.tenant_id
 WHERE w.is_active AND t.status = 'ACTIVE' AND turn.due_at <= %(now)s
   AND w.transport <> ALL(%(hosted)s) AND NOT EXISTS (
     SELECT FROM sending_pauses p

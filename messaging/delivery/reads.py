@@ -38,14 +38,16 @@ WHERE r.id = ANY (ARRAY(
           AND p.lifted_at IS NULL AND coalesce(p.until > %(now)s, true)
     )
     ORDER BY q.next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-)) AND m.id = r.message_id
+)) AND m.tenant_id = r.tenant_id AND m.id = r.message_id
 RETURNING r.id, r.attempts, r.workspace_id, r.typing, m.tenant_id, m.id, m.sealed_id
 """
 # Whose message is gone, or whose time is over.
 FORGET = """
 DELETE FROM read_marks r
 WHERE r.next_attempt_at <= %(now)s AND (
-    r.attempts >= %(most)s OR NOT EXISTS (SELECT FROM messages m WHERE m.id = r.message_id)
+    r.attempts >= %(most)s OR NOT EXISTS (
+        SELECT FROM messages m WHERE m.tenant_id = r.tenant_id AND m.id = r.message_id
+    )
 )
 """
 ANY = "SELECT EXISTS (SELECT FROM read_marks WHERE next_attempt_at <= %s)"

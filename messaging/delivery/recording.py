@@ -140,13 +140,14 @@ def _lock(outcomes: Sequence[Outcome]) -> None:
         for o in outcomes
     }
     if len(kinds) > 1:
-        changing.lock(o.attempt.message_id for o in outcomes)
+        changing.lock((o.attempt.tenant_id, o.attempt.message_id) for o in outcomes)
 
 
 def _acceptance(outcome: Outcome, fate: Fate, answer: AcceptedSend) -> Acceptance:
     attempt, day = outcome.attempt, outcome.at.date()
     digest, key, sealed = _identify(attempt, answer.platform_message_id, day)
     return Acceptance(
+        tenant_id=attempt.tenant_id,
         id=attempt.message_id,
         attempt=attempt.number,
         status=fate.status,
@@ -176,6 +177,7 @@ def _identify(
 def _ended(outcome: Outcome, fate: Fate, now: datetime) -> Ended:
     again = now + timedelta(seconds=fate.wait) if fate.status == State.QUEUED else None
     return Ended(
+        tenant_id=outcome.attempt.tenant_id,
         id=outcome.attempt.message_id,
         attempt=outcome.attempt.number,
         status=fate.status,

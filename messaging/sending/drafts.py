@@ -39,7 +39,11 @@ class Target(NamedTuple):
 
 FIND = " ".join(
     ("SELECT", columns_of(Target), "FROM messages WHERE tenant_id = %s AND id = ANY(%s)")
-).replace("contact_id", SURVIVOR.format(contact_id="messages.contact_id"), 1)
+).replace(
+    "contact_id",
+    SURVIVOR.format(tenant_id="messages.tenant_id", contact_id="messages.contact_id"),
+    1,
+)
 
 
 @dataclass(slots=True, eq=False)

@@ -20,7 +20,8 @@ from workspaces.models import HOSTED
 
 WRITTEN = """
 SELECT m.timestamp_utc, m.group_id IS NOT NULL AS in_group, w.is_active, w.transport
-FROM messages m JOIN workspaces w ON w.id = m.workspace_id WHERE m.tenant_id = %s AND m.id = %s
+FROM messages m JOIN workspaces w ON w.tenant_id = m.tenant_id AND w.id = m.workspace_id
+WHERE m.tenant_id = %s AND m.id = %s
 """
 
 

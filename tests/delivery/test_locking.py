@@ -71,7 +71,10 @@ def release(scene: Scene) -> None:
 
 
 def cancel_broadcast(scene: Scene) -> None:
-    transitions.cancel_broadcast(scene.broadcast.id, now=scene.now)
+    broadcast = scene.broadcast
+    transitions.cancel_broadcast(
+        tenant_id=broadcast.tenant_id, broadcast_id=broadcast.id, now=scene.now
+    )
 
 
 def take_back(scene: Scene) -> None:
