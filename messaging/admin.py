@@ -136,7 +136,9 @@ class MessageAdmin(WorkspaceRowsAdmin):
     def receipts(self, obj: Message) -> SafeString:
         """Return every status Meta reported for it, in order of its time."""
         statuses = MessageStatus.objects.filter(
-            workspace_id=obj.workspace_id, platform_message_id=obj.platform_message_id
+            tenant_id=obj.tenant_id,
+            workspace_id=obj.workspace_id,
+            platform_message_id=obj.platform_message_id,
         )
         # Formatted before: what format_html_join gets is escaped, and so text, first.
         rows = [(r.status, f"{r.timestamp_utc:%Y-%m-%d %H:%M:%S}") for r in oldest_first(statuses)]
@@ -145,7 +147,7 @@ class MessageAdmin(WorkspaceRowsAdmin):
     @admin.display(description="file")
     def file(self, obj: Message) -> str:
         """Return what is known of its file."""
-        media = Media.objects.filter(message_id=obj.pk).first()
+        media = Media.objects.filter(tenant_id=obj.tenant_id, message_id=obj.pk).first()
         return "" if media is None else f"{media.mime_type} {media.filename} ({media.state})"
 
 

@@ -28,22 +28,26 @@ BATCH = 10_000
 # A bite of messages together with their files and pending sends, counted by the messages.
 BITE = sql.SQL("""
 WITH bite AS MATERIALIZED (
-    SELECT id FROM messages WHERE workspace_id = %s AND tenant_id = %s LIMIT %s
+    SELECT tenant_id, id FROM messages WHERE tenant_id = %s AND workspace_id = %s LIMIT %s
 ), locked AS MATERIALIZED (
-    SELECT id FROM messages WHERE id IN (SELECT id FROM bite) ORDER BY id FOR UPDATE
+    SELECT m.tenant_id, m.id FROM messages m
+    JOIN bite ON m.tenant_id = bite.tenant_id AND m.id = bite.id ORDER BY m.id FOR UPDATE OF m
 ), files AS (
-    DELETE FROM media WHERE message_id IN (SELECT id FROM locked) RETURNING 1
+    DELETE FROM media f USING locked
+    WHERE f.tenant_id = locked.tenant_id AND f.message_id = locked.id RETURNING 1
 ), sends AS (
-    DELETE FROM outbox WHERE message_id IN (SELECT id FROM locked) RETURNING 1
+    DELETE FROM outbox o USING locked
+    WHERE o.tenant_id = locked.tenant_id AND o.message_id = locked.id RETURNING 1
 ), gone AS (
-    DELETE FROM messages WHERE id IN (SELECT id FROM locked) RETURNING 1
+    DELETE FROM messages m USING locked
+    WHERE m.tenant_id = locked.tenant_id AND m.id = locked.id RETURNING 1
 )
 SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM files), (SELECT count(*) FROM sends)
 """)
 RECIPIENTS = sql.SQL("""
 WITH gone AS (
     DELETE FROM broadcast_recipients WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM broadcast_recipients WHERE broadcast_id = %s AND tenant_id = %s LIMIT %s
+        SELECT ctid FROM broadcast_recipients WHERE tenant_id = %s AND broadcast_id = %s LIMIT %s
     )) RETURNING 1
 )
 SELECT count(*) FROM gone
@@ -54,10 +58,10 @@ def erase(tenant_id: UUID) -> dict[str, int]:
     """Delete the tenant's rows, a batch per transaction; return how many went from each table."""
     gone = Counter[str]()
     for broadcast_id in Broadcast.objects.filter(tenant_id=tenant_id).values_list("id", flat=True):
-        bite = [broadcast_id, tenant_id, BATCH]
+        bite = [tenant_id, broadcast_id, BATCH]
         gone["broadcast_recipients"] += bulk.repeat(RECIPIENTS, bite, batch=BATCH)[0]
     for workspace_id in Workspace.objects.filter(tenant_id=tenant_id).values_list("id", flat=True):
-        messages, files, sends = bulk.repeat(BITE, [workspace_id, tenant_id, BATCH], batch=BATCH)
+        messages, files, sends = bulk.repeat(BITE, [tenant_id, workspace_id, BATCH], batch=BATCH)
         gone.update(messages=messages, media=files, outbox=sends)
         for table in OF_A_WORKSPACE:
             gone[table] += bulk.delete(

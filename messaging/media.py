@@ -7,8 +7,9 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
+from django.db.models import Exists, OuterRef
 
-from messaging.models import Media, MediaState
+from messaging.models import Media, MediaState, Message
 from messaging.sealed_values import fill, open_values
 from workspaces.channel_errors import MediaGone
 from workspaces.channels import MediaStream, channel_for
@@ -67,7 +68,7 @@ def find(*, tenant_id: UUID, media_id: UUID) -> tuple[Media, Workspace]:
     """
     rows = Media.objects.select_related("message")
     try:
-        media = rows.get(tenant_id=tenant_id, pk=media_id)
+        media = rows.get(tenant_id=tenant_id, message__tenant_id=tenant_id, pk=media_id)
         workspace = Workspace.objects.get(tenant_id=tenant_id, pk=media.workspace_id)
     except (Media.DoesNotExist, Workspace.DoesNotExist):
         raise NoSuchMedia(NoSuchMedia.__doc__) from None
@@ -110,7 +111,10 @@ def _record(media: Media, state: MediaState, size: int | None = None) -> None:
         return
     row = Media.objects.filter(tenant_id=media.tenant_id, pk=media.pk)
     # The message may have been revoked since it was looked at: that stands.
-    row.filter(message__revoked_at=None).update(state=state, size_bytes=size)
+    said = Message.objects.filter(
+        tenant_id=media.tenant_id, pk=OuterRef("message_id"), revoked_at=None
+    )
+    row.filter(Exists(said)).update(state=state, size_bytes=size)
 
 
 def _signer() -> TimestampSigner:

@@ -52,7 +52,8 @@ SELECT 'callbacks', count(*), min(at) FROM (
     SELECT received_at AS at FROM webhook_pending LIMIT %(most)s) q
 UNION ALL SELECT 'sends', count(*), min(at) FROM (
     SELECT o.due_at AS at FROM workspaces w CROSS JOIN LATERAL (
-        SELECT due_at FROM outbox WHERE workspace_id = w.id AND due_at <= now() LIMIT %(most)s
+        SELECT due_at FROM outbox
+        WHERE tenant_id = w.tenant_id AND workspace_id = w.id AND due_at <= now() LIMIT %(most)s
     ) o LIMIT %(most)s) q
 UNION ALL SELECT 'events', count(*), min(at) FROM (
     SELECT next_attempt_at AS at FROM event_deliveries

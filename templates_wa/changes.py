@@ -52,7 +52,8 @@ def store(reported: Sequence[ReportedChange]) -> None:
     if not reported:
         return
     items = {(item.tenant_id, _digest(item.event)): item for item in reported}
-    known = TemplateEventRow.objects.filter(digest__in=[digest for _, digest in items])
+    tenants, digests = {tenant_id for tenant_id, _ in items}, [digest for _, digest in items]
+    known = TemplateEventRow.objects.filter(tenant_id__in=tenants, digest__in=digests)
     seen = {(row.tenant_id, bytes(row.digest)) for row in known.only("tenant_id", "digest")}
     fresh = {key: item for key, item in items.items() if key not in seen}
     # Always in one order: two batches that hold the same events never wait for one another.

@@ -40,6 +40,7 @@ class DeliveryAttempt:
     ``leased_until``.
     """
 
+    tenant_id: UUID
     delivery_id: int
     number: int
     leased_until: datetime

@@ -95,7 +95,8 @@ def replay(
             raise UnableToSubscribe(
                 EventErrorCode.TOO_MANY, "until", f"At most {MAX_REPLAYED:,} are replayed at once."
             )
-        count = replay_rows(EventDelivery.objects.filter(pk__in=ids), now=now)
+        wanted = EventDelivery.objects.filter(tenant_id=tenant_id, pk__in=ids)
+        count = replay_rows(wanted, now=now)
     return count
 
 

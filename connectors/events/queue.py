@@ -39,24 +39,28 @@ BRAKE = Brake("events")
 # places, chance decides, so that none is always last.
 PENDING_SUBSCRIPTIONS = """
 RECURSIVE pending AS (
-    (SELECT subscription_id AS id FROM event_deliveries WHERE next_attempt_at IS NOT NULL
-     ORDER BY subscription_id LIMIT 1)
+    (SELECT tenant_id, subscription_id AS id FROM event_deliveries
+     WHERE next_attempt_at IS NOT NULL ORDER BY tenant_id, subscription_id LIMIT 1)
     UNION ALL
-    SELECT (SELECT d.subscription_id FROM event_deliveries d
-            WHERE d.next_attempt_at IS NOT NULL AND d.subscription_id > pending.id
-            ORDER BY d.subscription_id LIMIT 1)
-    FROM pending WHERE pending.id IS NOT NULL
+    SELECT next.tenant_id, next.subscription_id
+    FROM pending CROSS JOIN LATERAL (
+        SELECT d.tenant_id, d.subscription_id FROM event_deliveries d
+        WHERE d.next_attempt_at IS NOT NULL
+          AND (d.tenant_id, d.subscription_id) > (pending.tenant_id, pending.id)
+        ORDER BY d.tenant_id, d.subscription_id LIMIT 1
+    ) next
 )"""
 # Which subscriptions may be sent something now, and how much.
 READY = f"""{PENDING_SUBSCRIPTIONS}, loaded AS (
     SELECT s.*, coalesce(busy.requests, 0) AS busy,
            sum(coalesce(busy.requests, 0)) OVER (PARTITION BY s.tenant_id) AS tenant_busy
-    FROM pending JOIN event_subscriptions s ON s.id = pending.id
+    FROM pending
+    JOIN event_subscriptions s ON s.tenant_id = pending.tenant_id AND s.id = pending.id
     JOIN tenants t ON t.id = s.tenant_id AND t.status <> 'ERASING'
     LEFT JOIN unnest(%(busy)s::uuid[], %(requests)s::int[]) AS busy (id, requests)
            ON busy.id = s.id
 ), ready AS (
-    SELECT s.id, s.url, s.sealed_secrets, least(
+    SELECT s.tenant_id, s.id, s.url, s.sealed_secrets, least(
         CASE WHEN s.failing_since IS NULL THEN %(most)s ELSE 1 END - s.busy,
         ceil((%(tenant)s - s.tenant_busy)::numeric / count(*) OVER (PARTITION BY s.tenant_id))::int
     ) AS free
@@ -64,37 +68,42 @@ READY = f"""{PENDING_SUBSCRIPTIONS}, loaded AS (
     WHERE s.disabled_at IS NULL AND coalesce(s.resting_until <= %(now)s, true)
       AND s.id <> ALL (%(without)s::uuid[])
       AND EXISTS (SELECT FROM event_deliveries d
-                  WHERE d.subscription_id = s.id AND d.next_attempt_at <= %(now)s)
+                  WHERE d.tenant_id = s.tenant_id AND d.subscription_id = s.id
+                    AND d.next_attempt_at <= %(now)s)
     ORDER BY random() LIMIT %(limit)s
 )"""  # noqa: S608 - words of ours
 IS_DUE = f"WITH {READY} SELECT EXISTS (SELECT FROM ready WHERE free > 0)"  # noqa: S608
 CLAIM = f"""
 WITH {READY}, picked AS (
-    SELECT mine.id FROM ready CROSS JOIN LATERAL (
+    SELECT ready.tenant_id, mine.id FROM ready CROSS JOIN LATERAL (
         SELECT d.id FROM event_deliveries d
-        WHERE d.subscription_id = ready.id AND d.next_attempt_at <= %(now)s
+        WHERE d.tenant_id = ready.tenant_id AND d.subscription_id = ready.id
+          AND d.next_attempt_at <= %(now)s
         ORDER BY d.next_attempt_at, d.id
         LIMIT greatest(0, least(ready.free, (SELECT greatest(1, %(limit)s / count(*)) FROM ready)))
         FOR UPDATE SKIP LOCKED
     ) mine
 ), claimed AS (
     UPDATE event_deliveries d SET next_attempt_at = %(until)s
-    FROM picked WHERE d.id = picked.id
+    FROM picked WHERE d.tenant_id = picked.tenant_id AND d.id = picked.id
     RETURNING d.id, d.attempts + 1 AS attempts, d.next_attempt_at AS leased_until,
               d.subscription_id, d.tenant_id, d.event_id
 )
 SELECT c.id, c.attempts, c.leased_until, c.subscription_id, c.tenant_id, ready.url,
        ready.sealed_secrets, e.id, e.type, e.occurred_at, e.data
 FROM claimed c JOIN ready ON ready.id = c.subscription_id
-JOIN outgoing_events e ON e.id = c.event_id
+JOIN outgoing_events e ON e.tenant_id = c.tenant_id AND e.id = c.event_id
 ORDER BY c.id
 """  # noqa: S608 - words of ours
 # A subscription that is being changed just now is not waited for: its claims are leased as it is.
 REST = """
 UPDATE event_subscriptions SET resting_until = %s
-WHERE id IN (SELECT id FROM event_subscriptions WHERE id = %s FOR UPDATE SKIP LOCKED)
+WHERE tenant_id = %s AND id IN (
+    SELECT id FROM event_subscriptions WHERE tenant_id = %s AND id = %s FOR UPDATE SKIP LOCKED
+)
 """
 RESULT_COLUMNS = (
+    "tenant_id uuid",
     "id int8",
     "leased_until timestamptz",
     "attempts int2",
@@ -110,10 +119,12 @@ RESULTS = """
 UPDATE event_deliveries d
 SET attempts = r.attempts, last_status = r.status, last_error = r.error,
     next_attempt_at = r.next_attempt_at, delivered_at = r.delivered_at, dead_at = r.dead_at
-FROM {rows} WHERE d.id = r.id AND d.next_attempt_at = r.leased_until
+FROM {rows}
+WHERE d.tenant_id = r.tenant_id AND d.id = r.id AND d.next_attempt_at = r.leased_until
 RETURNING d.id, r.leased_until
 """
 ENDPOINT_COLUMNS = (
+    "tenant_id uuid",
     "id uuid",
     "ok bool",
     "gone bool",
@@ -126,7 +137,8 @@ ENDPOINT_COLUMNS = (
 # tenant's transaction must not stop everybody's deliveries.
 ENDPOINTS = """
 WITH given AS MATERIALIZED (SELECT r.* FROM {rows}), r AS MATERIALIZED (
-    SELECT given.* FROM given JOIN event_subscriptions s ON s.id = given.id
+    SELECT given.* FROM given
+    JOIN event_subscriptions s ON s.tenant_id = given.tenant_id AND s.id = given.id
     WHERE s.disabled_at IS NULL AND NOT (given.ok AND s.failing_since IS NULL)
     FOR UPDATE OF s SKIP LOCKED
 )
@@ -137,7 +149,7 @@ SET failing_since = CASE WHEN NOT r.ok THEN coalesce(s.failing_since, r.at) END,
     disabled_at = CASE WHEN r.gone OR (NOT r.ok AND s.failing_since < r.late) THEN r.at END,
     disabled_reason =
         CASE WHEN r.gone OR (NOT r.ok AND s.failing_since < r.late) THEN r.reason ELSE '' END
-FROM r WHERE s.id = r.id
+FROM r WHERE s.tenant_id = r.tenant_id AND s.id = r.id
 RETURNING s.id, s.disabled_at IS NOT NULL
 """
 WANTS_NO_MORE = "It answered 410: it wants no more events."
@@ -164,7 +176,7 @@ class ClaimedDelivery:
 
     def attempt(self, *, headers: Mapping[str, str], body: bytes) -> DeliveryAttempt:
         """Return the attempt that this claim is for."""
-        claim = self.delivery_id, self.attempts, self.leased_until
+        claim = self.tenant_id, self.delivery_id, self.attempts, self.leased_until
         return DeliveryAttempt(*claim, self.subscription_id, self.url, headers, body)
 
 
@@ -180,10 +192,10 @@ def claim(
         return [ClaimedDelivery(*row) for row in cursor.fetchall()]
 
 
-def rest(subscription_id: UUID, *, now: datetime) -> None:
+def rest(*, tenant_id: UUID, subscription_id: UUID, now: datetime) -> None:
     """Claim nothing of a subscription until what was claimed of it is due again."""
     with bulk.cursor() as cursor:
-        cursor.execute(REST, [now + LEASE, subscription_id])
+        cursor.execute(REST, [now + LEASE, tenant_id, tenant_id, subscription_id])
 
 
 def is_due(*, now: datetime) -> bool:
@@ -234,7 +246,7 @@ def _record(results: Sequence[AttemptResult], *, now: datetime) -> None:
         recorded = set(bulk.run(RESULTS, RESULT_COLUMNS, rows))
         counted = [result for result in results if result.attempt.claim in recorded]
         changed = bulk.run(ENDPOINTS, ENDPOINT_COLUMNS, _endpoints(counted, now))
-    for delivery_id, leased_until, *_, again, delivered, _ in rows:
+    for _, delivery_id, leased_until, *_, again, delivered, _ in rows:
         if (delivery_id, leased_until) in recorded:
             result = "delivered" if delivered else "again" if again else "dead"
             metrics.EVENTS.labels(result).inc()
@@ -252,20 +264,20 @@ def _row(result: AttemptResult, now: datetime) -> tuple[object, ...]:
     delivered = now if result.is_delivered else None
     dead = None if result.is_delivered or again else now
     error = result.error[:MAX_ERROR]
-    made = attempt.delivery_id, attempt.leased_until, attempt.number
+    made = attempt.tenant_id, attempt.delivery_id, attempt.leased_until, attempt.number
     return (*made, result.status, error, again, delivered, dead)
 
 
 def _endpoints(results: Sequence[AttemptResult], now: datetime) -> list[tuple[object, ...]]:
     """Sum up per subscription: one success among failures is a success, and gone is gone."""
-    endpoints: dict[UUID, tuple[bool, bool, str]] = {}
+    endpoints: dict[tuple[UUID, UUID], tuple[bool, bool, str]] = {}
     for result in results:
-        subscription_id = result.attempt.subscription_id
-        ok, gone, error = endpoints.get(subscription_id, (False, False, ""))
+        endpoint = result.attempt.tenant_id, result.attempt.subscription_id
+        ok, gone, error = endpoints.get(endpoint, (False, False, ""))
         ok, gone = ok or result.is_delivered, gone or result.is_gone
-        endpoints[subscription_id] = ok, gone, result.error or error
+        endpoints[endpoint] = ok, gone, result.error or error
     late = now - DISABLE_AFTER
     return sorted(
-        (i, ok and not gone, gone, WANTS_NO_MORE if gone else FAILED_FOR_LONG + error, now, late)
+        (*i, ok and not gone, gone, WANTS_NO_MORE if gone else FAILED_FOR_LONG + error, now, late)
         for i, (ok, gone, error) in endpoints.items()
     )

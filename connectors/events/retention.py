@@ -28,43 +28,52 @@ GRACE = timedelta(days=1)
 # With the deliveries go the events that no other delivery needs. What a statement deletes it still
 # sees, hence the second look at the batch. What is being replayed is left out.
 DELETE = """
-WITH gone AS (
-    DELETE FROM event_deliveries WHERE id = ANY (ARRAY(
-        SELECT id FROM event_deliveries WHERE {column} < %s ORDER BY {column} LIMIT %s
-        FOR UPDATE SKIP LOCKED
-    )) RETURNING id, event_id
+WITH old AS MATERIALIZED (
+    SELECT tenant_id, id FROM event_deliveries WHERE {column} < %s ORDER BY {column} LIMIT %s
+    FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM event_deliveries d USING old WHERE d.tenant_id = old.tenant_id AND d.id = old.id
+    RETURNING d.tenant_id, d.id, d.event_id
+), ended AS MATERIALIZED (
+    SELECT DISTINCT tenant_id, event_id FROM gone
 ), events AS (
-    DELETE FROM outgoing_events e WHERE e.id IN (SELECT event_id FROM gone) AND NOT EXISTS (
+    DELETE FROM outgoing_events e USING ended
+    WHERE e.tenant_id = ended.tenant_id AND e.id = ended.event_id AND NOT EXISTS (
         SELECT FROM event_deliveries d
-        WHERE d.event_id = e.id AND d.id NOT IN (SELECT id FROM gone)
+        WHERE d.tenant_id = e.tenant_id AND d.event_id = e.id
+          AND d.id NOT IN (SELECT id FROM gone)
     )
 )
 SELECT count(*) FROM gone
 """
 # Two batches that delete the last two deliveries of an event at once leave it behind.
 ORPHANS = """
-WITH gone AS (
-    DELETE FROM outgoing_events WHERE id = ANY (ARRAY(
-        SELECT e.id FROM outgoing_events e
-        WHERE e.created_at < %s
-          AND NOT EXISTS (SELECT FROM event_deliveries d WHERE d.event_id = e.id)
-        ORDER BY e.created_at LIMIT %s
-    )) RETURNING 1
+WITH old AS MATERIALIZED (
+    SELECT e.tenant_id, e.id FROM outgoing_events e
+    WHERE e.created_at < %s AND NOT EXISTS (
+        SELECT FROM event_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.id
+    )
+    ORDER BY e.created_at LIMIT %s
+), gone AS (
+    DELETE FROM outgoing_events e USING old WHERE e.tenant_id = old.tenant_id AND e.id = old.id
+    RETURNING 1
 )
 SELECT count(*) FROM gone
 """
 # Of subscriptions that were deleted, or disabled for a while.
 GIVE_UP = f"""
 WITH {PENDING_SUBSCRIPTIONS}, closed AS (
-    SELECT pending.id FROM pending LEFT JOIN event_subscriptions s ON s.id = pending.id
-    WHERE pending.id IS NOT NULL AND (s.id IS NULL OR s.disabled_at < %s)
+    SELECT pending.tenant_id, pending.id FROM pending
+    LEFT JOIN event_subscriptions s ON s.tenant_id = pending.tenant_id AND s.id = pending.id
+    WHERE s.id IS NULL OR s.disabled_at < %s
+), left_over AS MATERIALIZED (
+    SELECT d.tenant_id, d.id FROM closed
+    JOIN event_deliveries d ON d.tenant_id = closed.tenant_id AND d.subscription_id = closed.id
+    WHERE d.next_attempt_at IS NOT NULL LIMIT %s FOR UPDATE OF d SKIP LOCKED
 ), given_up AS (
-    UPDATE event_deliveries SET next_attempt_at = NULL, dead_at = %s,
+    UPDATE event_deliveries d SET next_attempt_at = NULL, dead_at = %s,
            last_error = 'The subscription was closed.'
-    WHERE id = ANY (ARRAY(
-        SELECT d.id FROM closed JOIN event_deliveries d ON d.subscription_id = closed.id
-        WHERE d.next_attempt_at IS NOT NULL LIMIT %s FOR UPDATE OF d SKIP LOCKED
-    )) RETURNING 1
+    FROM left_over WHERE d.tenant_id = left_over.tenant_id AND d.id = left_over.id RETURNING 1
 )
 SELECT count(*) FROM given_up
 """  # noqa: S608 - words of ours
@@ -95,7 +104,7 @@ def purge(*, now: datetime, force: bool = False) -> PurgedEvents:
             "events", oldest=moment and moment.date(), before=before.date(), now=now, force=force
         )
     purged = PurgedEvents(
-        given_up=_repeat(sql.SQL(GIVE_UP), now - GRACE, now),
+        given_up=bulk.repeat(sql.SQL(GIVE_UP), [now - GRACE, BATCH, now], batch=BATCH)[0],
         delivered=_delete("delivered_at", lately),
         dead=_delete("dead_at", long_ago),
         orphans=_repeat(sql.SQL(ORPHANS), long_ago),

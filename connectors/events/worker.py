@@ -128,7 +128,7 @@ class _Events(Work):
         """Count an attempt that could not be signed, unless no subscription's secrets open."""
         now = self._clock()
         if isinstance(error, UnknownMasterKey) or not _another_opens(pending.subscription_id, now):
-            self._rest(pending.subscription_id, error)
+            self._rest(pending.tenant_id, pending.subscription_id, error)
             return
         self.attempts += 1
         extra = {"subscription": str(pending.subscription_id)}
@@ -136,9 +136,9 @@ class _Events(Work):
         unsigned = AttemptResult(pending.attempt(headers={}, body=b""), error=NO_SECRETS)
         queue.record([unsigned], now=now)
 
-    def _rest(self, subscription_id: UUID, error: Exception) -> None:
+    def _rest(self, tenant_id: UUID, subscription_id: UUID, error: Exception) -> None:
         """Let a subscription rest while this installation cannot send, and report why."""
-        queue.rest(subscription_id, now=self._clock())
+        queue.rest(tenant_id=tenant_id, subscription_id=subscription_id, now=self._clock())
         BRAKE.report(Stopped(error))
 
     def _record(self, results: list[AttemptResult]) -> None:
@@ -147,7 +147,8 @@ class _Events(Work):
         for result in results:
             self._begun.pop(result.attempt.delivery_id, None)
             if result.local_error is not None:
-                self._rest(result.attempt.subscription_id, result.local_error)
+                attempt = result.attempt
+                self._rest(attempt.tenant_id, attempt.subscription_id, result.local_error)
         queue.record([one for one in results if one.local_error is None], now=self._clock())
 
 

@@ -36,13 +36,14 @@ SHORTEST_SILENCE, SILENCE_FACTOR = timedelta(hours=1), 1.5
 # time is on its message, for the receipts' own table has no index by time.
 ACTIVITY = """
 SELECT min(a.at), max(a.at), count(*)
-FROM messages m CROSS JOIN LATERAL (
+FROM workspaces w JOIN messages m ON m.tenant_id = w.tenant_id AND m.workspace_id = w.id
+CROSS JOIN LATERAL (
     SELECT m.timestamp_utc WHERE m.source IN ('LIVE', 'ECHO')
     UNION ALL
     SELECT d.value::timestamptz FROM jsonb_each_text(m.delivery) d
     WHERE m.direction = 'OUTBOUND' AND d.key IN ('sent_at', 'delivered_at', 'read_at', 'played_at')
 ) a (at)
-WHERE m.workspace_id = %(workspace)s AND m.timestamp_utc >= %(since)s AND m.source <> 'HISTORY'
+WHERE w.id = %(workspace)s AND m.timestamp_utc >= %(since)s AND m.source <> 'HISTORY'
   AND a.at >= %(since)s AND a.at <= %(now)s
 GROUP BY date_trunc('minute', a.at) ORDER BY 1
 """

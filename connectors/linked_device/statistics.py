@@ -23,8 +23,8 @@ SELECT m.workspace_id, (m.timestamp_utc AT TIME ZONE 'UTC')::date,
        count(*) FILTER (WHERE m.source = 'API' AND m.status = 'failed'),
        count(*) FILTER (WHERE m.source = 'API' AND m.status = 'unknown'),
        count(*) FILTER (WHERE m.direction = 'INBOUND')
-FROM messages m
-WHERE m.workspace_id = ANY(%s) AND m.timestamp_utc >= %s AND m.timestamp_utc < %s
+FROM workspaces w JOIN messages m ON m.tenant_id = w.tenant_id AND m.workspace_id = w.id
+WHERE w.id = ANY(%s) AND m.timestamp_utc >= %s AND m.timestamp_utc < %s
   AND m.source IN ('API', 'LIVE')
 GROUP BY 1, 2
 """

@@ -123,7 +123,8 @@ def accept(
         raise not_accepted(refusal) from None
     status = DeliveryStatus(queued.status)
     if queued.is_repeat and status.is_final:
-        status = outcomes.find([queued.message_id]).get(queued.message_id, status)
+        key = caller.tenant_id, queued.message_id
+        status = outcomes.find([key]).get(key, status)
     return queued, status
 
 

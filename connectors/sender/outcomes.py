@@ -32,11 +32,15 @@ PENDING = frozenset({State.QUEUED, State.SENDING})
 # Of whatever tenant: who waits was shown their message when it was accepted. Most are still queued,
 # which they were when the wait began.
 FIND = """
-SELECT m.id, m.status, CASE WHEN m.status = 'failed' THEN m.delivery::text ELSE '{}' END,
-       w.transport
-FROM messages m JOIN workspaces w ON w.id = m.workspace_id
-WHERE m.id = ANY(%s) AND m.status <> 'queued'
+SELECT m.tenant_id, m.id, m.status,
+       CASE WHEN m.status = 'failed' THEN m.delivery::text ELSE '{}' END, w.transport
+FROM unnest(%s::uuid[], %s::uuid[]) AS asked (tenant_id, id)
+JOIN messages m ON m.tenant_id = asked.tenant_id AND m.id = asked.id
+JOIN workspaces w ON w.tenant_id = m.tenant_id AND w.id = m.workspace_id
+WHERE m.status <> 'queued'
 """
+# A message that is asked about: its tenant and id.
+Asked = tuple[UUID, UUID]
 # Our codes for the platform's; whatever has none was REJECTED.
 CODES: Mapping[object, str] = {
     **{number: code.value for code, number in PLATFORM_CODES.items()},
@@ -66,11 +70,13 @@ class DeliveryStatus(NamedTuple):
         return self.status not in PENDING
 
 
-def find(message_ids: Collection[UUID]) -> dict[UUID, DeliveryStatus]:
+def find(keys: Collection[Asked]) -> dict[Asked, DeliveryStatus]:
     """Return how far some messages are, but for those that are queued; blocks."""
     with connection.cursor() as cursor:
-        cursor.execute(FIND, [list(message_ids)])
-        return {row[0]: DeliveryStatus(row[1], json.loads(row[2]), row[3]) for row in cursor}
+        cursor.execute(FIND, [[tenant_id for tenant_id, _ in keys], [one for _, one in keys]])
+        return {
+            (row[0], row[1]): DeliveryStatus(row[2], json.loads(row[3]), row[4]) for row in cursor
+        }
 
 
 def failure_of(status: DeliveryStatus, message_id: UUID) -> ServiceError | None:
@@ -119,22 +125,20 @@ class OutcomePoller:
 
     def __init__(
         self,
-        find: Callable[[Collection[UUID]], Awaitable[Mapping[UUID, DeliveryStatus]]],
+        find: Callable[[Collection[Asked]], Awaitable[Mapping[Asked, DeliveryStatus]]],
         *,
         pause: float | None = None,
     ) -> None:
         self._find, self._pause = find, pause
-        self._watched: dict[UUID, _Watched] = {}
+        self._watched: dict[Asked, _Watched] = {}
         self._callers, self._is_closed = 0, False
         self._polling: asyncio.Task[None] | None = None
 
-    async def wait(
-        self, message_id: UUID, known: DeliveryStatus, *, seconds: float
-    ) -> DeliveryStatus:
+    async def wait(self, key: Asked, known: DeliveryStatus, *, seconds: float) -> DeliveryStatus:
         """Return what became of a message, or how far it is after so many seconds."""
         if known.is_final or seconds <= 0 or self._is_closed or self._callers >= MOST_WAITING:
             return known
-        watched = self._watched.setdefault(message_id, _Watched(known))
+        watched = self._watched.setdefault(key, _Watched(known))
         watched.callers += 1
         self._callers += 1
         if self._polling is None:
@@ -146,7 +150,7 @@ class OutcomePoller:
             self._callers -= 1
             watched.callers -= 1
             if not watched.callers:
-                del self._watched[message_id]
+                del self._watched[key]
         return watched.status
 
     def end(self) -> None:
@@ -169,9 +173,9 @@ class OutcomePoller:
                 is_away = True
         self._polling = None
 
-    def _publish(self, found: Mapping[UUID, DeliveryStatus]) -> None:
-        for message_id in found.keys() & self._watched.keys():
-            watched = self._watched[message_id]
-            watched.status = found[message_id]
+    def _publish(self, found: Mapping[Asked, DeliveryStatus]) -> None:
+        for key in found.keys() & self._watched.keys():
+            watched = self._watched[key]
+            watched.status = found[key]
             if watched.status.is_final:
                 watched.is_over.set()

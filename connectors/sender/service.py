@@ -26,7 +26,7 @@ from connectors.sender.accounts import SendingAccount
 from connectors.sender.callers import ApiCaller
 from connectors.sender.errors import HttpHeaders, JsonAnswer, ServiceError, unavailable
 from connectors.sender.messages import TextMessage
-from connectors.sender.outcomes import DeliveryStatus, OutcomePoller
+from connectors.sender.outcomes import Asked, DeliveryStatus, OutcomePoller
 from lib import clock, errorids
 from lib.requests import (
     Answer,
@@ -158,7 +158,8 @@ class Service:
         )
         most: float = settings.SIGMA_SENDER_WAIT_SECONDS
         seconds = messages.seconds_to_wait(headers.get(b"prefer", b""), most)
-        status = await self._outcomes.wait(queued.message_id, status, seconds=seconds)
+        key = caller.tenant_id, queued.message_id
+        status = await self._outcomes.wait(key, status, seconds=seconds)
         if not queued.is_repeat:
             logging_it = asyncio.create_task(self._log(caller, text, queued.message_id, status))
             self._logging.add(logging_it)
@@ -189,14 +190,15 @@ class Service:
                 status, words = error.status, error.words
                 raise ServiceError(status, code, words, retryable=True, headers=CLOSE) from None
 
-    async def _find(self, message_ids: Collection[UUID]) -> dict[UUID, DeliveryStatus]:
-        return await self._outcomes_thread.run(outcomes.find, message_ids)
+    async def _find(self, keys: Collection[Asked]) -> dict[Asked, DeliveryStatus]:
+        return await self._outcomes_thread.run(outcomes.find, keys)
 
     async def _log(
         self, caller: ApiCaller, text: TextMessage, message_id: UUID, status: DeliveryStatus
     ) -> None:
         """Log what became of a message: now, or once it is known."""
-        status = await self._log_outcomes.wait(message_id, status, seconds=LOG_SECONDS)
+        key = caller.tenant_id, message_id
+        status = await self._log_outcomes.wait(key, status, seconds=LOG_SECONDS)
         outcomes.log(
             status, message_id=message_id, workspace_id=caller.workspace_id, phone=text.phone
         )

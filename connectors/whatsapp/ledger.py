@@ -31,7 +31,8 @@ LEFT JOIN LATERAL (
            coalesce(sum(d.size) OVER (ORDER BY w.delivery_id), 0) AS so_far
     FROM (SELECT delivery_id, received_at FROM webhook_pending
           WHERE tenant_id = t.id ORDER BY delivery_id LIMIT %(limit)s) w
-    LEFT JOIN webhook_deliveries d ON d.id = w.delivery_id AND d.received_at = w.received_at
+    LEFT JOIN webhook_deliveries d
+      ON d.tenant_id = t.id AND d.id = w.delivery_id AND d.received_at = w.received_at
 ) p ON p.so_far <= %(bytes)s
 """
 # Counting what is pending means opening it, in a web process too; beyond this many callbacks, or

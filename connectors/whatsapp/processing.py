@@ -111,12 +111,12 @@ def _process_carefully(claimed: Sequence[SealedCallback]) -> None:
             attempts = f"{group[0].attempts} attempts that ended their process"
             _dead_letter(group[0], f"Gave up after {attempts}.")
             continue
-        mine = set(_record_attempt([callback.delivery_id for callback in group]))
+        mine = _record_attempt(group)
         try:
-            _process_again([callback for callback in group if callback.delivery_id in mine])
+            _process_again(mine)
         except Exception:
             with suppress(DatabaseError):
-                _withdraw_attempt(sorted(mine))
+                _withdraw_attempt(mine)
             raise
 
 
@@ -148,7 +148,7 @@ def _process_again(callbacks: Sequence[SealedCallback], *, after: Exception | No
 def _process_together(callbacks: Sequence[SealedCallback]) -> None:
     try:
         with transaction.atomic():
-            result = _account_for(_claim_these([callback.delivery_id for callback in callbacks]))
+            result = _account_for(_claim_these(callbacks))
     except Exception as error:
         _clean_up_after(error)
         raise
@@ -165,7 +165,8 @@ def _process_without(stopped: Stopped, callbacks: Sequence[SealedCallback]) -> N
     rest = [callback for callback in callbacks if callback.delivery_id not in waiting]
     if not waiting or not rest:
         raise stopped
-    _defer(sorted(waiting), seconds=LONGEST_PAUSE)
+    later = [callback for callback in callbacks if callback.delivery_id in waiting]
+    _defer(later, seconds=LONGEST_PAUSE)
     BRAKE.report(stopped)
     _process_again(rest)
 
@@ -211,7 +212,7 @@ def _dead_letter(callback: SealedCallback, reason: str) -> None:
     """Park a callback unopened, whole, as one dead update."""
     with transaction.atomic():
         result = BatchResult()
-        for claimed in _claim_these([callback.delivery_id]):
+        for claimed in _claim_these([callback]):
             result.tallies[claimed.tenant_id].callbacks += 1
             _dead_letter_whole(claimed, reason, result)
         results.store(result)
@@ -267,7 +268,8 @@ OPENED = """
 SELECT taken.delivery_id, taken.received_at, taken.tenant_id, taken.attempts, raw.body
 FROM taken LEFT JOIN LATERAL (
     SELECT d.body FROM webhook_deliveries d
-    WHERE d.id = taken.delivery_id AND d.received_at = taken.received_at LIMIT 1
+    WHERE d.tenant_id = taken.tenant_id AND d.id = taken.delivery_id
+      AND d.received_at = taken.received_at LIMIT 1
 ) raw ON true
 WHERE taken.tenant_id = %(shared)s OR EXISTS (
     SELECT FROM tenants t WHERE t.id = taken.tenant_id AND t.status <> 'ERASING'
@@ -321,11 +323,14 @@ CLAIM = _CLAIM.format(order="p.delivery_id")
 # What is tried while nothing passes: the oldest alone would be the same ones again and again.
 CLAIM_AT_RANDOM = _CLAIM.format(order="random()")
 
+# Those whose tenants and ids are given.
+THESE = "unnest(%(tenants)s::uuid[], %(ids)s::int8[]) AS r (tenant_id, delivery_id)"
 CLAIM_THESE = f"""
 WITH taken AS (
-    DELETE FROM webhook_pending p WHERE p.delivery_id = ANY (ARRAY(
-        SELECT delivery_id FROM webhook_pending WHERE delivery_id = ANY (%(ids)s)
-        FOR UPDATE SKIP LOCKED
+    DELETE FROM webhook_pending p WHERE p.ctid = ANY (ARRAY(
+        SELECT q.ctid FROM {THESE}
+        JOIN webhook_pending q ON q.tenant_id = r.tenant_id AND q.delivery_id = r.delivery_id
+        FOR UPDATE OF q SKIP LOCKED
     ))
     RETURNING p.delivery_id, p.received_at, p.tenant_id, p.attempts
 )
@@ -333,24 +338,26 @@ WITH taken AS (
 
 RECORD_ATTEMPT = f"""
 UPDATE webhook_pending SET attempts = attempts + 1, tried_at = clock_timestamp()
-WHERE delivery_id = ANY (ARRAY(
-    SELECT delivery_id FROM webhook_pending WHERE delivery_id = ANY (%(ids)s)
-       AND (tried_at IS NULL OR tried_at < clock_timestamp() - {HELD})
-    FOR UPDATE SKIP LOCKED
+WHERE ctid = ANY (ARRAY(
+    SELECT q.ctid FROM {THESE}
+    JOIN webhook_pending q ON q.tenant_id = r.tenant_id AND q.delivery_id = r.delivery_id
+    WHERE q.tried_at IS NULL OR q.tried_at < clock_timestamp() - {HELD}
+    FOR UPDATE OF q SKIP LOCKED
 )) RETURNING delivery_id
 """  # noqa: S608 - words of ours
 
 # The attempt failed, and did not end its process.
-WITHDRAW_ATTEMPT = """
-UPDATE webhook_pending SET attempts = greatest(attempts - 1, 0) WHERE delivery_id = ANY (%(ids)s)
-"""
+WITHDRAW_ATTEMPT = f"""
+UPDATE webhook_pending p SET attempts = greatest(p.attempts - 1, 0)
+FROM {THESE} WHERE p.tenant_id = r.tenant_id AND p.delivery_id = r.delivery_id
+"""  # noqa: S608 - words of ours
 
 # Nobody tries these until then, whoever waits behind them; the recorded attempt is over.
-DEFER = """
-UPDATE webhook_pending SET tried_at = clock_timestamp() + make_interval(secs => %(seconds)s),
-    attempts = greatest(attempts - 1, 0)
-WHERE delivery_id = ANY (%(ids)s)
-"""
+DEFER = f"""
+UPDATE webhook_pending p SET tried_at = clock_timestamp() + make_interval(secs => %(seconds)s),
+    attempts = greatest(p.attempts - 1, 0)
+FROM {THESE} WHERE p.tenant_id = r.tenant_id AND p.delivery_id = r.delivery_id
+"""  # noqa: S608 - words of ours
 
 # How the statements of this transaction are planned: a row of theirs is looked up in an index,
 # whatever the planner believes about tables that grow faster than their statistics; to compile a
@@ -375,9 +382,16 @@ def _claim(limit: int, *, at_random: bool = False) -> list[SealedCallback]:
     )
 
 
-def _claim_these(ids: Sequence[int]) -> list[SealedCallback]:
+def _claim_these(callbacks: Sequence[SealedCallback]) -> list[SealedCallback]:
     """Claim these callbacks, as far as they are still pending and not locked by another worker."""
-    return _run_claim(CLAIM_THESE, {"ids": list(ids)})
+    return _run_claim(CLAIM_THESE, _these(callbacks))
+
+
+def _these(callbacks: Sequence[SealedCallback]) -> dict[str, object]:
+    return {
+        "tenants": [callback.tenant_id for callback in callbacks],
+        "ids": [callback.delivery_id for callback in callbacks],
+    }
 
 
 def _run_claim(statement: str, parameters: dict[str, object]) -> list[SealedCallback]:
@@ -390,24 +404,25 @@ def _run_claim(statement: str, parameters: dict[str, object]) -> list[SealedCall
     return [SealedCallback(i, at, tenants.setdefault(t, t), n, body) for i, at, t, n, body in rows]
 
 
-def _record_attempt(ids: Sequence[int]) -> list[int]:
+def _record_attempt(callbacks: Sequence[SealedCallback]) -> list[SealedCallback]:
     """Record that the caller is about to try these callbacks; return those that it may try.
 
     For a moment nobody else claims them. Needs a transaction of its own: the record has to stay
     even if the attempt ends this process.
     """
     with bulk.cursor() as cursor:
-        cursor.execute(RECORD_ATTEMPT, {"ids": list(ids)})
-        return sorted(row[0] for row in cursor.fetchall())
+        cursor.execute(RECORD_ATTEMPT, _these(callbacks))
+        recorded = {row[0] for row in cursor.fetchall()}
+    return [callback for callback in callbacks if callback.delivery_id in recorded]
 
 
-def _withdraw_attempt(ids: Sequence[int]) -> None:
+def _withdraw_attempt(callbacks: Sequence[SealedCallback]) -> None:
     """Undo the record of an attempt: it failed, and its process lives."""
     with bulk.cursor() as cursor:
-        cursor.execute(WITHDRAW_ATTEMPT, {"ids": list(ids)})
+        cursor.execute(WITHDRAW_ATTEMPT, _these(callbacks))
 
 
-def _defer(ids: Sequence[int], *, seconds: float) -> None:
+def _defer(callbacks: Sequence[SealedCallback], *, seconds: float) -> None:
     """Let callbacks wait for ``seconds``, so that others are processed meanwhile."""
     with bulk.cursor() as cursor:
-        cursor.execute(DEFER, {"ids": list(ids), "seconds": seconds})
+        cursor.execute(DEFER, {**_these(callbacks), "seconds": seconds})

@@ -267,7 +267,7 @@ def _delete_raw(tenant_id: UUID, raw: QuerySet[WebhookDelivery]) -> int:
 def _delete_dead(dead: QuerySet[WebhookDead]) -> int:
     deleted = 0
     while ids := list(dead.values_list("pk", flat=True)[:BATCH]):
-        count, _ = WebhookDead.objects.filter(pk__in=ids).delete()
+        count, _ = dead.filter(pk__in=ids).delete()
         deleted += count
     return deleted
 

@@ -14,19 +14,20 @@ SELECT t.slug, w.id, w.name, coalesce(o.queued, 0), o.oldest_due, coalesce(s.sen
        coalesce(r.unknown, 0), coalesce(r.failed, 0)
 FROM workspaces w JOIN tenants t ON t.id = w.tenant_id
 LEFT JOIN (
-    SELECT workspace_id, count(*) AS queued,
+    SELECT tenant_id, workspace_id, count(*) AS queued,
            min(due_at) FILTER (WHERE due_at <= %(now)s) AS oldest_due
-    FROM outbox WHERE due_at IS NOT NULL GROUP BY workspace_id
-) o ON o.workspace_id = w.id
+    FROM outbox WHERE due_at IS NOT NULL GROUP BY tenant_id, workspace_id
+) o ON o.tenant_id = w.tenant_id AND o.workspace_id = w.id
 LEFT JOIN (
-    SELECT workspace_id, count(*) AS sending
-    FROM outbox WHERE lease_until IS NOT NULL GROUP BY workspace_id
-) s ON s.workspace_id = w.id
+    SELECT tenant_id, workspace_id, count(*) AS sending
+    FROM outbox WHERE lease_until IS NOT NULL GROUP BY tenant_id, workspace_id
+) s ON s.tenant_id = w.tenant_id AND s.workspace_id = w.id
 LEFT JOIN LATERAL (
     SELECT count(*) FILTER (WHERE m.status = 'unknown') AS unknown,
            count(*) FILTER (WHERE m.status = 'failed') AS failed
     FROM messages m
-    WHERE m.workspace_id = w.id AND m.timestamp_utc >= %(since)s AND m.source = 'API'
+    WHERE m.tenant_id = w.tenant_id AND m.workspace_id = w.id AND m.timestamp_utc >= %(since)s
+      AND m.source = 'API'
 ) r ON true
 WHERE coalesce(t.slug = %(slug)s, true)
 ORDER BY t.slug, w.name, w.id

@@ -30,8 +30,8 @@ AGAIN = timedelta(seconds=90)
 CLAIM = """
 UPDATE read_marks r SET attempts = r.attempts + 1, next_attempt_at = %(again)s
 FROM messages m
-WHERE r.id = ANY (ARRAY(
-    SELECT q.id FROM read_marks q
+WHERE r.ctid = ANY (ARRAY(
+    SELECT q.ctid FROM read_marks q
     WHERE q.next_attempt_at <= %(now)s AND NOT EXISTS (
         SELECT FROM sending_pauses p
         WHERE p.tenant_id = q.tenant_id AND coalesce(p.workspace_id = q.workspace_id, true)
@@ -57,6 +57,7 @@ ANY = "SELECT EXISTS (SELECT FROM read_marks WHERE next_attempt_at <= %s)"
 class Mark:
     """A read mark to make."""
 
+    tenant_id: UUID
     id: int
     attempts: int
     workspace_id: UUID
@@ -86,11 +87,10 @@ def claim(lines: Lines, *, now: datetime) -> list[Mark]:
     for mark_id, attempts, workspace_id, typing, tenant_id, message_id, sealed in rows:
         wamid = _open(tenant_id, message_id, sealed)
         if wamid is None:
-            ReadMark.objects.filter(pk=mark_id).delete()
+            ReadMark.objects.filter(tenant_id=tenant_id, pk=mark_id).delete()
         elif workspace_id in channels:
-            marks.append(
-                Mark(mark_id, attempts, workspace_id, channels[workspace_id], wamid, typing)
-            )
+            whose = tenant_id, mark_id, attempts, workspace_id
+            marks.append(Mark(*whose, channels[workspace_id], wamid, typing))
     return marks
 
 
@@ -111,7 +111,7 @@ async def perform(mark: Mark) -> bool:
 
 def forget(mark: Mark) -> None:
     """Delete a read mark that was made."""
-    ReadMark.objects.filter(pk=mark.id).delete()
+    ReadMark.objects.filter(tenant_id=mark.tenant_id, pk=mark.id).delete()
 
 
 def _open(tenant_id: UUID, message_id: UUID, sealed: bytes | None) -> str | None:

@@ -51,7 +51,9 @@ def post(url: str, policy: Policy, resolver: AbstractResolver | None = None) -> 
     """Make one attempt and return its result."""
     with HttpClient(policy, resolver=resolver) as client:
         client.send(
-            DeliveryAttempt(1, 1, datetime.now(UTC), uuid4(), url, {"webhook-id": "1"}, b"{}")
+            DeliveryAttempt(
+                uuid4(), 1, 1, datetime.now(UTC), uuid4(), url, {"webhook-id": "1"}, b"{}"
+            )
         )
         (result,) = client.wait(120)
         return result

@@ -20,14 +20,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 BLOCKED = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
 
 
-def rename(ids: list[UUID], now: datetime) -> None:
-    rows = [(one, "Ann", "", "", "") for one in ids]
+def rename(tenant_id: UUID, ids: list[UUID], now: datetime) -> None:
+    rows = [(tenant_id, one, "Ann", "", "", "") for one in ids]
     bulk.run(people.RENAME, people.RENAME_COLUMNS, rows)
 
 
-def name(ids: list[UUID], now: datetime) -> None:
-    columns = ("id uuid", "name text", "at timestamptz", "position int4")
-    bulk.run(address_book.NAME, columns, [(one, "Ann", now, n) for n, one in enumerate(ids)])
+def name(tenant_id: UUID, ids: list[UUID], now: datetime) -> None:
+    columns = ("tenant_id uuid", "id uuid", "name text", "at timestamptz", "position int4")
+    rows = [(tenant_id, one, "Ann", now, n) for n, one in enumerate(ids)]
+    bulk.run(address_book.NAME, columns, rows)
 
 
 @pytest.mark.parametrize("change", [rename, name])
@@ -35,7 +36,7 @@ def test_it_waits_for_the_first_of_many_contacts_before_it_locks_the_others(
     acme: Cast,
     now: datetime,
     wait_for: Callable[..., None],
-    change: Callable[[list[UUID], datetime], None],
+    change: Callable[[UUID, list[UUID], datetime], None],
 ) -> None:
     ids = sorted(uuid7() for _ in range(8))
     for one in reversed(ids):  # in the table against the order of their ids
@@ -48,7 +49,7 @@ def test_it_waits_for_the_first_of_many_contacts_before_it_locks_the_others(
                     cursor.execute(
                         "SET LOCAL enable_nestloop = off; SET LOCAL enable_mergejoin = off"
                     )
-                change(ids, now)
+                change(acme.tenant.id, ids, now)
         finally:
             connections.close_all()
 

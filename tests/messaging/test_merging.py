@@ -366,7 +366,7 @@ def test_what_waits_is_examined_under_the_contact_that_stays(acme: Cast, now) ->
     OptOut.objects.create(
         tenant_id=acme.tenant.id, contact_id=contact_of(younger).id, source="WORD"
     )
-    (row,) = due.due({acme.workspace.id: 10}, now=now + timedelta(seconds=1))
+    (row,) = due.due([(acme.tenant.id, acme.workspace.id, 10)], now=now + timedelta(seconds=1))
     assert row.contact_id == contact_of(younger).id != younger.contact_id
     assert row.is_unwanted
     assert row.last_inbound_at is not None

@@ -18,15 +18,16 @@ from workspaces.identity import digester
 
 # Each batch is a range of the primary key, and a transaction of its own.
 FIND = """
-SELECT id, tenant_id, workspace_id, sealed_id, inner_key FROM messages WHERE id > %b
-ORDER BY id LIMIT %b
+SELECT tenant_id, id, workspace_id, sealed_id, inner_key FROM messages
+WHERE (tenant_id, id) > (%b, %b) ORDER BY tenant_id, id LIMIT %b
 """
 WRITE = changing.statement(
     carry="r.inner_key",
-    found="{rows} JOIN messages m ON m.id = r.id WHERE m.inner_key IS NULL",
+    found="""{rows} JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.id
+    WHERE m.inner_key IS NULL""",
     assign="inner_key = mine.inner_key",
 )
-FIRST = UUID(int=0)
+FIRST = UUID(int=0), UUID(int=0)
 
 
 class Command(BaseCommand):
@@ -44,15 +45,15 @@ class Command(BaseCommand):
         seen, read, last = 0, 0, FIRST
         while rows := _next(last, options["batch"]):
             read += _read([row for row in rows if row[3] is not None and row[4] is None])
-            seen, last = seen + len(rows), rows[-1][0]
+            seen, last = seen + len(rows), rows[-1][:2]
         words = f"{seen:,} messages seen, {read:,} keys read."
         report = {"seen": seen, "read": read}
         reports.write(self.stdout, report, words, json=options["json"])
 
 
-def _next(last: UUID, batch: int) -> list[tuple[Any, ...]]:
+def _next(last: tuple[UUID, UUID], batch: int) -> list[tuple[Any, ...]]:
     with bulk.cursor() as own:
-        own.execute(FIND, [last, batch])
+        own.execute(FIND, [*last, batch])
         return own.fetchall()
 
 
@@ -61,7 +62,7 @@ def _read(rows: Sequence[tuple[Any, ...]]) -> int:
     """Write the keys of those whose id can still be opened; return how many."""
     keys.preload(sealed for *_, sealed, _ in rows)
     found = []
-    for message_id, tenant_id, workspace_id, sealed, _ in rows:
+    for tenant_id, message_id, workspace_id, sealed, _ in rows:
         place = associated_data(tenant_id, references.SEALED_ID, message_id)
         try:
             wamid = keys.cipher_of(sealed).open(sealed, place).decode()
@@ -69,6 +70,6 @@ def _read(rows: Sequence[tuple[Any, ...]]) -> int:
         except (CannotOpen, keys.TenantHasNoKeys):
             continue
         if key is not None:
-            found.append((message_id, key))
-    bulk.run(WRITE, ("id uuid", "inner_key int8"), found)
+            found.append((tenant_id, message_id, key))
+    bulk.run(WRITE, ("tenant_id uuid", "id uuid", "inner_key int8"), found)
     return len(found)
