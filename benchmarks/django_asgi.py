@@ -6,10 +6,9 @@ from functools import partial
 
 from django.core.asgi import get_asgi_application
 
-from lib.requests import Receive, Scope
+from lib.requests import Deliver, Receive, Scope
 from sigma.asgi import Application
-from sigma.lanes import HEALTH
-from sigma.threads import Deliver
+from sigma.threads import HEALTH
 
 DJANGO = get_asgi_application()
 

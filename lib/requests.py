@@ -12,6 +12,8 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+# Sends an answer that is made, or that is made while it is sent.
+Deliver = Callable[[Send], Awaitable[None]]
 
 
 # What proxies add to a request: whoever calls through one may be anywhere.

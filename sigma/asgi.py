@@ -1,8 +1,8 @@
 """The web process: webhook receiver and live streams in front, Django's WSGI application behind.
 
 Django's own ASGI handler runs synchronous views one at a time; in threads of ours
-(``sigma/lanes.py``) they run side by side (``docs/adr/0004``). The receiver shares the process but
-neither its middleware nor its threads.
+(``sigma/threads.py``) they run side by side (``docs/adr/0004``). The receiver shares the process
+but neither its middleware nor its threads.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from lib import structs
 from lib.heartbeat import Heartbeat
 from lib.requests import (
     Budget,
+    Deliver,
     Headers,
     Reading,
     Receive,
@@ -34,13 +35,13 @@ from lib.requests import (
     Unreadable,
     headers_of,
 )
-from sigma.gate import Busy, Gate
+from sigma.answers import is_text, refusal, too_busy
+from sigma.gate import Busy, Gate, asker_of
 from sigma.heads import refused
-from sigma.jsonerrors import is_text, refusal, too_busy
-from sigma.lanes import Lanes, is_known, is_signing_in
 from sigma.metrics import counted, door_of
 from sigma.stopping import on_stop
-from sigma.threads import Deliver, Full, with_body
+from sigma.threads import Full, Lanes, is_signing_in
+from workspaces.access import last_seen_with
 
 # The receiver's loop waits at most this long for a thread that computes a page (Python's default is
 # 5 ms). Measured by `make bench`: "callbacks p99, everybody reads".
@@ -116,7 +117,8 @@ class Application:
         is_encoded = headers.get(b"content-encoding", b"identity") != b"identity"
         if is_encoded or not is_text(headers.get(b"content-type", b"")):
             return refusal(path, *ENCODED).send
-        is_member = not is_signing_in(scope) and is_known(scope, headers)
+        asker = asker_of(scope, headers)
+        is_member = asker.is_known and not is_signing_in(scope)
         budget = self._members_bodies if is_member else self._strangers_bodies
         limit = self._largest if LISTS.fullmatch(path) else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         with Reading(budget, limit, BODY_SECONDS) as reading:
@@ -124,13 +126,13 @@ class Application:
                 body = reading.begin(headers, receive)
                 if body is None:
                     body = await reading.rest()
-                request = _for_wsgi(scope, headers, body), with_body(body, receive)
+                request = _for_wsgi(scope, headers, body), body, receive
                 if not path.startswith(API):
                     return await self._lanes.of(scope, is_member=is_member).work(*request)
-                async with self._gate.admitted(scope, headers):
+                async with self._gate.admitted(asker):
                     # The first of many with a key, before it was their turn, has shown that it
                     # is good.
-                    is_member = is_member or is_known(scope, headers)
+                    is_member = is_member or last_seen_with(asker.key) is not None
                     return await self._lanes.of(scope, is_member=is_member).work(*request)
             except Unreadable as error:
                 return refusal(path, error.status, f"{error.words}\n".encode()).send

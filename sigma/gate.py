@@ -1,5 +1,6 @@
-"""How much an API key may ask of a web process in a minute, and a tenant at once: decided in front
-of the threads and the database, in memory, so that it holds while the broker is away.
+"""Who asks a web process, as far as memory tells, and how much an API key may ask of it in a minute
+and a tenant at once: decided in front of the threads and the database, so that it holds while the
+broker is away.
 
 A key is whatever stands in the header, right or wrong; only its digest is kept.
 """
@@ -7,23 +8,31 @@ A key is whatever stands in the header, right or wrong; only its digest is kept.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote
 from uuid import UUID
+
+from django.conf import settings
 
 from lib.requests import Headers, Scope
 from lib.ttl import TtlCache
 from messaging.media import ExpiredLink, InvalidLink, tenant_of_link
 from workspaces.access import last_seen_with
+from workspaces.provisioning import digest_api_key
 from workspaces.requests import key_in
+from workspaces.sessions import was_good
 
 KEY_HEADERS = (b"authorization", b"x-api-key")
 FILE, TOKEN = re.compile(r"/media/([0-9a-f-]{36})"), re.compile(rb"(?:^|&)token=([^&]{0,200})")
+# Looked for in the receiver's loop, where a parser of cookies would let strangers spend its time.
+SESSION = re.compile(
+    rb"(?:^|;) *" + settings.SESSION_COOKIE_NAME.encode() + rb"=([a-z0-9]{32})(?:;|$)"
+)
 MINUTE = 60.0
 # How long a key that is not used is remembered; a bucket is full again by then.
 REMEMBERED_SECONDS, MOST_KEYS = 2 * MINUTE, 20_000
@@ -47,11 +56,34 @@ class Busy(Exception):
         self.seconds = max(1, round(seconds + 0.5))
 
 
-def tenant_of(scope: Scope, headers: Headers) -> UUID | None:
-    """Return whose key, good a while ago, or whose link to a file a request shows."""
-    key = key_of(headers)
-    tenant_id = last_seen_with(key) if key else None
-    return tenant_id or _tenant_of_link(scope)
+class Asker(NamedTuple):
+    """Who sends a request: the digest of the API key that it shows (empty: none), the tenant whose
+    key was good a while ago or whose link to a file it shows, and whether it shows a session that
+    was good lately.
+    """
+
+    key: bytes
+    tenant_id: UUID | None
+    has_session: bool
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this is no stranger."""
+        return self.has_session or self.tenant_id is not None
+
+
+def asker_of(scope: Scope, headers: Headers) -> Asker:
+    """Return who sends a request, without asking the database: fit for sharing out, not for letting
+    in.
+    """
+    clear = key_in(*(headers.get(name, b"").decode("latin-1") for name in KEY_HEADERS))
+    key = digest_api_key(clear) if clear else b""
+    session = SESSION.search(headers.get(b"cookie", b""))
+    return Asker(
+        key,
+        last_seen_with(key) or _tenant_of_link(scope),
+        session is not None and was_good(session[1].decode()),
+    )
 
 
 def _tenant_of_link(scope: Scope) -> UUID | None:
@@ -63,11 +95,6 @@ def _tenant_of_link(scope: Scope) -> UUID | None:
         return tenant_of_link(unquote(tokens[-1].decode("latin-1")), UUID(file[1]))
     except (ExpiredLink, InvalidLink, ValueError):
         return None
-
-
-def key_of(headers: Headers) -> str:
-    """Return the key in a request's headers, or an empty text."""
-    return key_in(*(headers.get(name, b"").decode("latin-1") for name in KEY_HEADERS))
 
 
 class Gate:
@@ -82,19 +109,17 @@ class Gate:
         self._rows: dict[object, _Row] = {}
 
     @asynccontextmanager
-    async def admitted(self, scope: Scope, headers: Headers) -> AsyncIterator[None]:
+    async def admitted(self, asker: Asker) -> AsyncIterator[None]:
         """Wait for a place, and hold it; who shows neither a key nor a link needs none.
 
         Raises:
             Busy: too many were asked for in a minute, or wait.
         """
-        owner: object = tenant_of(scope, headers)
-        if key := key_of(headers):
-            digest = hashlib.sha256(key.encode()).digest()
-            self._charge(digest)
-            # Whose key was never here is nobody's yet, and stands in a row of their own.
-            owner = owner or digest
-        if owner is None:
+        if asker.key:
+            self._charge(asker.key)
+        # Whose key was never here is nobody's yet, and stands in a row of their own.
+        owner = asker.tenant_id or asker.key
+        if not owner:
             yield
             return
         row = self._rows.setdefault(owner, _Row(asyncio.Semaphore(self._at_once)))

@@ -23,10 +23,19 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric
 
 from lib import brake, heartbeat, metrics
-from lib.requests import Answer, Headers, Message, Receive, Scope, Send, headers_of, is_of_proxy
+from lib.requests import (
+    Answer,
+    Deliver,
+    Headers,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    headers_of,
+    is_of_proxy,
+)
 from sigma import health
 from sigma.clients import subscriber
-from sigma.threads import Deliver
 
 logger = logging.getLogger("sigma.whatsapp.metrics")
 
@@ -93,7 +102,7 @@ class Metrics:
             extra = {"error": metrics.trouble, "folder": str(settings.SIGMA_METRICS_FOLDER)}
             logger.warning("whatsapp metrics are those of this process alone", extra=extra)
 
-    async def work(self, scope: Scope, receive: Receive) -> Deliver:
+    async def work(self, scope: Scope, body: bytes, receive: Receive) -> Deliver:
         """Return what sends the answer, or a refusal."""
         if not is_allowed(scope, headers_of(scope)):
             return UNAUTHORIZED.send

@@ -200,8 +200,7 @@ INSTALLED_APPS = [
     "sigma",
 ]
 MIDDLEWARE = [
-    "sigma.jsonerrors.JsonErrors",
-    "sigma.headers.Headers",
+    "sigma.answers.Finishing",
     "django.middleware.security.SecurityMiddleware",
     "sigma.static.Static",
     "django.contrib.sessions.middleware.SessionMiddleware",

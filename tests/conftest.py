@@ -106,7 +106,7 @@ def _empty_quickly() -> Iterator[None]:
 def _ask_anew() -> Iterator[None]:
     """What a test just changed is seen by ``/healthz`` at once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sigma.lanes.HEALTH_SECONDS", 0.0)
+        patch.setattr("sigma.threads.HEALTH_SECONDS", 0.0)
         yield
 
 

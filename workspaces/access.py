@@ -107,11 +107,11 @@ def by_api_key(clear: str, *, now: datetime) -> Actor:
     return Actor(key.tenant_id, frozenset(key.scopes), label, key.workspace_id)
 
 
-def last_seen_with(clear: str) -> UUID | None:
-    """Return whose key this was when it was last used here, without asking the database: fit for
+def last_seen_with(digest: bytes) -> UUID | None:
+    """Return whose key has this digest, by its last use here, without asking the database: fit for
     sharing out, not for letting in.
     """
-    return _tenants.get(digest_api_key(clear))
+    return _tenants.get(digest)
 
 
 def by_session(user: AbstractBaseUser | AnonymousUser, *, tenant: str = "") -> Actor:

@@ -242,7 +242,7 @@ def test_the_engines_are_asked_once_for_all_who_ask_at_a_time(
         return database()
 
     monkeypatch.setattr(health_view, "_database", count)
-    monkeypatch.setattr("sigma.lanes.HEALTH_SECONDS", 60.0)
+    monkeypatch.setattr("sigma.threads.HEALTH_SECONDS", 60.0)
     # Whoever asks first decides nothing for the others.
     hosts = ["evil.example", *["127.0.0.1"] * 20]
     answers = [web.client.get("/healthz", headers={"Host": host}) for host in hosts]

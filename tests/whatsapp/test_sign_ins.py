@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sigma.lanes import (
+from sigma.threads import (
     HASHES_PER_ADDRESS,
     HASHES_WAITING,
     HASHING_NICENESS,

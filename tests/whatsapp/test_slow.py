@@ -20,7 +20,6 @@ from django.db import connection, transaction
 from django.test import Client
 
 import sigma.asgi
-import sigma.lanes
 import sigma.threads
 from connectors.whatsapp import graph, receiver
 from connectors.whatsapp.models import WebhookDelivery
@@ -28,7 +27,7 @@ from connectors.whatsapp.routes import DirectoryUnavailable, Routes
 from connectors.whatsapp.wire import signature
 from lib.requests import Receive, Scope, Send
 from messaging.media import download_url
-from sigma.gate import Busy, Gate
+from sigma.gate import Asker, Busy, Gate, asker_of
 from sigma.heads import refused
 from sigma.threads import MOST_OF_ONE, PIECE_BYTES, Full, Places, Threads
 from tests.conftest import Cast
@@ -248,12 +247,13 @@ def page(address: str) -> dict[str, Any]:
     }
 
 
-async def empty() -> dict[str, Any]:
-    """Return a body without anything in it."""
-    return {"type": "http.request", "body": b"", "more_body": False}
+async def connected() -> dict[str, Any]:
+    """Wait: the caller stays."""
+    await asyncio.Event().wait()
+    return {"type": "http.disconnect"}
 
 
-async def ask(lane: sigma.lanes.Lane, number: int = 7, *, reads: bool = True) -> int:
+async def ask(lane: sigma.threads.Lane, number: int = 7, *, reads: bool = True) -> int:
     """Ask for a page from an address, and return the status; who does not read waits for ever."""
     statuses: list[int] = []
 
@@ -262,7 +262,7 @@ async def ask(lane: sigma.lanes.Lane, number: int = 7, *, reads: bool = True) ->
             await asyncio.Event().wait()
         statuses.extend(filter(None, [message.get("status")]))
 
-    deliver = await lane.work(page(f"198.51.100.{number}"), empty)
+    deliver = await lane.work(page(f"198.51.100.{number}"), b"", connected)
     await deliver(send)
     return statuses[0]
 
@@ -426,7 +426,7 @@ class TestAnswers:
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
-                deliver = await threads.work(scope, receive)
+                deliver = await threads.work(scope, b"", receive)
                 await deliver(send)
 
         with serving(application) as port:
@@ -505,7 +505,7 @@ class TestDjango:
 
     def test_strangers_who_do_not_read_hold_no_place(self) -> None:
         threads = Threads(sigma.asgi.django_application, 1, Places())
-        lane = sigma.lanes.Lane(threads, most=2, per_address=2)
+        lane = sigma.threads.Lane(threads, most=2, per_address=2)
 
         async def trial() -> list[int]:
             unread = [asyncio.create_task(ask(lane, reads=False)) for _ in range(2)]
@@ -522,7 +522,7 @@ class TestDjango:
             start("200 OK", [])
             return [b"line"] * 100
 
-        lane = sigma.lanes.Lane(Threads(long, 1, Places()), most=2, per_address=2)
+        lane = sigma.threads.Lane(Threads(long, 1, Places()), most=2, per_address=2)
 
         async def trial() -> int:
             unread = asyncio.create_task(ask(lane, reads=False))
@@ -543,7 +543,7 @@ class TestDjango:
             start("200 OK", [])
             return [b"done"]
 
-        lane = sigma.lanes.Lane(Threads(work, 1, Places()), most=3, per_address=2)
+        lane = sigma.threads.Lane(Threads(work, 1, Places()), most=3, per_address=2)
 
         async def trial() -> list[int]:
             here = [asyncio.create_task(ask(lane, of)) for of in (1, 1, 2)]
@@ -569,7 +569,7 @@ class TestDjango:
             took.append(seconds)
             return 3.0
 
-        lane = sigma.lanes.Lane(Threads(work, 1, Places(), rest=rest), most=2, per_address=2)
+        lane = sigma.threads.Lane(Threads(work, 1, Places(), rest=rest), most=2, per_address=2)
 
         async def trial() -> float:
             assert await ask(lane) == 200
@@ -585,10 +585,10 @@ class TestDjango:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         stranger = page("198.51.100.7")
-        assert sigma.lanes.rest_of(stranger, 0.1) == pytest.approx(0.1 * sigma.lanes.REST)
-        assert sigma.lanes.rest_of(stranger, 60) == sigma.lanes.LONGEST_REST_SECONDS
-        monkeypatch.setattr(sigma.lanes, "is_known", lambda scope, headers: True)
-        assert sigma.lanes.rest_of(stranger, 0.1) == 0
+        assert sigma.threads.rest_of(stranger, 0.1) == pytest.approx(0.1 * sigma.threads.REST)
+        assert sigma.threads.rest_of(stranger, 60) == sigma.threads.LONGEST_REST_SECONDS
+        monkeypatch.setattr(sigma.threads, "asker_of", lambda *_: Asker(b"", None, True))
+        assert sigma.threads.rest_of(stranger, 0.1) == 0
 
     def test_nobody_takes_the_places_of_all_files(self) -> None:
         places = Places()
@@ -627,7 +627,7 @@ class TestDjango:
         self, link: str, web: Web, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert web.client.get(link, timeout=10).status_code == 200
-        monkeypatch.setattr(sigma.lanes, "STRANGERS_WAITING", 0)
+        monkeypatch.setattr(sigma.threads, "STRANGERS_WAITING", 0)
         with serving(sigma.asgi.Application()) as port:
             strict = Web(port)
             assert strict.client.get(path).status_code == 429
@@ -640,13 +640,13 @@ class TestDjango:
     ) -> None:
         access._tenants.clear()
         as_strangers: list[None] = []
-        work = sigma.lanes.Lane.work
+        work = sigma.threads.Lane.work
 
-        async def counted(lane: sigma.lanes.Lane, *request: Any) -> Any:
+        async def counted(lane: sigma.threads.Lane, *request: Any) -> Any:
             as_strangers.append(None)
             return await work(lane, *request)
 
-        monkeypatch.setattr(sigma.lanes.Lane, "work", counted)
+        monkeypatch.setattr(sigma.threads.Lane, "work", counted)
         key = {"Authorization": f"Bearer {acme.api_key}"}
         query = {"query": "{ __typename }"}
         with serving(sigma.asgi.Application()) as port, ThreadPoolExecutor(40) as pool:
@@ -663,7 +663,8 @@ class TestDjango:
 
         async def enter(query: bytes) -> None:
             scope = {**page("198.51.100.7"), "path": path, "query_string": query}
-            async with gate.admitted(scope, {}), gate.admitted(scope, {}):
+            asker = asker_of(scope, {})
+            async with gate.admitted(asker), gate.admitted(asker):
                 pass
 
         with pytest.raises(Busy):
@@ -687,7 +688,7 @@ class TestDjango:
     def test_a_cookie_of_any_form_is_looked_through_at_once(self, cookie: bytes) -> None:
         started = time.thread_time()
         for _ in range(100):
-            assert not sigma.lanes.is_known(page("198.51.100.7"), {b"cookie": cookie})
+            assert not asker_of(page("198.51.100.7"), {b"cookie": cookie}).is_known
         assert time.thread_time() - started < 5
 
     def test_work_that_breaks_gives_its_place_back(self) -> None:
@@ -696,7 +697,7 @@ class TestDjango:
             yield b"half an answer"
             raise ZeroDivisionError
 
-        lane = sigma.lanes.Lane(Threads(broken, 1, Places()), most=1, per_address=1)
+        lane = sigma.threads.Lane(Threads(broken, 1, Places()), most=1, per_address=1)
 
         async def trial() -> None:
             for _ in range(2):

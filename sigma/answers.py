@@ -1,7 +1,10 @@
-"""Refusals of requests that reached no view of a door, in that door's own JSON shape.
+"""What is done to all answers of Django: browsers are told that a page may do nothing but what it
+needs, and refusals that reached no view of a door get that door's own JSON shape.
 
 Django and the server in front of it refuse with pages and plain text: paths and methods that are
 not there, bodies that are too large, hosts that are not ours, what broke. Programs read JSON.
+
+https://developer.mozilla.org/en-US/docs/Web/HTTP/Guides/CSP
 """
 
 from __future__ import annotations
@@ -18,6 +21,26 @@ from messaging.rest.shapes import Failure, Refusal
 from sigma.graphql import failures
 from sigma.graphql.failures import Code
 
+CSP = "Content-Security-Policy"
+# Answers for programs, and errors: should a browser show one, it is text.
+PROGRAMS = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+# Unfold's scripts are files of ours, none stands in a page. Alpine, which it is made with, compiles
+# the attributes of its templates ('unsafe-eval'; https://alpinejs.dev/advanced/csp is another
+# build, which unfold's attributes are not written for). Colours and widths stand in the pages.
+ADMIN = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self' 'unsafe-eval'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+PERMISSIONS = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
 KIND = "application/json"
 # What a status means: a code for programs, which every door has, and words for people.
 MEANINGS: dict[int, tuple[Code, str]] = {
@@ -39,15 +62,18 @@ CLOSE = (("connection", "close"),)
 PLAIN = b"a=b&c"
 
 
-class JsonErrors:
-    """Turn what is not a door's own answer into one (middleware, outermost)."""
+class Finishing:
+    """Finish what Django answers (middleware, outermost)."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer a request."""
+        """Answer a request; headers that a view has set itself stay."""
         response = self._get_response(request)
+        policy = ADMIN if request.path.startswith("/admin/") else PROGRAMS
+        response.headers.setdefault(CSP, policy)
+        response.headers.setdefault("Permissions-Policy", PERMISSIONS)
         is_page = response.headers.get("Content-Type", "").startswith("text/html")
         if response.status_code < 400 or not is_page or not isinstance(response, HttpResponse):
             return response
