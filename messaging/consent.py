@@ -14,7 +14,7 @@ from lib.sql import select
 from messaging import identities, optouts, queries
 from messaging.models import OptOutSource
 from messaging.queries import ContactRow
-from messaging.sending.recipients import ContactCache
+from messaging.sending.parties import ContactCache
 from messaging.sending.requests import Recipient
 from messaging.stopwords import LONGEST_WORD, Words, normal_form
 

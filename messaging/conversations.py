@@ -1,11 +1,13 @@
-"""Keep conversations up to date: one row per person and number, in the message's transaction."""
+"""Conversations, one row per person and number: kept up to date in the message's transaction, and
+asked until when what is not a template may be sent in them.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -18,6 +20,14 @@ from messaging.identities import ALL_IDS, SURVIVOR
 # count as unread by nobody and open no window. Everything else a person sends does, reactions
 # included (Meta, "Send messages": Customer service windows, "messages you").
 UNSAID = frozenset({"edit", "revoke", "system", "request_welcome"})
+
+# The customer care window: so long from a person's last message to one number (Meta, "Send
+# messages": Customer service windows).
+WINDOW = timedelta(hours=24)
+HEARD = """
+SELECT contact_id, last_inbound_at FROM conversations
+WHERE tenant_id = %s AND workspace_id = %s AND contact_id = ANY(%s) AND last_inbound_at IS NOT NULL
+"""
 
 COLUMNS = (
     "tenant_id uuid",
@@ -186,3 +196,19 @@ def mark_read(*, tenant_id: UUID, workspace_id: UUID, contact_id: UUID, upto: Cu
     whose = [tenant_id, workspace_id, tenant_id, contact_id]
     with bulk.cursor() as own:
         own.execute(READ, [upto.timestamp, upto.id, sorted(UNSAID), *whose])
+
+
+def window_ends(
+    *, tenant_id: UUID, workspace_id: UUID, contact_ids: Collection[UUID]
+) -> dict[UUID, datetime]:
+    """Return when the window of each person who ever wrote closes or closed."""
+    if not contact_ids:
+        return {}
+    with bulk.cursor() as own:
+        own.execute(HEARD, [tenant_id, workspace_id, list(contact_ids)])
+        return {contact_id: heard + WINDOW for contact_id, heard in own.fetchall()}
+
+
+def still_open(end: datetime | None, *, now: datetime) -> datetime | None:
+    """Return when a window closes; ``None``: it never opened, or is closed at ``now``."""
+    return end if end is not None and end > now else None

@@ -9,7 +9,7 @@ from celery import shared_task
 
 from lib import clock
 from lib.work import put_off_while_away
-from messaging import merging, number_sync, retention, token_watch
+from messaging import merging, number_sync, portfolios, token_watch
 from workspaces import purging, token_checks
 
 logger = logging.getLogger("sigma.whatsapp.numbers")
@@ -35,7 +35,7 @@ def check_tokens() -> None:
 def forget_recipients() -> None:
     """Forget who counts against no messaging limit any more."""
     with put_off_while_away("forgetting of recipients", logger):
-        retention.forget_recipients(now=purging.moment(host=datetime.now(UTC)))
+        portfolios.forget(now=purging.moment(host=datetime.now(UTC)))
 
 
 @shared_task(name="maintenance.merged")

@@ -16,7 +16,7 @@ LAYERS = ("lib", "workspaces", "templates_wa", "messaging", "connectors", "sigma
 # Values and rules without a database: others may rely on them anywhere.
 TEMPLATES = {"button_values", "definitions", "events", "header_values", "parameters", "problems"}
 TEMPLATES |= {"drafts", "rendering", "validation"}
-SENDING = {"content", "limits", "refusals", "requests", "timing"}
+SENDING = {"content", "limits", "refusals", "requests"}
 WORDS = {"messaging.events", "messaging.statuses", "lib.masking", "lib.numbering"}
 WORDS |= {"messaging.states", "workspaces.channel_errors", "workspaces.channel_facts"}
 WORDS |= {f"templates_wa.{n}" for n in TEMPLATES} | {f"messaging.sending.{n}" for n in SENDING}

@@ -29,10 +29,9 @@ from messaging.broadcasts.recipients import (
 from messaging.broadcasts.refusals import UnableToBroadcast
 from messaging.broadcasts.transitions import move
 from messaging.models import Broadcast, BroadcastRecipient, BroadcastState, RecipientState
-from messaging.sending import sender_numbers
+from messaging.sending.checks import Draft, shaped
 from messaging.sending.checks import check as check_drafts
-from messaging.sending.drafts import Draft, shaped
-from messaging.sending.recipients import ContactCache
+from messaging.sending.parties import ContactCache, find_sender
 from messaging.sending.refusals import UnableToSend
 
 CHUNK = 1_000
@@ -77,7 +76,7 @@ def _findings(broadcast: Broadcast, rows: Sequence[OpenedRow], now: datetime) ->
             yield refused(row.position, *UNREADABLE)
         else:
             drafts[row.position] = shaped(request_of(broadcast, row, row.recipient, now))
-    sender = sender_numbers.find(tenant_id=broadcast.tenant_id, workspace_id=broadcast.workspace_id)
+    sender = find_sender(tenant_id=broadcast.tenant_id, workspace_id=broadcast.workspace_id)
     check_drafts(list(drafts.values()), sender, ContactCache(broadcast.tenant_id), now=now)
     for position, draft in drafts.items():
         reasons = [reason for reason in draft.reasons if reason.code not in WHOLE | FOR_NOW]

@@ -16,9 +16,9 @@ from lib.sql import select
 from messaging.broadcasts.rows import merged
 from messaging.broadcasts.sealing import Addressee, Sealer
 from messaging.models import Broadcast, RecipientState
+from messaging.sending.limits import FURTHEST
 from messaging.sending.refusals import SendErrorCode
 from messaging.sending.requests import Recipient, SendRequest, TemplateContent
-from messaging.sending.timing import FURTHEST
 from templates_wa.parameters import TemplateParameters, read
 
 NEXT_UNCHECKED = """

@@ -17,9 +17,10 @@ from uuid import UUID
 
 from django.db import DatabaseError, transaction
 
-from messaging import transitions
+from messaging import portfolios, transitions
 from messaging.attempts import Attempt
-from messaging.delivery import pacing, tiers
+from messaging.conversations import WINDOW
+from messaging.delivery import pacing
 from messaging.delivery.due import (
     Due,
     Failed,
@@ -147,7 +148,7 @@ class _Round:
         slots = self._slots(ready)
         ready = [row for row in ready if row.id in slots]
         ready = self._at_their_pace(ready)
-        tiers.enter(
+        portfolios.enter(
             {(r.tenant_id, self.lines[r.workspace_id].portfolio, r.contact_id)
              for r in ready if r.contact_id and self._counts(r)},
             now=self.now,
@@ -197,19 +198,19 @@ class _Round:
         """Whether a message counts against the limit of its portfolio."""
         limited = self.lines[row.workspace_id].limit is not None
         heard = row.last_inbound_at
-        is_open = heard is not None and heard > self.now - tiers.WINDOW
+        is_open = heard is not None and heard > self.now - WINDOW
         return limited and row.type == "template" and not is_open
 
     def _within_limits(self, rows: Sequence[Due]) -> list[Due]:
-        portfolios: dict[tuple[UUID, str], list[Due]] = defaultdict(list)
+        bound: dict[tuple[UUID, str], list[Due]] = defaultdict(list)
         for row in rows:
             if row.contact_id and self._counts(row):
                 portfolio = self.lines[row.workspace_id].portfolio
-                portfolios[row.tenant_id, portfolio].append(row)
+                bound[row.tenant_id, portfolio].append(row)
         over: set[UUID] = set()
-        for (tenant_id, portfolio), waiting in sorted(portfolios.items(), key=str):
+        for (tenant_id, portfolio), waiting in sorted(bound.items(), key=str):
             limit = min(self.lines[row.workspace_id].limit or 0 for row in waiting)
-            room = tiers.room(
+            room = portfolios.room(
                 tenant_id=tenant_id, portfolio=portfolio, limit=limit, now=self.now,
                 contacts=[row.contact_id for row in waiting if row.contact_id],
             )  # fmt: skip

@@ -25,6 +25,7 @@ from lib.graphql import (
 )
 from messaging import conversation_queries
 from messaging.conversation_queries import ConversationRow
+from messaging.conversations import WINDOW, still_open
 from messaging.graphql.messages import Acquaintance, ContactType, MessageType, ShownMessage
 from messaging.graphql.pages import (
     Listing,
@@ -35,7 +36,6 @@ from messaging.graphql.pages import (
     window_of,
 )
 from messaging.related import RelatedToConversations
-from messaging.sending.window import LENGTH, still_open
 from workspaces.graphql.base import caller
 from workspaces.scopes import Scope
 
@@ -94,7 +94,7 @@ class ConversationType(ObjectType, name="Conversation", default_resolver=column)
     ) -> datetime | None:
         """Return when the customer care window closes."""
         heard = root.row.last_inbound_at
-        return still_open(heard and heard + LENGTH, now=root.now)
+        return still_open(heard and heard + WINDOW, now=root.now)
 
     @staticmethod
     def resolve_messages(

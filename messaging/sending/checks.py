@@ -1,22 +1,106 @@
-"""Check drafts against what the database knows, a query per kind of thing, however many they are.
+"""Drafts: requests with all that is known of them, and every reason against each.
 
-Nothing is written here; :mod:`messaging.sending.accepting` queues what has no reason against it,
-and :mod:`messaging.sending.preflight` tells what would happen.
+The database is asked once per kind of thing, however many drafts there are. Nothing is written
+here; :mod:`messaging.sending.accepting` queues what has no reason against it, and
+:mod:`messaging.sending.preflight` tells what would happen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from messaging import optouts
-from messaging.sending import limits, portfolio, templates, timing, window
-from messaging.sending.drafts import Draft, find_targets, wamid_of
-from messaging.sending.recipients import ContactCache
+from lib.envelope import CannotOpen, associated_data
+from lib.sql import columns_of, select
+from messaging import conversations, numbers, optouts, portfolios
+from messaging.identities import SURVIVOR
+from messaging.references import SEALED_ID
+from messaging.sending import limits, templates
+from messaging.sending.content import Body, body_of
+from messaging.sending.limits import Times
+from messaging.sending.parties import ContactCache, SenderNumber, normalised
 from messaging.sending.refusals import SendErrorCode, UnableToSend
-from messaging.sending.requests import ReactionContent, TemplateContent
-from messaging.sending.sender_numbers import SenderNumber
+from messaging.sending.requests import ReactionContent, Recipient, SendRequest, TemplateContent
+from messaging.sending.templates import FoundTemplate
+from workspaces import keys
+
+
+class QuotedMessage(NamedTuple):
+    """A message of the tenant that another answers or reacts to, as it is stored."""
+
+    id: UUID
+    tenant_id: UUID
+    workspace_id: UUID
+    contact_id: UUID | None
+    group_id: str | None
+    direction: str
+    platform_message_id: str | None
+    sealed_id: bytes | None
+
+
+FIND = " ".join(
+    ("SELECT", columns_of(QuotedMessage), "FROM messages WHERE tenant_id = %s AND id = ANY(%s)")
+).replace(
+    "contact_id",
+    SURVIVOR.format(tenant_id="messages.tenant_id", contact_id="messages.contact_id"),
+    1,
+)
+
+
+@dataclass(slots=True, eq=False)
+class Draft:
+    """One request on its way: ``reasons`` are all reasons against it.
+
+    ``recipient`` is missing where it could not be read; ``quoted`` and ``reacted`` are wamids.
+    ``reference`` and ``digest`` are what is kept of an idempotency key and of the request under it.
+    """
+
+    request: SendRequest
+    reasons: list[UnableToSend] = field(default_factory=list)
+    recipient: Recipient | None = None
+    contact_id: UUID | None = None
+    template: FoundTemplate | None = None
+    window_ends: datetime | None = None
+    room_at: datetime | None = None
+    times: Times | None = None
+    target: QuotedMessage | None = None
+    quoted: str | None = None
+    reacted: str | None = None
+    reference: str | None = None
+    digest: bytes | None = None
+
+    def refuse(self, code: SendErrorCode, field: str | None, message: str) -> None:
+        """Add a reason."""
+        self.reasons.append(UnableToSend(code, field, message))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the person's window is open when the message is due."""
+        times, ends = self.times, self.window_ends
+        return times is not None and ends is not None and ends > times.due
+
+    def body(self) -> Body:
+        """Return the body of a message that has no reason against it."""
+        content = self.request.content
+        if isinstance(content, TemplateContent):
+            assert self.template is not None  # noqa: S101 - or there would be a reason
+            return self.template.body(content)
+        return body_of(content, self.reacted)
+
+
+def shaped(request: SendRequest) -> Draft:
+    """Return a draft with what can be said of a request by itself, at any time."""
+    draft = Draft(request)
+    try:
+        draft.recipient = normalised(request.recipient)
+    except UnableToSend as reason:
+        draft.reasons.append(reason)
+    for fault in limits.faults_of(request):
+        draft.refuse(SendErrorCode.INVALID_INPUT, fault.field, fault.message)
+    return draft
 
 
 def check(
@@ -32,18 +116,24 @@ def check(
     _find_templates(drafts, sender, now)
     _find_targets(known, sender)
     for draft in drafts:
-        secret = draft.template is not None and draft.template.is_secret
-        draft.times, reasons = timing.times_of(draft.request, is_secret=secret, now=now)
-        draft.reasons.extend(reasons)
+        is_secret = draft.template is not None and draft.template.is_secret
+        times = limits.times_of(draft.request, is_secret=is_secret, now=now)
+        if isinstance(times, Times):
+            draft.times = times
+        else:
+            draft.refuse(SendErrorCode.INVALID_INPUT, times.field, times.message)
     _check_people(known, sender, cache)
+    _check_room(known, sender)
 
 
-def _find_templates(drafts: Iterable[Draft], sender: SenderNumber, now: datetime) -> None:
+def _find_templates(drafts: Sequence[Draft], sender: SenderNumber, now: datetime) -> None:
     wanted = [
         (draft, draft.request.content)
         for draft in drafts
         if isinstance(draft.request.content, TemplateContent)
     ]
+    if not wanted:
+        return
     found = templates.find_all(
         ((content, draft.request.force) for draft, content in wanted),
         tenant_id=sender.tenant_id,
@@ -64,17 +154,17 @@ def _find_targets(drafts: Sequence[Draft], sender: SenderNumber) -> None:
     found = find_targets(
         tenant_id=sender.tenant_id, ids={message_id for message_id, _ in wanted.values()}
     )
-    for draft, (message_id, field) in wanted.items():
+    for draft, (message_id, name) in wanted.items():
         target = found.get(message_id)
         try:
-            wamid = wamid_of(
-                target, workspace_id=sender.workspace.id, contact_id=draft.contact_id, field=field
+            wamid = _wamid_of(
+                target, workspace_id=sender.workspace.id, contact_id=draft.contact_id, field=name
             )
         except UnableToSend as reason:
             draft.reasons.append(reason)
             continue
         draft.target = target
-        if field == "reply_to":
+        if name == "reply_to":
             draft.quoted = wamid
         else:
             draft.reacted = wamid
@@ -87,9 +177,59 @@ def _named(draft: Draft) -> tuple[UUID, str] | None:
     return (draft.request.reply_to, "reply_to") if draft.request.reply_to else None
 
 
+def find_targets(*, tenant_id: UUID, ids: Collection[UUID]) -> dict[UUID, QuotedMessage]:
+    """Return some of a tenant's messages by id."""
+    rows = select(QuotedMessage, FIND, [tenant_id, list(ids)]) if ids else []
+    return {row.id: row for row in rows}
+
+
+def _wamid_of(
+    target: QuotedMessage | None, *, workspace_id: UUID, contact_id: UUID | None, field: str
+) -> str:
+    """Return the platform's id of a message of one conversation; there are none with groups.
+
+    Raises:
+        UnableToSend: it is not there, of another conversation, not sent yet, or purged.
+    """
+    conversation = workspace_id, contact_id
+    is_here = target and (target.workspace_id, target.contact_id) == conversation
+    if target is None or contact_id is None or target.group_id is not None or not is_here:
+        raise UnableToSend(
+            SendErrorCode.REPLY_TARGET_NOT_FOUND,
+            field,
+            "There is no message with this id in the conversation with this person.",
+        )
+    if target.platform_message_id is None or target.sealed_id is None:
+        raise UnableToSend(
+            SendErrorCode.REPLY_TARGET_NOT_FOUND,
+            field,
+            "The platform has no id for this message yet: it was not sent, or its answer is out.",
+        )
+    return open_wamid(target, field)
+
+
+def open_wamid(target: QuotedMessage, field: str) -> str:
+    """Return the platform's id of a message that has one.
+
+    Raises:
+        UnableToSend: the key of its day is gone.
+    """
+    sealed = bytes(target.sealed_id or b"")
+    associated = associated_data(target.tenant_id, SEALED_ID, target.id)
+    try:
+        return keys.cipher_of(sealed).open(sealed, associated).decode()
+    except CannotOpen:
+        raise UnableToSend(
+            SendErrorCode.REPLY_TARGET_GONE,
+            field,
+            "The platform's id of this message was purged with its day; it cannot be named to the "
+            "platform any more.",
+        ) from None
+
+
 def _check_people(drafts: Sequence[Draft], sender: SenderNumber, cache: ContactCache) -> None:
     contacts = {one for draft in drafts for one in cache.contacts_of(draft.recipient)}
-    ends = window.ends(
+    ends = conversations.window_ends(
         tenant_id=sender.tenant_id, workspace_id=sender.workspace.id, contact_ids=contacts
     )
     asked = {
@@ -104,45 +244,71 @@ def _check_people(drafts: Sequence[Draft], sender: SenderNumber, cache: ContactC
         draft.window_ends = max((ends[one] for one in contacts if one in ends), default=None)
         if sender.has_windows:
             _check_window(draft)
-        _check_template_for(draft, opted_out=not gone.isdisjoint(contacts))
         if draft.recipient is not None:
+            if draft.template is not None:
+                opted_out = not gone.isdisjoint(contacts)
+                _check_template_for(draft, draft.template, draft.recipient, opted_out=opted_out)
             draft.reasons.extend(sender.reasons_against(draft.recipient, cache))
-    portfolio.check(drafts, sender)
 
 
 def _check_window(draft: Draft) -> None:
     if isinstance(draft.request.content, TemplateContent) or draft.times is None:
         return
-    if not draft.is_open:
-        draft.refuse(
-            SendErrorCode.WINDOW_CLOSED,
-            limits.FIELDS[type(draft.request.content)],
-            _closed(draft.window_ends),
-        )
-
-
-def _closed(ends: datetime | None) -> str:
-    if ends is None:
-        return "The person has never written to this number: only a template may be sent."
-    return (
-        "Only a template may be sent: the 24 hours since the person's last message end at "
-        f"{ends:%Y-%m-%d %H:%M} UTC, before the message is due."
-    )
-
-
-def _check_template_for(draft: Draft, *, opted_out: bool) -> None:
-    found = draft.template
-    if found is None or draft.recipient is None:
+    if draft.is_open:
         return
+    closed = "The person has never written to this number: only a template may be sent."
+    if draft.window_ends is not None:
+        closed = (
+            "Only a template may be sent: the 24 hours since the person's last message end at "
+            f"{draft.window_ends:%Y-%m-%d %H:%M} UTC, before the message is due."
+        )
+    draft.refuse(SendErrorCode.WINDOW_CLOSED, limits.FIELDS[type(draft.request.content)], closed)
+
+
+def _check_template_for(
+    draft: Draft, found: FoundTemplate, recipient: Recipient, *, opted_out: bool
+) -> None:
     if found.is_marketing and opted_out:
         draft.refuse(
             SendErrorCode.OPTED_OUT,
-            "recipient_phone" if draft.recipient.phone else "recipient_user_id",
+            "recipient_phone" if recipient.phone else "recipient_user_id",
             "The person wants no marketing messages; other templates may be sent.",
         )
-    if found.is_secret and draft.recipient.user_id is not None:
+    if found.is_secret and recipient.user_id is not None:
         draft.refuse(
             SendErrorCode.BSUID_NOT_SUPPORTED,
             "recipient_user_id",
             "Templates with a one-time password need the recipient's phone number.",
         )
+
+
+def _check_room(drafts: Sequence[Draft], sender: SenderNumber) -> None:
+    """Say of drafts that are bound by the messaging limit when there is room for them, and refuse
+    those that cannot wait for it.
+    """
+    number, limit = sender.number, numbers.limit_of(sender.number)
+    if number is None or limit is None:
+        return
+    waiting = [
+        (draft, draft.times)
+        for draft in drafts
+        if isinstance(draft.request.content, TemplateContent) and draft.times and not draft.is_open
+    ]
+    full = waiting and portfolios.full_at(
+        min(times.due for _, times in waiting),
+        tenant_id=sender.tenant_id,
+        portfolio=number.portfolio_id,
+        limit=limit,
+        contacts=[draft.contact_id for draft, _ in waiting if draft.contact_id],
+    )
+    for draft, times in waiting:
+        if not full or not full.holds(draft.contact_id, due=times.due):
+            continue
+        draft.room_at = full.until
+        if times.expires is not None and full.until >= times.expires:
+            draft.refuse(
+                SendErrorCode.LIMIT_REACHED,
+                "expires_at",
+                "The messaging limit of the business portfolio is reached; there is room again at "
+                f"{full.until:%Y-%m-%d %H:%M} UTC, after the message expires.",
+            )

@@ -54,9 +54,13 @@ def envelope(
     """
     to = {"to": f"+{recipient.phone}"} if recipient.phone else {"recipient": recipient.user_id}
     request: Json = {
-        "messaging_product": "whatsapp", "recipient_type": "individual", **to,
-        "type": body.type, body.type: body.wire, "biz_opaque_callback_data": reference,
-    }  # fmt: skip
+        "messaging_product": "whatsapp",
+        "recipient_type": "individual",
+        **to,
+        "type": body.type,
+        body.type: body.wire,
+        "biz_opaque_callback_data": reference,
+    }
     if quoted is not None:
         request["context"] = {"message_id": quoted}
     return msgspec.json.encode(request)
@@ -74,9 +78,12 @@ def _media(content: MediaContent, _: str | None) -> Body:
 
 def _file(content: MediaContent) -> Json:
     return _compact(
-        id=content.id, link=content.link, caption=content.caption, filename=content.filename,
+        id=content.id,
+        link=content.link,
+        caption=content.caption,
+        filename=content.filename,
         voice=content.voice or None,
-    )  # fmt: skip
+    )
 
 
 def _reaction(content: ReactionContent, target: str | None) -> Body:

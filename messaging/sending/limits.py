@@ -1,4 +1,4 @@
-"""The limits of each kind of content. Pure.
+"""What a request must be by itself: the limits of each kind of content, and its times. Pure.
 
 Rules: Meta, "Messages" API reference and the page of each message type (sizes in characters).
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from messaging.sending.requests import (
     MediaContent,
     MediaKind,
     ReactionContent,
+    SendRequest,
     TemplateContent,
     TextContent,
 )
@@ -52,12 +54,32 @@ RAW_BYTES = 64_000
 # A kind of interactive message that is given as it is: Meta has new ones now and then.
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
+# What waits longer (a number paused, a token expired) is better not sent at all.
+DEFAULT_LIFE = timedelta(hours=24)
+# A one-time password is void by then; it is Meta's own default too ("Time-to-live").
+SECRET_LIFE = timedelta(minutes=10)
+# The number of the recipient is kept (sealed) until the message is sent; so this is bounded.
+FURTHEST = timedelta(days=30)
+# Clocks differ, and requests take time.
+GRACE = timedelta(minutes=5)
+NO_OFFSET = "The time needs an offset, such as Z or +02:00."
+
 
 class Fault(NamedTuple):
     """What is wrong with one field, in a sentence."""
 
     field: str
     message: str
+
+
+def faults_of(request: SendRequest) -> list[Fault]:
+    """Return everything that is wrong with a request by itself, but its times and its recipient."""
+    found, key = faults(request.content), request.idempotency_key
+    if key is not None and not (1 <= len(key) <= KEY and key.isprintable()):
+        found.append(Fault("idempotency_key", f"A key has 1 to {KEY} printable characters."))
+    if request.reply_to is not None and isinstance(request.content, ReactionContent):
+        found.append(Fault("reply_to", "A reaction names its message by itself."))
+    return found
 
 
 def faults(content: Content) -> list[Fault]:
@@ -68,11 +90,41 @@ def faults(content: Content) -> list[Fault]:
         return [Fault(FIELDS[type(content)], "This is nested too deeply.")]
 
 
-def of_key(key: str | None) -> list[Fault]:
-    """Return what is wrong with an idempotency key."""
-    if key is None or (1 <= len(key) <= KEY and key.isprintable()):
-        return []
-    return [Fault("idempotency_key", f"A key has 1 to {KEY} printable characters.")]
+class Times(NamedTuple):
+    """When a message is due; ``expires`` is ``None`` where its broadcast decides."""
+
+    due: datetime
+    expires: datetime | None
+
+
+def times_of(request: SendRequest, *, is_secret: bool, now: datetime) -> Times | Fault:
+    """Return the times of a request, or why it has none."""
+    due = _due(request.scheduled_at, now)
+    if isinstance(due, Fault):
+        return due
+    wanted = request.expires_at
+    if wanted is None:
+        life = SECRET_LIFE if is_secret else DEFAULT_LIFE
+        return Times(due, None if request.broadcast_id is not None else due + life)
+    if wanted.tzinfo is None:
+        return Fault("expires_at", NO_OFFSET)
+    if wanted <= due:
+        return Fault("expires_at", "The message would expire before it is due.")
+    if wanted > due + FURTHEST:
+        return Fault("expires_at", f"This is over {FURTHEST.days} days after it is due.")
+    return Times(due, wanted.astimezone(UTC))
+
+
+def _due(wanted: datetime | None, now: datetime) -> datetime | Fault:
+    if wanted is None:
+        return now
+    if wanted.tzinfo is None:
+        return Fault("scheduled_at", NO_OFFSET)
+    if wanted < now - GRACE:
+        return Fault("scheduled_at", "The time is in the past.")
+    if wanted > now + FURTHEST:
+        return Fault("scheduled_at", f"This is over {FURTHEST.days} days ahead.")
+    return max(wanted.astimezone(UTC), now)
 
 
 def _unwritable(content: Content) -> Iterator[Fault]:

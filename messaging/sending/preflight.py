@@ -13,17 +13,14 @@ from types import MappingProxyType
 from uuid import UUID
 
 from lib.numbering import may_be_in_united_states
-from messaging import numbers
+from messaging import conversations, numbers, portfolios
 from messaging.delivery import pauses
 from messaging.models import SendingPause
-from messaging.sending import portfolio, sender_numbers, window
-from messaging.sending.answers import Answers, Queued
-from messaging.sending.checks import check
-from messaging.sending.drafts import Draft, shaped
-from messaging.sending.recipients import ContactCache
+from messaging.sending.accepting import Queued, answered
+from messaging.sending.checks import Draft, check, shaped
+from messaging.sending.parties import ContactCache, SenderNumber, find_sender
 from messaging.sending.refusals import UnableToSend
 from messaging.sending.requests import SendRequest, TemplateContent
-from messaging.sending.sender_numbers import SenderNumber
 from templates_wa.models import Template
 from templates_wa.rendering import Preview
 from workspaces import token_checks
@@ -97,10 +94,10 @@ def preflight(*, tenant_id: UUID, request: SendRequest, now: datetime) -> Prefli
     """Return what would become of a request, were it made now."""
     draft = shaped(request)
     try:
-        sender = sender_numbers.find(tenant_id=tenant_id, workspace_id=request.workspace_id)
+        sender = find_sender(tenant_id=tenant_id, workspace_id=request.workspace_id)
     except UnableToSend as refusal:
         return refused(refusal, *draft.reasons)
-    answer = None if draft.reasons else _answer(draft, sender)
+    answer = None if draft.reasons else answered([draft], sender).get(draft)
     check([draft], sender, ContactCache(tenant_id), now=now)
     found = _described(draft, sender, now)
     if isinstance(answer, Queued):
@@ -114,12 +111,6 @@ def refused(*problems: UnableToSend) -> Preflight:
     return Preflight(Would.REFUSE, problems)
 
 
-def _answer(draft: Draft, sender: SenderNumber) -> Queued | UnableToSend | None:
-    answers = Answers(tenant_id=sender.tenant_id, workspace_id=sender.workspace.id)
-    answers.load([draft])
-    return answers.answer(draft)
-
-
 def _described(draft: Draft, sender: SenderNumber, now: datetime) -> Preflight:
     content, template, ends = draft.request.content, draft.template, draft.window_ends
     held = list(
@@ -128,7 +119,7 @@ def _described(draft: Draft, sender: SenderNumber, now: datetime) -> Preflight:
     return Preflight(
         Would.QUEUE,
         warnings=(*_of_sender(sender, held, now), *_of_draft(draft, sender, now)),
-        window_open_until=window.still_open(ends, now=now),
+        window_open_until=conversations.still_open(ends, now=now),
         template=template.row if template else None,
         preview=template.preview(content)
         if template and isinstance(content, TemplateContent)
@@ -203,15 +194,17 @@ def _of_draft(draft: Draft, sender: SenderNumber, now: datetime) -> Iterator[War
 
 
 def _of_limit(draft: Draft, sender: SenderNumber, now: datetime) -> Iterator[Warned]:
-    counted = portfolio.used(sender, now=now)
+    number, limit = sender.number, numbers.limit_of(sender.number)
     if draft.room_at is not None:
         yield Warned(
             WarningCode.LIMIT_REACHED,
             "The messaging limit is reached; the message would wait until "
             f"{draft.room_at:%Y-%m-%d %H:%M} UTC at least.",
         )
-    elif counted is not None and counted[0] >= NEARLY * counted[1]:
-        yield Warned(
-            WarningCode.LIMIT_NEARLY_REACHED,
-            f"{counted[0]} of {counted[1]} people were written to first in the last 24 hours.",
-        )
+    elif number is not None and limit is not None:
+        used = portfolios.used(tenant_id=sender.tenant_id, portfolio=number.portfolio_id, now=now)
+        if used >= NEARLY * limit:
+            yield Warned(
+                WarningCode.LIMIT_NEARLY_REACHED,
+                f"{used} of {limit} people were written to first in the last 24 hours.",
+            )

@@ -128,11 +128,13 @@ def _count(read: SendInput) -> list[Malformed]:
     if len(kinds) == 1:
         return []
     came = " and ".join(kinds) or "none"
-    return [_fault(
-        kinds[1] if kinds else "text",
-        "A message has exactly one of: a template, a text, media, interactive, a reaction, a "
-        f"location, contacts. What came: {came}.",
-    )]  # fmt: skip
+    return [
+        _fault(
+            kinds[1] if kinds else "text",
+            "A message has exactly one of: a template, a text, media, interactive, a reaction, a "
+            f"location, contacts. What came: {came}.",
+        )
+    ]
 
 
 def _strays(read: SendInput) -> list[Malformed]:

@@ -14,7 +14,7 @@ from messaging import conversations
 from messaging.delivery.queues import SENDS
 from messaging.events import Direction
 from messaging.models import ReadMark
-from messaging.sending.drafts import find_targets, open_wamid
+from messaging.sending.checks import find_targets, open_wamid
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from workspaces.models import HOSTED
 

@@ -74,7 +74,7 @@ DESCRIPTIONS: Mapping[SendErrorCode, str] = MappingProxyType(
         SendErrorCode.MESSAGE_NOT_FOUND: "Your tenant has no such message.",
         SendErrorCode.NOT_CANCELLABLE: "The message is no longer waiting to be sent.",
     }
-)  # fmt: skip
+)
 
 # What Meta would have answered (Cloud API, "Error codes").
 PLATFORM_CODES: Mapping[SendErrorCode, int] = MappingProxyType(
@@ -105,9 +105,13 @@ class UnableToSend(Exception):
     """
 
     def __init__(
-        self, code: SendErrorCode, field: str | None, message: str,
-        platform_code: int | None = None, others: Sequence[UnableToSend] = (),
-    ) -> None:  # fmt: skip
+        self,
+        code: SendErrorCode,
+        field: str | None,
+        message: str,
+        platform_code: int | None = None,
+        others: Sequence[UnableToSend] = (),
+    ) -> None:
         super().__init__(message)
         self.code, self.field, self.message = code, field, message
         self.platform_code = platform_code or PLATFORM_CODES.get(code)

@@ -120,9 +120,10 @@ def _forced(content: TemplateContent, tenant_id: UUID, waba_id: str) -> Finding:
 
 def _unknown_account() -> UnableToSend:
     return UnableToSend(
-        SendErrorCode.TEMPLATE_NOT_FOUND, "workspace_id",
+        SendErrorCode.TEMPLATE_NOT_FOUND,
+        "workspace_id",
         "The workspace has no WABA ID yet, so its templates are not known; enter it in the admin.",
-    )  # fmt: skip
+    )
 
 
 def _refused(error: UnableToFind) -> UnableToSend:
@@ -140,11 +141,12 @@ def check(found: FoundTemplate, content: TemplateContent, now: datetime) -> list
     """Return what the platform would refuse of a content's parameters."""
     return [
         UnableToSend(
-            SendErrorCode.TEMPLATE_PARAMETERS, _field_of(problem),
+            SendErrorCode.TEMPLATE_PARAMETERS,
+            _field_of(problem),
             problem.message,
         )
         for problem in problems(found.definition, content.parameters, now)
-    ]  # fmt: skip
+    ]
 
 
 def _field_of(problem: Problem) -> str:
@@ -164,9 +166,12 @@ def fitted(found: FoundTemplate, content: TemplateContent) -> FoundTemplate:
 def _guess(parameters: TemplateParameters) -> Definition:
     own = _guess_card(parameters.card)
     return Definition(
-        bool(parameters.named), own.header, own.body, buttons=own.buttons,
+        bool(parameters.named),
+        own.header,
+        own.body,
+        buttons=own.buttons,
         cards=tuple(_guess_card(card) for card in parameters.cards),
-    )  # fmt: skip
+    )
 
 
 def _guess_card(values: CardValue) -> Card:

@@ -20,7 +20,7 @@ from messaging.models import (
     OptOutSource,
     PendingSend,
 )
-from messaging.sending.answers import reference_of
+from messaging.sending.accepting import reference_of
 from templates_wa.models import Template
 from tests.broadcasts.conftest import (
     deliver_all,

@@ -9,8 +9,7 @@ import psycopg
 import pytest
 
 from messaging.models import Contact, Conversation, Message
-from messaging.sending.accepting import queue, queue_many
-from messaging.sending.answers import Queued
+from messaging.sending.accepting import Queued, queue, queue_many
 from messaging.sending.requests import Recipient, SendRequest
 from tests.conftest import Cast
 from tests.privacy import places

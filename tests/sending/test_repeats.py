@@ -15,9 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.models import Message
-from messaging.sending.accepting import queue, queue_many
-from messaging.sending.answers import Queued, digest_of
-from messaging.sending.drafts import shaped
+from messaging.sending.accepting import Queued, digest_of, queue, queue_many
+from messaging.sending.checks import shaped
 from messaging.sending.reading import request_of
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import Recipient, SendRequest, TextContent

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from lib.ids import uuid7
-from messaging import retention
+from messaging import portfolios
 from messaging.models import PortfolioRecipient
 from tests.conftest import Cast
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 def test_it_forgets_who_counts_no_more(
     acme: Cast, globex: Cast, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(portfolios, "BATCH", 2)
     PortfolioRecipient.objects.bulk_create(
         PortfolioRecipient(
             tenant_id=cast.tenant.id, portfolio_id="1", contact_id=uuid7(),
@@ -26,6 +26,6 @@ def test_it_forgets_who_counts_no_more(
         for cast in (acme, globex) for hours in (1, 23, 24, 25, 240)
     )  # fmt: skip
 
-    assert retention.forget_recipients(now=now) == 6
-    assert retention.forget_recipients(now=now) == 0
+    assert portfolios.forget(now=now) == 6
+    assert portfolios.forget(now=now) == 0
     assert PortfolioRecipient.objects.count() == 4
