@@ -27,7 +27,7 @@ import msgspec
 from django.conf import settings
 from httpx_aiohttp import AiohttpTransport
 
-from connectors.whatsapp.wire.errors import GraphAnswer, Json, error_of, has_error, is_wrong_proof
+from connectors.whatsapp.wire.errors import GraphAnswer, Json, error_of, is_wrong_proof
 from lib.ttl import TtlCache
 from workspaces.channel_errors import ChannelError, OutcomeUnknown, Unavailable
 from workspaces.channels import Credentials
@@ -155,7 +155,7 @@ class Graph:
 
     def _object(self, answer: GraphAnswer, *, changes: bool) -> Json:
         self._log_version(answer)
-        if not answer.is_success or has_error(answer):
+        if not answer.is_success or answer.problem is not None:
             raise error_of(answer, changes=changes)
         found = answer.json
         if found is None:
@@ -206,11 +206,10 @@ class _Proofs:
         """Whether no other proof is to be tried; one that was accepted is remembered."""
         if len(self._all) < 2:
             return True
-        if is_wrong_proof(answer):
-            return False
         if answer.is_success:
             _fitting.put(self._token, proof)
-        return True
+            return True
+        return not is_wrong_proof(answer)
 
 
 async def send_once(url: str, *, content: bytes, headers: Mapping[str, str]) -> GraphAnswer:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
@@ -42,7 +44,8 @@ ABOUT_PROOF = "appsecret_proof"
 PERMISSIONS = range(200, 300)
 
 
-class GraphAnswer(NamedTuple):
+@dataclass(frozen=True)
+class GraphAnswer:
     """Status, headers (looked up in lower case) and the body as it came."""
 
     status: int
@@ -54,10 +57,37 @@ class GraphAnswer(NamedTuple):
         """Whether the status is 2xx."""
         return 200 <= self.status < 300
 
-    @property
+    @cached_property
     def json(self) -> Json | None:
         """The body, if it is a JSON object."""
         return json_object(self.body)
+
+    @cached_property
+    def problem(self) -> _Problem | None:
+        """Meta's error in the body, whatever the status."""
+        error = member(self.json, "error")
+        code = integer(error, "code")
+        if code is None:
+            return None
+        details = text(member(error, "error_data"), "details") or text(error, "message")
+        found = _TRACE_ID.fullmatch(text(error, "fbtrace_id"))
+        return _Problem(
+            code,
+            integer(error, "error_subcode") or 0,
+            error.get("is_transient") is True,
+            clean(details),
+            found[0] if found else "",
+            text(error, "message"),
+        )
+
+
+class _Problem(NamedTuple):
+    code: int
+    subcode: int
+    is_transient: bool
+    details: str
+    trace_id: str
+    message: str
 
 
 def json_object(body: bytes) -> Json | None:
@@ -101,7 +131,7 @@ def error_of(answer: GraphAnswer, *, changes: bool) -> ChannelError:
     ``changes``: the request was to change something (a send), so that an answer that says
     nothing about it leaves the outcome unknown.
     """
-    problem = _problem_in(answer)
+    problem = answer.problem
     if problem is None:
         return _wordless(answer, changes)
     rule = rule_of(problem.code, problem.subcode, problem.message)
@@ -181,7 +211,7 @@ def _wordless(answer: GraphAnswer, changes: bool) -> ChannelError:
 
 def media_error_of(answer: GraphAnswer) -> ChannelError:
     """Return the error of an answer about a file: there "no such object" means that it is gone."""
-    problem = _problem_in(answer)
+    problem = answer.problem
     code, subcode = (problem.code, problem.subcode) if problem else (0, 0)
     error = error_of(answer, changes=False)
     gone = answer.status in (404, 410) or (code, subcode) == NO_SUCH_OBJECT
@@ -197,46 +227,15 @@ def media_error_of(answer: GraphAnswer) -> ChannelError:
 
 def is_wrong_proof(answer: GraphAnswer) -> bool:
     """Return whether Meta refused the proof of the app secret, and so did nothing."""
-    problem = None if answer.is_success else _problem_in(answer)
+    problem = None if answer.is_success else answer.problem
     return problem is not None and (
         rule_of(problem.code, problem.subcode, problem.message) is PROOF
     )
 
 
-def has_error(answer: GraphAnswer) -> bool:
-    """Return whether the body is an error of Meta's, whatever the status."""
-    return _problem_in(answer) is not None
-
-
 def clean(words: str) -> str:
     """Return a text of Meta's without phone numbers, message ids and tokens, cut to length."""
     return mask(_TOKEN_LIKE.sub(MASK, words))[:MAX_DETAILS]
-
-
-class _Problem(NamedTuple):
-    code: int
-    subcode: int
-    is_transient: bool
-    details: str
-    trace_id: str
-    message: str
-
-
-def _problem_in(answer: GraphAnswer) -> _Problem | None:
-    error = member(answer.json, "error")
-    code = integer(error, "code")
-    if code is None:
-        return None
-    details = text(member(error, "error_data"), "details") or text(error, "message")
-    found = _TRACE_ID.fullmatch(text(error, "fbtrace_id"))
-    return _Problem(
-        code,
-        integer(error, "error_subcode") or 0,
-        error.get("is_transient") is True,
-        clean(details),
-        found[0] if found else "",
-        text(error, "message"),
-    )
 
 
 class Rule(NamedTuple):
