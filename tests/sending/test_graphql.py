@@ -156,20 +156,20 @@ def test_it_cancels_what_waits_and_only_that(gql: Gql, acme: Cast, heard: Messag
 
 
 def test_it_marks_as_read_with_typing(gql: Gql, acme: Cast, heard: Message) -> None:
-    mark = "mutation M($id: ID!) { markMessageRead(input: {messageId: $id, typing: true}) "
-    mark += "{ success errors { code } } }"
+    query = "mutation M($id: ID!) { markMessageRead(input: {messageId: $id, typing: true}) "
+    query += "{ success errors { code } } }"
 
-    payload = gql(acme, mark, id=str(heard.id)).data["markMessageRead"]
+    payload = gql(acme, query, id=str(heard.id)).data["markMessageRead"]
 
     assert payload == {"success": True, "errors": []}
     mark = ReadMark.objects.get()
     assert (mark.message_id, mark.workspace_id, mark.typing) == (
         heard.id, acme.workspace.id, True,
     )  # fmt: skip
-    refusal = gql(acme, mark, id=str(acme.tenant.id)).data["markMessageRead"]
+    refusal = gql(acme, query, id=str(acme.tenant.id)).data["markMessageRead"]
     assert refusal["errors"] == [{"code": "MESSAGE_NOT_FOUND"}]
     Workspace.objects.update(is_active=False)
-    refusal = gql(acme, mark, id=str(heard.id)).data["markMessageRead"]
+    refusal = gql(acme, query, id=str(heard.id)).data["markMessageRead"]
     assert refusal["errors"] == [{"code": "WORKSPACE_INACTIVE"}]
 
 
