@@ -22,7 +22,7 @@ from connectors.linked_device import erasure as linked_device
 from connectors.linked_device.models import SenderSession
 from connectors.whatsapp import retention
 from connectors.whatsapp.models import WebhookDead
-from connectors.whatsapp.routes import POLL_SECONDS
+from connectors.whatsapp.receiver import POLL_SECONDS
 from lib import bulk
 from messaging import erasure as messaging
 from messaging.models import Broadcast, NumberState, OptOut, SendingPause, SendingPolicy

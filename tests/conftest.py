@@ -14,7 +14,7 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 
 from connectors.events import queue as events
 from connectors.whatsapp import processing
-from connectors.whatsapp.draining import WAKE_UP
+from connectors.whatsapp.processing import WAKE_UP
 from lib import clock
 from lib.wakeups import WakeUp
 from messaging.delivery import queues as delivery

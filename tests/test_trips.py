@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from connectors.simulator.meta.server import RunningSimulator
-from connectors.whatsapp import draining, retention
+from connectors.whatsapp import retention
+from connectors.whatsapp.processing import drain
 from lib.envelope import associated_data
 from messaging.delivery.sender import Sender
 from messaging.models import Message
@@ -101,7 +102,7 @@ def test_trips_are_told_and_become_no_longer(
         return str(sent["messageId"])
 
     receive("wamid.warm")
-    draining.drain(1)
+    drain(1)
     send("warm")
     sender.work()
     sender.settle()
@@ -110,7 +111,7 @@ def test_trips_are_told_and_become_no_longer(
     with tracer.trip() as receiving:
         receive("wamid.trip")
     with tracer.trip() as processing:
-        assert draining.drain(1) == 1
+        assert drain(1) == 1
     with tracer.trip() as accepting:
         message_id = send("trip")
     with tracer.trip() as delivering:
@@ -123,7 +124,7 @@ def test_trips_are_told_and_become_no_longer(
     body = json.dumps(callback(number, statuses=[report])).encode()
     with tracer.trip() as reporting:
         web.post(acme, body)
-        draining.drain(1)
+        drain(1)
 
     with tracer.trip() as purging:
         retention.purge_all(now=datetime.now(UTC))

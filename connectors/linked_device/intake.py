@@ -26,7 +26,7 @@ from connectors.linked_device.events import ChatMember, Content, MessageArrived,
 from connectors.linked_device.models import SenderSession
 from connectors.linked_device.record import DatabaseRetry
 from connectors.whatsapp import raw
-from connectors.whatsapp.draining import WAKE_UP
+from connectors.whatsapp.processing import WAKE_UP
 from connectors.whatsapp.wire.updates import LINKED_DEVICE
 from workspaces import keys
 from workspaces.identity import digester

@@ -1,6 +1,6 @@
-"""From pending callbacks to a committed batch: claim, open, process, count, commit.
+"""From pending callbacks to a committed batch: claim, open, process, count, commit, and again.
 
-All of it is one transaction with the deletion of the pointers: whatever is killed, and whenever, a
+A batch is one transaction with the deletion of the pointers: whatever is killed, and whenever, a
 callback is either still pending or wholly accounted for. Workers never wait for one another (SKIP
 LOCKED). Whatever fails, and even what ends the whole process, fails alone in the end and lets the
 others pass; what fails through no fault of its own stays pending (``lib.brake``).
@@ -17,20 +17,31 @@ from datetime import datetime, timedelta
 from itertools import islice
 from uuid import UUID
 
+from django.conf import settings
 from django.db import DatabaseError, transaction
 
 from connectors.whatsapp import raw, results
-from connectors.whatsapp.models import DeadKind
+from connectors.whatsapp.models import DeadKind, WebhookPending
 from connectors.whatsapp.results import BatchResult, Callback, FailedUpdates
 from connectors.whatsapp.updates import CallbackUpdate, process
-from lib import bulk, clock, metrics
+from lib import bulk, clock, metrics, work
 from lib.brake import LONGEST_PAUSE, TRIAL, Brake, Stopped, is_away
 from lib.envelope import CannotOpen, KeyDestroyed
+from lib.wakeups import WakeUp
+from lib.work import Work
 from workspaces import keys
 from workspaces.models import INSTALLATION_ID
 
 logger = logging.getLogger("sigma.whatsapp.processing")
+WAKE_UP = WakeUp(name="drain", task="ingest.drain", queue="ingest")
 BRAKE = Brake("callbacks")
+POLL_SECONDS = 0.02
+# What a batch costs whatever its size is a dozen round trips: while there is no backlog, a few
+# callbacks more per batch are worth a few milliseconds. After one of only a few the pause is whole:
+# a busy host, where each takes long, would run them back to back, with ever fewer in them.
+PAUSE_SECONDS, FULL_PAUSE_BELOW = 0.05, 50
+# Work older than this without a turn has lost its wake-up.
+OVERDUE_SECONDS = 1.0
 # Attempts that may have ended their process: after so many a callback is tried with a few others,
 # after so many alone, after so many not any more. It may have been any of its batch.
 FEW_AFTER, FEW = 2, 20
@@ -38,12 +49,53 @@ ALONE_AFTER = 3
 GIVE_UP_AFTER = 5
 # Transactions of one claim at most: whoever waits behind suspects waits for no more than these.
 MOST_GROUPS = 20
+PURGED = "Raw was purged before this callback was processed."
 # Of plain bodies: to open and read them takes fifteen times as much memory, and a second or two.
 MOST_BYTES = 4_000_000
 # A callback that has waited this long may have been tried, and may have ended that process.
 OLD = timedelta(seconds=30)
 # For this long nobody else claims a callback after an attempt at it was recorded.
 HELD = "interval '5 seconds'"
+
+
+class Callbacks(Work):
+    """Pending callbacks, for the work loop."""
+
+    what = "callbacks"
+    wake_up = WAKE_UP
+    brake = BRAKE
+    logger = logger
+
+    def __init__(self) -> None:
+        self.slots = settings.SIGMA_INGEST_DRAINS
+
+    def step(self) -> int:
+        """Process one batch."""
+        return process_batch(settings.SIGMA_INGEST_BATCH)
+
+    def is_behind(self, count: int) -> bool:
+        """Whether a batch was at least half full."""
+        return count >= settings.SIGMA_INGEST_BATCH // 2
+
+    def pause(self, count: int, spent: float) -> float:
+        """Wait for more callbacks, unless many are waiting already."""
+        if count == 0:
+            return POLL_SECONDS
+        if self.is_behind(count):
+            return 0.0
+        return PAUSE_SECONDS if count < FULL_PAUSE_BELOW else max(0.0, PAUSE_SECONDS - spent)
+
+
+def drain(slot: int) -> int:
+    """Process what is pending for one turn; return how many callbacks that was."""
+    return work.run(Callbacks(), slot)
+
+
+def sweep() -> bool:
+    """Call for work whose wake-up was lost; return whether a turn was called."""
+    overdue = "received_at < clock_timestamp() - make_interval(secs => %s)"
+    waiting = WebhookPending.objects.extra(where=[overdue], params=[OVERDUE_SECONDS])  # noqa: S610
+    return waiting.exists() and WAKE_UP.notify()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +124,9 @@ def process_batch(limit: int) -> int:
     careful = False
     try:
         with transaction.atomic():
+            statement = CLAIM_AT_RANDOM if BRAKE.is_on else CLAIM
             most = min(limit, TRIAL) if BRAKE.is_on else limit
-            claimed += _claim(most, at_random=BRAKE.is_on)
+            claimed += _claim(statement, limit=most, bytes=MOST_BYTES)
             old = clock.now() - OLD
             careful = any(callback.received_at < old for callback in claimed)
             if careful:
@@ -148,7 +201,7 @@ def _process_again(callbacks: Sequence[SealedCallback], *, after: Exception | No
 def _process_together(callbacks: Sequence[SealedCallback]) -> None:
     try:
         with transaction.atomic():
-            result = _account_for(_claim_these(callbacks))
+            result = _account_for(_claim(CLAIM_THESE, **_these(callbacks)))
     except Exception as error:
         _clean_up_after(error)
         raise
@@ -212,7 +265,7 @@ def _dead_letter(callback: SealedCallback, reason: str) -> None:
     """Park a callback unopened, whole, as one dead update."""
     with transaction.atomic():
         result = BatchResult()
-        for claimed in _claim_these([callback]):
+        for claimed in _claim(CLAIM_THESE, **_these([callback])):
             result.tallies[claimed.tenant_id].callbacks += 1
             _dead_letter_whole(claimed, reason, result)
         results.store(result)
@@ -235,8 +288,12 @@ def _open(claimed: Sequence[SealedCallback], result: BatchResult) -> list[Callba
     opened = []
     failed: list[tuple[SealedCallback, Exception]] = []
     for sealed in claimed:
+        if sealed.body is None:
+            _dead_letter_whole(sealed, PURGED, result)
+            continue
+        whose = sealed.tenant_id, sealed.delivery_id
         try:
-            body = _body_of(sealed)
+            body = raw.open_body(sealed.body, tenant_id=whose[0], delivery_id=whose[1])
         except KeyDestroyed as error:
             _dead_letter_whole(sealed, str(error), result)
         except CannotOpen as error:  # a worker with the wrong master keys opens none
@@ -247,12 +304,6 @@ def _open(claimed: Sequence[SealedCallback], result: BatchResult) -> list[Callba
     for sealed, trouble in failed:
         _dead_letter_whole(sealed, str(trouble), result)
     return opened
-
-
-def _body_of(sealed: SealedCallback) -> bytes:
-    if sealed.body is None:
-        raise KeyDestroyed("Raw was purged before this callback was processed.")
-    return raw.open_body(sealed.body, tenant_id=sealed.tenant_id, delivery_id=sealed.delivery_id)
 
 
 def _dead_letter_whole(sealed: SealedCallback, reason: str, result: BatchResult) -> None:
@@ -371,30 +422,13 @@ SELECT set_config(name, value, true) FROM (VALUES
 """
 
 
-def _claim(limit: int, *, at_random: bool = False) -> list[SealedCallback]:
-    """Claim up to about ``limit`` callbacks inside the caller's transaction, the oldest of each
-    tenant, or some at random.
+def _claim(statement: str, **parameters: object) -> list[SealedCallback]:
+    """Claim callbacks inside the caller's transaction by one of the statements above: up to about
+    ``limit``, the oldest of each tenant or some at random, or those of `_these` that are still
+    pending and not locked by another worker.
 
     What is pending for a tenant that is being erased is forgotten: its keys are gone.
     """
-    return _run_claim(
-        CLAIM_AT_RANDOM if at_random else CLAIM, {"limit": limit, "bytes": MOST_BYTES}
-    )
-
-
-def _claim_these(callbacks: Sequence[SealedCallback]) -> list[SealedCallback]:
-    """Claim these callbacks, as far as they are still pending and not locked by another worker."""
-    return _run_claim(CLAIM_THESE, _these(callbacks))
-
-
-def _these(callbacks: Sequence[SealedCallback]) -> dict[str, object]:
-    return {
-        "tenants": [callback.tenant_id for callback in callbacks],
-        "ids": [callback.delivery_id for callback in callbacks],
-    }
-
-
-def _run_claim(statement: str, parameters: dict[str, object]) -> list[SealedCallback]:
     with bulk.cursor() as cursor:
         cursor.execute(PLANNER_SETTINGS)
         cursor.execute(statement, {**parameters, "shared": INSTALLATION_ID})
@@ -402,6 +436,13 @@ def _run_claim(statement: str, parameters: dict[str, object]) -> list[SealedCall
     # One object per tenant: as keys of the dictionaries to come they compare by identity.
     tenants: dict[UUID, UUID] = {}
     return [SealedCallback(i, at, tenants.setdefault(t, t), n, body) for i, at, t, n, body in rows]
+
+
+def _these(callbacks: Sequence[SealedCallback]) -> dict[str, object]:
+    return {
+        "tenants": [callback.tenant_id for callback in callbacks],
+        "ids": [callback.delivery_id for callback in callbacks],
+    }
 
 
 def _record_attempt(callbacks: Sequence[SealedCallback]) -> list[SealedCallback]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from celery import shared_task
 
-from connectors.whatsapp import draining, replay, retention
+from connectors.whatsapp import processing, replay, retention
 from lib import clock
 from lib.work import put_off_while_away
 from workspaces import daykeys
@@ -21,14 +21,14 @@ KEYS_FROM_HOUR = 20
 @shared_task(name="ingest.drain")
 def drain(*, slot: int = 0) -> None:
     """Process pending callbacks for a turn."""
-    draining.drain(slot)
+    processing.drain(slot)
 
 
 @shared_task(name="ingest.sweep")
 def sweep() -> None:
     """Find what a lost wake-up left."""
     with put_off_while_away("sweep", logger):
-        draining.sweep()
+        processing.sweep()
 
 
 @shared_task(name="ingest.release")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from hmac import compare_digest
 from uuid import UUID
@@ -91,9 +91,20 @@ def process(callbacks: Sequence[Callback], result: BatchResult, brake: Brake) ->
     if shared := [entry for entry in parsed if entry[0].tenant_id == INSTALLATION_ID]:
         _file_shared(shared, result)
         parsed = [entry for entry in parsed if entry[0].tenant_id != INSTALLATION_ID]
-    items = [item for callback, updates in parsed for item in _readable(callback, updates, result)]
-    numbers = Numbers.load((item.callback.tenant_id, item.update) for item in items)
-    owned = [item for item in items if _belongs(item, numbers, result)]
+    items, owned = [], []
+    for callback, updates in parsed:
+        for update in updates:
+            if update.problem is None:
+                items.append(CallbackUpdate(callback, update))
+            else:
+                result.park(callback, update, DeadKind.DEAD, update.problem)
+    numbers = Numbers(items)
+    for item in items:
+        reason = numbers.refusal(item.callback.tenant_id, item.update)
+        if reason is None:
+            owned.append(item)
+        else:
+            result.park(item.callback, item.update, DeadKind.QUARANTINE, reason)
     _store(owned, numbers, result, brake)
     result.close()
 
@@ -193,24 +204,6 @@ def _remove_originals(callbacks: Sequence[Callback]) -> int:
     return removed
 
 
-def _readable(
-    callback: Callback, updates: list[Update], result: BatchResult
-) -> Iterable[CallbackUpdate]:
-    for update in updates:
-        if update.problem is None:
-            yield CallbackUpdate(callback, update)
-        else:
-            result.park(callback, update, DeadKind.DEAD, update.problem)
-
-
-def _belongs(item: CallbackUpdate, numbers: Numbers, result: BatchResult) -> bool:
-    reason = numbers.refusal(item.callback.tenant_id, item.update)
-    if reason is None:
-        return True
-    result.park(item.callback, item.update, DeadKind.QUARANTINE, reason)
-    return False
-
-
 def _store(
     items: Sequence[CallbackUpdate], numbers: Numbers, result: BatchResult, brake: Brake
 ) -> None:
@@ -246,9 +239,9 @@ def _store_together(
         tenant_id, callback = item.callback.tenant_id, item.callback
         for event in item.update.events:
             if isinstance(event, OF_A_NUMBER):
-                workspace_id = numbers.workspace(tenant_id, event.phone_number_id)
+                workspace = numbers.workspaces[tenant_id, event.phone_number_id]
                 at, place = callback.received_at, item.update.position
-                row = Incoming(tenant_id, workspace_id, callback.delivery_id, at, event, place)
+                row = Incoming(tenant_id, workspace.pk, callback.delivery_id, at, event, place)
                 incoming.append(row)
                 owners.append(position)
             elif isinstance(event, TemplateEvent):
@@ -284,37 +277,23 @@ def _count(items: Sequence[CallbackUpdate], duplicates: set[int], result: BatchR
 
 
 class Numbers:
-    """The workspaces that a batch of updates speaks of."""
+    """The workspaces that a batch of updates speaks of, by tenant and phone number id, and what the
+    updates prove of those that are not proven yet (``proofs``: of a number, or of its account).
+    """
 
-    def __init__(self, workspaces: Iterable[Workspace]) -> None:
-        self._by_number: dict[tuple[UUID, str], Workspace] = {}
-        self._wabas: set[tuple[UUID, str]] = set()
-        self._number_proofs: list[Workspace] = []
-        self._account_proofs: list[tuple[Workspace, Proof]] = []
-        for workspace in workspaces:
-            self._by_number[workspace.tenant_id, workspace.external_id] = workspace
-            if workspace.waba_id:
-                self._wabas.add((workspace.tenant_id, workspace.waba_id))
-
-    @classmethod
-    def load(cls, updates: Iterable[tuple[UUID, Update]]) -> Numbers:
-        """Load the workspaces of the given tenants and updates with one query, and what the updates
-        prove of those that are not proven yet.
-        """
-        pairs = list(updates)
-        tenants = {tenant_id for tenant_id, _ in pairs}
-        numbers = cls(Workspace.objects.filter(tenant_id__in=tenants, is_active=True).only(*FIELDS))
-        numbers._find_proofs(pairs)
-        return numbers
-
-    def workspace(self, tenant_id: UUID, phone_number_id: str) -> UUID:
-        """Return the workspace of a number that :meth:`refusal` let pass."""
-        return self._by_number[tenant_id, phone_number_id].pk
+    def __init__(self, items: Sequence[CallbackUpdate]) -> None:
+        tenants = {item.callback.tenant_id for item in items}
+        found = Workspace.objects.filter(tenant_id__in=tenants, is_active=True).only(*FIELDS)
+        self.workspaces = {(one.tenant_id, one.external_id): one for one in found}
+        self.proofs: list[tuple[Workspace, str | None, Proof]] = []
+        self._accounts = {(one.tenant_id, one.waba_id) for one in found if one.waba_id}
+        if unproven := {one.pk for one in found if _is_unproven(one)}:
+            self._find_proofs(items, unproven)
 
     def refusal(self, tenant_id: UUID, update: Update) -> str | None:
         """Return why an update is not the tenant's, or ``None`` if it is."""
         if update.phone_number_id:
-            workspace = self._by_number.get((tenant_id, update.phone_number_id))
+            workspace = self.workspaces.get((tenant_id, update.phone_number_id))
             if workspace is None:
                 return "No active workspace of this tenant has this phone number id."
             if not _came_through_its_transport(workspace, update):
@@ -322,46 +301,47 @@ class Numbers:
         elif any(isinstance(event, OF_A_NUMBER) for event in update.events):
             return "The update names no phone number id."
         for event in update.events:
-            if isinstance(event, TemplateEvent) and (tenant_id, event.waba_id) not in self._wabas:
+            if isinstance(event, TemplateEvent) and (
+                (tenant_id, event.waba_id) not in self._accounts
+            ):
                 return "No workspace of this tenant belongs to this WhatsApp Business Account."
         return None
 
     def store_proofs(self) -> None:
         """Store what the updates proved (Meta names the account beside the number)."""
         now = timezone.now()
-        for workspace in self._number_proofs:
-            ownership.prove_number(workspace, Proof.CALLBACK, now=now)
-        for workspace, proof in self._account_proofs:
-            ownership.prove_account(workspace, workspace.waba_id, proof, now=now)
-        self._number_proofs.clear()
-        self._account_proofs.clear()
+        for workspace, account_id, proof in self.proofs:
+            if account_id is None:
+                ownership.prove_number(workspace, proof, now=now)
+            else:
+                ownership.prove_account(workspace, account_id, proof, now=now)
+        self.proofs.clear()
 
-    def _find_proofs(self, updates: Iterable[tuple[UUID, Update]]) -> None:
+    def _find_proofs(self, items: Iterable[CallbackUpdate], unproven: Collection[UUID]) -> None:
         """Find what the updates prove: number and account where a secret of the tenant's own signed
         the callback. A shared app's says which account the number has, and not whose it is.
         """
         news: dict[UUID, tuple[Workspace, str]] = {}
-        for tenant_id, update in updates:
-            workspace = self._by_number.get((tenant_id, update.phone_number_id or ""))
-            if workspace is not None and _is_unproven(workspace):
-                news.setdefault(workspace.pk, (workspace, update.waba_id))
+        for item in items:
+            key = item.callback.tenant_id, item.update.phone_number_id or ""
+            workspace = self.workspaces.get(key)
+            if workspace is not None and workspace.pk in unproven:
+                news.setdefault(workspace.pk, (workspace, item.update.waba_id))
         if not news:
             return
         signers = ownership.signers({workspace.tenant_id for workspace, _ in news.values()})
         others = ownership.proven_by_token({account_id for _, account_id in news.values()})
         for _, (workspace, account_id) in sorted(news.items()):
             own = workspace.tenant_id in signers
+            proof = Proof.CALLBACK if own else Proof.TYPED
             if own and workspace.number_proof == Proof.TYPED:
-                self._number_proofs.append(workspace)
+                self.proofs.append((workspace, None, proof))
             taken = any(a == account_id and t != workspace.tenant_id for t, a in others)
-            if WABA_ID.fullmatch(account_id) and not taken and (own or not workspace.waba_id):
-                self._add_account(workspace, account_id, Proof.CALLBACK if own else Proof.TYPED)
-
-    def _add_account(self, workspace: Workspace, account_id: str, proof: Proof) -> None:
-        if workspace.account_proof <= proof:
-            workspace.waba_id = account_id
-            self._wabas.add((workspace.tenant_id, account_id))
-            self._account_proofs.append((workspace, proof))
+            is_told = WABA_ID.fullmatch(account_id) and (own or not workspace.waba_id)
+            if is_told and not taken and workspace.account_proof <= proof:
+                workspace.waba_id = account_id
+                self._accounts.add((workspace.tenant_id, account_id))
+                self.proofs.append((workspace, account_id, proof))
 
 
 def _is_unproven(workspace: Workspace) -> bool:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from connectors.whatsapp import draining, ledger, replay
+from connectors.whatsapp import ledger, processing, replay
 from connectors.whatsapp.models import WebhookDead
 from connectors.whatsapp.processing import process_batch
 from lib import wakeups
@@ -86,7 +86,7 @@ def received(
         while process_batch(200):
             pass
         replay.replay(list(WebhookDead.objects.values_list("id", flat=True)))
-    wait_for(lambda: wakeups.broker().exists("ingest", draining.WAKE_UP.key(0)))
+    wait_for(lambda: wakeups.broker().exists("ingest", processing.WAKE_UP.key(0)))
     return caplog.records
 
 

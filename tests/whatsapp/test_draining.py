@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from connectors.whatsapp import draining
-from connectors.whatsapp.draining import Callbacks
+from connectors.whatsapp import processing
+from connectors.whatsapp.processing import Callbacks
 from lib import wakeups
 from messaging.models import Message
 from tests.conftest import Cast
@@ -31,24 +31,24 @@ def test_it_wakes_a_worker_again_for_what_came_while_it_was_leaving(
             deliver(cast.tenant.id, body)
 
     monkeypatch.setattr(broker, "delete", delete_and_deliver)
-    broker.set(draining.WAKE_UP.key(1), "1", ex=wakeups.KEY_SECONDS)
+    broker.set(processing.WAKE_UP.key(1), "1", ex=wakeups.KEY_SECONDS)
 
-    assert draining.drain(1) == 2
+    assert processing.drain(1) == 2
 
     assert Message.objects.count() == 2
     assert no_wake_ups() == 1
-    assert not broker.exists(draining.WAKE_UP.key(1))
+    assert not broker.exists(processing.WAKE_UP.key(1))
 
 
 @pytest.mark.parametrize(
     ("count", "spent", "pause"),
     [
-        (0, 0.01, draining.POLL_SECONDS),
+        (0, 0.01, processing.POLL_SECONDS),
         # A busy host, where a few take long, is given time; a tenant's backlog beside others with
         # little, whose shares nobody used, is not held up.
-        (15, 0.2, draining.PAUSE_SECONDS),
+        (15, 0.2, processing.PAUSE_SECONDS),
         (128, 0.06, 0.0),
-        (128, 0.01, draining.PAUSE_SECONDS - 0.01),
+        (128, 0.01, processing.PAUSE_SECONDS - 0.01),
         (400, 0.01, 0.0),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Length
 
-from connectors.whatsapp import draining, ledger, replay
+from connectors.whatsapp import ledger, processing, replay
 from connectors.whatsapp.models import DeadKind, WebhookDead, WebhookPending
 from connectors.whatsapp.processing import BRAKE, process_batch
 from lib.brake import Stopped
@@ -259,7 +259,7 @@ def test_it_stores_all_that_came_while_a_column_was_missing(
         for number in range(20):
             for cast in (acme, globex):
                 assert web.post(cast, json.dumps(body_of(cast, number)).encode()).status_code == 200
-            assert draining.drain(0) == 0
+            assert processing.drain(0) == 0
         health = web.client.get("/healthz")
         assert (health.status_code, health.json()["status"]) == (200, "degraded")
         assert health.json()["stopped"] == {"callbacks": "ProgrammingError: UndefinedColumn"}

@@ -12,7 +12,7 @@ from django.db import connection
 from prometheus_client.parser import text_string_to_metric_families
 
 from connectors.simulator.meta.server import RunningSimulator
-from connectors.whatsapp import draining
+from connectors.whatsapp import processing
 from lib import metrics as counts
 from lib.heartbeat import Heartbeat
 from messaging.delivery.sender import Sender
@@ -96,7 +96,7 @@ def test_it_counts_callbacks_and_what_became_of_them(
     before = scrape()
     assert post(web, acme, "wamid.1") == post(web, globex, "wamid.2") == 200
     waiting = scrape()
-    draining.drain(1)
+    processing.drain(1)
     after = scrape()
 
     assert waiting("callbacks_accepted_total") - before("callbacks_accepted_total") == 2
@@ -136,7 +136,7 @@ def test_it_counts_sends_by_state_and_code(
     sender: Sender, no_wake_ups,
 ) -> None:  # fmt: skip
     assert post(web, acme, "wamid.window") == 200
-    draining.drain(1)
+    processing.drain(1)
     before = scrape()
     asked = {"query": SEND, "variables": {"workspace": str(acme.workspace.id)}}
     key = {"Authorization": f"Bearer {acme.api_key}"}

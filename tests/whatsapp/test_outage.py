@@ -13,7 +13,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.db import connection
 
-from connectors.whatsapp import draining, ledger
+from connectors.whatsapp import ledger, processing
 from connectors.whatsapp.models import WebhookDelivery, WebhookPending
 from connectors.whatsapp.processing import process_batch
 from lib import wakeups
@@ -168,7 +168,7 @@ def broker_away(settings) -> Iterator[Callable[[], None]]:
     def returns() -> None:
         settings.REDIS_URL = known
         wakeups.broker.cache_clear()
-        wakeups.broker().delete(draining.WAKE_UP.key(0))
+        wakeups.broker().delete(processing.WAKE_UP.key(0))
 
     yield returns
     returns()
@@ -178,12 +178,12 @@ def test_it_accepts_without_a_broker_and_finds_the_work_on_its_return(
     broker_away: Callable[[], None], acme: Cast, web: Web, post: Post, wait_for
 ) -> None:
     assert [post(f"wamid.{number}").status_code for number in range(3)] == [200] * 3
-    assert not draining.sweep()
+    assert not processing.sweep()
 
     broker_away()
 
     # Calls a worker once the work is overdue, unless the last callback did so itself.
-    wait_for(lambda: draining.sweep() or wakeups.broker().exists(draining.WAKE_UP.key(0)))
-    assert draining.drain(1) == 3
+    wait_for(lambda: processing.sweep() or wakeups.broker().exists(processing.WAKE_UP.key(0)))
+    assert processing.drain(1) == 3
     assert Message.objects.count() == 3
     assert not WebhookPending.objects.exists()

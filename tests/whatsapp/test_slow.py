@@ -23,7 +23,7 @@ import sigma.asgi
 import sigma.threads
 from connectors.whatsapp import graph, receiver
 from connectors.whatsapp.models import WebhookDelivery
-from connectors.whatsapp.routes import DirectoryUnavailable, Routes
+from connectors.whatsapp.receiver import DirectoryUnavailable, Routes
 from connectors.whatsapp.wire import signature
 from lib.requests import Receive, Scope, Send
 from messaging.media import download_url
