@@ -12,9 +12,14 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.db import connection
 from django.http.request import validate_host
 
-from workspaces import master
-
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+# The id of the master key that the embedded default makes for itself.
+GENERATED_KEY_ID = "local"
+
+
+def master_key_is_generated() -> bool:
+    """Whether new keys are wrapped by the key that the embedded default made beside the data."""
+    return bool(settings.SIGMA_MASTER_KEYS[0][0] == GENERATED_KEY_ID)
 
 
 def check_settings(
@@ -47,7 +52,7 @@ def check_deployment(
                 id="sigma.W001",
             )
         )
-    if master.key_is_generated():
+    if master_key_is_generated():
         found.append(
             Warning(
                 "The master key is the one that was generated beside the data.",

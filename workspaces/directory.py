@@ -15,8 +15,7 @@ from django.conf import settings
 
 from lib.envelope import CannotOpen
 from workspaces import secrets
-from workspaces.keys import TenantHasNoKeys
-from workspaces.master import UnknownMasterKey
+from workspaces.keys import TenantHasNoKeys, UnknownMasterKey
 from workspaces.models import (
     INSTALLATION_ID,
     DirectoryVersion,

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django_otp.oath import hotp
 
-from workspaces import master
+from workspaces import keys
 from workspaces.models import SecondFactor
 
 STEP_SECONDS, DIGITS = 30, 6
@@ -62,11 +62,11 @@ def begin(user: User) -> Setup:
     Raises:
         ValueError: the user has a second factor already.
     """
-    wrapped = master.wrap(os.urandom(SECRET_BYTES), place(user.pk))
+    wrapped = keys.wrap(os.urandom(SECRET_BYTES), SecondFactor(user=user))
     row, _ = SecondFactor.objects.get_or_create(user=user, defaults={"wrapped": wrapped})
     if row.confirmed_at is not None:
         raise ValueError("There is a second factor already.")
-    secret = base64.b32encode(_secret(row)).decode().rstrip("=")
+    secret = base64.b32encode(keys.unwrap(row)).decode().rstrip("=")
     label = quote(f"{ISSUER}:{user.get_username()}")
     facts = urlencode({"secret": secret, "issuer": ISSUER, "digits": DIGITS})
     return Setup(secret, f"otpauth://totp/{label}?{facts}")
@@ -100,7 +100,7 @@ def remove(user: AbstractBaseUser) -> bool:
 
 
 def _takes_totp(row: SecondFactor, code: str, now: datetime) -> bool:
-    given, secret = _plain(code), _secret(row)
+    given, secret = _plain(code), keys.unwrap(row)
     step = int(now.timestamp()) // STEP_SECONDS
     for moment in range(step - TOLERANCE, step + TOLERANCE + 1):
         expected = str(hotp(secret, moment, DIGITS)).zfill(DIGITS)
@@ -133,12 +133,3 @@ def _plain(code: str) -> str:
 
 def _digest(code: str) -> bytes:
     return hashlib.sha256(_plain(code).encode("utf-8", "surrogatepass")).digest()
-
-
-def _secret(row: SecondFactor) -> bytes:
-    return master.unwrap(bytes(row.wrapped), place(row.pk))
-
-
-def place(user_id: int) -> bytes:
-    """Return what binds a wrapped secret to its user."""
-    return f"{user_id}|second_factors".encode()

@@ -7,7 +7,8 @@ from datetime import datetime
 from django.conf import settings
 from django.db.models import QuerySet
 
-from workspaces import master, provisioning, setup_check
+from workspaces import provisioning, setup_check
+from workspaces.checks import master_key_is_generated
 from workspaces.models import HOSTED, KeyPurpose, Tenant, TenantSecret, TokenCheck, Workspace
 from workspaces.setup_check import Finding, SecretFacts, SetUp, TokenState, WorkspaceFacts
 
@@ -30,7 +31,7 @@ def gather(tenant: Tenant, *, now: datetime) -> SetUp:
         workspaces=tuple(map(_workspace, workspaces)),
         numbers_shared_with_others=_shared(tenant, workspaces),
         public_url=settings.SIGMA_PUBLIC_URL,
-        master_key_is_generated=master.key_is_generated(),
+        master_key_is_generated=master_key_is_generated(),
         has_readers=_has_readers(tenant, now),
     )
 
@@ -58,5 +59,5 @@ def _shared(tenant: Tenant, workspaces: list[Workspace]) -> bool:
 
 
 def _has_readers(tenant: Tenant, now: datetime) -> bool:
-    keys = provisioning.usable_api_keys(now).filter(tenant=tenant)
-    return keys.exists() or tenant.memberships.exists()
+    usable = provisioning.usable_api_keys(now).filter(tenant=tenant)
+    return usable.exists() or tenant.memberships.exists()

@@ -20,7 +20,7 @@ from lib.brake import Stopped
 from lib.work import Work
 from workspaces import event_secrets
 from workspaces.directory import DOES_NOT_OPEN
-from workspaces.master import UnknownMasterKey
+from workspaces.keys import UnknownMasterKey
 from workspaces.models import EventSubscription
 from workspaces.outbox import WAKE_UP
 

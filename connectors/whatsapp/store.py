@@ -22,7 +22,7 @@ from connectors.whatsapp.inbox import DeliveryRow
 from connectors.whatsapp.raw import BLOCK
 from lib.envelope import Cipher
 from workspaces import keys
-from workspaces.daykeys import Pair
+from workspaces.keys import Pair
 
 logger = logging.getLogger("sigma.whatsapp.webhooks")
 # A database that is recovering is not asked again by every callback that arrives meanwhile.

@@ -10,7 +10,7 @@ from celery import shared_task
 from connectors.whatsapp import processing, replay, retention
 from lib import clock
 from lib.work import put_off_while_away
-from workspaces import daykeys
+from workspaces import keys
 
 logger = logging.getLogger("sigma.whatsapp.processing")
 
@@ -47,7 +47,7 @@ def make_partitions() -> None:
         now = clock.now()
         retention.ensure_partitions(now.date())
         if now.hour >= KEYS_FROM_HOUR:
-            daykeys.prepare(now.date() + timedelta(days=1))
+            keys.prepare_day(now.date() + timedelta(days=1))
 
 
 @shared_task(name="maintenance.purge")

@@ -16,8 +16,7 @@ from tests.conftest import Cast
 from tests.whatsapp.deliveries import callback, deliver, text
 from workspaces import keys, secrets
 from workspaces.identity import digester
-from workspaces.keys import TenantHasNoKeys
-from workspaces.master import UnknownMasterKey
+from workspaces.keys import TenantHasNoKeys, UnknownMasterKey
 from workspaces.models import RawKey, SecretKind, TenantKey, TenantSecret
 
 HERE = associated_data("acme", "table.column", 1)

@@ -19,7 +19,7 @@ from django_otp.oath import hotp
 from sigma.logs import Redact, TextFormatter
 from sigma.signing_in import PER_ADDRESS, PER_NAME
 from tests.conftest import Cast
-from workspaces import master, rotation, staff
+from workspaces import keys, staff
 from workspaces.models import Membership, Role, SecondFactor, Throttle
 from workspaces.sessions import SEEN, SINCE, was_good
 
@@ -431,9 +431,9 @@ def test_it_keeps_the_secret_sealed_and_wraps_it_anew_with_the_master_key(
     assert key not in before
 
     settings.SIGMA_MASTER_KEYS = (("k2", b"2" * 32), *settings.SIGMA_MASTER_KEYS)
-    list(rotation.rewrap())
+    list(keys.rewrap())
     settings.SIGMA_MASTER_KEYS = (("k2", b"2" * 32),)
-    master._ciphers.cache_clear()
+    keys._master_ciphers.cache_clear()
 
     assert attempt(Client(), "acme-manager", code=app_code(secret)).status_code == 302
 

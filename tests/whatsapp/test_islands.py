@@ -17,7 +17,7 @@ from connectors.whatsapp.models import WebhookDelivery
 from tests.conftest import Cast
 from tests.whatsapp.conftest import Web
 from tests.whatsapp.deliveries import callback, text
-from workspaces import daykeys, directory, keys, provisioning, secrets
+from workspaces import directory, keys, provisioning, secrets
 from workspaces.models import RawKey, SecretKind, Tenant, TenantSecret, TenantStatus
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -135,7 +135,7 @@ class TestDayKeys:
         Tenant.objects.filter(pk=globex.tenant.pk).update(status=TenantStatus.ERASING)
         day = date(2030, 1, 1)
 
-        assert [daykeys.prepare(day), daykeys.prepare(day)] == [2, 0]
+        assert [keys.prepare_day(day), keys.prepare_day(day)] == [2, 0]
 
         prepared = set(RawKey.objects.values_list("tenant_id", flat=True))
         assert acme.tenant.id in prepared

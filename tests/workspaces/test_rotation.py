@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 
 from tests.conftest import Cast
 from workspaces import keys, secrets
-from workspaces.master import UnknownMasterKey
+from workspaces.keys import UnknownMasterKey
 from workspaces.models import SecretKind
 
 OLD, NEW = ("old", os.urandom(32)), ("new", os.urandom(32))

@@ -7,8 +7,8 @@ from argparse import ArgumentParser
 from django.core.management.base import BaseCommand, CommandError
 
 from lib import reports
-from workspaces import rotation
-from workspaces.master import UnknownMasterKey
+from workspaces import keys
+from workspaces.keys import UnknownMasterKey
 
 EVERY = 1_000
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
         """Say how far it is and how many keys were wrapped."""
         done = 0
         try:
-            for done in rotation.rewrap():
+            for done in keys.rewrap():
                 if done % EVERY == 0:
                     self.stderr.write(f"{done:,} keys wrapped …")
         except UnknownMasterKey as error:
