@@ -15,11 +15,9 @@ from django.views.decorators.http import require_GET
 from messaging import media as files
 from messaging.models import Media
 from workspaces import channel_errors
-from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
+from workspaces.access import NotAllowed, NotAuthenticated, Scope, TenantRequired, actor_of
 from workspaces.channels import MediaStream
-from workspaces.requests import actor_of
 from workspaces.scope import tenant_scope
-from workspaces.scopes import Scope
 
 PLAIN_TYPE = re.compile(
     r"[a-z0-9.+-]+/[a-z0-9.+-]+(?:; ?codecs=\"?[a-z0-9.,-]+\"?)?", re.IGNORECASE

@@ -22,9 +22,7 @@ from django.conf import settings
 from lib.requests import Headers, Scope
 from lib.ttl import TtlCache
 from messaging.media import ExpiredLink, InvalidLink, tenant_of_link
-from workspaces.access import last_seen_with
-from workspaces.provisioning import digest_api_key
-from workspaces.requests import key_in
+from workspaces.access import digest_api_key, key_in, last_seen_with
 from workspaces.sessions import was_good
 
 KEY_HEADERS = (b"authorization", b"x-api-key")

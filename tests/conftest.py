@@ -20,9 +20,9 @@ from lib.wakeups import WakeUp
 from messaging.delivery import queues as delivery
 from tests import emptying
 from tests.messaging.meta import Meta, meta_on_loopback
-from workspaces import keys, provisioning, secrets
+from workspaces import access, keys, provisioning, secrets
+from workspaces.access import Scope
 from workspaces.models import Proof, SecretKind, Tenant, Workspace
-from workspaces.scopes import Scope
 
 # Seconds after which something that does not happen is taken for something that never will.
 PATIENCE = 120.0
@@ -64,7 +64,7 @@ def _cast(slug: str, number: str) -> Cast:
     workspace.number_proof = workspace.account_proof = Proof.TOKEN
     workspace.number_proven_at = workspace.account_proven_at = datetime.now(UTC)
     workspace.save(update_fields=PROOF)
-    _, api_key = provisioning.issue_api_key(tenant=tenant, name="test", scopes=list(Scope))
+    _, api_key = access.issue_api_key(tenant=tenant, name="test", scopes=list(Scope))
     return Cast(tenant, workspace, app_secret, verify_token, api_key)
 
 

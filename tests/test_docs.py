@@ -17,7 +17,7 @@ from graphql import build_schema
 from sigma import appsettings
 from sigma.graphql.failures import Code
 from tests.sigma.commands import names
-from workspaces.scopes import Scope
+from workspaces.access import Scope
 from workspaces.tokens import EXAMPLES
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,7 +15,8 @@ from pathlib import Path
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
-from workspaces import demo_facts, provisioning, secrets
+from workspaces import access, demo_facts, provisioning, secrets
+from workspaces.access import ALL_SCOPES, Scope
 from workspaces.demo_facts import DemoFacts
 from workspaces.models import (
     HOSTED,
@@ -27,7 +28,6 @@ from workspaces.models import (
     Transport,
     Workspace,
 )
-from workspaces.scopes import ALL_SCOPES, Scope
 
 SLUG = "demo"
 LABEL = "demo"
@@ -191,17 +191,15 @@ def _sender_key(workspace: Workspace, visit: _Visit) -> str:
 
 
 def _opens(known: str, tenant: Tenant, visit: _Visit) -> bool:
-    usable = provisioning.usable_api_keys(visit.now)
-    return usable.filter(tenant=tenant, digest=provisioning.digest_api_key(known)).exists()
+    usable = access.usable_api_keys(visit.now)
+    return usable.filter(tenant=tenant, digest=access.digest_api_key(known)).exists()
 
 
 def _new_key(
     tenant: Tenant, name: str, scopes: Sequence[str], visit: _Visit, *, workspace: Workspace | None
 ) -> str:
     ApiKey.objects.filter(tenant=tenant, name=name, revoked_at=None).update(revoked_at=visit.now)
-    _, clear = provisioning.issue_api_key(
-        tenant=tenant, name=name, scopes=scopes, workspace=workspace
-    )
+    _, clear = access.issue_api_key(tenant=tenant, name=name, scopes=scopes, workspace=workspace)
     return clear
 
 

@@ -1,35 +1,28 @@
-"""Create tenants, workspaces and API keys."""
+"""Create tenants and workspaces."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets as random
-from collections.abc import Sequence
-from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Q, QuerySet
 
 from workspaces import keys
 from workspaces.models import (
     HOSTED,
-    ApiKey,
     Platform,
     Tenant,
     TenantStatus,
     Transport,
     Workspace,
 )
-from workspaces.scopes import check_scopes
 
 # Meta's ids are decimal numbers; nothing longer than 20 digits has been seen.
 META_ID = re.compile(r"[0-9]{5,32}")
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-KEY_PREFIX = "sigma_"
 
 
 class WorkspaceErrorCode(StrEnum):
@@ -53,10 +46,6 @@ class UnableToCreateWorkspace(Exception):
 
 class UnableToCreateTenant(Exception):
     """The slug is taken, or is not lower-case letters, digits and hyphens (1 to 63)."""
-
-
-class ForeignWorkspace(Exception):
-    """An API key was to be bound to a workspace that its tenant does not have."""
 
 
 @transaction.atomic
@@ -206,48 +195,6 @@ def _check_metas_ids(external_id: str, waba_id: str) -> None:
         raise UnableToCreateWorkspace(
             WorkspaceErrorCode.INVALID_ID, "wabaId", "The WABA id must be 5 to 32 digits."
         )
-
-
-def issue_api_key(
-    *,
-    tenant: Tenant,
-    name: str,
-    scopes: Sequence[str],
-    expires_at: datetime | None = None,
-    workspace: Workspace | None = None,
-) -> tuple[ApiKey, str]:
-    """Create an API key; return its row and the key itself, which is not kept anywhere.
-
-    With a ``workspace`` the key opens the sender service alone, for that workspace.
-
-    Raises:
-        workspaces.scopes.UnknownScope: a scope that does not exist.
-        ForeignWorkspace: the workspace is another tenant's.
-    """
-    check_scopes(scopes)
-    if workspace is not None and workspace.tenant_id != tenant.pk:
-        raise ForeignWorkspace("The tenant has no such workspace.")
-    clear = KEY_PREFIX + random.token_urlsafe(32)
-    row = ApiKey.objects.create(
-        tenant=tenant,
-        workspace=workspace,
-        name=name,
-        prefix=clear[: len(KEY_PREFIX) + 4],
-        digest=digest_api_key(clear),
-        scopes=list(scopes),
-        expires_at=expires_at,
-    )
-    return row, clear
-
-
-def usable_api_keys(now: datetime) -> QuerySet[ApiKey]:
-    """Return the API keys that are neither revoked nor expired at ``now``."""
-    return ApiKey.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
-
-
-def digest_api_key(clear: str) -> bytes:
-    """Return the SHA-256 under which an API key is found (256 random bits need no slow hash)."""
-    return hashlib.sha256(clear.encode("utf-8", "replace")).digest()
 
 
 def callback_url(slug: str, *, base_url: str | None = None) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from django.conf import settings
 from django.db.models import QuerySet
 
-from workspaces import provisioning, setup_check
+from workspaces import access, setup_check
 from workspaces.checks import master_key_is_generated
 from workspaces.models import HOSTED, KeyPurpose, Tenant, TenantSecret, TokenCheck, Workspace
 from workspaces.setup_check import Finding, SecretFacts, SetUp, TokenState, WorkspaceFacts
@@ -59,5 +59,5 @@ def _shared(tenant: Tenant, workspaces: list[Workspace]) -> bool:
 
 
 def _has_readers(tenant: Tenant, now: datetime) -> bool:
-    usable = provisioning.usable_api_keys(now).filter(tenant=tenant)
+    usable = access.usable_api_keys(now).filter(tenant=tenant)
     return usable.exists() or tenant.memberships.exists()

@@ -13,9 +13,9 @@ from messaging.delivery.queues import SENDS
 from messaging.models import NumberState
 from messaging.transitions import SEALED_REQUEST, NewSend, queue
 from templates_wa.sync import sync
-from workspaces import keys, provisioning, secrets
+from workspaces import access, keys, provisioning, secrets
+from workspaces.access import Scope
 from workspaces.models import SecretKind, Tenant, Workspace
-from workspaces.scopes import Scope
 
 CONTACTS = """
 INSERT INTO contacts (id, tenant_id, display_name, username)
@@ -72,9 +72,7 @@ def fill(order: Order) -> Owed:
 def _api_key(workspace: Workspace) -> str:
     """Read the templates at Meta, and make a key that may send them."""
     sync(workspace, now=datetime.now(UTC))
-    return provisioning.issue_api_key(
-        tenant=workspace.tenant, name="benchmark", scopes=list(Scope)
-    )[1]
+    return access.issue_api_key(tenant=workspace.tenant, name="benchmark", scopes=list(Scope))[1]
 
 
 def _workspace(order: Order) -> Workspace:

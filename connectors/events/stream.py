@@ -29,10 +29,9 @@ from msgspec import json
 from connectors.events.hub import Hub, Watcher
 from lib import clock
 from lib.requests import Receive, Scope, Send, gone
-from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
+from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired, actor_of
+from workspaces.access import Scope as Permission
 from workspaces.event_types import EVENT_TYPES
-from workspaces.requests import actor_of
-from workspaces.scopes import Scope as Permission
 from workspaces.sessions import SessionRules
 
 logger = logging.getLogger("sigma.whatsapp.events")

@@ -16,9 +16,9 @@ from lib.masking import mask
 from messaging import numbers
 from messaging.delivery import pauses
 from messaging.models import NumberState
+from workspaces.access import Scope
 from workspaces.models import HOSTED, Workspace
 from workspaces.scope import tenant_scope
-from workspaces.scopes import Scope
 
 NOT_ACTIVE = "The workspace is not active."
 NEVER_PAIRED = "No phone is linked with this account: pair it first."

@@ -22,10 +22,8 @@ from connectors.sender.errors import ServiceError
 from lib import clock
 from lib.requests import OF_PROXIES, Headers
 from lib.sql import select
-from workspaces.access import NotAuthenticated, by_api_key
+from workspaces.access import NotAuthenticated, Scope, by_api_key, digest_api_key
 from workspaces.models import TenantStatus
-from workspaces.provisioning import digest_api_key
-from workspaces.scopes import Scope
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 

@@ -23,9 +23,8 @@ from messaging.graphql.broadcasts import (
 from messaging.models import Broadcast as BroadcastRow
 from templates_wa.graphql.parameters import TemplateParametersInput, parameters_of
 from templates_wa.parameters import TemplateParameters
-from workspaces.access import Actor
+from workspaces.access import Actor, Scope
 from workspaces.graphql.base import MutationContext, ServiceMutation, errors_field, success_field
-from workspaces.scopes import Scope
 
 Given = Mapping[str, Any]
 

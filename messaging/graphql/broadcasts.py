@@ -26,8 +26,8 @@ from messaging import models
 from messaging.broadcasts import feeding, outcomes, queries, refusals, rows
 from messaging.broadcasts.outcomes import RefusedRow
 from messaging.broadcasts.queries import Counts
+from workspaces.access import Scope
 from workspaces.graphql.base import caller, reason_fields
-from workspaces.scopes import Scope
 
 STATES = {
     "DRAFT": "It takes recipients.",

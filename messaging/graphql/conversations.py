@@ -36,8 +36,8 @@ from messaging.graphql.pages import (
     window_of,
 )
 from messaging.related import RelatedToConversations
+from workspaces.access import Scope
 from workspaces.graphql.base import caller
-from workspaces.scopes import Scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from messaging.payments import Payment
 from messaging.queries import ContactRow, MessageRow
 from messaging.related import Original, Related
 from workspaces import models as workspaces
+from workspaces.access import Scope
 from workspaces.graphql.types import Platform, WorkspaceType
-from workspaces.scopes import Scope
 
 DIRECTIONS = {
     "INBOUND": "A person wrote to the business.",

@@ -15,7 +15,7 @@ from lib.graphql import ObjectType, described_enum, list_of, parse_id
 from messaging import number_settings, numbers
 from messaging.models import SendingPause as PauseRow
 from messaging.number_settings import NumberErrorCode, NumberSettings, UnableToManageNumber
-from workspaces.access import Actor
+from workspaces.access import Actor, Scope
 from workspaces.graphql.base import (
     MutationContext,
     ServiceMutation,
@@ -24,7 +24,6 @@ from workspaces.graphql.base import (
     reason_fields,
     success_field,
 )
-from workspaces.scopes import Scope
 
 CODE_DESCRIPTIONS = {
     NumberErrorCode.WORKSPACE_NOT_FOUND: "Your tenant has no workspace with this id.",

@@ -29,7 +29,7 @@ from messaging.consent import ConsentErrorCode, OptOutRow, UnableToChangeConsent
 from messaging.graphql.messages import Acquaintance, ContactType
 from messaging.queries import ContactRow
 from messaging.stopwords import Words
-from workspaces.access import Actor
+from workspaces.access import Actor, Scope
 from workspaces.graphql.base import (
     MutationContext,
     ServiceMutation,
@@ -38,7 +38,6 @@ from workspaces.graphql.base import (
     reason_fields,
     success_field,
 )
-from workspaces.scopes import Scope
 
 SOURCES = {
     "WORD": "The person wrote a stop word, or pressed a button that says it.",

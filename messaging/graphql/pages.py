@@ -33,11 +33,10 @@ from messaging.graphql.messages import MessageDirection, MessageType, ShownMessa
 from messaging.queries import MessageFilter, MessagePage, MessageRow, Window, ways_of_writing
 from messaging.related import Related
 from workspaces import models
-from workspaces.access import Actor
+from workspaces.access import Actor, Scope
 from workspaces.graphql.base import caller
 from workspaces.graphql.types import Platform
 from workspaces.identity import digester
-from workspaces.scopes import Scope
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 WORD = re.compile(r"[A-Za-z0-9_]{1,64}")

@@ -15,8 +15,8 @@ from messaging.graphql.sending import SendError, errors_of, request_of
 from messaging.sending import preflight
 from messaging.sending.preflight import Preflight
 from messaging.sending.refusals import UnableToSend
+from workspaces.access import Scope
 from workspaces.graphql.base import caller
-from workspaces.scopes import Scope
 
 WOULD = {
     "QUEUE": "It would be accepted.",

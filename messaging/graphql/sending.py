@@ -22,7 +22,7 @@ from messaging.sending.refusals import UnableToSend
 from messaging.sending.requests import SendRequest
 from templates_wa.graphql.parameters import parameters_of
 from templates_wa.parameters import write
-from workspaces.access import Actor
+from workspaces.access import Actor, Scope
 from workspaces.graphql.base import (
     MutationContext,
     ServiceMutation,
@@ -31,7 +31,6 @@ from workspaces.graphql.base import (
     reason_fields,
     success_field,
 )
-from workspaces.scopes import Scope
 
 SendErrorCode = described_enum(
     refusals.SendErrorCode, "Why a message was refused.", refusals.DESCRIPTIONS

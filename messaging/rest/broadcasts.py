@@ -30,9 +30,8 @@ from messaging.rest import failures
 from messaging.rest.openapi import Operations, answer
 from messaging.rest.shapes import ListFailure, ListReportShape, Retried, RetryInput
 from messaging.rest.views import TenantView
-from workspaces.requests import actor_of
+from workspaces.access import Scope, actor_of
 from workspaces.scope import tenant_scope
-from workspaces.scopes import Scope
 
 # What a refusal means over HTTP; the others are 422.
 STATUSES = {

@@ -25,7 +25,7 @@ from rest_framework.response import Response
 from messaging.graphql import send_inputs
 from messaging.rest.shapes import Failure
 from templates_wa.graphql import parameters
-from workspaces.scopes import Scope
+from workspaces.access import Scope
 
 JSON = "application/json"
 REFERENCE = "#/components/schemas/{name}"

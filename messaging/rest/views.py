@@ -41,10 +41,8 @@ from messaging.sending.preflight import Preflight
 from messaging.sending.reading import SendInput
 from messaging.sending.refusals import Malformed, SendErrorCode, UnableToSend
 from messaging.sending.requests import SendRequest
-from workspaces.access import Actor
-from workspaces.requests import actor_of
+from workspaces.access import Actor, Scope, actor_of
 from workspaces.scope import tenant_scope
-from workspaces.scopes import Scope
 
 ShapeType = TypeVar("ShapeType", bound=msgspec.Struct)
 MAX_BYTES = 200_000

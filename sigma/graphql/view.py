@@ -32,8 +32,7 @@ from sigma.graphql.documents import Documents, LimitExceeded, check_size, measur
 from sigma.graphql.failures import Code
 from sigma.pages import graphiql
 from sigma.schema import schema
-from workspaces.access import Actor, NotAllowed, NotAuthenticated, TenantRequired
-from workspaces.requests import actor_of
+from workspaces.access import Actor, NotAllowed, NotAuthenticated, TenantRequired, actor_of
 from workspaces.scope import tenant_scope
 
 MAX_BYTES = 200_000

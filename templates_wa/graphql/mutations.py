@@ -14,6 +14,7 @@ from templates_wa.graphql.types import MessageTemplate
 from templates_wa.management import TemplateErrorCode, TemplateRefusal, UnableToManage
 from templates_wa.storing import SyncReport
 from templates_wa.sync import sync
+from workspaces.access import Scope
 from workspaces.channel_errors import ChannelError
 from workspaces.channel_facts import TemplateDraft
 from workspaces.graphql.base import (
@@ -23,7 +24,6 @@ from workspaces.graphql.base import (
     reason_fields,
     success_field,
 )
-from workspaces.scopes import Scope
 
 CODE_DESCRIPTIONS = {
     TemplateErrorCode.WORKSPACE_NOT_FOUND: "Your tenant has no workspace with this id.",

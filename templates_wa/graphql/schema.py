@@ -26,9 +26,9 @@ from templates_wa.graphql.types import (
 from templates_wa.models import Template, TemplateSync
 from templates_wa.rendering import preview
 from templates_wa.validation import problems
+from workspaces.access import Scope
 from workspaces.graphql.base import caller
 from workspaces.models import Workspace
-from workspaces.scopes import Scope
 
 # sigma/graphql/documents.py counts a page without first as this many.
 DEFAULT_PAGE = 20

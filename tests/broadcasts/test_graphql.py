@@ -11,7 +11,7 @@ from messaging.models import Broadcast
 from tests.broadcasts.conftest import deliver_all, draft, people, phone, start, template, tend
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, gql, key_with
-from workspaces.scopes import Scope
+from workspaces.access import Scope
 
 __all__ = ["gql"]
 

@@ -24,8 +24,8 @@ from tests.messaging.test_receipts import receive
 from tests.messaging.test_sealed_values import purge
 from tests.whatsapp.conftest import Web, web
 from tests.whatsapp.deliveries import status
+from workspaces.access import Scope
 from workspaces.identity import digester
-from workspaces.scopes import Scope
 
 __all__ = ["web"]
 

@@ -13,7 +13,7 @@ from django.test import Client
 
 from messaging.models import Message
 from tests.conftest import Cast
-from workspaces import provisioning
+from workspaces import access
 from workspaces.models import Tenant
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -60,7 +60,7 @@ def gql() -> Gql:
 
 def key_with(tenant: Tenant, *scopes: str) -> str:
     """Return a new API key that may do these things only."""
-    return provisioning.issue_api_key(tenant=tenant, name="narrow", scopes=scopes)[1]
+    return access.issue_api_key(tenant=tenant, name="narrow", scopes=scopes)[1]
 
 
 def write(cast: Cast, count: int, **columns: Any) -> list[Message]:

@@ -10,9 +10,9 @@ from django.test import Client
 
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql
-from workspaces import provisioning
+from workspaces import access, provisioning
+from workspaces.access import Scope
 from workspaces.models import ApiKey, Membership, Role
-from workspaces.scopes import Scope
 
 pytestmark = pytest.mark.django_db
 
@@ -162,7 +162,7 @@ def test_it_shows_only_the_tenants_rows_even_to_a_query_that_forgets_to_ask(
 
 
 def test_it_notes_when_a_key_was_used(gql: Gql, acme: Cast) -> None:
-    _, key = provisioning.issue_api_key(tenant=acme.tenant, name="n", scopes=[Scope.MESSAGES_READ])
+    _, key = access.issue_api_key(tenant=acme.tenant, name="n", scopes=[Scope.MESSAGES_READ])
 
     gql(key, "{ __typename }")
 

@@ -14,7 +14,7 @@ from messaging.models import Contact, Conversation
 from messaging.optouts import opt_out
 from tests.conftest import Cast
 from tests.graphql.conftest import START, Gql, key_with, write
-from workspaces.scopes import Scope
+from workspaces.access import Scope
 
 pytestmark = pytest.mark.django_db
 

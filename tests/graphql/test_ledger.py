@@ -8,7 +8,7 @@ from connectors.whatsapp.processing import process_batch
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, key_with
 from tests.whatsapp.deliveries import callback, deliver, text
-from workspaces.scopes import Scope
+from workspaces.access import Scope
 
 pytestmark = pytest.mark.django_db
 

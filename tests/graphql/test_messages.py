@@ -12,8 +12,8 @@ from tests.conftest import Cast
 from tests.graphql.conftest import Gql, key_with, write
 from tests.whatsapp.deliveries import callback, contact, deliver, status, text
 from workspaces import keys
+from workspaces.access import Scope
 from workspaces.identity import digester
-from workspaces.scopes import Scope
 
 pytestmark = pytest.mark.django_db
 

@@ -12,8 +12,8 @@ from messaging import optouts
 from messaging.models import Contact, ContactIdentity, OptOut, SendingPolicy
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, key_with
+from workspaces.access import Scope
 from workspaces.identity import digester
-from workspaces.scopes import Scope
 
 pytestmark = pytest.mark.django_db
 

@@ -13,8 +13,8 @@ from messaging.models import NumberState
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, key_with
 from tests.linked_device import devices
+from workspaces.access import Scope
 from workspaces.models import Workspace
-from workspaces.scopes import Scope
 
 pytestmark = pytest.mark.django_db
 

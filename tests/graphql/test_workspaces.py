@@ -6,8 +6,8 @@ import pytest
 
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, key_with
+from workspaces.access import Scope
 from workspaces.models import TenantStatus, Workspace
-from workspaces.scopes import Scope
 
 pytestmark = pytest.mark.django_db
 

@@ -20,8 +20,8 @@ from tests.graphql.conftest import key_with
 from tests.messaging.conftest import PNG, body, get
 from tests.messaging.meta import Meta, Reply
 from workspaces import secrets
+from workspaces.access import Scope
 from workspaces.models import Membership, SecretKind
-from workspaces.scopes import Scope
 
 pytestmark = pytest.mark.django_db
 

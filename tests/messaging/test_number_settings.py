@@ -14,9 +14,9 @@ from messaging.delivery.pauses import Pause
 from messaging.models import NumberState, SendingPause
 from tests.conftest import Cast
 from tests.graphql.conftest import Answer, key_with
+from workspaces.access import Scope
 from workspaces.identity import digester
 from workspaces.models import Membership, Role, TokenCheck
-from workspaces.scopes import Scope
 
 pytestmark = pytest.mark.django_db
 

@@ -15,7 +15,7 @@ from tests.messaging.test_receipts import AT, echo, receive
 from tests.messaging.test_sealed_values import by_rest, purge
 from tests.privacy import places
 from tests.whatsapp.deliveries import status
-from workspaces.scopes import Scope
+from workspaces.access import Scope
 
 __all__ = ("gql",)
 

@@ -32,8 +32,8 @@ from tests.privacy import places
 from tests.sending.conftest import template
 from tests.whatsapp.deliveries import callback, contact, deliver, status, text
 from workspaces import keys
+from workspaces.access import Scope
 from workspaces.models import RawKey
-from workspaces.scopes import Scope
 
 __all__ = ("gql",)
 

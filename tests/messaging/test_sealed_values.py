@@ -22,8 +22,8 @@ from tests.graphql.conftest import Gql, gql, key_with
 from tests.privacy import places
 from tests.whatsapp.deliveries import callback, contact, deliver, text
 from workspaces import keys
+from workspaces.access import Scope
 from workspaces.models import RawKey
-from workspaces.scopes import Scope
 
 __all__ = ("gql",)
 

@@ -26,9 +26,9 @@ from sigma.sender import Application, config
 from tests.conftest import Cast
 from tests.delivery.outgoing import become
 from tests.sending.conftest import hear
-from workspaces import provisioning
+from workspaces import access
+from workspaces.access import Scope
 from workspaces.models import Workspace
-from workspaces.scopes import Scope
 
 PHONE, TEXT = "+27711558396", "Your DR evaluation is ready"
 WANTED = {"phone": PHONE, "message": TEXT}
@@ -39,7 +39,7 @@ def key_for(
     cast: Cast, *scopes: Scope, workspace: Workspace | None = None, **more: datetime
 ) -> str:
     """Return a key for the cast's workspace; it may send and read unless told otherwise."""
-    return provisioning.issue_api_key(
+    return access.issue_api_key(
         tenant=cast.tenant, name="app", scopes=scopes or OF_OURS,
         workspace=workspace or cast.workspace, **more,
     )[1]  # fmt: skip

@@ -15,8 +15,8 @@ from messaging.delivery.pauses import Pause
 from messaging.models import NumberState
 from tests.conftest import Cast
 from tests.sender.conftest import Served, key_for
+from workspaces.access import Scope
 from workspaces.models import Workspace
-from workspaces.scopes import Scope
 
 NUMBER = "27821234567"
 

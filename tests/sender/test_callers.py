@@ -11,8 +11,8 @@ from django.utils import timezone
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.sender.conftest import PHONE, WANTED, Served, key_for, queued
+from workspaces.access import Scope
 from workspaces.models import ApiKey, Tenant
-from workspaces.scopes import Scope
 
 NOW = {"Prefer": "respond-async"}
 

@@ -14,8 +14,8 @@ from tests.conftest import Cast
 from tests.contract.conftest import block
 from tests.graphql.conftest import Gql, key_with
 from tests.sending.conftest import hear, template, wire_of
+from workspaces.access import Scope
 from workspaces.models import Workspace
-from workspaces.scopes import Scope
 
 pytestmark = pytest.mark.django_db
 

@@ -16,7 +16,7 @@ from messaging.models import Message, ReadMark
 from tests.conftest import Cast
 from tests.graphql.conftest import key_with
 from tests.sending.conftest import template, wire_of
-from workspaces.scopes import Scope
+from workspaces.access import Scope
 
 pytestmark = pytest.mark.django_db
 

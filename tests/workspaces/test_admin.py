@@ -11,8 +11,8 @@ from django.urls import reverse
 from tests.conftest import Cast
 from tests.people import list_of, member, page_of, superuser
 from workspaces import access, directory, keys, secrets
+from workspaces.access import Scope
 from workspaces.models import ApiKey, KeyPurpose, Role, SecretKind, Tenant, TenantSecret
-from workspaces.scopes import Scope
 
 NEW_SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 

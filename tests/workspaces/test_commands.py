@@ -9,8 +9,8 @@ from django.core.management import CommandError, call_command
 
 from tests.conftest import Cast
 from workspaces import access, directory
+from workspaces.access import ALL_SCOPES, Scope
 from workspaces.models import ApiKey, Tenant
-from workspaces.scopes import ALL_SCOPES, Scope
 
 pytestmark = pytest.mark.django_db
 

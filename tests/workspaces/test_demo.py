@@ -13,8 +13,8 @@ from django.core.management import call_command
 from django.test import override_settings
 
 from workspaces import access, demo, demo_facts, secrets
+from workspaces.access import ALL_SCOPES
 from workspaces.models import ApiKey, SecretKind, Tenant, TenantSecret, TenantStatus
-from workspaces.scopes import ALL_SCOPES
 
 KEYS = [
     "base_url", "callback_url", "tenant_id", "tenant_slug", "workspace_id", "phone_number_id",

@@ -8,10 +8,9 @@ import pytest
 from django.db import connection
 
 from tests.conftest import Cast
-from workspaces import provisioning
+from workspaces import access, provisioning
 from workspaces.models import ApiKey, Transport, Workspace
 from workspaces.provisioning import (
-    ForeignWorkspace,
     UnableToCreateTenant,
     UnableToCreateWorkspace,
 )
@@ -110,11 +109,11 @@ def test_it_refuses_a_transport_that_nobody_made(acme: Cast) -> None:
 
 def test_it_binds_a_key_to_a_workspace_of_its_tenant_only(acme: Cast, globex: Cast) -> None:
     def issue(cast: Cast) -> ApiKey:
-        key, _ = provisioning.issue_api_key(
+        key, _ = access.issue_api_key(
             tenant=acme.tenant, name="bound", scopes=["messages:send"], workspace=cast.workspace
         )
         return key
 
     assert issue(acme).workspace_id == acme.workspace.pk
-    with pytest.raises(ForeignWorkspace):
+    with pytest.raises(access.ForeignWorkspace):
         issue(globex)

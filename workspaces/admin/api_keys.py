@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
 
-from workspaces import provisioning, staff
+from workspaces import access, staff
 from workspaces.admin.base import ScopedAdmin, adopt
 from workspaces.admin.filters import TenantFilter
 from workspaces.admin.forms import ApiKeyForm
@@ -82,7 +82,7 @@ class ApiKeyAdmin(ScopedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Issue the key; its clear form lives until the answer is written."""
-        made, clear = provisioning.issue_api_key(
+        made, clear = access.issue_api_key(
             tenant=obj.tenant, name=obj.name, scopes=obj.scopes, expires_at=obj.expires_at,
             workspace=obj.workspace,
         )  # fmt: skip

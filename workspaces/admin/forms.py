@@ -8,6 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from workspaces import provisioning, secrets
+from workspaces.access import Scope
 from workspaces.models import (
     HOSTED,
     ApiKey,
@@ -18,7 +19,6 @@ from workspaces.models import (
     Workspace,
 )
 from workspaces.provisioning import UnableToCreateWorkspace
-from workspaces.scopes import Scope
 from workspaces.tokens import UnusableToken
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from lib.graphql import list_of
-from workspaces.access import Actor
-from workspaces.scopes import Scope
+from workspaces.access import Actor, Scope
 
 _SNAKE = re.compile(r"_([a-z])")
 

@@ -12,7 +12,7 @@ from graphql import GraphQLResolveInfo
 
 from lib.graphql import described_enum, list_of, parse_id
 from workspaces import models, provisioning
-from workspaces.access import Actor
+from workspaces.access import Actor, Scope
 from workspaces.graphql.base import (
     MutationContext,
     ServiceMutation,
@@ -23,7 +23,6 @@ from workspaces.graphql.base import (
 )
 from workspaces.graphql.types import Platform, TenantType, Transport, WorkspaceType
 from workspaces.provisioning import UnableToCreateWorkspace
-from workspaces.scopes import Scope
 
 CODE_DESCRIPTIONS = {
     "TENANT_NOT_FOUND": "There is no such tenant, or you may not act for it.",

@@ -18,6 +18,7 @@ from connectors.events.subscriptions import Changes, EventErrorCode, UnableToSub
 from lib import clock
 from lib.cursors import InvalidCursor
 from lib.graphql import list_of, parse_id, utc
+from workspaces.access import Scope
 from workspaces.graphql.base import (
     MutationContext,
     ServiceMutation,
@@ -25,7 +26,6 @@ from workspaces.graphql.base import (
     errors_field,
     success_field,
 )
-from workspaces.scopes import Scope
 
 MAX_IDS = 1_000
 

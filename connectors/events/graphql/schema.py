@@ -12,8 +12,8 @@ from connectors.events.graphql import mutations, types
 from lib.cursors import InvalidCursor
 from lib.graphql import BadInput, forward, limit_of, list_of, parse_id
 from workspaces import models
+from workspaces.access import Scope
 from workspaces.graphql.base import caller
-from workspaces.scopes import Scope
 
 
 class EventQueries(graphene.ObjectType):

@@ -14,6 +14,7 @@ from connectors.linked_device import models, overview, sessions
 from connectors.linked_device.graphql.types import PairBy, SenderError, SenderSessionType
 from connectors.linked_device.sessions import SessionErrorCode, UnableTo
 from lib.graphql import list_of, parse_id
+from workspaces.access import Scope
 from workspaces.graphql.base import (
     MutationContext,
     ServiceMutation,
@@ -22,7 +23,6 @@ from workspaces.graphql.base import (
     errors_field,
     success_field,
 )
-from workspaces.scopes import Scope
 
 FIELDS = {
     SessionErrorCode.NOT_FOUND: "workspaceId",

@@ -13,9 +13,8 @@ from connectors.linked_device import health, models, overview, sessions
 from connectors.linked_device.health import NumberHealth
 from lib import qrcodes
 from lib.graphql import ObjectType, described_enum, list_of, none_if_empty
-from workspaces.access import Actor
+from workspaces.access import Actor, Scope
 from workspaces.graphql.base import reason_fields
-from workspaces.scopes import Scope
 
 STATE_DESCRIPTIONS = {
     "STOPPED": "Not running.",

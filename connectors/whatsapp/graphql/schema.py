@@ -8,8 +8,8 @@ from graphql import GraphQLResolveInfo
 from connectors.whatsapp import ledger
 from connectors.whatsapp.ledger import Balance
 from lib.graphql import list_of
+from workspaces.access import Scope
 from workspaces.graphql.base import caller
-from workspaces.scopes import Scope
 
 
 class UnhandledKind(graphene.ObjectType):

@@ -10,10 +10,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from lib import reports
-from workspaces import provisioning
+from workspaces import access
+from workspaces.access import Scope
 from workspaces.lookup import find_tenant
 from workspaces.models import Tenant, Workspace
-from workspaces.scopes import Scope
 
 # What a key for the sender service may do unless told otherwise.
 SENDER_SCOPES = (Scope.MESSAGES_SEND, Scope.MESSAGES_READ)
@@ -48,7 +48,7 @@ class Command(BaseCommand):
             raise CommandError("--days must be at least 1.")
         owner = find_tenant(tenant)
         bound = self._workspace(owner, workspace)
-        row, clear = provisioning.issue_api_key(
+        row, clear = access.issue_api_key(
             tenant=owner,
             name=name,
             workspace=bound,
