@@ -10,7 +10,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from connectors.events import deliveries, subscriptions
-from connectors.events.deliveries import STATES, DeliveryState, ListedDelivery
+from connectors.events.attempts import DeliveryState
+from connectors.events.deliveries import STATES, ListedDelivery
 from workspaces.admin.base import ManagedAdmin
 from workspaces.admin.filters import RecordedFilter, TenantFilter
 from workspaces.models import EventDelivery, EventSubscription

@@ -1,4 +1,5 @@
-"""One attempt to deliver an event: a request in the form of Standard Webhooks, and its result.
+"""Attempts to deliver an event: the states they lead through, a request in the form of Standard
+Webhooks, and its result. Pure.
 
 https://www.standardwebhooks.com ("Webhook headers", "Signature scheme", "Deliverability"). The id
 is the event's and stays the same over all attempts; the time is that of the attempt.
@@ -10,6 +11,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
 from uuid import UUID
 
 from msgspec import json
@@ -34,25 +37,65 @@ MAX_RETRY_AFTER = timedelta(hours=1)
 JITTER = 0.1
 
 
+class DeliveryState(StrEnum):
+    """The state of a delivery: pending, accepted by the receiver, or given up."""
+
+    PENDING = "PENDING"
+    DELIVERED = "DELIVERED"
+    DEAD = "DEAD"
+
+
+# All steps there are: it is tried again, ends, or is replayed. ``None``: there is no row yet.
+NEXT: Mapping[DeliveryState | None, frozenset[DeliveryState]] = MappingProxyType(
+    {
+        None: frozenset({DeliveryState.PENDING}),
+        DeliveryState.PENDING: frozenset(DeliveryState),
+        DeliveryState.DELIVERED: frozenset({DeliveryState.PENDING}),
+        DeliveryState.DEAD: frozenset({DeliveryState.PENDING}),
+    }
+)
+# What a row holds in each: this time alone (the constraint ``event_deliveries_one_state``).
+TIMES: Mapping[DeliveryState, str] = MappingProxyType(
+    {
+        DeliveryState.PENDING: "next_attempt_at",
+        DeliveryState.DELIVERED: "delivered_at",
+        DeliveryState.DEAD: "dead_at",
+    }
+)
+
+
+def times_of(state: DeliveryState, at: datetime) -> dict[str, datetime | None]:
+    """Return the times of a delivery in this state, by column."""
+    return {column: at if each == state else None for each, column in TIMES.items()}
+
+
 @dataclass(frozen=True, slots=True)
-class DeliveryAttempt:
-    """A request ready to be sent: the ``number``-th of a delivery, under the claim that ends at
+class ClaimedDelivery:
+    """A delivery to attempt now, for the ``attempts``-th time. No other claim of it has the same
     ``leased_until``.
     """
 
-    tenant_id: UUID
     delivery_id: int
-    number: int
+    attempts: int
     leased_until: datetime
     subscription_id: UUID
+    tenant_id: UUID
     url: str
-    headers: Mapping[str, str]
-    body: bytes
+    sealed_secrets: bytes
+    event_id: UUID
+    type: str
+    occurred_at: datetime
+    data: dict[str, object]
 
     @property
     def claim(self) -> tuple[int, datetime]:
         """The claim that its result is recorded under: another may have claimed the delivery."""
         return self.delivery_id, self.leased_until
+
+    def body(self) -> bytes:
+        """Return the body: minified JSON, the bytes that are signed."""
+        occurred = {"type": self.type, "timestamp": self.occurred_at, "data": self.data}
+        return json.encode(occurred)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +105,7 @@ class AttemptResult:
     ``local_error``: this machine could not send, so it does not count as an attempt.
     """
 
-    attempt: DeliveryAttempt
+    delivery: ClaimedDelivery
     status: int | None = None
     error: str = ""
     retry_after: timedelta = timedelta(0)
@@ -77,11 +120,6 @@ class AttemptResult:
     def is_gone(self) -> bool:
         """Whether the receiver wants no more events, ever."""
         return self.status == GONE
-
-
-def body_of(*, type: str, occurred_at: datetime, data: Mapping[str, object]) -> bytes:
-    """Return the body: minified JSON, the bytes that are signed."""
-    return json.encode({"type": type, "timestamp": occurred_at, "data": data})
 
 
 def headers_of(
@@ -99,9 +137,14 @@ def headers_of(
     }
 
 
-def next_attempt_at(attempts: int, *, now: datetime, retry_after: timedelta) -> datetime | None:
-    """Return when to try again after ``attempts`` failures; ``None``: never."""
-    if attempts > len(DELAYS):
-        return None
+def after(result: AttemptResult, *, now: datetime) -> tuple[DeliveryState, datetime]:
+    """Return the state of a delivery after an attempt that ended at ``now``, and the time that it
+    has then.
+    """
+    if result.is_delivered:
+        return DeliveryState.DELIVERED, now
+    attempts = result.delivery.attempts
+    if result.is_gone or attempts > len(DELAYS):
+        return DeliveryState.DEAD, now
     delay = DELAYS[attempts - 1] * random.uniform(1, 1 + JITTER)  # noqa: S311 - spreads load
-    return now + max(delay, min(retry_after, MAX_RETRY_AFTER))
+    return DeliveryState.PENDING, now + max(delay, min(result.retry_after, MAX_RETRY_AFTER))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from connectors.events.attempts import TIMES, DeliveryState, times_of
 from connectors.events.subscriptions import EventErrorCode, UnableToSubscribe
 from lib import cursors
 from lib.cursors import Page
@@ -21,19 +21,7 @@ from workspaces.outbox import notify_on_commit
 MAX_REPLAYED = 10_000
 
 
-class DeliveryState(StrEnum):
-    """The state of a delivery: pending, accepted by the receiver, or given up."""
-
-    PENDING = "PENDING"
-    DELIVERED = "DELIVERED"
-    DEAD = "DEAD"
-
-
-STATES = {
-    DeliveryState.PENDING: Q(next_attempt_at__isnull=False),
-    DeliveryState.DELIVERED: Q(delivered_at__isnull=False),
-    DeliveryState.DEAD: Q(dead_at__isnull=False),
-}
+STATES = {state: Q(**{f"{column}__isnull": False}) for state, column in TIMES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +34,7 @@ class ListedDelivery:
     @property
     def state(self) -> DeliveryState:
         """Its state."""
-        if self.row.next_attempt_at is not None:
-            return DeliveryState.PENDING
-        return DeliveryState.DEAD if self.row.delivered_at is None else DeliveryState.DELIVERED
+        return next(each for each, name in TIMES.items() if getattr(self.row, name) is not None)
 
 
 def read_page(
@@ -103,7 +89,7 @@ def replay(
 def replay_rows(rows: QuerySet[EventDelivery], *, now: datetime) -> int:
     """Make deliveries that ended due again, with all their attempts; return how many."""
     count = rows.filter(next_attempt_at=None).update(
-        attempts=0, next_attempt_at=now, delivered_at=None, dead_at=None
+        attempts=0, **times_of(DeliveryState.PENDING, now)
     )
     notify_on_commit()
     return count

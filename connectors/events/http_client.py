@@ -33,7 +33,7 @@ from connectors.events.addresses import (
     has_route_to,
     is_offline,
 )
-from connectors.events.attempts import AttemptResult, DeliveryAttempt
+from connectors.events.attempts import AttemptResult, ClaimedDelivery
 from lib import loops
 
 # A request in all, and to connect to one address.
@@ -114,10 +114,10 @@ class HttpClient:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._loop.close()
 
-    def send(self, attempt: DeliveryAttempt) -> None:
+    def send(self, delivery: ClaimedDelivery, *, headers: Mapping[str, str], body: bytes) -> None:
         """Begin an attempt; :meth:`wait` returns its result later."""
         self.in_flight += 1
-        asyncio.run_coroutine_threadsafe(self._deliver(attempt), self._loop)
+        asyncio.run_coroutine_threadsafe(self._deliver(delivery, headers, body), self._loop)
 
     def wait(self, seconds: float) -> list[AttemptResult]:
         """Return the results that are there, waiting up to ``seconds`` for the first."""
@@ -152,25 +152,29 @@ class HttpClient:
         await loops.cancel_others()
         await self._session.close()
 
-    async def _deliver(self, attempt: DeliveryAttempt) -> None:
+    async def _deliver(
+        self, delivery: ClaimedDelivery, headers: Mapping[str, str], body: bytes
+    ) -> None:
         try:
-            result = await self._post(attempt)
+            result = AttemptResult(delivery, *await self._post(delivery.url, headers, body))
         except Exception as error:  # one attempt's trouble is not another's
             local = error if is_local(error) else None
-            result = AttemptResult(attempt, error=reason_of(error), local_error=local)
+            result = AttemptResult(delivery, error=reason_of(error), local_error=local)
         self._results.put(result)
 
-    async def _post(self, attempt: DeliveryAttempt) -> AttemptResult:
-        url = URL(attempt.url)
+    async def _post(
+        self, address: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, str, timedelta]:
+        url = URL(address)
         self._guard.check(url)
         async with self._session.post(
-            url, data=attempt.body, headers=attempt.headers, allow_redirects=False
+            url, data=body, headers=headers, allow_redirects=False
         ) as answer:
             if answer.content_length is not None and answer.content_length <= MAX_ANSWER:
                 with suppress(aiohttp.ClientError, TimeoutError):
                     await answer.read()
-            status, retry_after = answer.status, retry_after_of(answer.status, answer.headers)
-            return AttemptResult(attempt, status, error_of(status), retry_after)
+            status = answer.status
+            return status, error_of(status), retry_after_of(status, answer.headers)
 
 
 class SsrfGuard(AbstractResolver):

@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
-from connectors.events.attempts import AttemptResult, DeliveryAttempt, next_attempt_at
+from connectors.events.attempts import (
+    TIMES,
+    AttemptResult,
+    ClaimedDelivery,
+    DeliveryState,
+    after,
+    times_of,
+)
 from lib import bulk, metrics
 from lib.brake import Brake
 
@@ -32,8 +37,14 @@ MAX_PER_SUBSCRIPTION, MAX_PER_TENANT = 16, 64
 # An endpoint that did nothing but fail for this long is disabled.
 DISABLE_AFTER = timedelta(days=5)
 MAX_ERROR = 200
-UNRECORDED = "The result could not be noted"
+UNRECORDED = "The result could not be recorded"
 BRAKE = Brake("events")
+# What the metrics call a state after an attempt.
+RESULT_LABELS = {
+    DeliveryState.PENDING: "again",
+    DeliveryState.DELIVERED: "delivered",
+    DeliveryState.DEAD: "dead",
+}
 
 # A loose index scan finds the subscriptions with pending deliveries. Where more wait than there are
 # places, chance decides, so that none is always last.
@@ -109,9 +120,7 @@ RESULT_COLUMNS = (
     "attempts int2",
     "status int4",
     "error text",
-    "next_attempt_at timestamptz",
-    "delivered_at timestamptz",
-    "dead_at timestamptz",
+    *(f"{column} timestamptz" for column in TIMES.values()),
 )
 # Only under the claim that the attempt was made for: in between another worker may have claimed the
 # delivery and recorded its result, or somebody may have replayed it.
@@ -156,30 +165,6 @@ WANTS_NO_MORE = "It answered 410: it wants no more events."
 FAILED_FOR_LONG = f"Every attempt failed for {DISABLE_AFTER.days} days. The last time: "
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedDelivery:
-    """A delivery to attempt now, for the ``attempts``-th time. No other claim of it has the same
-    ``leased_until``.
-    """
-
-    delivery_id: int
-    attempts: int
-    leased_until: datetime
-    subscription_id: UUID
-    tenant_id: UUID
-    url: str
-    sealed_secrets: bytes
-    event_id: UUID
-    type: str
-    occurred_at: datetime
-    data: dict[str, Any]
-
-    def attempt(self, *, headers: Mapping[str, str], body: bytes) -> DeliveryAttempt:
-        """Return the attempt that this claim is for."""
-        claim = self.tenant_id, self.delivery_id, self.attempts, self.leased_until
-        return DeliveryAttempt(*claim, self.subscription_id, self.url, headers, body)
-
-
 def claim(
     *, now: datetime, limit: int, busy: Mapping[UUID, int], without: Collection[UUID] = ()
 ) -> list[ClaimedDelivery]:
@@ -217,10 +202,11 @@ def record(results: Sequence[AttemptResult], *, now: datetime) -> None:
         return
     failed = BRAKE.sift(results, partial(_record, now=now), step="record")
     for result, error in failed:
-        extra = {"subscription": str(result.attempt.subscription_id)}
-        logger.error("whatsapp event's result not noted", exc_info=error, extra=extra)
-        unrecorded = AttemptResult(result.attempt, error=f"{UNRECORDED}: {type(error).__name__}")
-        bulk.run(RESULTS, RESULT_COLUMNS, [_row(unrecorded, now)])
+        extra = {"subscription": str(result.delivery.subscription_id)}
+        logger.error("whatsapp event's result not recorded", exc_info=error, extra=extra)
+        unrecorded = AttemptResult(result.delivery, error=f"{UNRECORDED}: {type(error).__name__}")
+        state = after(unrecorded, now=now)
+        bulk.run(RESULTS, RESULT_COLUMNS, [_row(unrecorded, *state)])
     if len(failed) < len(results):
         BRAKE.release()
 
@@ -241,38 +227,31 @@ def _parameters(
 
 
 def _record(results: Sequence[AttemptResult], *, now: datetime) -> None:
-    rows = sorted(_row(result, now) for result in results)
+    states = [(result, *after(result, now=now)) for result in results]
     with transaction.atomic():
+        rows = sorted(_row(*each) for each in states)
         recorded = set(bulk.run(RESULTS, RESULT_COLUMNS, rows))
-        counted = [result for result in results if result.attempt.claim in recorded]
-        changed = bulk.run(ENDPOINTS, ENDPOINT_COLUMNS, _endpoints(counted, now))
-    for _, delivery_id, leased_until, *_, again, delivered, _ in rows:
-        if (delivery_id, leased_until) in recorded:
-            result = "delivered" if delivered else "again" if again else "dead"
-            metrics.EVENTS.labels(result).inc()
+        counted = [each for each in states if each[0].delivery.claim in recorded]
+        endpoints = _endpoints([result for result, *_ in counted], now)
+        changed = bulk.run(ENDPOINTS, ENDPOINT_COLUMNS, endpoints)
+    for _, state, _ in counted:
+        metrics.EVENTS.labels(RESULT_LABELS[state]).inc()
     for subscription_id, is_disabled in changed:
         if is_disabled:
             extra = {"subscription": str(subscription_id)}
             logger.warning("whatsapp events: an endpoint was disabled", extra=extra)
 
 
-def _row(result: AttemptResult, now: datetime) -> tuple[object, ...]:
-    attempt = result.attempt
-    again = None
-    if not result.is_delivered and not result.is_gone:
-        again = next_attempt_at(attempt.number, now=now, retry_after=result.retry_after)
-    delivered = now if result.is_delivered else None
-    dead = None if result.is_delivered or again else now
-    error = result.error[:MAX_ERROR]
-    made = attempt.tenant_id, attempt.delivery_id, attempt.leased_until, attempt.number
-    return (*made, result.status, error, again, delivered, dead)
+def _row(result: AttemptResult, state: DeliveryState, at: datetime) -> tuple[object, ...]:
+    made = (result.delivery.tenant_id, *result.delivery.claim, result.delivery.attempts)
+    return (*made, result.status, result.error[:MAX_ERROR], *times_of(state, at).values())
 
 
 def _endpoints(results: Sequence[AttemptResult], now: datetime) -> list[tuple[object, ...]]:
     """Sum up per subscription: one success among failures is a success, and gone is gone."""
     endpoints: dict[tuple[UUID, UUID], tuple[bool, bool, str]] = {}
     for result in results:
-        endpoint = result.attempt.tenant_id, result.attempt.subscription_id
+        endpoint = result.delivery.tenant_id, result.delivery.subscription_id
         ok, gone, error = endpoints.get(endpoint, (False, False, ""))
         ok, gone = ok or result.is_delivered, gone or result.is_gone
         endpoints[endpoint] = ok, gone, result.error or error

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import datetime
+from typing import TypedDict
 from uuid import UUID
 
 from connectors.events import queue
 from connectors.events.addresses import policy
-from connectors.events.attempts import AttemptResult, DeliveryAttempt, body_of, headers_of
+from connectors.events.attempts import AttemptResult, ClaimedDelivery, headers_of
 from connectors.events.http_client import SECONDS, HttpClient
-from connectors.events.queue import BRAKE, ClaimedDelivery
+from connectors.events.queue import BRAKE
 from lib import clock, work
 from lib.brake import Stopped
 from lib.work import Work
@@ -115,14 +116,14 @@ class _Events(Work):
 
     def _send(self, pending: ClaimedDelivery) -> None:
         try:
-            attempt = _signed(pending, self._clock())
+            signed = _signed(pending, self._clock())
         except DOES_NOT_OPEN as error:
             self._record_unsigned(pending, error)
             return
         self.attempts += 1
         self._busy[pending.subscription_id] += 1
         self._begun[pending.delivery_id] = pending.subscription_id, time.monotonic()
-        self._client.send(attempt)
+        self._client.send(pending, **signed)
 
     def _record_unsigned(self, pending: ClaimedDelivery, error: Exception) -> None:
         """Count an attempt that could not be signed, unless no subscription's secrets open."""
@@ -133,8 +134,7 @@ class _Events(Work):
         self.attempts += 1
         extra = {"subscription": str(pending.subscription_id)}
         logger.error("whatsapp event not signed", exc_info=error, extra=extra)
-        unsigned = AttemptResult(pending.attempt(headers={}, body=b""), error=NO_SECRETS)
-        queue.record([unsigned], now=now)
+        queue.record([AttemptResult(pending, error=NO_SECRETS)], now=now)
 
     def _rest(self, tenant_id: UUID, subscription_id: UUID, error: Exception) -> None:
         """Let a subscription rest while this installation cannot send, and report why."""
@@ -142,23 +142,30 @@ class _Events(Work):
         BRAKE.report(Stopped(error))
 
     def _record(self, results: list[AttemptResult]) -> None:
-        self._busy.subtract(result.attempt.subscription_id for result in results)
+        self._busy.subtract(result.delivery.subscription_id for result in results)
         self._busy = +self._busy
         for result in results:
-            self._begun.pop(result.attempt.delivery_id, None)
+            self._begun.pop(result.delivery.delivery_id, None)
             if result.local_error is not None:
-                attempt = result.attempt
-                self._rest(attempt.tenant_id, attempt.subscription_id, result.local_error)
+                delivery = result.delivery
+                self._rest(delivery.tenant_id, delivery.subscription_id, result.local_error)
         queue.record([one for one in results if one.local_error is None], now=self._clock())
 
 
-def _signed(pending: ClaimedDelivery, now: datetime) -> DeliveryAttempt:
-    """Return a delivery signed with the subscription's live secrets.
+class _Signed(TypedDict):
+    """What is sent of a delivery."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def _signed(pending: ClaimedDelivery, now: datetime) -> _Signed:
+    """Return what is sent of a delivery, signed with the subscription's live secrets.
 
     Raises:
         workspaces.directory.DOES_NOT_OPEN: the secrets are sealed with keys that we do not have.
     """
-    body = body_of(type=pending.type, occurred_at=pending.occurred_at, data=pending.data)
+    body = pending.body()
     secrets = event_secrets.live(
         pending.sealed_secrets,
         tenant_id=pending.tenant_id,
@@ -168,7 +175,7 @@ def _signed(pending: ClaimedDelivery, now: datetime) -> DeliveryAttempt:
     headers = headers_of(
         event_id=pending.event_id, body=body, secrets=[secret.value for secret in secrets], now=now
     )
-    return pending.attempt(headers=headers, body=body)
+    return _Signed(headers=headers, body=body)
 
 
 def _another_opens(subscription_id: UUID, now: datetime) -> bool:

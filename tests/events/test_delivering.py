@@ -284,7 +284,7 @@ def test_what_comes_late_counts_for_nothing_beside_the_result_of_the_later_attem
     reports = []
     for status, at in ((late, now + SOON), (answer, now + SOON + queue.LEASE)):
         (claimed,) = queue.claim(now=at, limit=8, busy={})
-        reports.append(AttemptResult(worker._signed(claimed, at), status))
+        reports.append(AttemptResult(claimed, status))
 
     queue.record(reports if late_first else reports[::-1], now=at)
 

@@ -12,7 +12,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from connectors.events.addresses import Policy, UnusableAddress
-from connectors.events.attempts import AttemptResult, DeliveryAttempt
+from connectors.events.attempts import AttemptResult, ClaimedDelivery
 from connectors.events.http_client import HttpClient, SsrfGuard
 from tests.events.conftest import Endpoint
 
@@ -50,11 +50,9 @@ class Zone(AbstractResolver):
 def post(url: str, policy: Policy, resolver: AbstractResolver | None = None) -> AttemptResult:
     """Make one attempt and return its result."""
     with HttpClient(policy, resolver=resolver) as client:
-        client.send(
-            DeliveryAttempt(
-                uuid4(), 1, 1, datetime.now(UTC), uuid4(), url, {"webhook-id": "1"}, b"{}"
-            )
-        )
+        now, subscription, event = datetime.now(UTC), (uuid4(), uuid4()), (uuid4(), "event.test")
+        delivery = ClaimedDelivery(1, 1, now, *subscription, url, b"", *event, now, {})
+        client.send(delivery, headers={"webhook-id": "1"}, body=b"{}")
         (result,) = client.wait(120)
         return result
 

@@ -82,7 +82,7 @@ def test_it_notes_a_poisonous_result_as_a_failure_and_the_others_as_they_are(
     deliver(clock=lambda: now + SOON, linger=0)
 
     poison = EventDelivery.objects.get(tenant_id=acme.tenant.id)
-    assert poison.last_error == "The result could not be noted: IntegrityError"
+    assert poison.last_error == "The result could not be recorded: IntegrityError"
     assert poison.next_attempt_at is not None
     assert EventSubscription.objects.get(tenant_id=acme.tenant.id).failing_since is None
     assert not EventDelivery.objects.filter(tenant_id=globex.tenant.id, delivered_at=None).exists()

@@ -599,7 +599,7 @@ class Migration(migrations.Migration):
                     models.Index(
                         condition=models.Q(("next_attempt_at__isnull", False)),
                         fields=["subscription_id", "next_attempt_at"],
-                        name="event_deliveries_owed",
+                        name="event_deliveries_pending",
                     ),
                     models.Index(
                         fields=["tenant_id", "-created_at"], name="event_deliveries_newest"
@@ -624,7 +624,25 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.UniqueConstraint(
                         fields=("event_id", "subscription_id"), name="event_deliveries_once"
-                    )
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("next_attempt_at__isnull", False),
+                            ("delivered_at", None),
+                            ("dead_at", None),
+                        )
+                        | models.Q(
+                            ("next_attempt_at", None),
+                            ("delivered_at__isnull", False),
+                            ("dead_at", None),
+                        )
+                        | models.Q(
+                            ("next_attempt_at", None),
+                            ("delivered_at", None),
+                            ("dead_at__isnull", False),
+                        ),
+                        name="event_deliveries_one_state",
+                    ),
                 ],
             },
         ),

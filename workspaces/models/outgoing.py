@@ -87,10 +87,17 @@ class EventDelivery(models.Model):
             models.UniqueConstraint(
                 fields=("event_id", "subscription_id"), name="event_deliveries_once"
             ),
+            # Pending, delivered or dead (``connectors.events.attempts.TIMES``).
+            models.CheckConstraint(
+                name="event_deliveries_one_state",
+                condition=models.Q(next_attempt_at__isnull=False, delivered_at=None, dead_at=None)
+                | models.Q(next_attempt_at=None, delivered_at__isnull=False, dead_at=None)
+                | models.Q(next_attempt_at=None, delivered_at=None, dead_at__isnull=False),
+            ),
         )
         indexes = (
             models.Index(
-                fields=("subscription_id", "next_attempt_at"), name="event_deliveries_owed",
+                fields=("subscription_id", "next_attempt_at"), name="event_deliveries_pending",
                 condition=models.Q(next_attempt_at__isnull=False),
             ),
             models.Index(fields=("tenant_id", "-created_at"), name="event_deliveries_newest"),

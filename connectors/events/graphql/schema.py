@@ -6,7 +6,7 @@ import graphene
 from django.db.models import QuerySet
 from graphql import GraphQLResolveInfo
 
-from connectors.events import deliveries
+from connectors.events.attempts import DeliveryState
 from connectors.events.deliveries import read_page
 from connectors.events.graphql import mutations, types
 from lib.cursors import InvalidCursor
@@ -54,7 +54,7 @@ class EventQueries(graphene.ObjectType):
         root: None,
         info: GraphQLResolveInfo,
         subscription_id: str,
-        state: deliveries.DeliveryState | None = None,
+        state: DeliveryState | None = None,
         first: int | None = None,
         after: str | None = None,
     ) -> types.EventDeliveryConnection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import graphene
 from graphql import GraphQLResolveInfo
 
-from connectors.events import deliveries, subscriptions
+from connectors.events import attempts, subscriptions
 from connectors.events.deliveries import ListedDelivery, id_of
 from lib.cursors import Page
 from lib.graphql import (
@@ -28,7 +28,7 @@ STATE_DESCRIPTIONS = {
 
 
 DeliveryState = described_enum(
-    deliveries.DeliveryState,
+    attempts.DeliveryState,
     "Where a delivery is.",
     STATE_DESCRIPTIONS,
     name="EventDeliveryState",
