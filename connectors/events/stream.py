@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from io import BytesIO
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 from uuid import UUID
 
@@ -22,16 +21,20 @@ from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.handlers.asgi import ASGIRequest
-from django.db import DatabaseError, InterfaceError, close_old_connections, connections
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
-from msgspec import json
+from msgspec import DecodeError, Raw, Struct, json
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
 
-from connectors.events.hub import Hub, Watcher
 from lib import clock
-from lib.requests import Receive, Scope, Send, gone
+from lib.loops import DatabaseThreads
+from lib.requests import Answer, Receive, Scope, Send, gone
+from workspaces import live
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired, actor_of
 from workspaces.access import Scope as Permission
-from workspaces.event_types import EVENT_TYPES
+from workspaces.event_types import EVENT_TYPES, is_wanted
 from workspaces.sessions import SessionRules
 
 logger = logging.getLogger("sigma.whatsapp.events")
@@ -56,7 +59,183 @@ HEADERS = (
 )
 
 
+# A slow stream has a bounded queue: when it is full it is emptied, and the stream says that
+# something is missing (``gap``), as all do after the broker was away.
+MAX_QUEUED = 1_000
+POLL_SECONDS = 1.0
+RETRY_SECONDS = 0.5
 MAY_WATCH = frozenset({Permission.EVENTS_READ, Permission.MESSAGES_READ})
+
+
+class PublishedEvent(Struct):
+    """An event as it was published; what is only passed on stays undecoded."""
+
+    id: str
+    type: str
+    timestamp: Raw
+    data: Raw
+
+
+class StreamedEvent(Struct, frozen=True):
+    """An event as it is sent to a watcher."""
+
+    type: str
+    text: bytes
+
+
+_decoder = json.Decoder(list[PublishedEvent])
+
+
+class Watcher:
+    """What one stream still has to send."""
+
+    def __init__(self, tenant_id: UUID, types: frozenset[str]) -> None:
+        self.channel, self._types = live.channel(tenant_id), types
+        self._queue: deque[StreamedEvent] = deque()
+        self._changed = asyncio.Event()
+        self.ready = asyncio.Event()
+        self.has_started = self.is_over = self._gap = False
+
+    def offer(self, events: Sequence[StreamedEvent]) -> None:
+        """Queue what it wants; where that is too much, remember a gap instead."""
+        wanted = [event for event in events if is_wanted(event.type, self._types)]
+        if len(self._queue) + len(wanted) > MAX_QUEUED:
+            self.mark_gap()
+        elif wanted:
+            self._queue.extend(wanted)
+            self._changed.set()
+
+    def mark_gap(self) -> None:
+        """Drop what is queued: the client has to ask again for what it shows."""
+        self._queue.clear()
+        self._gap = True
+        self._changed.set()
+
+    def end(self) -> None:
+        """End the stream."""
+        self.is_over = True
+        self._changed.set()
+
+    async def next(self, seconds: float) -> tuple[bool, list[StreamedEvent]]:
+        """Return whether something was missed, and then what came, within some seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), seconds)
+        self._changed.clear()
+        gap, events = self._gap, list(self._queue)
+        self._gap = False
+        self._queue.clear()
+        return gap, events
+
+
+class Hub:
+    """All watchers of a process, with one subscription to the broker; on the event loop alone."""
+
+    def __init__(self) -> None:
+        self._watchers: dict[str, set[Watcher]] = {}
+        self._redis: Redis | None = None
+        self._pubsub: PubSub | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    def count(self, tenant_id: UUID | None = None) -> int:
+        """Return how many watch: all, or those of a tenant."""
+        if tenant_id is not None:
+            return len(self._watchers.get(live.channel(tenant_id), ()))
+        return sum(map(len, self._watchers.values()))
+
+    async def join(self, watcher: Watcher) -> None:
+        """Begin to fill a watcher's queue; its ``ready`` says from when on nothing is missed."""
+        channel = watcher.channel
+        others = self._watchers.setdefault(channel, set())
+        if any(other.ready.is_set() for other in others):
+            watcher.ready.set()
+        others.add(watcher)
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read())
+        elif len(others) == 1 and self._pubsub is not None:
+            with suppress(RedisError, OSError):  # the reader comes back and subscribes to all
+                await self._pubsub.subscribe(channel)
+
+    async def leave(self, watcher: Watcher) -> None:
+        """Remove a watcher, and its tenant's channel with the last one."""
+        channel = watcher.channel
+        others = self._watchers.get(channel, set())
+        others.discard(watcher)
+        if not others:
+            self._watchers.pop(channel, None)
+            if self._pubsub is not None:
+                with suppress(RedisError, OSError):
+                    await self._pubsub.unsubscribe(channel)
+
+    def end(self) -> None:
+        """End every stream."""
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.end()
+
+    async def close(self) -> None:
+        """Close the connection to the broker."""
+        if self._reader is not None:
+            self._reader.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reader
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                await self._follow()
+            except (RedisError, OSError) as error:
+                kind = type(error).__name__
+                logger.warning("whatsapp live events interrupted", extra={"error": kind})
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _follow(self) -> None:
+        """Subscribe to the channels of all watchers and pass on what comes, until it breaks."""
+        redis = Redis.from_url(
+            settings.REDIS_URL, socket_connect_timeout=2, health_check_interval=10
+        )
+        try:
+            self._pubsub = pubsub = redis.pubsub()
+            if self._watchers:
+                await pubsub.subscribe(*self._watchers)
+            while True:
+                if not pubsub.subscribed:
+                    await asyncio.sleep(POLL_SECONDS / 20)
+                    continue
+                message = await pubsub.get_message(timeout=POLL_SECONDS)
+                if message is not None:
+                    self._handle(message)
+        finally:
+            self._pubsub = None
+            with suppress(RedisError, OSError):
+                await redis.aclose()
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        watchers = self._watchers.get(message["channel"].decode(), ())
+        if message["type"] == "subscribe":
+            for watcher in watchers:
+                # The first time it is the beginning; later the broker was away in between.
+                if watcher.has_started:
+                    watcher.mark_gap()
+                watcher.ready.set()
+        elif message["type"] == "message" and watchers:
+            events = _events(message["data"])
+            for watcher in watchers:
+                watcher.offer(events)
+
+
+def _events(data: bytes) -> list[StreamedEvent]:
+    try:
+        events = _decoder.decode(data)
+    except DecodeError:
+        logger.warning("whatsapp live events: what was published could not be read")
+        return []
+    return [StreamedEvent(event.type, _encoded(event)) for event in events]
+
+
+def _encoded(event: PublishedEvent) -> bytes:
+    body = {"type": event.type, "timestamp": event.timestamp, "data": event.data}
+    head = f"event: {event.type}\nid: {event.id}\ndata: "
+    return head.encode() + json.encode(body) + b"\n\n"
 
 
 class StreamRefused(Exception):
@@ -67,6 +246,13 @@ class StreamRefused(Exception):
         self.status, self.code, self.message = status, code, message
 
 
+AGAIN = (("retry-after", "10"),)
+REFUSAL_HEADERS: Mapping[int, tuple[tuple[str, str], ...]] = {
+    401: (("www-authenticate", "Bearer"),),
+    405: (("allow", "GET"),),
+    429: AGAIN,
+    503: AGAIN,
+}
 REFUSALS: dict[type[Exception], tuple[int, str]] = {
     NotAuthenticated: (401, "UNAUTHENTICATED"),
     NotAllowed: (403, "FORBIDDEN"),
@@ -86,7 +272,7 @@ class Streams:
 
     def __init__(self) -> None:
         self._hub = Hub()
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="streams")
+        self._threads = DatabaseThreads(2, "streams")
         self._begun = 0
         self._is_ending = False
 
@@ -110,9 +296,7 @@ class Streams:
     async def close(self) -> None:
         """Close the connections to the broker and the database, and end the threads."""
         await self._hub.close()
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._threads, connections.close_all)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._threads.close)
 
     async def _watch(
         self, watcher: Watcher, scope: Scope, caller: StreamCaller, receive: Receive, send: Send
@@ -134,7 +318,7 @@ class Streams:
                 503, "UNAVAILABLE", "Too many streams are open here; try again later."
             )
         try:
-            caller = await self._identify(scope)
+            caller = await self._threads.run(identify, scope)
         except tuple(REFUSALS) as error:
             raise StreamRefused(*REFUSALS[type(error)], str(error)) from None
         except (DatabaseError, InterfaceError):
@@ -142,10 +326,6 @@ class Streams:
         if self._hub.count(caller.tenant_id) >= MAX_PER_TENANT:
             raise StreamRefused(429, "TOO_MANY", f"A tenant has at most {MAX_PER_TENANT} streams.")
         return caller  # no other caller is counted before this one watches
-
-    async def _identify(self, scope: Scope) -> StreamCaller:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, partial(identify, scope))
 
     async def _serve(self, watcher: Watcher, send: Send) -> None:
         with suppress(TimeoutError):
@@ -164,7 +344,7 @@ class Streams:
         while not watcher.is_over:
             await asyncio.sleep(RECHECK_SECONDS)
             try:
-                if await self._identify(scope) != caller:
+                if await self._threads.run(identify, scope) != caller:
                     watcher.end()
             except tuple(REFUSALS):
                 watcher.end()
@@ -183,7 +363,6 @@ def identify(scope: Scope) -> StreamCaller:
         workspaces.access.NotAllowed: neither events:read nor messages:read.
         workspaces.access.TenantRequired: the user must name one of several tenants.
     """
-    close_old_connections()
     actor = actor_of(_request(scope), now=clock.now())
     if not MAY_WATCH & actor.scopes:
         raise NotAllowed("This needs the permission events:read or messages:read.")
@@ -234,17 +413,5 @@ def _types(scope: Scope) -> frozenset[str]:
 
 async def _refuse(refusal: StreamRefused, send: Send) -> None:
     body = json.encode({"error": {"code": refusal.code, "message": refusal.message}})
-    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-    headers += _more_headers(refusal.status)
-    start = {"type": "http.response.start", "status": refusal.status, "headers": headers}
-    await send(start)
-    await send({"type": "http.response.body", "body": body})
-
-
-def _more_headers(status: int) -> Iterable[tuple[bytes, bytes]]:
-    return {
-        401: [(b"www-authenticate", b"Bearer")],
-        405: [(b"allow", b"GET")],
-        429: [(b"retry-after", b"10")],
-        503: [(b"retry-after", b"10")],
-    }.get(status, [])
+    headers = (("cache-control", "no-store"), *REFUSAL_HEADERS.get(refusal.status, ()))
+    await Answer(refusal.status, body, headers, kind="application/json").send(send)

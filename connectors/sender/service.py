@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from collections.abc import Collection
 from uuid import UUID
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import InterfaceError, OperationalError
 from msgspec import json
 
 from connectors.sender import accounts, callers, messages, outcomes
@@ -28,6 +25,7 @@ from connectors.sender.errors import HttpHeaders, JsonAnswer, ServiceError, unav
 from connectors.sender.messages import TextMessage
 from connectors.sender.outcomes import Asked, DeliveryStatus, OutcomePoller
 from lib import clock, errorids
+from lib.loops import DatabaseThreads
 from lib.requests import (
     Answer,
     BodyTooLarge,
@@ -42,8 +40,6 @@ from lib.requests import (
 )
 
 logger = logging.getLogger("sigma.whatsapp.sender")
-P = ParamSpec("P")
-T = TypeVar("T")
 
 PATHS = frozenset({"health", "send", "status", "messages"})
 THREADS, HEALTH_THREADS = 8, 2
@@ -239,31 +235,3 @@ def _preflight_headers(headers: Headers, methods: str) -> HttpHeaders:
         ("access-control-allow-headers", REQUEST_HEADERS),
         ("access-control-max-age", PREFLIGHT_SECONDS),
     )
-
-
-class DatabaseThreads:
-    """So many threads for work that asks the database, each with a connection of its own."""
-
-    def __init__(self, count: int, name: str) -> None:
-        self._executor = ThreadPoolExecutor(count, name, self._begin)
-        self._connections: list[BaseDatabaseWrapper] = []
-
-    async def run(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Return what ``work`` returns, or raise what it raises."""
-
-        def step() -> T:
-            close_old_connections()
-            return work(*arguments, **named)
-
-        return await asyncio.get_running_loop().run_in_executor(self._executor, step)
-
-    def close(self) -> None:
-        """Take nothing more, wait for what is under way, and close the connections."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
-        for one in self._connections:
-            one.close()
-
-    def _begin(self) -> None:
-        for one in connections.all():
-            one.inc_thread_sharing()  # closed by whoever closes us
-            self._connections.append(one)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from uuid import uuid4
 
-from connectors.events.hub import MAX_QUEUED, StreamedEvent, Watcher
+from connectors.events.stream import MAX_QUEUED, StreamedEvent, Watcher
 
 
 def events(count: int, type: str = "message.received") -> list[StreamedEvent]:

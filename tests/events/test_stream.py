@@ -17,7 +17,7 @@ from django.test import Client
 from redis import Redis
 from standardwebhooks import Webhook
 
-from connectors.events import hub, stream
+from connectors.events import stream
 from connectors.events.worker import deliver
 from connectors.whatsapp.processing import process_batch
 from tests.conftest import Cast
@@ -130,7 +130,7 @@ def test_it_shows_each_tenant_its_own_events_of_the_types_it_asked_for(
 def test_streams_share_one_subscription_and_say_when_something_was_missed(
     acme: Cast, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(stream, "RETRY_SECONDS", 0.02)
     with (
         listen(acme) as first,
         listen(acme) as second,
