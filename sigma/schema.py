@@ -15,7 +15,8 @@ from messaging.graphql.optouts import OptOutMutations, OptOutQueries
 from messaging.graphql.pages import MessageQueries
 from messaging.graphql.preflight import PreflightQueries
 from messaging.graphql.sending import SendingMutations
-from templates_wa.graphql.schema import TemplateMutations, TemplateQueries
+from templates_wa.graphql.mutations import TemplateMutations
+from templates_wa.graphql.schema import TemplateQueries
 from workspaces.graphql.schema import WorkspaceMutations, WorkspaceQueries
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypedDict
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from messaging.graphql.broadcasts import (
     BroadcastType,
     ShownBroadcast,
 )
-from messaging.models import Broadcast as BroadcastRow
+from messaging.models import Broadcast
 from templates_wa.graphql.parameters import TemplateParametersInput, parameters_of
 from templates_wa.parameters import TemplateParameters
 from workspaces.access import Actor, Scope
@@ -134,7 +134,8 @@ class AddBroadcastRecipients(_BroadcastMutation):
     def act(cls, context: MutationContext, given: Given) -> dict[str, object]:
         """Add them."""
         named = _named(context.actor, given)
-        report = audience.append(**named, rows=_rows_of(given["recipients"]))
+        rows = [_row(place, one) for place, one in enumerate(given["recipients"], start=1)]
+        report = audience.append(**named, rows=rows)
         broadcast = queries.find(**named)
         assert broadcast is not None  # noqa: S101 - rows were added to it
         return {**_shown(broadcast), "report": report}
@@ -253,16 +254,12 @@ def _named(actor: Actor, given: Given) -> _NamedBroadcast:
     return {"tenant_id": actor.tenant_id, "broadcast_id": parse_id(given["id"], "id")}
 
 
-def _shown(broadcast: BroadcastRow) -> dict[str, object]:
+def _shown(broadcast: Broadcast) -> dict[str, object]:
     return {"broadcast": ShownBroadcast(broadcast)}
 
 
-def _rows_of(recipients: Sequence[Given]) -> list[ListedPerson | RowProblem]:
-    """Return the given recipients as rows, or as what is wrong with them, numbered from 1."""
-    return [_row(position, given) for position, given in enumerate(recipients, start=1)]
-
-
 def _row(position: int, given: Given) -> ListedPerson | RowProblem:
+    """Return a given recipient as a row, or as what is wrong with it."""
     try:
         return make(
             position,

@@ -52,7 +52,7 @@ ROW_CODES = {
 
 
 BroadcastState = described_enum(models.BroadcastState, "Where a broadcast is.", STATES)
-BroadcastErrorCode = described_enum(
+BroadcastErrorCodes = described_enum(
     refusals.BroadcastErrorCode, "Why a broadcast refused.", refusals.DESCRIPTIONS
 )
 BroadcastRowCode = described_enum(
@@ -162,7 +162,7 @@ class BroadcastConnection(graphene.ObjectType):
 class BroadcastError(graphene.ObjectType):
     """A reason why it was not done."""
 
-    code, field, message = reason_fields(BroadcastErrorCode)
+    code, field, message = reason_fields(BroadcastErrorCodes)
 
 
 class BroadcastRowError(graphene.ObjectType):

@@ -19,7 +19,7 @@ from messaging.queries import ContactRow, MessageRow
 from messaging.related import Original, Related
 from workspaces import models as workspaces
 from workspaces.access import Scope
-from workspaces.graphql.types import Platform, WorkspaceType
+from workspaces.graphql.schema import Platform, WorkspaceType
 
 DIRECTIONS = {
     "INBOUND": "A person wrote to the business.",

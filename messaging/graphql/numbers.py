@@ -13,7 +13,7 @@ from graphql import GraphQLResolveInfo
 from lib import clock
 from lib.graphql import ObjectType, described_enum, list_of, parse_id
 from messaging import number_settings, numbers
-from messaging.models import SendingPause as PauseRow
+from messaging.models import SendingPause
 from messaging.number_settings import NumberErrorCode, NumberSettings, UnableToManageNumber
 from workspaces.access import Actor, Scope
 from workspaces.graphql.base import (
@@ -53,7 +53,7 @@ class SendingPauseType(ObjectType, name="SendingPause"):
     )
 
     @staticmethod
-    def resolve_is_for_tenant(root: PauseRow, info: GraphQLResolveInfo) -> bool:
+    def resolve_is_for_tenant(root: SendingPause, info: GraphQLResolveInfo) -> bool:
         """Return whether it names no number."""
         return root.workspace_id is None
 
@@ -115,7 +115,7 @@ class BusinessNumber(ObjectType, default_resolver=_reported):
         return root.may_send
 
     @staticmethod
-    def resolve_pauses(root: NumberSettings, info: GraphQLResolveInfo) -> tuple[PauseRow, ...]:
+    def resolve_pauses(root: NumberSettings, info: GraphQLResolveInfo) -> tuple[SendingPause, ...]:
         """Return the open pauses."""
         return root.pauses
 
@@ -175,9 +175,12 @@ class SetTestRecipientsInput(graphene.InputObjectType):
 
 
 class _NumberMutation(ServiceMutation, abstract=True):
-    """Does something about a number."""
+    """Does something about a number; the fields of all payloads."""
 
     scope, refusal = Scope.SENDING_MANAGE, UnableToManageNumber
+    success = success_field()
+    business_number = graphene.Field(BusinessNumber, description="The number, on success.")
+    errors = errors_field(BusinessNumberError)
 
 
 class SyncBusinessNumber(_NumberMutation):
@@ -186,9 +189,7 @@ class SyncBusinessNumber(_NumberMutation):
     class Arguments:
         input = BusinessNumberInput(required=True, description="The number.")
 
-    success = success_field()
     business_number = graphene.Field(BusinessNumber, description="What is known so far.")
-    errors = errors_field(BusinessNumberError)
 
     @classmethod
     def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
@@ -203,10 +204,6 @@ class ResumeSending(_NumberMutation):
     class Arguments:
         input = BusinessNumberInput(required=True, description="The number.")
 
-    success = success_field()
-    business_number = graphene.Field(BusinessNumber, description="The number, on success.")
-    errors = errors_field(BusinessNumberError)
-
     @classmethod
     def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """End the pauses."""
@@ -219,10 +216,6 @@ class SetTestRecipients(_NumberMutation):
 
     class Arguments:
         input = SetTestRecipientsInput(required=True, description="The list.")
-
-    success = success_field()
-    business_number = graphene.Field(BusinessNumber, description="The number, on success.")
-    errors = errors_field(BusinessNumberError)
 
     @classmethod
     def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:

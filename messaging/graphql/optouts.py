@@ -182,9 +182,12 @@ class SetStopWordsInput(graphene.InputObjectType):
 
 
 class _ConsentMutation(ServiceMutation, abstract=True):
-    """Changes who gets marketing."""
+    """Changes whether a person gets marketing; the fields of both payloads."""
 
     scope, refusal = Scope.MESSAGES_SEND, UnableToChangeConsent
+    success = success_field()
+    contact = graphene.Field(ContactType, description="The person, on success.")
+    errors = ERRORS
 
 
 class OptOutContact(_ConsentMutation):
@@ -192,10 +195,6 @@ class OptOutContact(_ConsentMutation):
 
     class Arguments:
         input = PersonInput(required=True, description="The person.")
-
-    success = success_field()
-    contact = graphene.Field(ContactType, description="The person, on success.")
-    errors = ERRORS
 
     @classmethod
     def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
@@ -209,17 +208,13 @@ class OptInContact(_ConsentMutation):
     class Arguments:
         input = PersonInput(required=True, description="The person.")
 
-    success = success_field()
-    contact = graphene.Field(ContactType, description="The person, on success.")
-    errors = ERRORS
-
     @classmethod
     def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Opt the person in."""
         return _shown(context.actor, consent.opt_in(**_person(context.actor, given)))
 
 
-class SetStopWords(_ConsentMutation):
+class SetStopWords(ServiceMutation):
     """Whether the words were replaced, and if not, why."""
 
     class Arguments:
@@ -229,7 +224,7 @@ class SetStopWords(_ConsentMutation):
     words = graphene.Field(StopWords, description="The words in force, on success.")
     errors = ERRORS
 
-    scope = Scope.SENDING_MANAGE
+    scope, refusal = Scope.SENDING_MANAGE, UnableToChangeConsent
 
     @classmethod
     def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:

@@ -35,7 +35,7 @@ from messaging.related import Related
 from workspaces import models
 from workspaces.access import Actor, Scope
 from workspaces.graphql.base import caller
-from workspaces.graphql.types import Platform
+from workspaces.graphql.schema import Platform
 from workspaces.identity import digester
 
 DIGEST = re.compile(r"[0-9a-f]{64}")

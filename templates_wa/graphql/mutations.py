@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from lib.graphql import JSON, BadInput, described_enum, list_of, parse_id
 from templates_wa import management
-from templates_wa.graphql.types import MessageTemplate
+from templates_wa.graphql.schema import MessageTemplate
 from templates_wa.management import TemplateErrorCode, TemplateRefusal, UnableToManage
 from templates_wa.storing import SyncReport
 from templates_wa.sync import sync
@@ -217,6 +217,23 @@ class SyncMessageTemplates(_TemplateMutation):
     def refused(cls, refusal: UnableToManage) -> dict[str, object]:
         """Nothing was changed."""
         return _counts(SyncReport())
+
+
+class TemplateMutations(graphene.ObjectType):
+    """What can be changed about templates. Each asks Meta, and stands alone in its document."""
+
+    create_message_template = CreateMessageTemplate.Field(
+        required=True, description="Submit a template to Meta for review."
+    )
+    edit_message_template = EditMessageTemplate.Field(
+        required=True, description="Replace a template's components; Meta reviews it again."
+    )
+    delete_message_template = DeleteMessageTemplate.Field(
+        required=True, description="Delete a template at Meta."
+    )
+    sync_message_templates = SyncMessageTemplates.Field(
+        required=True, description="Read the templates of a workspace's account from Meta now."
+    )
 
 
 def _counts(report: SyncReport) -> dict[str, object]:
