@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
 import graphene
-from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from graphql import GraphQLResolveInfo
@@ -19,6 +18,7 @@ from lib.graphql import (
     ObjectType,
     described_enum,
     forward,
+    limit_of,
     list_of,
     parse_id,
 )
@@ -236,10 +236,6 @@ class PreviewMessageTemplate(graphene.ObjectType):
     )
 
 
-# sigma/graphql/documents.py counts a page without first as this many.
-DEFAULT_PAGE = 20
-
-
 class Only(TypedDict, total=False):
     """Filters, as given."""
 
@@ -287,22 +283,21 @@ class TemplateQueries(graphene.ObjectType):
         root: None,
         info: GraphQLResolveInfo,
         workspace_id: str,
-        first: int = DEFAULT_PAGE,
+        first: int | None = None,
         after: str | None = None,
         **only: Unpack[Only],
     ) -> TemplatePage:
         """Return one page."""
-        most = settings.SIGMA_GRAPHQL_MAX_PAGE
-        if not 1 <= first <= most:
-            raise BadInput(f"first must be between 1 and {most}.")
+        if (limit := limit_of(first)) == 0:
+            raise BadInput("first must be at least 1.")
         workspace = _workspace(caller(info, Scope.TEMPLATES_READ).tenant_id, workspace_id)
         account = {"tenant_id": workspace.tenant_id, "waba_id": workspace.waba_id}
         rows = Template.objects.filter(**account)
         wanted = {name: value for name, value in only.items() if value is not None}
         page = _after(rows, after).filter(Q(**wanted), deleted_at=None)
-        found = list(page.order_by("name", "language")[: first + 1])
+        found = list(page.order_by("name", "language")[: limit + 1])
         state = TemplateSync.objects.filter(**account).first()
-        return TemplatePage(found[:first], len(found) > first, state)
+        return TemplatePage(found[:limit], len(found) > limit, state)
 
     @staticmethod
     def resolve_message_template(root: None, info: GraphQLResolveInfo, id: str) -> Template | None:

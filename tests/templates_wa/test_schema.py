@@ -76,6 +76,12 @@ def test_it_lists_by_name_page_by_page(acme: Cast, gql: Gql, synced: Template) -
     assert first["sync"] == {"syncedAt": synced.synced_at.isoformat(), "error": ""}
 
 
+def test_a_page_without_a_size_is_of_the_usual_size(acme: Cast, gql: Gql, synced: Template) -> None:
+    found = gql(acme, LIST, w=str(acme.workspace.id), first=None).data["messageTemplates"]
+
+    assert [node["name"] for node in found["nodes"]] == ["other", "welcome"]
+
+
 def test_it_filters(acme: Cast, gql: Gql, synced: Template) -> None:
     for only, names in (({"status": "PAUSED"}, ["other"]), ({"name": "welcome"}, ["welcome"])):
         found = gql(acme, LIST, w=str(acme.workspace.id), **only).data["messageTemplates"]
