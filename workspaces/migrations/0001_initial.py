@@ -627,19 +627,22 @@ class Migration(migrations.Migration):
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("next_attempt_at__isnull", False),
-                            ("delivered_at", None),
-                            ("dead_at", None),
-                        )
-                        | models.Q(
-                            ("next_attempt_at", None),
-                            ("delivered_at__isnull", False),
-                            ("dead_at", None),
-                        )
-                        | models.Q(
-                            ("next_attempt_at", None),
-                            ("delivered_at", None),
-                            ("dead_at__isnull", False),
+                            models.Q(
+                                ("dead_at", None),
+                                ("delivered_at", None),
+                                ("next_attempt_at__isnull", False),
+                            ),
+                            models.Q(
+                                ("dead_at", None),
+                                ("delivered_at__isnull", False),
+                                ("next_attempt_at", None),
+                            ),
+                            models.Q(
+                                ("dead_at__isnull", False),
+                                ("delivered_at", None),
+                                ("next_attempt_at", None),
+                            ),
+                            _connector="OR",
                         ),
                         name="event_deliveries_one_state",
                     ),
