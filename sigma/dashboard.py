@@ -20,7 +20,7 @@ from connectors.whatsapp.models import (
     WebhookLedger,
     WebhookPending,
 )
-from workspaces import setup_facts, staff
+from workspaces import setup_check, staff
 from workspaces.models import Tenant
 from workspaces.setup_check import Severity
 
@@ -130,5 +130,5 @@ def _count(rows: QuerySet[WebhookPending] | QuerySet[WebhookDead]) -> Counter[UU
 
 
 def _severities(tenant: Tenant, now: datetime) -> tuple[int, int]:
-    found = [finding.severity for finding in setup_facts.findings_of(tenant, now=now)]
+    found = [finding.severity for finding in setup_check.findings_of(tenant, now=now)]
     return found.count(Severity.ERROR), found.count(Severity.WARNING)

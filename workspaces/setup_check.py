@@ -1,13 +1,27 @@
-"""What is missing in a tenant's set-up, and what to do about it. Pure: facts in, findings out."""
+"""What is missing in a tenant's set-up, and what to do about it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 
-from workspaces.models import SecretKind, TenantStatus
+from django.conf import settings
+
+from workspaces import access
+from workspaces.checks import master_key_is_generated
+from workspaces.models import (
+    HOSTED,
+    KeyPurpose,
+    SecretKind,
+    Tenant,
+    TenantSecret,
+    TenantStatus,
+    TokenCheck,
+    Workspace,
+)
 
 # Long enough to get a new secret from Meta before the old one ends.
 EXPIRES_SOON = timedelta(days=7)
@@ -30,84 +44,93 @@ class Finding:
     remedy: str
 
 
-@dataclass(frozen=True, slots=True)
-class TokenState:
-    """What the platform last said about an access token; ``problem`` is empty where all is well."""
-
-    is_valid: bool
-    expires_at: datetime | None = None
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SecretFacts:
-    """A stored secret, without its value."""
-
-    kind: str
-    label: str
-    expires_at: datetime | None
-    token: TokenState | None = None
-
-    @property
-    def title(self) -> str:
-        """The secret as people call it."""
-        kind = SecretKind(self.kind).label
-        return f"{kind} “{self.label}”" if self.label else f"One {kind.lower()}"
-
-
-@dataclass(frozen=True, slots=True)
-class WorkspaceFacts:
-    """A workspace, as far as the rules ask."""
-
-    name: str
-    waba_id: str
-    is_active: bool
-    is_linked: bool = False
+_error, _warning = partial(Finding, Severity.ERROR), partial(Finding, Severity.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """Everything the rules look at."""
+    """Everything the rules look at: rows of a tenant, and facts of it and of the installation."""
 
     status: str
     has_keys: bool
-    secrets: tuple[SecretFacts, ...]
+    secrets: Sequence[TenantSecret]
     configured_app_secret: bool
     configured_verify_token: bool
-    workspaces: tuple[WorkspaceFacts, ...]
+    workspaces: Sequence[Workspace]
     numbers_shared_with_others: bool
     public_url: str
     master_key_is_generated: bool
     has_readers: bool
 
-    def live(self, kind: SecretKind, now: datetime) -> list[SecretFacts]:
+    def live(self, kind: SecretKind, now: datetime) -> list[TenantSecret]:
         """Return the secrets of a kind that have not expired."""
         of_kind = [secret for secret in self.secrets if secret.kind == kind]
         return [s for s in of_kind if s.expires_at is None or s.expires_at > now]
+
+    def active(self) -> list[Workspace]:
+        """Return the workspaces that are in use."""
+        return [workspace for workspace in self.workspaces if workspace.is_active]
 
 
 Rule = Callable[[SetUp, datetime], Iterator[Finding]]
 
 
+def findings_of(tenant: Tenant, *, now: datetime) -> list[Finding]:
+    """Return what is missing in a tenant's set-up, errors first."""
+    return check(gather(tenant, now=now), now=now)
+
+
+def gather(tenant: Tenant, *, now: datetime) -> SetUp:
+    """Read what the rules look at of one tenant."""
+    configured = settings.SIGMA_WHATSAPP
+    secrets = tenant.secrets.defer("sealed").select_related("token_check").order_by("id")
+    workspaces = list(tenant.workspaces.order_by("name", "id"))
+    numbers = [workspace.external_id for workspace in workspaces if workspace.is_active]
+    same = Workspace.objects.filter(external_id__in=numbers, is_active=True)
+    keys = access.usable_api_keys(now).filter(tenant=tenant)
+    return SetUp(
+        status=tenant.status,
+        has_keys=tenant.keys.values("purpose").distinct().count() == len(KeyPurpose),
+        secrets=list(secrets),
+        configured_app_secret=bool(configured.app_secrets_of(tenant.slug, tenant.id)),
+        configured_verify_token=bool(configured.verify_token),
+        workspaces=workspaces,
+        numbers_shared_with_others=same.exclude(tenant=tenant).exists(),
+        public_url=settings.SIGMA_PUBLIC_URL,
+        master_key_is_generated=master_key_is_generated(),
+        has_readers=keys.exists() or tenant.memberships.exists(),
+    )
+
+
 def check(set_up: SetUp, *, now: datetime) -> list[Finding]:
     """Return what is wrong, errors first."""
-    active = [workspace for workspace in set_up.workspaces if workspace.is_active]
-    is_metas = not active or not all(workspace.is_linked for workspace in active)
+    active = set_up.active()
+    is_metas = not active or any(workspace.transport not in HOSTED for workspace in active)
     rules = RULES if is_metas else [rule for rule in RULES if rule not in METAS]
     found = [finding for rule in rules for finding in rule(set_up, now)]
     return sorted(found, key=lambda finding: finding.severity != Severity.ERROR)
 
 
+def _title(secret: TenantSecret) -> str:
+    """Return what people call a secret."""
+    kind = SecretKind(secret.kind).label
+    return f"{kind} “{secret.label}”" if secret.label else f"One {kind.lower()}"
+
+
+def _check_of(secret: TenantSecret) -> TokenCheck | None:
+    """Return what the platform last said of a secret, if it was asked."""
+    found: TokenCheck | None = getattr(secret, "token_check", None)
+    return found
+
+
 def _status(set_up: SetUp, _: datetime) -> Iterator[Finding]:
     if set_up.status == TenantStatus.ERASING:
-        yield Finding(
-            Severity.ERROR,
+        yield _error(
             "The tenant is being erased and receives nothing.",
             "Run the erasure again if it was interrupted; it cannot be undone.",
         )
     elif set_up.status == TenantStatus.SUSPENDED:
-        yield Finding(
-            Severity.WARNING,
+        yield _warning(
             "The tenant is suspended: callbacks are stored, its API keys are refused.",
             "Set the status to ACTIVE.",
         )
@@ -115,8 +138,7 @@ def _status(set_up: SetUp, _: datetime) -> Iterator[Finding]:
 
 def _keys(set_up: SetUp, _: datetime) -> Iterator[Finding]:
     if not set_up.has_keys:
-        yield Finding(
-            Severity.ERROR,
+        yield _error(
             "The tenant has no keys, so nothing of it can be stored.",
             "Tenants are made in the admin or with manage.py create_tenant, not by SQL alone.",
         )
@@ -124,8 +146,7 @@ def _keys(set_up: SetUp, _: datetime) -> Iterator[Finding]:
 
 def _app_secret(set_up: SetUp, now: datetime) -> Iterator[Finding]:
     if not set_up.live(SecretKind.APP_SECRET, now) and not set_up.configured_app_secret:
-        yield Finding(
-            Severity.ERROR,
+        yield _error(
             "There is no app secret: every callback is refused with 401.",
             "Copy it from Meta's app dashboard (App settings → Basic) into Secrets.",
         )
@@ -133,8 +154,7 @@ def _app_secret(set_up: SetUp, now: datetime) -> Iterator[Finding]:
 
 def _verify_token(set_up: SetUp, now: datetime) -> Iterator[Finding]:
     if not set_up.live(SecretKind.VERIFY_TOKEN, now) and not set_up.configured_verify_token:
-        yield Finding(
-            Severity.ERROR,
+        yield _error(
             "There is no verify token: Meta cannot confirm the callback URL.",
             "Add one of at least 20 random characters under Secrets.",
         )
@@ -142,8 +162,7 @@ def _verify_token(set_up: SetUp, now: datetime) -> Iterator[Finding]:
 
 def _access_token(set_up: SetUp, now: datetime) -> Iterator[Finding]:
     if not set_up.live(SecretKind.ACCESS_TOKEN, now):
-        yield Finding(
-            Severity.WARNING,
+        yield _warning(
             "There is no access token: media cannot be downloaded and nothing can be sent.",
             "Add a system user's token with the permission whatsapp_business_messaging.",
         )
@@ -151,27 +170,27 @@ def _access_token(set_up: SetUp, now: datetime) -> Iterator[Finding]:
 
 def _tokens(set_up: SetUp, now: datetime) -> Iterator[Finding]:
     for secret in set_up.live(SecretKind.ACCESS_TOKEN, now):
-        token = secret.token
+        token, title = _check_of(secret), _title(secret)
         if token is None:
             continue
         if not token.is_valid:
             remedy = "Issue a new one at Meta and add it under Secrets."
-            yield Finding(Severity.ERROR, f"{secret.title} is refused. {token.problem}", remedy)
+            yield _error(f"{title} is refused. {token.problem}", remedy)
         elif token.problem:
             remedy = "Give the system user that permission or account, then issue a new token."
-            yield Finding(Severity.WARNING, f"{secret.title}: {token.problem}", remedy)
+            yield _warning(f"{title}: {token.problem}", remedy)
         elif token.expires_at is not None and token.expires_at <= now + EXPIRES_SOON:
             when = token.expires_at.strftime(WHEN)
             remedy = "Add its successor beside it; the newest is used."
-            yield Finding(Severity.WARNING, f"Meta ends {secret.title} on {when}.", remedy)
+            yield _warning(f"Meta ends {title} on {when}.", remedy)
 
 
 def _fitting(set_up: SetUp, now: datetime) -> Iterator[Finding]:
     for secret in set_up.live(SecretKind.APP_SECRET, now):
-        if secret.token is not None and not secret.token.is_valid:
-            yield Finding(
-                Severity.WARNING,
-                f"{secret.title} fits no access token. {secret.token.problem}",
+        token, title = _check_of(secret), _title(secret)
+        if token is not None and not token.is_valid:
+            yield _warning(
+                f"{title} fits no access token. {token.problem}",
                 "Copy the app secret and the token from one and the same app; delete the old one.",
             )
 
@@ -180,37 +199,32 @@ def _expiring(set_up: SetUp, now: datetime) -> Iterator[Finding]:
     for secret in set_up.secrets:
         if secret.expires_at is None or secret.expires_at > now + EXPIRES_SOON:
             continue
+        title = _title(secret)
         if secret.expires_at <= now:
-            yield Finding(
-                Severity.WARNING, f"{secret.title} has expired.", "Delete it under Secrets."
-            )
+            yield _warning(f"{title} has expired.", "Delete it under Secrets.")
         else:
             when = secret.expires_at.strftime(WHEN)
-            yield Finding(
-                Severity.WARNING,
-                f"{secret.title} expires on {when}.",
+            yield _warning(
+                f"{title} expires on {when}.",
                 "Add its successor beside it; both are live until then.",
             )
 
 
 def _workspaces(set_up: SetUp, _: datetime) -> Iterator[Finding]:
-    active = [workspace for workspace in set_up.workspaces if workspace.is_active]
+    active = set_up.active()
     if not active:
-        yield Finding(
-            Severity.ERROR,
+        yield _error(
             "There is no active workspace: every update goes to quarantine.",
             "Add one with Meta's phone number ID, then replay what is in quarantine.",
         )
     for workspace in active:
-        if not workspace.waba_id and not workspace.is_linked:
-            yield Finding(
-                Severity.WARNING,
+        if not workspace.waba_id and workspace.transport not in HOSTED:
+            yield _warning(
                 f"Workspace “{workspace.name}” has no WABA ID: template events are not assigned.",
                 "Copy it from WhatsApp Manager into the workspace.",
             )
     if set_up.numbers_shared_with_others:
-        yield Finding(
-            Severity.WARNING,
+        yield _warning(
             "A phone number ID is also registered by another tenant.",
             "On a shared callback URL nobody can tell whose it is; deactivate one of the two.",
         )
@@ -218,8 +232,7 @@ def _workspaces(set_up: SetUp, _: datetime) -> Iterator[Finding]:
 
 def _readers(set_up: SetUp, _: datetime) -> Iterator[Finding]:
     if not set_up.has_readers:
-        yield Finding(
-            Severity.WARNING,
+        yield _warning(
             "Nobody can read the messages: there is no API key and no member.",
             "Issue an API key or add a membership.",
         )
@@ -227,14 +240,12 @@ def _readers(set_up: SetUp, _: datetime) -> Iterator[Finding]:
 
 def _installation(set_up: SetUp, _: datetime) -> Iterator[Finding]:
     if not set_up.public_url.startswith("https://"):
-        yield Finding(
-            Severity.WARNING,
+        yield _warning(
             f"The public address is {set_up.public_url}; Meta calls https addresses only.",
             "Set SIGMA_PUBLIC_URL to the https address that reaches this installation.",
         )
     if set_up.master_key_is_generated:
-        yield Finding(
-            Severity.WARNING,
+        yield _warning(
             "All keys are wrapped by the master key that was generated beside the data.",
             "Back it up elsewhere; for production set SIGMA_MASTER_KEYS or SIGMA_MASTER_KEYS_FILE.",
         )

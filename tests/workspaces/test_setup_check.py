@@ -10,18 +10,18 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from tests.conftest import Cast
-from workspaces import setup_check, setup_facts
-from workspaces.models import SecretKind, TenantKey, Workspace
-from workspaces.setup_check import SecretFacts, SetUp, Severity, WorkspaceFacts
+from workspaces import setup_check
+from workspaces.models import SecretKind, TenantKey, TenantSecret, Transport, Workspace
+from workspaces.setup_check import SetUp, Severity
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 COMPLETE = SetUp(
     status="ACTIVE",
     has_keys=True,
-    secrets=tuple(SecretFacts(kind, "", None) for kind in SecretKind),
+    secrets=tuple(TenantSecret(kind=kind) for kind in SecretKind),
     configured_app_secret=False,
     configured_verify_token=False,
-    workspaces=(WorkspaceFacts("Support", "12345", True),),
+    workspaces=(Workspace(name="Support", waba_id="12345"),),
     numbers_shared_with_others=False,
     public_url="https://sigma.example.org",
     master_key_is_generated=False,
@@ -35,7 +35,7 @@ def messages(set_up: SetUp) -> str:
 
 
 def expiring(after: timedelta) -> SetUp:
-    old = SecretFacts(SecretKind.APP_SECRET, "old", NOW + after)
+    old = TenantSecret(kind=SecretKind.APP_SECRET, label="old", expires_at=NOW + after)
     return replace(COMPLETE, secrets=(*COMPLETE.secrets, old))
 
 
@@ -44,7 +44,7 @@ def test_it_finds_nothing_in_a_complete_set_up() -> None:
 
 
 def test_it_misses_nothing_of_metas_where_devices_are_linked() -> None:
-    devices = (WorkspaceFacts("Phone", "", True, is_linked=True),)
+    devices = (Workspace(name="Phone", transport=Transport.LINKED_DEVICE),)
 
     assert setup_check.check(replace(NO_SECRETS, workspaces=devices), now=NOW) == []
 
@@ -59,8 +59,11 @@ def test_it_misses_nothing_of_metas_where_devices_are_linked() -> None:
         (replace(COMPLETE, status="SUSPENDED"), "suspended"),
         (replace(COMPLETE, status="ERASING"), "being erased"),
         (replace(COMPLETE, workspaces=()), "no active workspace"),
-        (replace(COMPLETE, workspaces=(WorkspaceFacts("A", "1", False),)), "no active workspace"),
-        (replace(COMPLETE, workspaces=(WorkspaceFacts("A", "", True),)), "“A” has no WABA ID"),
+        (
+            replace(COMPLETE, workspaces=(Workspace(name="A", is_active=False),)),
+            "no active workspace",
+        ),
+        (replace(COMPLETE, workspaces=(Workspace(name="A"),)), "“A” has no WABA ID"),
         (replace(COMPLETE, numbers_shared_with_others=True), "another tenant"),
         (replace(COMPLETE, public_url="http://127.0.0.1:8000"), "https addresses only"),
         (replace(COMPLETE, master_key_is_generated=True), "generated beside the data"),
@@ -76,7 +79,7 @@ def test_it_names_what_is_missing(set_up: SetUp, said: str) -> None:
 @pytest.mark.parametrize("kind", [SecretKind.APP_SECRET, SecretKind.VERIFY_TOKEN])
 def test_it_does_not_count_an_expired_secret(kind: SecretKind) -> None:
     others = tuple(secret for secret in COMPLETE.secrets if secret.kind != kind)
-    expired = replace(COMPLETE, secrets=(*others, SecretFacts(kind, "", NOW)))
+    expired = replace(COMPLETE, secrets=(*others, TenantSecret(kind=kind, expires_at=NOW)))
 
     assert f"no {kind.label.lower()}" in messages(expired)
 
@@ -101,7 +104,7 @@ def test_it_puts_errors_first_and_gives_a_remedy_for_each() -> None:
 
 
 def test_it_gathers_the_facts_of_one_tenant(acme: Cast, globex: Cast, now: datetime) -> None:
-    facts = setup_facts.gather(acme.tenant, now=now)
+    facts = setup_check.gather(acme.tenant, now=now)
 
     assert [workspace.name for workspace in facts.workspaces] == ["acme support"]
     assert [secret.kind for secret in facts.secrets] == ["APP_SECRET", "VERIFY_TOKEN"]
@@ -113,14 +116,14 @@ def test_it_gathers_the_facts_of_one_tenant(acme: Cast, globex: Cast, now: datet
 def test_it_sees_a_number_that_two_tenants_claim(acme: Cast, globex: Cast, now: datetime) -> None:
     Workspace.objects.filter(tenant=globex.tenant).update(external_id=acme.workspace.external_id)
 
-    assert setup_facts.gather(acme.tenant, now=now).numbers_shared_with_others
+    assert setup_check.gather(acme.tenant, now=now).numbers_shared_with_others
 
 
 def test_it_sees_a_tenant_without_keys(acme: Cast, globex: Cast, now: datetime) -> None:
     TenantKey.objects.filter(tenant=acme.tenant).delete()
 
-    assert not setup_facts.gather(acme.tenant, now=now).has_keys
-    assert setup_facts.gather(globex.tenant, now=now).has_keys
+    assert not setup_check.gather(acme.tenant, now=now).has_keys
+    assert setup_check.gather(globex.tenant, now=now).has_keys
 
 
 @override_settings(SIGMA_PUBLIC_URL="https://sigma.example.org")

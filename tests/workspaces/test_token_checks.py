@@ -14,7 +14,7 @@ from messaging.tasks import check_tokens
 from templates_wa.models import TemplateSync
 from tests.conftest import Cast
 from tests.messaging.meta import Meta, Reply
-from workspaces import secrets, setup_facts, token_checks
+from workspaces import secrets, setup_check, token_checks
 from workspaces.models import SecretKind, TenantSecret, TenantStatus, TokenCheck
 
 pytestmark = pytest.mark.django_db
@@ -46,7 +46,7 @@ def check_of(secret: TenantSecret) -> TokenCheck:
 
 
 def warnings(cast: Cast, now: datetime) -> list[str]:
-    found = setup_facts.findings_of(cast.tenant, now=now)
+    found = setup_check.findings_of(cast.tenant, now=now)
     return [finding.message for finding in found if "token" in finding.message.lower()]
 
 

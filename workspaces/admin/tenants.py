@@ -17,7 +17,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
-from workspaces import provisioning, secrets, setup_facts, staff, token_checks
+from workspaces import provisioning, secrets, setup_check, staff, token_checks
 from workspaces.admin.base import ScopedAdmin, UnfoldTabularInline, adopt
 from workspaces.admin.forms import SecretForm, TenantForm
 from workspaces.models import SecretKind, Tenant, TenantSecret, TenantStatus
@@ -152,7 +152,7 @@ class TenantAdmin(ScopedAdmin):
         tenant = context.get("original")
         if tenant is not None:
             context["callback_url"] = provisioning.callback_url(tenant.slug)
-            context["findings"] = setup_facts.findings_of(tenant, now=timezone.now())
+            context["findings"] = setup_check.findings_of(tenant, now=timezone.now())
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_urls(self) -> list[URLPattern]:

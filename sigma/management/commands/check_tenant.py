@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from lib import reports
-from workspaces import secrets, setup_facts, token_checks
+from workspaces import secrets, setup_check, token_checks
 from workspaces.lookup import find_tenant
 from workspaces.models import SecretKind, Tenant
 from workspaces.setup_check import Finding, Severity
@@ -32,7 +32,7 @@ class Command(BaseCommand):
         """Print each finding."""
         whose = find_tenant(tenant)
         asked = _asked(whose) if ask else []
-        found = setup_facts.findings_of(whose, now=timezone.now())
+        found = setup_check.findings_of(whose, now=timezone.now())
         words = [*asked, *map(self._words, found)]
         if not found:
             words.append(self.style.SUCCESS("Nothing is missing."))
