@@ -15,6 +15,8 @@ from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from uuid import UUID
 
+from lib.files import write_private
+
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off", ""})
 MASTER_KEY_BYTES = 32
@@ -165,24 +167,10 @@ def _kept(path: Path, new: str, *, called: str = "") -> str:
 
     One that is ``called`` something is worth a line: the operator has to back it up.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not path.exists():
-        # Written in full before it gets its name, and never over an existing one: two processes
-        # that start together must end up with the same key.
-        scratch = path.with_name(f"{path.name}.{os.getpid()}")
-        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(new)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(scratch, path)
-            if called:
-                sys.stderr.write(f"sigma: made {called} in {path} (mode 0600); back it up.\n")
-        except FileExistsError:
-            pass
-        finally:
-            scratch.unlink()
+    # Never over an existing one: two processes that start together must end up with the same key.
+    made = not path.exists() and write_private(path, new, replaces=False)
+    if made and called:
+        sys.stderr.write(f"sigma: made {called} in {path} (mode 0600); back it up.\n")
     return path.read_text(encoding="utf-8").strip()
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from lib.deathguard import Identity
+from lib.files import write_private
 from lib.processes import GuardedProcess
 from sigma.console import Terminal
 from sigma.engines.engine import UnableToStart
-from sigma.engines.state import write_private
 
 Result = TypeVar("Result")
 

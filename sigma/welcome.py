@@ -11,9 +11,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from lib.files import write_private
 from sigma import simulated
 from sigma.console import Terminal
-from sigma.engines.state import write_private
 
 QUERY = (
     'query { messages(workspaceId: "%s" platform: WHATS_APP first: 10 '

@@ -55,6 +55,10 @@ class _Visit:
     now: datetime
     notes: list[str] = field(default_factory=list)
 
+    def knew(self, name: str) -> str:
+        """Return a fact as the file had it, or nothing."""
+        return str(getattr(self.known, name, ""))
+
 
 def ensure(
     *,
@@ -85,8 +89,8 @@ def ensure(
             workspace_id=str(workspace.id),
             phone_number_id=workspace.external_id,
             waba_id=workspace.waba_id,
-            app_secret=_app_secret(tenant, visit),
-            verify_token=_verify_token(tenant, visit),
+            app_secret=_secret(tenant, SecretKind.APP_SECRET, random.token_hex(16), visit),
+            verify_token=_secret(tenant, SecretKind.VERIFY_TOKEN, random.token_urlsafe(32), visit),
             api_key=_api_key(tenant, visit),
             admin_url=f"{base_url}/admin/",
             admin_user=ADMIN,
@@ -115,7 +119,7 @@ def _tenant(visit: _Visit) -> Tenant:
 
 def _workspace(tenant: Tenant, visit: _Visit) -> Workspace:
     workspaces = tenant.workspaces.exclude(transport__in=HOSTED).order_by("created_at", "id")
-    known = visit.known.phone_number_id if visit.known else ""
+    known = visit.knew("phone_number_id")
     found = workspaces.filter(external_id=known).first() or workspaces.first()
     return found or provisioning.create_workspace(
         tenant_id=tenant.id,
@@ -133,80 +137,65 @@ def _device(tenant: Tenant) -> Workspace:
     )
 
 
-def _app_secret(tenant: Tenant, visit: _Visit) -> str:
-    known = visit.known.app_secret if visit.known else ""
-    return _still_valid(tenant, SecretKind.APP_SECRET, known, visit) or _new_secret(
-        tenant, SecretKind.APP_SECRET, random.token_hex(16)
-    )
-
-
-def _verify_token(tenant: Tenant, visit: _Visit) -> str:
-    known = visit.known.verify_token if visit.known else ""
-    return _still_valid(tenant, SecretKind.VERIFY_TOKEN, known, visit) or _new_secret(
-        tenant, SecretKind.VERIFY_TOKEN, random.token_urlsafe(32)
-    )
-
-
 def _access_token(tenant: Tenant, visit: _Visit, *, is_simulated: bool) -> str:
-    kind = SecretKind.ACCESS_TOKEN
-    if not is_simulated:  # Meta would refuse it, and what is sent with it
-        TenantSecret.objects.filter(tenant=tenant, kind=kind, label=LABEL).delete()
-        return ""
-    known = visit.known.access_token if visit.known else ""
-    return _still_valid(tenant, kind, known, visit) or _new_secret(
-        tenant, kind, f"EAA{random.token_hex(40)}"
-    )
+    if is_simulated:
+        return _secret(tenant, SecretKind.ACCESS_TOKEN, f"EAA{random.token_hex(40)}", visit)
+    # Meta would refuse it, and what is sent with it.
+    _forget_secret(tenant, SecretKind.ACCESS_TOKEN)
+    return ""
 
 
-def _still_valid(tenant: Tenant, kind: SecretKind, known: str, visit: _Visit) -> str:
+def _secret(tenant: Tenant, kind: SecretKind, new: str, visit: _Visit) -> str:
+    """Return the secret that the file knew, as long as it is live, else the ``new`` one."""
+    known = visit.knew(kind.value.lower())
     live = secrets.live(visit.now).filter(tenant=tenant, kind=kind)
     if any(hmac.compare_digest(secrets.reveal(row).encode(), known.encode()) for row in live):
         return known
     if known:
         visit.notes.append(f"The {kind.label.lower()} was no longer valid and was made anew.")
-    return ""
+    _forget_secret(tenant, kind)
+    secrets.add(tenant=tenant, kind=kind, value=new, label=LABEL)
+    return new
 
 
-def _new_secret(tenant: Tenant, kind: SecretKind, value: str) -> str:
+def _forget_secret(tenant: Tenant, kind: SecretKind) -> None:
     TenantSecret.objects.filter(tenant=tenant, kind=kind, label=LABEL).delete()
-    secrets.add(tenant=tenant, kind=kind, value=value, label=LABEL)
-    return value
 
 
 def _api_key(tenant: Tenant, visit: _Visit) -> str:
-    known = visit.known.api_key if visit.known else ""
-    if _opens(known, tenant, visit):
-        return known
-    if known:
+    known = visit.knew("api_key")
+    key = _key(tenant, known, LABEL, sorted(ALL_SCOPES), visit)
+    if known not in ("", key):
         visit.notes.append("The API key was no longer valid and was made anew.")
-    return _new_key(tenant, LABEL, sorted(ALL_SCOPES), visit, workspace=None)
+    return key
 
 
 def _sender_key(workspace: Workspace, visit: _Visit) -> str:
-    known = visit.known.sender_key if visit.known else ""
-    if _opens(known, workspace.tenant, visit):
-        return known
-    scopes = [Scope.MESSAGES_SEND, Scope.MESSAGES_READ]
-    return _new_key(workspace.tenant, f"{LABEL} sender", scopes, visit, workspace=workspace)
+    known, scopes = visit.knew("sender_key"), [Scope.MESSAGES_SEND, Scope.MESSAGES_READ]
+    return _key(workspace.tenant, known, f"{LABEL} sender", scopes, visit, workspace=workspace)
 
 
-def _opens(known: str, tenant: Tenant, visit: _Visit) -> bool:
-    usable = access.usable_api_keys(visit.now)
-    return usable.filter(tenant=tenant, digest=access.digest_api_key(known)).exists()
-
-
-def _new_key(
-    tenant: Tenant, name: str, scopes: Sequence[str], visit: _Visit, *, workspace: Workspace | None
+def _key(
+    tenant: Tenant,
+    known: str,
+    name: str,
+    scopes: Sequence[str],
+    visit: _Visit,
+    *,
+    workspace: Workspace | None = None,
 ) -> str:
+    """Return the key that is known, as long as it may be used, else a new one in its place."""
+    usable = access.usable_api_keys(visit.now).filter(tenant=tenant)
+    if usable.filter(digest=access.digest_api_key(known)).exists():
+        return known
     ApiKey.objects.filter(tenant=tenant, name=name, revoked_at=None).update(revoked_at=visit.now)
-    _, clear = access.issue_api_key(tenant=tenant, name=name, scopes=scopes, workspace=workspace)
-    return clear
+    return access.issue_api_key(tenant=tenant, name=name, scopes=scopes, workspace=workspace)[1]
 
 
 def _admin_password(visit: _Visit) -> str:
     users = get_user_model()
     admin = users.objects.filter(username=ADMIN).first()
-    known = visit.known.admin_password if visit.known else ""
+    known = visit.knew("admin_password")
     if admin is not None and known:
         if not admin.check_password(known):
             # Whoever changed it meant it: putting the old one back would undo a precaution.

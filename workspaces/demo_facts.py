@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+
+from lib.files import write_private
 
 FILE_NAME = "demo.json"
 
@@ -49,15 +50,7 @@ def read(home: Path) -> DemoFacts | None:
 
 
 def write(home: Path, facts: DemoFacts) -> Path:
-    """Store the facts, mode 0600; a reader finds the old file or the new one, never half of one."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Store the facts, mode 0600; return in which file."""
     path = home / FILE_NAME
-    scratch = path.with_name(f"{FILE_NAME}.{os.getpid()}")
-    scratch.unlink(missing_ok=True)
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(facts), indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    write_private(path, json.dumps(asdict(facts), indent=2) + "\n")
     return path

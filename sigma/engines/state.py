@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+from lib.files import write_private
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -98,13 +100,3 @@ def is_starting(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text`` in one step, readable by its owner only."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    scratch.replace(path)

@@ -8,8 +8,8 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lib.files import write_private
 from sigma.engines.engine import Engine, choose_port, valkey_server, wait_until_unused
-from sigma.engines.state import write_private
 
 ANSWER_SECONDS = 5.0
 
