@@ -9,7 +9,7 @@ from uuid import UUID
 
 from lib import bulk
 from messaging.identities import SURVIVOR
-from workspaces import outbox
+from workspaces.events import Event, emit_lazily
 
 RECEIVED = "message.received"
 RECEIVED_IN_GROUP = "message.received.group"
@@ -72,7 +72,7 @@ class StatusChange(NamedTuple):
 
 def received(tenants: Collection[UUID], arrivals: Callable[[], Iterable[Arrival]]) -> None:
     """Tell of messages of these tenants in the caller's transaction, where one of them listens."""
-    outbox.emit_lazily(tenants, lambda: _arrived(list(arrivals())))
+    emit_lazily(tenants, lambda: _arrived(list(arrivals())))
 
 
 def changed(changes: Collection[StatusChange], *, now: datetime) -> None:
@@ -80,23 +80,20 @@ def changed(changes: Collection[StatusChange], *, now: datetime) -> None:
     where nobody listens.
     """
     tenants = {change.tenant_id for change in changes}
-    outbox.emit_lazily(tenants, lambda: _moved(changes, now))
+    emit_lazily(tenants, lambda: _moved(changes, now))
 
 
-def _arrived(arrivals: Sequence[Arrival]) -> list[outbox.Event]:
+def _arrived(arrivals: Sequence[Arrival]) -> list[Event]:
     places = _places(arrivals)
     return [
-        outbox.Event(one.tenant_id, one.event, one.data | places[one.message_id], one.sent_at)
+        Event(one.tenant_id, one.event, one.data | places[one.message_id], one.sent_at)
         for one in arrivals
     ]
 
 
-def _moved(changes: Iterable[StatusChange], now: datetime) -> list[outbox.Event]:
+def _moved(changes: Iterable[StatusChange], now: datetime) -> list[Event]:
     places = _places(changes)
-    return [
-        outbox.Event(one.tenant_id, STATUS, one.data | places[one.message_id], now)
-        for one in changes
-    ]
+    return [Event(one.tenant_id, STATUS, one.data | places[one.message_id], now) for one in changes]
 
 
 def _places(news: Iterable[Arrival | StatusChange]) -> dict[UUID, dict[str, object]]:

@@ -17,10 +17,11 @@ from django.db import connection, transaction
 from lib.wakeups import WakeUp
 from messaging import numbers
 from messaging.models import NumberState
-from workspaces import outbox, ownership
+from workspaces import ownership
 from workspaces.channel_errors import ChannelError, Throttled, Unavailable
 from workspaces.channel_facts import NumberFacts
 from workspaces.channels import channel_for
+from workspaces.events import Event, emit
 from workspaces.keys import TenantHasNoKeys
 from workspaces.models import HOSTED, Proof, Workspace
 
@@ -96,7 +97,7 @@ def sync(workspace: Workspace, *, now: datetime) -> NumberState:
             state.sync_due_at = now + EVERY
         state.save()
         if is_changed:
-            outbox.emit([_event(state, now)])
+            emit([_event(state, now)])
     return state
 
 
@@ -181,7 +182,7 @@ def _take(state: NumberState, facts: NumberFacts) -> bool:
     return before != [getattr(state, name) for name in TOLD]
 
 
-def _event(state: NumberState, now: datetime) -> outbox.Event:
+def _event(state: NumberState, now: datetime) -> Event:
     data = {name: getattr(state, name) for name in IN_EVENTS}
     data["workspace_id"] = str(state.workspace_id)
-    return outbox.Event(state.tenant_id, "number.updated", data, now)
+    return Event(state.tenant_id, "number.updated", data, now)

@@ -41,8 +41,8 @@ from messaging.sealed_values import Separator, Values
 from messaging.states import State
 from messaging.statuses import FAILED, OPTED_OUT, Progress, Receipt, advance
 from messaging.transitions import Advance, Settled
-from workspaces import keys, outbox
-from workspaces.outbox import Event
+from workspaces import keys
+from workspaces.events import Event, emit_lazily
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 
@@ -452,7 +452,7 @@ def _tell_of_payments(rows: Sequence[_Row], known: Mapping[MessageKey, _Message]
                 }  # fmt: skip
                 yield Event(row.tenant_id, "payment.updated", data, row.timestamp_utc)
 
-    outbox.emit_lazily({row.tenant_id for row in rows}, events)
+    emit_lazily({row.tenant_id for row in rows}, events)
 
 
 def _is_of_participant(event: StatusUpdate) -> bool:

@@ -84,8 +84,8 @@ UNFOLD: dict[str, object] = {
             ),
             _group(
                 "Events",
-                _item("Subscriptions", "webhook", "workspaces_eventsubscription"),
-                _item("Deliveries", "outbox", "workspaces_eventdelivery"),
+                _item("Subscriptions", "webhook", "events_eventsubscription"),
+                _item("Deliveries", "outbox", "events_eventdelivery"),
             ),
         ],
     },

@@ -18,6 +18,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model, QuerySet, TextField
 from django.db.models.functions import Cast
 
+from connectors.events.models import EventSubscription
 from connectors.linked_device import erasure as linked_device
 from connectors.linked_device.models import SenderSession
 from connectors.whatsapp import retention
@@ -30,7 +31,6 @@ from templates_wa.models import Template
 from workspaces import keys
 from workspaces.models import (
     ApiKey,
-    EventSubscription,
     Membership,
     PurgeRun,
     RawKey,

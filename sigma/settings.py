@@ -341,6 +341,8 @@ LOGGING = {
 
 # How each transport of a workspace is reached; a platform more is a line more.
 SIGMA_CHANNELS = {"CLOUD_API": "connectors.whatsapp.channel.CloudApiChannel"}
+# Where events for tenants' apps are written down.
+SIGMA_EVENT_SINK = "connectors.events.outbox.record"
 # What a session process links; imported there and nowhere else.
 SIGMA_DEVICES = {
     "whatsapp": "connectors.linked_device.neonize_device.NeonizeDevice",

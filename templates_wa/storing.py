@@ -14,8 +14,8 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from templates_wa.models import Template
-from workspaces import outbox
 from workspaces.channel_facts import TemplateFacts
+from workspaces.events import Event, emit
 
 DELETED = "DELETED"
 # What a list says of a template, by the event time that may protect it: nothing, or its own.
@@ -111,9 +111,9 @@ def lock(tenant_id: UUID, waba_id: str) -> None:
 
 def publish(templates: Sequence[Template], now: datetime) -> None:
     """Publish that templates changed, to the tenant's apps."""
-    outbox.emit(
+    emit(
         [
-            outbox.Event(
+            Event(
                 row.tenant_id,
                 "template.updated",
                 {

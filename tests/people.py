@@ -31,8 +31,8 @@ LISTS = (
     "whatsapp_webhookledger",
     "whatsapp_webhookunhandled",
     "linked_device_sendersession",
-    "workspaces_eventsubscription",
-    "workspaces_eventdelivery",
+    "events_eventsubscription",
+    "events_eventdelivery",
 )
 
 

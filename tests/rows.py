@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from connectors.events.models import EventDelivery, EventSubscription, OutgoingEvent
 from connectors.linked_device.models import SenderSession, SessionLease
 from connectors.whatsapp.models import WebhookDead, WebhookLedger, WebhookPending, WebhookUnhandled
 from lib.ids import uuid7
@@ -11,7 +12,6 @@ from messaging.models import Broadcast, Contact, ContactIdentity, Media, Message
 from templates_wa.models import Template, TemplateEventRow, TemplateSync
 from tests.conftest import Cast
 from workspaces import identity, provisioning
-from workspaces.models import EventDelivery, EventSubscription, OutgoingEvent
 
 SEALED = b"sealed-bytes-that-nobody-shows"
 
@@ -61,8 +61,8 @@ def _events(cast: Cast) -> dict[str, object]:
         tenant_id=cast.tenant.pk, event_id=event.pk, subscription_id=subscription.pk
     )
     return {
-        "workspaces_eventsubscription": subscription.pk,
-        "workspaces_eventdelivery": delivery.pk,
+        "events_eventsubscription": subscription.pk,
+        "events_eventdelivery": delivery.pk,
     }
 
 

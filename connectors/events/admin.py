@@ -12,9 +12,9 @@ from django.utils import timezone
 from connectors.events import deliveries, subscriptions
 from connectors.events.attempts import DeliveryState
 from connectors.events.deliveries import STATES, ListedDelivery
+from connectors.events.models import EventDelivery, EventSubscription
 from workspaces.admin.base import ManagedAdmin
 from workspaces.admin.filters import RecordedFilter, TenantFilter
-from workspaces.models import EventDelivery, EventSubscription
 
 BY_OPERATOR = "An operator disabled it."
 

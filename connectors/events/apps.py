@@ -10,3 +10,4 @@ class EventsConfig(AppConfig):
 
     name = "connectors.events"
     verbose_name = "Events"
+    default_auto_field = "django.db.models.BigAutoField"

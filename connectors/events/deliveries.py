@@ -11,11 +11,11 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from connectors.events.attempts import TIMES, DeliveryState, times_of
+from connectors.events.models import EventDelivery, OutgoingEvent
+from connectors.events.outbox import notify_on_commit
 from connectors.events.subscriptions import EventErrorCode, UnableToSubscribe
 from lib import cursors
 from lib.cursors import Page
-from workspaces.models import EventDelivery, OutgoingEvent
-from workspaces.outbox import notify_on_commit
 
 # A request must end; for more ask again with another span of time.
 MAX_REPLAYED = 10_000

@@ -13,10 +13,10 @@ from django.conf import settings
 from django.db.models import Min
 from psycopg import sql
 
+from connectors.events.models import EventDelivery
 from connectors.events.queue import PENDING_SUBSCRIPTIONS
 from lib import bulk
 from workspaces import purging
-from workspaces.models import EventDelivery
 
 logger = logging.getLogger("sigma.whatsapp.events")
 

@@ -28,13 +28,13 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from connectors.events import outbox
 from lib import clock
 from lib.loops import DatabaseThreads
 from lib.requests import Answer, Receive, Scope, Send, gone
-from workspaces import live
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired, actor_of
 from workspaces.access import Scope as Permission
-from workspaces.event_types import EVENT_TYPES, is_wanted
+from workspaces.events import EVENT_TYPES, is_wanted
 from workspaces.sessions import SessionRules
 
 logger = logging.getLogger("sigma.whatsapp.events")
@@ -90,7 +90,7 @@ class Watcher:
     """What one stream still has to send."""
 
     def __init__(self, tenant_id: UUID, types: frozenset[str]) -> None:
-        self.channel, self._types = live.channel(tenant_id), types
+        self.channel, self._types = outbox.channel(tenant_id), types
         self._queue: deque[StreamedEvent] = deque()
         self._changed = asyncio.Event()
         self.ready = asyncio.Event()
@@ -139,7 +139,7 @@ class Hub:
     def count(self, tenant_id: UUID | None = None) -> int:
         """Return how many watch: all, or those of a tenant."""
         if tenant_id is not None:
-            return len(self._watchers.get(live.channel(tenant_id), ()))
+            return len(self._watchers.get(outbox.channel(tenant_id), ()))
         return sum(map(len, self._watchers.values()))
 
     async def join(self, watcher: Watcher) -> None:

@@ -14,12 +14,13 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from connectors.events import outbox, signing_secrets
 from connectors.events.addresses import UnusableAddress, policy
+from connectors.events.models import EventSubscription
+from connectors.events.outbox import EventItem, TenantEvent
+from connectors.events.signing_secrets import SigningSecret
 from lib.ids import uuid7
-from workspaces import event_secrets, event_types, outbox
-from workspaces.event_secrets import SigningSecret
-from workspaces.live import EventItem, TenantEvent
-from workspaces.models import EventSubscription
+from workspaces.events import EVENT_TYPES, TEST
 
 MAX_PER_TENANT = 20
 # The newest signs with the ones before it, for as long as those live.
@@ -106,7 +107,7 @@ def create(*, tenant_id: UUID, url: str, types: Sequence[str], description: str)
         types=_types(types),
         description=_description(description),
     )
-    secret = event_secrets.new()
+    secret = signing_secrets.new()
     row.sealed_secrets = _seal(row, [secret])
     with transaction.atomic():
         _require_room(tenant_id)
@@ -169,7 +170,7 @@ def rotate(*, tenant_id: UUID, subscription_id: UUID, keep_hours: int, now: date
         )
     with transaction.atomic():
         row = find(tenant_id=tenant_id, subscription_id=subscription_id, lock=True)
-        end, newest = now + timedelta(hours=keep_hours), event_secrets.new()
+        end, newest = now + timedelta(hours=keep_hours), signing_secrets.new()
         old = [
             SigningSecret(secret.value, min(secret.expires_at or end, end))
             for secret in _live(row, now)
@@ -187,7 +188,7 @@ def send_test(*, tenant_id: UUID, subscription_id: UUID, now: datetime) -> UUID:
     """
     row = find(tenant_id=tenant_id, subscription_id=subscription_id)
     require_active(row)
-    item = EventItem(uuid7(), event_types.TEST, now, {"subscription_id": str(row.id)})
+    item = EventItem(uuid7(), TEST, now, {"subscription_id": str(row.id)})
     outbox.enqueue([TenantEvent(tenant_id, item)], [outbox.Subscriber(row.id, tenant_id, ())])
     return item.id
 
@@ -215,13 +216,13 @@ def _require_room(tenant_id: UUID) -> None:
 
 
 def _live(row: EventSubscription, now: datetime) -> list[SigningSecret]:
-    return event_secrets.live(
+    return signing_secrets.live(
         bytes(row.sealed_secrets), tenant_id=row.tenant_id, subscription_id=row.id, now=now
     )
 
 
 def _seal(row: EventSubscription, secrets: Sequence[SigningSecret]) -> bytes:
-    return event_secrets.seal(secrets, tenant_id=row.tenant_id, subscription_id=row.id)
+    return signing_secrets.seal(secrets, tenant_id=row.tenant_id, subscription_id=row.id)
 
 
 def _url(url: str) -> str:
@@ -263,8 +264,8 @@ def _executor() -> ThreadPoolExecutor:
 
 def _types(types: Sequence[str]) -> list[str]:
     for name in types:
-        if name not in event_types.EVENT_TYPES:
-            known = ", ".join(sorted(event_types.EVENT_TYPES))
+        if name not in EVENT_TYPES:
+            known = ", ".join(sorted(EVENT_TYPES))
             message = f"{name[:64]!r} is not a type of event; there are: {known}."
             raise UnableToSubscribe(EventErrorCode.UNKNOWN_TYPE, "types", message)
     return sorted(set(types))

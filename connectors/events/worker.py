@@ -11,19 +11,18 @@ from datetime import datetime
 from typing import TypedDict
 from uuid import UUID
 
-from connectors.events import queue
+from connectors.events import queue, signing_secrets
 from connectors.events.addresses import policy
 from connectors.events.attempts import AttemptResult, ClaimedDelivery, headers_of
 from connectors.events.http_client import SECONDS, HttpClient
+from connectors.events.models import EventSubscription
+from connectors.events.outbox import WAKE_UP
 from connectors.events.queue import BRAKE
 from lib import clock, work
 from lib.brake import Stopped
 from lib.work import Work
-from workspaces import event_secrets
 from workspaces.directory import DOES_NOT_OPEN
 from workspaces.keys import UnknownMasterKey
-from workspaces.models import EventSubscription
-from workspaces.outbox import WAKE_UP
 
 logger = logging.getLogger("sigma.whatsapp.events")
 
@@ -166,7 +165,7 @@ def _signed(pending: ClaimedDelivery, now: datetime) -> _Signed:
         workspaces.directory.DOES_NOT_OPEN: the secrets are sealed with keys that we do not have.
     """
     body = pending.body()
-    secrets = event_secrets.live(
+    secrets = signing_secrets.live(
         pending.sealed_secrets,
         tenant_id=pending.tenant_id,
         subscription_id=pending.subscription_id,
@@ -183,6 +182,8 @@ def _another_opens(subscription_id: UUID, now: datetime) -> bool:
     for other in EventSubscription.objects.exclude(pk=subscription_id).order_by("?")[:MAX_OTHERS]:
         sealed = bytes(other.sealed_secrets)
         with suppress(*DOES_NOT_OPEN):
-            event_secrets.live(sealed, tenant_id=other.tenant_id, subscription_id=other.id, now=now)
+            signing_secrets.live(
+                sealed, tenant_id=other.tenant_id, subscription_id=other.id, now=now
+            )
             return True
     return False

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from connectors.linked_device.models import SessionState
-from workspaces import outbox
+from workspaces.events import Event, emit
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,5 +69,5 @@ def write(
         cursor.execute(NUMBER, {**facts, "tenant": tenant_id, "workspace": workspace_id})
         if cursor.fetchone() is not None:
             data = {"workspace_id": str(workspace_id), "status": status.state.value}
-            outbox.emit([outbox.Event(tenant_id, "number.updated", data, now)])
+            emit([Event(tenant_id, "number.updated", data, now)])
     return True

@@ -9,8 +9,7 @@ from uuid import UUID
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.broadcasts.states import NEXT, NotPossible, Verb, has_to_act
 from messaging.models import Broadcast, BroadcastState
-from workspaces import outbox
-from workspaces.outbox import Event
+from workspaces.events import Event, emit
 
 logger = logging.getLogger("sigma.whatsapp.broadcasts")
 
@@ -100,5 +99,5 @@ def _publish(broadcast: Broadcast, now: datetime) -> None:
     event = Event(
         broadcast.tenant_id, "broadcast.updated", {**ids, "state": str(broadcast.state)}, now
     )
-    outbox.emit([event])
+    emit([event])
     logger.info("whatsapp broadcast is %s", str(broadcast.state), extra=ids)

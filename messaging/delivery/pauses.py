@@ -17,8 +17,8 @@ from django.db.models import Q, QuerySet
 
 from lib import bulk
 from messaging.models import SendingPause
-from workspaces import outbox
 from workspaces.channel_errors import Reach
+from workspaces.events import Event, emit
 from workspaces.models import Workspace
 
 logger = logging.getLogger("sigma.whatsapp.sending")
@@ -61,7 +61,7 @@ def pause(wanted: Iterable[Pause], *, now: datetime) -> None:
     for tenant_id, workspace_id, code in fresh:
         extra = {"tenant_id": tenant_id, "workspace_id": workspace_id, "code": code}
         logger.error("whatsapp sending paused", extra=extra)
-    outbox.emit([_event("sending.paused", *one, now=now) for one in fresh])
+    emit([_event("sending.paused", *one, now=now) for one in fresh])
 
 
 def lift(
@@ -92,7 +92,7 @@ def _lift(rows: QuerySet[SendingPause], *, by: str, now: datetime) -> int:
     with transaction.atomic():
         ended = list(rows.select_for_update().values_list("tenant_id", "workspace_id", "code"))
         rows.update(lifted_at=now, lifted_by=by[:150])
-        outbox.emit([_event("sending.resumed", *one, now=now) for one in ended])
+        emit([_event("sending.resumed", *one, now=now) for one in ended])
     for tenant, workspace, was in ended:
         extra = {"tenant_id": tenant, "workspace_id": workspace, "code": was, "by": by}
         logger.warning("whatsapp sending resumed", extra=extra)
@@ -137,6 +137,6 @@ def is_ended_since(pause: Pause, moment: datetime) -> bool:
 
 def _event(
     kind: str, tenant_id: UUID, workspace_id: UUID | None, code: int, *, now: datetime
-) -> outbox.Event:
+) -> Event:
     data = {"workspace_id": workspace_id and str(workspace_id), "code": code}
-    return outbox.Event(tenant_id, kind, data, now)
+    return Event(tenant_id, kind, data, now)

@@ -7,13 +7,13 @@ from datetime import datetime
 import pytest
 from django.db import OperationalError
 
+from connectors.events.models import EventSubscription, OutgoingEvent
 from lib import work
 from messaging.broadcasts import lifecycle, tasks, tending
 from messaging.delivery.queues import BROADCASTS
 from messaging.models import Broadcast, PendingSend
 from tests.broadcasts.conftest import draft, ids, people, template
 from tests.conftest import Cast
-from workspaces.models import EventSubscription, OutgoingEvent
 
 
 @pytest.fixture

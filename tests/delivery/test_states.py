@@ -15,6 +15,7 @@ from random import Random
 import pytest
 from django.db import connection
 
+from connectors.events.models import OutgoingEvent
 from connectors.simulator.meta.server import RunningSimulator
 from connectors.whatsapp.processing import process_batch
 from messaging import transitions
@@ -31,7 +32,6 @@ from tests.sending.conftest import hear, template
 from tests.sending.test_rest import ask, text_to
 from tests.whatsapp.deliveries import callback, deliver, status
 from workspaces.channel_facts import AcceptedSend
-from workspaces.models import OutgoingEvent
 
 ROOT = Path(__file__).resolve().parents[2]
 AT = 1_790_000_000

@@ -11,14 +11,14 @@ from uuid import uuid4
 
 import pytest
 
-from connectors.events import worker
+from connectors.events import signing_secrets, worker
+from connectors.events.models import EventSubscription
+from connectors.events.signing_secrets import SigningSecret
 from lib.wakeups import WakeUp
 from tests.conftest import Cast
 from tests.whatsapp.conftest import web
-from workspaces import event_secrets, outbox
-from workspaces.event_secrets import SigningSecret
-from workspaces.models import EventSubscription
-from workspaces.outbox import Event
+from workspaces import events
+from workspaces.events import Event
 
 __all__ = ["web"]
 
@@ -121,8 +121,8 @@ def subscribe(endpoint: Endpoint) -> Subscribe:
         row = EventSubscription(
             tenant_id=cast.tenant.id, url=url or endpoint.url(path), types=list(types)
         )
-        secrets = [SigningSecret(event_secrets.new().value, end) for end in ends]
-        row.sealed_secrets = event_secrets.seal(
+        secrets = [SigningSecret(signing_secrets.new().value, end) for end in ends]
+        row.sealed_secrets = signing_secrets.seal(
             secrets, tenant_id=cast.tenant.id, subscription_id=row.id
         )
         row.save(force_insert=True)
@@ -137,7 +137,7 @@ def emit(now: datetime) -> Callable[..., None]:
     """Emit a number of events of a cast."""
 
     def many(cast: Cast, count: int = 1, type: str = "message.received") -> None:
-        outbox.emit(
+        events.emit(
             [Event(cast.tenant.id, type, {"message_id": str(uuid4())}, now) for _ in range(count)]
         )
 

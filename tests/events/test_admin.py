@@ -8,17 +8,18 @@ from datetime import datetime
 from django.test import Client
 from django.urls import reverse
 
+from connectors.events.models import EventDelivery, EventSubscription
 from tests.conftest import Cast
 from tests.events.conftest import Subscribe
 from tests.people import member
-from workspaces.models import EventDelivery, EventSubscription, Role
+from workspaces.models import Role
 
 Emit = Callable[..., None]
 
 
 def act(browser: Client, model: str, action: str, *ids: object) -> None:
     """Choose an action for some rows of a list."""
-    url = reverse(f"admin:workspaces_{model}_changelist")
+    url = reverse(f"admin:events_{model}_changelist")
     form = {"action": action, "_selected_action": [str(each) for each in ids]}
     assert browser.post(url, form, follow=True).status_code == 200
 
@@ -56,8 +57,8 @@ def test_pages_show_rows_and_no_secret(acme: Cast, subscribe: Subscribe, emit: E
         ("eventsubscription", row.pk),
         ("eventdelivery", EventDelivery.objects.get().pk),
     ):
-        page = browser.get(reverse(f"admin:workspaces_{model}_change", args=[pk]))
+        page = browser.get(reverse(f"admin:events_{model}_change", args=[pk]))
         assert page.status_code == 200
         assert row.secrets[0] not in page.content.decode()
-        lists = browser.get(reverse(f"admin:workspaces_{model}_changelist"))
+        lists = browser.get(reverse(f"admin:events_{model}_changelist"))
         assert lists.status_code == 200

@@ -11,11 +11,11 @@ import pytest
 from django.db import connection
 
 from connectors.events import subscriptions
+from connectors.events.models import EventDelivery, EventSubscription
 from connectors.events.subscriptions import UnableToSubscribe
 from connectors.events.worker import deliver
 from tests.conftest import Cast
 from tests.events.conftest import Endpoint, Subscribe
-from workspaces.models import EventDelivery, EventSubscription
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

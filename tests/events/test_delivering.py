@@ -14,11 +14,11 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from connectors.events import deliveries, queue, worker
 from connectors.events.attempts import DELAYS, AttemptResult
+from connectors.events.models import EventDelivery, EventSubscription, OutgoingEvent
 from connectors.events.worker import deliver
 from lib import work
 from tests.conftest import Cast
 from tests.events.conftest import Endpoint, Subscribe
-from workspaces.models import EventDelivery, EventSubscription, OutgoingEvent
 
 Emit = Callable[..., None]
 SOON = timedelta(seconds=1)

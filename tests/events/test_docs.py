@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+from connectors.events import signing_secrets
 from connectors.events.attempts import DELAYS, headers_of
-from workspaces import event_secrets
-from workspaces.event_types import EVENT_TYPES
+from workspaces.events import EVENT_TYPES
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "events.md").read_text(encoding="utf-8")
 
@@ -42,7 +42,7 @@ def test_the_verification_without_a_library_works() -> None:
     scope: dict[str, object] = {}
     exec(code, scope)  # noqa: S102 - of our own document
     is_genuine, body = scope["is_genuine"], b'{"type":"event.test"}'
-    old, new, other = (event_secrets.new().value for _ in range(3))
+    old, new, other = (signing_secrets.new().value for _ in range(3))
     signed = headers_of(event_id=uuid4(), body=body, secrets=[new, old], now=datetime.now(UTC))
 
     assert is_genuine(old, signed, body) and is_genuine(new, signed, body)

@@ -12,11 +12,11 @@ import pytest
 from standardwebhooks import Webhook
 
 from connectors.events import retention
+from connectors.events.models import EventDelivery, EventSubscription, OutgoingEvent
 from connectors.events.worker import deliver, sweep
 from tests.conftest import Cast
 from tests.events.conftest import Endpoint, Subscribe
 from tests.graphql.conftest import Gql, gql, key_with
-from workspaces.models import EventDelivery, EventSubscription, OutgoingEvent
 
 __all__ = ["gql"]
 

@@ -9,10 +9,9 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from connectors.events.models import EventDelivery, EventSubscription, OutgoingEvent
 from tests.conftest import Cast
-from workspaces import outbox
-from workspaces.models import EventDelivery, EventSubscription, OutgoingEvent
-from workspaces.outbox import Event
+from workspaces.events import Event, UnknownEvent, emit, emit_lazily
 
 
 def subscribe(cast: Cast, *types: str, **columns: object) -> EventSubscription:
@@ -36,7 +35,7 @@ def test_it_writes_nothing_where_nobody_subscribed(acme: Cast, globex: Cast, now
     subscribe(acme, disabled_at=now)
 
     with CaptureQueriesContext(connection) as queries, transaction.atomic():
-        outbox.emit([received(acme, now)] * 3)
+        emit([received(acme, now)] * 3)
 
     assert (OutgoingEvent.objects.count(), EventDelivery.objects.count()) == (0, 0)
     assert len([q for q in queries if "SAVEPOINT" not in q["sql"]]) <= 1
@@ -49,7 +48,7 @@ def test_it_writes_an_event_once_and_a_delivery_for_each_who_wants_it(
     subscribe(acme, "template.updated")
     subscribe(globex)
 
-    outbox.emit([received(acme, now)])
+    emit([received(acme, now)])
 
     event = OutgoingEvent.objects.get()
     assert set(EventDelivery.objects.values_list("subscription_id", flat=True)) == wanting
@@ -68,9 +67,9 @@ def test_it_refuses_what_is_not_in_the_catalogue(
     acme: Cast, now: datetime, type: str, data: dict[str, object]
 ) -> None:
     events = [Event(acme.tenant.id, type, data, now)]
-    with pytest.raises(outbox.UnknownEvent, match="EVENT_TYPES"):
-        outbox.emit(events)
+    with pytest.raises(UnknownEvent, match="EVENT_TYPES"):
+        emit(events)
 
     subscribe(acme)
-    with pytest.raises(outbox.UnknownEvent, match="EVENT_TYPES"):
-        outbox.emit_lazily([acme.tenant.id], lambda: events)
+    with pytest.raises(UnknownEvent, match="EVENT_TYPES"):
+        emit_lazily([acme.tenant.id], lambda: events)

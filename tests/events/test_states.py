@@ -12,9 +12,9 @@ from django.db import IntegrityError, transaction
 from connectors.events import deliveries, queue, retention
 from connectors.events.attempts import NEXT, TIMES, AttemptResult, DeliveryState
 from connectors.events.deliveries import ListedDelivery
+from connectors.events.models import EventDelivery, EventSubscription
 from tests.conftest import Cast
 from tests.events.conftest import Subscribe
-from workspaces.models import EventDelivery, EventSubscription
 
 pytestmark = pytest.mark.django_db
 

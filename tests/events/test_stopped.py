@@ -16,13 +16,14 @@ from django.test import Client
 
 from connectors.events import queue
 from connectors.events.http_client import SsrfGuard
+from connectors.events.models import EventDelivery, EventSubscription
 from connectors.events.worker import deliver
 from lib import brake
 from tests.conftest import Cast
 from tests.events.conftest import Endpoint, Subscribe
 from tests.events.test_delivering import SOON, Emit
 from workspaces import keys
-from workspaces.models import EventDelivery, EventSubscription, KeyPurpose, TenantKey
+from workspaces.models import KeyPurpose, TenantKey
 
 pytestmark = pytest.mark.django_db
 

@@ -17,7 +17,8 @@ from django.test import Client
 from redis import Redis
 from standardwebhooks import Webhook
 
-from connectors.events import stream
+from connectors.events import outbox, stream
+from connectors.events.outbox import EventItem, TenantEvent
 from connectors.events.worker import deliver
 from connectors.whatsapp.processing import process_batch
 from tests.conftest import Cast
@@ -25,8 +26,6 @@ from tests.events.conftest import Endpoint, Subscribe
 from tests.graphql.conftest import key_with
 from tests.whatsapp.conftest import Web
 from tests.whatsapp.deliveries import callback, text
-from workspaces import live
-from workspaces.live import EventItem, TenantEvent
 from workspaces.models import ApiKey, Membership, Role
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,7 +85,7 @@ def publish(cast: Cast, *types: str) -> list[str]:
     """Publish events as a commit does; return their ids."""
     items = [EventItem(uuid4(), each, datetime.now(UTC), {"n": 1}) for each in types]
     notices = [TenantEvent(cast.tenant.id, item) for item in items]
-    live.Publisher().publish([cast.tenant.id], lambda: notices)
+    outbox.Publisher().publish([cast.tenant.id], lambda: notices)
     return [str(item.id) for item in items]
 
 
@@ -136,7 +135,7 @@ def test_streams_share_one_subscription_and_say_when_something_was_missed(
         listen(acme) as second,
         Redis.from_url(settings.REDIS_URL) as redis,
     ):
-        assert redis.pubsub_numsub(live.channel(acme.tenant.id))[0][1] == 1
+        assert redis.pubsub_numsub(outbox.channel(acme.tenant.id))[0][1] == 1
         redis.client_kill_filter(_type="pubsub")
         assert (first.next().event, second.next().event) == ("gap", "gap")
 

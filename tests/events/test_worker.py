@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from celery.contrib.testing.worker import start_worker
 
+from connectors.events.models import EventDelivery
+from connectors.events.outbox import WAKE_UP
 from connectors.events.worker import deliver
 from lib.heartbeat import Heartbeat
 from lib.wakeups import WakeUp
@@ -14,8 +16,6 @@ from sigma.celery import app
 from tests.conftest import Cast
 from tests.events.conftest import NOTIFY, Endpoint, Subscribe
 from tests.whatsapp.conftest import hang_up
-from workspaces.models import EventDelivery
-from workspaces.outbox import WAKE_UP
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

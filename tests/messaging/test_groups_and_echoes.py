@@ -7,6 +7,8 @@ from itertools import permutations
 
 import pytest
 
+from connectors.events import outbox
+from connectors.events.models import EventDelivery, OutgoingEvent
 from messaging.models import Contact, Conversation, Message, MessageStatus
 from tests.conftest import Cast
 from tests.events.test_outbox import subscribe
@@ -24,9 +26,7 @@ from tests.messaging.test_two_ids import (
 )
 from tests.sending.test_rest import ask
 from tests.whatsapp.deliveries import status
-from workspaces import outbox
 from workspaces.identity import digester
-from workspaces.models import EventDelivery, OutgoingEvent
 
 __all__ = ("gql",)
 

@@ -6,6 +6,7 @@ from itertools import permutations
 
 import pytest
 
+from connectors.events.models import OutgoingEvent
 from connectors.whatsapp.processing import process_batch
 from connectors.whatsapp.raw import read_originals
 from messaging.models import Conversation, Media, MediaState, Message
@@ -15,7 +16,6 @@ from tests.events.test_outbox import subscribe
 from tests.messaging.test_two_ids import AT, BSUID, PHONE, named, receive
 from tests.messaging.test_wamids import USER, wamid
 from tests.whatsapp.deliveries import callback, deliver, text
-from workspaces.models import OutgoingEvent
 
 pytestmark = pytest.mark.django_db
 

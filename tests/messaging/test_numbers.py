@@ -11,6 +11,7 @@ from django.core.management.base import CommandError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.events.models import EventSubscription, OutgoingEvent
 from connectors.whatsapp.processing import process_batch
 from messaging import number_sync, numbers
 from messaging.models import NumberState
@@ -20,7 +21,7 @@ from tests.messaging.meta import Meta, Reply
 from tests.whatsapp.deliveries import deliver
 from workspaces import secrets
 from workspaces.channel_errors import NotConfigured, Throttled
-from workspaces.models import EventSubscription, OutgoingEvent, SecretKind, TenantStatus
+from workspaces.models import SecretKind, TenantStatus
 
 HOUR = timedelta(hours=1)
 

@@ -13,6 +13,7 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from connectors.events.models import OutgoingEvent
 from connectors.whatsapp import replay
 from connectors.whatsapp.inbox import DeliveryRow
 from connectors.whatsapp.models import DeadState, WebhookDead, WebhookDelivery, WebhookPending
@@ -30,7 +31,7 @@ from tests.whatsapp.deliveries import callback, contact, deliver, status, text
 from tests.whatsapp.trouble import POISON, refused_by_the_database
 from workspaces import provisioning
 from workspaces.identity import digester
-from workspaces.models import INSTALLATION_ID, OutgoingEvent
+from workspaces.models import INSTALLATION_ID
 
 __all__ = ("gql",)
 

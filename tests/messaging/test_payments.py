@@ -7,6 +7,7 @@ import json
 import pytest
 from django.test import Client
 
+from connectors.events.models import OutgoingEvent
 from connectors.whatsapp.processing import process_batch
 from messaging.models import Message, MessageStatus
 from messaging.sealed_values import PURGED
@@ -15,7 +16,6 @@ from tests.events.test_outbox import subscribe
 from tests.graphql.conftest import Gql, gql
 from tests.messaging.test_sealed_values import purge
 from tests.whatsapp.deliveries import callback, deliver, status, text
-from workspaces.models import OutgoingEvent
 
 __all__ = ("gql",)
 

@@ -10,22 +10,17 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from connectors.events.models import EventSubscription, OutgoingEvent
 from templates_wa import accounts, catalogue
 from templates_wa.catalogue import AmbiguousLanguage, NotSendable, UnknownTemplate
 from templates_wa.models import Template, TemplateSync
 from templates_wa.sync import SyncReport, run_due, sync, sync_tenant
 from tests.conftest import Cast
 from tests.templates_wa.account import Platform, fact, in_catalogue
-from workspaces import outbox, provisioning, secrets
+from workspaces import provisioning, secrets
 from workspaces.channel_errors import ChannelError, Rejected, Throttled, Unavailable
-from workspaces.models import (
-    EventSubscription,
-    OutgoingEvent,
-    SecretKind,
-    Tenant,
-    TenantSecret,
-    TenantStatus,
-)
+from workspaces.events import EVENT_TYPES
+from workspaces.models import SecretKind, Tenant, TenantSecret, TenantStatus
 
 pytestmark = pytest.mark.django_db
 
@@ -254,7 +249,7 @@ def test_it_tells_the_tenants_apps(acme: Cast, platform: Platform, now: datetime
 
     event = OutgoingEvent.objects.get()
     assert (event.type, event.data["status"]) == ("template.updated", "PAUSED")
-    assert set(event.data) == set(outbox.EVENT_TYPES["template.updated"].data)
+    assert set(event.data) == set(EVENT_TYPES["template.updated"].data)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,4 @@ class Migration(migrations.Migration):
         protect("tenant_keys"),
         protect("raw_keys"),
         protect("token_checks"),
-        protect("event_subscriptions", grant="SELECT, INSERT, UPDATE, DELETE"),
-        protect("outgoing_events", grant="SELECT, INSERT"),
-        protect("event_deliveries", grant="SELECT, INSERT, UPDATE, DELETE"),
     )

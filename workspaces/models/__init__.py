@@ -1,11 +1,8 @@
-"""The tables of workspaces: tenants and their keys, events on their way to tenants' apps,
-and what processes say of themselves.
-"""
+"""The tables of workspaces: tenants and their keys, and what processes say of themselves."""
 
 from __future__ import annotations
 
 from workspaces.models.callers import ApiKey, Membership, Role, SecondFactor, Throttle
-from workspaces.models.outgoing import EventDelivery, EventSubscription, OutgoingEvent
 from workspaces.models.running import Heartbeat, PurgeRun, StoppedWork
 from workspaces.models.tenants import (
     HOSTED,
@@ -30,12 +27,9 @@ __all__ = [
     "INSTALLATION_ID",
     "ApiKey",
     "DirectoryVersion",
-    "EventDelivery",
-    "EventSubscription",
     "Heartbeat",
     "KeyPurpose",
     "Membership",
-    "OutgoingEvent",
     "Platform",
     "Proof",
     "PurgeRun",

@@ -13,7 +13,7 @@ import graphene
 from django.db.models import Q, QuerySet
 from graphql import GraphQLResolveInfo
 
-from connectors.events import attempts, deliveries, subscriptions
+from connectors.events import attempts, deliveries, models, subscriptions
 from connectors.events.deliveries import ListedDelivery, id_of, read_page
 from connectors.events.subscriptions import Changes, EventErrorCode, UnableToSubscribe
 from lib import clock
@@ -32,8 +32,8 @@ from lib.graphql import (
     parse_id,
     utc,
 )
-from workspaces import event_types, models
 from workspaces.access import Scope
+from workspaces.events import EVENT_TYPES
 from workspaces.graphql.base import (
     MutationContext,
     ServiceMutation,
@@ -139,7 +139,7 @@ def connection_of(page: Page[ListedDelivery], *, is_first: bool) -> EventDeliver
 
 def catalogue() -> list[EventType]:
     """Return every type of event."""
-    known = event_types.EVENT_TYPES.items()
+    known = EVENT_TYPES.items()
     return [EventType(name=name, description=kind.description) for name, kind in known]
 
 

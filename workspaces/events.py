@@ -1,13 +1,22 @@
-"""The events that tenants' apps can subscribe to, and what the ``data`` of each may hold.
+"""The events that tenants' apps can subscribe to, what the ``data`` of each may hold, and the port
+through which lower layers tell of them.
 
 Ids, states and codes: whoever receives an event asks for the rest with its API key. What is not
-listed here cannot be sent.
+listed here cannot be sent. ``settings.SIGMA_EVENT_SINK`` names the function of ``connectors`` that
+takes them, as ``SIGMA_CHANNELS`` does for platforms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from typing import NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.utils.module_loading import import_string
 
 
 class EventDefinition(NamedTuple):
@@ -98,3 +107,58 @@ def is_wanted(name: str, types: Collection[str]) -> bool:
     """Whether who asked for ``types`` (for all, where they name none) wants events of a type."""
     known = EVENT_TYPES.get(name)
     return name in types if types or (known and known.only_if_named) else True
+
+
+class UnknownEvent(ValueError):
+    """An event, or a field of its data, that is not in ``EVENT_TYPES``: it could be a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a tenant; ``data`` holds ids, states and codes only."""
+
+    tenant_id: UUID
+    type: str
+    data: Mapping[str, object]
+    occurred_at: datetime
+
+
+# Takes the tenants whose events they are, and what makes the events.
+Sink = Callable[[Collection[UUID], Callable[[], Iterable[Event]]], None]
+
+
+def emit(events: Sequence[Event]) -> None:
+    """Write events for the subscriptions that want them, in the caller's transaction, and publish
+    them to live streams on commit.
+
+    Costs one query where nobody subscribed.
+
+    Raises:
+        UnknownEvent: its type or a field of its data is not in ``EVENT_TYPES``.
+    """
+    known = list(_checked(lambda: events))
+    emit_lazily({event.tenant_id for event in known}, lambda: known)
+
+
+def emit_lazily(tenants: Collection[UUID], make: Callable[[], Iterable[Event]]) -> None:
+    """Do the same for events that are only made where one of these tenants wants them.
+
+    For paths with hundreds of events at once: to make them costs ten times the query.
+
+    Raises:
+        UnknownEvent: as ``emit``, where somebody subscribed; else it is logged and not published.
+    """
+    if tenants:
+        sink: Sink = import_string(settings.SIGMA_EVENT_SINK)
+        sink(tenants, partial(_checked, make))
+
+
+def _checked(make: Callable[[], Iterable[Event]]) -> Iterator[Event]:
+    for event in make():
+        known = EVENT_TYPES.get(event.type)
+        if known is None:
+            raise UnknownEvent(f"{event.type!r} is not a type of event; see EVENT_TYPES.")
+        if not event.data.keys() <= known.data.keys():
+            more = ", ".join(sorted(event.data.keys() - known.data.keys()))
+            raise UnknownEvent(f"{event.type} has no field {more}; see EVENT_TYPES.")
+        yield event
