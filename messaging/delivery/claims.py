@@ -1,4 +1,6 @@
-"""Take turns: what is due is claimed in one short transaction, committed before anything is sent.
+"""Take turns: which numbers have something to send, in a fair order, what it takes to send for them
+(a channel, a pace, a limit), and what is due of it, claimed in one short transaction that is
+committed before anything is sent.
 
 A claimed row is reserved and still ``queued``: it is due again when its claimer died. It becomes
 ``sending`` in the moment before it is sent (:mod:`messaging.delivery.performing`).
@@ -9,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
@@ -17,10 +19,13 @@ from uuid import UUID
 
 from django.db import DatabaseError, transaction
 
-from messaging import portfolios, transitions
+from lib import bulk
+from lib.envelope import CannotOpen
+from lib.ttl import TtlCache
+from messaging import numbers, portfolios, transitions
 from messaging.attempts import Attempt
 from messaging.conversations import WINDOW
-from messaging.delivery import pacing
+from messaging.delivery import pacing, pauses
 from messaging.delivery.due import (
     Due,
     Failed,
@@ -31,13 +36,21 @@ from messaging.delivery.due import (
     request_of,
     reserve,
 )
-from messaging.delivery.lines import Line, Lines
 from messaging.delivery.pacing import Slots
+from messaging.delivery.pauses import Pause
 from messaging.delivery.queues import SENDS_BRAKE
-from workspaces.channels import Channel
+from messaging.models import NumberState
+from workspaces.channel_errors import NotConfigured
+from workspaces.channels import Channel, channel_for
+from workspaces.keys import TenantHasNoKeys
+from workspaces.models import HOSTED, Workspace
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 
+# How long a process goes on with a token, a pace or a limit that somebody has changed.
+CACHE_SECONDS = 5.0
+# Whoever has no token yet is looked at again after this.
+NOT_CONFIGURED_PAUSE = timedelta(minutes=1)
 # Slots are a moment ahead. What waits longer, for a message to the same person, may be claimed
 # again: then the first claim cannot mark it any more.
 RESERVED_SECONDS = 20.0
@@ -47,6 +60,110 @@ LARGEST_SHARE = 0.75
 FADING = 0.9
 # A full portfolio is looked at again after this long, or when its next place is free.
 FULL_PAUSE = timedelta(minutes=5)
+# A loose index scan finds the numbers with something to send, each with what is due first: the
+# order is the index's (outbox_due), so that no plan reads what waits behind it. Tenants take turns,
+# whatever number of numbers each has; where there are more than places, chance decides, so that
+# none is always last.
+WAITING = """
+WITH RECURSIVE turn AS (
+    (SELECT tenant_id, workspace_id, due_at FROM outbox WHERE due_at IS NOT NULL
+     ORDER BY tenant_id, workspace_id, due_at LIMIT 1)
+    UNION ALL
+    SELECT o.tenant_id, o.workspace_id, o.due_at
+    FROM turn CROSS JOIN LATERAL (
+        SELECT q.tenant_id, q.workspace_id, q.due_at FROM outbox q
+        WHERE q.due_at IS NOT NULL
+          AND (q.tenant_id, q.workspace_id) > (turn.tenant_id, turn.workspace_id)
+        ORDER BY q.tenant_id, q.workspace_id, q.due_at LIMIT 1
+    ) o
+)
+SELECT w.id, w.tenant_id
+FROM turn JOIN workspaces w ON w.tenant_id = turn.tenant_id AND w.id = turn.workspace_id
+JOIN tenants t ON t.id = w.tenant_id
+WHERE w.is_active AND t.status = 'ACTIVE' AND turn.due_at <= %(now)s
+  AND w.transport <> ALL(%(hosted)s) AND NOT EXISTS (
+    SELECT FROM sending_pauses p
+    WHERE p.tenant_id = w.tenant_id AND coalesce(p.workspace_id = w.id, true)
+      AND p.lifted_at IS NULL AND coalesce(p.until > %(now)s, true)
+)
+ORDER BY row_number() OVER (PARTITION BY w.tenant_id ORDER BY random()), random()
+LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A number that may send now: ``rate`` per second; ``limit`` is how many people its portfolio
+    may write to first in 24 hours (``None``: any number).
+    """
+
+    workspace_id: UUID
+    tenant_id: UUID
+    channel: Channel = field(repr=False)
+    rate: int
+    portfolio: str
+    limit: int | None
+
+
+class Lines:
+    """The lines of one process, remembered for seconds."""
+
+    def __init__(self) -> None:
+        self._known: TtlCache[UUID, Line] = TtlCache(seconds=CACHE_SECONDS, size=10_000)
+
+    def of(self, workspace_ids: Iterable[UUID], *, now: datetime) -> list[Line]:
+        """Return the lines of these numbers. One that cannot send for want of a token that can be
+        read is paused, with the reason, and left out: its trouble is not the others'.
+        """
+        wanted = list(workspace_ids)
+        missing = [one for one in wanted if self._known.get(one) is None]
+        lines = {line.workspace_id: line for line in self._load(missing, now)}
+        found = (lines.get(one) or self._known.get(one) for one in wanted)
+        return [line for line in found if line is not None]
+
+    def forget(self) -> None:
+        """Look everything up again: a token may have been replaced."""
+        self._known.clear()
+
+    def _load(self, workspace_ids: list[UUID], now: datetime) -> list[Line]:
+        if not workspace_ids:
+            return []
+        states = NumberState.objects.in_bulk(workspace_ids)
+        lines, unable = [], []
+        for workspace in Workspace.objects.filter(pk__in=workspace_ids):
+            state = states.get(workspace.pk)
+            try:
+                channel = channel_for(workspace, now=now)
+            except NotConfigured as error:
+                unable.append((workspace, str(error)))
+            except (CannotOpen, TenantHasNoKeys) as error:
+                unable.append((workspace, f"The access token cannot be read. {error}"))
+            else:
+                line = Line(
+                    workspace.id,
+                    workspace.tenant_id,
+                    channel,
+                    numbers.messages_per_second(state),
+                    state.portfolio_id if state else "",
+                    numbers.limit_of(state),
+                )
+                lines.append(self._known.put(workspace.pk, line))
+        if unable:
+            until = now + NOT_CONFIGURED_PAUSE
+            pauses.pause(
+                (Pause(w.tenant_id, w.id, pauses.NOT_CONFIGURED, why, until) for w, why in unable),
+                now=now,
+            )
+        return lines
+
+
+def waiting(limit: int, *, now: datetime) -> list[UUID]:
+    """Return up to ``limit`` numbers with something due that nothing holds, fairly chosen. Those of
+    hosted transports are for the processes that hold their connections.
+    """
+    with bulk.cursor() as cursor:
+        cursor.execute(WAITING, {"now": now, "limit": limit, "hosted": list(HOSTED)})
+        return [row[0] for row in cursor.fetchall()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +200,13 @@ class Claims:
             django.db.OperationalError, django.db.InterfaceError: the database is away.
         """
         ahead = self._ahead()
-        lines = self.lines.waiting(places, now=now)
+        lines = self.lines.of(waiting(places, now=now), now=now)
         room = _room(lines, places, busy, most)
         free = pacing.free_slots(
             {line.workspace_id: line.rate for line in lines if room[line.workspace_id]},
-            at_most=places, ahead=ahead,
-        )  # fmt: skip
+            at_most=places,
+            ahead=ahead,
+        )
         wanted: dict[UUID, int] = {}
         for one, slots in free.items():  # in the order of turns
             if count := min(slots, room[one], places - sum(wanted.values())):
@@ -141,6 +259,8 @@ class _Round:
     failed: list[tuple[Due, Failed]] = field(default_factory=list)
     put_off: list[tuple[Due, PutOff]] = field(default_factory=list)
     requests: dict[UUID, bytes] = field(default_factory=dict)
+    # Of messages that count against the limit of a portfolio: its tenant, its id, the contact.
+    counted: dict[UUID, tuple[UUID, str, UUID]] = field(default_factory=dict)
 
     def take(self, rows: Sequence[Due]) -> list[Claimed]:
         """Decide, write it down, and return what is to be sent."""
@@ -148,15 +268,14 @@ class _Round:
         slots = self._slots(ready)
         ready = [row for row in ready if row.id in slots]
         ready = self._at_their_pace(ready)
-        portfolios.enter(
-            {(r.tenant_id, self.lines[r.workspace_id].portfolio, r.contact_id)
-             for r in ready if r.contact_id and self._counts(r)},
-            now=self.now,
-        )  # fmt: skip
+        if counted := {self.counted[row.id] for row in ready if row.id in self.counted}:
+            portfolios.enter(counted, now=self.now)
         reserve(ready, seconds=RESERVED_SECONDS, now=self.now)
-        put_off(self.put_off)
-        given_up = {(row.tenant_id, row.id): why.facts() for row, why in self.failed}
-        transitions.fail(given_up, now=self.now)
+        if self.put_off:
+            put_off(self.put_off)
+        if self.failed:
+            given_up = {(row.tenant_id, row.id): why.facts() for row, why in self.failed}
+            transitions.fail(given_up, now=self.now)
         return [self._claimed(row, *slots[row.id]) for row in ready]
 
     def _fit(self, rows: Sequence[Due]) -> list[Due]:
@@ -178,43 +297,34 @@ class _Round:
         return fit
 
     def _is_fit(self, row: Due) -> bool:
-        verdict = examine(row, now=self.now, chance=self.chance)
-        if verdict is None:
-            verdict = self._open(row)
+        verdict = examine(row, now=self.now, chance=self.chance) or request_of(row)
         if isinstance(verdict, Failed):
             self.failed.append((row, verdict))
         elif isinstance(verdict, PutOff):
             self.put_off.append((row, verdict))
-        return verdict is None
-
-    def _open(self, row: Due) -> Failed | None:
-        request = request_of(row)
-        if isinstance(request, Failed):
-            return request
-        self.requests[row.id] = request
-        return None
-
-    def _counts(self, row: Due) -> bool:
-        """Whether a message counts against the limit of its portfolio."""
-        limited = self.lines[row.workspace_id].limit is not None
-        heard = row.last_inbound_at
-        is_open = heard is not None and heard > self.now - WINDOW
-        return limited and row.type == "template" and not is_open
+        else:
+            self.requests[row.id] = verdict
+        return row.id in self.requests
 
     def _within_limits(self, rows: Sequence[Due]) -> list[Due]:
+        """Return what the limits of portfolios leave room for; windows that are open need none."""
         bound: dict[tuple[UUID, str], list[Due]] = defaultdict(list)
         for row in rows:
-            if row.contact_id and self._counts(row):
-                portfolio = self.lines[row.workspace_id].portfolio
-                bound[row.tenant_id, portfolio].append(row)
+            line, heard = self.lines[row.workspace_id], row.last_inbound_at
+            is_open = heard is not None and heard > self.now - WINDOW
+            if row.contact_id and line.limit is not None and row.type == "template" and not is_open:
+                bound[row.tenant_id, line.portfolio].append(row)
+                self.counted[row.id] = (row.tenant_id, line.portfolio, row.contact_id)
         over: set[UUID] = set()
-        for (tenant_id, portfolio), waiting in sorted(bound.items(), key=str):
-            limit = min(self.lines[row.workspace_id].limit or 0 for row in waiting)
+        for (tenant_id, portfolio), group in sorted(bound.items(), key=str):
             room = portfolios.room(
-                tenant_id=tenant_id, portfolio=portfolio, limit=limit, now=self.now,
-                contacts=[row.contact_id for row in waiting if row.contact_id],
-            )  # fmt: skip
-            for row in waiting:
+                tenant_id=tenant_id,
+                portfolio=portfolio,
+                limit=min(self.lines[row.workspace_id].limit or 0 for row in group),
+                now=self.now,
+                contacts=[row.contact_id for row in group if row.contact_id],
+            )
+            for row in group:
                 if row.contact_id not in room.allowed:
                     over.add(row.id)
                     pause = FULL_PAUSE * self.chance.uniform(1, 2)
@@ -254,9 +364,14 @@ class _Round:
 
     def _claimed(self, row: Due, slots: Slots, position: int) -> Claimed:
         attempt = Attempt(
-            row.id, row.tenant_id, row.workspace_id, row.contact_id, row.template_id,
-            row.attempts + 1, row.expires_at,
-        )  # fmt: skip
+            row.id,
+            row.tenant_id,
+            row.workspace_id,
+            row.contact_id,
+            row.template_id,
+            row.attempts + 1,
+            row.expires_at,
+        )
         start = time.monotonic() + slots.wait + position * slots.gap
         return Claimed(
             attempt,

@@ -13,7 +13,7 @@ from django.db import transaction
 from lib import bulk
 from lib.envelope import CannotOpen, associated_data
 from messaging.attempts import WIDE
-from messaging.delivery.lines import Lines
+from messaging.delivery.claims import Lines
 from messaging.models import ReadMark
 from messaging.references import SEALED_ID
 from workspaces import keys

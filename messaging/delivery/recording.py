@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
@@ -54,10 +55,6 @@ class Recorder(Batcher[Outcome, None]):
         super().__init__(thread="records", pause=PAUSE_SECONDS, most=MOST)
         self._chance = chance
 
-    async def record(self, outcome: Outcome) -> None:
-        """Return when the outcome is written down, or cannot be."""
-        await self.add(outcome)
-
     async def write(self, items: Sequence[Outcome]) -> list[None]:
         """Write outcomes; they are kept while the database is away or everything fails alike. What
         fails alone, by its own fault, is left to the end of its lease.
@@ -69,7 +66,8 @@ class Recorder(Batcher[Outcome, None]):
     def _try(self, outcomes: Sequence[Outcome]) -> float:
         """Return after how many seconds to try again; 0 where there is nothing left to write."""
         try:
-            failed = SENDS_BRAKE.sift(outcomes, self._record, step="record")
+            attempt = partial(record, now=clock.now(), chance=self._chance)
+            failed = SENDS_BRAKE.sift(outcomes, attempt, step="record")
         except Stopped as stopped:
             return SENDS_BRAKE.stop(stopped)
         except (OperationalError, InterfaceError) as error:
@@ -82,13 +80,6 @@ class Recorder(Batcher[Outcome, None]):
         if len(failed) < len(outcomes) and any(_is_proof(outcome) for outcome in outcomes):
             SENDS_BRAKE.release()
         return 0.0
-
-    def _record(self, outcomes: Sequence[Outcome]) -> None:
-        try:
-            record(outcomes, now=clock.now(), chance=self._chance)
-        except Exception:
-            keys.forget()  # a key that was made in the transaction is gone with it
-            raise
 
 
 def _is_proof(outcome: Outcome) -> bool:
@@ -108,39 +99,33 @@ def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> Non
         (o, fate_of(o.result, o.attempt, now=now, most_attempts=most, chance=chance))
         for o in outcomes
     ]
-    with transaction.atomic():
-        # What is said of a person must reach the contact that they are when this is committed.
-        locks.merge_nobody({o.attempt.tenant_id for o in outcomes})
-        _lock(outcomes)
-        taken = transitions.accept(
-            [
-                _acceptance(o, fate, o.result)
-                for o, fate in fates
-                if isinstance(o.result, AcceptedSend)
-            ],
-            now=now,
-        )
-        back = [o.attempt for o in outcomes if isinstance(o.result, GivenBack)]
-        transitions.release(back, now=now)
-        others = [one for one in fates if not isinstance(one[0].result, AcceptedSend | GivenBack)]
-        ended = transitions.end_attempts((_ended(*one, now) for one in others), now=now)
-        # A receipt that did not name the message may have been faster than the answer.
-        receipts.catch_up(taken)
-        moved = ((o.attempt, fate) for o, fate in others if o.attempt.message_id in ended)
-        consequences.follow(moved, now=now)
+    accepted = [(o, fate, o.result) for o, fate in fates if isinstance(o.result, AcceptedSend)]
+    back = [o.attempt for o in outcomes if isinstance(o.result, GivenBack)]
+    others = [one for one in fates if not isinstance(one[0].result, AcceptedSend | GivenBack)]
+    try:
+        with transaction.atomic():
+            # What is said of a person must reach the contact that they are when this is committed.
+            locks.merge_nobody({o.attempt.tenant_id for o in outcomes})
+            if sum(map(bool, (accepted, back, others))) > 1:
+                # Together, where several statements would one after the other.
+                changing.lock((o.attempt.tenant_id, o.attempt.message_id) for o in outcomes)
+            taken = transitions.accept([_acceptance(*one) for one in accepted], now=now)
+            if back:
+                transitions.release(back, now=now)
+            ended = others and transitions.end_attempts(
+                (_ended(*one, now) for one in others), now=now
+            )
+            # A receipt that did not name the message may have been faster than the answer.
+            receipts.catch_up(taken)
+            if ended:
+                moved = ((o.attempt, fate) for o, fate in others if o.attempt.message_id in ended)
+                consequences.follow(moved, now=now)
+    except Exception:
+        keys.forget()  # a key that was made in the transaction is gone with it
+        raise
     for _, fate in fates:
         code = metrics.code_of(fate.error.code if fate.error else 0)
         metrics.SENDS.labels(fate.status, code).inc()
-
-
-def _lock(outcomes: Sequence[Outcome]) -> None:
-    """Lock the messages together, where several statements would one after the other."""
-    kinds = {
-        AcceptedSend if isinstance(o.result, AcceptedSend) else isinstance(o.result, GivenBack)
-        for o in outcomes
-    }
-    if len(kinds) > 1:
-        changing.lock((o.attempt.tenant_id, o.attempt.message_id) for o in outcomes)
 
 
 def _acceptance(outcome: Outcome, fate: Fate, answer: AcceptedSend) -> Acceptance:

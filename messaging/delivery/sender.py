@@ -172,7 +172,7 @@ class Sender(Work):
     async def _deliver(self, claimed: Claimed) -> None:
         """Send, and keep the place until the outcome is written down."""
         result = await self._performer.send(claimed)
-        await self._recorder.record(Outcome(claimed.attempt, result, clock.now()))
+        await self._recorder.add(Outcome(claimed.attempt, result, clock.now()))
 
     async def _mark(self, mark: reads.Mark) -> None:
         is_done = await reads.perform(mark)

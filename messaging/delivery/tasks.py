@@ -12,7 +12,7 @@ from lib import clock
 from lib.work import put_off_while_away
 from messaging import transitions
 from messaging.delivery import reads
-from messaging.delivery.lines import waiting
+from messaging.delivery.claims import waiting
 from messaging.delivery.queues import SENDS
 from messaging.delivery.sender import Sender
 
