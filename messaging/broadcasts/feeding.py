@@ -91,10 +91,12 @@ def _feed(broadcast: Broadcast, now: datetime) -> int:
     if not rows and not queued.in_hand:
         move(broadcast, BroadcastState.COMPLETED, now=now)
         return 1
-    if reason := brake.reason_to_stop(broadcast, in_hand=queued.in_hand):
+    # Where there is no room, the next round that finds some asks how it went so far.
+    is_full = room <= 0 and bool(rows)
+    if not is_full and (reason := brake.reason_to_stop(broadcast, in_hand=queued.in_hand)):
         raise Obstacle(reason)
     delay = _delay(broadcast, now)
-    if delay or room <= 0 or not rows:
+    if delay or is_full or not rows:
         explain(broadcast, delay, now=now)
         return 0
     marks, delay = _queue(broadcast, rows, now)
