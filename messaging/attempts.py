@@ -108,7 +108,9 @@ def pair_wait(number: int) -> float:
 def facts_of(error: ChannelError) -> dict[str, object]:
     """Return an error as it is kept with the message, in the shape of those of receipts."""
     facts = {
-        "code": error.code, "title": error.message, "details": error.details,
+        "code": error.code,
+        "title": error.message,
+        "details": error.details,
         "trace_id": error.trace_id,
-    }  # fmt: skip
+    }
     return {key: value for key, value in facts.items() if value not in ("", None)}

@@ -39,7 +39,7 @@ MOST_WAITING = 64
 
 
 @dataclass(slots=True)
-class _Row:
+class _Turns:
     """The places of a tenant, and how many requests hold one or wait for one."""
 
     places: asyncio.Semaphore
@@ -104,7 +104,7 @@ class Gate:
         self._gap, self._at_once, self._most_waiting = MINUTE / rate, at_once, most_waiting
         # When each key's bucket is full again.
         self._full_at: TtlCache[bytes, float] = TtlCache(seconds=REMEMBERED_SECONDS, size=MOST_KEYS)
-        self._rows: dict[object, _Row] = {}
+        self._rows: dict[object, _Turns] = {}
 
     @asynccontextmanager
     async def admitted(self, asker: Asker) -> AsyncIterator[None]:
@@ -120,7 +120,7 @@ class Gate:
         if not owner:
             yield
             return
-        row = self._rows.setdefault(owner, _Row(asyncio.Semaphore(self._at_once)))
+        row = self._rows.setdefault(owner, _Turns(asyncio.Semaphore(self._at_once)))
         if row.here >= self._at_once + self._most_waiting:
             raise Busy(1)
         row.here += 1

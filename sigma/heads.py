@@ -159,7 +159,7 @@ class Hall:
             self._logged = refused.copy()
 
 
-class Refused(Exception):
+class ParsingEnded(Exception):
     """Ends the parsing of a request whose refusal is noted at its connection."""
 
 
@@ -274,9 +274,11 @@ class Bounded(HttpToolsProtocol):
         version = self.parser.get_http_version().encode()
         fields = (pair for pair in self.headers if pair[0] != b"upgrade")
         return b"%s %s HTTP/%s\r\n%s\r\n" % (
-            self.parser.get_method(), self.url, version,
+            self.parser.get_method(),
+            self.url,
+            version,
             b"".join(b"%s: %s\r\n" % pair for pair in fields),
-        )  # fmt: skip
+        )
 
     def _look(self) -> None:
         if self._unread > self._bounds.head_bytes or len(self.headers or ()) > self._bounds.fields:
@@ -293,10 +295,10 @@ class Bounded(HttpToolsProtocol):
             return
         if len(self.headers) > self._bounds.fields or self._is_large():
             self._refusal = (431, "head_too_large")
-            raise Refused
+            raise ParsingEnded
         if len(self.pipeline) >= self._bounds.pipelined:
             self._refusal = (429, "pipelined")
-            raise Refused
+            raise ParsingEnded
         self._unread = self._pieces = self._body_bytes = 0
         if self._held:
             self._give_back()
@@ -326,7 +328,7 @@ class Bounded(HttpToolsProtocol):
         self._body_bytes += len(body)
         if self._pieces > PIECES + self._body_bytes // BYTES_PER_PIECE:
             self._refusal = (400, "body_in_crumbs")
-            raise Refused
+            raise ParsingEnded
         self._unread = 0
         if self._held:
             self._give_back()

@@ -36,7 +36,7 @@ from messaging.delivery.due import (
     request_of,
     reserve,
 )
-from messaging.delivery.pacing import Slots
+from messaging.delivery.pacing import Reserved
 from messaging.delivery.pauses import Pause
 from messaging.delivery.queues import SENDS_BRAKE
 from messaging.models import NumberState
@@ -333,7 +333,7 @@ class _Round:
                     self.put_off.append((row, PutOff(until, reason)))
         return [row for row in rows if row.id not in over]
 
-    def _slots(self, rows: Sequence[Due]) -> dict[UUID, tuple[Slots, int]]:
+    def _slots(self, rows: Sequence[Due]) -> dict[UUID, tuple[Reserved, int]]:
         """Reserve a slot for each row, as far as there are any; the others stay due."""
         by_number: dict[UUID, list[UUID]] = defaultdict(list)
         for row in rows:
@@ -362,7 +362,7 @@ class _Round:
         late = {row.id for row, _ in self.put_off}
         return [row for row in rows if row.id not in late]
 
-    def _claimed(self, row: Due, slots: Slots, position: int) -> Claimed:
+    def _claimed(self, row: Due, slots: Reserved, position: int) -> Claimed:
         attempt = Attempt(
             row.id,
             row.tenant_id,

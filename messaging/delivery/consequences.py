@@ -101,9 +101,11 @@ def _heed_people(answers: Iterable[Answer], now: datetime) -> None:
     for attempt, error in answers:
         if error.code == OPTED_OUT and attempt.contact_id:
             optouts.opt_out(
-                tenant_id=attempt.tenant_id, contact_ids=[attempt.contact_id],
-                source=OptOutSource.PLATFORM, at=now,
-            )  # fmt: skip
+                tenant_id=attempt.tenant_id,
+                contact_ids=[attempt.contact_id],
+                source=OptOutSource.PLATFORM,
+                at=now,
+            )
 
 
 def _slow_down(throttled: Iterable[tuple[Attempt, Throttled]]) -> None:

@@ -107,7 +107,7 @@ return 0
 
 
 @dataclass(frozen=True, slots=True)
-class Slots:
+class Reserved:
     """Reserved moments to send at: how many, seconds from now to the first, seconds between."""
 
     count: int
@@ -134,7 +134,7 @@ def free_slots(
 
 def take_slots(
     wanted: Mapping[UUID, tuple[int, int]], *, ahead: float = AHEAD_SECONDS
-) -> dict[UUID, Slots]:
+) -> dict[UUID, Reserved]:
     """Reserve up to as many slots per number as are wanted; each is (how many, rate per second).
 
     Raises:
@@ -178,7 +178,7 @@ def hold_pair(pair: Pair, seconds: float) -> None:
 
 def _slots(
     wanted: Mapping[UUID, tuple[int, int]], ahead: float, *, taking: bool
-) -> dict[UUID, Slots]:
+) -> dict[UUID, Reserved]:
     if not wanted:
         return {}
     args: list[int | float] = [_micro(ahead), int(taking), _micro(RECOVERY_SECONDS)]
@@ -186,7 +186,7 @@ def _slots(
         args += [count, MICROSECONDS / (rate * (1 - HEADROOM))]
     found = _script(SLOTS)(keys=[_number(one) for one in wanted], args=args)
     return {
-        one: Slots(count, wait / MICROSECONDS, gap / MICROSECONDS)
+        one: Reserved(count, wait / MICROSECONDS, gap / MICROSECONDS)
         for one, (count, wait, gap) in zip(wanted, found, strict=True)
     }
 

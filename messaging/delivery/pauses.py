@@ -26,9 +26,13 @@ logger = logging.getLogger("sigma.whatsapp.sending")
 # The code of a pause that is ours and not the platform's.
 NOT_CONFIGURED = 0
 COLUMNS = (
-    "tenant_id uuid", "workspace_id uuid", "code int4", "reason text", "since timestamptz",
+    "tenant_id uuid",
+    "workspace_id uuid",
+    "code int4",
+    "reason text",
+    "since timestamptz",
     "until timestamptz",
-)  # fmt: skip
+)
 # One open row per code; a second report renews the words. xmax tells an insert from an update; one
 # whose time was over counts as new.
 OPEN = """
@@ -65,9 +69,13 @@ def pause(wanted: Iterable[Pause], *, now: datetime) -> None:
 
 
 def lift(
-    *, tenant_id: UUID, workspace_id: UUID | None = None, code: int | None = None, by: str,
+    *,
+    tenant_id: UUID,
+    workspace_id: UUID | None = None,
+    code: int | None = None,
+    by: str,
     now: datetime,
-) -> int:  # fmt: skip
+) -> int:
     """Go on sending for a number, and for its tenant's pauses that hold it too; without a number
     for all of the tenant's. Return how many pauses that ended.
     """
@@ -130,9 +138,11 @@ def numbers_within(reach: Reach, workspace_id: UUID) -> list[UUID | None]:
 def is_ended_since(pause: Pause, moment: datetime) -> bool:
     """Whether such a pause was ended after ``moment``."""
     return SendingPause.objects.filter(
-        tenant_id=pause.tenant_id, workspace_id=pause.workspace_id, code=pause.code,
+        tenant_id=pause.tenant_id,
+        workspace_id=pause.workspace_id,
+        code=pause.code,
         lifted_at__gte=moment,
-    ).exists()  # fmt: skip
+    ).exists()
 
 
 def _event(
