@@ -151,6 +151,8 @@ def _find_templates(drafts: Sequence[Draft], sender: SenderNumber, now: datetime
 
 def _find_targets(drafts: Sequence[Draft], sender: SenderNumber) -> None:
     wanted = {draft: named for draft in drafts if (named := _named(draft)) is not None}
+    if not wanted:
+        return
     found = find_targets(
         tenant_id=sender.tenant_id, ids={message_id for message_id, _ in wanted.values()}
     )

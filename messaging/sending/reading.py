@@ -75,7 +75,7 @@ def request_of(given: Mapping[str, Any]) -> SendRequest:
         read = msgspec.convert(_without_nulls(given), SendInput)
     except msgspec.ValidationError as error:
         raise malformed(error) from None
-    if faults := [*_count(read), *_strays(read)]:
+    if faults := _faults(read):
         raise together(faults)
     return SendRequest(
         workspace_id=read.workspace_id,
@@ -123,26 +123,21 @@ def malformed(error: msgspec.ValidationError) -> Malformed:
     return Malformed(SendErrorCode.INVALID_INPUT, field, f"{message}.".replace("..", "."))
 
 
-def _count(read: SendInput) -> list[Malformed]:
-    kinds = [kind for kind in KINDS if getattr(read, kind) is not None]
-    if len(kinds) == 1:
-        return []
-    came = " and ".join(kinds) or "none"
-    return [
-        _fault(
-            kinds[1] if kinds else "text",
-            "A message has exactly one of: a template, a text, media, interactive, a reaction, a "
-            f"location, contacts. What came: {came}.",
-        )
-    ]
-
-
-def _strays(read: SendInput) -> list[Malformed]:
+def _faults(read: SendInput) -> list[Malformed]:
+    """Return what does not go together: more or less than one content, and what belongs to none."""
     faults = [
         _fault(field, f"This goes with {owner}, which was not given.")
         for field, owner in _BELONGINGS.items()
         if getattr(read, field) is not None and getattr(read, owner) is None
     ]
+    kinds = [kind for kind in KINDS if getattr(read, kind) is not None]
+    if len(kinds) != 1:
+        came = " and ".join(kinds) or "none"
+        reason = (
+            "A message has exactly one of: a template, a text, media, interactive, a reaction, a "
+            f"location, contacts. What came: {came}."
+        )
+        faults.insert(0, _fault(kinds[1] if kinds else "text", reason))
     detailed = read.template_parameters
     if read.template_params is not None and detailed and (detailed.positional or detailed.named):
         faults.append(_fault("template_params", "The body's parameters were given twice."))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -173,7 +174,7 @@ def _run(
         found = result.errors or ()
         if not is_last and not request.was_left and any(map(failures.is_deadlock, found)):
             raise _Deadlock
-        errors = failures.of_execution(found)
+        errors = failures.of_execution(found) if found else []
         broken = any(map(failures.is_fatal, errors))
         if broken:
             transaction.set_rollback(True)
@@ -181,7 +182,7 @@ def _run(
     return _respond(200, {"data": data, **({"errors": errors} if errors else {})})
 
 
-class RequestTransaction:
+class RequestTransaction(ExitStack):
     """The tenant's transaction of one request (a context manager, used once). A resolver leaves it
     while a platform is asked: it must not stay open for as long as others take to answer.
     """
@@ -189,17 +190,14 @@ class RequestTransaction:
     def __init__(
         self, tenant_id: UUID, operation: OperationDefinitionNode, *, timeout_ms: int
     ) -> None:
-        self._tenant_id, self._timeout_ms = tenant_id, timeout_ms
+        super().__init__()
+        self._scope = partial(tenant_scope, tenant_id, timeout_ms=timeout_ms)
         self._fields = operation.selection_set.selections
-        self._stack = ExitStack()
         self.was_left = False
 
     def __enter__(self) -> RequestTransaction:
-        self._begin()
+        self.enter_context(self._scope())
         return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.__exit__(*error)  # type: ignore[arg-type]
 
     @contextmanager
     def left(self) -> Iterator[None]:
@@ -215,13 +213,10 @@ class RequestTransaction:
             raise BadInput("This mutation asks the platform; it must be alone in its document.")
         self.was_left = True
         try:
-            self._stack.close()
+            self.close()
             yield
         finally:
-            self._begin()
-
-    def _begin(self) -> None:
-        self._stack.enter_context(tenant_scope(self._tenant_id, timeout_ms=self._timeout_ms))
+            self.enter_context(self._scope())
 
 
 def _refuse(status: int, message: str, code: Code) -> HttpResponse:
