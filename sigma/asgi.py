@@ -27,7 +27,6 @@ from lib.heartbeat import Heartbeat
 from lib.requests import (
     Budget,
     Deliver,
-    Headers,
     Reading,
     Receive,
     Scope,
@@ -126,7 +125,9 @@ class Application:
                 body = reading.begin(headers, receive)
                 if body is None:
                     body = await reading.rest()
-                request = _for_wsgi(scope, headers, body), body, receive
+                if b"transfer-encoding" in headers:
+                    scope = _with_length(scope, len(body))
+                request = scope, body, receive
                 if not path.startswith(API):
                     return await self._lanes.of(scope, is_member=is_member).work(*request)
                 async with self._gate.admitted(asker):
@@ -159,12 +160,10 @@ class Application:
                 return
 
 
-def _for_wsgi(scope: Scope, headers: Headers, body: bytes) -> Scope:
+def _with_length(scope: Scope, length: int) -> Scope:
     """Return the scope in WSGI's terms, which know no chunks: a body has a length."""
-    if b"transfer-encoding" not in headers:
-        return scope
     own = [pair for pair in scope["headers"] if pair[0] not in (b"transfer-encoding", LENGTH)]
-    return {**scope, "headers": [*own, (LENGTH, str(len(body)).encode())]}
+    return {**scope, "headers": [*own, (LENGTH, str(length).encode())]}
 
 
 application = Application()

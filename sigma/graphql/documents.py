@@ -144,15 +144,14 @@ class _Measure:
     def of(self, selections: tuple[SelectionNode, ...], page: int = 1) -> Size:
         size = Size()
         for selection in selections:
-            size |= self._of_one(selection, page)
+            if isinstance(selection, FieldNode):
+                size |= self._of_field(selection, page)
+            elif isinstance(selection, FragmentSpreadNode):
+                size |= self._of_fragment(selection.name.value, page)
+            else:
+                inline = cast(InlineFragmentNode, selection)
+                size |= self.of(inline.selection_set.selections, page)
         return size
-
-    def _of_one(self, selection: SelectionNode, page: int) -> Size:
-        if isinstance(selection, FieldNode):
-            return self._of_field(selection, page)
-        if isinstance(selection, FragmentSpreadNode):
-            return self._of_fragment(selection.name.value, page)
-        return self.of(cast(InlineFragmentNode, selection).selection_set.selections, page)
 
     def _of_fragment(self, name: str, page: int) -> Size:
         if (name, page) not in self.known:
@@ -187,13 +186,18 @@ class _Measure:
         return DEFAULT_PAGE
 
 
-def measure(
-    document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, object]
-) -> Size:
-    """Return the size of one operation of a valid document.
+def check_size(
+    document: DocumentNode,
+    operation: OperationDefinitionNode,
+    variables: Mapping[str, object],
+    *,
+    max_depth: int,
+    max_cost: int,
+) -> None:
+    """Refuse an operation of a valid document that is too large.
 
     Raises:
-        LimitExceeded: it cannot even be measured.
+        LimitExceeded: too deep, too many objects, or it cannot even be measured.
     """
     fragments = {
         node.name.value: node
@@ -206,17 +210,9 @@ def measure(
         if isinstance(definition.default_value, IntValueNode)
     }
     try:
-        return _Measure(fragments, {**defaults, **variables}).of(operation.selection_set.selections)
+        size = _Measure(fragments, {**defaults, **variables}).of(operation.selection_set.selections)
     except RecursionError:
         raise LimitExceeded("The document's fragments are nested too deeply.") from None
-
-
-def check_size(size: Size, *, max_depth: int, max_cost: int) -> None:
-    """Refuse what is too large.
-
-    Raises:
-        LimitExceeded: too deep, or too many objects.
-    """
     if size.depth > max_depth:
         raise LimitExceeded(f"The document is {size.depth} levels deep; {max_depth} are allowed.")
     if size.cost > max_cost:

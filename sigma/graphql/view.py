@@ -29,7 +29,7 @@ from connectors.whatsapp.raw import read_originals
 from lib.graphql import BadInput
 from messaging.related import OriginalsReader
 from sigma.graphql import failures
-from sigma.graphql.documents import Documents, LimitExceeded, check_size, measure
+from sigma.graphql.documents import Documents, LimitExceeded, check_size
 from sigma.graphql.failures import Code
 from sigma.pages import graphiql
 from sigma.schema import schema
@@ -134,7 +134,9 @@ def _execute(actor: Actor, document: DocumentNode, asked: GraphQLRequest) -> Htt
     if operation is None:
         raise UnusableRequest("operationName must name one of the document's operations.")
     check_size(
-        measure(document, operation, asked.variables or {}),
+        document,
+        operation,
+        asked.variables or {},
         max_depth=settings.SIGMA_GRAPHQL_MAX_DEPTH,
         max_cost=settings.SIGMA_GRAPHQL_MAX_COST,
     )
