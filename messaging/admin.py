@@ -16,7 +16,7 @@ from messaging import admin_broadcasts, admin_sending
 from messaging.models import Contact, Media, Message, MessageStatus
 from messaging.sealed_values import shortened
 from messaging.statuses import oldest_first
-from workspaces.admin.base import ReadOnlyAdmin
+from workspaces.admin.base import ReadOnlyAdmin, names
 from workspaces.admin.filters import ArrivedFilter, RecordedFilter, TenantFilter, WorkspaceFilter
 from workspaces.models import Tenant, Workspace
 
@@ -27,16 +27,20 @@ else:
 
 # Django looks for admin pages in this module only.
 __all__ = [
-    "ContactAdmin", "MediaAdmin", "MessageAdmin", "MessageStatusAdmin", "admin_broadcasts",
+    "ContactAdmin",
+    "MediaAdmin",
+    "MessageAdmin",
+    "MessageStatusAdmin",
+    "admin_broadcasts",
     "admin_sending",
-]  # fmt: skip
+]
 
 PREVIEW = 80
 # The types people look for; asking the table for its distinct types would read all of it.
-TYPES = (
-    "text", "image", "audio", "video", "document", "sticker", "location", "contacts", "interactive",
-    "button", "reaction", "order", "system", "edit", "revoke", "template", "unsupported",
-)  # fmt: skip
+TYPES = names(
+    "text image audio video document sticker location contacts interactive button reaction order "
+    "system edit revoke template unsupported"
+)
 
 
 class TypeFilter(DropdownFilter):
@@ -70,10 +74,9 @@ class ContactAdmin(ReadOnlyAdmin):
     list_display = ("id", "tenant", "name", "name_in_book", "user_name", "created_at")
     list_display_links = ("id",)
     list_filter = (TenantFilter, ArrivedFilter)
-    fields = (
-        "id", "tenant", "name", "name_in_book", "user_name", "known_as", "merged_into",
-        "created_at", "updated_at",
-    )  # fmt: skip
+    fields = names(
+        "id tenant name name_in_book user_name known_as merged_into created_at updated_at"
+    )
 
     @admin.display(description="display name")
     def name(self, obj: Contact) -> str:
@@ -102,19 +105,16 @@ class MessageAdmin(WorkspaceRowsAdmin):
     """Messages, newest arrivals first."""
 
     deferred = ("content", "delivery", "sealed_id")
-    list_display = (
-        "timestamp_utc", "tenant", "workspace", "direction", "type", "preview", "status",
-    )  # fmt: skip
+    list_display = names("timestamp_utc tenant workspace direction type preview status")
     list_display_links = ("timestamp_utc",)
     list_filter = (TenantFilter, WorkspaceFilter, "direction", TypeFilter, ArrivedFilter)
     list_select_related = ("workspace",)
     sortable_by = ()
-    fields = (
-        "id", "tenant", "workspace", "contact", "direction", "source", "type", "text",
-        "structured_content", "status", "delivery_state", "receipts", "file", "sender",
-        "platform_message_id", "reply_to", "group_id", "timestamp_utc", "edited_at", "revoked_at",
-        "created_at",
-    )  # fmt: skip
+    fields = names(
+        "id tenant workspace contact direction source type text structured_content status "
+        "delivery_state receipts file sender platform_message_id reply_to group_id timestamp_utc "
+        "edited_at revoked_at created_at"
+    )
 
     @admin.display(description="text")
     def preview(self, obj: Message) -> str:
@@ -160,10 +160,10 @@ class MessageStatusAdmin(WorkspaceRowsAdmin):
     list_display_links = ("timestamp_utc",)
     list_filter = (TenantFilter, WorkspaceFilter, RecordedFilter)
     sortable_by = ()
-    fields = (
-        "id", "tenant", "workspace_id", "platform_message_id", "status", "participant", "recipient",
-        "errors", "pricing", "timestamp_utc", "created_at",
-    )  # fmt: skip
+    fields = names(
+        "id tenant workspace_id platform_message_id status participant recipient errors pricing "
+        "timestamp_utc created_at"
+    )
 
 
 @admin.register(Media)
@@ -174,10 +174,10 @@ class MediaAdmin(WorkspaceRowsAdmin):
     list_display_links = ("created_at",)
     list_filter = (TenantFilter, WorkspaceFilter, "state", ArrivedFilter)
     sortable_by = ()
-    fields = (
-        "id", "tenant", "message", "mime_type", "filename", "size_bytes", "sha256", "voice",
-        "animated", "state", "expires_at", "created_at",
-    )  # fmt: skip
+    fields = names(
+        "id tenant message mime_type filename size_bytes sha256 voice animated state expires_at "
+        "created_at"
+    )
 
 
 def _as_json(value: object) -> SafeString:

@@ -19,7 +19,7 @@ from messaging.broadcasts import feeding, lifecycle, outcomes, queries
 from messaging.broadcasts.refusals import UnableToBroadcast
 from messaging.models import Broadcast
 from workspaces import staff
-from workspaces.admin.base import ReadOnlyAdmin
+from workspaces.admin.base import ReadOnlyAdmin, names
 from workspaces.admin.filters import ArrivedFilter, TenantFilter, WorkspaceFilter
 from workspaces.models import Workspace
 
@@ -38,17 +38,14 @@ class BroadcastAdmin(ReadOnlyAdmin):
     """Broadcasts; lists are uploaded through the API and shown nowhere."""
 
     deferred = ("shared",)
-    list_display = (
-        "name", "tenant", "workspace", "template_name", "state", "through", "reason", "created_at",
-    )  # fmt: skip
+    list_display = names("name tenant workspace template_name state through reason created_at")
     list_filter = (TenantFilter, WorkspaceFilter, "state", ArrivedFilter)
     sortable_by = ()
     actions = ("pause", "resume", "cancel")
-    fields = (
-        "id", "tenant", "workspace", "name", "template_name", "language", "state", "reason",
-        "people", "time_left", "left_out", "created_by", "created_at", "scheduled_at",
-        "expires_at", "started_at", "ended_at", "purged_at",
-    )  # fmt: skip
+    fields = names(
+        "id tenant workspace name template_name language state reason people time_left left_out "
+        "created_by created_at scheduled_at expires_at started_at ended_at purged_at"
+    )
 
     @admin.display(description="workspace")
     def workspace(self, obj: Broadcast) -> str:

@@ -14,7 +14,7 @@ from messaging import number_sync, numbers
 from messaging.delivery import pauses
 from messaging.models import NumberState, SendingPause
 from workspaces import staff
-from workspaces.admin.base import ReadOnlyAdmin
+from workspaces.admin.base import ReadOnlyAdmin, names
 from workspaces.admin.filters import TenantFilter
 from workspaces.models import Workspace
 
@@ -24,20 +24,19 @@ class NumberAdmin(ReadOnlyAdmin):
     """Business numbers as Meta describes them."""
 
     deferred = ("sealed_number",)
-    list_display = (
-        "workspace", "tenant", "status", "quality_rating", "messaging_limit", "may_send",
-        "synced_at",
-    )  # fmt: skip
+    list_display = names(
+        "workspace tenant status quality_rating messaging_limit may_send synced_at"
+    )
     list_display_links = ("workspace",)
     list_filter = (TenantFilter, "status", "quality_rating")
     list_select_related = ("workspace",)
     sortable_by = ()
     actions = ("ask_again",)
-    fields = (
-        "workspace", "tenant", "number", "verified_name", "status", "quality_rating",
-        "messaging_limit", "throughput_level", "account_mode", "is_on_business_app", "may_send",
-        "problem", "portfolio_id", "test_list", "synced_at", "sync_due_at", "sync_error",
-    )  # fmt: skip
+    fields = names(
+        "workspace tenant number verified_name status quality_rating messaging_limit "
+        "throughput_level account_mode is_on_business_app may_send problem portfolio_id test_list "
+        "synced_at sync_due_at sync_error"
+    )
 
     @admin.display(description="number")
     def number(self, obj: NumberState) -> str:
@@ -94,9 +93,7 @@ class PauseAdmin(ReadOnlyAdmin):
     list_filter = (TenantFilter, OpenFilter)
     sortable_by = ()
     actions = ("resume",)
-    fields = (
-        "tenant", "number", "code", "reason", "since", "until", "lifted_at", "lifted_by",
-    )  # fmt: skip
+    fields = names("tenant number code reason since until lifted_at lifted_by")
 
     @admin.display(description="number")
     def number(self, obj: SendingPause) -> str:

@@ -115,9 +115,14 @@ def note_success(
 
 
 def note_failure(
-    *, tenant_id: UUID, waba_id: str, now: datetime, error: str, lease: datetime | None = None,
+    *,
+    tenant_id: UUID,
+    waba_id: str,
+    now: datetime,
+    error: str,
+    lease: datetime | None = None,
     wait: timedelta | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Note why a sync failed; it is due again after ``wait``, or one that doubles each time."""
     rows = _noted(tenant_id, waba_id, now)
     rows.update(failed_at=now, error=error, attempts=F("attempts") + 1)

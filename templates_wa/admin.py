@@ -18,7 +18,7 @@ from templates_wa.models import Template, TemplateEventRow, TemplateSync
 from templates_wa.parameters import TemplateParameters
 from templates_wa.rendering import preview
 from workspaces import staff
-from workspaces.admin.base import ReadOnlyAdmin
+from workspaces.admin.base import ReadOnlyAdmin, names
 from workspaces.admin.filters import RecordedFilter, TenantFilter
 
 COLOURS = {"GREEN": "green", "YELLOW": "orange", "RED": "red"}
@@ -51,20 +51,16 @@ class TemplateAdmin(SyncingAdmin):
     """The catalogue. Templates are changed in Meta's manager or through the API."""
 
     deferred = ("components",)
-    list_display = (
-        "name", "language", "tenant", "state", "category", "quality_badge", "is_listed",
-        "synced_at",
-    )  # fmt: skip
+    list_display = names("name language tenant state category quality_badge is_listed synced_at")
     list_display_links = ("name",)
     list_filter = (TenantFilter, "status", "category", "quality", "language")
     search_fields = ("name", "platform_template_id")
     ordering = ("name",)
-    fields = (
-        "id", "tenant", "waba_id", "platform_template_id", "name", "language", "state", "category",
-        "sub_category", "previous_category", "quality_badge", "rejected_reason",
-        "parameter_format", "ttl_seconds", "seen", "definition", "synced_at", "stale_at",
-        "deleted_at",
-    )  # fmt: skip
+    fields = names(
+        "id tenant waba_id platform_template_id name language state category sub_category "
+        "previous_category quality_badge rejected_reason parameter_format ttl_seconds seen "
+        "definition synced_at stale_at deleted_at"
+    )
 
     @admin.display(description="status", ordering="status")
     def state(self, obj: Template) -> SafeString:
@@ -116,10 +112,10 @@ class TemplateEventAdmin(ReadOnlyAdmin):
     list_display_links = ("occurred_at",)
     list_filter = (TenantFilter, RecordedFilter)
     search_fields = ("name", "template_id")
-    fields = (
-        "tenant", "waba_id", "template_id", "name", "language", "change", "event", "reason",
-        "details", "occurred_at", "created_at",
-    )  # fmt: skip
+    fields = names(
+        "tenant waba_id template_id name language change event reason details occurred_at "
+        "created_at"
+    )
 
 
 def _badge(text: str, colour: str) -> SafeString:

@@ -135,9 +135,14 @@ class Definition:
         if body is not None and not body.text and card.has_otp:
             body = Text.of(_OTP_BODY, is_named=False)
         return cls(
-            is_named, card.header, body, _footer(parts.get("FOOTER")), card.buttons,
-            _cards(parts.get("CAROUSEL"), is_named), _offer(parts.get("LIMITED_TIME_OFFER")),
-        )  # fmt: skip
+            is_named,
+            card.header,
+            body,
+            _footer(parts.get("FOOTER")),
+            card.buttons,
+            _cards(parts.get("CAROUSEL"), is_named),
+            _offer(parts.get("LIMITED_TIME_OFFER")),
+        )
 
 
 def _by_type(components: object) -> dict[str, Mapping[str, Any]]:
@@ -172,10 +177,12 @@ def _button(index: int, button: Mapping[str, Any], is_named: bool) -> Button:
     if kind == ButtonKind.URL and _OTP_URL.match(url):
         kind = ButtonKind.OTP
     return Button(
-        index, kind, _str(button, "text"),
+        index,
+        kind,
+        _str(button, "text"),
         Text.of(url, is_named=is_named) if kind == ButtonKind.URL else None,
         url or _str(button, "phone_number"),
-    )  # fmt: skip
+    )
 
 
 def _footer(footer: Mapping[str, Any] | None) -> str:

@@ -117,8 +117,9 @@ def _check_link(place: Place, link: str) -> Iterator[Problem]:
 
 def _check_location(place: Place, location: LocationValue) -> Iterator[Problem]:
     for name, value, most in (
-        ("latitude", location.latitude, 90), ("longitude", location.longitude, 180),
-    ):  # fmt: skip
+        ("latitude", location.latitude, 90),
+        ("longitude", location.longitude, 180),
+    ):
         if not -most <= value <= most:
             yield place.problem(
                 ProblemCode.OUT_OF_RANGE, f"the {name} is not between -{most} and {most} degrees"

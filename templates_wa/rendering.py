@@ -59,9 +59,12 @@ def preview(definition: Definition, parameters: TemplateParameters) -> Preview:
     cards = [*parameters.cards, *(CardValue() for _ in definition.cards)]
     seen = _seen(definition.card, parameters.card)
     return Preview(
-        seen.header, seen.body, definition.footer, seen.buttons,
+        seen.header,
+        seen.body,
+        definition.footer,
+        seen.buttons,
         tuple(_seen(card, value) for card, value in zip(definition.cards, cards, strict=False)),
-    )  # fmt: skip
+    )
 
 
 def _components(card: Card, values: CardValue, is_named: bool) -> list[Json]:
@@ -103,20 +106,29 @@ def _localized(value: Localized) -> Json:
 def _header(header: Header, value: HeaderValue, is_named: bool) -> Json:
     if value.media is not None:
         kind = header.format.lower()
-        return {"type": kind, kind: _compact(
-            id=value.media.id, link=value.media.link, filename=value.media.filename
-        )}  # fmt: skip
+        return {
+            "type": kind,
+            kind: _compact(id=value.media.id, link=value.media.link, filename=value.media.filename),
+        }
     if value.location is not None:
         place = value.location
-        return {"type": "location", "location": _compact(
-            latitude=place.latitude, longitude=place.longitude, name=place.name,
-            address=place.address,
-        )}  # fmt: skip
+        return {
+            "type": "location",
+            "location": _compact(
+                latitude=place.latitude,
+                longitude=place.longitude,
+                name=place.name,
+                address=place.address,
+            ),
+        }
     if value.product is not None:
         product = value.product
-        return {"type": "product", "product": _compact(
-            product_retailer_id=product.product_retailer_id, catalog_id=product.catalog_id
-        )}  # fmt: skip
+        return {
+            "type": "product",
+            "product": _compact(
+                product_retailer_id=product.product_retailer_id, catalog_id=product.catalog_id
+            ),
+        }
     return _named_text(value.text or "", header.text, is_named)
 
 
@@ -172,15 +184,17 @@ def _thumbnail(product: str) -> Json:
 
 
 def _sections(value: ButtonValue) -> Json:
-    return {"sections": [
-        {
-            "title": section.title,
-            "product_items": [
-                {"product_retailer_id": product} for product in section.product_retailer_ids
-            ],
-        }
-        for section in value.sections
-    ]}  # fmt: skip
+    return {
+        "sections": [
+            {
+                "title": section.title,
+                "product_items": [
+                    {"product_retailer_id": product} for product in section.product_retailer_ids
+                ],
+            }
+            for section in value.sections
+        ]
+    }
 
 
 def _cards(definition: Definition, parameters: TemplateParameters) -> list[Json]:

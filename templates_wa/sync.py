@@ -121,6 +121,10 @@ def _note_failure(
     elif isinstance(error, Throttled) and error.retry_after is not None:
         wait = timedelta(seconds=error.retry_after)
     accounts.note_failure(
-        tenant_id=workspace.tenant_id, waba_id=workspace.waba_id, now=now,
-        error=describe(error), lease=lease, wait=wait,
-    )  # fmt: skip
+        tenant_id=workspace.tenant_id,
+        waba_id=workspace.waba_id,
+        now=now,
+        error=describe(error),
+        lease=lease,
+        wait=wait,
+    )

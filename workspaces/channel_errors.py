@@ -25,9 +25,14 @@ class ChannelError(Exception):
     """
 
     def __init__(
-        self, message: str, *, code: int = 0, reach: Reach = Reach.MESSAGE, details: str = "",
+        self,
+        message: str,
+        *,
+        code: int = 0,
+        reach: Reach = Reach.MESSAGE,
+        details: str = "",
         trace_id: str = "",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(message)
         self.message, self.code, self.reach = message, code, reach
         self.details, self.trace_id = details, trace_id
@@ -39,14 +44,22 @@ class Throttled(ChannelError):
     """
 
     def __init__(
-        self, retry_after: float | None = None, *, code: int = 0, reach: Reach = Reach.NUMBER,
-        details: str = "", trace_id: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        retry_after: float | None = None,
+        *,
+        code: int = 0,
+        reach: Reach = Reach.NUMBER,
+        details: str = "",
+        trace_id: str = "",
+    ) -> None:
         wait = "slow down" if retry_after is None else f"wait {retry_after:g} seconds"
         super().__init__(
-            f"The platform asks to {wait}.", code=code, reach=reach, details=details,
+            f"The platform asks to {wait}.",
+            code=code,
+            reach=reach,
+            details=details,
             trace_id=trace_id,
-        )  # fmt: skip
+        )
         self.retry_after = retry_after
 
 
@@ -56,9 +69,14 @@ class Unavailable(ChannelError):
     """
 
     def __init__(
-        self, message: str, *, code: int = 0, most_attempts: int | None = None, details: str = "",
+        self,
+        message: str,
+        *,
+        code: int = 0,
+        most_attempts: int | None = None,
+        details: str = "",
         trace_id: str = "",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(message, code=code, details=details, trace_id=trace_id)
         self.most_attempts = most_attempts
 
@@ -70,9 +88,15 @@ class Rejected(ChannelError):
     """
 
     def __init__(
-        self, code: int, message: str, *, reach: Reach = Reach.MESSAGE, stops: bool = False,
-        details: str = "", trace_id: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        code: int,
+        message: str,
+        *,
+        reach: Reach = Reach.MESSAGE,
+        stops: bool = False,
+        details: str = "",
+        trace_id: str = "",
+    ) -> None:
         super().__init__(message, code=code, reach=reach, details=details, trace_id=trace_id)
         self.stops = stops
 

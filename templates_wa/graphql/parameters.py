@@ -132,10 +132,13 @@ def parameters_of(given: Given | None) -> TemplateParameters:
     given = given or {}
     own = _card(given)
     return TemplateParameters(
-        own.positional, own.named, own.header, own.buttons,
+        own.positional,
+        own.named,
+        own.header,
+        own.buttons,
         tuple(_card(card) for card in given.get("cards") or ()),
         utc(given.get("offer_expires_at")),
-    )  # fmt: skip
+    )
 
 
 def _card(given: Given) -> CardValue:

@@ -8,9 +8,13 @@ from django.contrib.staticfiles import finders
 from django.test import Client
 
 FILES = {
-    "graphiql.min.css", "graphiql.min.js", "page.css", "page.js", "react.production.min.js",
+    "graphiql.min.css",
+    "graphiql.min.js",
+    "page.css",
+    "page.js",
+    "react.production.min.js",
     "react-dom.production.min.js",
-}  # fmt: skip
+}
 
 
 def test_it_needs_no_other_server() -> None:

@@ -122,8 +122,9 @@ def test_it_hides_the_original_from_everybody_else(gql: Gql, acme: Cast) -> None
     assert answer.codes == ["FORBIDDEN", "FORBIDDEN"]
     assert answer.body["data"] == {"message": {"text": "Hello", "wamid": None, "raw": None}}
     assert [error["path"] for error in answer.body["errors"]] == [
-        ["message", "wamid"], ["message", "raw"]
-    ]  # fmt: skip
+        ["message", "wamid"],
+        ["message", "raw"],
+    ]
 
 
 def test_it_shows_no_original_once_its_key_is_destroyed(gql: Gql, acme: Cast) -> None:

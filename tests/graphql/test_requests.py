@@ -262,9 +262,11 @@ def test_it_answers_with_the_same_page_with_and_without_the_slash(gql: Gql, acme
     write(acme, 1)
 
     answer = Client().post(
-        "/graphql/", {"query": "{ tenant { slug } }"}, "application/json",
+        "/graphql/",
+        {"query": "{ tenant { slug } }"},
+        "application/json",
         headers={"X-API-Key": acme.api_key},
-    )  # fmt: skip
+    )
 
     assert answer.json() == {"data": {"tenant": {"slug": "acme"}}}
 

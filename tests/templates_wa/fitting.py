@@ -37,8 +37,10 @@ TAKING = (
     {"type": "MPM", "text": "See some"},
 )
 OTP_LISTED = {
-    "type": "URL", "text": "Copy", "url": "https://www.whatsapp.com/otp/code/?code=otp{{1}}"
-}  # fmt: skip
+    "type": "URL",
+    "text": "Copy",
+    "url": "https://www.whatsapp.com/otp/code/?code=otp{{1}}",
+}
 FORMATS = ("IMAGE", "VIDEO", "DOCUMENT", "GIF", "LOCATION", "PRODUCT")
 
 
@@ -105,10 +107,13 @@ def fitting(draw: st.DrawFn, definition: Definition, now: Any) -> TemplateParame
     own = draw(card_values(definition.card, definition.is_named))
     expires = definition.offer is not None and definition.offer.has_expiration
     return TemplateParameters(
-        own.positional, own.named, own.header, own.buttons,
+        own.positional,
+        own.named,
+        own.header,
+        own.buttons,
         tuple(draw(card_values(card, definition.is_named)) for card in definition.cards),
         now + timedelta(hours=1) if expires else None,
-    )  # fmt: skip
+    )
 
 
 @st.composite
@@ -167,7 +172,15 @@ def nearly_fitting(draw: st.DrawFn, definition: Definition, now: Any) -> Templat
     """Return parameters of which something may be missing, too much, or another template's."""
     fits = draw(fitting(definition, now))
     other = draw(fitting(draw(definitions()), now))
-    taken = {name: getattr(draw(st.sampled_from([fits, fits, fits, other])), name) for name in (
-        "positional", "named", "header", "buttons", "cards", "offer_expires_at",
-    )}  # fmt: skip
+    taken = {
+        name: getattr(draw(st.sampled_from([fits, fits, fits, other])), name)
+        for name in (
+            "positional",
+            "named",
+            "header",
+            "buttons",
+            "cards",
+            "offer_expires_at",
+        )
+    }
     return TemplateParameters(**taken)

@@ -24,9 +24,13 @@ def meta_refuses(listing: Any, parameters: TemplateParameters) -> str:
     """Send it to the simulator's check; return its objection."""
     components, format_ = listing
     template = SimulatedTemplate(
-        id="1", name="n", language="en", category="UTILITY", components=components,
+        id="1",
+        name="n",
+        language="en",
+        category="UTILITY",
+        components=components,
         parameter_format=format_,
-    )  # fmt: skip
+    )
     sent = wire("n", "en", Definition.of(*listing), parameters).get("components", [])
     try:
         check_parameters(template, sent, now=NOW.timestamp())

@@ -43,21 +43,30 @@ def test_it_reads_every_kind_of_value() -> None:
                 {header: {product: {productRetailerId: "p", catalogId: "1"}}}]
     }"""
 
-    assert taken(given) == read({
-        "positional": ["Ada"],
-        "offer_expires_at": "2030-01-01T00:00:00Z",
-        "header": {"media": {"kind": "image", "link": "https://example.com/a.png"}},
-        "buttons": [
-            {"index": 1, "value": "t", "flow_data": {"a": [1, "x", None]}},
-            {"index": 2, "value": "p",
-             "sections": [{"title": "T", "product_retailer_ids": ["p"]}]},
-        ],
-        "cards": [
-            {"named": {"n": {"fallback_value": "$1", "code": "USD", "amount_1000": 3000000000}},
-             "header": {"location": {"latitude": 1.5, "longitude": 2}}},
-            {"header": {"product": {"product_retailer_id": "p", "catalog_id": "1"}}},
-        ],
-    })  # fmt: skip
+    assert taken(given) == read(
+        {
+            "positional": ["Ada"],
+            "offer_expires_at": "2030-01-01T00:00:00Z",
+            "header": {"media": {"kind": "image", "link": "https://example.com/a.png"}},
+            "buttons": [
+                {"index": 1, "value": "t", "flow_data": {"a": [1, "x", None]}},
+                {
+                    "index": 2,
+                    "value": "p",
+                    "sections": [{"title": "T", "product_retailer_ids": ["p"]}],
+                },
+            ],
+            "cards": [
+                {
+                    "named": {
+                        "n": {"fallback_value": "$1", "code": "USD", "amount_1000": 3000000000}
+                    },
+                    "header": {"location": {"latitude": 1.5, "longitude": 2}},
+                },
+                {"header": {"product": {"product_retailer_id": "p", "catalog_id": "1"}}},
+            ],
+        }
+    )
 
 
 @pytest.mark.parametrize(

@@ -18,23 +18,37 @@ from workspaces.channel_errors import ChannelError, OutcomeUnknown, Rejected, Un
 from workspaces.channel_facts import TemplateDraft
 
 BODY: dict[str, Any] = {
-    "type": "BODY", "text": "Hello {{1}}, welcome!", "example": {"body_text": [["Ada"]]}
-}  # fmt: skip
+    "type": "BODY",
+    "text": "Hello {{1}}, welcome!",
+    "example": {"body_text": [["Ada"]]},
+}
 SECOND = timedelta(seconds=1)
 
 
 def draft(**parts: Any) -> TemplateDraft:
-    return TemplateDraft(**{
-        "name": "welcome", "language": "en", "category": "UTILITY", "components": (BODY,), **parts
-    })  # fmt: skip
+    return TemplateDraft(
+        **{
+            "name": "welcome",
+            "language": "en",
+            "category": "UTILITY",
+            "components": (BODY,),
+            **parts,
+        }
+    )
 
 
 def said(*components: dict[str, Any], **parts: Any) -> list[str]:
     given = draft(components=components or (BODY,), **parts)
-    return [p.message for p in drafts.problems(
-        name=given.name, language=given.language, category=given.category,
-        parameter_format=given.parameter_format, components=given.components,
-    )]  # fmt: skip
+    return [
+        p.message
+        for p in drafts.problems(
+            name=given.name,
+            language=given.language,
+            category=given.category,
+            parameter_format=given.parameter_format,
+            components=given.components,
+        )
+    ]
 
 
 def button(**parts: Any) -> dict[str, Any]:
@@ -50,41 +64,67 @@ def header(**parts: Any) -> dict[str, Any]:
     [
         ([header(text="Hi")], "components: no BODY was given, 1 is expected"),
         ([BODY, BODY], "components: 2 BODY were given, 1 is allowed"),
-        ([{**BODY, "text": "{{1}} is here"}],
-         "body: the text begins or ends with a variable (Meta: 2388299)"),
-        ([{**BODY, "text": "Hi {{2}}!"}],
-         "body: variables are numbered {{1}}, {{2}} … without a gap"),
-        ([{"type": "BODY", "text": "Hi {{1}} and {{2}}!", "example": {"body_text": [["a"]]}}],
-         "body: 1 examples were given for 2 variables: example.body_text"),
-        ([{"type": "BODY", "text": "x" * 1025}],
-         "body: the text has 1025 characters, 1024 are allowed"),
-        ([BODY, header(format="IMAGE")],
-         "header: the IMAGE needs an example: example.header_handle of an upload to Meta"),
+        (
+            [{**BODY, "text": "{{1}} is here"}],
+            "body: the text begins or ends with a variable (Meta: 2388299)",
+        ),
+        (
+            [{**BODY, "text": "Hi {{2}}!"}],
+            "body: variables are numbered {{1}}, {{2}} … without a gap",
+        ),
+        (
+            [{"type": "BODY", "text": "Hi {{1}} and {{2}}!", "example": {"body_text": [["a"]]}}],
+            "body: 1 examples were given for 2 variables: example.body_text",
+        ),
+        (
+            [{"type": "BODY", "text": "x" * 1025}],
+            "body: the text has 1025 characters, 1024 are allowed",
+        ),
+        (
+            [BODY, header(format="IMAGE")],
+            "header: the IMAGE needs an example: example.header_handle of an upload to Meta",
+        ),
         ([BODY, header(text="x" * 61)], "header: the text has 61 characters, 60 are allowed"),
         ([BODY, {"type": "FOOTER", "text": "Bye {{1}}"}], "footer: a footer has no variables"),
-        ([BODY, {"type": "BUTTONS", "buttons": []}],
-         "buttons: 0 buttons were given, 1 to 10 are expected"),
-        ([BODY, button(url="https://x.example", text="y" * 26)],
-         "button[0]: the text has 26 characters, 25 are allowed"),
-        ([BODY, button(url="https://x.example/{{1}}/y", example=["a"])],
-         "button[0]: a URL has at most one variable, and at its end"),
-        ([BODY, button(url="https://x.example/{{1}}")],
-         "button[0]: the URL's variable needs an example"),
-        ([BODY, {"type": "CAROUSEL", "cards": [{"components": [header(text="Hi")]}]}],
-         "carousel: 1 cards were given, 2 to 10 are expected"),
-        ([BODY, {"type": "FOOTER", "text": "Bye"}, {"type": "LIMITED_TIME_OFFER"}],
-         "components: a limited-time offer has no FOOTER"),
+        (
+            [BODY, {"type": "BUTTONS", "buttons": []}],
+            "buttons: 0 buttons were given, 1 to 10 are expected",
+        ),
+        (
+            [BODY, button(url="https://x.example", text="y" * 26)],
+            "button[0]: the text has 26 characters, 25 are allowed",
+        ),
+        (
+            [BODY, button(url="https://x.example/{{1}}/y", example=["a"])],
+            "button[0]: a URL has at most one variable, and at its end",
+        ),
+        (
+            [BODY, button(url="https://x.example/{{1}}")],
+            "button[0]: the URL's variable needs an example",
+        ),
+        (
+            [BODY, {"type": "CAROUSEL", "cards": [{"components": [header(text="Hi")]}]}],
+            "carousel: 1 cards were given, 2 to 10 are expected",
+        ),
+        (
+            [BODY, {"type": "FOOTER", "text": "Bye"}, {"type": "LIMITED_TIME_OFFER"}],
+            "components: a limited-time offer has no FOOTER",
+        ),
     ],
-)  # fmt: skip
+)
 def test_it_says_what_meta_would_refuse(components: list[dict[str, Any]], said_is: str) -> None:
     assert said(*components) == [said_is]
 
 
 @pytest.mark.parametrize(
     "parts",
-    [{"name": "Welcome!"}, {"language": "english"}, {"category": "SPAM"},
-     {"parameter_format": "ROMAN"}],
-)  # fmt: skip
+    [
+        {"name": "Welcome!"},
+        {"language": "english"},
+        {"category": "SPAM"},
+        {"parameter_format": "ROMAN"},
+    ],
+)
 def test_it_checks_the_names(parts: dict[str, str]) -> None:
     (field,) = parts
     (message,) = said(**parts)
@@ -94,9 +134,10 @@ def test_it_checks_the_names(parts: dict[str, str]) -> None:
 
 def test_it_accepts_what_meta_accepts() -> None:
     named = {
-        "type": "BODY", "text": "Hi {{first}}!",
+        "type": "BODY",
+        "text": "Hi {{first}}!",
         "example": {"body_text_named_params": [{"param_name": "first", "example": "Ada"}]},
-    }  # fmt: skip
+    }
     otp = {"type": "BUTTONS", "buttons": [{"type": "OTP", "otp_type": "COPY_CODE"}]}
     assert said() == []
     assert said(named, parameter_format="NAMED") == []
@@ -151,9 +192,12 @@ def test_it_edits_and_sends_nothing_until_meta_is_asked_again(
     acme: Cast, platform: Platform, synced: Template, now: datetime
 ) -> None:
     management.edit(
-        tenant_id=acme.tenant.id, template_id=synced.id, components=[BODY], ttl_seconds=None,
+        tenant_id=acme.tenant.id,
+        template_id=synced.id,
+        components=[BODY],
+        ttl_seconds=None,
         now=now + SECOND,
-    )  # fmt: skip
+    )
 
     assert in_catalogue(acme) == {("welcome", "en"): "PENDING", ("welcome", "de"): "APPROVED"}
     assert platform.asked == [("edit", synced.platform_template_id)]

@@ -125,10 +125,14 @@ def test_it_previews_and_says_what_is_wrong(acme: Cast, gql: Gql, synced: Templa
 
     found = gql(acme, PREVIEW, input=asked).data["previewMessageTemplate"]
     assert found["preview"]["body"] == "Hello {{1}}!"
-    assert found["problems"] == [{
-        "code": "WRONG_COUNT", "component": "body", "field": "positional",
-        "message": "body: no parameter was given, 1 is expected",
-    }]  # fmt: skip
+    assert found["problems"] == [
+        {
+            "code": "WRONG_COUNT",
+            "component": "body",
+            "field": "positional",
+            "message": "body: no parameter was given, 1 is expected",
+        }
+    ]
 
 
 def test_it_says_why_there_is_nothing_to_send(acme: Cast, gql: Gql, synced: Template) -> None:
@@ -146,8 +150,13 @@ def test_it_syncs(acme: Cast, gql: Gql, platform: Platform, synced: Template) ->
     found = gql(acme, SYNC, input=asked).data["syncMessageTemplates"]
 
     assert found == {
-        "added": 1, "changed": 0, "removed": 1, "unchanged": 1, "success": True, "errors": [],
-    }  # fmt: skip
+        "added": 1,
+        "changed": 0,
+        "removed": 1,
+        "unchanged": 1,
+        "success": True,
+        "errors": [],
+    }
 
 
 def test_a_sync_that_fails_says_so(acme: Cast, gql: Gql, platform: Platform) -> None:
@@ -157,10 +166,15 @@ def test_a_sync_that_fails_says_so(acme: Cast, gql: Gql, platform: Platform) -> 
     found = gql(acme, SYNC, input=asked).data["syncMessageTemplates"]
 
     assert (found["success"], found["added"]) == (False, 0)
-    assert found["errors"] == [{
-        "code": "PLATFORM_REJECTED", "field": None, "message": "The token is no good.",
-        "platformCode": 190, "details": "Expired.",
-    }]  # fmt: skip
+    assert found["errors"] == [
+        {
+            "code": "PLATFORM_REJECTED",
+            "field": None,
+            "message": "The token is no good.",
+            "platformCode": 190,
+            "details": "Expired.",
+        }
+    ]
 
 
 def test_it_creates_edits_and_deletes(acme: Cast, gql: Gql, platform: Platform) -> None:

@@ -49,8 +49,10 @@ def test_it_adds_changes_and_removes(acme: Cast, platform: Platform, now: dateti
     assert sync(acme.workspace, now=now + LATER) == SyncReport(1, 1, 1, 1)
 
     assert in_catalogue(acme) == {
-        ("welcome", "en"): "PAUSED", ("same", "en"): "APPROVED", ("new", "de"): "APPROVED",
-    }  # fmt: skip
+        ("welcome", "en"): "PAUSED",
+        ("same", "en"): "APPROVED",
+        ("new", "de"): "APPROVED",
+    }
     assert row(acme).quality == "RED"
     assert row(acme, "gone").deleted_at == now + LATER
 
@@ -70,8 +72,9 @@ def test_it_keeps_tenants_apart(
     acme: Cast, globex: Cast, platform: Platform, now: datetime
 ) -> None:
     platform.accounts = {
-        acme.workspace.waba_id: [fact()], globex.workspace.waba_id: [fact(status="PENDING")]
-    }  # fmt: skip
+        acme.workspace.waba_id: [fact()],
+        globex.workspace.waba_id: [fact(status="PENDING")],
+    }
     sync(acme.workspace, now=now)
     sync(globex.workspace, now=now)
     platform.accounts.clear()
@@ -85,9 +88,11 @@ def test_it_keeps_tenants_apart(
 
 def test_it_shares_the_rows_of_one_account(acme: Cast, platform: Platform, now: datetime) -> None:
     second = provisioning.create_workspace(
-        tenant_id=acme.tenant.id, name="Second", external_id="300000000000003",
+        tenant_id=acme.tenant.id,
+        name="Second",
+        external_id="300000000000003",
         waba_id=acme.workspace.waba_id,
-    )  # fmt: skip
+    )
     platform.accounts[acme.workspace.waba_id] = [fact()]
     sync(acme.workspace, now=now)
 
@@ -300,8 +305,10 @@ def test_it_names_templates_that_may_have_been_meant(
     acme: Cast, globex: Cast, platform: Platform, now: datetime
 ) -> None:
     platform.accounts[acme.workspace.waba_id] = [
-        fact("welcome_message"), fact("welcome_back"), fact("invoice"),
-    ]  # fmt: skip
+        fact("welcome_message"),
+        fact("welcome_back"),
+        fact("invoice"),
+    ]
     platform.accounts[globex.workspace.waba_id] = [fact("welcome_mesage")]
     for cast in (acme, globex):
         sync(cast.workspace, now=now)

@@ -92,13 +92,17 @@ def test_it_writes_parameters_as_json_and_reads_them_again(data: st.DataObject) 
         ({}, "body: no parameter was given, 3 are expected"),
         ({"positional": ["a"]}, "body: 1 parameter was given, 3 are expected"),
         ({"positional": ["a"] * 4}, "body: 4 parameters were given, 3 are expected"),
-        ({"named": {"x": "a"}},
-         "body: named parameters were given, positional ones are expected: 3"),
+        (
+            {"named": {"x": "a"}},
+            "body: named parameters were given, positional ones are expected: 3",
+        ),
         ({"positional": ["a", " ", "c"]}, "body: parameter 2 is empty"),
-        ({"positional": ["a", "b", "x" * 1024]},
-         "body: the text has 1033 characters with its parameters, 1024 are allowed"),
+        (
+            {"positional": ["a", "b", "x" * 1024]},
+            "body: the text has 1033 characters with its parameters, 1024 are allowed",
+        ),
     ],
-)  # fmt: skip
+)
 def test_it_says_what_is_wrong_with_a_body(given: dict[str, Any], said_is: str) -> None:
     assert said(body("{{1}}, {{2}}, {{3}}, {{1}}"), **given) == [said_is]
 
@@ -117,12 +121,14 @@ def test_it_refuses_characters_that_meta_refuses(text: str) -> None:
     ("named", "said_is"),
     [
         ({"first": "A"}, ["body: 1 parameter was given, 2 are expected; missing: last"]),
-        ({"first": "A", "last": "B", "x": "C"},
-         ["body: 3 parameters were given, 2 are expected; not in the template: x"]),
+        (
+            {"first": "A", "last": "B", "x": "C"},
+            ["body: 3 parameters were given, 2 are expected; not in the template: x"],
+        ),
         ({"first": "A", "last": ""}, ["body: parameter last is empty"]),
         ({"first": "A", "last": "B"}, []),
     ],
-)  # fmt: skip
+)
 def test_it_names_missing_and_unknown_parameters(named: dict[str, str], said_is: list[str]) -> None:
     assert said(body("{{first}} {{last}}", format_="NAMED"), named=named) == said_is
 
@@ -138,24 +144,45 @@ def test_it_says_when_positional_ones_were_given_for_named_ones() -> None:
     [
         ("IMAGE", None, "header: no value was given, an image is expected"),
         ("IMAGE", {"text": "x"}, "header: a text was given, an image is expected"),
-        ("IMAGE", {"media": {"kind": "video", "id": "1"}},
-         "header: a video was given, an image is expected"),
-        ("IMAGE", {"media": {}}, "header: neither an id nor a link was given, one of the two is "
-         "expected"),
-        ("IMAGE", {"media": {"id": "1", "link": "https://x.example"}},
-         "header: an id and a link were given, one of the two is expected"),
+        (
+            "IMAGE",
+            {"media": {"kind": "video", "id": "1"}},
+            "header: a video was given, an image is expected",
+        ),
+        (
+            "IMAGE",
+            {"media": {}},
+            "header: neither an id nor a link was given, one of the two is expected",
+        ),
+        (
+            "IMAGE",
+            {"media": {"id": "1", "link": "https://x.example"}},
+            "header: an id and a link were given, one of the two is expected",
+        ),
         ("VIDEO", {"media": {"link": "ftp://x"}}, "header: the link is not an http(s) address"),
-        ("VIDEO", {"media": {"id": "1", "filename": "a"}},
-         "header: a filename was given, a video has none"),
+        (
+            "VIDEO",
+            {"media": {"id": "1", "filename": "a"}},
+            "header: a filename was given, a video has none",
+        ),
         ("LOCATION", {"media": {"id": "1"}}, "header: a file was given, a location is expected"),
-        ("LOCATION", {"location": {"latitude": 91, "longitude": 0}},
-         "header: the latitude is not between -90 and 90 degrees"),
-        ("PRODUCT", {"product": {"product_retailer_id": "", "catalog_id": "1"}},
-         "header: the product_retailer_id is empty"),
-        ("HOLOGRAM", {"text": "x"},
-         "header: a value was given, a header of the format HOLOGRAM takes none here"),
+        (
+            "LOCATION",
+            {"location": {"latitude": 91, "longitude": 0}},
+            "header: the latitude is not between -90 and 90 degrees",
+        ),
+        (
+            "PRODUCT",
+            {"product": {"product_retailer_id": "", "catalog_id": "1"}},
+            "header: the product_retailer_id is empty",
+        ),
+        (
+            "HOLOGRAM",
+            {"text": "x"},
+            "header: a value was given, a header of the format HOLOGRAM takes none here",
+        ),
     ],
-)  # fmt: skip
+)
 def test_it_says_what_is_wrong_with_a_header(wanted: str, value: Any, said_is: str) -> None:
     assert said(body("Hi", header(wanted)), header=value) == [said_is]
 
@@ -181,24 +208,48 @@ MPM = {"type": "MPM", "text": "See"}
     [
         (URL, [], "button[0]: no value was given, 1 is expected"),
         (URL, [{"index": 0, "value": "a b"}], "button[0]: the end of the URL has a space"),
-        (URL, [{"index": 0, "value": "x" * 1990}],
-         "button[0]: the URL has 2010 characters, 2000 are allowed"),
-        (URL, [{"index": 0, "value": "a"}, {"index": 1, "value": "b"}],
-         "button[1]: a value was given, the template has 1 button (counted from 0)"),
-        (COPY, [{"index": 0, "value": "25-OFF"}],
-         "button[0]: the code has other than letters and digits"),
-        (REPLY, [{"index": 0, "value": "x" * 257}],
-         "button[0]: the payload has 257 characters, 256 are allowed"),
-        (REPLY, [{"index": 0, "value": "x", "kind": "URL"}],
-         "button[0]: another kind of button was given, it is QUICK_REPLY"),
-        (REPLY, [{"index": 0, "value": "x", "flow_data": {}}],
-         "button[0]: flow_data was given, it is not a FLOW button"),
-        (CALL, [{"index": 0, "value": "x"}],
-         "button[0]: a value was given, a PHONE_NUMBER button has none"),
-        (MPM, [{"index": 0, "value": "p"}],
-         "button[0]: no section was given, 1 to 10 are expected"),
+        (
+            URL,
+            [{"index": 0, "value": "x" * 1990}],
+            "button[0]: the URL has 2010 characters, 2000 are allowed",
+        ),
+        (
+            URL,
+            [{"index": 0, "value": "a"}, {"index": 1, "value": "b"}],
+            "button[1]: a value was given, the template has 1 button (counted from 0)",
+        ),
+        (
+            COPY,
+            [{"index": 0, "value": "25-OFF"}],
+            "button[0]: the code has other than letters and digits",
+        ),
+        (
+            REPLY,
+            [{"index": 0, "value": "x" * 257}],
+            "button[0]: the payload has 257 characters, 256 are allowed",
+        ),
+        (
+            REPLY,
+            [{"index": 0, "value": "x", "kind": "URL"}],
+            "button[0]: another kind of button was given, it is QUICK_REPLY",
+        ),
+        (
+            REPLY,
+            [{"index": 0, "value": "x", "flow_data": {}}],
+            "button[0]: flow_data was given, it is not a FLOW button",
+        ),
+        (
+            CALL,
+            [{"index": 0, "value": "x"}],
+            "button[0]: a value was given, a PHONE_NUMBER button has none",
+        ),
+        (
+            MPM,
+            [{"index": 0, "value": "p"}],
+            "button[0]: no section was given, 1 to 10 are expected",
+        ),
     ],
-)  # fmt: skip
+)
 def test_it_says_what_is_wrong_with_a_button(kind: Any, values: Any, said_is: str) -> None:
     assert said(body("Hi", buttons(kind)), buttons=values) == [said_is]
 
@@ -219,9 +270,11 @@ def test_it_fills_the_button_of_a_one_time_password_from_the_body(button: Any) -
 
     assert problems(definition, parameters, NOW) == []
     assert wire("otp", "en", definition, parameters)["components"][1] == {
-        "type": "button", "sub_type": "url", "index": "0",
+        "type": "button",
+        "sub_type": "url",
+        "index": "0",
         "parameters": [{"type": "text", "text": "123456"}],
-    }  # fmt: skip
+    }
 
 
 def test_it_refuses_a_one_time_password_that_is_not_the_one_of_the_body() -> None:
@@ -275,10 +328,12 @@ def test_it_sends_amounts_and_dates_with_their_fallback() -> None:
 
     assert problems(definition, parameters, NOW) == []
     assert wire("n", "en", definition, parameters)["components"][0]["parameters"] == [
-        {"type": "currency", "currency": {
-            "fallback_value": "$100.99", "code": "USD", "amount_1000": 100990}},
+        {
+            "type": "currency",
+            "currency": {"fallback_value": "$100.99", "code": "USD", "amount_1000": 100990},
+        },
         {"type": "date_time", "date_time": {"fallback_value": "Monday"}},
-    ]  # fmt: skip
+    ]
     assert preview(definition, parameters).body == "$100.99 on Monday"
 
 

@@ -32,9 +32,11 @@ pytestmark = pytest.mark.django_db
 def meta(acme: Cast, settings: Any) -> Iterator[RunningSimulator]:
     """Run a Meta that has acme's account."""
     world = business(
-        app_secret=acme.app_secret, access_token="acme-token", waba_id=acme.workspace.waba_id,
+        app_secret=acme.app_secret,
+        access_token="acme-token",
+        waba_id=acme.workspace.waba_id,
         phone_number_id=acme.workspace.external_id,
-    )  # fmt: skip
+    )
     secrets.add(tenant=acme.tenant, kind=SecretKind.ACCESS_TOKEN, value="acme-token")
     with RunningSimulator(world) as running:
         settings.SIGMA_GRAPH_URL = running.url
@@ -96,9 +98,11 @@ def test_it_hands_on_metas_code_and_details(acme: Cast, meta: RunningSimulator) 
 
     with pytest.raises(UnableToManage) as caught:
         management.create(
-            tenant_id=acme.tenant.id, workspace_id=acme.workspace.id, draft=taken,
+            tenant_id=acme.tenant.id,
+            workspace_id=acme.workspace.id,
+            draft=taken,
             now=datetime.now(UTC),
-        )  # fmt: skip
+        )
 
     (refusal,) = caught.value.refusals
     assert (refusal.code, refusal.platform_code) == ("PLATFORM_REJECTED", 100)

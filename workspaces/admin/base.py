@@ -31,10 +31,16 @@ __all__ = [
     "ScopedAdmin",
     "UnfoldTabularInline",
     "adopt",
+    "names",
 ]
 
 # Further pages would cost an ever longer OFFSET, and nobody reads that far.
 MOST_ROWS = 10_000
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Return the names in a text, which spaces part: of the columns that a page shows."""
+    return tuple(text.split())
 
 
 class BoundedPaginator(AnyPaginator):
