@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from django.db import connections
+
+logger = logging.getLogger("sigma.whatsapp.batcher")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -31,7 +34,9 @@ class Batcher(ABC, Generic[Item, Result]):
         """Write a batch; return the result of each item, in their order."""
 
     async def add(self, item: Item) -> Result | None:
-        """Return an item's result once its batch is written; ``None`` where that was cut off."""
+        """Return an item's result once its batch is written; ``None`` where that failed or was cut
+        off.
+        """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Result | None] = loop.create_future()
         self._waiting.append((item, done))
@@ -49,14 +54,21 @@ class Batcher(ABC, Generic[Item, Result]):
         self._executor.shutdown()
 
     async def _write_all(self) -> None:
-        while self._waiting:
-            await asyncio.sleep(self._pause)
-            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-            results: Sequence[Result | None] = [None] * len(batch)
-            try:
-                results = await self.write([item for item, _ in batch])
-            finally:
-                for (_, done), result in zip(batch, results, strict=True):
-                    if not done.done():  # else it was cancelled: the process ends
-                        done.set_result(result)
-        self._writing = None
+        try:
+            while self._waiting:
+                await asyncio.sleep(self._pause)
+                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                await self._write(batch)
+        finally:
+            self._writing = None
+
+    async def _write(self, batch: Sequence[tuple[Item, asyncio.Future[Result | None]]]) -> None:
+        results: Sequence[Result | None] = [None] * len(batch)
+        try:
+            results = await self.write([item for item, _ in batch])
+        except Exception as error:  # a bug: the next batch may not meet it
+            logger.error("whatsapp batch not written", exc_info=error)
+        finally:
+            for (_, done), result in zip(batch, results, strict=True):
+                if not done.done():  # else it was cancelled: the process ends
+                    done.set_result(result)
