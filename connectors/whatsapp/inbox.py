@@ -1,7 +1,8 @@
-"""Group commit: callbacks that arrive while a commit runs are the next commit.
+"""Group commit: callbacks that arrive while a commit runs are the next commit (:mod:`lib.batcher`).
 
-One INSERT of many rows answers many requests, so a slow disk costs latency, not throughput. There
-is no timer: an idle inbox commits the first callback at once.
+One INSERT of many rows answers many requests, so a slow disk costs latency, not throughput. No
+pause: an idle inbox commits the first callback at once. A commit that takes too long is given up:
+another writer refuses its callbacks and goes on with those that wait.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from itertools import accumulate
 from typing import Any, Protocol
 from uuid import UUID
 
 from connectors.whatsapp.raw import BODY
 from lib import clock, metrics
+from lib.batcher import Batcher
 from lib.envelope import Cipher, associated_data
 
 logger = logging.getLogger("sigma.whatsapp.webhooks")
@@ -50,7 +53,7 @@ class Received:
     digest: bytes
 
 
-Waiting = tuple[Received, asyncio.Future[None]]
+Place = tuple[Received, asyncio.Future[bool | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Store(Protocol):
         """Give up the connection, whose state is unknown: what waits for it fails at once."""
 
 
-class Inbox:
+class Inbox(Batcher[Received, bool]):
     """Make callbacks durable, many per commit; bounded in number, bytes and time."""
 
     def __init__(
@@ -96,13 +99,11 @@ class Inbox:
         max_batch: int,
         timeout: float,
     ) -> None:
+        super().__init__(most=max_batch)
         self._store, self._on_commit = store, on_commit
-        self._max_waiting, self._max_bytes, self._max_batch = max_waiting, max_bytes, max_batch
-        self._timeout = timeout
-        self._waiting: list[Waiting] = []
+        self._max_waiting, self._max_bytes, self._timeout = max_waiting, max_bytes, timeout
         # Bytes of the bodies that wait; refused since the last commit: batches, and callbacks.
         self.waiting_bytes = self._failures = self._refused = 0
-        self._committer: asyncio.Task[None] | None = None
         self._abandoned: set[asyncio.Task[Any]] = set()
 
     async def store(self, received: Received) -> None:
@@ -112,112 +113,82 @@ class Inbox:
             InboxFull: too many or too large callbacks are waiting already.
             InboxUnavailable: the database did not confirm it in time.
         """
-        full = len(self._waiting) >= self._max_waiting
+        full = len(self.waiting) >= self._max_waiting
         if full or self.waiting_bytes + len(received.body) > self._max_bytes:
             raise InboxFull
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((received, done))
         self.waiting_bytes += len(received.body)
-        if self._committer is None:
-            self._committer = loop.create_task(self._commit_all())
-        await done
+        if not await self.add(received):
+            raise InboxUnavailable
 
     async def close(self) -> None:
         """Commit what is waiting, then stop."""
         # One that is given up may never end; its successor goes on with what waits.
-        while self._committer is not None:
-            await asyncio.wait((self._committer,), timeout=PROBE_SECONDS)
+        while self.writer is not None:
+            await asyncio.wait((self.writer,), timeout=PROBE_SECONDS)
         self._store.abandon()
         if self._abandoned:
             await asyncio.wait(self._abandoned, timeout=CLOSE_SECONDS)
 
-    async def _commit_all(self, given_up: list[Waiting] | None = None) -> None:
-        """Commit what waits, after refusing the batch that the committer before this one had."""
-        try:
-            if given_up is not None:
-                await self._fail(given_up, TimeoutError())
-            while self._waiting and not self._is_given_up():
-                # The answers to the last batch go out, and who sends again at once is in this one:
-                # fewer and larger commits cost a sixth less of the processor for each callback.
-                await asyncio.sleep(0)
-                await self._commit(self._next_batch())
-        except BaseException as error:  # the process ends: nobody is left who would answer them
-            if not self._is_given_up():
-                self._refuse(self._take_all(), error)
-            raise
-        finally:
-            if not self._is_given_up():
-                self._committer = None
-
-    def _next_batch(self) -> list[Waiting]:
-        """Take from the front what one commit may hold; a single callback always fits."""
-        count = min(len(self._waiting), self._max_batch)
+    def next_count(self) -> int:
+        """Return how many one commit may hold; a single callback always fits."""
+        count = super().next_count()
         if self.waiting_bytes > BATCH_BYTES:
-            sizes = accumulate(len(received.body) for received, _ in self._waiting[:count])
+            sizes = accumulate(len(received.body) for received, _ in self.waiting[:count])
             count = max(1, sum(1 for size in sizes if size <= BATCH_BYTES))
-        batch, self._waiting = self._waiting[:count], self._waiting[count:]
-        size = sum(len(received.body) for received, _ in batch)
-        self.waiting_bytes -= size
-        metrics.CALLBACK_BYTES.inc(size)
-        metrics.WAITING.set(len(self._waiting))
-        return batch
+        return count
 
-    def _take_all(self) -> list[Waiting]:
-        behind, self._waiting, self.waiting_bytes = self._waiting, [], 0
-        metrics.WAITING.set(0)
-        return behind
+    def take(self, count: int) -> list[Place]:
+        """Take so many from the front, and their bytes."""
+        taken = super().take(count)
+        self.waiting_bytes -= sum(len(received.body) for received, _ in taken)
+        metrics.WAITING.set(len(self.waiting))
+        return taken
 
-    async def _commit(self, batch: list[Waiting]) -> None:
+    async def write_batch(self, batch: Sequence[Place]) -> None:
         """Commit a batch, and in no task of its own: waiting for one costs turns of the event loop,
         and in each of them other requests come first.
         """
+        metrics.CALLBACK_BYTES.inc(sum(len(received.body) for received, _ in batch))
         began = time.perf_counter()
         timer = asyncio.get_running_loop().call_later(self._timeout, self._give_up, batch)
-        without: set[UUID] = set()
+        stored: Sequence[bool] = ()
         failure: Exception | None = None
         try:
-            without = await self._seal_and_commit([received for received, _ in batch])
+            stored = await self.write([received for received, _ in batch])
         except Exception as error:
             failure = error
         except BaseException as error:  # the process ends
-            if not self._is_given_up():
-                self._refuse(batch, error)
+            if self.is_writer():
+                self.refuse(batch, error)
             raise
         finally:
             timer.cancel()
-        if self._is_given_up():
+        if not self.is_writer():
             return
         if failure is None:
             metrics.COMMIT_SECONDS.observe(time.perf_counter() - began)
-            self._confirm(batch, without)
+            self._confirm(batch, stored)
         else:  # nobody was answered yet: refuse, let Meta retry
             await self._fail(batch, failure)
 
-    def _confirm(self, batch: list[Waiting], without: set[UUID]) -> None:
+    def _confirm(self, batch: Sequence[Place], stored: Sequence[bool]) -> None:
         """Answer 200 to a committed batch, but for the tenants that have no key."""
         self._failures = 0
-        refused = sum(received.tenant_id in without for received, _ in batch) if without else 0
-        metrics.ACCEPTED.inc(len(batch) - refused)
+        metrics.ACCEPTED.inc(sum(stored))
         metrics.COMMIT_CALLBACKS.observe(len(batch))
-        for received, done in batch:
-            if done.done():
-                continue
-            if without and received.tenant_id in without:
-                done.set_exception(InboxUnavailable())
-            else:
-                done.set_result(None)
+        self.answer(batch, stored)
         if self._refused:
             logger.warning("whatsapp callbacks stored again", extra={"refused": self._refused})
             self._refused = 0
         self._on_commit()
 
-    def _give_up(self, batch: list[Waiting]) -> None:
-        """Let another committer refuse the batch and go on with what waits."""
-        committer = self._committer
-        self._committer = asyncio.get_running_loop().create_task(self._commit_all(batch))
-        if committer is not None:
-            self._abandon(committer)
+    def _give_up(self, batch: Sequence[Place]) -> None:
+        """Let another writer refuse the batch and go on with what waits."""
+        writer = self.writer
+        refusing = partial(self._fail, batch, TimeoutError())
+        self.writer = asyncio.get_running_loop().create_task(self.write_all(after=refusing))
+        if writer is not None:
+            self._abandon(writer)
 
     def _abandon(self, task: asyncio.Task[Any]) -> None:
         """Wait no longer for a task that uses the database.
@@ -235,8 +206,8 @@ class Inbox:
         if not task.cancelled():
             task.exception()  # seen: nobody waits for it
 
-    async def _seal_and_commit(self, batch: list[Received]) -> set[UUID]:
-        """Commit those whose tenant has a key; return the tenants that have none.
+    async def write(self, items: Sequence[Received]) -> list[bool]:
+        """Seal and commit those whose tenant has a key; return of each whether it was.
 
         Raises:
             TimeoutError: too much that was given up has not ended yet, or this was given up.
@@ -245,36 +216,31 @@ class Inbox:
             raise TimeoutError
         received_at = clock.now()
         day = received_at.date()
-        tenants = {received.tenant_id for received in batch}
+        tenants = {received.tenant_id for received in items}
         found = await self._store.ciphers({(tenant_id, day) for tenant_id in tenants})
         self._check_waited_for()
         ciphers = {tenant_id: cipher for (tenant_id, _), cipher in found.items()}
-        without = tenants - ciphers.keys()
-        if without:
-            batch = [received for received in batch if received.tenant_id in ciphers]
+        batch = [received for received in items if received.tenant_id in ciphers]
         if batch:
             ids = await self._store.take_ids(len(batch))
             self._check_waited_for()
             await self._store.commit(received_at, _sealed(ids, batch, ciphers))
-        return without
+        return [received.tenant_id in ciphers for received in items]
 
     def _check_waited_for(self) -> None:
-        if self._is_given_up():  # refused meanwhile; the connection belongs to the successor
+        if not self.is_writer():  # refused meanwhile; the connection belongs to the successor
             raise TimeoutError
 
-    def _is_given_up(self) -> bool:
-        return asyncio.current_task() is not self._committer
-
-    async def _fail(self, batch: list[Waiting], error: Exception) -> None:
+    async def _fail(self, batch: Sequence[Place], error: Exception) -> None:
         """Answer 503 to the batch; and, if the database is away, to all who wait behind it: they
         must not wait for a time-out each. Nor must they where the next batch fails as well.
         """
         self._failures += 1
         metrics.COMMITS_FAILED.inc()
-        self._refuse(batch, error)
+        self.refuse(batch, error)
         self._store.abandon()
-        if self._waiting and (self._failures > 1 or not await self._is_there()):
-            self._refuse(self._take_all(), error)
+        if self.waiting and (self._failures > 1 or not await self._is_there()):
+            self.refuse(self.take(len(self.waiting)), error)
             self._store.abandon()
 
     async def _is_there(self) -> bool:
@@ -287,16 +253,15 @@ class Inbox:
         self._abandon(probe)
         return False
 
-    def _refuse(self, batch: list[Waiting], error: BaseException) -> None:
+    def refuse(self, batch: Sequence[Place], error: BaseException) -> None:
+        """Answer 503 to a batch."""
         if not self._refused:  # the first of an outage; its end is logged with the count
             logger.error(
                 "whatsapp callbacks cannot be stored, answering 503",
                 extra={"error": type(error).__name__},
             )
         self._refused += len(batch)
-        for _, done in batch:
-            if not done.done():
-                done.set_exception(InboxUnavailable())
+        super().refuse(batch, error)
 
 
 def _sealed(

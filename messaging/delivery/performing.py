@@ -16,7 +16,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from lib import clock, metrics
-from lib.batcher import Batcher
+from lib.batcher import ThreadBatcher
 from lib.brake import Stopped, is_away
 from messaging import transitions
 from messaging.attempts import WIDE, Attempt, GivenBack, Result
@@ -171,7 +171,7 @@ class Performer:
             del self._stopped[number]
 
 
-class Marker(Batcher[Attempt, float]):
+class Marker(ThreadBatcher[Attempt, float]):
     """Marks for one event loop, many at a time."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from lib import clock, metrics
-from lib.batcher import Batcher
+from lib.batcher import ThreadBatcher
 from lib.brake import Stopped
 from messaging import changing, locks, receipts, transitions
 from messaging.attempts import Attempt, Fate, GivenBack, Result, facts_of, fate_of
@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
     at: datetime
 
 
-class Recorder(Batcher[Outcome, None]):
+class Recorder(ThreadBatcher[Outcome, None]):
     """Writes outcomes for one event loop, many at a time."""
 
     def __init__(self, *, chance: Random) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import pytest
 
-from lib.batcher import Batcher
+from lib.batcher import ThreadBatcher
 
 
-class Numbers(Batcher[int, int]):
+class Numbers(ThreadBatcher[int, int]):
     """Writes numbers; of a batch that holds 0 it cannot."""
 
     def __init__(self) -> None:
