@@ -31,7 +31,7 @@ import psycopg
 import uvloop
 
 from benchmarks import engines
-from connectors.whatsapp.inbox import Inbox, InboxFull, InboxUnavailable, Received
+from connectors.whatsapp.inbox import Inbox, InboxFull, InboxUnavailable, VerifiedCallback
 from connectors.whatsapp.store import PostgresStore
 
 __all__ = ("IS_READY", "main", "rounds")
@@ -168,7 +168,7 @@ class Round:
                 await asyncio.sleep(0.01)
 
     async def _store(self) -> bool:
-        received = Received(self._tenant_id, b"{}" * 300, os.urandom(32))
+        received = VerifiedCallback(self._tenant_id, b"{}" * 300, os.urandom(32))
         try:
             await self._inbox.store(received)
         except (InboxFull, InboxUnavailable):

@@ -6,13 +6,13 @@ from __future__ import annotations
 from sigma.asgi import Application
 
 # isort: split
-from connectors.whatsapp.inbox import Received
+from connectors.whatsapp.inbox import VerifiedCallback
 
 
 class NothingStored:
     """An inbox that says "stored" at once and does nothing."""
 
-    async def store(self, received: Received) -> None:
+    async def store(self, received: VerifiedCallback) -> None:
         """Return."""
 
     async def close(self) -> None:

@@ -33,7 +33,7 @@ AWAY_SECONDS = 1.0
 AWAY = (OperationalError, InterfaceError, RedisError)
 
 
-class Refused(Exception):
+class TaskRefused(Exception):
     """A scheduled task declined to run, and says why."""
 
 
@@ -148,7 +148,7 @@ def put_off_while_away(what: str, log: logging.Logger) -> Iterator[None]:
     """
     try:
         yield
-    except Refused as refusal:
+    except TaskRefused as refusal:
         log.error("whatsapp %s refused", what, extra={"error": str(refusal)})
     except (OperationalError, InterfaceError) as error:
         log.warning("whatsapp %s put off", what, extra={"error": type(error).__name__})

@@ -10,13 +10,13 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 
 from lib.clock import database_now
-from lib.work import Refused
+from lib.work import TaskRefused
 from workspaces.models import PurgeRun
 
 MOST_DIFFERENCE = timedelta(minutes=5)
 
 
-class PurgeRefused(Refused):
+class PurgeRefused(TaskRefused):
     """Nothing was destroyed: a clock may be wrong. After a look at it, ``--force`` purges all the
     same.
     """

@@ -45,7 +45,7 @@ class InboxUnavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class VerifiedCallback:
     """A verified callback. ``digest`` is its signature: a digest that nobody can guess."""
 
     tenant_id: UUID
@@ -53,7 +53,7 @@ class Received:
     digest: bytes
 
 
-Place = tuple[Received, asyncio.Future[bool | None]]
+Place = tuple[VerifiedCallback, asyncio.Future[bool | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Store(Protocol):
         """Give up the connection, whose state is unknown: what waits for it fails at once."""
 
 
-class Inbox(Batcher[Received, bool]):
+class Inbox(Batcher[VerifiedCallback, bool]):
     """Make callbacks durable, many per commit; bounded in number, bytes and time."""
 
     def __init__(
@@ -106,7 +106,7 @@ class Inbox(Batcher[Received, bool]):
         self.waiting_bytes = self._failures = self._refused = 0
         self._abandoned: set[asyncio.Task[Any]] = set()
 
-    async def store(self, received: Received) -> None:
+    async def store(self, received: VerifiedCallback) -> None:
         """Return once the callback is committed.
 
         Raises:
@@ -206,7 +206,7 @@ class Inbox(Batcher[Received, bool]):
         if not task.cancelled():
             task.exception()  # seen: nobody waits for it
 
-    async def write(self, items: Sequence[Received]) -> list[bool]:
+    async def write(self, items: Sequence[VerifiedCallback]) -> list[bool]:
         """Seal and commit those whose tenant has a key; return of each whether it was.
 
         Raises:
@@ -265,7 +265,7 @@ class Inbox(Batcher[Received, bool]):
 
 
 def _sealed(
-    ids: Iterable[int], batch: list[Received], ciphers: dict[UUID, Cipher]
+    ids: Iterable[int], batch: list[VerifiedCallback], ciphers: dict[UUID, Cipher]
 ) -> list[DeliveryRow]:
     return [
         DeliveryRow(

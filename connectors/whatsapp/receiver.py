@@ -26,7 +26,7 @@ from django.db import DatabaseError, close_old_connections, connection, connecti
 from psycopg.conninfo import make_conninfo
 
 from connectors.whatsapp import retention
-from connectors.whatsapp.inbox import Inbox, InboxFull, InboxUnavailable, Received
+from connectors.whatsapp.inbox import Inbox, InboxFull, InboxUnavailable, VerifiedCallback
 from connectors.whatsapp.processing import WAKE_UP
 from connectors.whatsapp.store import PostgresStore
 from connectors.whatsapp.wire import signature
@@ -165,7 +165,7 @@ class Receiver:
                 "WhatsApp webhook signature validation failed", extra={"tenant": _shown(segment)}
             )
             return UNAUTHORIZED
-        return await self._store(route, Received(route.tenant_id, body, digest))
+        return await self._store(route, VerifiedCallback(route.tenant_id, body, digest))
 
     def _is_signed(self, body: bytes, digest: bytes, route: Route) -> bool:
         # To refuse takes as long for a tenant without a secret, for one who rotates theirs, and
@@ -182,7 +182,7 @@ class Receiver:
                 extra={"tenant": slug or "(shared app)", "callbacks": count},
             )
 
-    async def _store(self, route: Route, received: Received) -> Answer:
+    async def _store(self, route: Route, received: VerifiedCallback) -> Answer:
         try:
             await self._inbox.store(received)
         except InboxFull:

@@ -17,11 +17,10 @@ from django.db.models import Max
 
 from lib import bulk, clock
 from messaging.broadcasts import csvfile
+from messaging.broadcasts.recipients import Addressee, Sealer
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.broadcasts.rows import ListedPerson, RowProblem
-from messaging.broadcasts.sealing import Addressee, Sealer
-from messaging.broadcasts.states import Verb
-from messaging.broadcasts.transitions import locked, move
+from messaging.broadcasts.states import Verb, locked, move
 from messaging.models import Broadcast, BroadcastRecipient, BroadcastState
 from workspaces.identity import Digester, digester
 

@@ -87,9 +87,12 @@ def reason_to_stop(broadcast: Broadcast, *, in_hand: int) -> str:
     many of its messages are not sent yet.
     """
     facts = {
-        "tenant": broadcast.tenant_id, "broadcast": broadcast.id, "limit": FIRST,
-        "after": broadcast.judged_from, "since": broadcast.judged_since or LONG_AGO,
-    }  # fmt: skip
+        "tenant": broadcast.tenant_id,
+        "broadcast": broadcast.id,
+        "after": broadcast.judged_from,
+        "limit": FIRST,
+        "since": broadcast.judged_since or LONG_AGO,
+    }
     first = select(Seen, FROM_THE_FIRST, facts)
     failed = [seen for seen in first if seen.refusal]
     if not failed and len(first) < FIRST:

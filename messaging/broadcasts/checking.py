@@ -27,7 +27,7 @@ from messaging.broadcasts.recipients import (
     request_of,
 )
 from messaging.broadcasts.refusals import UnableToBroadcast
-from messaging.broadcasts.transitions import move
+from messaging.broadcasts.states import move
 from messaging.models import Broadcast, BroadcastRecipient, BroadcastState, RecipientState
 from messaging.sending.checks import Draft, shaped
 from messaging.sending.checks import check as check_drafts

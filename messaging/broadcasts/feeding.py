@@ -29,7 +29,7 @@ from messaging.broadcasts.recipients import (
     request_of,
 )
 from messaging.broadcasts.refusals import UnableToBroadcast
-from messaging.broadcasts.transitions import explain, move
+from messaging.broadcasts.states import explain, move
 from messaging.delivery.pauses import open_pauses
 from messaging.delivery.queues import BROADCASTS_BRAKE
 from messaging.models import Broadcast, BroadcastState, NumberState, RecipientState

@@ -14,8 +14,7 @@ from messaging.broadcasts.brake import judge_anew
 from messaging.broadcasts.permission import check_sendable, check_workspace, template_of
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.broadcasts.rows import NO_PARAMETERS
-from messaging.broadcasts.states import Verb
-from messaging.broadcasts.transitions import held, move, must_act
+from messaging.broadcasts.states import Verb, held, move, must_act
 from messaging.delivery.queues import BROADCASTS
 from messaging.models import Broadcast, BroadcastRecipient, BroadcastState, RecipientState
 from templates_wa.parameters import TemplateParameters, write

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from lib.envelope import CannotOpen
 from lib.sql import columns_of, select
-from messaging.broadcasts.sealing import Sealer
+from messaging.broadcasts.recipients import Sealer
 from messaging.conversation_queries import messages_by_id
 from messaging.models import Broadcast
 from messaging.related import Related
@@ -20,12 +20,19 @@ from messaging.statuses import ARRIVED
 from workspaces.scope import tenant_scope
 
 PAGE = 1_000
-HEADER = (
-    "line", "reference", "phone", "user_id", "state", "code", "reason", "message_id", "status",
-    "queued_at", "accepted_at", "sent_at", "delivered_at", "read_at", "failed_at", "error_code",
-    "error",
-)  # fmt: skip
 TIMES = ("queued_at", "accepted_at", "sent_at", "delivered_at", "read_at", "failed_at")
+BEFORE = (
+    "line",
+    "reference",
+    "phone",
+    "user_id",
+    "state",
+    "code",
+    "reason",
+    "message_id",
+    "status",
+)
+HEADER = (*BEFORE, *TIMES, "error_code", "error")
 # A cell that begins so is a formula to a spreadsheet (OWASP, "CSV Injection").
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 PURGED = "(purged)"
@@ -77,12 +84,11 @@ def refused_rows(broadcast: Broadcast, *, limit: int) -> list[RefusedRow]:
     """Return the first rows that were left out."""
     sealer = Sealer(broadcast.tenant_id, broadcast.id)
     return [
-        RefusedRow(
-            row.position, sealer.open_reference(row.position, row.sealed_reference), row.code,
-            row.reason,
+        RefusedRow(position, sealer.open_reference(position, sealed), code, reason)
+        for position, sealed, code, reason in select(
+            _Refused, REFUSED, [broadcast.tenant_id, broadcast.id, limit]
         )
-        for row in select(_Refused, REFUSED, [broadcast.tenant_id, broadcast.id, limit])
-    ]  # fmt: skip
+    ]
 
 
 def as_csv(broadcast: Broadcast, *, in_full: bool) -> Iterator[bytes]:
@@ -137,10 +143,8 @@ def _cells(row: _Outcome, sealer: Sealer, in_full: bool) -> list[str]:
         said = NEEDS_RAW_READ
     reference = sealer.open_reference(row.position, row.sealed_reference)
     before = [str(row.position), _harmless(reference)]
-    after = (
-        row.state, row.code, row.reason, row.message_id or "", row.status or "",
-        *(delivery.get(name, "") for name in TIMES), code, said,
-    )  # fmt: skip
+    state = (row.state, row.code, row.reason, row.message_id or "", row.status or "")
+    after = (*state, *(delivery.get(name, "") for name in TIMES), code, said)
     return [*before, *_person(row, sealer, in_full), *(_harmless(str(cell)) for cell in after)]
 
 

@@ -60,7 +60,7 @@ def newest(
     return list(rows.order_by("-created_at", "-pk")[:limit])
 
 
-class _Count(NamedTuple):
+class _WordCount(NamedTuple):
     word: str
     rows: int
 
@@ -88,10 +88,10 @@ class Counts:
 def counts(broadcast: Broadcast) -> Counts:
     """Count the rows by their state, and those that became messages by the messages' status."""
     whose = [broadcast.tenant_id, broadcast.id]
-    rows = {row.word: row.rows for row in select(_Count, ROWS, whose)}
+    rows = {row.word: row.rows for row in select(_WordCount, ROWS, whose)}
     places: Counter[str] = Counter()
     if rows.get(RecipientState.QUEUED):
-        for status, count in select(_Count, MESSAGES, whose):
+        for status, count in select(_WordCount, MESSAGES, whose):
             places[PLACES.get(status, "unknown")] += count
     # A message that was erased with its person leaves its row: what became of it is not known.
     places["unknown"] += max(0, rows.get(RecipientState.QUEUED, 0) - places.total())
@@ -109,7 +109,7 @@ def percent_through(broadcast: Broadcast) -> int:
     if broadcast.ended_at is not None:
         return 100
     whose = [broadcast.tenant_id, broadcast.id]
-    rows = {row.word: row.rows for row in select(_Count, ROWS, whose)}
+    rows = {row.word: row.rows for row in select(_WordCount, ROWS, whose)}
     total = sum(rows.values())
     return 100 * (total - rows.get(RecipientState.PENDING, 0)) // total if total else 0
 

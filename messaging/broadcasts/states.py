@@ -1,16 +1,25 @@
-"""What may follow what in a broadcast's life: the one table. Pure.
+"""What may follow what in a broadcast's life, and the changes: no other module writes a state or
+publishes a change.
 
 A verb is idempotent: where its work is done already it changes nothing and is no error.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
+from uuid import UUID
 
+from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
+from messaging.models import Broadcast
 from messaging.models import BroadcastState as State
+from workspaces.events import Event, emit
+
+logger = logging.getLogger("sigma.whatsapp.broadcasts")
 
 
 class Verb(StrEnum):
@@ -79,23 +88,94 @@ NEXT: Mapping[State, frozenset[State]] = MappingProxyType(
 )
 
 
-class NotPossible(Exception):
-    """A broadcast in this state cannot be asked this."""
-
-    def __init__(self, verb: Verb, state: State) -> None:
-        allowed = ", ".join(sorted(RULES[verb].from_))
-        super().__init__(f"The broadcast is {state}; it has to be {allowed}.")
+class NoWay(Exception):
+    """A broadcast cannot go from this state to that one: a bug of whoever asked for it."""
 
 
-def has_to_act(verb: Verb, state: State) -> bool:
-    """Tell whether ``verb`` has anything to do in ``state``.
+def held(*, tenant_id: UUID, broadcast_id: UUID) -> Broadcast:
+    """Return the broadcast, locked to the end of the caller's transaction.
 
     Raises:
-        NotPossible: it cannot be used in this state.
+        UnableToBroadcast: there is none.
     """
-    rule = RULES[verb]
+    rows = Broadcast.objects.select_for_update().filter(tenant_id=tenant_id, pk=broadcast_id)
+    found = rows.first()
+    if found is None:
+        raise missing()
+    return found
+
+
+def take(*, tenant_id: UUID, broadcast_id: UUID) -> Broadcast | None:
+    """Return the broadcast, locked; ``None``: it is gone, or another process holds the lock."""
+    rows = Broadcast.objects.select_for_update(skip_locked=True)
+    return rows.filter(tenant_id=tenant_id, pk=broadcast_id).first()
+
+
+def missing() -> UnableToBroadcast:
+    """Return the refusal where there is no such broadcast of the tenant."""
+    return UnableToBroadcast(
+        BroadcastErrorCode.NOT_FOUND, "id", "Your tenant has no broadcast with this id."
+    )
+
+
+def locked(*, tenant_id: UUID, broadcast_id: UUID, verb: Verb) -> Broadcast:
+    """Return the broadcast, locked, where ``verb`` may be used on it.
+
+    Raises:
+        UnableToBroadcast: there is none, or not in this state.
+    """
+    broadcast = held(tenant_id=tenant_id, broadcast_id=broadcast_id)
+    must_act(broadcast, verb)
+    return broadcast
+
+
+def must_act(broadcast: Broadcast, verb: Verb) -> bool:
+    """Return whether ``verb`` has anything left to do.
+
+    Raises:
+        UnableToBroadcast: it cannot be used in this state.
+    """
+    rule, state = RULES[verb], State(broadcast.state)
     if state in rule.done:
         return False
     if state not in rule.from_:
-        raise NotPossible(verb, state)
+        raise UnableToBroadcast(
+            BroadcastErrorCode.WRONG_STATE,
+            "id",
+            f"The broadcast is {state}; it has to be {', '.join(sorted(rule.from_))}.",
+        )
     return True
+
+
+def move(broadcast: Broadcast, to: State, *, now: datetime, reason: str = "") -> None:
+    """Write the new state of a broadcast that the caller holds locked, and emit the event.
+
+    Raises:
+        NoWay: the table of states has no such step.
+    """
+    if to not in NEXT[State(broadcast.state)]:
+        raise NoWay(f"A broadcast that is {broadcast.state} cannot become {to}.")
+    broadcast.state, broadcast.reason = to, reason
+    if to == State.RUNNING and broadcast.started_at is None:
+        broadcast.started_at = now
+    if to == State.COMPLETED:
+        broadcast.ended_at = now
+    broadcast.save()
+    _publish(broadcast, now)
+
+
+def explain(broadcast: Broadcast, reason: str, *, now: datetime) -> None:
+    """Write why a broadcast makes no progress though its state is the same; empty: it does."""
+    if broadcast.reason != reason:
+        broadcast.reason = reason
+        broadcast.save(update_fields=("reason",))
+        _publish(broadcast, now)
+
+
+def _publish(broadcast: Broadcast, now: datetime) -> None:
+    ids = {"broadcast_id": str(broadcast.id), "workspace_id": str(broadcast.workspace_id)}
+    event = Event(
+        broadcast.tenant_id, "broadcast.updated", {**ids, "state": str(broadcast.state)}, now
+    )
+    emit([event])
+    logger.info("whatsapp broadcast is %s", str(broadcast.state), extra=ids)

@@ -20,7 +20,7 @@ from messaging import transitions
 from messaging.broadcasts import waiting
 from messaging.broadcasts.checking import check
 from messaging.broadcasts.feeding import feed
-from messaging.broadcasts.transitions import move, take
+from messaging.broadcasts.states import move, take
 from messaging.delivery.queues import BROADCASTS, BROADCASTS_BRAKE
 from messaging.models import Broadcast, BroadcastState
 from workspaces.scope import tenant_scope

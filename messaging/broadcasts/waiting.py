@@ -59,7 +59,7 @@ FROM failed WHERE r.tenant_id = failed.tenant_id AND r.id = failed.row_id
 """  # noqa: S608 - texts of ours
 
 
-class Queued(NamedTuple):
+class InOutbox(NamedTuple):
     """How many messages wait to be sent or are being sent, held ones left out, and how many of
     these wait to be sent now.
     """
@@ -68,9 +68,9 @@ class Queued(NamedTuple):
     due: int
 
 
-def look(broadcast: Broadcast) -> Queued:
+def look(broadcast: Broadcast) -> InOutbox:
     """Count the messages of a broadcast in the outbox."""
-    (found,) = select(Queued, LOOK, [broadcast.tenant_id, broadcast.id])
+    (found,) = select(InOutbox, LOOK, [broadcast.tenant_id, broadcast.id])
     return found
 
 

@@ -25,7 +25,7 @@ from rest_framework.views import APIView
 from messaging.broadcasts import audience, lifecycle, outcomes, queries
 from messaging.broadcasts.audience import ListReport, UnusableRows
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
-from messaging.broadcasts.transitions import missing
+from messaging.broadcasts.states import missing
 from messaging.rest import failures
 from messaging.rest.openapi import Operations, answer
 from messaging.rest.shapes import ListFailure, ListReportShape, Retried, RetryInput

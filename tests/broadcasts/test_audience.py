@@ -9,9 +9,9 @@ from django.db import connection
 
 from lib.envelope import CannotOpen
 from messaging.broadcasts import audience, lifecycle
+from messaging.broadcasts.recipients import Sealer
 from messaging.broadcasts.refusals import UnableToBroadcast
 from messaging.broadcasts.rows import RowCode, RowProblem, make
-from messaging.broadcasts.sealing import Sealer
 from messaging.models import BroadcastRecipient
 from templates_wa.parameters import TemplateParameters
 from tests.broadcasts.conftest import draft, fill, ids, people, phone, start, template

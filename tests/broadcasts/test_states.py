@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from messaging.broadcasts.states import NEXT, RULES, NotPossible, Verb, has_to_act
+from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
+from messaging.broadcasts.states import NEXT, RULES, Verb, must_act
+from messaging.models import Broadcast
 from messaging.models import BroadcastState as State
 
 LEADS = {
@@ -19,10 +21,11 @@ def test_a_verb_acts_or_has_acted_or_is_refused(verb: Verb, state: State) -> Non
     rule = RULES[verb]
 
     if state in rule.from_ | rule.done:
-        assert has_to_act(verb, state) is (state in rule.from_)
+        assert must_act(Broadcast(state=state), verb) is (state in rule.from_)
     else:
-        with pytest.raises(NotPossible, match=f"is {state}"):
-            has_to_act(verb, state)
+        with pytest.raises(UnableToBroadcast, match=f"is {state}") as refused:
+            must_act(Broadcast(state=state), verb)
+        assert refused.value.code == BroadcastErrorCode.WRONG_STATE
 
 
 @pytest.mark.parametrize(("verb", "to"), LEADS.items())

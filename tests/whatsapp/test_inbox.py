@@ -18,14 +18,14 @@ from connectors.whatsapp.inbox import (
     DeliveryRow,
     Inbox,
     InboxUnavailable,
-    Received,
+    VerifiedCallback,
 )
 from lib.envelope import Cipher
 
 # Meta takes a callback for failed that is not answered by then.
 METAS_SECONDS = 10.0
 TENANT = UUID(int=1)
-CALLBACK = Received(TENANT, b"{}", bytes(32))
+CALLBACK = VerifiedCallback(TENANT, b"{}", bytes(32))
 
 
 class Leap(selectors.DefaultSelector):
@@ -148,7 +148,7 @@ def test_what_was_refused_is_not_committed_beside_those_that_came_later(step: st
         store = Late(step)
         inbox = inbox_of(store)
         refused = inbox.store(CALLBACK)
-        behind = [inbox.store(Received(TENANT, b"[]" * n, bytes(32))) for n in (1, 2)]
+        behind = [inbox.store(VerifiedCallback(TENANT, b"[]" * n, bytes(32))) for n in (1, 2)]
         answers = await asyncio.gather(refused, *behind, return_exceptions=True)
         assert [type(answer) for answer in answers] == [InboxUnavailable, type(None), type(None)]
         await inbox.close()
