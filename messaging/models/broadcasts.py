@@ -59,7 +59,7 @@ class Broadcast(models.Model):
         db_table = "broadcasts"
         indexes = (
             models.Index(fields=("tenant_id", "-created_at"), name="broadcasts_newest_first"),
-            # Those that somebody has to look after: see messaging.broadcasts.feeding.
+            # Those that somebody has to look after: see messaging.broadcasts.tending.
             models.Index(
                 fields=("state",), name="broadcasts_live",
                 condition=models.Q(ended_at=None) & ~models.Q(state__in=("DRAFT", "REFUSED")),
