@@ -55,4 +55,4 @@ def _rows(callbacks: list[Any], workspace: Workspace) -> list[Received]:
             for event in update.events:
                 if isinstance(event, MessageEvent):
                     batch.append(Incoming(tenant_id, workspace.pk, delivery_id, received_at, event))
-    return [inbound._values(row) for row in inbound._messages_in(batch, people)]
+    return [inbound._values(row) for row in inbound._by_kind(batch, people).messages]

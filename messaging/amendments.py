@@ -1,21 +1,27 @@
-"""Edits and revocations: change the message they mean, whichever of the two arrives first.
+"""What is stored changes by what comes after it, whichever of the two arrives first.
 
+Edits and revocations change the message they mean.
 Only the sender of a message can edit or revoke it. They are known by their contact, because an
 amendment may name another identity of theirs than the message did (Meta, "Business-scoped user
 IDs": the phone number may be absent). A revoked message loses its text for good.
+
+What tells more takes the place of what tells less: what was seen live or echoed that of imported
+history, a file that of history's placeholder for it. The row stays, with its id and its time; what
+was said becomes that of the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from lib import bulk
 from messaging import changing, references
 from messaging.identities import SURVIVOR
-from messaging.references import TARGET_COLUMNS, Target
+from messaging.references import PLACEHOLDER, SAME_MESSAGE, TARGET_COLUMNS, Target
+from messaging.transitions import RECEIVED_COLUMNS, Received
 
-AMENDING = frozenset({"edit", "revoke"})
 COLUMNS = ("tenant_id uuid", "workspace_id uuid", "platform_message_id text")
 SAME_CONTACT = " = ".join(
     SURVIVOR.format(tenant_id=f"{row}.tenant_id", contact_id=f"{row}.contact_id") for row in "ta"
@@ -75,6 +81,32 @@ SELECT EXISTS (SELECT FROM r JOIN messages a
     WHERE a.type IN ('edit', 'revoke')),
   EXISTS (SELECT FROM r JOIN messages a ON {references.WAITS})
 """  # noqa: S608 - names of ours
+FIND = f"""
+SELECT r.number, m.id, m.platform_message_id, m.source = 'HISTORY', m.revoked_at IS NOT NULL
+FROM {{rows}} CROSS JOIN LATERAL (
+    SELECT m.id FROM messages m
+    WHERE m.tenant_id = r.tenant_id AND m.workspace_id = r.workspace_id
+      AND m.platform_message_id = r.platform_message_id
+    UNION SELECT m.id FROM messages m WHERE {SAME_MESSAGE}
+) same JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = same.id
+WHERE (m.source = 'HISTORY' AND r.source <> 'HISTORY')
+   OR (m.type = '{PLACEHOLDER}' AND r.type <> '{PLACEHOLDER}')
+ORDER BY m.id FOR UPDATE OF m
+"""  # noqa: S608 - names of ours
+# What was revoked stays without a text; edits are applied again.
+REPLACE = """
+UPDATE messages m SET
+    source = CASE WHEN r.source = 'HISTORY' THEN m.source ELSE r.source END, type = r.type,
+    sender = r.sender, contact_id = coalesce(m.contact_id, r.contact_id),
+    inner_key = coalesce(m.inner_key, r.inner_key), edited_at = NULL,
+    reply_to = coalesce(r.reply_to, m.reply_to),
+    reply_to_key = CASE WHEN r.reply_to IS NULL THEN m.reply_to_key ELSE r.reply_to_key END,
+    text = CASE WHEN m.revoked_at IS NULL THEN r.text END,
+    content = CASE WHEN m.revoked_at IS NULL THEN r.content ELSE '{}' END,
+    sealed_values = CASE WHEN m.revoked_at IS NULL THEN r.sealed_values END,
+    sealed_id = r.sealed_id, delivery_id = r.delivery_id, delivery_day = r.delivery_day
+FROM {rows} WHERE m.tenant_id = r.tenant_id AND m.id = r.id
+"""
 
 
 def apply(added: Sequence[Target], amended: Iterable[tuple[UUID, UUID, str]]) -> None:
@@ -92,3 +124,43 @@ def apply(added: Sequence[Target], amended: Iterable[tuple[UUID, UUID, str]]) ->
         rows = sorted({target[:3] for target in targets})
         bulk.run(EDIT, COLUMNS, rows)
         bulk.run(REVOKE, COLUMNS, rows)
+
+
+class SaidAgain(NamedTuple):
+    """A message that was there already in some form; ``number`` is the caller's."""
+
+    number: int
+    tenant_id: UUID
+    workspace_id: UUID
+    platform_message_id: str
+    inner_key: int | None
+    direction: str
+    source: str
+    type: str
+    contact_id: UUID | None
+    group_id: str | None
+
+
+class GivingWay(NamedTuple):
+    """The row that gives way; ``is_imported`` if nobody was told of it yet."""
+
+    id: UUID
+    platform_message_id: str
+    is_imported: bool
+    is_revoked: bool
+
+
+def giving_way(said: Sequence[SaidAgain]) -> dict[int, GivingWay]:
+    """Lock and return the rows that these are to replace, by ``number``."""
+    found: dict[int, GivingWay] = {}
+    taken: set[UUID] = set()
+    for number, *row in bulk.run(FIND, bulk.columns(SaidAgain), said):
+        if row[0] not in taken:
+            taken.add(row[0])
+            found[number] = GivingWay(*row)
+    return found
+
+
+def replace(rows: Sequence[Received]) -> None:
+    """Write what is said now into rows that give way, by their ids."""
+    bulk.run(REPLACE, RECEIVED_COLUMNS, rows)

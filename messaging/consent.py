@@ -13,10 +13,10 @@ from lib.numbering import NotInternational, international
 from lib.sql import select
 from messaging import identities, optouts, queries
 from messaging.models import OptOutSource
+from messaging.optouts import LONGEST_WORD, Words, normal_form
 from messaging.queries import ContactRow
 from messaging.sending.parties import ContactCache
 from messaging.sending.requests import Recipient
-from messaging.stopwords import LONGEST_WORD, Words, normal_form
 
 MOST_WORDS = 100
 

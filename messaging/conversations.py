@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -117,28 +116,6 @@ class Touch(NamedTuple):
     counts_as_unread: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class _Thread:
-    """What the new messages of one conversation come to."""
-
-    last: Touch
-    inbound_at: datetime | None = None
-    unread: int = 0
-
-    def add(self, one: Touch) -> None:
-        """Take one message in, in any order."""
-        if (one.at, one.message_id) > (self.last.at, self.last.message_id):
-            self.last = one
-        if one.is_inbound and (self.inbound_at is None or one.at > self.inbound_at):
-            self.inbound_at = one.at
-        self.unread += one.counts_as_unread
-
-    @property
-    def row(self) -> tuple[object, ...]:
-        """The values of ``COLUMNS``."""
-        return *self.last[:5], self.inbound_at, self.unread
-
-
 def touch(touches: Iterable[Touch]) -> None:
     """Carry the conversations of new messages forward, or begin them, in the caller's transaction.
 
@@ -146,15 +123,18 @@ def touch(touches: Iterable[Touch]) -> None:
     (history imports, late callbacks) moves nothing back. Call it last: it holds the conversations'
     rows until the transaction ends.
     """
-    threads: dict[tuple[UUID, UUID], _Thread] = {}
+    threads: dict[tuple[UUID, UUID], list[Touch]] = defaultdict(list)
     for one in touches:
-        key = one.workspace_id, one.contact_id
-        thread = threads.get(key) or threads.setdefault(key, _Thread(one))
-        thread.add(one)
-    bulk.run(UPSERT, COLUMNS, [thread.row for thread in threads.values()])
+        threads[one.workspace_id, one.contact_id].append(one)
+    rows = []
+    for new in threads.values():
+        last = max(new, key=lambda one: (one.at, one.message_id))
+        heard = max((one.at for one in new if one.is_inbound), default=None)
+        rows.append((*last[:5], heard, sum(one.counts_as_unread for one in new)))
+    bulk.run(UPSERT, COLUMNS, rows)
 
 
-class _Row(NamedTuple):
+class _StoredConversation(NamedTuple):
     """A conversation as it is stored."""
 
     id: UUID
@@ -174,8 +154,8 @@ def join(merged: Collection[tuple[UUID, UUID, UUID]]) -> None:
     owner = {one: winner for _, one, winner in merged}
     sides = {(tenant_id, side) for tenant_id, *both in merged for side in both}
     rows = bulk.run(OF_CONTACTS, ("tenant_id uuid", "contact_id uuid"), sorted(sides))
-    threads: dict[tuple[UUID, UUID], list[_Row]] = defaultdict(list)
-    for row in map(_Row._make, rows):
+    threads: dict[tuple[UUID, UUID], list[_StoredConversation]] = defaultdict(list)
+    for row in map(_StoredConversation._make, rows):
         threads[row.workspace_id, owner.get(row.contact_id, row.contact_id)].append(row)
     kept, others = [], []
     for (_, winner), found in sorted(threads.items()):

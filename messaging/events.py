@@ -34,6 +34,8 @@ class Source(StrEnum):
     API = "API"
 
 
+# Types of messages that change another one, which they mean by ``reply_to``.
+AMENDING = frozenset({"edit", "revoke"})
 # What a person types is content (ADR 9), and so are an emoji and the new text of an edit.
 _TYPED = frozenset(
     ("text", "image", "video", "audio", "voice", "document", "sticker", "order", "reaction", "edit")

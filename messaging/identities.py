@@ -17,7 +17,7 @@ from uuid import UUID
 
 from lib import bulk, clock
 from lib.ids import uuid7
-from messaging.events import Incoming, Person, Private
+from messaging.events import Person, Private
 from messaging.models import IdentityKind
 from messaging.sealed_values import hide_name, keep_name
 from workspaces.identity import Digester
@@ -210,18 +210,6 @@ def identify(
         workspace_id,
         at,
         day,
-    )
-
-
-def identify_in(incoming: Incoming, digest: Digester, person: Person) -> Someone:
-    """Digest the identities of a person that an event is about."""
-    return identify(
-        digest,
-        incoming.tenant_id,
-        person,
-        workspace_id=incoming.workspace_id,
-        at=incoming.event.timestamp,
-        day=incoming.delivery_day,
     )
 
 

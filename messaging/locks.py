@@ -10,8 +10,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 from lib import bulk
-from messaging.amendments import AMENDING
-from messaging.events import Direction, Incoming, MessageEvent
+from messaging.events import AMENDING, Direction, Incoming, MessageEvent
 from workspaces.models import Workspace
 
 # Most writers of a workspace go side by side. Those who look for rows that another batch may be
@@ -33,45 +32,35 @@ def take(batch: Collection[Incoming], *, alone: Collection[UUID] = ()) -> None:
     For the tenants in ``alone`` nobody else stores or sends meanwhile: their contacts are merged.
     """
     workspaces = dict.fromkeys((incoming.workspace_id for incoming in batch), False)
-    workspaces |= {one.workspace_id: True for one in batch if _goes_alone(one)}
-    keys = {_messages(workspace_id): is_alone for workspace_id, is_alone in workspaces.items()}
-    _take(keys | _keys_of(alone))
+    for incoming in batch:
+        event = incoming.event
+        if isinstance(event, MessageEvent) and (
+            event.direction == Direction.OUTBOUND or event.type in AMENDING
+        ):
+            workspaces[incoming.workspace_id] = True
+    keys = {f"messages:{one}": goes_alone for one, goes_alone in workspaces.items()}
+    _take(keys | _everything_of(alone))
 
 
 def go_alone(tenant_ids: Collection[UUID]) -> None:
     """Let nobody else store or send for these tenants until the caller's transaction ends."""
-    _take(_keys_of(tenant_ids))
+    _take(_everything_of(tenant_ids))
 
 
 def merge_nobody(tenant_ids: Collection[UUID]) -> None:
     """Let nobody merge contacts of these tenants until the caller's transaction ends; others may do
     the same meanwhile. Call it before locking rows.
     """
-    _take({_people(tenant_id): False for tenant_id in tenant_ids})
+    _take({f"people:{tenant_id}": False for tenant_id in tenant_ids})
 
 
 def _take(keys: dict[str, bool]) -> None:
     bulk.run(LOCK, ("key text", "alone bool"), sorted(keys.items()))
 
 
-def _keys_of(tenant_ids: Collection[UUID]) -> dict[str, bool]:
+def _everything_of(tenant_ids: Collection[UUID]) -> dict[str, bool]:
     if not tenant_ids:
         return {}
     everything = Workspace.objects.filter(tenant_id__in=tenant_ids).values_list("id", flat=True)
-    people = {_people(tenant_id): True for tenant_id in tenant_ids}
-    return people | {_messages(workspace_id): True for workspace_id in everything}
-
-
-def _people(tenant_id: UUID) -> str:
-    return f"people:{tenant_id}"
-
-
-def _messages(workspace_id: UUID) -> str:
-    return f"messages:{workspace_id}"
-
-
-def _goes_alone(incoming: Incoming) -> bool:
-    event = incoming.event
-    if not isinstance(event, MessageEvent):
-        return False
-    return event.direction == Direction.OUTBOUND or event.type in AMENDING
+    people = {f"people:{tenant_id}": True for tenant_id in tenant_ids}
+    return people | {f"messages:{workspace_id}": True for workspace_id in everything}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from lib import bulk
 from messaging.identities import SURVIVOR
-from workspaces.events import Event, emit_lazily
+from workspaces.events import Event
 
 RECEIVED = "message.received"
 RECEIVED_IN_GROUP = "message.received.group"
@@ -70,20 +70,8 @@ class StatusChange(NamedTuple):
         }
 
 
-def received(tenants: Collection[UUID], arrivals: Callable[[], Iterable[Arrival]]) -> None:
-    """Tell of messages of these tenants in the caller's transaction, where one of them listens."""
-    emit_lazily(tenants, lambda: _arrived(list(arrivals())))
-
-
-def changed(changes: Collection[StatusChange], *, now: datetime) -> None:
-    """Tell of new states in the caller's transaction, which makes the changes; at most one query
-    where nobody listens.
-    """
-    tenants = {change.tenant_id for change in changes}
-    emit_lazily(tenants, lambda: _moved(changes, now))
-
-
-def _arrived(arrivals: Sequence[Arrival]) -> list[Event]:
+def arrived(arrivals: Collection[Arrival]) -> list[Event]:
+    """Return the events of messages that were stored in the caller's transaction."""
     places = _places(arrivals)
     return [
         Event(one.tenant_id, one.event, one.data | places[one.message_id], one.sent_at)
@@ -91,7 +79,8 @@ def _arrived(arrivals: Sequence[Arrival]) -> list[Event]:
     ]
 
 
-def _moved(changes: Iterable[StatusChange], now: datetime) -> list[Event]:
+def moved(changes: Collection[StatusChange], *, now: datetime) -> list[Event]:
+    """Return the events of new states, of which the caller's transaction makes the changes."""
     places = _places(changes)
     return [Event(one.tenant_id, STATUS, one.data | places[one.message_id], now) for one in changes]
 

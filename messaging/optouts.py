@@ -2,11 +2,16 @@
 
 A row is kept when somebody resumes (``lifted_at``), so that what arrives late or is replayed never
 undoes what was said after it.
+
+A word counts only if it is all that was said, however it was written: ``Stop!``, ``STOP 🛑`` and
+``*stop*`` are the word ``stop``, ``stop by at six`` is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from itertools import groupby
 from typing import NamedTuple
@@ -14,11 +19,9 @@ from uuid import UUID
 
 from lib import bulk, clock
 from lib.ttl import TtlCache
-from messaging import stopwords
 from messaging.events import MarketingPreference, MessageEvent, Source
 from messaging.identities import survivors
 from messaging.models import OptOut, OptOutSource, SendingPolicy
-from messaging.stopwords import Words, normal_form
 from messaging.transitions import cancel_marketing
 
 COLUMNS = ("tenant_id uuid", "contact_id uuid", "source text", "said_at timestamptz")
@@ -70,6 +73,61 @@ ORDER BY tenant_id, contact_id
 ON CONFLICT (tenant_id, contact_id) DO UPDATE SET source = excluded.source,
   said_at = excluded.said_at, lifted_at = excluded.lifted_at, lifted_by = excluded.lifted_by
 """
+# "Stop promotions" is the button that Meta offers for marketing templates. Words that answer a
+# question as well ("cancel", "end", "no") are left to the tenants.
+_STOP_LINES = (
+    "stop, stop all, stop promotions, stop marketing, unsubscribe, opt out, optout",
+    "stopp, abmelden, abbestellen",  # German
+    "afmelden, uitschrijven",  # Dutch
+    "arret, desabonner, me desabonner, desinscrire",  # French
+    "baja, darme de baja, parar, sair, descadastrar",  # Spanish, Portuguese
+    "disiscrivimi, cancellami",  # Italian
+    "berhenti, wypisz, стоп, отписаться",  # Indonesian and Malay, Polish, Russian
+    "توقف, إلغاء الاشتراك, הסר, रोकें, 退订",  # Arabic, Hebrew, Hindi, Chinese
+)
+STOP_WORDS = tuple(word for line in _STOP_LINES for word in line.split(", "))
+START_WORDS = ("start", "unstop", "subscribe", "resubscribe", "opt in", "optin", "alta", "старт")
+LONGEST_WORD = 40
+# With what may stand around a word. Longer texts are not even looked at.
+LONGEST_TEXT = LONGEST_WORD + 10
+
+_PARTS = re.compile(r"[^\W_]+")
+
+
+class Words(NamedTuple):
+    """The words that hold for a tenant, in their normal form."""
+
+    stop: frozenset[str]
+    start: frozenset[str]
+
+    def consent(self, said: Iterable[str]) -> bool | None:
+        """Return what one of the normal forms says about marketing: yes, no, or nothing (None)."""
+        forms = set(said)
+        if forms & self.stop:
+            return False
+        return True if forms & self.start else None
+
+
+def normal_form(text: str) -> str:
+    """Return a text without case, accents, width, and punctuation or emoji around and between.
+
+    Empty where nothing is left, or the text is too long to be a word.
+    """
+    if len(text) > LONGEST_TEXT:
+        return ""
+    folded = text.casefold()
+    if not folded.isascii():
+        apart = unicodedata.normalize("NFKD", folded)
+        folded = "".join(c for c in apart if not unicodedata.combining(c)).casefold()
+    return " ".join(_PARTS.findall(folded))
+
+
+def words_in(stop: Iterable[str], start: Iterable[str]) -> Words:
+    """Return two lists of words, ready to be compared."""
+    return Words(frozenset(map(normal_form, stop)), frozenset(map(normal_form, start)))
+
+
+DEFAULT = words_in(STOP_WORDS, START_WORDS)
 # Seconds for which a process goes by the words it knows.
 WORDS_SECONDS = 5.0
 # Where the answer to a button stands besides the text on it.
@@ -165,9 +223,20 @@ def record_statements(statements: Collection[Statement]) -> set[tuple[UUID, UUID
 
     Of messages only live ones count, not what somebody once said in a history that is imported.
     """
-    spoken = [(one, forms) for one in statements if (forms := _forms(one.event))]
-    words = words_of({one.tenant_id for one, _ in spoken})
-    return record([*_reported(statements), *_with_words(spoken, words)])
+    heard = [(*one, _forms(one.event)) for one in statements]
+    words = words_of({tenant_id for tenant_id, *_, forms in heard if forms})
+    said = []
+    is_given: bool | None
+    for tenant_id, contact_id, event, forms in heard:
+        if isinstance(event, MarketingPreference):
+            source, is_given = OptOutSource.PLATFORM, event.is_wanted
+        elif forms:
+            source, is_given = OptOutSource.WORD, words[tenant_id].consent(forms)
+        else:
+            continue
+        if is_given is not None:
+            said.append(Consent(tenant_id, contact_id, source, event.timestamp, is_given))
+    return record(said)
 
 
 def _forms(event: MessageEvent | MarketingPreference) -> set[str]:
@@ -181,23 +250,6 @@ def _forms(event: MessageEvent | MarketingPreference) -> set[str]:
     return forms - {""}
 
 
-def _with_words(
-    spoken: Iterable[tuple[Statement, set[str]]], words: Mapping[UUID, Words]
-) -> Iterator[Consent]:
-    for one, forms in spoken:
-        is_given = words[one.tenant_id].consent(forms)
-        if is_given is not None:
-            at = one.event.timestamp
-            yield Consent(one.tenant_id, one.contact_id, OptOutSource.WORD, at, is_given)
-
-
-def _reported(statements: Iterable[Statement]) -> Iterator[Consent]:
-    source = OptOutSource.PLATFORM
-    for tenant_id, contact_id, event in statements:
-        if isinstance(event, MarketingPreference):
-            yield Consent(tenant_id, contact_id, source, event.timestamp, event.is_wanted)
-
-
 def words_of(tenant_ids: Collection[UUID]) -> dict[UUID, Words]:
     """Return the words of tenants, those of their own before the defaults."""
     known = {tenant_id: _words.get(tenant_id) for tenant_id in tenant_ids}
@@ -205,9 +257,9 @@ def words_of(tenant_ids: Collection[UUID]) -> dict[UUID, Words]:
     own: Mapping[UUID, SendingPolicy] = SendingPolicy.objects.in_bulk(missing) if missing else {}
     for tenant_id in missing:
         policy = own.get(tenant_id)
-        words = stopwords.DEFAULT
+        words = DEFAULT
         if policy is not None:
-            theirs = stopwords.words(policy.stop_words, policy.start_words)
+            theirs = words_in(policy.stop_words, policy.start_words)
             words = Words(theirs.stop or words.stop, theirs.start or words.start)
         known[tenant_id] = _words.put(tenant_id, words)
     return {tenant_id: words for tenant_id, words in known.items() if words is not None}

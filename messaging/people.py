@@ -11,6 +11,7 @@ from uuid import UUID
 from lib import bulk
 from lib.masking import has_digit
 from messaging import changing
+from messaging.events import Incoming, Person
 from messaging.identities import (
     Joining,
     KnownContact,
@@ -18,6 +19,7 @@ from messaging.identities import (
     MustGoAlone,
     SamePerson,
     Someone,
+    identify,
     lock,
     moment_of,
 )
@@ -66,6 +68,17 @@ class People:
         """Return the tenant's digester, kept for the batch."""
         found = self._digesters.get(tenant_id)
         return found or self._digesters.setdefault(tenant_id, digester(tenant_id))
+
+    def identify(self, incoming: Incoming, person: Person) -> Someone:
+        """Digest the identities of a person that an event is about."""
+        return identify(
+            self.digester(incoming.tenant_id),
+            incoming.tenant_id,
+            person,
+            workspace_id=incoming.workspace_id,
+            at=incoming.event.timestamp,
+            day=incoming.delivery_day,
+        )
 
     def contact_of(self, someone: Someone) -> KnownContact | None:
         """Return the contact of somebody given to :meth:`find` or :meth:`resolve`: BSUID before

@@ -23,7 +23,6 @@ from messaging.identities import (
     KnownContact,
     Meant,
     Someone,
-    identify_in,
     primary,
 )
 from messaging.models import MessageStatus, OptOutSource
@@ -212,7 +211,7 @@ def recipients(statuses: Sequence[Reported], people: People) -> tuple[list[Someo
     for _, incoming, event in statuses:
         person, in_group = event.recipient, _is_of_participant(event)
         if person.user_id or person.parent_user_id or in_group:
-            someone = identify_in(incoming, people.digester(incoming.tenant_id), person)
+            someone = people.identify(incoming, person)
             if someone.tells or in_group:
                 joined.append(someone)
             elif not event.participant:
@@ -336,7 +335,7 @@ def _known(
         if row.message not in known and row.waiting_key is not None:
             digest = people.digester(incoming.tenant_id)
             group = digest.group(event.group_id) if event.group_id else None
-            someone = identify_in(incoming, digest, event.recipient)
+            someone = people.identify(incoming, event.recipient)
             missing.setdefault(row.message, (row, someone, group))
     if not missing:
         return known
@@ -379,7 +378,7 @@ def _row(incoming: Incoming, event: StatusUpdate, people: People) -> _Row:
     digest = people.digester(incoming.tenant_id)
     participant = event.participant
     if _is_of_participant(event):  # who may be named by a number here, and by a BSUID there
-        contact = people.contact_of(identify_in(incoming, digest, event.recipient))
+        contact = people.contact_of(people.identify(incoming, event.recipient))
         participant = str(contact.id) if contact else digest.phone(participant)
     row = _Row(
         incoming.tenant_id,

@@ -31,6 +31,7 @@ from messaging.notices import StatusChange
 from messaging.references import Target
 from messaging.states import WITHOUT_EVENT, State
 from messaging.statuses import OPTED_OUT
+from workspaces.events import emit_lazily
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 
@@ -559,7 +560,9 @@ def _change(row: Sequence[Any], error_codes: Sequence[object] = ()) -> StatusCha
 
 def _emit(changes: Iterable[StatusChange], *, now: datetime) -> None:
     """Emit the events of steps that have one."""
-    notices.changed([one for one in changes if one.status not in WITHOUT_EVENT], now=now)
+    moved = [one for one in changes if one.status not in WITHOUT_EVENT]
+    tenants = {one.tenant_id for one in moved}
+    emit_lazily(tenants, lambda: notices.moved(moved, now=now))
 
 
 def _encoded(value: object) -> str:

@@ -248,13 +248,13 @@ def _store_together(
                 changes.append(templates.ReportedChange(tenant_id, event))
             elif isinstance(event, Unhandled) and event.field in number_sync.TELLING:
                 accounts.add((tenant_id, item.update.waba_id))
-    stored = inbound.store(incoming, alone=alone)
+    known = inbound.store(incoming, alone=alone)
     if changes:
         templates.store(changes)
     if accounts:
         number_sync.want_accounts(accounts)
     numbers.store_proofs()
-    fresh = {owners[i] for i in range(len(incoming)) if i not in stored.duplicates}
+    fresh = {owners[i] for i in range(len(incoming)) if i not in known}
     return set(owners) - fresh
 
 

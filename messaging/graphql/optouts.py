@@ -27,8 +27,8 @@ from lib.graphql import (
 from messaging import consent, models, optouts, queries
 from messaging.consent import ConsentErrorCode, OptOutRow, UnableToChangeConsent
 from messaging.graphql.messages import Acquaintance, ContactType
+from messaging.optouts import Words
 from messaging.queries import ContactRow
-from messaging.stopwords import Words
 from workspaces.access import Actor, Scope
 from workspaces.graphql.base import (
     MutationContext,

@@ -97,7 +97,7 @@ class Message(models.Model):
     """One message; ``platform_message_id`` and ``sender`` are keyed digests, ``sealed_id`` the
     wamid, ``sealed_values`` what ``text`` and ``content`` must not hold.
 
-    ``inner_key`` is a keyed digest of the number and the key inside the wamid (`messaging.wamids`);
+    ``inner_key`` is a keyed digest of the number and the key inside the wamid (`references`);
     ``reply_to_key`` that of the message which ``reply_to`` means, while no such message is known.
     ``delivery_id`` and ``delivery_day`` point at the Raw callback it came from, while that is kept.
     A message of ours has no ``platform_message_id`` until the platform took it; while it waits to

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from connectors.whatsapp import ledger
 from connectors.whatsapp.processing import process_batch
-from messaging import optouts, stopwords
+from messaging import optouts
 from messaging.models import Contact, Message, OptOut, OptOutSource, PendingSend
-from messaging.stopwords import DEFAULT, normal_form
+from messaging.optouts import DEFAULT, normal_form
 from tests.conftest import Cast
 from tests.delivery import outgoing
 from tests.whatsapp.deliveries import callback, deliver, text
@@ -71,7 +71,7 @@ def test_it_takes_nothing_else_for_one(said: str) -> None:
 def test_it_has_no_word_for_both() -> None:
     assert not DEFAULT.stop & DEFAULT.start
     assert "" not in DEFAULT.stop | DEFAULT.start
-    assert max(map(len, stopwords.STOP_WORDS)) <= stopwords.LONGEST_WORD
+    assert max(map(len, optouts.STOP_WORDS)) <= optouts.LONGEST_WORD
 
 
 @given(st.text(max_size=80))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.wamids import inner_key
+from messaging.references import inner_key
 
 KEY = "3A00112233445566778F"
 PHONE, USER, GROUP = 0x02, 0x14, 0x08
