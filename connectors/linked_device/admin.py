@@ -27,7 +27,13 @@ from django.views.decorators.http import require_POST
 from unfold.decorators import display
 
 from connectors.linked_device import health, overview, sessions, statistics, stores
-from connectors.linked_device.models import PairBy, SenderSession, SessionState, Wanted
+from connectors.linked_device.models import (
+    NEEDS_OPERATOR,
+    PairBy,
+    SenderSession,
+    SessionState,
+    Wanted,
+)
 from connectors.linked_device.sessions import Pairing, UnableTo
 from lib import qrcodes
 from workspaces import staff
@@ -42,8 +48,7 @@ COLOURS = {
     SessionState.PAIRING: "info",
     SessionState.DISCONNECTED: "warning",
     SessionState.RATE_LIMITED: "warning",
-    SessionState.FAILED: "danger",
-    **dict.fromkeys(overview.NEEDS_OPERATOR, "danger"),
+    **dict.fromkeys(NEEDS_OPERATOR, "danger"),
 }
 Fact = Callable[[SenderSession], Any]
 
@@ -73,8 +78,8 @@ def store(obj: SenderSession) -> str:
 @_fact("held by")
 def holder(obj: SenderSession) -> str:
     """Return whose process has the connection."""
-    lease = getattr(obj, "lease", None)
-    if lease is None or not sessions.is_held(obj, now=timezone.now()):
+    lease = obj.held_lease
+    if lease is None or not obj.is_held(timezone.now()):
         return "nobody"
     return f"{lease.host}, process {lease.pid}, token {lease.fencing_token}"
 

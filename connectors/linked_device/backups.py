@@ -21,8 +21,8 @@ from django.db import connection, transaction
 from connectors.linked_device import backup_files, status, stores
 from connectors.linked_device.backup_files import existing
 from connectors.linked_device.leases import GRACE
-from connectors.linked_device.models import SenderSession, SessionState, Wanted
-from connectors.linked_device.sessions import TIMED, SessionErrorCode, UnableTo
+from connectors.linked_device.models import TIMED, SenderSession, SessionState, Wanted
+from connectors.linked_device.sessions import SessionErrorCode, UnableTo
 from connectors.linked_device.status import SessionStatus
 from workspaces.keys import TenantHasNoKeys
 

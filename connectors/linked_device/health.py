@@ -12,8 +12,8 @@ from itertools import pairwise
 from typing import Self
 from uuid import UUID
 
-from connectors.linked_device import sessions, statistics
-from connectors.linked_device.models import SenderSession, SessionState, Wanted
+from connectors.linked_device import statistics
+from connectors.linked_device.models import FINAL, SenderSession, SessionState, Wanted
 from connectors.linked_device.statistics import MessageCounts
 from lib import bulk
 from messaging import numbers
@@ -84,12 +84,12 @@ def check(workspace: Workspace, *, now: datetime, worst_rate: float = WORST_RATE
 
 def is_unattended(session: SenderSession, *, now: datetime) -> bool:
     """Return whether no supervisor runs a session that should run: its host is down."""
-    if session.wanted != Wanted.RUNNING or sessions.is_held(session, now=now):
+    if session.wanted != Wanted.RUNNING or session.is_held(now):
         return False
-    if session.state in sessions.FINAL:
+    if session.state in FINAL:
         return False
     lease = getattr(session, "lease", None)
-    free_at = lease.expires_at if lease else None
+    free_at = lease.expires_at if lease else None  # released: when that was
     moments = (session.since, session.until, session.stopped_at, free_at)
     due: datetime = max(filter(None, moments))
     return now - due > HOST_PATIENCE

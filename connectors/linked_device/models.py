@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Now
@@ -27,6 +29,20 @@ class SessionState(models.TextChoices):
     LOGGED_OUT = "LOGGED_OUT", "Logged out"
     OUTDATED = "OUTDATED", "Library outdated"
     FAILED = "FAILED", "Failed, starting again"
+
+
+# These end when an operator decided what to do, not by themselves.
+FINAL = frozenset({SessionState.CONFLICT, SessionState.OUTDATED, SessionState.LOGGED_OUT})
+# These end by themselves, at a time that WhatsApp named: to ask sooner makes it later.
+TIMED = frozenset({SessionState.RATE_LIMITED, SessionState.BANNED})
+# These outlive the process that wrote them.
+KEPT = FINAL | TIMED
+# A living process passes through these within minutes.
+PASSING = frozenset({SessionState.STARTING, SessionState.PAIRING, SessionState.DISCONNECTED})
+# States that only a living process can be in.
+LIVE = PASSING | {SessionState.CONNECTED}
+# A session keeps these states until an operator does something about it.
+NEEDS_OPERATOR = FINAL | {SessionState.BANNED, SessionState.FAILED}
 
 
 class Wanted(models.TextChoices):
@@ -99,6 +115,17 @@ class SenderSession(models.Model):
 
     def __str__(self) -> str:
         return str(self.workspace)
+
+    @property
+    def held_lease(self) -> SessionLease | None:
+        """The lease, where a process has the session, or had it and did not give it back."""
+        lease = getattr(self, "lease", None)
+        return lease if lease is not None and lease.owner is not None else None
+
+    def is_held(self, now: datetime) -> bool:
+        """Return whether a process holds the session's connection."""
+        lease = self.held_lease
+        return lease is not None and lease.expires_at is not None and lease.expires_at > now
 
 
 class SessionLease(models.Model):

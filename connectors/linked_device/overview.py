@@ -14,18 +14,10 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 
 from connectors.linked_device import health
-from connectors.linked_device.models import SenderSession, SessionState, Wanted
+from connectors.linked_device.models import NEEDS_OPERATOR, SenderSession, SessionState, Wanted
 from messaging import numbers
 from workspaces.models import HOSTED, Workspace
 
-# A session keeps these states until an operator does something about it.
-NEEDS_OPERATOR = (
-    SessionState.CONFLICT,
-    SessionState.LOGGED_OUT,
-    SessionState.BANNED,
-    SessionState.OUTDATED,
-    SessionState.FAILED,
-)
 RESTORE = "Restore a backup, or clear it and pair again."
 PAIR, START, NO_HOST = "Pair a phone.", "Start it.", "See that a session host runs on its machine."
 REMEDIES: Mapping[str, str] = MappingProxyType(

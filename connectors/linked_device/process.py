@@ -154,7 +154,7 @@ def _unable(session: SenderSession, lease: Lease | None, reason: str) -> int:
     now, failed = datetime.now(UTC), SessionStatus(SessionState.FAILED, reason)
     if lease is not None:
         status.write(session.pk, failed, now=now, fencing_token=lease.fencing_token)
-    elif not sessions.is_held(session, now=now):
+    elif not session.is_held(now):
         status.write(session.pk, failed, now=now)
     logger.error("whatsapp session not started: %s", reason, extra={"session": str(session.pk)})
     return ExitCode.FAILED

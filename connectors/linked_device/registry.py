@@ -1,5 +1,5 @@
-"""The rows of a machine's sessions: what its supervisor reads to plan, and what it writes when a
-process ended.
+"""The rows of a machine's sessions: what its supervisor reads, when each may be started, and what
+is written when a process ended.
 
 All times are of the database's clock, as those of the leases are. What a session's process wrote
 about its end stays.
@@ -8,53 +8,43 @@ about its end stays.
 from __future__ import annotations
 
 import signal
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Q
 
-from connectors.linked_device import leases, schedule, status
+from connectors.linked_device import leases, status
 from connectors.linked_device.leases import ExitCode
-from connectors.linked_device.models import SenderSession, SessionState, Wanted
-from connectors.linked_device.schedule import SessionFacts
-from connectors.linked_device.sessions import FINAL, TIMED
-from connectors.linked_device.status import SessionStatus
-
-# States that only a living process can be in.
-LIVE = frozenset(
-    {
-        SessionState.STARTING,
-        SessionState.PAIRING,
-        SessionState.CONNECTED,
-        SessionState.DISCONNECTED,
-    }
+from connectors.linked_device.models import (
+    FINAL,
+    KEPT,
+    LIVE,
+    TIMED,
+    SenderSession,
+    SessionState,
+    Wanted,
 )
+from connectors.linked_device.status import SessionStatus
+from lib.clock import database_now
+from workspaces.models import TenantStatus
+
+# Only these are over at a time that is written beside them.
+UNTIL = TIMED | {SessionState.FAILED}
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=5)
 STOPPED = SessionStatus(SessionState.STOPPED, "Stopped.")
 INTERRUPTED = SessionStatus(
     SessionState.WAITING, "Its process ended, or its host did; it starts again by itself."
 )
 UNEXPLAINED = "Its process {}, without a word; it starts again after a pause that grows."
-KEPT = FINAL | TIMED
 # The process wrote down itself why it ended, or lost its lease (SIGALRM: of its own alarm).
 EXPECTED_EXITS = frozenset(
     {ExitCode.DONE, ExitCode.HELD, ExitCode.LOST, ExitCode.FINAL, -signal.SIGALRM}
 )
 
-FACTS = """
-SELECT s.id AS session_id, s.tenant_id, s.home, s.wanted, s.state, s.until, s.stopped_at,
-       s.paired_at IS NOT NULL AS is_paired, s.pair_by,
-       coalesce(w.is_active AND t.status <> 'ERASING', false) AS is_served,
-       coalesce(l.host, '') AS holder, coalesce(l.pid, 0) AS holder_pid,
-       l.renewed_at, l.expires_at
-FROM sender_sessions s
-LEFT JOIN session_leases l ON l.session_id = s.id AND l.owner IS NOT NULL
-LEFT JOIN workspaces w ON w.id = s.workspace_id
-LEFT JOIN tenants t ON t.id = s.tenant_id
-WHERE s.home = %(host)s OR (s.home = '' AND s.wanted = 'RUNNING') OR s.id = ANY(%(running)s)
-ORDER BY s.id
-"""
 # No process takes the lease while the end of a dead owner is written.
 ENDED = """
 SELECT host = %(host)s AND pid = %(pid)s, expires_at
@@ -66,16 +56,81 @@ WHERE pairing_expires_at < clock_timestamp() AND sealed_pairing IS NOT NULL
 """
 
 
-def read(host: str, running: Collection[UUID]) -> tuple[list[SessionFacts], datetime]:
-    """Return the facts about the sessions that a host has, runs or may adopt, and the database's
-    time.
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A session is not started before ``until``, or (``None``) unless something changes."""
+
+    why: str
+    until: datetime | None = None
+
+
+def read(host: str, running: Collection[UUID]) -> tuple[list[SenderSession], datetime]:
+    """Return the sessions that a host has, runs or may adopt, with what :func:`held_back` looks at,
+    and the database's time.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(FACTS, {"host": host, "running": list(running)})
-        names = [column.name for column in cursor.description]
-        known = [SessionFacts(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
-        cursor.execute("SELECT clock_timestamp()")
-        return known, cursor.fetchone()[0]
+    adoptable = Q(home="", wanted=Wanted.RUNNING)
+    rows = SenderSession.objects.filter(Q(home=host) | adoptable | Q(pk__in=running))
+    whole = rows.select_related("workspace__tenant", "lease").order_by("pk")
+    return list(whole.defer("sealed_pairing", "sealed_pair_number")), database_now()
+
+
+def held_back(session: SenderSession, *, host: str, now: datetime) -> HeldBack | None:
+    """Return why ``host`` does not start a session that it does not run; ``None``: it is due.
+
+    One rule per line: the log names the rule that held a session back.
+    """
+    if (why := _why_not(session, host)) is not None:
+        return HeldBack(why)
+    waits = [(until, why) for until, why in _waits(session) if until is not None and until > now]
+    if not waits:
+        return None
+    until, why = max(waits, key=lambda wait: wait[0])
+    return HeldBack(why, until)
+
+
+def why_not_here(session: SenderSession, *, host: str) -> str | None:
+    """Return why a session must not run on ``host``, other than that its operator says so."""
+    workspace = session.workspace
+    if not workspace.is_active or workspace.tenant.status == TenantStatus.ERASING:
+        return "its workspace is not in use"
+    return None if session.home in ("", host) else f"its store is on {session.home}"
+
+
+def gap_ends(session: SenderSession) -> datetime | None:
+    """Return when the gap after a session's last stop is over."""
+    return session.stopped_at + leases.GAP if session.stopped_at else None
+
+
+def lease_ends(session: SenderSession) -> datetime | None:
+    """Return when a lease that was not given back has certainly ended, with its process."""
+    lease = session.held_lease
+    return lease.expires_at + leases.GRACE if lease and lease.expires_at else None
+
+
+def pause(failures: int, *, jitter: float) -> timedelta:
+    """Return how long to wait after so many failures in a row: 5 s, doubled up to 5 minutes.
+
+    ``jitter`` (0 to 1) takes up to a fifth away, so that sessions do not come back together.
+    """
+    longest = min(FIRST_PAUSE * (1 << min(max(failures - 1, 0), 10)), LONGEST_PAUSE)
+    return longest * (1 - 0.2 * jitter)
+
+
+def _why_not(session: SenderSession, host: str) -> str | None:
+    if session.wanted != Wanted.RUNNING:
+        return "nobody wants it to run"
+    if session.state in FINAL:
+        return f"{session.state}: an operator has to decide"
+    if session.paired_at is None and not session.pair_by:
+        return "no phone is linked, and none is asked to"
+    return why_not_here(session, host=host)
+
+
+def _waits(session: SenderSession) -> Iterator[tuple[datetime | None, str]]:
+    yield session.until if session.state in UNTIL else None, f"{session.state}: it has to wait"
+    yield gap_ends(session), "it stopped a moment ago"
+    if lease := session.held_lease:
+        yield lease_ends(session), f"{lease.host} did not give it back"
 
 
 def adopt(session_id: UUID, host: str) -> bool:
@@ -97,20 +152,21 @@ def end(session_id: UUID, *, host: str, pid: int, code: int, jitter: float, now:
     if code in EXPECTED_EXITS or session.wanted == Wanted.STOPPED:
         _correct(session, now)
     else:
-        after = [now + schedule.pause(session.failures + 1, jitter=jitter)]
+        after = [now + pause(session.failures + 1, jitter=jitter)]
         after += [expires_at + leases.GRACE] if expires_at else []
         _fail(session, code, until=max(after), now=now)
 
 
 @transaction.atomic
-def correct(facts: SessionFacts, *, now: datetime) -> None:
+def correct(seen: SenderSession, *, now: datetime) -> None:
     """Correct the status of a session of this host that no process has any more, such as after the
     supervisor itself was killed.
     """
-    if _corrected(facts.state, facts.wanted) is None or facts.is_held(now):
+    if _corrected(seen.state, seen.wanted) is None or seen.is_held(now):
         return
-    is_last, _ = _last(facts.session_id, facts.holder, facts.holder_pid)
-    if is_last and (session := _locked(facts.session_id)) is not None:
+    lease = seen.held_lease
+    is_last, _ = _last(seen.pk, lease.host if lease else "", lease.pid if lease else 0)
+    if is_last and (session := _locked(seen.pk)) is not None:
         _correct(session, now)
 
 

@@ -14,7 +14,15 @@ from uuid import UUID
 from django.db import transaction
 
 from connectors.linked_device import status
-from connectors.linked_device.models import PairBy, SenderSession, SessionState, Wanted
+from connectors.linked_device.models import (
+    FINAL,
+    KEPT,
+    TIMED,
+    PairBy,
+    SenderSession,
+    SessionState,
+    Wanted,
+)
 from connectors.linked_device.status import SessionStatus
 from lib.envelope import CannotOpen, associated_data
 from lib.numbering import NotInternational, international
@@ -22,10 +30,6 @@ from workspaces import keys
 from workspaces.models import HOSTED, Workspace
 
 PAIRING_PLACE, NUMBER_PLACE = "sender_sessions.sealed_pairing", "sender_sessions.sealed_pair_number"
-# These end when an operator decided what to do, not by themselves.
-FINAL = frozenset({SessionState.CONFLICT, SessionState.OUTDATED, SessionState.LOGGED_OUT})
-# These end by themselves, at a time that WhatsApp named: to ask sooner makes it later.
-TIMED = frozenset({SessionState.RATE_LIMITED, SessionState.BANNED})
 NOTHING_SHOWN = {"sealed_pairing": None, "pairing_expires_at": None}
 # What everybody who links a device must have read before, in the same words everywhere.
 TERMS = (
@@ -102,7 +106,7 @@ def start(session_id: UUID, *, now: datetime) -> SenderSession:
     is_new = session.wanted == Wanted.STOPPED or session.state in FINAL
     _update(session_id, wanted=Wanted.RUNNING)
     if is_new and session.state not in TIMED:
-        if is_held(session, now=now):  # it was asked to stop, and may not have seen that yet
+        if session.is_held(now):  # it was asked to stop, and may not have seen that yet
             _update(session_id, restart_asked_at=now)
         _write_status(session_id, SessionState.WAITING, "Asked to start.", now)
     return _fresh(session_id)
@@ -113,8 +117,8 @@ def stop(session_id: UUID, *, now: datetime) -> SenderSession:
     """Let a session end, after the send that is under way; a pairing is given up."""
     session = _locked(session_id)
     _update(session_id, wanted=Wanted.STOPPED, pair_by="", sealed_pair_number=None, **NOTHING_SHOWN)
-    keeps = session.state in TIMED or session.state in FINAL
-    if not is_held(session, now=now) and not keeps and session.state != SessionState.STOPPED:
+    keeps = session.state in KEPT
+    if not session.is_held(now) and not keeps and session.state != SessionState.STOPPED:
         _write_status(session_id, SessionState.STOPPED, "Stopped.", now)
     return _fresh(session_id)
 
@@ -159,7 +163,7 @@ def pair(
     _update(
         session_id, wanted=Wanted.RUNNING, pair_by=by, sealed_pair_number=sealed, **NOTHING_SHOWN
     )
-    is_running = is_held(session, now=now)
+    is_running = session.is_held(now)
     if is_running:
         _update(session_id, restart_asked_at=now)
     # One whose process is still closing is over too: it is not started before an operator decided.
@@ -194,12 +198,6 @@ def seal_pairing(session: SenderSession, code: str) -> bytes:
     """Return a QR text or pairing code as it is stored."""
     place = associated_data(session.tenant_id, PAIRING_PLACE, session.id)
     return keys.field_cipher(session.tenant_id).seal(code.encode(), place)
-
-
-def is_held(session: SenderSession, *, now: datetime) -> bool:
-    """Return whether a process holds the session's connection."""
-    lease = getattr(session, "lease", None)
-    return bool(lease and lease.owner and lease.expires_at and lease.expires_at > now)
 
 
 def _digits(by: PairBy, number: str | None) -> str | None:

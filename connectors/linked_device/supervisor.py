@@ -1,9 +1,8 @@
 """The supervisor of a machine's sessions (``manage.py sender host``): it starts their processes,
 watches them, and ends those that hang.
 
-It never loads the library that talks to WhatsApp, and holds no session itself. What it plans by is
-in :mod:`connectors.linked_device.schedule`, what it reads and writes in
-:mod:`connectors.linked_device.registry`.
+It never loads the library that talks to WhatsApp, and holds no session itself. What it plans by,
+reads and writes is in :mod:`connectors.linked_device.registry`.
 """
 
 from __future__ import annotations
@@ -24,12 +23,11 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
-from connectors.linked_device import leases, registry, schedule, stores
+from connectors.linked_device import leases, registry, stores
 from connectors.linked_device.leases import ExitCode
-from connectors.linked_device.models import SessionState, Wanted
+from connectors.linked_device.models import PASSING, SenderSession, Wanted
 from connectors.linked_device.record import AWAY
-from connectors.linked_device.registry import describe_exit
-from connectors.linked_device.schedule import SessionFacts, Start, Wait
+from connectors.linked_device.registry import HeldBack, describe_exit
 from lib.processes import GuardedProcess
 
 logger = logging.getLogger("sigma.whatsapp.sender")
@@ -39,9 +37,8 @@ LOCK, ALIVE = "host.lock", "host.alive"
 ENDING_SECONDS, DRAINING_SECONDS = 100.0, 90.0
 # A process that never got its lease, or gave it back and does not end.
 UNLEASED_SECONDS = 60.0
-# These states pass within three minutes, and an end in order takes less than two, unless the
+# States that pass do so within three minutes, and an end in order takes less than two, unless the
 # library never returns.
-PASSING = (SessionState.STARTING, SessionState.PAIRING, SessionState.DISCONNECTED)
 STUCK_SECONDS = 400.0
 HELD_PAUSE_SECONDS = 10.0
 HOUSEKEEPING_SECONDS = 60.0
@@ -120,14 +117,14 @@ class SessionProcess(GuardedProcess):
         cut_short = self._is_asked and code in (-signal.SIGTERM, -signal.SIGKILL)
         return ExitCode.DONE if cut_short else code
 
-    def is_stuck(self, facts: SessionFacts, *, at: float) -> bool:
-        """Note which state its session is in at a time; return whether it never leaves it: the
-        lease is renewed by a thread of its own, even where all others hang.
+    def is_stuck(self, session: SenderSession, *, at: float) -> bool:
+        """Return whether its session never leaves the state it is in at a time: the lease is
+        renewed by a thread of its own, even where all others hang.
         """
-        position = (facts.state, facts.until)
+        position = (session.state, session.until)
         if position != self._position:
             self._position, self._position_since = position, at
-        return facts.state in PASSING and at - self._position_since > STUCK_SECONDS
+        return session.state in PASSING and at - self._position_since > STUCK_SECONDS
 
     def ask_to_end(self) -> None:
         """Ask the process to end after the send that is under way."""
@@ -168,7 +165,7 @@ class SessionSupervisor:
         self._hung_after, self._ending = timedelta(seconds=hung_after), ending
         self._exits: list[tuple[SessionProcess, int]] = []
         self._not_before: dict[UUID, float] = {}
-        self._waits: dict[UUID, Wait] = {}
+        self._waits: dict[UUID, HeldBack] = {}
         self._is_stopping = self._is_away = False
         self._housekeeping_at = clock()
 
@@ -227,54 +224,57 @@ class SessionSupervisor:
         if self._exits:
             self._write_exits(now)
             known, now = registry.read(self._host, self.processes)
-        for facts in known:
-            process = self.processes.get(facts.session_id)
+        for session in known:
+            process = self.processes.get(session.pk)
             if process is not None:
-                self._watch(process, facts, now)
+                self._watch(process, session, now)
             elif not self._is_stopping:
-                self._start_if_due(facts, now)
-        for session_id in self.processes.keys() - {facts.session_id for facts in known}:
+                self._start_if_due(session, now)
+        for session_id in self.processes.keys() - {session.pk for session in known}:
             self._end(self.processes[session_id], "it was removed")
         self._clean_up()
 
-    def _start_if_due(self, facts: SessionFacts, now: datetime) -> None:
-        if facts.home == self._host:
-            registry.correct(facts, now=now)
-        if self._clock() < self._not_before.get(facts.session_id, 0.0):
+    def _start_if_due(self, session: SenderSession, now: datetime) -> None:
+        if session.home == self._host:
+            registry.correct(session, now=now)
+        if self._clock() < self._not_before.get(session.pk, 0.0):
             return
-        plan = schedule.plan(facts, host=self._host, now=now)
-        if isinstance(plan, Wait) and plan != self._waits.get(facts.session_id):
-            self._waits[facts.session_id] = plan
-            extra = {"session": str(facts.session_id), "until": f"{plan.until:%m-%d %H:%M:%S}"}
-            logger.info("whatsapp session waits: %s", plan.why, extra=extra)
-        if isinstance(plan, Start) and registry.adopt(facts.session_id, self._host):
-            self._start(facts)
+        held_back = registry.held_back(session, host=self._host, now=now)
+        if held_back is None:
+            if registry.adopt(session.pk, self._host):
+                self._start(session.pk)
+        elif held_back.until is not None and held_back != self._waits.get(session.pk):
+            self._waits[session.pk] = held_back
+            extra = {"session": str(session.pk), "until": f"{held_back.until:%m-%d %H:%M:%S}"}
+            logger.info("whatsapp session waits: %s", held_back.why, extra=extra)
 
-    def _start(self, facts: SessionFacts) -> None:
+    def _start(self, session_id: UUID) -> None:
         try:
-            process = SessionProcess(facts.session_id, self._argv(facts.session_id))
+            process = SessionProcess(session_id, self._argv(session_id))
         except OSError as error:  # no memory, no more processes: the others go on
-            self._not_before[facts.session_id] = self._clock() + HELD_PAUSE_SECONDS
+            self._not_before[session_id] = self._clock() + HELD_PAUSE_SECONDS
             logger.error("whatsapp session process not started: %s", error)
             return
-        self.processes[facts.session_id] = process
+        self.processes[session_id] = process
         logger.info("whatsapp session process started", extra=process.ids)
         if self._is_stopping:  # a signal came while the process was being made
             process.ask_to_end()
 
-    def _watch(self, process: SessionProcess, facts: SessionFacts, now: datetime) -> None:
+    def _watch(self, process: SessionProcess, session: SenderSession, now: datetime) -> None:
         """End a process that hangs, or that has to end and does not."""
-        if facts.is_held_by(self._host, process.pid) and facts.renewed_at is not None:
+        lease = session.held_lease
+        is_its_own = lease is not None and (lease.host, lease.pid) == (self._host, process.pid)
+        if lease is not None and is_its_own and lease.renewed_at is not None:
             process.leased_at = self._clock()
-            if now - facts.renewed_at > self._hung_after:
+            if now - lease.renewed_at > self._hung_after:
                 self._kill(process, "does not renew its lease")
         elif self._clock() - process.leased_at > UNLEASED_SECONDS:
             self._kill(process, "has no lease")
-        if process.is_stuck(facts, at=self._clock()):
-            self._kill(process, f"is stuck in {facts.state}")
-        if (why := schedule.why_not_here(facts, host=self._host)) is not None:
+        if process.is_stuck(session, at=self._clock()):
+            self._kill(process, f"is stuck in {session.state}")
+        if (why := registry.why_not_here(session, host=self._host)) is not None:
             self._end(process, why)
-        elif facts.wanted == Wanted.STOPPED:
+        elif session.wanted == Wanted.STOPPED:
             self._kill_if_late(process)
         else:
             process.must_end_since = None

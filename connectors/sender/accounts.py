@@ -8,7 +8,7 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import connection
 
-from connectors.linked_device import health, sessions
+from connectors.linked_device import health
 from connectors.linked_device.models import SenderSession, SessionState
 from connectors.sender.callers import ApiCaller
 from connectors.sender.errors import ServiceError
@@ -111,7 +111,7 @@ def _session_reason(workspace: Workspace, session: SenderSession | None, now: da
         return health.unattended(session)
     if session.state != SessionState.CONNECTED:
         return health.describe_status(session)
-    return "" if sessions.is_held(session, now=now) else NO_PROCESS
+    return "" if session.is_held(now) else NO_PROCESS
 
 
 def _session_details(found: SenderSession | None, reason: str) -> dict[str, object]:

@@ -7,12 +7,12 @@ from datetime import datetime
 import pytest
 
 from connectors.linked_device import sessions
-from connectors.linked_device.models import PairBy, SenderSession, SessionState, Wanted
+from connectors.linked_device.models import FINAL, PairBy, SenderSession, SessionState, Wanted
 from connectors.linked_device.record import Record
 from tests.conftest import Cast
 from tests.linked_device import sends
 
-OVER = sorted(sessions.FINAL)
+OVER = sorted(FINAL)
 
 
 def fresh(session: SenderSession) -> SenderSession:

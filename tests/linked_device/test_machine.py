@@ -27,9 +27,8 @@ from connectors.linked_device.machine import (
     Steady,
     Unlinked,
 )
-from connectors.linked_device.models import PairBy
+from connectors.linked_device.models import FINAL, TIMED, PairBy
 from connectors.linked_device.models import SessionState as S
-from connectors.linked_device.sessions import FINAL, TIMED
 from connectors.linked_device.status import SessionStatus
 
 NOW = datetime(2026, 11, 22, 8, tzinfo=UTC)

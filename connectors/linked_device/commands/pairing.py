@@ -23,7 +23,7 @@ from rich.text import Text
 from connectors.linked_device import health, overview, sessions
 from connectors.linked_device.commands import choosing
 from connectors.linked_device.commands.running import STEP_SECONDS, waits_for
-from connectors.linked_device.models import PairBy, SenderSession, SessionState, Wanted
+from connectors.linked_device.models import KEPT, PairBy, SenderSession, SessionState, Wanted
 from connectors.linked_device.sessions import TERMS, Pairing
 from lib.qrcodes import as_text
 from workspaces import provisioning
@@ -119,7 +119,7 @@ def _is_linked(session: SenderSession, asked: datetime) -> bool:
         return True
     is_over = session.wanted == Wanted.STOPPED and session.state == SessionState.STOPPED
     # What ended before it was asked for says nothing about this pairing.
-    is_stuck = session.state in sessions.FINAL | sessions.TIMED and session.since > asked
+    is_stuck = session.state in KEPT and session.since > asked
     if is_over or is_stuck:
         raise CommandError(f"No phone is linked. {health.describe_status(session)}")
     return False

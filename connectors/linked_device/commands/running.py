@@ -10,12 +10,10 @@ from enum import Enum
 from django.conf import settings
 from django.core.management.base import CommandError, OutputWrapper
 
-from connectors.linked_device import health, leases, sessions, supervisor
+from connectors.linked_device import health, registry, sessions, supervisor
 from connectors.linked_device.commands import choosing
-from connectors.linked_device.models import SenderSession, SessionState, Wanted
+from connectors.linked_device.models import KEPT, SenderSession, SessionState, Wanted
 
-# A session in these states waits for something that does not end within a command's time.
-STUCK = sessions.FINAL | sessions.TIMED
 STEP_SECONDS = 0.25
 # A supervisor that runs acts within a second or two.
 HOST_SECONDS = timedelta(seconds=10)
@@ -52,7 +50,7 @@ def stop(out: OutputWrapper, *, name: str | None, wait: float) -> None:
         CommandError: its process has not ended within ``wait`` seconds.
     """
     session = choosing.one(name)
-    ran = sessions.is_held(session, now=datetime.now(UTC))
+    ran = session.is_held(datetime.now(UTC))
     session = _ask(str(session.id), sessions.stop)
     if not ran:
         out.write(f"{choosing.label(session.workspace)} is stopped: no process has it.")
@@ -79,16 +77,16 @@ def restart(out: OutputWrapper, *, name: str | None, wait: float) -> None:
 
 def is_up(session: SenderSession, now: datetime) -> Verdict:
     """Return whether a session is connected, by a process that has it."""
-    if session.state in STUCK:
+    if session.state in KEPT:  # until what does not happen within a command's time
         return Verdict.FAILED
-    is_held = sessions.is_held(session, now=now)
+    is_held = session.is_held(now)
     up = is_held and session.state == SessionState.CONNECTED
     return Verdict.DONE if up else Verdict.WAIT
 
 
 def is_down(session: SenderSession, now: datetime) -> Verdict:
     """Return whether no process has a session any more."""
-    return Verdict.WAIT if sessions.is_held(session, now=now) else Verdict.DONE
+    return Verdict.WAIT if session.is_held(now) else Verdict.DONE
 
 
 def _ask(name: str | None, verb: Callable[..., SenderSession]) -> SenderSession:
@@ -133,13 +131,13 @@ def _wait(
 
 def waits_for(session: SenderSession, now: datetime) -> tuple[str, str]:
     """Return what a session waits for: a word for it, and a sentence with the seconds left."""
-    if sessions.is_held(session, now=now):
+    if session.is_held(now):
         return _of_process(session)
     if session.home == settings.SIGMA_SENDER_HOST and not supervisor.is_alive():
         return "host", health.unattended(session)
-    if (left := _left(_gap_ends(session), now)) > 0:
+    if (left := _left(registry.gap_ends(session), now)) > 0:
         return "gap", f"at least 30 s between stop and start: {left:.0f} s left"
-    if (left := _left(_lease_ends(session), now)) > 0:
+    if (left := _left(registry.lease_ends(session), now)) > 0:
         where = session.lease.host or "a host"
         return (
             "lease",
@@ -166,23 +164,16 @@ def _not_done(seconds: float, why: str) -> str:
     )
 
 
-def _gap_ends(session: SenderSession) -> datetime | None:
-    return session.stopped_at + leases.GAP if session.stopped_at else None
-
-
-def _lease_ends(session: SenderSession) -> datetime | None:
-    lease = getattr(session, "lease", None)
-    if lease is None or lease.owner is None or lease.expires_at is None:
-        return None
-    ends: datetime = lease.expires_at + leases.GRACE
-    return ends
-
-
 def _left(ends: datetime | None, now: datetime) -> float:
     return (ends - now).total_seconds() if ends else 0.0
 
 
 def _asked_at(session: SenderSession) -> datetime:
     """Return since when the supervisor could have acted."""
-    moments = (session.since, session.restart_asked_at, _gap_ends(session), _lease_ends(session))
+    moments = (
+        session.since,
+        session.restart_asked_at,
+        registry.gap_ends(session),
+        registry.lease_ends(session),
+    )
     return max(filter(None, moments))

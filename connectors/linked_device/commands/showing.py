@@ -13,7 +13,7 @@ from django.db import DatabaseError, InterfaceError
 from rich.console import Console
 from rich.table import Column, Table
 
-from connectors.linked_device import health, overview, sessions, statistics, stores
+from connectors.linked_device import health, overview, statistics, stores
 from connectors.linked_device.commands import choosing
 from connectors.linked_device.health import NumberHealth
 from connectors.linked_device.models import SenderSession, SessionLease, SessionState
@@ -173,7 +173,7 @@ def gather(session: SenderSession, *, now: datetime) -> SessionReport:
         session=session,
         name=choosing.label(session.workspace),
         phone=overview.phone(session),
-        holder=session.lease if sessions.is_held(session, now=now) else None,
+        holder=session.lease if session.is_held(now) else None,
         health=health.check(session.workspace, now=now),
         remedy=overview.remedy(session, now=now),
         store_size=_store_size(session),

@@ -157,7 +157,7 @@ class SenderSessionType(ObjectType, name="SenderSession"):
     @staticmethod
     def resolve_is_running(root: models.SenderSession, info: GraphQLResolveInfo) -> bool:
         """Return whether the lease is held."""
-        return sessions.is_held(root, now=_now())
+        return root.is_held(_now())
 
     @staticmethod
     def resolve_phone(root: models.SenderSession, info: GraphQLResolveInfo) -> str | None:
