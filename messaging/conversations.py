@@ -44,7 +44,7 @@ NAMES = ", ".join(column.split(" ", 1)[0] for column in COLUMNS)
 UPSERT = f"""
 INSERT INTO conversations AS c ({NAMES})
 SELECT {NAMES} FROM {{rows}} ORDER BY workspace_id, contact_id
-ON CONFLICT (workspace_id, contact_id) DO UPDATE SET
+ON CONFLICT (tenant_id, workspace_id, contact_id) DO UPDATE SET
   last_message_id = CASE
     WHEN (excluded.last_message_at, excluded.last_message_id)
        > (c.last_message_at, c.last_message_id) THEN excluded.last_message_id

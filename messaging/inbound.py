@@ -83,7 +83,7 @@ INSERT INTO media (id, tenant_id, workspace_id, message_id, platform_media_id, m
                    filename, voice, animated, expires_at)
 SELECT id, tenant_id, workspace_id, message_id, platform_media_id, mime_type, sha256, filename,
        voice, animated, sent_at + interval '7 days'
-FROM {rows} ON CONFLICT (message_id) DO UPDATE SET
+FROM {rows} ON CONFLICT (tenant_id, message_id) DO UPDATE SET
   platform_media_id = excluded.platform_media_id, mime_type = excluded.mime_type,
   sha256 = excluded.sha256, filename = excluded.filename, voice = excluded.voice,
   animated = excluded.animated, expires_at = excluded.expires_at, state = 'AVAILABLE'

@@ -102,7 +102,7 @@ def set_test_recipients(
     NumberState.objects.bulk_create(
         [state],
         update_conflicts=True,
-        unique_fields=["workspace"],
+        unique_fields=["tenant_id", "workspace"],
         update_fields=["test_recipients"],
     )
     return number

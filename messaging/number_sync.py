@@ -71,7 +71,7 @@ WHERE w.is_active AND t.status = 'ACTIVE' AND w.transport <> ALL(%(hosted)s) AND
     coalesce(s.sync_due_at <= %(now)s, true) OR (w.updated_at > s.synced_at AND s.sync_error = '')
 )
 ORDER BY s.sync_due_at NULLS FIRST, w.id LIMIT %(most)s
-ON CONFLICT (workspace_id) DO UPDATE SET sync_due_at = excluded.sync_due_at
+ON CONFLICT (tenant_id, workspace_id) DO UPDATE SET sync_due_at = excluded.sync_due_at
 RETURNING workspace_id
 """
 

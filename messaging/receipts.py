@@ -63,7 +63,7 @@ COLUMNS = (
 NAMES = ", ".join(column.split(" ", 1)[0] for column in COLUMNS)
 INSERT = f"""
 INSERT INTO message_statuses ({NAMES}) SELECT {NAMES} FROM {{rows}}
-ON CONFLICT (workspace_id, platform_message_id, status, participant) DO NOTHING
+ON CONFLICT (tenant_id, workspace_id, platform_message_id, status, participant) DO NOTHING
 RETURNING tenant_id, workspace_id, platform_message_id, status, participant
 """  # noqa: S608 - names of ours
 # Position in the batch, what came, and the receipt in it.

@@ -74,7 +74,7 @@ RECEIVED_NAMES = ", ".join(Received._fields)
 RECEIVE = f"""
 INSERT INTO messages ({RECEIVED_NAMES}) SELECT {RECEIVED_NAMES} FROM {{rows}}
 WHERE r.inner_key IS NULL OR NOT EXISTS (SELECT FROM messages m WHERE {references.SAME_MESSAGE})
-ON CONFLICT (workspace_id, platform_message_id) DO NOTHING RETURNING id
+ON CONFLICT (tenant_id, workspace_id, platform_message_id) DO NOTHING RETURNING id
 """  # noqa: S608 - names of ours
 
 
@@ -117,7 +117,8 @@ WITH asked AS MATERIALIZED (SELECT * FROM {rows}), fresh AS (
         reply_to, timestamp_utc, 'queued', delivery, client_reference, request_digest,
         sealed_values, broadcast_id, expires_at
     FROM asked
-    ON CONFLICT (workspace_id, client_reference) WHERE client_reference IS NOT NULL DO NOTHING
+    ON CONFLICT (tenant_id, workspace_id, client_reference) WHERE client_reference IS NOT NULL
+    DO NOTHING
     RETURNING id
 )
 INSERT INTO outbox (

@@ -53,7 +53,11 @@ class Template(models.Model):
             ),
         )
         indexes = (
-            models.Index(fields=("waba_id", "platform_template_id"), name="templates_platform_id"),
+            models.Index(fields=("id",), name="templates_by_id"),
+            models.Index(
+                fields=("tenant_id", "waba_id", "platform_template_id"),
+                name="templates_platform_id",
+            ),
         )
 
     def __str__(self) -> str:

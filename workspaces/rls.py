@@ -28,6 +28,23 @@ END $$;
 """
 
 
+def key_by_tenant(table: str, key: str = "id", *, unique: str = "") -> RunSQL:
+    """Return the migration step that makes ``(tenant_id, key)`` the primary key in the database,
+    where Django sees ``key``, and a column that is ``unique`` unique in its tenant.
+
+    So a distributed PostgreSQL can place all rows of a tenant together. A statement finds a row of
+    such a table by its tenant and its id: by the id alone there is no index, unless the model has
+    one (``…_by_id``, for tables that are small or listed in the admin).
+    """
+    sql, reverse = "", ""
+    for kind, name, column in (("PRIMARY KEY", "pkey", key), ("UNIQUE", f"{unique}_key", unique)):
+        if column:
+            drop = f"ALTER TABLE {table} DROP CONSTRAINT {table}_{name}, ADD CONSTRAINT"
+            sql += f"{drop} {table}_{name} {kind} (tenant_id, {column});"
+            reverse += f"{drop} {table}_{name} {kind} ({column});"
+    return RunSQL(sql, reverse)
+
+
 def protect(table: str, *, column: str = "tenant_id", grant: str = "SELECT") -> RunSQL:
     """Return the migration step that shows ``sigma_tenant`` only rows of the tenant in
     ``sigma.tenant_id``.

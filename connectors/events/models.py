@@ -37,7 +37,7 @@ class EventSubscription(models.Model):
 
     class Meta:
         db_table = "event_subscriptions"
-        indexes = (models.Index(fields=("tenant_id",), name="event_subscriptions_tenant"),)
+        indexes = (models.Index(fields=("id",), name="event_subscriptions_by_id"),)
 
     def __str__(self) -> str:
         return self.url
@@ -85,7 +85,7 @@ class EventDelivery(models.Model):
         verbose_name_plural = "event deliveries"
         constraints = (
             models.UniqueConstraint(
-                fields=("event_id", "subscription_id"), name="event_deliveries_once"
+                fields=("tenant_id", "event_id", "subscription_id"), name="event_deliveries_once"
             ),
             # Pending, delivered or dead (``connectors.events.attempts.TIMES``).
             models.CheckConstraint(
@@ -96,12 +96,16 @@ class EventDelivery(models.Model):
             ),
         )
         indexes = (
+            models.Index(fields=("id",), name="event_deliveries_by_id"),  # the admin's lists
             models.Index(
-                fields=("subscription_id", "next_attempt_at"), name="event_deliveries_pending",
+                fields=("tenant_id", "subscription_id", "next_attempt_at"),
+                name="event_deliveries_pending",
                 condition=models.Q(next_attempt_at__isnull=False),
             ),
             models.Index(fields=("tenant_id", "-created_at"), name="event_deliveries_newest"),
-            models.Index(fields=("subscription_id", "id"), name="event_deliveries_listed"),
+            models.Index(
+                fields=("tenant_id", "subscription_id", "id"), name="event_deliveries_listed"
+            ),
             models.Index(
                 fields=("delivered_at",), name="event_deliveries_delivered",
                 condition=models.Q(delivered_at__isnull=False),
@@ -111,7 +115,7 @@ class EventDelivery(models.Model):
                 condition=models.Q(dead_at__isnull=False),
             ),
             models.Index(
-                fields=("subscription_id", "id"), name="event_deliveries_dead",
+                fields=("tenant_id", "subscription_id", "id"), name="event_deliveries_dead",
                 condition=models.Q(dead_at__isnull=False),
             ),
         )  # fmt: skip

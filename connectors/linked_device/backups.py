@@ -36,7 +36,7 @@ WHERE session_id = %(id)s AND owner IS NOT NULL AND expires_at + %(grace)s > clo
 # With the row locked no process takes the lease; there has to be a row.
 KEEP_FREE = (
     "INSERT INTO session_leases (session_id, tenant_id) VALUES (%(id)s, %(tenant)s) "
-    "ON CONFLICT (session_id) DO NOTHING",
+    "ON CONFLICT (tenant_id, session_id) DO NOTHING",
     "SELECT 1 FROM session_leases WHERE session_id = %(id)s FOR UPDATE",
 )
 UNPAIRED: dict[str, object] = {

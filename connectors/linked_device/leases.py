@@ -46,7 +46,7 @@ IDLE_SECONDS = 20
 MAKE = """
 INSERT INTO session_leases (session_id, tenant_id)
 SELECT id, tenant_id FROM sender_sessions WHERE id = %(id)s FOR KEY SHARE
-ON CONFLICT (session_id) DO NOTHING
+ON CONFLICT (tenant_id, session_id) DO NOTHING
 """
 LOCK = "SELECT tenant_id FROM session_leases WHERE session_id = %(id)s FOR UPDATE"
 # A statement of its own after the lock, so that it sees what the last owner wrote as it ended.

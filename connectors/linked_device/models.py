@@ -111,7 +111,10 @@ class SenderSession(models.Model):
     class Meta:
         db_table = "sender_sessions"
         verbose_name = "linked device"
-        indexes = (models.Index(fields=("home", "wanted"), name="sender_sessions_of_a_host"),)
+        indexes = (
+            models.Index(fields=("id",), name="sender_sessions_by_id"),
+            models.Index(fields=("home", "wanted"), name="sender_sessions_of_a_host"),
+        )
 
     def __str__(self) -> str:
         return str(self.workspace)
@@ -154,6 +157,7 @@ class SessionLease(models.Model):
     class Meta:
         db_table = "session_leases"
         verbose_name = "lease"
+        indexes = (models.Index(fields=("session",), name="session_leases_by_id"),)
 
     def __str__(self) -> str:
         return f"{self.host} {self.fencing_token}"

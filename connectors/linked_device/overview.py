@@ -36,7 +36,7 @@ MAKE_MISSING = """
 INSERT INTO sender_sessions (tenant_id, workspace_id)
 SELECT w.tenant_id, w.id FROM workspaces w
 WHERE w.transport = ANY(%s) AND NOT EXISTS (
-    SELECT FROM sender_sessions s WHERE s.workspace_id = w.id
+    SELECT FROM sender_sessions s WHERE s.tenant_id = w.tenant_id AND s.workspace_id = w.id
 ) ON CONFLICT DO NOTHING
 """
 

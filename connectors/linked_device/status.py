@@ -38,7 +38,8 @@ RETURNING s.tenant_id, s.workspace_id
 NUMBER = """
 INSERT INTO number_states AS n (workspace_id, tenant_id, status, problem)
 VALUES (%(workspace)s, %(tenant)s, %(state)s, %(reason)s)
-ON CONFLICT (workspace_id) DO UPDATE SET status = excluded.status, problem = excluded.problem
+ON CONFLICT (tenant_id, workspace_id)
+DO UPDATE SET status = excluded.status, problem = excluded.problem
 WHERE (n.status, n.problem) IS DISTINCT FROM (excluded.status, excluded.problem)
 RETURNING 1
 """

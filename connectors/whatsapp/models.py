@@ -47,7 +47,6 @@ class WebhookPending(models.Model):
     class Meta:
         db_table = "webhook_pending"
         verbose_name = "pending callback"
-        indexes = (models.Index(fields=("tenant_id", "delivery_id"), name="webhook_pending_turn"),)
 
     def __str__(self) -> str:
         return str(self.delivery_id)
@@ -98,7 +97,8 @@ class WebhookDead(models.Model):
         verbose_name = "dead or quarantined update"
         indexes = (
             models.Index(fields=("tenant_id", "state", "kind"), name="webhook_dead_open"),
-            models.Index(fields=("received_at",), name="webhook_dead_received"),
+            models.Index(fields=("tenant_id", "received_at"), name="webhook_dead_received"),
+            models.Index(fields=("id",), name="webhook_dead_by_id"),
         )
 
     def __str__(self) -> str:

@@ -39,7 +39,7 @@ COLUMNS = (
 INSERT = """
 INSERT INTO broadcast_recipients (
     tenant_id, broadcast_id, position, digest, sealed, sealed_reference
-) SELECT * FROM {rows} ON CONFLICT (broadcast_id, digest) DO NOTHING RETURNING position
+) SELECT * FROM {rows} ON CONFLICT (tenant_id, broadcast_id, digest) DO NOTHING RETURNING position
 """
 FIRST = """
 SELECT r.position, first.position FROM {rows}

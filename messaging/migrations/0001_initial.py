@@ -79,6 +79,7 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "broadcasts",
                 "indexes": [
+                    models.Index(fields=["id"], name="broadcasts_by_id"),
                     models.Index(
                         fields=["tenant_id", "-created_at"], name="broadcasts_newest_first"
                     ),
@@ -131,16 +132,17 @@ class Migration(migrations.Migration):
                 "db_table": "broadcast_recipients",
                 "indexes": [
                     models.Index(
-                        fields=["broadcast_id", "state", "position"],
+                        fields=["tenant_id", "broadcast_id", "state", "position"],
                         name="broadcast_recipients_next",
                     )
                 ],
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("broadcast_id", "digest"), name="broadcast_recipients_once"
+                        fields=("tenant_id", "broadcast_id", "digest"),
+                        name="broadcast_recipients_once",
                     ),
                     models.UniqueConstraint(
-                        fields=("broadcast_id", "position"),
+                        fields=("tenant_id", "broadcast_id", "position"),
                         name="broadcast_recipients_one_per_place",
                     ),
                 ],
@@ -182,15 +184,15 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "contacts",
                 "indexes": [
-                    models.Index(fields=["tenant_id"], name="contacts_tenant"),
+                    models.Index(fields=["id"], name="contacts_by_id"),
                     models.Index(
                         condition=models.Q(("merged_into__isnull", False)),
-                        fields=["merged_into"],
+                        fields=["tenant_id", "merged_into"],
                         name="contacts_merged",
                     ),
                     models.Index(
                         condition=models.Q(("merged_into__isnull", False), ("settled_at", None)),
-                        fields=["id"],
+                        fields=["tenant_id", "id"],
                         name="contacts_unsettled",
                     ),
                 ],
@@ -223,6 +225,7 @@ class Migration(migrations.Migration):
                     "contact",
                     models.ForeignKey(
                         db_constraint=False,
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="identities",
                         to="messaging.contact",
@@ -240,6 +243,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "contact_identities",
+                "indexes": [
+                    models.Index(fields=["tenant_id", "contact"], name="contact_identities_of_one")
+                ],
                 "constraints": [
                     models.UniqueConstraint(
                         fields=("tenant_id", "digest"), name="contact_identities_one_contact"
@@ -343,7 +349,9 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "messages",
                 "indexes": [
+                    models.Index(fields=["id"], name="messages_by_id"),
                     models.Index(
+                        models.F("tenant_id"),
                         models.F("workspace_id"),
                         models.OrderBy(models.F("timestamp_utc"), descending=True),
                         models.OrderBy(models.F("id"), descending=True),
@@ -351,20 +359,21 @@ class Migration(migrations.Migration):
                     ),
                     models.Index(
                         condition=models.Q(("type__in", ("edit", "revoke"))),
-                        fields=["workspace", "reply_to"],
+                        fields=["tenant_id", "workspace", "reply_to"],
                         name="messages_amendments",
                     ),
                     models.Index(
                         condition=models.Q(("inner_key__isnull", False)),
-                        fields=["inner_key"],
+                        fields=["tenant_id", "inner_key"],
                         name="messages_by_inner_key",
                     ),
                     models.Index(
                         condition=models.Q(("reply_to_key__isnull", False)),
-                        fields=["reply_to_key"],
+                        fields=["tenant_id", "reply_to_key"],
                         name="messages_waiting",
                     ),
                     models.Index(
+                        models.F("tenant_id"),
                         models.F("workspace_id"),
                         models.F("contact_id"),
                         models.OrderBy(models.F("timestamp_utc"), descending=True),
@@ -373,18 +382,18 @@ class Migration(migrations.Migration):
                     ),
                     models.Index(
                         condition=models.Q(("broadcast_id__isnull", False)),
-                        fields=["broadcast_id"],
+                        fields=["tenant_id", "broadcast_id"],
                         name="messages_of_a_broadcast",
                     ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("workspace", "platform_message_id"),
+                        fields=("tenant_id", "workspace", "platform_message_id"),
                         name="messages_one_per_platform_id",
                     ),
                     models.UniqueConstraint(
                         condition=models.Q(("client_reference__isnull", False)),
-                        fields=("workspace", "client_reference"),
+                        fields=("tenant_id", "workspace", "client_reference"),
                         name="messages_one_per_reference",
                     ),
                 ],
@@ -423,15 +432,22 @@ class Migration(migrations.Migration):
                 "verbose_name": "receipt",
                 "db_table": "message_statuses",
                 "indexes": [
+                    models.Index(fields=["id"], name="message_statuses_by_id"),
                     models.Index(
                         condition=models.Q(("waiting_key__isnull", False)),
-                        fields=["waiting_key"],
+                        fields=["tenant_id", "waiting_key"],
                         name="message_statuses_waiting",
-                    )
+                    ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("workspace_id", "platform_message_id", "status", "participant"),
+                        fields=(
+                            "tenant_id",
+                            "workspace_id",
+                            "platform_message_id",
+                            "status",
+                            "participant",
+                        ),
                         name="message_statuses_one_per_receipt",
                     )
                 ],
@@ -491,6 +507,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name_plural": "media",
                 "db_table": "media",
+                "indexes": [models.Index(fields=["id"], name="media_by_id")],
             },
         ),
         migrations.CreateModel(
@@ -525,6 +542,7 @@ class Migration(migrations.Migration):
                 "db_table": "conversations",
                 "indexes": [
                     models.Index(
+                        models.F("tenant_id"),
                         models.F("workspace_id"),
                         models.OrderBy(models.F("last_message_at"), descending=True),
                         models.OrderBy(models.F("id"), descending=True),
@@ -532,13 +550,14 @@ class Migration(migrations.Migration):
                     ),
                     models.Index(
                         condition=models.Q(("merged_into__isnull", False)),
-                        fields=["merged_into"],
+                        fields=["tenant_id", "merged_into"],
                         name="conversations_merged",
                     ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("workspace_id", "contact_id"), name="conversations_one_per_contact"
+                        fields=("tenant_id", "workspace_id", "contact_id"),
+                        name="conversations_one_per_contact",
                     )
                 ],
             },
@@ -575,7 +594,7 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(
                         condition=models.Q(("due_at__isnull", False)),
-                        fields=["workspace_id", "due_at"],
+                        fields=["tenant_id", "workspace_id", "due_at"],
                         name="outbox_due",
                     ),
                     models.Index(
@@ -585,7 +604,7 @@ class Migration(migrations.Migration):
                     ),
                     models.Index(
                         condition=models.Q(("broadcast_id__isnull", False)),
-                        fields=["broadcast_id"],
+                        fields=["tenant_id", "broadcast_id"],
                         name="outbox_of_a_broadcast",
                     ),
                 ],
@@ -662,6 +681,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "number",
                 "db_table": "number_states",
+                "indexes": [models.Index(fields=["workspace"], name="number_states_by_id")],
             },
         ),
         migrations.CreateModel(

@@ -2,12 +2,12 @@
 
 from django.db import migrations
 
-from workspaces.rls import protect
+from workspaces.rls import key_by_tenant, protect
 
 # A send whose message is gone must not be sent, whoever removed the message.
 OF_A_MESSAGE = """
 ALTER TABLE outbox ADD CONSTRAINT outbox_of_a_message
-FOREIGN KEY (message_id) REFERENCES messages (id) ON DELETE CASCADE
+FOREIGN KEY (tenant_id, message_id) REFERENCES messages (tenant_id, id) ON DELETE CASCADE
 """
 # Rows live for seconds: without frequent vacuums the indexes fill with dead entries.
 VACUUM = """
@@ -18,9 +18,28 @@ ALTER TABLE outbox SET (
 """
 
 
+KEYED_BY_ID = (
+    "contacts",
+    "contact_identities",
+    "messages",
+    "message_statuses",
+    "conversations",
+    "sending_pauses",
+    "opt_outs",
+    "portfolio_recipients",
+    "read_marks",
+    "broadcasts",
+    "broadcast_recipients",
+)
+
+
 class Migration(migrations.Migration):
     dependencies = (("messaging", "0001_initial"), ("workspaces", "0002_policies"))
     operations = (
+        *map(key_by_tenant, KEYED_BY_ID),
+        key_by_tenant("media", unique="message_id"),
+        key_by_tenant("outbox", "message_id"),
+        key_by_tenant("number_states", "workspace_id"),
         # A send makes its message, and the person it goes to.
         protect("contacts", grant="SELECT, INSERT, UPDATE"),
         protect("contact_identities", grant="SELECT, INSERT, UPDATE"),

@@ -58,6 +58,7 @@ class Broadcast(models.Model):
     class Meta:
         db_table = "broadcasts"
         indexes = (
+            models.Index(fields=("id",), name="broadcasts_by_id"),
             models.Index(fields=("tenant_id", "-created_at"), name="broadcasts_newest_first"),
             # Those that somebody has to look after: see messaging.broadcasts.tending.
             models.Index(
@@ -107,17 +108,19 @@ class BroadcastRecipient(models.Model):
         db_table = "broadcast_recipients"
         constraints = (
             models.UniqueConstraint(
-                fields=("broadcast_id", "digest"), name="broadcast_recipients_once"
+                fields=("tenant_id", "broadcast_id", "digest"), name="broadcast_recipients_once"
             ),
             # The place of a row is part of its message's reference: the second guard against
             # sending twice.
             models.UniqueConstraint(
-                fields=("broadcast_id", "position"), name="broadcast_recipients_one_per_place"
+                fields=("tenant_id", "broadcast_id", "position"),
+                name="broadcast_recipients_one_per_place",
             ),
         )
         indexes = (
             models.Index(
-                fields=("broadcast_id", "state", "position"), name="broadcast_recipients_next"
+                fields=("tenant_id", "broadcast_id", "state", "position"),
+                name="broadcast_recipients_next",
             ),
         )
 

@@ -36,13 +36,13 @@ class Contact(models.Model):
     class Meta:
         db_table = "contacts"
         indexes = (
-            models.Index(fields=("tenant_id",), name="contacts_tenant"),
+            models.Index(fields=("id",), name="contacts_by_id"),  # the admin's lists
             models.Index(
-                fields=("merged_into",), name="contacts_merged",
+                fields=("tenant_id", "merged_into"), name="contacts_merged",
                 condition=models.Q(merged_into__isnull=False),
             ),
             models.Index(
-                fields=("id",), name="contacts_unsettled",
+                fields=("tenant_id", "id"), name="contacts_unsettled",
                 condition=models.Q(merged_into__isnull=False, settled_at=None),
             ),
         )  # fmt: skip
@@ -74,7 +74,11 @@ class ContactIdentity(models.Model):
     digest = models.CharField(max_length=64)
     kind = models.CharField(max_length=8, choices=IdentityKind)
     contact = models.ForeignKey(
-        Contact, on_delete=models.CASCADE, related_name="identities", db_constraint=False
+        Contact,
+        on_delete=models.CASCADE,
+        related_name="identities",
+        db_constraint=False,
+        db_index=False,
     )
     workspace_id = models.UUIDField(null=True)
     since = models.DateTimeField(null=True)
@@ -88,6 +92,7 @@ class ContactIdentity(models.Model):
                 fields=("tenant_id", "digest"), name="contact_identities_one_contact"
             ),
         )
+        indexes = (models.Index(fields=("tenant_id", "contact"), name="contact_identities_of_one"),)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.digest[:8]}…"
@@ -149,36 +154,40 @@ class Message(models.Model):
         db_table = "messages"
         constraints = (
             models.UniqueConstraint(
-                fields=("workspace", "platform_message_id"), name="messages_one_per_platform_id"
+                fields=("tenant_id", "workspace", "platform_message_id"),
+                name="messages_one_per_platform_id",
             ),
             models.UniqueConstraint(
-                fields=("workspace", "client_reference"), name="messages_one_per_reference",
+                fields=("tenant_id", "workspace", "client_reference"),
+                name="messages_one_per_reference",
                 condition=models.Q(client_reference__isnull=False),
             ),
         )  # fmt: skip
         indexes = (
+            models.Index(fields=("id",), name="messages_by_id"),  # the admin's lists
             models.Index(
-                models.F("workspace_id"), models.F("timestamp_utc").desc(), models.F("id").desc(),
-                name="messages_newest_first",
+                models.F("tenant_id"), models.F("workspace_id"), models.F("timestamp_utc").desc(),
+                models.F("id").desc(), name="messages_newest_first",
             ),
             models.Index(
-                fields=("workspace", "reply_to"), name="messages_amendments",
+                fields=("tenant_id", "workspace", "reply_to"), name="messages_amendments",
                 condition=models.Q(type__in=("edit", "revoke")),
             ),
             models.Index(
-                fields=("inner_key",), name="messages_by_inner_key",
+                fields=("tenant_id", "inner_key"), name="messages_by_inner_key",
                 condition=models.Q(inner_key__isnull=False),
             ),
             models.Index(
-                fields=("reply_to_key",), name="messages_waiting",
+                fields=("tenant_id", "reply_to_key"), name="messages_waiting",
                 condition=models.Q(reply_to_key__isnull=False),
             ),
             models.Index(
-                models.F("workspace_id"), models.F("contact_id"), models.F("timestamp_utc").desc(),
-                models.F("id").desc(), name="messages_of_a_conversation",
+                models.F("tenant_id"), models.F("workspace_id"), models.F("contact_id"),
+                models.F("timestamp_utc").desc(), models.F("id").desc(),
+                name="messages_of_a_conversation",
             ),
             models.Index(
-                fields=("broadcast_id",), name="messages_of_a_broadcast",
+                fields=("tenant_id", "broadcast_id"), name="messages_of_a_broadcast",
                 condition=models.Q(broadcast_id__isnull=False),
             ),
         )  # fmt: skip
@@ -216,13 +225,20 @@ class MessageStatus(models.Model):
         verbose_name = "receipt"
         constraints = (
             models.UniqueConstraint(
-                fields=("workspace_id", "platform_message_id", "status", "participant"),
+                fields=(
+                    "tenant_id",
+                    "workspace_id",
+                    "platform_message_id",
+                    "status",
+                    "participant",
+                ),
                 name="message_statuses_one_per_receipt",
             ),
         )
         indexes = (
+            models.Index(fields=("id",), name="message_statuses_by_id"),  # the admin's lists
             models.Index(
-                fields=("waiting_key",),
+                fields=("tenant_id", "waiting_key"),
                 name="message_statuses_waiting",
                 condition=models.Q(waiting_key__isnull=False),
             ),
@@ -265,6 +281,7 @@ class Media(models.Model):
     class Meta:
         db_table = "media"
         verbose_name_plural = "media"
+        indexes = (models.Index(fields=("id",), name="media_by_id"),)  # the admin's lists
 
     def __str__(self) -> str:
         return f"{self.mime_type} {self.id}"
@@ -294,16 +311,18 @@ class Conversation(models.Model):
         db_table = "conversations"
         constraints = (
             models.UniqueConstraint(
-                fields=("workspace_id", "contact_id"), name="conversations_one_per_contact"
+                fields=("tenant_id", "workspace_id", "contact_id"),
+                name="conversations_one_per_contact",
             ),
         )
         indexes = (
             models.Index(
-                models.F("workspace_id"), models.F("last_message_at").desc(), models.F("id").desc(),
+                models.F("tenant_id"), models.F("workspace_id"),
+                models.F("last_message_at").desc(), models.F("id").desc(),
                 name="conversations_newest_first",
             ),
             models.Index(
-                fields=("merged_into",), name="conversations_merged",
+                fields=("tenant_id", "merged_into"), name="conversations_merged",
                 condition=models.Q(merged_into__isnull=False),
             ),
         )  # fmt: skip

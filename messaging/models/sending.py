@@ -53,7 +53,7 @@ class PendingSend(models.Model):
         )
         indexes = (
             models.Index(
-                fields=("workspace_id", "due_at"),
+                fields=("tenant_id", "workspace_id", "due_at"),
                 name="outbox_due",
                 condition=models.Q(due_at__isnull=False),
             ),
@@ -63,7 +63,7 @@ class PendingSend(models.Model):
                 condition=models.Q(lease_until__isnull=False),
             ),
             models.Index(
-                fields=("broadcast_id",),
+                fields=("tenant_id", "broadcast_id"),
                 name="outbox_of_a_broadcast",
                 condition=models.Q(broadcast_id__isnull=False),
             ),
@@ -107,6 +107,7 @@ class NumberState(models.Model):
     class Meta:
         db_table = "number_states"
         verbose_name = "number"
+        indexes = (models.Index(fields=("workspace",), name="number_states_by_id"),)
 
     def __str__(self) -> str:
         return self.verified_name or str(self.workspace_id)

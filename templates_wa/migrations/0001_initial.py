@@ -71,9 +71,11 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "templates",
                 "indexes": [
+                    models.Index(fields=["id"], name="templates_by_id"),
                     models.Index(
-                        fields=["waba_id", "platform_template_id"], name="templates_platform_id"
-                    )
+                        fields=["tenant_id", "waba_id", "platform_template_id"],
+                        name="templates_platform_id",
+                    ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(

@@ -84,6 +84,7 @@ class Migration(migrations.Migration):
                 (
                     "tenant",
                     models.ForeignKey(
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="keys",
                         to="workspaces.tenant",
@@ -132,6 +133,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "raw_keys",
+                "indexes": [models.Index(fields=["id"], name="raw_keys_by_id")],
                 "constraints": [
                     models.UniqueConstraint(
                         fields=("tenant_id", "day"), name="raw_keys_one_per_day"
@@ -151,6 +153,7 @@ class Migration(migrations.Migration):
                 (
                     "tenant",
                     models.ForeignKey(
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="secrets",
                         to="workspaces.tenant",
@@ -180,6 +183,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "secret",
                 "db_table": "tenant_secrets",
+                "indexes": [models.Index(fields=["id"], name="tenant_secrets_by_id")],
             },
         ),
         migrations.CreateModel(
@@ -188,6 +192,7 @@ class Migration(migrations.Migration):
                 (
                     "secret",
                     models.OneToOneField(
+                        db_constraint=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         primary_key=True,
                         related_name="token_check",
@@ -228,6 +233,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "token_checks",
+                "indexes": [models.Index(fields=["secret"], name="token_checks_by_id")],
             },
         ),
         migrations.CreateModel(
@@ -246,6 +252,7 @@ class Migration(migrations.Migration):
                 (
                     "tenant",
                     models.ForeignKey(
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="workspaces",
                         to="workspaces.tenant",
@@ -317,6 +324,7 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "workspaces",
                 "indexes": [
+                    models.Index(fields=["id"], name="workspaces_by_id"),
                     models.Index(fields=["external_id"], name="workspaces_external_id"),
                     models.Index(fields=["waba_id"], name="workspaces_waba_id"),
                 ],
@@ -359,6 +367,7 @@ class Migration(migrations.Migration):
                 (
                     "tenant",
                     models.ForeignKey(
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="api_keys",
                         to="workspaces.tenant",
@@ -368,6 +377,7 @@ class Migration(migrations.Migration):
                     "workspace",
                     models.ForeignKey(
                         blank=True,
+                        db_constraint=False,
                         null=True,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="api_keys",
@@ -376,7 +386,7 @@ class Migration(migrations.Migration):
                 ),
                 ("name", models.CharField(max_length=100)),
                 ("prefix", models.CharField(max_length=16)),
-                ("digest", models.BinaryField(max_length=32, unique=True)),
+                ("digest", models.BinaryField(max_length=32)),
                 (
                     "scopes",
                     django.contrib.postgres.fields.ArrayField(
@@ -396,6 +406,15 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "API key",
                 "db_table": "api_keys",
+                "indexes": [
+                    models.Index(fields=["digest"], name="api_keys_by_digest"),
+                    models.Index(fields=["id"], name="api_keys_by_id"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant", "digest"), name="api_keys_one_per_digest"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -410,6 +429,7 @@ class Migration(migrations.Migration):
                 (
                     "tenant",
                     models.ForeignKey(
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="memberships",
                         to="workspaces.tenant",

@@ -8,7 +8,7 @@ https://www.postgresql.org/docs/current/sql-createfunction.html
 
 from django.db import migrations
 
-from workspaces.rls import CREATE_ROLE, protect
+from workspaces.rls import CREATE_ROLE, key_by_tenant, protect
 
 WATCHED = ("tenants", "tenant_keys", "tenant_secrets")
 
@@ -60,9 +60,32 @@ CREATE TRIGGER workspace_id_typed BEFORE UPDATE OF external_id, waba_id ON works
 TYPED_REVERSE = "DROP TRIGGER workspace_id_typed ON workspaces; DROP FUNCTION workspace_id_typed();"
 
 
+# What a row refers to is its own tenant's.
+OF_ONE_TENANT = """
+ALTER TABLE api_keys ADD CONSTRAINT api_keys_of_a_workspace
+    FOREIGN KEY (tenant_id, workspace_id) REFERENCES workspaces (tenant_id, id)
+    DEFERRABLE INITIALLY DEFERRED;
+ALTER TABLE token_checks ADD CONSTRAINT token_checks_of_a_secret
+    FOREIGN KEY (tenant_id, secret_id) REFERENCES tenant_secrets (tenant_id, id)
+    DEFERRABLE INITIALLY DEFERRED;
+"""
+OF_ONE_TENANT_REVERSE = """
+ALTER TABLE api_keys DROP CONSTRAINT api_keys_of_a_workspace;
+ALTER TABLE token_checks DROP CONSTRAINT token_checks_of_a_secret;
+"""
+
+
 class Migration(migrations.Migration):
     dependencies = (("workspaces", "0001_initial"),)
     operations = (
+        key_by_tenant("workspaces"),
+        key_by_tenant("tenant_keys"),
+        key_by_tenant("raw_keys"),
+        key_by_tenant("tenant_secrets"),
+        key_by_tenant("token_checks", "secret_id"),
+        key_by_tenant("api_keys"),
+        key_by_tenant("memberships"),
+        migrations.RunSQL(OF_ONE_TENANT, OF_ONE_TENANT_REVERSE),
         # It belongs to the whole cluster, and another database may use it: it stays.
         migrations.RunSQL(CREATE_ROLE, migrations.RunSQL.noop),
         migrations.RunSQL(DIRECTORY, DIRECTORY_REVERSE),

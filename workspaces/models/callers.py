@@ -19,13 +19,20 @@ class ApiKey(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="api_keys")
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.CASCADE, related_name="api_keys", db_index=False
+    )
     workspace = models.ForeignKey(
-        Workspace, on_delete=models.CASCADE, null=True, blank=True, related_name="api_keys"
+        Workspace,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="api_keys",
+        db_constraint=False,  # the migration makes one with the tenant
     )
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=16)
-    digest = models.BinaryField(max_length=32, unique=True)
+    digest = models.BinaryField(max_length=32)
     scopes = ArrayField(models.CharField(max_length=32), default=list)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -35,6 +42,14 @@ class ApiKey(models.Model):
     class Meta:
         db_table = "api_keys"
         verbose_name = "API key"
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "digest"), name="api_keys_one_per_digest"),
+        )
+        indexes = (
+            # A request tells its key, and nothing of its tenant.
+            models.Index(fields=("digest",), name="api_keys_by_digest"),
+            models.Index(fields=("id",), name="api_keys_by_id"),
+        )
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
@@ -50,7 +65,9 @@ class Role(models.TextChoices):
 class Membership(models.Model):
     """A Django user's place in a tenant."""
 
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="memberships")
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.CASCADE, related_name="memberships", db_index=False
+    )
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships"
     )

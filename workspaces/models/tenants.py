@@ -79,7 +79,9 @@ class KeyPurpose(models.TextChoices):
 class TenantKey(models.Model):
     """A tenant's data key, wrapped by a master key. Deleting the rows of a tenant erases it."""
 
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="keys")
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.CASCADE, related_name="keys", db_index=False
+    )
     purpose = models.CharField(max_length=8, choices=KeyPurpose)
     version = models.PositiveSmallIntegerField(default=1, db_default=1)
     wrapped = models.BinaryField()
@@ -118,6 +120,8 @@ class RawKey(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("tenant_id", "day"), name="raw_keys_one_per_day"),
         )
+        # A sealed value names its key by the id alone.
+        indexes = (models.Index(fields=("id",), name="raw_keys_by_id"),)
 
     def __str__(self) -> str:
         return f"{self.day}"
@@ -134,7 +138,9 @@ class SecretKind(models.TextChoices):
 class TenantSecret(models.Model):
     """A sealed secret. Several of one kind may be live, so that rotation needs no downtime."""
 
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="secrets")
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.CASCADE, related_name="secrets", db_index=False
+    )
     kind = models.CharField(max_length=16, choices=SecretKind)
     label = models.CharField(max_length=100, blank=True, default="", db_default="")
     sealed = models.BinaryField()
@@ -144,6 +150,7 @@ class TenantSecret(models.Model):
     class Meta:
         db_table = "tenant_secrets"
         verbose_name = "secret"
+        indexes = (models.Index(fields=("id",), name="tenant_secrets_by_id"),)
 
     def __str__(self) -> str:
         return self.label or self.get_kind_display()
@@ -155,7 +162,11 @@ class TokenCheck(models.Model):
     """
 
     secret = models.OneToOneField(
-        TenantSecret, primary_key=True, on_delete=models.CASCADE, related_name="token_check"
+        TenantSecret,
+        primary_key=True,
+        on_delete=models.CASCADE,
+        related_name="token_check",
+        db_constraint=False,  # the migration makes one with the tenant
     )
     tenant_id = models.UUIDField()
     # As the secret's, which no tenant's request may look at.
@@ -174,6 +185,7 @@ class TokenCheck(models.Model):
 
     class Meta:
         db_table = "token_checks"
+        indexes = (models.Index(fields=("secret",), name="token_checks_by_id"),)
 
     def __str__(self) -> str:
         return self.problem or "valid"
@@ -185,7 +197,9 @@ class Workspace(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="workspaces")
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.CASCADE, related_name="workspaces", db_index=False
+    )
     name = models.CharField(max_length=200)
     platform = models.PositiveSmallIntegerField(choices=Platform, default=Platform.WHATS_APP)
     external_id = models.CharField("phone number ID", max_length=64)
@@ -216,6 +230,7 @@ class Workspace(models.Model):
             ),
         )
         indexes = (
+            models.Index(fields=("id",), name="workspaces_by_id"),
             models.Index(fields=("external_id",), name="workspaces_external_id"),
             models.Index(fields=("waba_id",), name="workspaces_waba_id"),
         )

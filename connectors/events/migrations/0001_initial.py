@@ -56,7 +56,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "event_subscriptions",
-                "indexes": [models.Index(fields=["tenant_id"], name="event_subscriptions_tenant")],
+                "indexes": [models.Index(fields=["id"], name="event_subscriptions_by_id")],
             },
         ),
         migrations.CreateModel(
@@ -125,15 +125,19 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "event deliveries",
                 "db_table": "event_deliveries",
                 "indexes": [
+                    models.Index(fields=["id"], name="event_deliveries_by_id"),
                     models.Index(
                         condition=models.Q(("next_attempt_at__isnull", False)),
-                        fields=["subscription_id", "next_attempt_at"],
+                        fields=["tenant_id", "subscription_id", "next_attempt_at"],
                         name="event_deliveries_pending",
                     ),
                     models.Index(
                         fields=["tenant_id", "-created_at"], name="event_deliveries_newest"
                     ),
-                    models.Index(fields=["subscription_id", "id"], name="event_deliveries_listed"),
+                    models.Index(
+                        fields=["tenant_id", "subscription_id", "id"],
+                        name="event_deliveries_listed",
+                    ),
                     models.Index(
                         condition=models.Q(("delivered_at__isnull", False)),
                         fields=["delivered_at"],
@@ -146,13 +150,14 @@ class Migration(migrations.Migration):
                     ),
                     models.Index(
                         condition=models.Q(("dead_at__isnull", False)),
-                        fields=["subscription_id", "id"],
+                        fields=["tenant_id", "subscription_id", "id"],
                         name="event_deliveries_dead",
                     ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("event_id", "subscription_id"), name="event_deliveries_once"
+                        fields=("tenant_id", "event_id", "subscription_id"),
+                        name="event_deliveries_once",
                     ),
                     models.CheckConstraint(
                         condition=models.Q(

@@ -125,7 +125,8 @@ class Migration(migrations.Migration):
                 "verbose_name": "linked device",
                 "db_table": "sender_sessions",
                 "indexes": [
-                    models.Index(fields=["home", "wanted"], name="sender_sessions_of_a_host")
+                    models.Index(fields=["id"], name="sender_sessions_by_id"),
+                    models.Index(fields=["home", "wanted"], name="sender_sessions_of_a_host"),
                 ],
             },
         ),
@@ -155,6 +156,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "lease",
                 "db_table": "session_leases",
+                "indexes": [models.Index(fields=["session"], name="session_leases_by_id")],
             },
         ),
         migrations.CreateModel(

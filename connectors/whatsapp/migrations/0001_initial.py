@@ -39,9 +39,6 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "pending callback",
                 "db_table": "webhook_pending",
-                "indexes": [
-                    models.Index(fields=["tenant_id", "delivery_id"], name="webhook_pending_turn")
-                ],
             },
         ),
         migrations.CreateModel(
@@ -98,7 +95,10 @@ class Migration(migrations.Migration):
                 "db_table": "webhook_dead",
                 "indexes": [
                     models.Index(fields=["tenant_id", "state", "kind"], name="webhook_dead_open"),
-                    models.Index(fields=["received_at"], name="webhook_dead_received"),
+                    models.Index(
+                        fields=["tenant_id", "received_at"], name="webhook_dead_received"
+                    ),
+                    models.Index(fields=["id"], name="webhook_dead_by_id"),
                 ],
             },
         ),

@@ -4,7 +4,7 @@ list.
 
 from django.db import migrations
 
-from workspaces.rls import protect
+from workspaces.rls import key_by_tenant, protect
 
 # EXTERNAL: ciphertext does not compress, trying only costs time. The default partition makes sure
 # that a callback is stored even if nobody made today's partition.
@@ -16,7 +16,7 @@ CREATE TABLE webhook_deliveries (
     size integer NOT NULL,
     digest bytea NOT NULL,
     body bytea NOT NULL,
-    PRIMARY KEY (id, received_at)
+    PRIMARY KEY (tenant_id, id, received_at)
 ) PARTITION BY RANGE (received_at);
 ALTER TABLE webhook_deliveries ALTER COLUMN body SET STORAGE EXTERNAL;
 CREATE TABLE webhook_deliveries_default PARTITION OF webhook_deliveries DEFAULT;
@@ -64,6 +64,9 @@ PARTITIONS_REVERSE = "".join(f"DROP FUNCTION {name}(date);" for name in FUNCTION
 class Migration(migrations.Migration):
     dependencies = (("whatsapp", "0001_initial"), ("workspaces", "0002_policies"))
     operations = (
+        key_by_tenant("webhook_pending", "delivery_id"),
+        key_by_tenant("webhook_dead"),
+        key_by_tenant("webhook_unhandled"),
         migrations.RunSQL(RAW, RAW_REVERSE),
         migrations.RunSQL(PARTITIONS, PARTITIONS_REVERSE),
         migrations.RunSQL(WORK_LIST, migrations.RunSQL.noop),
