@@ -86,18 +86,14 @@ def run(sql: str, columns: Sequence[str], rows: Rows) -> list[tuple[Any, ...]]:
         return own.fetchall() if own.description else []
 
 
-def delete(table: str, *, batch: int, tenant_id: UUID, workspace_id: UUID | None = None) -> int:
-    """Delete a tenant's rows of ``table``, ``batch`` at a time, each batch its own transaction.
-
-    With ``workspace_id`` only that workspace's, for tables whose indexes begin with it.
-    """
-    by, value = ("workspace_id", workspace_id) if workspace_id else ("tenant_id", tenant_id)
+def delete(table: str, *, batch: int, tenant_id: UUID) -> int:
+    """Delete a tenant's rows of ``table``, ``batch`` at a time, each batch its own transaction."""
     statement = sql.SQL(
         "WITH gone AS (DELETE FROM {table} WHERE ctid = ANY(ARRAY("
-        "SELECT ctid FROM {table} WHERE {by} = %s AND tenant_id = %s LIMIT %s)) RETURNING 1) "
+        "SELECT ctid FROM {table} WHERE tenant_id = %s LIMIT %s)) RETURNING 1) "
         "SELECT count(*) FROM gone"
-    ).format(table=sql.Identifier(table), by=sql.Identifier(by))
-    return repeat(statement, [value, tenant_id, batch], batch=batch)[0]
+    ).format(table=sql.Identifier(table))
+    return repeat(statement, [tenant_id, batch], batch=batch)[0]
 
 
 def repeat(

@@ -1,8 +1,7 @@
 """Remove everything a tenant said and heard, was about to say, and knew for it.
 
 Messages, their files and receipts of a large tenant are many, and so are conversations and lists of
-recipients. Each statement takes a bounded bite of one workspace or broadcast, by which they are
-indexed; one last look at each table finds what names none.
+recipients: each statement takes a bounded bite.
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ from uuid import UUID
 from psycopg import sql
 
 from lib import bulk
-from messaging.models import Broadcast
-from workspaces.models import Workspace
 
 # What is still pending first, or it is sent meanwhile; then children before parents.
 TABLES = (
@@ -23,12 +20,11 @@ TABLES = (
     "conversations", "opt_outs", "portfolio_recipients", "contact_identities", "contacts",
     "sending_pauses", "sending_policies", "number_states",
 )  # fmt: skip
-OF_A_WORKSPACE = ("message_statuses", "conversations")
 BATCH = 10_000
 # A bite of messages together with their files and pending sends, counted by the messages.
 BITE = sql.SQL("""
 WITH bite AS MATERIALIZED (
-    SELECT tenant_id, id FROM messages WHERE tenant_id = %s AND workspace_id = %s LIMIT %s
+    SELECT tenant_id, id FROM messages WHERE tenant_id = %s LIMIT %s
 ), locked AS MATERIALIZED (
     SELECT m.tenant_id, m.id FROM messages m
     JOIN bite ON m.tenant_id = bite.tenant_id AND m.id = bite.id ORDER BY m.id FOR UPDATE OF m
@@ -44,29 +40,12 @@ WITH bite AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM files), (SELECT count(*) FROM sends)
 """)
-RECIPIENTS = sql.SQL("""
-WITH gone AS (
-    DELETE FROM broadcast_recipients WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM broadcast_recipients WHERE tenant_id = %s AND broadcast_id = %s LIMIT %s
-    )) RETURNING 1
-)
-SELECT count(*) FROM gone
-""")
 
 
 def erase(tenant_id: UUID) -> dict[str, int]:
     """Delete the tenant's rows, a batch per transaction; return how many went from each table."""
-    gone = Counter[str]()
-    for broadcast_id in Broadcast.objects.filter(tenant_id=tenant_id).values_list("id", flat=True):
-        bite = [tenant_id, broadcast_id, BATCH]
-        gone["broadcast_recipients"] += bulk.repeat(RECIPIENTS, bite, batch=BATCH)[0]
-    for workspace_id in Workspace.objects.filter(tenant_id=tenant_id).values_list("id", flat=True):
-        messages, files, sends = bulk.repeat(BITE, [tenant_id, workspace_id, BATCH], batch=BATCH)
-        gone.update(messages=messages, media=files, outbox=sends)
-        for table in OF_A_WORKSPACE:
-            gone[table] += bulk.delete(
-                table, batch=BATCH, tenant_id=tenant_id, workspace_id=workspace_id
-            )
+    messages, files, sends = bulk.repeat(BITE, [tenant_id, BATCH], batch=BATCH)
+    gone = Counter(messages=messages, media=files, outbox=sends)
     for table in TABLES:
         gone[table] += bulk.delete(table, tenant_id=tenant_id, batch=BATCH)
     return {table: gone[table] for table in TABLES}

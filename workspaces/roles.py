@@ -80,7 +80,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role};
 """
 
 # What the owner alone can do and the application has to; a migration makes them.
-FUNCTIONS = ("make_raw_partition", "index_raw_partition", "drop_raw_partition")
+FUNCTIONS = ("make_raw_partition", "drop_raw_partition")
 
 
 def secure(*, using: str = "default", **_: object) -> None:

@@ -23,7 +23,7 @@ from django.db import (
     connection,
     transaction,
 )
-from django.db.models import Count, F, Max, Min, Q, QuerySet
+from django.db.models import Count, Max, Min, Q, QuerySet
 from django.db.models.functions import TruncDate
 
 from connectors.whatsapp.models import WebhookDead, WebhookDelivery, WebhookPending
@@ -42,13 +42,6 @@ PREFIX = "webhook_deliveries_"
 PARTITIONS = """
 SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'webhook_deliveries'::regclass ORDER BY c.relname
-"""
-
-UNINDEXED = """
-SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-WHERE i.inhparent = 'webhook_deliveries'::regclass
-  AND NOT EXISTS (SELECT FROM pg_class x WHERE x.relname = c.relname || '_tenant')
-ORDER BY c.relname
 """
 
 
@@ -95,8 +88,6 @@ def purge_all(*, now: datetime, force: bool = False) -> list[PurgedRaw]:
     dropped = _drop_partitions(
         _first_day_kept(reports), {day for one in reports for day in one.kept}
     )
-    # Days that some tenant keeps and others are past: found by tenant without reading them whole.
-    index_by_tenant(max(report.before for report in reports))
     reports = [_attempt(_delete_rows, report) for report in reports]
     reports = [replace(r, callbacks=r.callbacks + dropped.get(r.tenant_id, 0)) for r in reports]
     for report in reports:
@@ -252,8 +243,7 @@ def _old_rows(
 
 
 def _delete_raw(tenant_id: UUID, raw: QuerySet[WebhookDelivery]) -> int:
-    # The sum keeps PostgreSQL from walking all ids of everybody in search of the first of these.
-    bounds = raw.aggregate(low=Min(F("id") + 0), high=Max(F("id") + 0))
+    bounds = raw.aggregate(low=Min("id"), high=Max("id"))
     deleted = 0
     if bounds["low"] is not None:
         for low in range(bounds["low"], bounds["high"] + 1, BATCH):
@@ -302,21 +292,6 @@ def drop_partition(day: date) -> bool:
     """
     complaint = "whatsapp raw partition is busy, not dropped"
     return _alter_partition("drop_raw_partition", complaint, day)
-
-
-def index_by_tenant(before: date) -> None:
-    """Index the partitions of days before ``before`` by tenant, where that was not done yet.
-
-    Nobody writes to them any more, so the index costs no callback anything. It is made where some
-    tenants keep a day that others are past, and goes with its partition.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(UNINDEXED)
-        names = [name for (name,) in cursor.fetchall()]
-    for name in names:
-        suffix = name.removeprefix(PREFIX)
-        if suffix.isdigit() and (day := date.fromisoformat(suffix)) < before:
-            _alter_partition("index_raw_partition", "whatsapp raw partition not indexed", day)
 
 
 def _alter_partition(function: str, complaint: str, day: date) -> bool:

@@ -65,7 +65,7 @@ def test_it_lets_no_function_of_the_owner_look_where_the_caller_says(db: None) -
     assert found == dict.fromkeys(
         (
             "bump_directory_version", "number_in_use",
-            "make_raw_partition", "index_raw_partition", "drop_raw_partition",
+            "make_raw_partition", "drop_raw_partition",
         ),
         path,
     )  # fmt: skip

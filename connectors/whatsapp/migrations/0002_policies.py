@@ -32,7 +32,7 @@ ALTER TABLE webhook_pending SET (
 );
 """
 
-# Partitions are made, indexed and dropped by functions of the owner: the application's role may
+# Partitions are made and dropped by functions of the owner: the application's role may
 # change no schema. Each takes a day and nothing else, and has a search path of its own.
 NAME = "'webhook_deliveries_' || to_char(day, 'YYYYMMDD')"
 HEAD = "LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$"
@@ -43,10 +43,6 @@ FUNCTIONS = {
             'FOR VALUES FROM (%L) TO (%L)', {NAME},
             to_char(day, 'YYYY-MM-DD') || ' 00:00:00+00',
             to_char(day + 1, 'YYYY-MM-DD') || ' 00:00:00+00');
-    """,
-    "index_raw_partition": f"""
-        EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON public.%I (tenant_id)',
-                       {NAME} || '_tenant', {NAME});
     """,
     "drop_raw_partition": f"""
         EXECUTE format('DROP TABLE IF EXISTS public.%I', {NAME});

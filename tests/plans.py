@@ -1,0 +1,133 @@
+"""How PostgreSQL finds the rows that the product's statements name, where there are many."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.db import connection
+from psycopg.pq import TransactionStatus
+
+from lib import arrays
+
+ROOT = Path(__file__).parents[1]
+# Nothing may read one of these from its beginning, or look in it for a row of whatever tenant.
+LARGE = (
+    "broadcast_recipients", "contact_identities", "contacts", "conversations", "event_deliveries",
+    "media", "message_statuses", "messages", "opt_outs", "outbox", "outgoing_events",
+    "portfolio_recipients", "read_marks", "webhook_deliveries", "webhook_pending",
+)  # fmt: skip
+# What is due, or old, of all tenants is found by its time.
+OF_ALL_TENANTS = frozenset(
+    {
+        "event_deliveries_dead_age",
+        "event_deliveries_delivered",
+        "outbox_leased",
+        "outgoing_events_age",
+        "read_marks_due",
+    }
+)
+QUERY = re.compile(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
+LARGE_ONE = re.compile(rf"\b({'|'.join(LARGE)})\b")
+SETTINGS = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan")
+SET = "SELECT " + ", ".join(f"set_config('{name}', %s, false)" for name in SETTINGS)
+GET = "SELECT " + ", ".join(f"current_setting('{name}')" for name in SETTINGS)
+# The planner multiplies what a page is said to hold with the pages that there are.
+PRETEND = """
+UPDATE pg_class SET reltuples = 1000000, relpages = 1
+WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
+  AND regexp_replace(relname, '^webhook_deliveries_.*', 'webhook_deliveries') = ANY (%s)
+"""
+EMPTY = """
+SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+AND relname = ANY (%s) AND pg_relation_size(oid) = 0
+"""
+
+
+class Plans:
+    """What is ``wrong`` with the plans of statements, by statement; ``seen`` are all of them."""
+
+    def __init__(self) -> None:
+        self.wrong: dict[str, list[str]] = {}
+        self.seen: set[str] = set()
+
+    def look_at(self, cursor: psycopg.Cursor[Any], query: Any, parameters: Any) -> None:
+        """Explain a statement that is about to run, unless it was seen."""
+        text = query if isinstance(query, str) else query.as_string(cursor)
+        is_broken = cursor.connection.info.transaction_status == TransactionStatus.INERROR
+        if text in self.seen or is_broken or not QUERY.match(text) or not LARGE_ONE.search(text):
+            return
+        with type(cursor)(cursor.connection) as own:
+            own.adapters.register_dumper(arrays.Array, arrays.ArrayDumper)
+            empty = {name for (name,) in own.execute(EMPTY, [list(LARGE)])}
+            before = own.execute(GET).fetchone()
+            own.execute(SET, ["off"] * len(SETTINGS))
+            ((plan,),) = own.execute(f"EXPLAIN (FORMAT JSON) {text}", parameters)
+            own.execute(SET, before)
+        wrong = [
+            step
+            for table, step in _wrong(plan[0]["Plan"], is_limited=False)
+            if table not in empty  # of these every plan is as good
+        ]
+        if wrong:
+            self.wrong[text] = wrong
+        if not empty.intersection(LARGE_ONE.findall(text)):
+            self.seen.add(text)
+
+
+@contextmanager
+def looked_at() -> Iterator[Plans]:
+    """Look at the plans of the statements that the product runs inside, on whatever connection, as
+    if there were a million rows on each page.
+    """
+    plans, execute = Plans(), psycopg.Cursor.execute
+    within = threading.local()
+
+    def explaining(self: Any, query: Any, params: Any = None, **options: Any) -> Any:
+        if not getattr(within, "is_explaining", False) and not _is_of_a_test():
+            within.is_explaining = True
+            try:
+                plans.look_at(self, query, params)
+            finally:
+                within.is_explaining = False
+        return execute(self, query, params, **options)
+
+    with connection.cursor() as cursor:
+        cursor.execute(PRETEND, [list(LARGE)])
+    psycopg.Cursor.execute = explaining  # type: ignore[method-assign]
+    try:
+        yield plans
+    finally:
+        psycopg.Cursor.execute = execute  # type: ignore[method-assign]
+
+
+def _is_of_a_test() -> bool:
+    """Whether a test asks, and not the product."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        place = Path(frame.f_code.co_filename)
+        if place.is_relative_to(ROOT) and ".venv" not in place.parts:
+            return place.is_relative_to(ROOT / "tests")
+        frame = frame.f_back  # type: ignore[assignment]
+    return True
+
+
+def _wrong(plan: dict[str, Any], *, is_limited: bool) -> Iterator[tuple[str, str]]:
+    """Yield the steps that find rows of a large table in another way than by their tenant."""
+    kind = str(plan["Node Type"])
+    table = re.sub(r"^webhook_deliveries_.*", "webhook_deliveries", plan.get("Relation Name", ""))
+    is_read = table in LARGE and kind not in ("ModifyTable", "Tid Scan")
+    if is_read:
+        index = str(plan.get("Index Name", ""))
+        condition = " ".join(str(plan.get(part, "")) for part in ("Index Cond", "Filter")).strip()
+        is_first_of_index = is_limited and index and "id" not in condition
+        if not ("tenant_id" in condition or index in OF_ALL_TENANTS or is_first_of_index):
+            yield table, f"{kind} of {table} {index} {condition}"
+    for inner in plan.get("Plans", ()):
+        yield from _wrong(inner, is_limited=is_limited or kind == "Limit")
