@@ -28,6 +28,11 @@ END $$;
 """
 
 
+# The tenant of this transaction (``tenant_scope``). Without a sub-select around it PostgreSQL plans
+# with the value itself, and a distributed one sends the statement to where that tenant is.
+TENANT = "nullif(current_setting('sigma.tenant_id', true), '')::uuid"
+
+
 def key_by_tenant(table: str, key: str = "id", *, unique: str = "") -> RunSQL:
     """Return the migration step that makes ``(tenant_id, key)`` the primary key in the database,
     where Django sees ``key``, and a column that is ``unique`` unique in its tenant.
@@ -49,10 +54,10 @@ def protect(table: str, *, column: str = "tenant_id", grant: str = "SELECT") -> 
     """Return the migration step that shows ``sigma_tenant`` only rows of the tenant in
     ``sigma.tenant_id``.
 
-    ``grant`` lists the statements the role may use. The sub-select makes PostgreSQL read the
-    setting once per statement; without a tenant set it is NULL, and no row matches.
+    ``grant`` lists the statements the role may use. Without a tenant set the setting is NULL, and
+    no row matches.
     """
-    mine = f"{column} = (SELECT nullif(current_setting('sigma.tenant_id', true), '')::uuid)"
+    mine = f"{column} = {TENANT}"
     return RunSQL(
         sql=f"""
             ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;

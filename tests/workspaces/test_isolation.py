@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, transaction
 
+from tests.anything import with_tenants
 from tests.conftest import Cast
 from tests.sigma.test_erasure import fill
 from workspaces.models import Workspace
@@ -97,6 +98,30 @@ def test_it_says_on_every_bound_table_whose_rows_are_shown() -> None:
         TENANT_ROLE,
     )
     assert {name for (name,) in bound} - OUT_OF_REACH == {name for (name,) in policies}
+
+
+def test_it_compares_the_tenant_of_a_row_with_the_setting_itself() -> None:
+    policies = run(
+        "SELECT tablename, qual, with_check FROM pg_policies WHERE roles = ARRAY[%s]::name[]",
+        TENANT_ROLE,
+    )
+    mine = "({} = (NULLIF(current_setting('sigma.tenant_id'::text, true), ''::text))::uuid)"
+    for table, *conditions in policies:
+        column = "id" if table == "tenants" else "tenant_id"
+        assert conditions == [mine.format(column)] * 2, table
+
+
+def test_every_key_begins_with_the_tenant() -> None:
+    keys = run(
+        "SELECT c.relname, i.indexrelid::regclass::text, i.indisprimary, a.attname "
+        "FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid "
+        "LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] "
+        "WHERE i.indisunique AND c.relnamespace = 'public'::regnamespace AND EXISTS ("
+        "  SELECT FROM pg_attribute t WHERE t.attrelid = c.oid AND t.attname = 'tenant_id')"
+    )
+    tables = {model._meta.db_table for model in with_tenants()}
+    assert {table for table, _, is_primary, _ in keys if is_primary} >= tables
+    assert {index for _, index, _, first in keys if first != "tenant_id"} == set()
 
 
 def test_it_lets_the_tenant_role_neither_log_in_nor_step_around_the_policies() -> None:
