@@ -43,6 +43,7 @@ def fill(cast: Cast) -> None:
 def _values(model: type[models.Model], cast: Cast) -> Iterator[tuple[str, object]]:
     for field in model._meta.concrete_fields:
         optional = field.null or field.has_default() or field.db_default is not NOT_PROVIDED
+        optional &= field.attname != "next_attempt_at"  # an event's delivery is pending, or ended
         if field.attname == "tenant_id" or not (optional or isinstance(field, models.AutoField)):
             yield field.attname, _sample(field, cast)
 
