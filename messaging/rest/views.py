@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 from uuid import UUID
 
 import msgspec
@@ -44,7 +44,6 @@ from messaging.sending.requests import SendRequest
 from workspaces.access import Actor, Scope, actor_of
 from workspaces.scope import tenant_scope
 
-ShapeType = TypeVar("ShapeType", bound=msgspec.Struct)
 MAX_BYTES = 200_000
 MESSAGES = Operations(
     tag="messages",
@@ -313,11 +312,6 @@ def _shown(found: Preflight) -> PreflightShape:
         message_id=found.message_id,
         window_open_until=found.window_open_until,
         earliest_at=found.earliest_at,
-        template=_as(TemplateShape, found.template),
-        preview=_as(PreviewShape, found.preview),
+        template=msgspec.convert(found.template, TemplateShape | None, from_attributes=True),
+        preview=msgspec.convert(found.preview, PreviewShape | None, from_attributes=True),
     )
-
-
-def _as(shape: type[ShapeType], found: object) -> ShapeType | None:
-    """Return what was found, if anything was, in the shape that has its fields."""
-    return None if found is None else msgspec.convert(found, shape, from_attributes=True)

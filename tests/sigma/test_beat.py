@@ -77,7 +77,7 @@ def test_it_goes_on_though_the_clock_came_back(
     monkeypatch.setattr(beat.time, "monotonic", lambda: 1_001.5)
     scheduler.tick()
 
-    assert names() == ["broadcast.tend", "send.sweep"]
+    assert names() == ["broadcast.sweep", "send.sweep"]
 
 
 def test_it_adds_nothing_to_a_queue_that_nobody_empties(scheduler: SteadyScheduler) -> None:

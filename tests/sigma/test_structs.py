@@ -107,8 +107,13 @@ def _types_in(call: ast.Call) -> Iterator[str]:
     is_typed = ast.unparse(call.func) in ("msgspec.convert", "msgspec.json.Decoder")
     given = [*call.args[-1:]] if is_typed else []
     given += [keyword.value for keyword in call.keywords if keyword.arg == "type"]
-    names = (argument.id for argument in given if isinstance(argument, ast.Name))
+    parts = (part for argument in given for part in _alternatives(argument))
+    names = (part.id for part in parts if isinstance(part, ast.Name))
     yield from (name for name in names if name != "struct")  # whatever is loaded: warm() itself
+
+
+def _alternatives(argument: ast.expr) -> list[ast.expr]:
+    return [argument.left, argument.right] if isinstance(argument, ast.BinOp) else [argument]
 
 
 @pytest.mark.parametrize(("module", "name"), sorted(set(typed_reads())))
