@@ -6,17 +6,24 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from operator import attrgetter
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 from uuid import UUID
 
 import graphene
+import msgspec
 from django.conf import settings
 from graphql import GraphQLResolveInfo, ValueNode, value_from_ast_untyped
+from msgspec.structs import FieldInfo
 
 from lib.cursors import Cursor, InvalidCursor, Page, Row, decode
 
 # What a page without first or last has.
 DEFAULT_PAGE = 20
+
+
+# How structs are spelled as inputs, by their names: OpenAPI takes the same words.
+INPUTS: dict[str, type[graphene.InputObjectType]] = {}
 
 
 class BadInput(Exception):
@@ -60,6 +67,16 @@ class JSON(graphene.Scalar):
         return value_from_ast_untyped(node, variables)
 
 
+SCALARS: Mapping[type, type[graphene.Scalar]] = {
+    str: graphene.String,
+    int: graphene.Int,
+    float: graphene.Float,
+    bool: graphene.Boolean,
+    UUID: graphene.ID,
+    datetime: graphene.DateTime,
+}
+
+
 def list_of(
     kind: Any, description: str, *, required: bool = True, **arguments: graphene.Argument
 ) -> graphene.List:
@@ -67,6 +84,43 @@ def list_of(
     return graphene.List(
         graphene.NonNull(kind), required=required, description=description, **arguments
     )
+
+
+def input_of(
+    struct: type[msgspec.Struct],
+    name: str,
+    description: str,
+    /,
+    **fields: str | graphene.Field,
+) -> Any:
+    """Return the input whose values a struct is read from. ``fields`` are descriptions in the
+    schema's order: types, and whether a field is required, are the struct's. What GraphQL spells
+    otherwise is given as it is.
+    """
+    known = {field.name: field for field in msgspec.structs.fields(struct)}
+    made = {
+        field: _input_field(known[field], said) if isinstance(said, str) else said
+        for field, said in fields.items()
+    }
+    kind = type(name, (graphene.InputObjectType,), {"__doc__": description, **made})
+    INPUTS[struct.__name__] = kind
+    return kind
+
+
+def _input_field(field: FieldInfo, description: str) -> graphene.Field | graphene.Scalar:
+    is_union = get_origin(field.type) in (Union, UnionType)
+    (hint,) = {*get_args(field.type)} - {NoneType} if is_union else {field.type}
+    if get_origin(hint) is tuple:
+        return list_of(_kind_of(get_args(hint)[0]), description, required=field.required)
+    kind = _kind_of(hint)
+    if kind in SCALARS.values():
+        return kind(required=field.required, description=description)
+    return graphene.Field(kind, required=field.required, description=description)
+
+
+def _kind_of(hint: Any) -> Any:
+    kind = get_origin(hint) or hint
+    return JSON if kind is dict else SCALARS.get(kind) or INPUTS[kind.__name__]
 
 
 class PageInfo(graphene.ObjectType):

@@ -12,7 +12,6 @@ from decimal import Decimal
 from functools import wraps
 from typing import Any
 
-import graphene
 import msgspec
 from django.http import HttpResponseBase
 from drf_spectacular.extensions import OpenApiSerializerExtension
@@ -22,49 +21,17 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from messaging.graphql import send_inputs
+from lib.graphql import INPUTS
 from messaging.rest.shapes import Failure
-from templates_wa.graphql import parameters
 from workspaces.access import Scope
 
 JSON = "application/json"
 REFERENCE = "#/components/schemas/{name}"
 _CAMEL = re.compile(r"\b[a-z]+(?:[A-Z][a-z]+)+\b")
-# One description for both doors: where a field's words are found.
-WORDS: dict[str, type[graphene.InputObjectType]] = {
-    "SendInput": send_inputs.SendWhatsAppMessageInput,
-    "MediaContent": send_inputs.MediaInput,
-    "InteractiveContent": send_inputs.InteractiveInput,
-    "InteractiveHeader": send_inputs.InteractiveHeaderInput,
-    "Choice": send_inputs.ButtonInput,
-    "ChoiceList": send_inputs.ListInput,
-    "Section": send_inputs.ListSectionInput,
-    "Row": send_inputs.ListRowInput,
-    "CallToAction": send_inputs.CallToActionInput,
-    "ReactionContent": send_inputs.ReactionInput,
-    "LocationContent": send_inputs.LocationInput,
-    "ContactCard": send_inputs.ContactCardInput,
-    "CardName": send_inputs.CardNameInput,
-    "CardPhone": send_inputs.CardPhoneInput,
-    "CardEmail": send_inputs.CardEmailInput,
-    "CardUrl": send_inputs.CardUrlInput,
-    "CardAddress": send_inputs.CardAddressInput,
-    "CardCompany": send_inputs.CardCompanyInput,
-    "HeaderValue": parameters.TemplateHeaderInput,
-    "MediaValue": parameters.TemplateMediaInput,
-    "LocationValue": parameters.TemplateLocationInput,
-    "ProductValue": parameters.TemplateProductInput,
-    "ButtonValue": parameters.TemplateButtonInput,
-    "SectionValue": parameters.TemplateSectionInput,
-}
 # What is spelled otherwise in GraphQL, which has no maps.
 OWN_WORDS = {
     "positional": "The body's values {{1}}, {{2}} …",
     "named": "The body's values by name.",
-    "header": "The header's value.",
-    "buttons": "The values of buttons.",
-    "cards": "The cards of a carousel, all of them.",
-    "offer_expires_at": "When a limited-time offer ends.",
     "fallback_value": "What is shown where WhatsApp does not write it the recipient's way.",
     "code": "The currency (ISO 4217); without one it is a date.",
     "amount_1000": "The amount times 1000.",
@@ -174,7 +141,7 @@ def _described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words(name: str, field: str) -> str | None:
-    kind = WORDS.get(name)
+    kind = INPUTS.get(name)
     known = kind._meta.fields.get(field) if kind is not None else None
     return OWN_WORDS.get(field) if known is None else _snake(known.description)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import graphene
 
-from lib.graphql import JSON, BadInput, list_of, utc
+from lib.graphql import BadInput, input_of, list_of, utc
 from templates_wa.parameters import (
     ButtonValue,
     CardValue,
@@ -42,84 +42,78 @@ class TemplateNamedParameterInput(graphene.InputObjectType):
     amount = graphene.Field(TemplateAmountInput, description="The amount that the text writes.")
 
 
-class TemplateMediaInput(graphene.InputObjectType):
-    """A file, by its id at Meta or by a link; exactly one of the two."""
-
-    kind = graphene.String(description="IMAGE, VIDEO, DOCUMENT or GIF; the template's by default.")
-    id = graphene.String(description="Meta's media id, of the number that sends.")
-    link = graphene.String(description="An https address that Meta fetches the file from.")
-    filename = graphene.String(description="The name shown; for documents only.")
-
-
-class TemplateLocationInput(graphene.InputObjectType):
-    """A place."""
-
-    latitude = graphene.Float(required=True, description="Degrees, north is positive.")
-    longitude = graphene.Float(required=True, description="Degrees, east is positive.")
-    name = graphene.String(description="The place's name.")
-    address = graphene.String(description="The place's address.")
-
-
-class TemplateProductInput(graphene.InputObjectType):
-    """A product of a catalogue."""
-
-    product_retailer_id = graphene.String(
-        required=True, description="The product's id in the catalogue."
-    )
-    catalog_id = graphene.String(required=True, description="Meta's id of the catalogue.")
-
-
-class TemplateHeaderInput(graphene.InputObjectType):
-    """What stands in the header: one of the four, as the template wants it."""
-
-    text = graphene.String(description="The value of the variable of a text header.")
-    media = graphene.Field(TemplateMediaInput, description="The file of a media header.")
-    location = graphene.Field(TemplateLocationInput, description="The place of a location header.")
-    product = graphene.Field(TemplateProductInput, description="The product of a product header.")
-
-
-class TemplateSectionInput(graphene.InputObjectType):
-    """Products under a title, for a multi-product button."""
-
-    title = graphene.String(required=True, description="The section's title, 1 to 24 characters.")
-    product_retailer_ids = list_of(graphene.String, "The products' ids in the catalogue.")
-
-
-class TemplateButtonInput(graphene.InputObjectType):
-    """The value of one button."""
-
-    index = graphene.Int(
-        required=True, description="The button's place among all of the template, from 0."
-    )
-    value = graphene.String(
-        description="A quick reply's payload, the end of a URL, the code to copy, a flow's token, "
-        "or the product id of a catalogue's picture."
-    )
-    kind = graphene.String(description="The kind you expect, such as URL; checked if given.")
-    flow_data = graphene.Field(JSON, description="The data of a flow's first screen: an object.")
-    sections = list_of(TemplateSectionInput, "The products of an MPM button.", required=False)
-
-
-class TemplateCardInput(graphene.InputObjectType):
-    """The values of one card of a carousel, in the order of the template's cards."""
-
-    params = list_of(graphene.String, "The body's values {{1}}, {{2}} …", required=False)
-    named_params = list_of(TemplateNamedParameterInput, "The body's named values.", required=False)
-    header = graphene.Field(TemplateHeaderInput, description="The header's value.")
-    buttons = list_of(TemplateButtonInput, "The values of buttons.", required=False)
-
-
-class TemplateParametersInput(graphene.InputObjectType):
-    """All values of a template. Its body takes params or namedParams, never both."""
-
-    params = list_of(graphene.String, "The body's values {{1}}, {{2}} …", required=False)
-    named_params = list_of(TemplateNamedParameterInput, "The body's named values.", required=False)
-    header = graphene.Field(TemplateHeaderInput, description="The header's value.")
-    buttons = list_of(TemplateButtonInput, "The values of buttons.", required=False)
-    cards = list_of(TemplateCardInput, "The cards of a carousel, all of them.", required=False)
-    offer_expires_at = graphene.DateTime(
-        description="When a limited-time offer ends (UTC without an offset)."
-    )
+TemplateMediaInput = input_of(
+    MediaValue,
+    "TemplateMediaInput",
+    "A file, by its id at Meta or by a link; exactly one of the two.",
+    kind="IMAGE, VIDEO, DOCUMENT or GIF; the template's by default.",
+    id="Meta's media id, of the number that sends.",
+    link="An https address that Meta fetches the file from.",
+    filename="The name shown; for documents only.",
+)
+TemplateLocationInput = input_of(
+    LocationValue,
+    "TemplateLocationInput",
+    "A place.",
+    latitude="Degrees, north is positive.",
+    longitude="Degrees, east is positive.",
+    name="The place's name.",
+    address="The place's address.",
+)
+TemplateProductInput = input_of(
+    ProductValue,
+    "TemplateProductInput",
+    "A product of a catalogue.",
+    product_retailer_id="The product's id in the catalogue.",
+    catalog_id="Meta's id of the catalogue.",
+)
+TemplateHeaderInput = input_of(
+    HeaderValue,
+    "TemplateHeaderInput",
+    "What stands in the header: one of the four, as the template wants it.",
+    text="The value of the variable of a text header.",
+    media="The file of a media header.",
+    location="The place of a location header.",
+    product="The product of a product header.",
+)
+TemplateSectionInput = input_of(
+    SectionValue,
+    "TemplateSectionInput",
+    "Products under a title, for a multi-product button.",
+    title="The section's title, 1 to 24 characters.",
+    product_retailer_ids="The products' ids in the catalogue.",
+)
+TemplateButtonInput = input_of(
+    ButtonValue,
+    "TemplateButtonInput",
+    "The value of one button.",
+    index="The button's place among all of the template, from 0.",
+    value="A quick reply's payload, the end of a URL, the code to copy, a flow's token, "
+    "or the product id of a catalogue's picture.",
+    kind="The kind you expect, such as URL; checked if given.",
+    flow_data="The data of a flow's first screen: an object.",
+    sections="The products of an MPM button.",
+)
+TemplateCardInput = input_of(
+    CardValue,
+    "TemplateCardInput",
+    "The values of one card of a carousel, in the order of the template's cards.",
+    params=list_of(graphene.String, "The body's values {{1}}, {{2}} …", required=False),
+    named_params=list_of(TemplateNamedParameterInput, "The body's named values.", required=False),
+    header="The header's value.",
+    buttons="The values of buttons.",
+)
+TemplateParametersInput = input_of(
+    TemplateParameters,
+    "TemplateParametersInput",
+    "All values of a template. Its body takes params or namedParams, never both.",
+    params=list_of(graphene.String, "The body's values {{1}}, {{2}} …", required=False),
+    named_params=list_of(TemplateNamedParameterInput, "The body's named values.", required=False),
+    header="The header's value.",
+    buttons="The values of buttons.",
+    cards="The cards of a carousel, all of them.",
+    offer_expires_at="When a limited-time offer ends (UTC without an offset).",
+)
 
 
 def parameters_of(given: Given | None) -> TemplateParameters:
