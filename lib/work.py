@@ -68,8 +68,8 @@ class Work(ABC):
         """Return how many items were begun and have not ended."""
         return 0
 
-    def is_behind(self, count: int) -> bool:
-        """Whether, after a step of so many items, another slot would find work as well."""
+    def is_behind(self, count: int, spent: float) -> bool:
+        """Whether, after a step of so many items and seconds, another slot would find work too."""
         return False
 
     def end_turn(self) -> None:  # noqa: B027 - nothing to do for most
@@ -113,9 +113,10 @@ def _turn(work: Work, slot: int) -> Iterator[int]:
         elif slot > 0 or now - idle_since >= work.linger:
             yield _leave(work, slot)
             return
-        if slot + 1 < work.slots and work.is_behind(count):
+        spent = time.monotonic() - now
+        if slot + 1 < work.slots and work.is_behind(count, spent):
             work.wake_up.notify(slot + 1)
-        time.sleep(work.pause(count, time.monotonic() - now))
+        time.sleep(work.pause(count, spent))
     work.end_turn()
     work.wake_up.release(slot)
     work.wake_up.notify(slot)

@@ -240,6 +240,11 @@ def _split(url: str) -> tuple[SplitResult, str | None]:
         return urlsplit(""), None
 
 
+def ingest_drains(env: Env) -> int:
+    """Return how many loops may process callbacks at once over all workers: half the cores."""
+    return env.integer("SIGMA_INGEST_DRAINS", max(1, (os.cpu_count() or 2) // 2), low=1, high=64)
+
+
 def sender_device(env: Env, *, for_trying: bool) -> str:
     """Return what linked devices are; a simulated one sends nothing.
 

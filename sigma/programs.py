@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sigma.engines import state
+from sigma.env import Env, ingest_drains
 from sigma.supervisor import Program
 
 UVICORN = (
@@ -47,10 +48,16 @@ def simulator(env: Mapping[str, str], port: int, log: Path) -> Program:
     return Program(name="simulator", argv=argv, env=env, log=log)
 
 
+# Beside those that process callbacks: one to look after broadcasts, one to deliver events, and one
+# for what the clock calls. A broadcast whose turn had to wait for a place would run dry.
+OTHER_TURNS = 3
+
+
 def workers(env: Mapping[str, str]) -> list[Program]:
     """Return the Celery workers; SIGTERM lets them finish what they hold."""
+    turns = ingest_drains(Env(env)) + OTHER_TURNS
     return [
-        _worker("worker", env, queues="ingest,broadcast,events", processes=4),
+        _worker("worker", env, queues="ingest,broadcast,events", processes=turns),
         _worker("sending", env, queues="send", processes=1),
         _worker("maintenance", env, queues="maintenance", processes=1),
     ]

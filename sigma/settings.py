@@ -20,6 +20,7 @@ from sigma.env import (
     broker_url,
     database,
     graph_url,
+    ingest_drains,
     master_keys,
     secret_key,
     sender_device,
@@ -108,9 +109,7 @@ try:
     # Callbacks claimed and stored in one transaction.
     SIGMA_INGEST_BATCH = env.integer("SIGMA_INGEST_BATCH", 500, low=1, high=10_000)
     # Drain loops that may run at once over all workers; web processes need their share of cores.
-    SIGMA_INGEST_DRAINS = env.integer(
-        "SIGMA_INGEST_DRAINS", max(1, (os.cpu_count() or 2) // 2), low=1, high=64
-    )
+    SIGMA_INGEST_DRAINS = ingest_drains(env)
     # Broadcasts: most people of a list, largest upload, days that lists are kept after the end.
     SIGMA_BROADCAST_MAX_RECIPIENTS = env.integer(
         "SIGMA_BROADCAST_MAX_RECIPIENTS", 100_000, low=1, high=1_000_000

@@ -73,7 +73,7 @@ class Callbacks(Work):
         """Process one batch."""
         return process_batch(settings.SIGMA_INGEST_BATCH)
 
-    def is_behind(self, count: int) -> bool:
+    def is_behind(self, count: int, spent: float) -> bool:
         """Whether a batch was at least half full."""
         return count >= settings.SIGMA_INGEST_BATCH // 2
 
@@ -81,7 +81,7 @@ class Callbacks(Work):
         """Wait for more callbacks, unless many are waiting already."""
         if count == 0:
             return POLL_SECONDS
-        if self.is_behind(count):
+        if self.is_behind(count, spent):
             return 0.0
         return PAUSE_SECONDS if count < FULL_PAUSE_BELOW else max(0.0, PAUSE_SECONDS - spent)
 

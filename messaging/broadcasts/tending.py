@@ -5,7 +5,6 @@ loop is a round of them.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
@@ -70,27 +69,29 @@ class Broadcasts(Work):
 
     def __init__(self, clock: Clock, linger: float) -> None:
         self._clock, self.linger = clock, linger
-        self._spent = 0.0
 
     def step(self) -> int:
         """Go round once; return how many rows and messages were changed."""
-        began, count = time.monotonic(), 0
         round_ = select(Live, LIVE, [self._clock()])
-        trouble: list[tuple[Live, Exception]] = []
-        for live in round_:
+        count, failed, stopped = 0, list[tuple[Live, Exception]](), list[Stopped]()
+        for live in round_:  # one broadcast's trouble is not the others'
             try:
                 count += _advance(live, self._clock())
-            except Exception as error:  # one broadcast's trouble is not the others'
+            except Stopped as error:
+                stopped.append(error)
+            except Exception as error:
                 if is_away(error):
                     raise
-                trouble.append((live, error))
-        _judge(trouble, some_passed=len(trouble) < len(round_))
-        self._spent = time.monotonic() - began
+                if is_of_a_value(error):
+                    failed.append((live, error))
+                else:
+                    stopped.append(Stopped(error))
+        _judge(failed, stopped, some_passed=len(failed) + len(stopped) < len(round_))
         return count
 
-    def is_behind(self, count: int) -> bool:
+    def is_behind(self, count: int, spent: float) -> bool:
         """Whether the round took long."""
-        return self._spent > LONG_SECONDS
+        return spent > LONG_SECONDS
 
     def pause(self, count: int, spent: float) -> float:
         """Begin the next round soon."""
@@ -120,22 +121,14 @@ def _advance(live: Live, now: datetime) -> int:
         return STEPS[live.state](broadcast, now)
 
 
-def _judge(trouble: Sequence[tuple[Live, Exception]], *, some_passed: bool) -> None:
+def _judge(
+    failed: Sequence[tuple[Live, Exception]], stopped: Sequence[Stopped], *, some_passed: bool
+) -> None:
     """Report what went wrong in a round; nothing is given up for it, the next one tries again.
 
     Raises:
         lib.brake.Stopped: nothing passed, and it does not look like one broadcast's trouble.
     """
-    stopped = [
-        error if isinstance(error, Stopped) else Stopped(error)
-        for _, error in trouble
-        if isinstance(error, Stopped) or not is_of_a_value(error)
-    ]
-    failed = [
-        (live, error)
-        for live, error in trouble
-        if not isinstance(error, Stopped) and is_of_a_value(error)
-    ]
     if stopped and not some_passed:
         raise stopped[0]
     BROADCASTS_BRAKE.judge(failed, step="tend", passed=some_passed)

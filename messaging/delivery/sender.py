@@ -110,7 +110,7 @@ class Sender(Work):
         """Return how many messages and marks were claimed and have no outcome."""
         return len(self._begun)
 
-    def is_behind(self, count: int) -> bool:
+    def is_behind(self, count: int, spent: float) -> bool:
         """Whether there were more messages than places."""
         return self._free() < count
 
