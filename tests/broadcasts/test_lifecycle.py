@@ -20,6 +20,7 @@ from messaging.models import (
     OptOutSource,
     PendingSend,
 )
+from messaging.numbers import STANDARD
 from messaging.sending.accepting import reference_of
 from templates_wa.models import Template
 from tests.broadcasts.conftest import (
@@ -212,6 +213,24 @@ def test_it_keeps_only_a_window_ahead(running: Broadcast, now: datetime) -> None
     deliver_all(running)
     assert counts(tend(running, now)).queued == 10
     assert counts(running).sent == 10
+
+
+def test_it_keeps_a_second_of_its_numbers_pace_queued(acme: Cast, now: datetime) -> None:
+    template(acme)
+    broadcast = start(draft(acme, people(300)), now)
+    waiting = PendingSend.objects.filter(broadcast_id=broadcast.id)
+    assert waiting.count() == STANDARD
+
+    waiting.filter(message__in=waiting.values("message")[:30]).update(
+        due_at=now + timedelta(hours=1)  # tried again later: others take their turns meanwhile
+    )
+    tend(broadcast, now)
+    assert waiting.count() == STANDARD + 30
+
+    lease = {"due_at": None, "lease_until": now + timedelta(minutes=1)}
+    waiting.filter(message__in=waiting.values("message")[:30]).update(**lease)
+    tend(broadcast, now)
+    assert waiting.filter(due_at__lte=now).count() == STANDARD
 
 
 def test_a_pause_holds_what_waits_and_resuming_lets_it_go(
