@@ -48,6 +48,8 @@ TRIAL = 50
 NOT_OF_A_VALUE = ("42", "25", "0A", "3F")
 # "Program limit exceeded" (a value too long for an index) comes as OperationalError, and is none.
 OF_A_VALUE = "54"
+# As what Django raises that the database is away or busy (:func:`is_away` looks closer).
+DATABASE_AWAY = (OperationalError, InterfaceError)
 
 REPORT = """
 INSERT INTO stopped_work (line, error, since, seen_at)
@@ -243,7 +245,7 @@ def spread(positions: Sequence[int], most: int) -> list[int]:
 
 def is_away(error: Exception) -> bool:
     """Whether the database is away, or was busy: nothing that was tried is at fault."""
-    if not isinstance(error, (OperationalError, InterfaceError)):
+    if not isinstance(error, DATABASE_AWAY):
         return False
     return not state_of(error).startswith(OF_A_VALUE)
 
@@ -290,5 +292,5 @@ def _run(statement: str, parameters: Sequence[str]) -> None:
     try:
         with connection.cursor() as cursor:
             cursor.execute(statement, parameters)
-    except (OperationalError, InterfaceError, ProgrammingError) as error:
+    except (*DATABASE_AWAY, ProgrammingError) as error:
         logger.warning("whatsapp stop not reported", extra={"error": type(error).__name__})

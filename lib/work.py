@@ -15,11 +15,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 from redis.exceptions import RedisError
 
 from lib import metrics
-from lib.brake import Brake, Stopped
+from lib.brake import DATABASE_AWAY, Brake, Stopped
 from lib.wakeups import WakeUp
 
 TURN_SECONDS = 5.0
@@ -30,7 +30,7 @@ LINGER_SECONDS = 1.0
 HOLD_SECONDS = 0.5
 # For how long nobody is called after the database or the broker was away.
 AWAY_SECONDS = 1.0
-AWAY = (OperationalError, InterfaceError, RedisError)
+AWAY = (*DATABASE_AWAY, RedisError)
 
 
 class TaskRefused(Exception):
@@ -151,6 +151,6 @@ def put_off_while_away(what: str, log: logging.Logger) -> Iterator[None]:
         yield
     except TaskRefused as refusal:
         log.error("whatsapp %s refused", what, extra={"error": str(refusal)})
-    except (OperationalError, InterfaceError) as error:
+    except DATABASE_AWAY as error:
         log.warning("whatsapp %s put off", what, extra={"error": type(error).__name__})
         connection.close()

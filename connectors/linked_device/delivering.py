@@ -13,25 +13,41 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random, SystemRandom
+from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.conf import settings
 from django.db import connection, transaction
 
-from connectors.linked_device import claiming, leases, logs
-from connectors.linked_device.claiming import Ready
-from connectors.linked_device.device import Device
+from connectors.linked_device import leases, logs
+from connectors.linked_device.device import SendText
 from connectors.linked_device.leases import Lease
 from connectors.linked_device.models import SenderSession
-from connectors.linked_device.record import AWAY
+from lib import bulk
+from lib.brake import DATABASE_AWAY
 from messaging import transitions
-from messaging.attempts import GivenBack, fate_of
+from messaging.attempts import Attempt, GivenBack, fate_of
+from messaging.delivery import pauses
+from messaging.delivery.due import (
+    Due,
+    Failed,
+    PutOff,
+    due,
+    examine,
+    put_off,
+    request_of,
+    reserve,
+)
 from messaging.delivery.recording import Outcome, record
+from messaging.identities import ALL_IDS
 from workspaces import keys
 from workspaces.channel_errors import ChannelError, OutcomeUnknown, Reach, Throttled, Unavailable
 from workspaces.channel_facts import AcceptedSend
+from workspaces.models import TenantStatus, Workspace
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 
@@ -48,6 +64,151 @@ LETTERS_PER_SECOND, MOST_TYPING_SECONDS = 25.0, 6.0
 THROTTLED_SECONDS, MOST_THROTTLED_SECONDS = 60.0, 3600.0
 AWAY_SECONDS, MOST_AWAY_SECONDS = 5.0, 60.0
 
+# Longer than any message waits for its time; one that was not marked by then is due again.
+RESERVED_SECONDS = 60.0
+# How soon to look again: where nothing is due, and where sending is paused.
+IDLE_SECONDS, PAUSED_SECONDS = 0.5, 5.0
+CAPPED = "A linked device sends at most {} messages to one person in 24 hours."
+CAP_WINDOW = timedelta(hours=24)
+# A message may wait for so long before it leaves: scheduled, and then until it expires.
+OLDEST = timedelta(days=62)
+# Messages that may have been sent count too. The one in the window that has to leave it first.
+PERSON = ALL_IDS.format(tenant_id="%(tenant)s", contact_id="%(contact)s::uuid")
+NTH = f"""
+SELECT sent.at FROM ({PERSON}) person (id)
+JOIN messages m ON m.contact_id = person.id CROSS JOIN LATERAL (SELECT CASE
+    WHEN m.status = 'sending' THEN %(now)s
+    ELSE coalesce(m.delivery->>'accepted_at', m.delivery->>'unknown_at')::timestamptz END
+) sent (at)
+WHERE m.tenant_id = %(tenant)s AND m.workspace_id = %(workspace)s AND m.source = 'API'
+  AND m.timestamp_utc > %(oldest)s AND sent.at > %(since)s
+ORDER BY sent.at DESC OFFSET %(cap)s - 1 LIMIT 1
+"""  # noqa: S608 - names of ours
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A reserved message, and what to send to which number (digits)."""
+
+    attempt: Attempt
+    number: str = field(repr=False)
+    text: str = field(repr=False)
+
+
+class _Text(msgspec.Struct):
+    body: str
+
+
+class _Request(msgspec.Struct):
+    to: str
+    text: _Text
+
+
+def claim(lease: Lease, workspace_id: UUID, *, now: datetime, chance: Random) -> Ready | float:
+    """Reserve the message that is due next, or return the seconds until the next call.
+
+    Raises:
+        leases.LeaseLost: another process has the session; nothing is reserved.
+        django.db.OperationalError, django.db.InterfaceError: the database is away.
+    """
+    with transaction.atomic():
+        leases.require(lease)
+        rows = due([(lease.tenant_id, workspace_id, 1)], now=now)
+        if not rows:
+            return IDLE_SECONDS
+        if not may_send(lease.tenant_id, workspace_id, now=now):
+            return PAUSED_SECONDS
+        (row,) = rows
+        verdict = _verdict(row, now, chance)
+        if isinstance(verdict, Ready):
+            reserve([row], seconds=RESERVED_SECONDS, now=now)
+            return verdict
+        if isinstance(verdict, PutOff):
+            put_off([(row, verdict)])
+        else:
+            _fail(row, verdict, now)
+        return 0.0
+
+
+def may_send(tenant_id: UUID, workspace_id: UUID, *, now: datetime) -> bool:
+    """Return whether nothing stops a workspace's sends: neither it, its tenant, nor a pause."""
+    active = Workspace.objects.filter(
+        pk=workspace_id, tenant_id=tenant_id, is_active=True, tenant__status=TenantStatus.ACTIVE
+    )
+    held = pauses.open_pauses(tenant_id=tenant_id, workspace_id=workspace_id, now=now)
+    return active.exists() and not held.exists()
+
+
+def _verdict(row: Due, now: datetime, chance: Random) -> Ready | PutOff | Failed:
+    refused = examine(row, now=now, chance=chance)
+    return refused or _over_quota(row, now) or _ready(row)
+
+
+def _over_quota(row: Due, now: datetime) -> PutOff | None:
+    if row.contact_id is None:
+        return None
+    cap = int(settings.SIGMA_SENDER_CONTACT_CAP)
+    until = free_at(
+        tenant_id=row.tenant_id,
+        workspace_id=row.workspace_id,
+        contact_id=row.contact_id,
+        cap=cap,
+        now=now,
+    )
+    if until is None:
+        return None
+    # One that will not be worth sending by then is given up when it expires, not later.
+    return PutOff(min(until, row.expires_at or until), CAPPED.format(cap))
+
+
+def _ready(row: Due) -> Ready | Failed:
+    request = request_of(row)
+    if isinstance(request, Failed):
+        return request
+    try:
+        wanted = msgspec.json.decode(request, type=_Request)
+    except msgspec.DecodeError:
+        return Failed("UNSUPPORTED", "A linked device sends texts to phone numbers, nothing else.")
+    attempt = Attempt(
+        row.id,
+        row.tenant_id,
+        row.workspace_id,
+        row.contact_id,
+        row.template_id,
+        row.attempts + 1,
+        row.expires_at,
+    )
+    return Ready(attempt, wanted.to.lstrip("+"), wanted.text.body)
+
+
+def _fail(row: Due, why: Failed, now: datetime) -> None:
+    if transitions.fail({(row.tenant_id, row.id): why.facts()}, now=now):
+        ids = {"message_id": row.id, "workspace_id": row.workspace_id}
+        logs.failed(**ids, number=None, code=why.code, message=why.title)
+
+
+def free_at(
+    *, tenant_id: UUID, workspace_id: UUID, contact_id: UUID, cap: int, now: datetime
+) -> datetime | None:
+    """Return when a person may be written to again who got ``cap`` messages within 24 hours;
+    ``None``: now. Counted from the messages, so that it outlives every process.
+
+    An account that writes to one person again and again is reported, and banned.
+    """
+    facts: dict[str, Any] = {
+        "tenant": tenant_id,
+        "workspace": workspace_id,
+        "contact": contact_id,
+        "cap": cap,
+        "now": now,
+        "since": now - CAP_WINDOW,
+        "oldest": now - OLDEST,
+    }
+    with bulk.cursor() as cursor:
+        cursor.execute(NTH, facts)
+        row = cursor.fetchone()
+    return None if row is None else row[0] + CAP_WINDOW
+
 
 class Deliverer:
     """One session's sends. It has no thread of its own: see :meth:`send_next`."""
@@ -57,14 +218,14 @@ class Deliverer:
         *,
         session: SenderSession,
         lease: Lease,
-        device: Device,
+        send_text: SendText,
         clock: Callable[[], float] = time.monotonic,
         chance: Random | None = None,
     ) -> None:
         self._workspace_id, self._lease, self._clock = session.workspace_id, lease, clock
         self._chance = chance or SystemRandom()
         transport = session.workspace.transport
-        self._sender = DeviceSender(device, transport=transport, chance=self._chance)
+        self._sender = DeviceSender(send_text, transport=transport, chance=self._chance)
         self._pace = Pace(chance=self._chance, at=clock())
         self._ready: tuple[Ready, float] | None = None
         self._outcome: Outcome | None = None
@@ -93,7 +254,7 @@ class Deliverer:
             return wait
         self._ready = None
         began = self._clock()
-        if began - send_at > claiming.RESERVED_SECONDS:
+        if began - send_at > RESERVED_SECONDS:
             return 0.0  # due again: it waited so long that it has to be read anew
         if self._mark(ready, now):
             self._send(ready, now, began)
@@ -111,8 +272,8 @@ class Deliverer:
 
     def _claim(self, now: datetime) -> tuple[Ready, float] | float:
         try:
-            found = claiming.claim(self._lease, self._workspace_id, now=now, chance=self._chance)
-        except AWAY:
+            found = claim(self._lease, self._workspace_id, now=now, chance=self._chance)
+        except DATABASE_AWAY:
             _hang_up()
             raise
         if isinstance(found, float):
@@ -133,7 +294,7 @@ class Deliverer:
         except leases.LeaseLost:
             self._record(now)
             raise
-        except AWAY:
+        except DATABASE_AWAY:
             _hang_up()
             raise
         if not is_mine or self._clock() - began > LATEST_SECONDS:
@@ -147,7 +308,7 @@ class Deliverer:
             return False
         with transaction.atomic():
             leases.require(self._lease)
-            if not claiming.may_send(attempt.tenant_id, attempt.workspace_id, now=now):
+            if not may_send(attempt.tenant_id, attempt.workspace_id, now=now):
                 return False
             return attempt.message_id in transitions.mark([attempt], seconds=LEASE_SECONDS)
 
@@ -165,7 +326,7 @@ class Deliverer:
             return 0.0
         try:
             record([self._outcome], now=now, chance=self._chance)
-        except AWAY as error:
+        except DATABASE_AWAY as error:
             _hang_up()
             logger.warning("whatsapp outcomes kept", extra={"error": type(error).__name__})
             return RECORD_SECONDS
@@ -192,8 +353,8 @@ class DeviceSender:
     not connected.
     """
 
-    def __init__(self, device: Device, *, transport: str, chance: Random) -> None:
-        self._device, self._transport, self._chance = device, transport, chance
+    def __init__(self, send_text: SendText, *, transport: str, chance: Random) -> None:
+        self._send_text, self._transport, self._chance = send_text, transport, chance
         self._throttled = self._away = 0
 
     @property
@@ -211,7 +372,7 @@ class DeviceSender:
 
     def _answer(self, ready: Ready) -> AcceptedSend | ChannelError:
         try:
-            return AcceptedSend(self._device.send_text(ready.number, ready.text).message_id)
+            return AcceptedSend(self._send_text(ready.number, ready.text).message_id)
         except ChannelError as error:
             return error
         except Exception as error:

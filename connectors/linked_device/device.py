@@ -21,6 +21,9 @@ class Sent:
     message_id: str
 
 
+SendText = Callable[[str, str], Sent]
+
+
 class Device(Protocol):
     """One linked device. All methods may be called from any thread; only ``start`` is called once.
 

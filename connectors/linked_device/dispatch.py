@@ -7,14 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 from django.db import connection
 
-from connectors.linked_device.device import Device, Sent
-from connectors.linked_device.events import Event, LinkedAccount, RateLimited
+from connectors.linked_device.device import SendText, Sent
+from connectors.linked_device.events import Event, RateLimited
 from connectors.linked_device.leases import LeaseLost
-from connectors.linked_device.record import AWAY, PAUSE_SECONDS, DatabaseRetry, LastActivity
+from connectors.linked_device.record import PAUSE_SECONDS, DatabaseRetry, LastActivity
+from lib.brake import DATABASE_AWAY
 from workspaces.channel_errors import Throttled
 
 logger = logging.getLogger("sigma.whatsapp.sender")
@@ -26,46 +26,23 @@ IDLE_SECONDS, BROKEN_SECONDS = 0.1, 5.0
 HUNG_SECONDS = 300.0
 
 
-class ObservedDevice:
-    """A device whose sends the session observes: when one left, and that WhatsApp asks to slow
-    down.
+def observed(
+    send_text: SendText, *, listen: Callable[[Event], None], activity: LastActivity
+) -> SendText:
+    """Return a device's ``send_text`` as the session observes it: when a message left, and that
+    WhatsApp asks to slow down.
     """
 
-    def __init__(
-        self, device: Device, *, listen: Callable[[Event], None], activity: LastActivity
-    ) -> None:
-        self._device, self._listen, self._activity = device, listen, activity
-
-    @property
-    def library(self) -> str:
-        """Return name and version of what drives it."""
-        return self._device.library
-
-    def start(self, store: Path, listen: Callable[[Event], None]) -> None:
-        """Open the store and connect, as the port says."""
-        self._device.start(store, listen)
-
-    def pair_code(self, number: str) -> str:
-        """Ask for a pairing code, as the port says."""
-        return self._device.pair_code(number)
-
-    def send_text(self, number: str, text: str) -> Sent:
-        """Send, as the port says."""
+    def send(number: str, text: str) -> Sent:
         try:
-            sent = self._device.send_text(number, text)
+            sent = send_text(number, text)
         except Throttled as error:
-            self._listen(RateLimited(error.retry_after))
+            listen(RateLimited(error.retry_after))
             raise
-        self._activity.last_sent_at = datetime.now(UTC)
+        activity.last_sent_at = datetime.now(UTC)
         return sent
 
-    def account(self) -> LinkedAccount | None:
-        """Return the linked account, as far as it is known."""
-        return self._device.account()
-
-    def stop(self) -> None:
-        """Disconnect, as the port says."""
-        self._device.stop()
+    return send
 
 
 class Dispatch:
@@ -122,7 +99,7 @@ class Dispatch:
         except LeaseLost as lost:
             self._on_lost(f"whatsapp session lost its lease: {lost}")
             return IDLE_SECONDS
-        except AWAY as error:
+        except DATABASE_AWAY as error:
             self._retry.failed(error)
             return PAUSE_SECONDS
         self._retry.succeeded()

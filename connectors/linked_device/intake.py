@@ -20,7 +20,7 @@ from hashlib import sha256
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 
 from connectors.linked_device.events import ChatMember, Content, MessageArrived, ReceiptArrived
 from connectors.linked_device.models import SenderSession
@@ -28,6 +28,7 @@ from connectors.linked_device.record import DatabaseRetry
 from connectors.whatsapp import raw
 from connectors.whatsapp.processing import WAKE_UP
 from connectors.whatsapp.wire.updates import LINKED_DEVICE
+from lib.brake import DATABASE_AWAY
 from workspaces import keys
 from workspaces.identity import digester
 
@@ -154,7 +155,7 @@ class DeviceInbox:
                 transaction.on_commit(WAKE_UP.notify, robust=True)
         except BaseException as error:
             keys.forget()  # a key that was made in the transaction is gone with it
-            if isinstance(error, (OperationalError, InterfaceError)):
+            if isinstance(error, DATABASE_AWAY):
                 connection.close()
             raise
 

@@ -24,7 +24,7 @@ from django.utils.module_loading import import_string
 from connectors.linked_device import leases, reasons, sessions, status, stores
 from connectors.linked_device.delivering import Deliverer
 from connectors.linked_device.device import Device
-from connectors.linked_device.dispatch import Dispatch, ObservedDevice
+from connectors.linked_device.dispatch import Dispatch, observed
 from connectors.linked_device.events import ConnectFailed, Event, MessageArrived, ReceiptArrived
 from connectors.linked_device.intake import DeviceInbox, Intake
 from connectors.linked_device.leases import ExitCode, Lease, LeaseKeeper, exit_now, kernel_alarm
@@ -37,7 +37,6 @@ from connectors.linked_device.machine import (
 )
 from connectors.linked_device.models import PairBy, SenderSession, SessionState
 from connectors.linked_device.record import (
-    AWAY,
     PAUSE_SECONDS,
     DatabaseRetry,
     DesiredState,
@@ -47,6 +46,7 @@ from connectors.linked_device.record import (
 from connectors.linked_device.session_loop import Ending, SessionLoop
 from connectors.linked_device.status import SessionStatus
 from lib import structs
+from lib.brake import DATABASE_AWAY
 from workspaces.channel_errors import ChannelError, Throttled
 
 logger = logging.getLogger("sigma.whatsapp.sender")
@@ -70,7 +70,7 @@ def run(session_id: UUID) -> int:
         return _guarded(session_id, is_asked_to_end)
     except (stores.StoreInUse, leases.LeaseHeld) as held:
         logger.warning("whatsapp session is held: %s", held, extra=extra)
-    except AWAY as error:  # nothing has begun yet
+    except DATABASE_AWAY as error:  # nothing has begun yet
         extra["error"] = type(error).__name__
         logger.warning("whatsapp session not started: the database is away", extra=extra)
     return ExitCode.HELD
@@ -174,7 +174,7 @@ def _release(lease: Lease) -> None:
     while time.monotonic() < deadline:
         try:
             leases.release(lease)
-        except AWAY:
+        except DATABASE_AWAY:
             connection.close()
             time.sleep(PAUSE_SECONDS)
         else:
@@ -198,12 +198,13 @@ class SessionWork:
         self._events: SimpleQueue[MachineEvent] = SimpleQueue()
         self._activity, self._is_begun = LastActivity(), False
         self._number = sessions.number_to_pair(session)
-        self._device = ObservedDevice(device, listen=self._events.put, activity=self._activity)
+        self._device = device
         self._retry = DatabaseRetry("session", wait=time.sleep)
         self.record = Record(session, lease)
         machine = _machine(session, now=datetime.now(UTC))
         self._intake = Intake(DeviceInbox(session=session).keep)
-        deliverer = Deliverer(session=session, lease=lease, device=self._device)
+        send_text = observed(device.send_text, listen=self._events.put, activity=self._activity)
+        deliverer = Deliverer(session=session, lease=lease, send_text=send_text)
         self._dispatch = Dispatch(
             deliverer.send_next,
             settle=deliverer.settle,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.db.models.functions import Coalesce
 
 from connectors.linked_device import leases, logs, sessions, status
@@ -20,6 +20,7 @@ from connectors.linked_device.leases import Lease
 from connectors.linked_device.machine import ShowPairing
 from connectors.linked_device.models import PairBy, SenderSession, Wanted
 from connectors.linked_device.status import SessionStatus
+from lib.brake import DATABASE_AWAY, is_away
 from lib.masking import account_name
 from messaging import numbers
 from messaging.models import NumberState
@@ -28,7 +29,6 @@ PLATFORM_LENGTH, NAME_LENGTH, LIBRARY_LENGTH = 32, 128, 64
 logger = logging.getLogger("sigma.whatsapp.sender")
 
 T = TypeVar("T")
-AWAY = (OperationalError, InterfaceError)
 PAUSE_SECONDS = 0.5
 
 
@@ -173,7 +173,9 @@ class DatabaseRetry:
         while True:
             try:
                 done = work()
-            except AWAY as error:
+            except DATABASE_AWAY as error:
+                if not is_away(error):
+                    raise
                 self.failed(error)
                 self._wait(PAUSE_SECONDS)
             else:

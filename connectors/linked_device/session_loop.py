@@ -27,8 +27,9 @@ from connectors.linked_device.machine import (
     Unlinked,
 )
 from connectors.linked_device.models import SessionState, Wanted
-from connectors.linked_device.record import AWAY, DatabaseRetry, DesiredState, LastActivity, Record
+from connectors.linked_device.record import DatabaseRetry, DesiredState, LastActivity, Record
 from connectors.linked_device.status import SessionStatus
+from lib.brake import DATABASE_AWAY
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 
@@ -164,7 +165,7 @@ class SessionLoop:
         """Do what can also be done later, if the database answers; ``None``: it does not."""
         try:
             done = work()
-        except AWAY as error:
+        except DATABASE_AWAY as error:
             self._retry.failed(error)
             return None
         self._retry.succeeded()

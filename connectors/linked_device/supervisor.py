@@ -26,8 +26,8 @@ from django.db import connection
 from connectors.linked_device import leases, registry, stores
 from connectors.linked_device.leases import ExitCode
 from connectors.linked_device.models import PASSING, SenderSession, Wanted
-from connectors.linked_device.record import AWAY
 from connectors.linked_device.registry import HeldBack, describe_exit
+from lib.brake import DATABASE_AWAY
 from lib.processes import GuardedProcess
 
 logger = logging.getLogger("sigma.whatsapp.sender")
@@ -194,7 +194,7 @@ class SessionSupervisor:
         self._collect_exits()
         try:
             self._work()
-        except AWAY as error:
+        except DATABASE_AWAY as error:
             if not self._is_away:
                 facts = {"host": self._host, "error": type(error).__name__}
                 logger.warning("whatsapp session host: the database is away", extra=facts)
@@ -216,7 +216,7 @@ class SessionSupervisor:
             time.sleep(min(self._every, 0.1))
         try:
             self._write_exits(registry.read(self._host, ())[1])
-        except AWAY:  # the next supervisor sees it by the leases
+        except DATABASE_AWAY:  # the next supervisor sees it by the leases
             logger.warning("whatsapp session host: the database is away")
 
     def _work(self) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Collection
 from uuid import UUID
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from msgspec import json
 
 from connectors.sender import accounts, callers, messages, outcomes
@@ -25,6 +24,7 @@ from connectors.sender.errors import HttpHeaders, JsonAnswer, ServiceError, unav
 from connectors.sender.messages import TextMessage
 from connectors.sender.outcomes import Asked, DeliveryStatus, OutcomePoller
 from lib import clock, errorids
+from lib.brake import DATABASE_AWAY
 from lib.loops import DatabaseThreads
 from lib.requests import (
     Answer,
@@ -86,7 +86,7 @@ class Service:
             answer = await self._answer(scope, headers, receive)
         except ServiceError as error:
             answer = error.answer()
-        except (OperationalError, InterfaceError):
+        except DATABASE_AWAY:
             answer = unavailable(AWAY).answer()
         except Exception as error:  # of what goes wrong on our side only the log has details
             hidden = errorids.hide(logger, "whatsapp sender request", error)
@@ -142,7 +142,7 @@ class Service:
                 await self._health_threads.run(accounts.ask_database)
                 return JsonAnswer(200, {"status": "healthy", "connected": True, "phone": None})
             account = await self._health_threads.run(_account, headers)
-        except (OperationalError, InterfaceError):
+        except DATABASE_AWAY:
             return JsonAnswer(503, accounts.unhealthy(AWAY))
         return JsonAnswer(503 if account.reason else 200, account.health())
 

@@ -52,7 +52,7 @@ def send(cast: Cast, now: datetime) -> None:
     deliverer = Deliverer(
         session=session,
         lease=leased(session),
-        device=FakeDevice(answer),
+        send_text=FakeDevice(answer).send_text,
         clock=lambda: seconds[0],
         chance=Random(1),
     )

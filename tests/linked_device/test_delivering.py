@@ -12,8 +12,7 @@ import pytest
 from django.db import connection
 
 from connectors.linked_device import leases as sessions_leases
-from connectors.linked_device.claiming import IDLE_SECONDS
-from connectors.linked_device.delivering import Deliverer
+from connectors.linked_device.delivering import IDLE_SECONDS, Deliverer
 from connectors.linked_device.device import Sent
 from connectors.linked_device.intake import DeviceInbox
 from connectors.linked_device.models import SessionLease
@@ -54,7 +53,7 @@ class Stage:
         return Deliverer(
             session=self.session,
             lease=lease,
-            device=self.device,
+            send_text=self.device.send_text,
             clock=self.clock,
             chance=Random(1),
         )

@@ -17,11 +17,11 @@ from django.db import OperationalError
 from pytest_django.fixtures import Settings
 
 from connectors.linked_device import events, logs
-from connectors.linked_device.claiming import IDLE_SECONDS as NOTHING_DUE
+from connectors.linked_device.delivering import IDLE_SECONDS as NOTHING_DUE
 from connectors.linked_device.delivering import Deliverer
 from connectors.linked_device.device import Sent
 from connectors.linked_device.dispatch import IDLE_SECONDS as NOT_NOW
-from connectors.linked_device.dispatch import Dispatch, ObservedDevice
+from connectors.linked_device.dispatch import Dispatch, observed
 from connectors.linked_device.events import LinkedAccount, MessageArrived
 from connectors.linked_device.intake import DeviceInbox
 from connectors.linked_device.leases import Lease, LeaseKeeper
@@ -116,13 +116,12 @@ class Day:
         self.was_throttled = False
         self.record, activity = Notes(session, lease), LastActivity()
         self.machine = Machine(is_paired=True, limit=RateLimitWait(), now=start)
-        device = ObservedDevice(
-            sends.FakeDevice(self.answer), listen=self.events.put, activity=activity
-        )
+        device = sends.FakeDevice(self.answer)
+        send_text = observed(device.send_text, listen=self.events.put, activity=activity)
         deliverer = Deliverer(
             session=session,
             lease=lease,
-            device=device,
+            send_text=send_text,
             clock=lambda: self.clock.seconds,
             chance=Random(8),
         )

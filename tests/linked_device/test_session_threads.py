@@ -11,7 +11,7 @@ from django.db import OperationalError
 
 from connectors.linked_device import dispatch
 from connectors.linked_device.device import Sent
-from connectors.linked_device.dispatch import Dispatch, ObservedDevice
+from connectors.linked_device.dispatch import Dispatch, observed
 from connectors.linked_device.events import Content, Event, RateLimited
 from connectors.linked_device.intake import Intake, NotKept
 from connectors.linked_device.leases import LeaseLost
@@ -199,21 +199,19 @@ def test_the_session_learns_that_whatsapp_asks_to_slow_down(
 ) -> None:
     reported: list[Event] = []
     activity = LastActivity()
-    device = ObservedDevice(
-        sends.FakeDevice(lambda *_: answer), listen=reported.append, activity=activity
-    )
+    fake = sends.FakeDevice(lambda *_: answer)
+    send_text = observed(fake.send_text, listen=reported.append, activity=activity)
 
     with pytest.raises(type(answer)):
-        device.send_text("27711558396", "Hello")
+        send_text("27711558396", "Hello")
     assert (reported, activity.take()) == (events, {})
 
 
 def test_the_session_notices_that_something_left() -> None:
     activity = LastActivity()
-    device = ObservedDevice(
-        sends.FakeDevice(lambda *_: Sent("3EB0")), listen=print, activity=activity
-    )
-    device.send_text("27711558396", "Hello")
+    fake = sends.FakeDevice(lambda *_: Sent("3EB0"))
+    send_text = observed(fake.send_text, listen=print, activity=activity)
+    send_text("27711558396", "Hello")
 
     assert set(activity.take()) == {"last_sent_at"}
     assert activity.take() == {}
