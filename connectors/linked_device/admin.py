@@ -119,6 +119,15 @@ FIELDSETS: Any = (
 NAMES = tuple(name for _, options in FIELDSETS for name in options["fields"])
 
 
+def _action(verb: str) -> Callable[..., None]:
+    def ask(model: SenderSessionAdmin, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        model.ask_each(request, queryset, verb)
+
+    ask.__name__ = verb
+    title = f"{verb.title()} the selected devices"
+    return admin.action(ask, description=title, permissions=("manage",))
+
+
 @admin.register(SenderSession)
 class SenderSessionAdmin(ManagedAdmin):
     """WhatsApp accounts that are linked as devices. Backing up, restoring and clearing are left to
@@ -140,7 +149,7 @@ class SenderSessionAdmin(ManagedAdmin):
     list_filter = (TenantFilter, WorkspaceFilter, "state", "home")
     ordering = ("-pk",)
     sortable_by = ()
-    actions = ("start", "stop", "restart")
+    actions = tuple(_action(verb) for verb in VERBS)
     fieldsets = FIELDSETS
     change_form_outer_before_template = "linked_device/device.html"
 
@@ -184,21 +193,6 @@ class SenderSessionAdmin(ManagedAdmin):
             context |= context_of(session, now=timezone.now())
             context["may_manage"] = staff.manages(request.user, session.tenant_id)
         return super().render_change_form(request, context, *args, **kwargs)
-
-    @admin.action(description="Start the selected devices", permissions=("manage",))
-    def start(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Let them run."""
-        self._ask_each(request, queryset, "start")
-
-    @admin.action(description="Stop the selected devices", permissions=("manage",))
-    def stop(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Let them end."""
-        self._ask_each(request, queryset, "stop")
-
-    @admin.action(description="Restart the selected devices", permissions=("manage",))
-    def restart(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Let them end and start again."""
-        self._ask_each(request, queryset, "restart")
 
     def get_urls(self) -> list[URLPattern]:
         """Add the buttons' addresses, the pairing page and what it asks every two seconds."""
@@ -258,7 +252,8 @@ class SenderSessionAdmin(ManagedAdmin):
             raise PermissionDenied("Only managers of the tenant may do this.")
         return session
 
-    def _ask_each(self, request: HttpRequest, queryset: QuerySet[Any], verb: str) -> None:
+    def ask_each(self, request: HttpRequest, queryset: QuerySet[Any], verb: str) -> None:
+        """Ask the selected ones to start, stop or restart, and say how many were."""
         refusals = [self._ask(request, each, verb) for each in self.mine(request, queryset)]
         refused = [each for each in refusals if each]
         text = " ".join((f"{len(refusals) - len(refused)} asked to {verb}.", *sorted({*refused})))

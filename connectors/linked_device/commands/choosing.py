@@ -27,12 +27,10 @@ def one(name: str | None) -> SenderSession:
 
     Raises:
         CommandError: none, or several.
+        sessions.UnableTo: it is a number of another transport.
     """
     workspace = _only(named(name)) if name else _only(list(linked()), NONE)
-    try:
-        session = sessions.of_workspace(tenant_id=workspace.tenant_id, workspace_id=workspace.id)
-    except sessions.UnableTo as error:
-        raise CommandError(error.message) from error
+    session = sessions.of_workspace(tenant_id=workspace.tenant_id, workspace_id=workspace.id)
     return fresh(session.id)
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO
 
 from django.core.management.base import CommandError, OutputWrapper
 
-from connectors.linked_device import backups, sessions
+from connectors.linked_device import backups
 from connectors.linked_device.commands import choosing
 from connectors.linked_device.models import SenderSession
 
-T = TypeVar("T")
 RESTORES = (
     "This puts an older state of the account in the place of its store (which is backed up "
     "before). Pairing anew is better wherever the phone is at hand: an old store has forgotten "
@@ -35,10 +35,11 @@ def back_up(out: OutputWrapper, *, name: str | None) -> None:
     """Seal the store of a session that is stopped into a dated file.
 
     Raises:
-        CommandError: a process has the session, or its store is not here or cannot be read.
+        sessions.UnableTo: a process has the session, or its store is not here or cannot be read.
     """
     session = choosing.one(name)
-    made = _done(lambda: backups.back_up(session, now=datetime.now(UTC)))
+    with _file_system():
+        made = backups.back_up(session, now=datetime.now(UTC))
     out.write(f"{choosing.label(session.workspace)} is backed up: {made}")
     out.write("Only this installation can open it, while the tenant is not erased.")
 
@@ -49,12 +50,14 @@ def restore(
     """Put a backup, the newest unless ``file`` names one, in the place of the store.
 
     Raises:
-        CommandError: not meant, the session is not stopped, or the backup cannot be used.
+        CommandError: not meant.
+        sessions.UnableTo: the session is not stopped, or the backup cannot be used.
     """
     session = choosing.one(name)
     _confirm(out, ask, session, RESTORES, is_sure)
     path = Path(file) if file else None
-    used = _done(lambda: backups.restore(session, path, now=datetime.now(UTC)))
+    with _file_system():
+        used = backups.restore(session, path, now=datetime.now(UTC))
     out.write(f"{choosing.label(session.workspace)} is restored from {used}.")
     out.write("Next: manage.py sender start")
 
@@ -65,11 +68,13 @@ def clear(
     """Back a store up, unless it is not to be, and remove it, so that a phone can be paired anew.
 
     Raises:
-        CommandError: not meant, or the session is not stopped.
+        CommandError: not meant.
+        sessions.UnableTo: the session is not stopped.
     """
     session = choosing.one(name)
     _confirm(out, ask, session, CLEARS if back_up else FORGETS, is_sure)
-    made = _done(lambda: backups.clear(session, now=datetime.now(UTC), back_up=back_up))
+    with _file_system():
+        made = backups.clear(session, now=datetime.now(UTC), back_up=back_up)
     out.write(f"{choosing.label(session.workspace)} is cleared.")
     out.write(f"Its backup: {made}" if made else "Nothing was backed up.")
     out.write("Next: manage.py sender pair")
@@ -90,10 +95,9 @@ def _confirm(
         raise CommandError("Nothing was changed.")
 
 
-def _done(work: Callable[[], T]) -> T:
+@contextmanager
+def _file_system() -> Iterator[None]:
     try:
-        return work()
-    except sessions.UnableTo as error:
-        raise CommandError(error.message) from error
+        yield
     except OSError as error:
         raise CommandError(f"The file system refused: {error}") from error

@@ -74,8 +74,8 @@ def pair(out: OutputWrapper, *, name: str | None, phone: str | None, wait: float
     """Show what links a phone until it is linked; Ctrl-C gives it up.
 
     Raises:
-        CommandError: a phone is linked already, the number is not international, WhatsApp refused,
-            or no phone was linked in time.
+        CommandError: WhatsApp refused, or no phone was linked in time.
+        sessions.UnableTo: a phone is linked already, or the number is not international.
     """
     session = choosing.one(name)
     out.write(f"{TERMS}\n")
@@ -84,8 +84,6 @@ def pair(out: OutputWrapper, *, name: str | None, phone: str | None, wait: float
     try:
         sessions.pair(session.id, by=by, number=phone, now=asked)
         _watch(out, session, asked, wait)
-    except sessions.UnableTo as error:
-        raise CommandError(error.message) from error
     except KeyboardInterrupt:
         connection.close()  # a statement of it may be under way still
         sessions.stop(session.id, now=datetime.now(UTC))

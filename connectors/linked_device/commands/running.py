@@ -34,7 +34,8 @@ def start(out: OutputWrapper, *, name: str | None, wait: float) -> None:
     """Let a session run.
 
     Raises:
-        CommandError: no phone is linked, or it is not connected within ``wait`` seconds.
+        CommandError: it is not connected within ``wait`` seconds.
+        sessions.UnableTo: no phone is linked.
     """
     session = _ask(name, sessions.start)
     if is_up(session, datetime.now(UTC)) is Verdict.DONE:
@@ -62,7 +63,8 @@ def restart(out: OutputWrapper, *, name: str | None, wait: float) -> None:
     """Let a session end after the send that is under way, and start again after the gap.
 
     Raises:
-        CommandError: no phone is linked, or it is not connected again within ``wait`` seconds.
+        CommandError: it is not connected again within ``wait`` seconds.
+        sessions.UnableTo: no phone is linked.
     """
     session = _ask(name, sessions.restart)
     asked = session.restart_asked_at
@@ -91,10 +93,7 @@ def is_down(session: SenderSession, now: datetime) -> Verdict:
 
 def _ask(name: str | None, verb: Callable[..., SenderSession]) -> SenderSession:
     session = choosing.one(name)
-    try:
-        verb(session.id, now=datetime.now(UTC))
-    except sessions.UnableTo as error:
-        raise CommandError(error.message) from error
+    verb(session.id, now=datetime.now(UTC))
     return choosing.fresh(session.id)
 
 

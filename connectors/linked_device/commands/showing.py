@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import IO, Any, cast
+from typing import Any
 
 import httpx
 from django.core.management.base import CommandError, OutputWrapper
 from django.db import DatabaseError, InterfaceError
-from rich.console import Console
 from rich.table import Column, Table
 
 from connectors.linked_device import health, overview, statistics, stores
 from connectors.linked_device.commands import choosing
 from connectors.linked_device.health import NumberHealth
-from connectors.linked_device.models import SenderSession, SessionLease, SessionState
+from connectors.linked_device.models import SenderSession, SessionState
 from connectors.linked_device.statistics import MessageCounts, Statistics
 from lib import reports
 from workspaces.models import Workspace
@@ -40,7 +38,9 @@ SHOWN = (
     "last_sent_at",
     "backed_up_at",
 )
+SHOWN_OF_LEASE = ("host", "pid", "acquired_at", "renewed_at", "expires_at", "fencing_token")
 STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+Facts = dict[str, Any]
 Found = Sequence[tuple[Workspace, Statistics]]
 HEALTH_SECONDS = 10
 
@@ -52,132 +52,100 @@ def status(out: OutputWrapper, *, name: str | None, as_json: bool) -> None:
         CommandError: the name means none, or several.
     """
     now = datetime.now(UTC)
-    found = [gather(session, now=now) for session in choosing.some(name)]
-    if as_json:
-        out.write(reports.as_json([each.plain() for each in found]))
-        return
-    if not found:
-        out.write(choosing.NONE)
-        return
-    console = Console(file=cast(IO[str], out), width=WIDTH, highlight=False)
-    console.print(_table(found, now))
-    for each in found:
-        for line in _lines(each):
-            console.print(f"{each.name}: {line}", markup=False, soft_wrap=True)
+    found = [facts_of(session, now) for session in choosing.some(name)]
+    words: tuple[str | Table, ...] = (choosing.NONE,)
+    if found:
+        words = (_table(found, now), *(line for each in found for line in _lines(each)))
+    reports.write(out, found, *words, json=as_json, width=WIDTH)
 
 
-def _table(found: list[SessionReport], now: datetime) -> Table:
-    table = Table("linked device", "state", "account", "process", "last", "store", show_lines=True)
+def facts_of(session: SenderSession, now: datetime) -> Facts:
+    """Return what is known of a session, here and in the database: its number (masked), the process
+    that has it, its health, and on the machine that has its store the size of that (bytes).
+    """
+    well = health.check(session.workspace, now=now)
+    lease = session.held_lease if session.is_held(now) else None
+    return {
+        "name": choosing.label(session.workspace),
+        "workspace_id": session.workspace_id,
+        "session_id": session.id,
+        "phone": overview.phone(session) or None,
+        **{name: getattr(session, name) for name in SHOWN},
+        "process": lease and {name: getattr(lease, name) for name in SHOWN_OF_LEASE},
+        "healthy": well.ok,
+        "problems": list(well.problems),
+        "remedy": overview.remedy(session, now=now),
+        "heard_at": well.last_activity_at,
+        "store_bytes": _store_size(session),
+    }
+
+
+def _table(found: list[Facts], now: datetime) -> Table:
+    table = Table("linked device", *CELLS, show_lines=True)
     for each in found:
-        identity = (_name(each), _state(each, now), _account(each))
-        cells = (*identity, _process(each, now), _last(each, now), _store(each, now))
-        table.add_row(*("\n".join(filter(None, cell)) for cell in cells))
+        cells = (cell(each, now) for cell in CELLS.values())
+        table.add_row(f"{each['name']}\n{each['workspace_id']}", *map("\n".join, cells))
     return table
 
 
-def _name(each: SessionReport) -> Iterator[str]:
-    yield each.name
-    yield f"{each.session.workspace_id}"
+def _state(each: Facts, now: datetime) -> Iterator[str]:
+    yield each["state"]
+    yield f"since {lasts(now - each['since'])}"
+    if each["until"] is not None:
+        yield f"until {each['until']:%m-%d %H:%M} UTC"
+    yield f"wanted: {each['wanted'].lower()}"
 
 
-def _state(each: SessionReport, now: datetime) -> Iterator[str]:
-    session = each.session
-    yield session.state
-    yield f"since {lasts(now - session.since)}"
-    if session.until is not None:
-        yield f"until {session.until:%m-%d %H:%M} UTC"
-    yield f"wanted: {session.wanted.lower()}"
-
-
-def _account(each: SessionReport) -> Iterator[str]:
-    yield each.phone or "–"
-    yield each.session.device_platform
-    if each.session.paired_at is None:
+def _account(each: Facts, now: datetime) -> Iterator[str]:
+    yield each["phone"] or "–"
+    if each["device_platform"]:
+        yield each["device_platform"]
+    if each["paired_at"] is None:
         yield "not linked"
 
 
-def _process(each: SessionReport, now: datetime) -> Iterator[str]:
-    session = each.session
-    yield f"home {session.home or '–'}"
-    if each.holder is not None:
-        yield f"pid {each.holder.pid} on {each.holder.host}"
-        yield f"started {ago(session.started_at, now)}"
+def _process(each: Facts, now: datetime) -> Iterator[str]:
+    yield f"home {each['home'] or '–'}"
+    if (process := each["process"]) is not None:
+        yield f"pid {process['pid']} on {process['host']}"
+        yield f"started {ago(each['started_at'], now)}"
     else:
         yield "no process"
-    yield session.library
-    if session.failures:
-        yield f"{session.failures} failed starts"
+    if each["library"]:
+        yield each["library"]
+    if each["failures"]:
+        yield f"{each['failures']} failed starts"
 
 
-def _last(each: SessionReport, now: datetime) -> Iterator[str]:
-    session = each.session
-    yield f"event {ago(session.last_event_at, now)}"
-    yield f"received {ago(session.last_inbound_at, now)}"
-    yield f"sent {ago(session.last_sent_at, now)}"
+def _last(each: Facts, now: datetime) -> Iterator[str]:
+    yield f"event {ago(each['last_event_at'], now)}"
+    yield f"received {ago(each['last_inbound_at'], now)}"
+    yield f"sent {ago(each['last_sent_at'], now)}"
 
 
-def _store(each: SessionReport, now: datetime) -> Iterator[str]:
-    if each.store_size is not None:
-        yield bytes_of(each.store_size)
-    yield f"linked {ago(each.session.paired_at, now)}"
-    yield f"backup {ago(each.session.backed_up_at, now)}"
+def _store(each: Facts, now: datetime) -> Iterator[str]:
+    if each["store_bytes"] is not None:
+        yield bytes_of(each["store_bytes"])
+    yield f"linked {ago(each['paired_at'], now)}"
+    yield f"backup {ago(each['backed_up_at'], now)}"
 
 
-def _lines(each: SessionReport) -> Iterator[str]:
-    if each.health.ok:
-        yield SessionState(each.session.state).label
-    yield from each.health.problems
-    if each.remedy:
-        yield f"Remedy: {each.remedy}"
+CELLS = {
+    "state": _state,
+    "account": _account,
+    "process": _process,
+    "last": _last,
+    "store": _store,
+}
 
 
-@dataclass(frozen=True, slots=True)
-class SessionReport:
-    """A session with its workspace's name, account (masked), holder, health and store; the store's
-    size (bytes) is known on the machine that has it.
-    """
-
-    session: SenderSession
-    name: str
-    phone: str
-    holder: SessionLease | None
-    health: NumberHealth
-    remedy: str
-    store_size: int | None
-
-    def plain(self) -> dict[str, Any]:
-        """Return the facts for machines."""
-        holder = self.holder
-        process = None
-        if holder is not None:
-            names = ("host", "pid", "acquired_at", "renewed_at", "expires_at", "fencing_token")
-            process = {name: getattr(holder, name) for name in names}
-        return {
-            "name": self.name,
-            "workspace_id": self.session.workspace_id,
-            "session_id": self.session.id,
-            "phone": self.phone or None,
-            **{name: getattr(self.session, name) for name in SHOWN},
-            "process": process,
-            "healthy": self.health.ok,
-            "problems": list(self.health.problems),
-            "remedy": self.remedy,
-            "heard_at": self.health.last_activity_at,
-            "store_bytes": self.store_size,
-        }
-
-
-def gather(session: SenderSession, *, now: datetime) -> SessionReport:
-    """Return what is known of a session, here and in the database."""
-    return SessionReport(
-        session=session,
-        name=choosing.label(session.workspace),
-        phone=overview.phone(session),
-        holder=session.lease if session.is_held(now) else None,
-        health=health.check(session.workspace, now=now),
-        remedy=overview.remedy(session, now=now),
-        store_size=_store_size(session),
-    )
+def _lines(each: Facts) -> Iterator[str]:
+    name = each["name"]
+    if each["healthy"]:
+        yield f"{name}: {SessionState(each['state']).label}"
+    yield from (f"{name}: {problem}" for problem in each["problems"])
+    if each["remedy"]:
+        yield f"{name}: Remedy: {each['remedy']}"
 
 
 def _store_size(session: SenderSession) -> int | None:
@@ -216,12 +184,9 @@ def stats(out: OutputWrapper, *, names: Sequence[str], days: int, as_json: bool)
     numbers = choosing.numbers(names)
     counted = statistics.of([each.id for each in numbers], now=datetime.now(UTC), days=days)
     found = list(zip(numbers, counted, strict=True))
-    if as_json:
-        out.write(reports.as_json([_plain(*each) for each in found]))
-        return
-    console = Console(file=cast(IO[str], out), width=WIDTH, highlight=False)
-    console.print(_numbers(found, days))
-    console.print(_days(found))
+    report = [_plain(*each) for each in found]
+    tables = (_numbers(found, days), _days(found))
+    reports.write(out, report, *tables, json=as_json, width=WIDTH)
 
 
 def _numbers(found: Found, days: int) -> Table:

@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from connectors.linked_device import logs, process, stores, supervisor
 from connectors.linked_device.commands import keeping, pairing, running, showing
 from connectors.linked_device.health import WORST_RATE
+from connectors.linked_device.sessions import UnableTo
 from connectors.linked_device.statistics import DAYS
 from lib import reports
 from lib.heartbeat import Heartbeat
@@ -79,7 +80,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Do it; the exit code says whether it came true."""
         ask = options.pop("stdin", sys.stdin)
-        code = VERBS[options["verb"]](self.stdout, ask, options)
+        try:
+            code = VERBS[options["verb"]](self.stdout, ask, options)
+        except UnableTo as refusal:
+            raise CommandError(refusal.message) from refusal
         if code:
             sys.exit(code)
 
