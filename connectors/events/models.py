@@ -107,18 +107,21 @@ class EventDelivery(models.Model):
                 fields=("tenant_id", "subscription_id", "id"), name="event_deliveries_listed"
             ),
             models.Index(
-                fields=("delivered_at",), name="event_deliveries_delivered",
+                fields=("delivered_at",),
+                name="event_deliveries_delivered",
                 condition=models.Q(delivered_at__isnull=False),
             ),
             models.Index(
-                fields=("dead_at",), name="event_deliveries_dead_age",
+                fields=("dead_at",),
+                name="event_deliveries_dead_age",
                 condition=models.Q(dead_at__isnull=False),
             ),
             models.Index(
-                fields=("tenant_id", "subscription_id", "id"), name="event_deliveries_dead",
+                fields=("tenant_id", "subscription_id", "id"),
+                name="event_deliveries_dead",
                 condition=models.Q(dead_at__isnull=False),
             ),
-        )  # fmt: skip
+        )
 
     def __str__(self) -> str:
         return f"{self.event_id} → {self.subscription_id}"

@@ -40,9 +40,12 @@ def key_for(
 ) -> str:
     """Return a key for the cast's workspace; it may send and read unless told otherwise."""
     return access.issue_api_key(
-        tenant=cast.tenant, name="app", scopes=scopes or OF_OURS,
-        workspace=workspace or cast.workspace, **more,
-    )[1]  # fmt: skip
+        tenant=cast.tenant,
+        name="app",
+        scopes=scopes or OF_OURS,
+        workspace=workspace or cast.workspace,
+        **more,
+    )[1]
 
 
 def bearer(key: str) -> dict[str, str]:

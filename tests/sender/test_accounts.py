@@ -24,12 +24,13 @@ NUMBER = "27821234567"
 def number_of(cast: Cast, **columns: str) -> None:
     """Store what the platform said of the cast's number."""
     NumberState.objects.create(
-        workspace=cast.workspace, tenant_id=cast.tenant.id,
+        workspace=cast.workspace,
+        tenant_id=cast.tenant.id,
         sealed_number=numbers.seal(
             NUMBER, tenant_id=cast.tenant.id, workspace_id=cast.workspace.id
         ),
         **{"status": "CONNECTED", "can_send": "AVAILABLE", **columns},
-    )  # fmt: skip
+    )
 
 
 def link(cast: Cast, state: SessionState = SessionState.CONNECTED, **columns: object) -> None:
@@ -37,16 +38,25 @@ def link(cast: Cast, state: SessionState = SessionState.CONNECTED, **columns: ob
     Workspace.objects.filter(pk=cast.workspace.pk).update(transport="LINKED_DEVICE")
     now = timezone.now()
     session = SenderSession.objects.create(
-        tenant_id=cast.tenant.id, workspace=cast.workspace, state=state,
+        tenant_id=cast.tenant.id,
+        workspace=cast.workspace,
+        state=state,
         **{
-            "wanted": Wanted.RUNNING, "paired_at": now, "device_platform": "iPhone", "since": now,
-            "library": "neonize 0.5.2", **columns,
+            "wanted": Wanted.RUNNING,
+            "paired_at": now,
+            "device_platform": "iPhone",
+            "since": now,
+            "library": "neonize 0.5.2",
+            **columns,
         },
-    )  # fmt: skip
+    )
     SessionLease.objects.create(
-        session=session, tenant_id=cast.tenant.id, owner=uuid4(), fencing_token=1,
+        session=session,
+        tenant_id=cast.tenant.id,
+        owner=uuid4(),
+        fencing_token=1,
         expires_at=now + timedelta(seconds=60),
-    )  # fmt: skip
+    )
 
 
 def test_it_says_to_anybody_that_it_lives_and_nothing_else(acme: Cast, sender: Served) -> None:
@@ -54,8 +64,9 @@ def test_it_says_to_anybody_that_it_lives_and_nothing_else(acme: Cast, sender: S
     answer = sender.get("/health")
 
     assert (answer.status_code, answer.json()) == (
-        200, {"status": "healthy", "connected": True, "phone": None},
-    )  # fmt: skip
+        200,
+        {"status": "healthy", "connected": True, "phone": None},
+    )
     assert sender.get("/health", "wrong").status_code == 401
 
 
@@ -79,8 +90,10 @@ def test_calls_without_a_key_are_about_the_open_workspace(
     settings.SIGMA_SENDER_OPEN_WORKSPACE = acme.workspace.id
 
     assert sender.get("/health").json() == {
-        "status": "healthy", "connected": True, "phone": "+27XXXXXXXXX",
-    }  # fmt: skip
+        "status": "healthy",
+        "connected": True,
+        "phone": "+27XXXXXXXXX",
+    }
     assert sender.get("/status").json()["phone_number"] == "+27XXXXXXXXX"
 
 
@@ -101,8 +114,11 @@ def test_it_says_why_a_number_cannot_send(
     assert health.status_code == 503
     assert words in health.json()["reason"]
     assert {**health.json(), "reason": ""} == {
-        "status": "unhealthy", "connected": False, "phone": "+27XXXXXXXXX", "reason": "",
-    }  # fmt: skip
+        "status": "unhealthy",
+        "connected": False,
+        "phone": "+27XXXXXXXXX",
+        "reason": "",
+    }
     assert (status.status_code, status.json()["logged_in"]) == (200, False)
 
 
@@ -115,8 +131,9 @@ def test_it_is_not_healthy_while_sending_is_paused(
 
     answer = sender.get("/health", key_for(acme))
     assert (answer.status_code, answer.json()["reason"]) == (
-        503, "Sending is paused: Token expired.",
-    )  # fmt: skip
+        503,
+        "Sending is paused: Token expired.",
+    )
     assert sender.get("/health", key_for(globex)).status_code == 200
 
 
@@ -124,9 +141,11 @@ def test_the_cloud_api_has_the_contracts_fields(acme: Cast, sender: Served) -> N
     number_of(acme)
 
     assert sender.get("/status", key_for(acme)).json() == {
-        "logged_in": True, "phone_number": "+27XXXXXXXXX", "battery": None,
+        "logged_in": True,
+        "phone_number": "+27XXXXXXXXX",
+        "battery": None,
         "platform": "Cloud API",
-    }  # fmt: skip
+    }
 
 
 def test_a_linked_device_says_more(acme: Cast, sender: Served) -> None:
@@ -136,10 +155,16 @@ def test_a_linked_device_says_more(acme: Cast, sender: Served) -> None:
 
     assert health.json() == {"status": "healthy", "connected": True, "phone": "+27XXXXXXXXX"}
     assert status.json() == {
-        "logged_in": True, "phone_number": "+27XXXXXXXXX", "battery": None, "platform": "iPhone",
-        "state": "CONNECTED", "reason": None, "until": None, "library": "neonize 0.5.2",
+        "logged_in": True,
+        "phone_number": "+27XXXXXXXXX",
+        "battery": None,
+        "platform": "iPhone",
+        "state": "CONNECTED",
+        "reason": None,
+        "until": None,
+        "library": "neonize 0.5.2",
         "since": SenderSession.objects.get().since.isoformat(),
-    }  # fmt: skip
+    }
 
 
 def test_a_device_that_waits_says_until_when(acme: Cast, sender: Served, now) -> None:
@@ -167,7 +192,8 @@ def test_a_device_that_was_never_paired_says_so(acme: Cast, sender: Served) -> N
     health, status = (sender.get(path, key_for(acme)) for path in ("/health", "/status"))
 
     assert (health.status_code, health.json()["reason"]) == (
-        503, "No phone is linked with this account: pair it first.",
-    )  # fmt: skip
+        503,
+        "No phone is linked with this account: pair it first.",
+    )
     assert (status.json()["logged_in"], status.json()["state"]) == (False, "STOPPED")
     assert status.json()["since"] is None

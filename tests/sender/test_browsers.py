@@ -92,11 +92,14 @@ def test_calls_without_a_key_send_where_that_is_wanted(
 ATTEMPTS = [
     ({"Content-Type": "text/plain", "Sec-Fetch-Site": "cross-site"}, 415),
     ({"Content-Type": "application/x-www-form-urlencoded", "Referer": EVIL}, 415),
-    ({"Origin": EVIL}, 403), ({"Origin": "null"}, 403), ({"Host": "evil.example"}, 400),
+    ({"Origin": EVIL}, 403),
+    ({"Origin": "null"}, 403),
+    ({"Host": "evil.example"}, 400),
     ({"Host": "evil.example:8081", "Origin": "http://evil.example:8081"}, 400),
-    ({"Authorization": "Bearer sigma_wrong"}, 401), ({"Authorization": "Basic dTpw"}, 401),
+    ({"Authorization": "Bearer sigma_wrong"}, 401),
+    ({"Authorization": "Basic dTpw"}, 401),
     ({"X-API-Key": "sigma_wrong"}, 401),
-]  # fmt: skip
+]
 
 
 def test_no_page_can_make_a_browser_send_without_a_key(

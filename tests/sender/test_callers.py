@@ -27,9 +27,11 @@ def test_it_takes_the_key_wherever_people_put_it(
 ) -> None:
     key = key_for(acme)
     places = [
-        ("Authorization", f"Bearer {key}"), ("Authorization", f"bearer  {key}"),
-        ("Authorization", key), ("X-API-Key", key),
-    ]  # fmt: skip
+        ("Authorization", f"Bearer {key}"),
+        ("Authorization", f"bearer  {key}"),
+        ("Authorization", key),
+        ("X-API-Key", key),
+    ]
     answers = [
         sender.client.post("/send", json=WANTED, headers={name: value, **NOW})
         for name, value in places
@@ -85,10 +87,11 @@ def test_a_key_for_everything_is_not_for_this(acme: Cast, sender: Served) -> Non
 @pytest.mark.parametrize(
     ("scopes", "statuses"),
     [
-        ([Scope.MESSAGES_SEND], [202, 200]), ([Scope.MESSAGES_READ], [403, 200]),
+        ([Scope.MESSAGES_SEND], [202, 200]),
+        ([Scope.MESSAGES_READ], [403, 200]),
         ([Scope.NUMBERS_READ, Scope.SENDER_MANAGE], [403, 403]),
     ],
-)  # fmt: skip
+)
 def test_a_key_does_what_it_may(
     acme: Cast, heard: Message, sender: Served, scopes: list[Scope], statuses: list[int]
 ) -> None:

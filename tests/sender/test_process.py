@@ -38,9 +38,10 @@ def started(listener: socket.socket, **env: str) -> Iterator[subprocess.Popen[st
     """Run the service on the test's engines."""
     known = {name: quote(str(value), safe="") for name, value in connection.settings_dict.items()}
     environment = {
-        **os.environ, **env,
+        **os.environ,
+        **env,
         "DATABASE_URL": "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**known),
-    }  # fmt: skip
+    }
     argv = [sys.executable, "-m", "sigma.sender", "--fd", str(listener.fileno())]
     process = subprocess.Popen(
         argv, env=environment, pass_fds=[listener.fileno()], stderr=subprocess.PIPE, text=True
@@ -56,13 +57,15 @@ def test_it_lets_those_who_wait_go_when_it_is_stopped(
     acme: Cast, heard: Message, tmp_path, wait_for: WaitFor, transactional_db: None
 ) -> None:
     own = {
-        "SIGMA_SENDER_STORE": str(tmp_path), "SIGMA_SENDER_WAIT_SECONDS": "60",
+        "SIGMA_SENDER_STORE": str(tmp_path),
+        "SIGMA_SENDER_WAIT_SECONDS": "60",
         "SIGMA_SENDER_OPEN_WORKSPACE": str(acme.workspace.id),
-    }  # fmt: skip
+    }
     with (
-        socket.create_server(("127.0.0.1", 0)) as listener, started(listener, **own) as process,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        started(listener, **own) as process,
         ThreadPoolExecutor(1) as pool,
-    ):  # fmt: skip
+    ):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/send"
         asked = pool.submit(httpx.post, url, json=WANTED, timeout=120)
         wait_for(queued)
@@ -91,12 +94,18 @@ def test_it_does_not_start_open_to_others(tmp_path, transactional_db: None) -> N
 @pytest.mark.parametrize(
     ("address", "is_public", "words"),
     [
-        ("0.0.0.0", False, "others reach 0.0.0.0"), ("::", False, "others reach"),  # noqa: S104
-        ("192.168.1.7", False, "others reach"), ("nobody.invalid", False, "others reach"),
-        (None, False, "not known"), ("127.0.0.1", False, ""), ("::1", False, ""),
-        ("localhost", False, ""), ("0.0.0.0", True, ""), (None, True, ""),  # noqa: S104
+        ("0.0.0.0", False, "others reach 0.0.0.0"),
+        ("::", False, "others reach"),  # noqa: S104
+        ("192.168.1.7", False, "others reach"),
+        ("nobody.invalid", False, "others reach"),
+        (None, False, "not known"),
+        ("127.0.0.1", False, ""),
+        ("::1", False, ""),
+        ("localhost", False, ""),
+        ("0.0.0.0", True, ""),
+        (None, True, ""),  # noqa: S104
     ],
-)  # fmt: skip
+)
 def test_calls_without_a_key_are_for_this_machine(
     acme: Cast, settings, address: str | None, is_public: bool, words: str
 ) -> None:

@@ -39,8 +39,9 @@ def test_it_answers_once_the_platform_took_the_message(
     answer = asked.result()
 
     assert (answer.status_code, answer.json()) == (
-        200, {"success": True, "message_id": str(message.id)},
-    )  # fmt: skip
+        200,
+        {"success": True, "message_id": str(message.id)},
+    )
     assert "idempotency-replayed" not in answer.headers
 
 
@@ -55,9 +56,10 @@ def test_it_says_that_the_platform_refused_without_a_number(
 
     assert answer.status_code == 502
     assert error_in(answer) == {
-        "code": "NOT_ON_WHATSAPP", "message": "It cannot be delivered. Not ••• (code 131026)",
+        "code": "NOT_ON_WHATSAPP",
+        "message": "It cannot be delivered. Not ••• (code 131026)",
         "retryable": False,
-    }  # fmt: skip
+    }
     assert UUID(answer.json()["message_id"])
 
 
@@ -93,8 +95,7 @@ def test_it_tells_each_bad_outcome_apart(
 
 
 @pytest.mark.parametrize(
-    ("headers", "applied"),
-    [({"Prefer": "respond-async"}, 5), ({"Prefer": "wait=0"}, 5), ({}, 0)],
+    ("headers", "applied"), [({"Prefer": "respond-async"}, 5), ({"Prefer": "wait=0"}, 5), ({}, 0)]
 )
 def test_it_does_not_wait_when_it_need_not(
     acme: Cast, heard: Message, sender: Served, settings, headers: dict[str, str], applied: int
@@ -104,8 +105,9 @@ def test_it_does_not_wait_when_it_need_not(
     (message_id,) = queued()
 
     assert (answer.status_code, answer.json()) == (
-        202, {"success": True, "message_id": str(message_id), "status": "queued"},
-    )  # fmt: skip
+        202,
+        {"success": True, "message_id": str(message_id), "status": "queued"},
+    )
 
 
 def test_it_says_how_far_a_message_is_when_the_wait_is_over(
@@ -182,9 +184,11 @@ def test_nothing_is_lost_when_the_caller_hangs_up(
     key = key_for(acme)
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(
-            f"{sender.url}/send", json=WANTED, timeout=0.3,
+            f"{sender.url}/send",
+            json=WANTED,
+            timeout=0.3,
             headers={"X-API-Key": key, "Idempotency-Key": "k"},
-        )  # fmt: skip
+        )
     (message_id,) = queued()
     settle("accepted")
 
@@ -214,8 +218,13 @@ BAD_BODIES = [
     ([WANTED], "BAD_REQUEST", "JSON object"),
 ]
 NO_JSON = [
-    b"", b"{", b'{"phone": "\xff"}', b'{"phone": "\\ud800"}', b"[" * 50_000, b'{"phone": NaN}',
-]  # fmt: skip
+    b"",
+    b"{",
+    b'{"phone": "\xff"}',
+    b'{"phone": "\\ud800"}',
+    b"[" * 50_000,
+    b'{"phone": NaN}',
+]
 
 
 def test_it_says_what_is_wrong_with_a_body(acme: Cast, sender: Served) -> None:
@@ -270,10 +279,13 @@ def test_a_message_is_shown_to_its_workspace_only(
     other = Workspace.objects.create(tenant=acme.tenant, name="Other", external_id="55555")
 
     assert sender.get(f"/messages/{message_id}", key).json() == {
-        "success": True, "message_id": message_id, "status": "queued",
+        "success": True,
+        "message_id": message_id,
+        "status": "queued",
         "queued_at": Message.objects.get(pk=message_id).delivery["queued_at"],
-        "updated_at": Message.objects.get(pk=message_id).delivery["queued_at"], "error": None,
-    }  # fmt: skip
+        "updated_at": Message.objects.get(pk=message_id).delivery["queued_at"],
+        "error": None,
+    }
     strangers = [key_for(globex), key_for(acme, workspace=other)]
     asked = [sender.get(f"/messages/{message_id}", one) for one in strangers]
     asked += [sender.get(f"/messages/{one}", key) for one in (uuid4(), "x", heard.id)]
@@ -291,5 +303,7 @@ def test_a_message_shows_how_it_ended(acme: Cast, heard: Message, sender: Served
 
     assert (shown["status"], shown["updated_at"]) == ("failed", later)
     assert shown["error"] == {
-        "code": "NOT_ON_WHATSAPP", "message": "No. (code 131026)", "retryable": False,
-    }  # fmt: skip
+        "code": "NOT_ON_WHATSAPP",
+        "message": "No. (code 131026)",
+        "retryable": False,
+    }

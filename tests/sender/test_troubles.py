@@ -121,9 +121,11 @@ def test_it_says_that_the_database_is_away(
     assert [one.status_code for one in (*health, *others)] == [503] * 4
     for one in health:
         assert one.json() == {
-            "status": "unhealthy", "connected": False, "phone": None,
+            "status": "unhealthy",
+            "connected": False,
+            "phone": None,
             "reason": "The database cannot be reached, or took too long; try again.",
-        }  # fmt: skip
+        }
     assert {code_in(one) for one in others} == {(503, "UNAVAILABLE")}
 
 

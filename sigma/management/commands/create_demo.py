@@ -27,9 +27,10 @@ class Command(BaseCommand):
         parser.add_argument("--base-url", default=running.base_url or settings.SIGMA_PUBLIC_URL)
         parser.add_argument("--sender-url", default=settings.SIGMA_SENDER_URL)
         parser.add_argument(
-            "--simulator-url", default=running.graph_url.rpartition("/")[0],
+            "--simulator-url",
+            default=running.graph_url.rpartition("/")[0],
             help="of the simulator of Meta, if any",
-        )  # fmt: skip
+        )
         parser.add_argument(
             "--migrate", action="store_true", help="bring the database up to date before"
         )

@@ -33,16 +33,24 @@ class Command(BaseCommand):
             "--scope", action="append", choices=scopes, help="may be repeated; default: all"
         )
         parser.add_argument(
-            "--workspace", type=UUID,
+            "--workspace",
+            type=UUID,
             help="bind it to this workspace: it then opens the sender service, and nothing else",
-        )  # fmt: skip
+        )
         parser.add_argument("--days", type=int, help="days until it expires; default: never")
         reports.add_json(parser)
 
     def handle(
-        self, *, tenant: str, name: str, scope: list[str] | None, workspace: UUID | None,
-        days: int | None, json: bool, **_: object,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        tenant: str,
+        name: str,
+        scope: list[str] | None,
+        workspace: UUID | None,
+        days: int | None,
+        json: bool,
+        **_: object,
+    ) -> None:
         """Print the key."""
         if days is not None and days < 1:
             raise CommandError("--days must be at least 1.")
@@ -58,9 +66,13 @@ class Command(BaseCommand):
         whose = f"{owner.slug}, for the workspace {bound.name}" if bound else owner.slug
         self.stderr.write(f"Key of {whose}, shown this once; it may: {', '.join(row.scopes)}")
         made = {
-            "id": row.id, "tenant": owner.slug, "key": clear, "scopes": row.scopes,
-            "workspace": bound and bound.id, "expires_at": row.expires_at,
-        }  # fmt: skip
+            "id": row.id,
+            "tenant": owner.slug,
+            "key": clear,
+            "scopes": row.scopes,
+            "workspace": bound and bound.id,
+            "expires_at": row.expires_at,
+        }
         reports.write(self.stdout, made, clear, json=json)
 
     def _workspace(self, owner: Tenant, wanted: UUID | None) -> Workspace | None:
