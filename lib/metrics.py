@@ -138,8 +138,8 @@ STEP_SECONDS = _histogram(
 )
 ITEMS = _counter("sigma_work_items_total", "Items that these steps claimed.", "work")
 STOPS = _counter("sigma_work_stops_total", "Stops because everything failed alike.", "work")
-PUT_OFF = _counter(
-    "sigma_work_put_off_total", "Turns that ended because the database was away.", "work"
+DEFERRED = _counter(
+    "sigma_work_deferred_total", "Turns that ended because the database was away.", "work"
 )
 CALLBACK_LAG = _histogram(
     "sigma_callback_lag_seconds", "Seconds until a batch's oldest callback was stored.", WAITS

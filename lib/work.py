@@ -25,7 +25,7 @@ from lib.wakeups import WakeUp
 TURN_SECONDS = 5.0
 # A turn that stays for a moment, when nothing is due, saves the next item the way through the
 # broker.
-LINGER_SECONDS = 1.0
+IDLE_WAIT_SECONDS = 1.0
 # How often a turn that goes on renews its key, which lasts for ``wakeups.KEY_SECONDS``.
 HOLD_SECONDS = 0.5
 # For how long nobody is called after the database or the broker was away.
@@ -41,7 +41,7 @@ class Work(ABC):
     """One kind of pending work, as one process does it.
 
     ``what`` names it in logs. Up to ``slots`` turns may run side by side, in as many processes.
-    A turn ends when nothing was due for ``linger`` seconds.
+    A turn ends when nothing was due for ``idle_wait`` seconds.
     """
 
     what: str
@@ -49,7 +49,7 @@ class Work(ABC):
     brake: Brake
     logger: logging.Logger
     slots: int = 1
-    linger: float = LINGER_SECONDS
+    idle_wait: float = IDLE_WAIT_SECONDS
 
     @abstractmethod
     def step(self) -> int:
@@ -83,9 +83,9 @@ def run(work: Work, slot: int = 0) -> int:
         for count in _turn(work, slot):
             total += count
     except AWAY as error:
-        metrics.PUT_OFF.labels(work.brake.line).inc()
+        metrics.DEFERRED.labels(work.brake.line).inc()
         extra = {"error": type(error).__name__}
-        work.logger.warning("whatsapp %s put off", work.what, extra=extra)
+        work.logger.warning("whatsapp %s deferred", work.what, extra=extra)
         connection.close()
         work.wake_up.hold(slot, seconds=AWAY_SECONDS)
     except Exception as error:
@@ -110,8 +110,8 @@ def _turn(work: Work, slot: int) -> Iterator[int]:
             if idle_since - held > HOLD_SECONDS:
                 held = idle_since
                 work.wake_up.hold(slot)
-        elif slot > 0 or now - idle_since >= work.linger:
-            yield _leave(work, slot)
+        elif slot > 0 or now - idle_since >= work.idle_wait:
+            yield _end_idle(work, slot)
             return
         spent = time.monotonic() - now
         if slot + 1 < work.slots and work.is_behind(count, spent):
@@ -131,7 +131,7 @@ def _step(work: Work) -> int:
     return count
 
 
-def _leave(work: Work, slot: int) -> int:
+def _end_idle(work: Work, slot: int) -> int:
     """Remove the key, then look once more: who commits after that look calls another turn."""
     work.wake_up.release(slot)
     count = _step(work)
@@ -143,14 +143,14 @@ def _leave(work: Work, slot: int) -> int:
 
 
 @contextmanager
-def put_off_while_away(what: str, log: logging.Logger) -> Iterator[None]:
+def deferred_while_away(what: str, log: logging.Logger) -> Iterator[None]:
     """Leave scheduled work to its next time while the database is away, or where it is refused;
-    one log line names ``what`` was put off.
+    one log line names ``what`` was deferred.
     """
     try:
         yield
     except TaskRefused as refusal:
         log.error("whatsapp %s refused", what, extra={"error": str(refusal)})
     except DATABASE_AWAY as error:
-        log.warning("whatsapp %s put off", what, extra={"error": type(error).__name__})
+        log.warning("whatsapp %s deferred", what, extra={"error": type(error).__name__})
         connection.close()

@@ -48,7 +48,7 @@ class Attempt(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class Transition:
     """The state a message goes into; ``wait`` is in seconds, for one that is queued again."""
 
     status: str
@@ -56,39 +56,39 @@ class Fate:
     error: ChannelError | None = None
 
 
-def fate_of(
+def transition_of(
     result: Result, attempt: Attempt, *, now: datetime, most_attempts: int, chance: Random
-) -> Fate:
+) -> Transition:
     """Return what becomes of a message after this attempt."""
     if isinstance(result, AcceptedSend):
-        return Fate("held" if result.state == HELD else "accepted")
+        return Transition("held" if result.state == HELD else "accepted")
     if isinstance(result, GivenBack):
-        return Fate("queued")
+        return Transition("queued")
     if isinstance(result, Rejected):
         return _refused(result)
     if isinstance(result, Throttled | Unavailable):
         return _again(result, attempt, now, most_attempts, chance)
     # Whatever else it is called: the request may have left.
-    return Fate("unknown", error=result)
+    return Transition("unknown", error=result)
 
 
-def _refused(error: Rejected) -> Fate:
+def _refused(error: Rejected) -> Transition:
     if error.stops and error.reach in WIDE:
-        return Fate("queued", error=error)
+        return Transition("queued", error=error)
     if error.code == PAUSED_TEMPLATE:
-        return Fate("queued", TEMPLATE_SECONDS, error)
-    return Fate("failed", error=error)
+        return Transition("queued", TEMPLATE_SECONDS, error)
+    return Transition("failed", error=error)
 
 
 def _again(
     error: Throttled | Unavailable, attempt: Attempt, now: datetime, most: int, chance: Random
-) -> Fate:
+) -> Transition:
     limit = getattr(error, "most_attempts", None) or most
     wait = wait_after(error, attempt.number, chance)
     left = (attempt.expires_at - now).total_seconds() if attempt.expires_at else None
     if attempt.number >= min(limit, most) or (left is not None and left <= wait):
-        return Fate("failed", error=error)
-    return Fate("queued", wait, error)
+        return Transition("failed", error=error)
+    return Transition("queued", wait, error)
 
 
 def wait_after(error: Throttled | Unavailable, number: int, chance: Random) -> float:

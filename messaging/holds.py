@@ -22,7 +22,7 @@ from messaging.statuses import ARRIVED
 
 class Pending(NamedTuple):
     """What the outbox holds of a message: how often it was claimed, when it is due (``None``: not
-    by itself), and why it was put off.
+    by itself), and why it was deferred.
     """
 
     attempts: int
@@ -102,7 +102,7 @@ class Holds:
 
 
 def _until(pending: Pending, delivery: dict[str, Any]) -> str:
-    """Return why it waits for its own time: it is scheduled, or was put off."""
+    """Return why it waits for its own time: it is scheduled, or was deferred."""
     due = pending.due_at
     scheduled = delivery.get("scheduled_at")
     is_scheduled = isinstance(scheduled, str) and due == datetime.fromisoformat(scheduled)

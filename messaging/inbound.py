@@ -32,7 +32,7 @@ from messaging import (
 from messaging.address_book import BookEntry
 from messaging.amendments import GivingWay, SaidAgain
 from messaging.conversations import UNSAID, Touch
-from messaging.delivery import consequences
+from messaging.delivery import side_effects
 from messaging.events import (
     AMENDING,
     AddressBookName,
@@ -431,7 +431,7 @@ def _store_receipts(
         return set()
     stored = receipts.store(reported, people, echoes)
     if stored.reports:
-        consequences.follow_reports(stored.reports, now=clock.now())
+        side_effects.follow_reports(stored.reports, now=clock.now())
     return stored.duplicates
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from celery import shared_task
 
 from lib import clock
-from lib.work import put_off_while_away
+from lib.work import deferred_while_away
 from messaging import merging, number_sync, portfolios, token_watch
 from workspaces import purging, token_checks
 
@@ -19,7 +19,7 @@ logger = logging.getLogger("sigma.whatsapp.numbers")
 def sync_numbers() -> None:
     """Ask about the numbers whose turn it is."""
     number_sync.WAKE_UP.release()  # before looking: who asks from now on calls again
-    with put_off_while_away("number sync", logger):
+    with deferred_while_away("number sync", logger):
         number_sync.sync_due(now=clock.now())
 
 
@@ -27,19 +27,19 @@ def sync_numbers() -> None:
 def check_tokens() -> None:
     """Check the access tokens whose turn it is."""
     token_checks.WAKE_UP.release()
-    with put_off_while_away("token check", logger):
+    with deferred_while_away("token check", logger):
         token_watch.watch(now=clock.now())
 
 
 @shared_task(name="maintenance.recipients")
 def forget_recipients() -> None:
     """Forget who counts against no messaging limit any more."""
-    with put_off_while_away("forgetting of recipients", logger):
+    with deferred_while_away("forgetting of recipients", logger):
         portfolios.forget(now=purging.moment(host=datetime.now(UTC)))
 
 
 @shared_task(name="maintenance.merged")
 def settle_merged_contacts() -> None:
     """Give messages the contact that theirs was merged into."""
-    with put_off_while_away("settling of merged contacts", logger):
+    with deferred_while_away("settling of merged contacts", logger):
         merging.settle(now=clock.now())

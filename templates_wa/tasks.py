@@ -7,7 +7,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from lib.work import put_off_while_away
+from lib.work import deferred_while_away
 from templates_wa.accounts import WAKE_UP
 from templates_wa.sync import run_due
 
@@ -18,5 +18,5 @@ logger = logging.getLogger("sigma.whatsapp.templates")
 def sync_due() -> None:
     """Read the templates of the accounts that are due."""
     WAKE_UP.release()  # before looking: who asks from now on calls again
-    with put_off_while_away("template sync", logger):
+    with deferred_while_away("template sync", logger):
         run_due(now=timezone.now())

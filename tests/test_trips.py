@@ -50,7 +50,7 @@ def tracer() -> Iterator[Tracer]:
 @pytest.fixture
 def sender(tracer: Tracer, transactional_db: None, monkeypatch) -> Iterator[Sender]:
     """The product's sender, whose threads are watched."""
-    monkeypatch.setattr("messaging.delivery.sender.Sender.linger", 0.0)
+    monkeypatch.setattr("messaging.delivery.sender.Sender.idle_wait", 0.0)
     made = Sender()
     yield made
     made.close()

@@ -61,7 +61,7 @@ def _live(step: str, times: int) -> None:
 
     claims.RESERVED_SECONDS = RESERVED_SECONDS
     performing.LEASE_SECONDS, performing.MOST_SECONDS = LEASE_SECONDS, MOST_SECONDS
-    sender.Sender.linger = 0.1
+    sender.Sender.idle_wait = 0.1
     _arm(step, times)
     if step.isdecimal():  # a moment in milliseconds, whatever happens at it
         threading.Timer(int(step) / 1000, _die).start()

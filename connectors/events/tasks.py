@@ -9,7 +9,7 @@ from celery import shared_task
 
 from connectors.events import retention, worker
 from lib import clock
-from lib.work import put_off_while_away
+from lib.work import deferred_while_away
 from workspaces import purging
 
 logger = logging.getLogger("sigma.whatsapp.events")
@@ -24,12 +24,12 @@ def deliver() -> None:
 @shared_task(name="events.sweep")
 def sweep() -> None:
     """Find what is due after a lost wake-up, a killed worker or a failed attempt."""
-    with put_off_while_away("sweep of events", logger):
+    with deferred_while_away("sweep of events", logger):
         worker.sweep(now=clock.now())
 
 
 @shared_task(name="maintenance.events")
 def purge() -> None:
     """Delete events that are past their time."""
-    with put_off_while_away("purge of events", logger):
+    with deferred_while_away("purge of events", logger):
         retention.purge(now=purging.moment(host=datetime.now(UTC)))

@@ -38,9 +38,11 @@ NO_SECRETS = "Its signing secrets cannot be opened."
 Clock = Callable[[], datetime]
 
 
-def deliver(*, clock: Clock = lambda: clock.now(), linger: float = work.LINGER_SECONDS) -> int:
-    """Deliver for one turn, which ends when nothing was due for ``linger`` seconds; return how many
-    attempts that were.
+def deliver(
+    *, clock: Clock = lambda: clock.now(), idle_wait: float = work.IDLE_WAIT_SECONDS
+) -> int:
+    """Deliver for one turn, which ends when nothing was due for ``idle_wait`` seconds; return how
+    many attempts that were.
 
     Where everything fails alike, nothing is given up: what was claimed is due again when its lease
     is over, and until something passes one is tried at a time.
@@ -49,7 +51,7 @@ def deliver(*, clock: Clock = lambda: clock.now(), linger: float = work.LINGER_S
         WAKE_UP.hold(seconds=BRAKE.pause)
         return 0
     with HttpClient(policy()) as client:
-        events = _Events(client, clock, linger)
+        events = _Events(client, clock, idle_wait)
         work.run(events)
         return events.attempts
 
@@ -67,8 +69,8 @@ class _Events(Work):
     brake = BRAKE
     logger = logger
 
-    def __init__(self, client: HttpClient, clock: Clock, linger: float) -> None:
-        self.linger = linger
+    def __init__(self, client: HttpClient, clock: Clock, idle_wait: float) -> None:
+        self.idle_wait = idle_wait
         self._client, self._clock = client, clock
         self._busy: Counter[UUID] = Counter()
         self._begun: dict[int, tuple[UUID, float]] = {}

@@ -30,15 +30,15 @@ from connectors.linked_device.models import SenderSession
 from lib import bulk
 from lib.brake import DATABASE_AWAY
 from messaging import transitions
-from messaging.attempts import Attempt, GivenBack, fate_of
+from messaging.attempts import Attempt, GivenBack, transition_of
 from messaging.delivery import pauses
 from messaging.delivery.due import (
+    Deferral,
     Due,
     Failed,
-    PutOff,
+    defer,
     due,
     examine,
-    put_off,
     request_of,
     reserve,
 )
@@ -123,8 +123,8 @@ def claim(lease: Lease, workspace_id: UUID, *, now: datetime, chance: Random) ->
         if isinstance(verdict, Ready):
             reserve([row], seconds=RESERVED_SECONDS, now=now)
             return verdict
-        if isinstance(verdict, PutOff):
-            put_off([(row, verdict)])
+        if isinstance(verdict, Deferral):
+            defer([(row, verdict)])
         else:
             _fail(row, verdict, now)
         return 0.0
@@ -139,12 +139,12 @@ def may_send(tenant_id: UUID, workspace_id: UUID, *, now: datetime) -> bool:
     return active.exists() and not held.exists()
 
 
-def _verdict(row: Due, now: datetime, chance: Random) -> Ready | PutOff | Failed:
+def _verdict(row: Due, now: datetime, chance: Random) -> Ready | Deferral | Failed:
     refused = examine(row, now=now, chance=chance)
     return refused or _over_quota(row, now) or _ready(row)
 
 
-def _over_quota(row: Due, now: datetime) -> PutOff | None:
+def _over_quota(row: Due, now: datetime) -> Deferral | None:
     if row.contact_id is None:
         return None
     cap = int(settings.SIGMA_SENDER_CONTACT_CAP)
@@ -158,7 +158,7 @@ def _over_quota(row: Due, now: datetime) -> PutOff | None:
     if until is None:
         return None
     # One that will not be worth sending by then is given up when it expires, not later.
-    return PutOff(min(until, row.expires_at or until), CAPPED.format(cap))
+    return Deferral(min(until, row.expires_at or until), CAPPED.format(cap))
 
 
 def _ready(row: Due) -> Ready | Failed:
@@ -399,8 +399,8 @@ class DeviceSender:
             logs.sent(**ids, number=ready.number, transport=self._transport)
             return
         most = int(settings.SIGMA_SEND_MAX_ATTEMPTS)
-        fate = fate_of(result, attempt, now=now, most_attempts=most, chance=self._chance)
-        if fate.status != "queued":
+        step = transition_of(result, attempt, now=now, most_attempts=most, chance=self._chance)
+        if step.status != "queued":
             logs.failed(**ids, number=ready.number, code=result.code, message=result.message)
 
 

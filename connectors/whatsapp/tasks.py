@@ -9,7 +9,7 @@ from celery import shared_task
 
 from connectors.whatsapp import processing, replay, retention
 from lib import clock
-from lib.work import put_off_while_away
+from lib.work import deferred_while_away
 from workspaces import keys
 
 logger = logging.getLogger("sigma.whatsapp.processing")
@@ -27,14 +27,14 @@ def drain(*, slot: int = 0) -> None:
 @shared_task(name="ingest.sweep")
 def sweep() -> None:
     """Find what a lost wake-up left."""
-    with put_off_while_away("sweep", logger):
+    with deferred_while_away("sweep", logger):
         processing.sweep()
 
 
 @shared_task(name="ingest.release")
 def release() -> None:
     """Replay quarantined updates whose phone number has a workspace by now."""
-    with put_off_while_away("release", logger):
+    with deferred_while_away("release", logger):
         replay.replay(replay.releasable())
 
 
@@ -43,7 +43,7 @@ def make_partitions() -> None:
     """Make the partitions of the coming days and, in the evening, tomorrow's keys: at midnight all
     tenants would want theirs at once.
     """
-    with put_off_while_away("partitions", logger):
+    with deferred_while_away("partitions", logger):
         now = clock.now()
         retention.ensure_partitions(now.date())
         if now.hour >= KEYS_FROM_HOUR:
@@ -53,5 +53,5 @@ def make_partitions() -> None:
 @shared_task(name="maintenance.purge")
 def purge() -> None:
     """Destroy keys past every tenant's retention window, then delete what they sealed."""
-    with put_off_while_away("purge", logger):
+    with deferred_while_away("purge", logger):
         retention.purge_all(now=datetime.now(UTC))

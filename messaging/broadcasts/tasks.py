@@ -7,7 +7,7 @@ import logging
 from celery import shared_task
 
 from lib import clock
-from lib.work import put_off_while_away
+from lib.work import deferred_while_away
 from messaging.broadcasts import retention, tending
 from workspaces import purging
 
@@ -23,12 +23,12 @@ def tend(*, slot: int = 0) -> None:
 @shared_task(name="broadcast.sweep")
 def sweep() -> None:
     """Find broadcasts whose time has come, and what a lost wake-up left."""
-    with put_off_while_away("sweep of broadcasts", logger):
+    with deferred_while_away("sweep of broadcasts", logger):
         tending.sweep(now=clock.now())
 
 
 @shared_task(name="maintenance.broadcasts")
 def purge_lists() -> None:
     """Forget the lists of broadcasts that ended some time ago."""
-    with put_off_while_away("purge of lists", logger):
+    with deferred_while_away("purge of lists", logger):
         retention.purge(now=purging.moment(host=clock.now()))

@@ -67,8 +67,8 @@ class Broadcasts(Work):
     logger = logger
     slots = 2
 
-    def __init__(self, clock: Clock, linger: float) -> None:
-        self._clock, self.linger = clock, linger
+    def __init__(self, clock: Clock, idle_wait: float) -> None:
+        self._clock, self.idle_wait = clock, idle_wait
 
     def step(self) -> int:
         """Go round once; return how many rows and messages were changed."""
@@ -99,10 +99,10 @@ class Broadcasts(Work):
 
 
 def tend(
-    *, clock: Clock = lambda: clock.now(), slot: int = 0, linger: float = work.LINGER_SECONDS
+    *, clock: Clock = lambda: clock.now(), slot: int = 0, idle_wait: float = work.IDLE_WAIT_SECONDS
 ) -> int:
     """Look after live broadcasts for one turn; return how many rows and messages were changed."""
-    return work.run(Broadcasts(clock, linger), slot)
+    return work.run(Broadcasts(clock, idle_wait), slot)
 
 
 def sweep(*, now: datetime) -> bool:

@@ -27,12 +27,12 @@ from messaging.attempts import Attempt
 from messaging.conversations import WINDOW
 from messaging.delivery import pacing, pauses
 from messaging.delivery.due import (
+    Deferral,
     Due,
     Failed,
-    PutOff,
+    defer,
     due,
     examine,
-    put_off,
     request_of,
     reserve,
 )
@@ -257,7 +257,7 @@ class _Round:
     began: float
     ahead: float
     failed: list[tuple[Due, Failed]] = field(default_factory=list)
-    put_off: list[tuple[Due, PutOff]] = field(default_factory=list)
+    deferred: list[tuple[Due, Deferral]] = field(default_factory=list)
     requests: dict[UUID, bytes] = field(default_factory=dict)
     # Of messages that count against the limit of a portfolio: its tenant, its id, the contact.
     counted: dict[UUID, tuple[UUID, str, UUID]] = field(default_factory=dict)
@@ -271,8 +271,8 @@ class _Round:
         if counted := {self.counted[row.id] for row in ready if row.id in self.counted}:
             portfolios.enter(counted, now=self.now)
         reserve(ready, seconds=RESERVED_SECONDS, now=self.now)
-        if self.put_off:
-            put_off(self.put_off)
+        if self.deferred:
+            defer(self.deferred)
         if self.failed:
             given_up = {(row.tenant_id, row.id): why.facts() for row, why in self.failed}
             transitions.fail(given_up, now=self.now)
@@ -300,8 +300,8 @@ class _Round:
         verdict = examine(row, now=self.now, chance=self.chance) or request_of(row)
         if isinstance(verdict, Failed):
             self.failed.append((row, verdict))
-        elif isinstance(verdict, PutOff):
-            self.put_off.append((row, verdict))
+        elif isinstance(verdict, Deferral):
+            self.deferred.append((row, verdict))
         else:
             self.requests[row.id] = verdict
         return row.id in self.requests
@@ -330,7 +330,7 @@ class _Round:
                     pause = FULL_PAUSE * self.chance.uniform(1, 2)
                     until = max(room.free_at, self.now + pause)
                     reason = "The messaging limit of the business portfolio is reached."
-                    self.put_off.append((row, PutOff(until, reason)))
+                    self.deferred.append((row, Deferral(until, reason)))
         return [row for row in rows if row.id not in over]
 
     def _slots(self, rows: Sequence[Due]) -> dict[UUID, tuple[Reserved, int]]:
@@ -358,8 +358,8 @@ class _Round:
                 reason = (
                     "Meta's pair rate: 45 messages to a person at once, then one in six seconds."
                 )
-                self.put_off.append((row, PutOff(until, reason)))
-        late = {row.id for row, _ in self.put_off}
+                self.deferred.append((row, Deferral(until, reason)))
+        late = {row.id for row, _ in self.deferred}
         return [row for row in rows if row.id not in late]
 
     def _claimed(self, row: Due, slots: Reserved, position: int) -> Claimed:

@@ -1,5 +1,5 @@
 """Pending sends whose time has come: locked for their claimer, examined once more (much may have
-happened since they were queued), opened, and reserved or put off. It all stays in the outbox.
+happened since they were queued), opened, and reserved or deferred. It all stays in the outbox.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ UPDATE outbox o SET attempts = o.attempts + 1, reason = '',
     due_at = greatest(clock_timestamp(), r.now) + make_interval(secs => r.seconds)
 FROM {rows} WHERE o.tenant_id = r.tenant_id AND o.message_id = r.id
 """
-PUT_OFF = """
+DEFER = """
 UPDATE outbox o SET due_at = r.until, reason = r.reason
 FROM {rows} WHERE o.tenant_id = r.tenant_id AND o.message_id = r.id
 """
@@ -113,7 +113,7 @@ class Failed(NamedTuple):
         return self._asdict()
 
 
-class PutOff(NamedTuple):
+class Deferral(NamedTuple):
     """Why a message waits, and until when."""
 
     until: datetime
@@ -128,7 +128,7 @@ def due(wanted: Iterable[tuple[UUID, UUID, int]], *, now: datetime) -> list[Due]
     return [Due(*row) for row in bulk.run(DUE, COLUMNS, rows)]
 
 
-def examine(row: Due, *, now: datetime, chance: Random) -> Failed | PutOff | None:
+def examine(row: Due, *, now: datetime, chance: Random) -> Failed | Deferral | None:
     """Return why a message must not be sent now, or ``None`` for one that may."""
     if row.expires_at is not None and row.expires_at <= now:
         return Failed("EXPIRED", "It expired before it could be sent.")
@@ -142,13 +142,13 @@ def examine(row: Due, *, now: datetime, chance: Random) -> Failed | PutOff | Non
         return Failed(132016, "The template was disabled or deleted.")
     if row.template_status != APPROVED:
         reason = f"The template is {row.template_status[:64]}; sending waits until it is approved."
-        return PutOff(now + TEMPLATE_PAUSE * drawn_out, reason)
+        return Deferral(now + TEMPLATE_PAUSE * drawn_out, reason)
     if row.is_unwanted:  # they said so while the message was in a sender's hands
         return Failed(OPTED_OUT, "The person wants no marketing any more.")
     stale = row.template_stale_at
     if stale is not None and now - stale < STALE_FOR:
         reason = "Meta refused this template; sending waits for its state."
-        return PutOff(now + STALE_PAUSE * drawn_out, reason)
+        return Deferral(now + STALE_PAUSE * drawn_out, reason)
     return None
 
 
@@ -167,7 +167,7 @@ def reserve(rows: Iterable[Due], *, seconds: float, now: datetime) -> None:
     bulk.run(RESERVE, columns, [(row.tenant_id, row.id, seconds, now) for row in rows])
 
 
-def put_off(waits: Iterable[tuple[Due, PutOff]]) -> None:
+def defer(waits: Iterable[tuple[Due, Deferral]]) -> None:
     """Let what :func:`due` returned wait until a time, for a reason."""
     columns = ("tenant_id uuid", "id uuid", "until timestamptz", "reason text")
-    bulk.run(PUT_OFF, columns, [(row.tenant_id, row.id, *wait) for row, wait in waits])
+    bulk.run(DEFER, columns, [(row.tenant_id, row.id, *wait) for row, wait in waits])

@@ -21,8 +21,8 @@ from lib import clock, metrics
 from lib.batcher import ThreadBatcher
 from lib.brake import Stopped
 from messaging import changing, locks, receipts, transitions
-from messaging.attempts import Attempt, Fate, GivenBack, Result, facts_of, fate_of
-from messaging.delivery import consequences
+from messaging.attempts import Attempt, GivenBack, Result, Transition, facts_of, transition_of
+from messaging.delivery import side_effects
 from messaging.delivery.queues import SENDS_BRAKE
 from messaging.references import key_of, seal_id
 from messaging.states import State
@@ -95,13 +95,13 @@ def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> Non
             written.
     """
     most = settings.SIGMA_SEND_MAX_ATTEMPTS
-    fates = [
-        (o, fate_of(o.result, o.attempt, now=now, most_attempts=most, chance=chance))
+    steps = [
+        (o, transition_of(o.result, o.attempt, now=now, most_attempts=most, chance=chance))
         for o in outcomes
     ]
-    accepted = [(o, fate, o.result) for o, fate in fates if isinstance(o.result, AcceptedSend)]
+    accepted = [(o, step, o.result) for o, step in steps if isinstance(o.result, AcceptedSend)]
     back = [o.attempt for o in outcomes if isinstance(o.result, GivenBack)]
-    others = [one for one in fates if not isinstance(one[0].result, AcceptedSend | GivenBack)]
+    others = [one for one in steps if not isinstance(one[0].result, AcceptedSend | GivenBack)]
     try:
         with transaction.atomic():
             # What is said of a person must reach the contact that they are when this is committed.
@@ -118,24 +118,24 @@ def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> Non
             # A receipt that did not name the message may have been faster than the answer.
             receipts.catch_up(taken)
             if ended:
-                moved = ((o.attempt, fate) for o, fate in others if o.attempt.message_id in ended)
-                consequences.follow(moved, now=now)
+                moved = ((o.attempt, step) for o, step in others if o.attempt.message_id in ended)
+                side_effects.follow(moved, now=now)
     except Exception:
         keys.forget()  # a key that was made in the transaction is gone with it
         raise
-    for _, fate in fates:
-        code = metrics.code_of(fate.error.code if fate.error else 0)
-        metrics.SENDS.labels(fate.status, code).inc()
+    for _, step in steps:
+        code = metrics.code_of(step.error.code if step.error else 0)
+        metrics.SENDS.labels(step.status, code).inc()
 
 
-def _acceptance(outcome: Outcome, fate: Fate, answer: AcceptedSend) -> Acceptance:
+def _acceptance(outcome: Outcome, step: Transition, answer: AcceptedSend) -> Acceptance:
     attempt, day = outcome.attempt, outcome.at.date()
     digest, key, sealed = _identify(attempt, answer.platform_message_id, day)
     return Acceptance(
         tenant_id=attempt.tenant_id,
         id=attempt.message_id,
         attempt=attempt.number,
-        status=fate.status,
+        status=step.status,
         accepted_at=outcome.at.isoformat(),
         platform_message_id=digest,
         inner_key=key,
@@ -159,14 +159,14 @@ def _identify(
     return digest.wamid(wamid), key, seal_id(cipher, attempt.tenant_id, attempt.message_id, wamid)
 
 
-def _ended(outcome: Outcome, fate: Fate, now: datetime) -> Ended:
-    again = now + timedelta(seconds=fate.wait) if fate.status == State.QUEUED else None
+def _ended(outcome: Outcome, step: Transition, now: datetime) -> Ended:
+    again = now + timedelta(seconds=step.wait) if step.status == State.QUEUED else None
     return Ended(
         tenant_id=outcome.attempt.tenant_id,
         id=outcome.attempt.message_id,
         attempt=outcome.attempt.number,
-        status=fate.status,
+        status=step.status,
         at=outcome.at,
-        error=None if fate.error is None else facts_of(fate.error),
+        error=None if step.error is None else facts_of(step.error),
         due_at=again,
     )

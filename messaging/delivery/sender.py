@@ -154,7 +154,7 @@ class Sender(Work):
         except Exception as error:
             extra = {"error": type(error).__name__}
             is_away = isinstance(error, AWAY)
-            logger.warning("whatsapp read marks put off", exc_info=not is_away, extra=extra)
+            logger.warning("whatsapp read marks deferred", exc_info=not is_away, extra=extra)
             return []
 
     def _begin(self, number: UUID, work: Coroutine[object, object, None]) -> None:

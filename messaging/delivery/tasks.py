@@ -9,7 +9,7 @@ from celery import shared_task
 from celery.signals import worker_process_shutdown
 
 from lib import clock
-from lib.work import put_off_while_away
+from lib.work import deferred_while_away
 from messaging import transitions
 from messaging.delivery import reads
 from messaging.delivery.claims import waiting
@@ -35,7 +35,7 @@ def deliver(*, slot: int = 0) -> None:
 def sweep() -> None:
     """Wake a sender for what has become due, or whose wake-up was lost; give up on dead senders."""
     now = clock.now()
-    with put_off_while_away("sweep of sends", logger):
+    with deferred_while_away("sweep of sends", logger):
         transitions.expire(now=now)
         if waiting(1, now=now) or reads.are_due(now=now):
             SENDS.notify()

@@ -16,7 +16,7 @@ class PendingSend(models.Model):
     Without a lease it waits: for its time (``due_at``) or, held, for whoever makes it due again
     (NULL: its broadcast is paused). With a lease somebody is sending it. ``sealed_request`` is what
     is sent, the same bytes at every attempt; ``attempts`` counts the claims; ``reason`` says why it
-    was put off; ``expires_at`` is the message's own, so that a claim reads this table alone.
+    was deferred; ``expires_at`` is the message's own, so that a claim reads this table alone.
 
     The row is deleted with the step to every other state (:mod:`messaging.states`). To ``unknown``
     as well: the request may have left, so nobody may send it again, nobody has a use for it, and

@@ -88,7 +88,7 @@ def turn(now: datetime) -> int:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tending, "PAUSE_SECONDS", 0.0)
-        return tending.tend(clock=lambda: now, linger=0.0)
+        return tending.tend(clock=lambda: now, idle_wait=0.0)
 
 
 def deliver_all(broadcast: Broadcast, status: str = "sent") -> None:

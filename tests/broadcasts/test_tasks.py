@@ -73,7 +73,7 @@ def test_it_waits_for_a_database_that_is_away(
     tasks.sweep()
     tasks.purge_lists()
 
-    assert caplog.text.count("put off") == 3
+    assert caplog.text.count("deferred") == 3
 
 
 def test_it_tells_of_every_change_of_state(acme: Cast, now: datetime) -> None:

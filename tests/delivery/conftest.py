@@ -105,7 +105,7 @@ def deliver(db: None, django_capture_on_commit_callbacks) -> Callable[[], int]:
 @pytest.fixture
 def sender(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sender]:
     """The product's sender in this process; gone with its threads and connections afterwards."""
-    monkeypatch.setattr("messaging.delivery.sender.Sender.linger", 0.0)
+    monkeypatch.setattr("messaging.delivery.sender.Sender.idle_wait", 0.0)
     made = Sender()
     yield made
     made.close()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.ids import uuid7
-from messaging.attempts import Attempt, fate_of
+from messaging.attempts import Attempt, transition_of
 from messaging.delivery import pacing, pauses
 from messaging.models import Message, OptOut, PendingSend, ReadMark, SendingPause
 from templates_wa.models import Template, TemplateSync
@@ -214,11 +214,11 @@ def test_it_never_queues_what_may_have_left_and_never_for_ever(
     now = datetime(2026, 1, 1)  # noqa: DTZ001 - any moment
     expires = None if left is None else now + timedelta(seconds=left)
     attempt = Attempt(uuid7(), uuid7(), uuid7(), None, None, number, expires)
-    fate = fate_of(result, attempt, now=now, most_attempts=most, chance=Random(number))
+    step = transition_of(result, attempt, now=now, most_attempts=most, chance=Random(number))
 
-    assert 0 <= fate.wait <= 700
+    assert 0 <= step.wait <= 700
     if isinstance(result, OutcomeUnknown):
-        assert fate.status == "unknown"
-    if fate.status == "queued" and not isinstance(result, Rejected):
+        assert step.status == "unknown"
+    if step.status == "queued" and not isinstance(result, Rejected):
         assert number < min(most, getattr(result, "most_attempts", None) or most)
-        assert left is None or fate.wait < left
+        assert left is None or step.wait < left

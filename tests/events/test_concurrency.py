@@ -31,7 +31,7 @@ def test_a_subscription_that_is_being_changed_stops_no_deliverer(
         with connection.cursor() as mine:
             mine.execute("SET lock_timeout = '1s'")
 
-        assert deliver(clock=lambda: now + timedelta(seconds=1), linger=0) == 1
+        assert deliver(clock=lambda: now + timedelta(seconds=1), idle_wait=0) == 1
         with connection.cursor() as mine:
             mine.execute("RESET lock_timeout")
 

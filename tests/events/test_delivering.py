@@ -26,7 +26,7 @@ SOON = timedelta(seconds=1)
 
 def turn(at: datetime) -> int:
     """Deliver all that is due at a time."""
-    return deliver(clock=lambda: at, linger=0)
+    return deliver(clock=lambda: at, idle_wait=0)
 
 
 def test_it_delivers_an_event_signed_as_standard_webhooks_describes(
@@ -333,7 +333,7 @@ def test_nobody_waits_for_anothers_slow_endpoint_when_the_turn_ends(
             endpoint.slow.set()
         return now + SOON
 
-    assert deliver(clock=clock, linger=0) == 2
+    assert deliver(clock=clock, idle_wait=0) == 2
     assert len(endpoint.ids("/quick")) == 1
 
 

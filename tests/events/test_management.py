@@ -48,7 +48,7 @@ PAGE = """query($id: ID!, $state: EventDeliveryState, $first: Int, $after: Strin
 
 def turn(at: datetime) -> int:
     """Deliver all that is due at a time."""
-    return deliver(clock=lambda: at, linger=0)
+    return deliver(clock=lambda: at, idle_wait=0)
 
 
 @pytest.fixture

@@ -57,12 +57,12 @@ def test_it_gives_nothing_up_while_a_column_is_missing(
 
     run(f"ALTER TABLE event_deliveries RENAME {column} TO elsewhere")
     for n in range(3):
-        deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, linger=0)
+        deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, idle_wait=0)
     assert Client().get("/healthz").json()["stopped"]["events"].endswith("UndefinedColumn")
     run(f"ALTER TABLE event_deliveries RENAME elsewhere TO {column}")
     assert not EventDelivery.objects.exclude(dead_at=None).exists()
 
-    deliver(clock=lambda: now + timedelta(hours=1), linger=0)
+    deliver(clock=lambda: now + timedelta(hours=1), idle_wait=0)
 
     assert not EventDelivery.objects.filter(delivered_at=None).exists()
     assert {got.headers["webhook-id"] for got in endpoint.got} == {
@@ -80,7 +80,7 @@ def test_it_notes_a_poisonous_result_as_a_failure_and_the_others_as_they_are(
     emit(globex, 3)
     run("ALTER TABLE event_deliveries ADD CONSTRAINT poison CHECK (last_status <> 418) NOT VALID")
 
-    deliver(clock=lambda: now + SOON, linger=0)
+    deliver(clock=lambda: now + SOON, idle_wait=0)
 
     poison = EventDelivery.objects.get(tenant_id=acme.tenant.id)
     assert poison.last_error == "The result could not be recorded: IntegrityError"
@@ -94,7 +94,7 @@ def unharmed(now: datetime, emitted: int) -> bool:
     counted = EventDelivery.objects.exclude(attempts=0, dead_at=None, last_error="")
     failing = EventSubscription.objects.exclude(failing_since=None, disabled_at=None)
     harmed = counted.exists() or failing.exists()
-    deliver(clock=lambda: now + timedelta(hours=1), linger=0)
+    deliver(clock=lambda: now + timedelta(hours=1), idle_wait=0)
     delivered = EventDelivery.objects.filter(attempts=1, delivered_at__isnull=False)
     return not harmed and delivered.count() == emitted
 
@@ -118,7 +118,7 @@ def test_it_counts_a_wrong_master_key_against_no_endpoint(
     keys.forget()
 
     for n in range(12):
-        deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, linger=0)
+        deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, idle_wait=0)
 
     assert endpoint.got == []
     assert Client().get("/healthz").json()["stopped"]["events"] == "UnknownMasterKey"
@@ -159,7 +159,7 @@ def test_it_gives_up_in_the_end_what_one_tenants_keys_do_not_open(
         emit(cast, 3)
 
     for n in range(12):
-        deliver(clock=lambda n=n: now + SOON + n * timedelta(days=1.2), linger=0)
+        deliver(clock=lambda n=n: now + SOON + n * timedelta(days=1.2), idle_wait=0)
         EventSubscription.objects.update(disabled_at=None, failing_since=None)
 
     assert "stopped" not in Client().get("/healthz").json()
@@ -183,7 +183,7 @@ def test_it_gives_nothing_up_while_nobodys_secrets_open(
         emit(cast, 3)
 
     for n in range(12):
-        deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, linger=0)
+        deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, idle_wait=0)
 
     assert endpoint.got == []
     assert Client().get("/healthz").json()["stopped"]["events"] == "CannotOpen"
@@ -224,7 +224,7 @@ def test_an_ipv6_address_is_the_endpoints_fault_where_there_is_no_ipv6(
         emit(cast)
 
     for n in range(12):
-        deliver(clock=lambda n=n: now + SOON + n * timedelta(days=1.2), linger=0)
+        deliver(clock=lambda n=n: now + SOON + n * timedelta(days=1.2), idle_wait=0)
         EventSubscription.objects.update(disabled_at=None, failing_since=None)
 
     assert "stopped" not in Client().get("/healthz").json()
@@ -299,7 +299,7 @@ def test_it_counts_a_network_that_we_are_cut_off_from_against_no_endpoint(
         leads_to(patch, found)
         has_ways(patch)
         for n in range(12):
-            deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, linger=0)
+            deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, idle_wait=0)
 
     assert "events" in Client().get("/healthz").json()["stopped"]
     assert unharmed(now, 4)
@@ -330,7 +330,7 @@ def test_an_address_without_a_way_is_the_endpoints_fault_where_there_are_ways_to
     leads_to(monkeypatch, found)
     has_ways(monkeypatch, way)
 
-    deliver(clock=lambda: now + SOON, linger=0)
+    deliver(clock=lambda: now + SOON, idle_wait=0)
 
     failed = EventDelivery.objects.get()
     assert (failed.attempts, failed.last_error) == (1, told)
@@ -362,7 +362,7 @@ def test_it_counts_a_socket_that_it_cannot_look_for_a_way_with_against_no_endpoi
         leads_to(patch, at("::1", endpoint.port))
         patch.setattr(socket, "socket", Exhausted)
         for n in range(12):
-            deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, linger=0)
+            deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, idle_wait=0)
 
     EventSubscription.objects.update(url=endpoint.url())
     assert unharmed(now, 2)
@@ -390,7 +390,7 @@ def test_it_goes_by_ipv4_where_the_system_has_no_ipv6_at_all(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
     monkeypatch.setattr(socket, "socket", Old)
 
-    deliver(clock=lambda: now + SOON, linger=0)
+    deliver(clock=lambda: now + SOON, idle_wait=0)
 
     no_ipv6 = "Its address is one of IPv6, which cannot be reached from here."
     assert EventDelivery.objects.get().last_error == (no_ipv6 if url else "")
@@ -421,7 +421,7 @@ def test_it_counts_our_own_exhaustion_against_no_endpoint(
         numbers = (getattr(errno, name) for name in (number, of_ipv6 or number))
         patch.setattr(SsrfGuard, "open", exhausted(*numbers))
         for n in range(12):
-            deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, linger=0)
+            deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, idle_wait=0)
 
     assert endpoint.got == []
     assert "events" in Client().get("/healthz").json()["stopped"]
@@ -447,7 +447,7 @@ def test_it_counts_a_name_that_it_cannot_ask_for_against_no_endpoint(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", lambda *_, **__: (_ for _ in ()).throw(error))
         for n in range(12):
-            deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, linger=0)
+            deliver(clock=lambda n=n: now + SOON + n * 2 * queue.LEASE, idle_wait=0)
 
     assert endpoint.got == []
     assert unharmed(now, 4)

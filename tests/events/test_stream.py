@@ -103,7 +103,7 @@ def test_a_callback_comes_out_on_the_stream_and_at_the_endpoint(
         assert web.post(acme, json.dumps(body).encode()).status_code == 200
         process_batch(10)
         said = listener.next()
-        deliver(clock=lambda: datetime.now(UTC) + timedelta(seconds=1), linger=0)
+        deliver(clock=lambda: datetime.now(UTC) + timedelta(seconds=1), idle_wait=0)
 
     (got,) = endpoint.got
     sent = Webhook(secret).verify(got.body, got.headers)

@@ -25,7 +25,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Run a worker of the queue ``events`` and let wake-ups through."""
     monkeypatch.setattr(WakeUp, "notify", NOTIFY)
     monkeypatch.setattr(Heartbeat, "start", lambda heartbeat: None)  # nobody would end its thread
-    monkeypatch.setitem(deliver.__kwdefaults__, "linger", 0.05)
+    monkeypatch.setitem(deliver.__kwdefaults__, "idle_wait", 0.05)
     WAKE_UP.release()
     with start_worker(app, queues=["events"], perform_ping_check=False):
         yield

@@ -22,7 +22,7 @@ class Steps(work.Work):
     wake_up = WAKE_UP
     brake = Brake("test-work")
     logger = logging.getLogger("sigma.test")
-    linger = 0.0
+    idle_wait = 0.0
 
     def __init__(self, *found: int) -> None:
         self._found = iter(found)

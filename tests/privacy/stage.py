@@ -192,7 +192,7 @@ class Stage:
 
     def tell(self) -> None:
         """Tell the tenants' apps what happened."""
-        deliver_events(clock=lambda: datetime.now(UTC) + timedelta(seconds=1), linger=0)
+        deliver_events(clock=lambda: datetime.now(UTC) + timedelta(seconds=1), idle_wait=0)
 
     def _is_telling(self) -> bool:
         state = self.meta.control.state()

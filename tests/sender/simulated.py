@@ -40,7 +40,7 @@ def meta(acme: Cast, settings) -> Iterator[RunningSimulator]:
 @pytest.fixture
 def delivering(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The product's sender at work, called by its wake-up."""
-    monkeypatch.setattr("messaging.delivery.sender.Sender.linger", 0.0)
+    monkeypatch.setattr("messaging.delivery.sender.Sender.idle_wait", 0.0)
     sender, woken, over = Sender(), threading.Event(), threading.Event()
     monkeypatch.setattr(type(SENDS), "notify", lambda wake_up, slot=0: woken.set() or True)
 

@@ -94,16 +94,16 @@ def test_it_does_not_start_open_to_others(tmp_path, transactional_db: None) -> N
 @pytest.mark.parametrize(
     ("address", "is_public", "words"),
     [
-        ("0.0.0.0", False, "others reach 0.0.0.0"),
-        ("::", False, "others reach"),  # noqa: S104
+        ("0.0.0.0", False, "others reach 0.0.0.0"),  # noqa: S104 - never listened on
+        ("::", False, "others reach"),
         ("192.168.1.7", False, "others reach"),
         ("nobody.invalid", False, "others reach"),
         (None, False, "not known"),
         ("127.0.0.1", False, ""),
         ("::1", False, ""),
         ("localhost", False, ""),
-        ("0.0.0.0", True, ""),
-        (None, True, ""),  # noqa: S104
+        ("0.0.0.0", True, ""),  # noqa: S104 - never listened on
+        (None, True, ""),
     ],
 )
 def test_calls_without_a_key_are_for_this_machine(

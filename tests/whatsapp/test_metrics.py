@@ -77,7 +77,7 @@ def scrape(web: Web) -> Callable[[], Scraped]:
 @pytest.fixture
 def sender(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sender]:
     """The product's sender."""
-    monkeypatch.setattr("messaging.delivery.sender.Sender.linger", 0.0)
+    monkeypatch.setattr("messaging.delivery.sender.Sender.idle_wait", 0.0)
     made = Sender()
     yield made
     made.close()

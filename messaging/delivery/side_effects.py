@@ -14,7 +14,7 @@ from django.db import transaction
 from redis.exceptions import RedisError
 
 from messaging import optouts
-from messaging.attempts import WIDE, Attempt, Fate, pair_wait
+from messaging.attempts import WIDE, Attempt, Transition, pair_wait
 from messaging.delivery import pacing, pauses
 from messaging.delivery.pauses import Pause
 from messaging.delivery.queues import BROADCASTS
@@ -37,11 +37,11 @@ PROXY_WAIT = timedelta(minutes=1)
 Answer = tuple[Attempt, ChannelError]
 
 
-def follow(fates: Iterable[tuple[Attempt, Fate]], *, now: datetime) -> None:
+def follow(steps: Iterable[tuple[Attempt, Transition]], *, now: datetime) -> None:
     """Do what answers ask for beyond their messages, in the transaction that records them; what
     concerns the buckets is done once that is committed.
     """
-    answers = [(attempt, fate.error) for attempt, fate in fates if fate.error is not None]
+    answers = [(attempt, step.error) for attempt, step in steps if step.error is not None]
     pauses.pause(_pauses(answers, now), now=now)
     _heed_people(answers, now)
     stale = {a.template_id for a, e in answers if a.template_id and _doubts_template(e)}
