@@ -19,6 +19,7 @@ from django.core.management import call_command
 from django.db import connection, connections
 from pytest_django.plugin import DjangoDbBlocker
 
+from sigma import door
 from sigma.engines import postgres
 from tests.sigma.commands import is_ours
 from tests.sigma.test_up import free_port
@@ -133,9 +134,11 @@ def test_it_begins_anew_once_somebody_said_so(home_from_before: Path) -> None:
     unasked = run("-m", "sigma.fresh", **embedded)
     outside = run("-m", "sigma.fresh", "--yes", SIGMA_HOME=str(home))
     unsure = asked("no", **embedded)
+    with door.only_one(home):
+        beside = run("-m", "sigma.fresh", "--yes", **embedded)
 
-    said = (SAID, "make fresh YES=1", "DROP SCHEMA public", "Nothing was removed.")
-    for ended, words in zip((refused, unasked, outside, unsure), said, strict=True):
+    said = (SAID, "make fresh YES=1", "DROP SCHEMA public", "Nothing was removed.", "running on")
+    for ended, words in zip((refused, unasked, outside, unsure, beside), said, strict=True):
         assert ended.returncode == 1
         assert [line for line in ended.stdout.splitlines() if "✗" in line and words in line]
     assert data.is_dir()
