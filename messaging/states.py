@@ -30,7 +30,7 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Work(StrEnum):
+class PendingWork(StrEnum):
     """What the outbox holds of a message (:class:`messaging.models.PendingSend`)."""
 
     # No row: there is nothing left to do that only we can do.
@@ -69,8 +69,8 @@ NEXT: Mapping[State | None, frozenset[State]] = MappingProxyType(
         _S.CANCELLED: frozenset({_S.ACCEPTED}),
     }
 )
-_PENDING: Mapping[State | None, Work] = MappingProxyType(
-    {_S.QUEUED: Work.WAITING, _S.SENDING: Work.LEASED}
+_PENDING: Mapping[State | None, PendingWork] = MappingProxyType(
+    {_S.QUEUED: PendingWork.WAITING, _S.SENDING: PendingWork.LEASED}
 )
 # The caller was told of ``queued`` when it was accepted, and neither this nor ``sending`` is news:
 # a message may go to and fro between them while it is tried.
@@ -78,9 +78,9 @@ WITHOUT_EVENT = frozenset({_S.QUEUED, _S.SENDING})
 EDGES = tuple(Edge(before, after) for before in NEXT for after in State if after in NEXT[before])
 
 
-def work_of(state: State | None) -> Work:
+def work_of(state: State | None) -> PendingWork:
     """Return what the outbox holds of a message in this state."""
-    return _PENDING.get(state, Work.NONE)
+    return _PENDING.get(state, PendingWork.NONE)
 
 
 def has_event(edge: Edge) -> bool:

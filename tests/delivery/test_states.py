@@ -23,7 +23,7 @@ from messaging.broadcasts import lifecycle, retention
 from messaging.delivery.claims import Claims
 from messaging.delivery.recording import Outcome, record
 from messaging.models import Message, PendingSend
-from messaging.states import EDGES, NEXT, Edge, State, Work, has_event, work_of
+from messaging.states import EDGES, NEXT, Edge, PendingWork, State, has_event, work_of
 from tests.broadcasts.conftest import draft, fill, people, start, turn
 from tests.conftest import Cast
 from tests.delivery.outgoing import queue
@@ -119,13 +119,13 @@ class Life:
         return [data["status"] for data in mine]
 
     @property
-    def work(self) -> Work:
+    def work(self) -> PendingWork:
         """What the outbox holds of it."""
         row = PendingSend.objects.filter(pk=self.message.pk).first()
         if row is None:
-            return Work.NONE
+            return PendingWork.NONE
         assert (row.due_at is None) != (row.lease_until is None)
-        return Work.WAITING if row.lease_until is None else Work.LEASED
+        return PendingWork.WAITING if row.lease_until is None else PendingWork.LEASED
 
 
 S = State

@@ -115,7 +115,7 @@ def _import(sim: Simulator, request: Request) -> object:
     return {"success": True}
 
 
-class Advance(msgspec.Struct, forbid_unknown_fields=True):
+class TimeAdvance(msgspec.Struct, forbid_unknown_fields=True):
     """How far to move time on, in seconds."""
 
     advance_seconds: Annotated[float, msgspec.Meta(ge=0, le=MOST_ADVANCE)] = 0
@@ -126,8 +126,8 @@ def _document(request: Request) -> Json:
     return msgspec.json.decode(request.body or b"{}", type=dict[str, object])
 
 
-def _asked(request: Request) -> Advance:
-    return msgspec.json.decode(request.body or b"{}", type=Advance)
+def _asked(request: Request) -> TimeAdvance:
+    return msgspec.json.decode(request.body or b"{}", type=TimeAdvance)
 
 
 def _clock(sim: Simulator, request: Request) -> object:
