@@ -202,14 +202,13 @@ class Claims:
         ahead = self._ahead()
         lines = self.lines.of(waiting(places, now=now), now=now)
         room = _room(lines, places, busy, most)
-        free = pacing.free_slots(
-            {line.workspace_id: line.rate for line in lines if room[line.workspace_id]},
-            at_most=places,
-            ahead=ahead,
+        rates = {line.workspace_id: line.rate for line in lines if room[line.workspace_id]}
+        free = pacing.slots(
+            {one: (places, rate) for one, rate in rates.items()}, taking=False, ahead=ahead
         )
         wanted: dict[UUID, int] = {}
         for one, slots in free.items():  # in the order of turns
-            if count := min(slots, room[one], places - sum(wanted.values())):
+            if count := min(slots.count, room[one], places - sum(wanted.values())):
                 wanted[one] = count
         if not wanted:
             return []
@@ -338,8 +337,9 @@ class _Round:
         by_number: dict[UUID, list[UUID]] = defaultdict(list)
         for row in rows:
             by_number[row.workspace_id].append(row.id)
-        taken = pacing.take_slots(
+        taken = pacing.slots(
             {one: (len(ids), self.lines[one].rate) for one, ids in by_number.items()},
+            taking=True,
             ahead=self.ahead,
         )
         return {

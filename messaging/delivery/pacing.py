@@ -108,7 +108,7 @@ return 0
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """Reserved moments to send at: how many, seconds from now to the first, seconds between."""
+    """Moments to send at: how many, seconds from now to the first, seconds between."""
 
     count: int
     wait: float
@@ -119,28 +119,25 @@ class Reserved:
 Pair = tuple[UUID, UUID]
 
 
-def free_slots(
-    rates: Mapping[UUID, int], *, at_most: int, ahead: float = AHEAD_SECONDS
-) -> dict[UUID, int]:
-    """Return how many sends each number (of a rate per second) may begin within ``ahead`` seconds.
-
-    Raises:
-        redis.exceptions.RedisError: the broker is away.
-    """
-    wanted = {one: (at_most, rate) for one, rate in rates.items()}
-    found = _slots(wanted, ahead, taking=False)
-    return {one: slots.count for one, slots in found.items()}
-
-
-def take_slots(
-    wanted: Mapping[UUID, tuple[int, int]], *, ahead: float = AHEAD_SECONDS
+def slots(
+    wanted: Mapping[UUID, tuple[int, int]], *, taking: bool, ahead: float = AHEAD_SECONDS
 ) -> dict[UUID, Reserved]:
-    """Reserve up to as many slots per number as are wanted; each is (how many, rate per second).
+    """Return when each number may begin up to as many sends as are wanted within ``ahead`` seconds;
+    each is (how many, rate per second). With ``taking`` these moments are reserved.
 
     Raises:
         redis.exceptions.RedisError: the broker is away.
     """
-    return _slots(wanted, ahead, taking=True)
+    if not wanted:
+        return {}
+    args: list[int | float] = [_micro(ahead), int(taking), _micro(RECOVERY_SECONDS)]
+    for count, rate in wanted.values():
+        args += [count, MICROSECONDS / (rate * (1 - HEADROOM))]
+    found = _script(SLOTS)(keys=[_number(one) for one in wanted], args=args)
+    return {
+        one: Reserved(count, wait / MICROSECONDS, gap / MICROSECONDS)
+        for one, (count, wait, gap) in zip(wanted, found, strict=True)
+    }
 
 
 def slow_down(workspace_id: UUID) -> bool:
@@ -174,21 +171,6 @@ def hold_pair(pair: Pair, seconds: float) -> None:
     """
     full = _micro(seconds + (PAIR_BURST - 1) * PAIR_SECONDS)
     _script(HOLD)(keys=[_pair(pair)], args=[full])
-
-
-def _slots(
-    wanted: Mapping[UUID, tuple[int, int]], ahead: float, *, taking: bool
-) -> dict[UUID, Reserved]:
-    if not wanted:
-        return {}
-    args: list[int | float] = [_micro(ahead), int(taking), _micro(RECOVERY_SECONDS)]
-    for count, rate in wanted.values():
-        args += [count, MICROSECONDS / (rate * (1 - HEADROOM))]
-    found = _script(SLOTS)(keys=[_number(one) for one in wanted], args=args)
-    return {
-        one: Reserved(count, wait / MICROSECONDS, gap / MICROSECONDS)
-        for one, (count, wait, gap) in zip(wanted, found, strict=True)
-    }
 
 
 def _script(text: str) -> Script:

@@ -118,7 +118,7 @@ class Performer:
         expires = claimed.attempt.expires_at  # by the clock that the next claim gives it up by
         if self._is_stopped(claimed) or (expires is not None and expires <= clock.now()):
             return False
-        end = await self._marker.mark(claimed.attempt)
+        end = await self._marker.add(claimed.attempt)
         is_late = end is None or time.monotonic() + MOST_SECONDS > end
         return not (is_late or self._is_stopped(claimed))
 
@@ -172,16 +172,13 @@ class Performer:
 
 
 class Marker(ThreadBatcher[Attempt, float]):
-    """Marks for one event loop, many at a time."""
+    """Marks for one event loop, many at a time. A mark's result is when its lease ends (monotonic),
+    once it is committed; ``None`` where it is not: the message is somebody else's by now, was
+    cancelled, or the database is away.
+    """
 
     def __init__(self) -> None:
         super().__init__(thread="marks", pause=PAUSE_SECONDS, most=MOST)
-
-    async def mark(self, attempt: Attempt) -> float | None:
-        """Return when the lease ends (monotonic) once the mark is committed; ``None`` where it is
-        not: the message is somebody else's by now, was cancelled, or the database is away.
-        """
-        return await self.add(attempt)
 
     async def write(self, items: Sequence[Attempt]) -> list[float | None]:
         """Mark a batch in one transaction."""

@@ -77,14 +77,11 @@ class Recorder(ThreadBatcher[Outcome, None]):
         for outcome, bug in failed:
             extra = {"message_id": outcome.attempt.message_id}
             logger.error("whatsapp outcome not written", exc_info=bug, extra=extra)
-        if len(failed) < len(outcomes) and any(_is_proof(outcome) for outcome in outcomes):
+        # Sending works where the platform answered.
+        answered = [o for o in outcomes if not isinstance(o.result, GivenBack | OutcomeUnknown)]
+        if answered and len(failed) < len(outcomes):
             SENDS_BRAKE.release()
         return 0.0
-
-
-def _is_proof(outcome: Outcome) -> bool:
-    """Whether it shows that sending works: the platform answered."""
-    return not isinstance(outcome.result, (GivenBack, OutcomeUnknown))
 
 
 def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> None:

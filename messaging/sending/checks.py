@@ -150,7 +150,14 @@ def _find_templates(drafts: Sequence[Draft], sender: SenderNumber, now: datetime
 
 
 def _find_targets(drafts: Sequence[Draft], sender: SenderNumber) -> None:
-    wanted = {draft: named for draft in drafts if (named := _named(draft)) is not None}
+    """Find the messages that drafts answer or react to; each with the field that names it."""
+    wanted: dict[Draft, tuple[UUID, str]] = {}
+    for draft in drafts:
+        content, reply_to = draft.request.content, draft.request.reply_to
+        if isinstance(content, ReactionContent):
+            wanted[draft] = content.message_id, "reaction.message_id"
+        elif reply_to is not None:
+            wanted[draft] = reply_to, "reply_to"
     if not wanted:
         return
     found = find_targets(
@@ -170,13 +177,6 @@ def _find_targets(drafts: Sequence[Draft], sender: SenderNumber) -> None:
             draft.quoted = wamid
         else:
             draft.reacted = wamid
-
-
-def _named(draft: Draft) -> tuple[UUID, str] | None:
-    """Return the message that a draft answers or reacts to, and the field that says so."""
-    if isinstance(draft.request.content, ReactionContent):
-        return draft.request.content.message_id, "reaction.message_id"
-    return (draft.request.reply_to, "reply_to") if draft.request.reply_to else None
 
 
 def find_targets(*, tenant_id: UUID, ids: Collection[UUID]) -> dict[UUID, QuotedMessage]:

@@ -64,7 +64,7 @@ class Marked:
     def __init__(self) -> None:
         self.ids = set[UUID]()
 
-    async def mark(self, attempt: Attempt) -> float | None:
+    async def add(self, attempt: Attempt) -> float | None:
         """Answer from what was marked already."""
         return time.monotonic() + LEASE_SECONDS if attempt.message_id in self.ids else None
 

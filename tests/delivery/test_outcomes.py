@@ -144,7 +144,8 @@ def test_it_slows_a_number_that_is_too_fast(
     acme: Cast, now: datetime, platform: Platform, deliver: Deliver
 ) -> None:
     sent(platform, deliver, queue(acme, now), Throttled(reach=Reach.NUMBER))
-    rate = 1 / pacing.take_slots({acme.workspace.id: (1, 80)})[acme.workspace.id].gap
+    number = acme.workspace.id
+    rate = 1 / pacing.slots({number: (1, 80)}, taking=True)[number].gap
 
     assert 37.9 < rate < 42  # half of 80 less the headroom, and recovering
 

@@ -70,7 +70,7 @@ def test_it_gives_out_slots_as_the_model_does_and_never_more_than_the_rate(
 
 def test_it_halves_a_pace_once_per_burst_and_recovers(number: UUID) -> None:
     def rate() -> float:
-        return 1 / pacing.take_slots({number: (1, 100)})[number].gap
+        return 1 / pacing.slots({number: (1, 100)}, taking=True)[number].gap
 
     assert rate() == pytest.approx(95, rel=0.01)
     assert [pacing.slow_down(number) for _ in range(5)] == [True, False, False, False, False]
@@ -107,8 +107,8 @@ def test_those_who_wait_for_a_person_come_back_once_and_in_their_order(
 
 
 def test_it_shares_a_number_between_workers_without_giving_a_slot_twice(number: UUID) -> None:
-    first, second = (pacing.take_slots({number: (3, 80)})[number] for _ in range(2))
+    first, second = (pacing.slots({number: (3, 80)}, taking=True)[number] for _ in range(2))
 
     assert (first.count, second.count) == (3, 3)
     assert second.wait >= first.wait + 2 * first.gap
-    assert pacing.free_slots({number: 80}, at_most=100)[number] <= 2
+    assert pacing.slots({number: (100, 80)}, taking=False)[number].count <= 2
