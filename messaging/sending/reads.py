@@ -56,19 +56,13 @@ def mark(*, tenant_id: UUID, message_id: UUID, typing: bool, now: datetime) -> N
         raise UnableToSend(
             SendErrorCode.WORKSPACE_INACTIVE, "message_id", "The message's workspace is not active."
         )
+    number = {"tenant_id": tenant_id, "workspace_id": target.workspace_id}
     if written.transport not in HOSTED:
-        ReadMark.objects.create(
-            tenant_id=tenant_id,
-            workspace_id=target.workspace_id,
-            message_id=message_id,
-            typing=typing,
-            next_attempt_at=now,
-        )
+        ReadMark.objects.create(**number, message_id=message_id, typing=typing, next_attempt_at=now)
     # What is said in a group belongs to no conversation with one person.
     if target.contact_id is not None and not written.in_group:
         conversations.mark_read(
-            tenant_id=tenant_id,
-            workspace_id=target.workspace_id,
+            **number,
             contact_id=target.contact_id,
             upto=Cursor(written.timestamp_utc, message_id),
         )
