@@ -115,8 +115,9 @@ class Gate:
         """
         if asker.key:
             self._charge(asker.key)
-        # Whose key was never here is nobody's yet, and stands in a row of their own.
-        owner = asker.tenant_id or asker.key
+        # Whose key was never here, by the time its body is, is nobody's yet, and stands in a row of
+        # their own.
+        owner = asker.tenant_id or last_seen_with(asker.key) or asker.key
         if not owner:
             yield
             return

@@ -254,9 +254,8 @@ def _check_people(drafts: Sequence[Draft], sender: SenderNumber, cache: ContactC
 
 
 def _check_window(draft: Draft) -> None:
-    if isinstance(draft.request.content, TemplateContent) or draft.times is None:
-        return
-    if draft.is_open:
+    is_template = isinstance(draft.request.content, TemplateContent)
+    if is_template or draft.times is None or draft.is_open:
         return
     closed = "The person has never written to this number: only a template may be sent."
     if draft.window_ends is not None:
