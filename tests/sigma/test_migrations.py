@@ -78,10 +78,13 @@ SAID = "no migration leads from there"
 
 
 def run(*command: str, stdin: int | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of ours to its end; without a terminal unless ``stdin`` is one."""
+    """Run a program of ours to its end; without a terminal unless ``stdin`` is one. It counts in a
+    folder of its own: a start forgets what was counted before.
+    """
     return subprocess.run(
         [sys.executable, *command], capture_output=True, text=True, check=False,
-        stdin=subprocess.DEVNULL if stdin is None else stdin, env={**os.environ, **env},
+        stdin=subprocess.DEVNULL if stdin is None else stdin,
+        env={**os.environ, "SIGMA_METRICS_FOLDER": "", **env},
     )  # fmt: skip
 
 
