@@ -62,7 +62,7 @@ def heard() -> list[Heard]:
     return select(Heard, HEARD, [])
 
 
-class Heartbeat:
+class ProcessHeartbeat:
     """The heartbeat of one process, made by itself or by a thread."""
 
     def __init__(self, role: str) -> None:

@@ -39,7 +39,7 @@ class Limit:
     gap: timedelta
 
 
-class Throttled(Exception):
+class TooManyAttempts(Exception):
     """Too many attempts; ``seconds`` from now there may be another."""
 
     def __init__(self, seconds: int) -> None:
@@ -51,7 +51,7 @@ def charge(bucket: str, limit: Limit, *, now: datetime) -> None:
     """Count one attempt, before it is made: many at once are as many.
 
     Raises:
-        Throttled: there were too many.
+        TooManyAttempts: there were too many.
     """
     room = limit.burst * limit.gap
     facts: dict[str, Any] = {"key": _key(bucket), "now": now, "gap": limit.gap, "room": room}
@@ -63,7 +63,7 @@ def charge(bucket: str, limit: Limit, *, now: datetime) -> None:
         cursor.execute(FULL_AT, facts)
         (full_at,) = cursor.fetchone() or (now,)
     wait = full_at + limit.gap - room - now
-    raise Throttled(max(1, round(wait.total_seconds())))
+    raise TooManyAttempts(max(1, round(wait.total_seconds())))
 
 
 def refund(bucket: str, limit: Limit) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
-from django.http import HttpRequest
 
-from workspaces import staff
+from workspaces.admin.base import SuperusersOnly
 
 if TYPE_CHECKING:
     from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
@@ -32,7 +31,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class UserAdmin(UnfoldUserAdmin):
+class UserAdmin(SuperusersOnly, UnfoldUserAdmin):
     """People who sign in; superusers only, since whoever edits users could make themselves one."""
 
     form = UserChangeForm
@@ -54,17 +53,3 @@ class UserAdmin(UnfoldUserAdmin):
         ("Dates", {"fields": ("last_login", "date_joined")}),
     )
     readonly_fields = ("last_login", "date_joined")
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Superusers only."""
-        return staff.is_superuser(request.user)
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Superusers only."""
-        return staff.is_superuser(request.user)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Superusers only."""
-        return staff.is_superuser(request.user)
-
-    has_change_permission = has_delete_permission = has_view_permission

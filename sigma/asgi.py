@@ -23,7 +23,7 @@ from connectors.events import stream
 from connectors.events.stream import Streams
 from connectors.whatsapp.receiver import PATH, Webhooks
 from lib import structs
-from lib.heartbeat import Heartbeat
+from lib.heartbeat import ProcessHeartbeat
 from lib.requests import (
     Budget,
     Deliver,
@@ -80,7 +80,7 @@ class Application:
         self._webhooks = Webhooks()
         self._receiver = self._webhooks.receiver
         self._streams = Streams()
-        self._heartbeat = Heartbeat("web")
+        self._heartbeat = ProcessHeartbeat("web")
         self._lanes = Lanes(django_application)
         # One tenant leaves threads to the others.
         at_once = max(1, settings.SIGMA_WEB_THREADS * 3 // 4)

@@ -15,7 +15,7 @@ from celery.beat import ScheduleEntry, Scheduler, SchedulingError
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from lib.heartbeat import Heartbeat
+from lib.heartbeat import ProcessHeartbeat
 from lib.wakeups import broker
 
 logger = logging.getLogger("sigma.whatsapp.beat")
@@ -30,7 +30,7 @@ class SteadyScheduler(Scheduler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._due: dict[str, float] = {}
         self._is_away = False
-        self._heartbeat = Heartbeat("beat")
+        self._heartbeat = ProcessHeartbeat("beat")
         super().__init__(*args, **kwargs)
 
     def setup_schedule(self) -> None:

@@ -12,7 +12,7 @@ from celery import Celery
 from celery.signals import celeryd_init, worker_init, worker_process_init
 
 from lib import structs
-from lib.heartbeat import Heartbeat
+from lib.heartbeat import ProcessHeartbeat
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sigma.settings")
 
@@ -51,7 +51,7 @@ def remember_role(sender: str, **_: object) -> None:
 @worker_process_init.connect
 def be_heard(**_: object) -> None:
     """Let ``/healthz`` know that this pool process lives."""
-    Heartbeat(role).start()
+    ProcessHeartbeat(role).start()
 
 
 @worker_process_init.connect

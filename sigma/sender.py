@@ -25,13 +25,13 @@ from connectors.sender import callers
 from connectors.sender.callers import UnsafeToStart
 from connectors.sender.service import Service
 from lib import structs
-from lib.heartbeat import Heartbeat
+from lib.heartbeat import ProcessHeartbeat
 from lib.requests import Receive, Scope, Send
 from sigma.heads import Bounded
 from sigma.metrics import counted
 from sigma.stopping import on_stop
 
-__all__ = ("IS_READY", "Application", "application", "main")
+__all__ = ("IS_READY", "SenderApplication", "application", "main")
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 
@@ -40,12 +40,12 @@ GRACE_SECONDS = 5
 NOT_FOUND = 4404
 
 
-class Application:
+class SenderApplication:
     """Tie the service's life to the server's; ``address`` is where it listens, if that is known."""
 
     def __init__(self, address: str | None = None) -> None:
         self._service, self._address, self._is_checked = Service(), address, False
-        self._heartbeat = Heartbeat("sender")
+        self._heartbeat = ProcessHeartbeat("sender")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -88,7 +88,7 @@ class Application:
 
 
 structs.warm()
-application = Application()
+application = SenderApplication()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,12 +103,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     finally:
         connections.close_all()
-    server = uvicorn.Server(config(Application(address), host=chosen.host, port=chosen.port))
+    server = uvicorn.Server(config(SenderApplication(address), host=chosen.host, port=chosen.port))
     server.run(sockets=None if listener is None else [listener])
     return 0 if server.started else 1
 
 
-def config(application: Application, *, host: str, port: int) -> uvicorn.Config:
+def config(application: SenderApplication, *, host: str, port: int) -> uvicorn.Config:
     """Return how the server serves."""
     return uvicorn.Config(
         application,

@@ -23,7 +23,7 @@ from django.utils.safestring import mark_safe
 from django.views.decorators.cache import never_cache
 
 from lib import qrcodes, throttle
-from lib.throttle import Limit, Throttled
+from lib.throttle import Limit, TooManyAttempts
 from sigma.clients import Address, client_of
 from workspaces import second_factors, sessions
 from workspaces.second_factors import WrongCode
@@ -78,7 +78,7 @@ class SignInForm(AuthenticationForm):
         try:
             for bucket, limit in buckets:
                 throttle.charge(bucket, limit, now=now)
-        except Throttled as error:
+        except TooManyAttempts as error:
             self.retry_after = error.seconds
             _log("throttled", name, address)
             raise ValidationError(str(error), code="throttled") from None
@@ -220,7 +220,7 @@ def _change(request: HttpRequest, user: User) -> dict[str, Any]:
         else:
             facts = {"codes": second_factors.confirm(user, code, now=now)}
             sessions.begin(request, with_code=True)
-    except (WrongCode, Throttled) as error:
+    except (WrongCode, TooManyAttempts) as error:
         return {"error": str(error)}
     throttle.refund(bucket, PER_NAME)
     _log("second factor " + ("set up" if "codes" in facts else "removed"), user.username, address)

@@ -105,47 +105,31 @@ def _callback(demo: Mapping[str, str]) -> dict[str, object]:
 def _send(demo: Mapping[str, str], folder: Path, sample: Path) -> str:
     # JSON's quotes, so that the shell's own need no escaping.
     sign = SIGN.format(demo=json.dumps(str(folder / "demo.json")), sample=json.dumps(str(sample)))
-    signature = f'"X-Hub-Signature-256: sha256=$({shlex.join([sys.executable, "-c", sign])})"'
-    return " \\\n  ".join(
-        [
-            f"curl -sS -i {shlex.quote(demo['callback_url'])}",
-            "-H 'Content-Type: application/json'",
-            f"-H {signature}",
-            f"--data-binary {shlex.quote(f'@{sample}')}",
-        ]
-    )
+    signature = f"X-Hub-Signature-256: sha256=$({shlex.join([sys.executable, '-c', sign])})"
+    body = f"--data-binary {shlex.quote(f'@{sample}')}"
+    return _curl(f"-i {shlex.quote(demo['callback_url'])}", signature, body)
 
 
 def _answer(demo: Mapping[str, str]) -> str:
     body = {"phone_number_id": demo["phone_number_id"], "from": PERSON, "text": "Thank you!"}
-    return " \\\n  ".join(
-        [
-            f"curl -sS {demo['simulator_url']}/sim/inbound",
-            "-H 'Content-Type: application/json'",
-            f"-d {shlex.quote(json.dumps(body))}",
-        ]
-    )
+    return _curl(f"{demo['simulator_url']}/sim/inbound", "", _json(body))
 
 
 def _text(demo: Mapping[str, str]) -> str:
     body = {"phone": simulated.PERSON, "message": "Your DR evaluation is ready"}
-    return " \\\n  ".join(
-        [
-            f"curl -sS {demo['sender_url']}/send",
-            f'-H "X-API-Key: {demo["sender_key"]}"',
-            "-H 'Content-Type: application/json'",
-            f"-d {shlex.quote(json.dumps(body))}",
-        ]
-    )
+    return _curl(f"{demo['sender_url']}/send", f"X-API-Key: {demo['sender_key']}", _json(body))
 
 
 def _ask(demo: Mapping[str, str], base_url: str, document: str) -> str:
-    body = json.dumps({"query": document})
-    return " \\\n  ".join(
-        [
-            f"curl -sS {base_url}/graphql",
-            f'-H "Authorization: Bearer {demo["api_key"]}"',
-            "-H 'Content-Type: application/json'",
-            f"-d {shlex.quote(body)}",
-        ]
-    )
+    key = f"Authorization: Bearer {demo['api_key']}"
+    return _curl(f"{base_url}/graphql", key, _json({"query": document}))
+
+
+def _json(body: object) -> str:
+    return f"-d {shlex.quote(json.dumps(body))}"
+
+
+def _curl(where: str, header: str, body: str) -> str:
+    """Return a command in lines; a shell puts values into the header, if there is one."""
+    headers = ["-H 'Content-Type: application/json'", *([f'-H "{header}"'] if header else ())]
+    return " \\\n  ".join([f"curl -sS {where}", *headers, body])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TypedDict, Unpack
 
 
 class Reach(StrEnum):
@@ -16,26 +17,28 @@ class Reach(StrEnum):
     TENANT = "TENANT"
 
 
-class ChannelError(Exception):
-    """Base of everything a channel raises; never raised itself.
-
-    ``code`` is the platform's own error code (0: there is none), ``reach`` what else the answer is
-    about, ``details`` and ``trace_id`` what the platform's support wants to hear. None of them
-    holds a token or a phone number.
+class About(TypedDict, total=False):
+    """What an answer of the platform is about beside the one request, and what the platform's
+    support wants to hear. Nothing of it holds a token or a phone number.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: int = 0,
-        reach: Reach = Reach.MESSAGE,
-        details: str = "",
-        trace_id: str = "",
-    ) -> None:
+    reach: Reach
+    details: str
+    trace_id: str
+
+
+class ChannelError(Exception):
+    """Base of everything a channel raises; never raised itself. ``code`` is the platform's own
+    error code (0: there is none).
+    """
+
+    usual_reach = Reach.MESSAGE
+
+    def __init__(self, message: str, *, code: int = 0, **about: Unpack[About]) -> None:
         super().__init__(message)
-        self.message, self.code, self.reach = message, code, reach
-        self.details, self.trace_id = details, trace_id
+        self.message, self.code = message, code
+        self.reach = about.get("reach", self.usual_reach)
+        self.details, self.trace_id = about.get("details", ""), about.get("trace_id", "")
 
 
 class Throttled(ChannelError):
@@ -43,23 +46,13 @@ class Throttled(ChannelError):
     or, where that is ``None``, after a pause that grows.
     """
 
+    usual_reach = Reach.NUMBER
+
     def __init__(
-        self,
-        retry_after: float | None = None,
-        *,
-        code: int = 0,
-        reach: Reach = Reach.NUMBER,
-        details: str = "",
-        trace_id: str = "",
+        self, retry_after: float | None = None, *, code: int = 0, **about: Unpack[About]
     ) -> None:
         wait = "slow down" if retry_after is None else f"wait {retry_after:g} seconds"
-        super().__init__(
-            f"The platform asks to {wait}.",
-            code=code,
-            reach=reach,
-            details=details,
-            trace_id=trace_id,
-        )
+        super().__init__(f"The platform asks to {wait}.", code=code, **about)
         self.retry_after = retry_after
 
 
@@ -74,10 +67,9 @@ class Unavailable(ChannelError):
         *,
         code: int = 0,
         most_attempts: int | None = None,
-        details: str = "",
-        trace_id: str = "",
+        **about: Unpack[About],
     ) -> None:
-        super().__init__(message, code=code, details=details, trace_id=trace_id)
+        super().__init__(message, code=code, **about)
         self.most_attempts = most_attempts
 
 
@@ -88,16 +80,9 @@ class Rejected(ChannelError):
     """
 
     def __init__(
-        self,
-        code: int,
-        message: str,
-        *,
-        reach: Reach = Reach.MESSAGE,
-        stops: bool = False,
-        details: str = "",
-        trace_id: str = "",
+        self, code: int, message: str, *, stops: bool = False, **about: Unpack[About]
     ) -> None:
-        super().__init__(message, code=code, reach=reach, details=details, trace_id=trace_id)
+        super().__init__(message, code=code, **about)
         self.stops = stops
 
 

@@ -10,7 +10,7 @@ from celery.contrib.testing.worker import start_worker
 from connectors.events.models import EventDelivery
 from connectors.events.outbox import WAKE_UP
 from connectors.events.worker import deliver
-from lib.heartbeat import Heartbeat
+from lib.heartbeat import ProcessHeartbeat
 from lib.wakeups import WakeUp
 from sigma.celery import app
 from tests.conftest import Cast
@@ -24,7 +24,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Run a worker of the queue ``events`` and let wake-ups through."""
     monkeypatch.setattr(WakeUp, "notify", NOTIFY)
-    monkeypatch.setattr(Heartbeat, "start", lambda heartbeat: None)  # nobody would end its thread
+    # Nobody would end its thread.
+    monkeypatch.setattr(ProcessHeartbeat, "start", lambda heartbeat: None)
     monkeypatch.setitem(deliver.__kwdefaults__, "idle_wait", 0.05)
     WAKE_UP.release()
     with start_worker(app, queues=["events"], perform_ping_check=False):

@@ -19,10 +19,10 @@ from django.utils import timezone
 from connectors.linked_device import logs
 from connectors.sender import outcomes
 from lib import wakeups
-from lib.heartbeat import Heartbeat
+from lib.heartbeat import ProcessHeartbeat
 from messaging.delivery.queues import SENDS
 from messaging.models import Message
-from sigma.sender import Application, config
+from sigma.sender import SenderApplication, config
 from tests.conftest import Cast
 from tests.delivery.outgoing import become
 from tests.sending.conftest import hear
@@ -77,7 +77,7 @@ class Served:
 @contextmanager
 def serving(address: str | None = "127.0.0.1") -> Iterator[Served]:
     """Serve on a free port; settings count from moment to moment."""
-    server = uvicorn.Server(config(Application(address), host="127.0.0.1", port=0))
+    server = uvicorn.Server(config(SenderApplication(address), host="127.0.0.1", port=0))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -96,7 +96,7 @@ def one_for_all(django_db_setup: None) -> Iterator[Served]:
     no heartbeat: the database is closed to it between two tests.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Heartbeat, "start", lambda heartbeat: None)
+        patch.setattr(ProcessHeartbeat, "start", lambda heartbeat: None)
         with serving() as served:
             yield served
 

@@ -22,9 +22,9 @@ from django.db import connection
 from connectors.sender import callers
 from connectors.sender.callers import UnsafeToStart
 from connectors.sender.service import Service
-from lib.heartbeat import Heartbeat
+from lib.heartbeat import ProcessHeartbeat
 from messaging.models import Message
-from sigma.sender import Application
+from sigma.sender import SenderApplication
 from tests.conftest import Cast
 from tests.sender.conftest import WANTED, Served, bearer, key_for, queued
 from tests.sender.test_callers import code_in
@@ -140,8 +140,8 @@ def test_it_is_heard_of_only_where_it_started(
         """Nobody reads it."""
 
     monkeypatch.setattr(Service, "check", check)
-    monkeypatch.setattr(Heartbeat, "start", lambda heartbeat: heard.append(heartbeat.role))
-    asyncio.run(Application()({"type": "lifespan"}, receive, send))
+    monkeypatch.setattr(ProcessHeartbeat, "start", lambda heartbeat: heard.append(heartbeat.role))
+    asyncio.run(SenderApplication()({"type": "lifespan"}, receive, send))
 
     assert heard == ["sender"] * is_safe
 
@@ -150,7 +150,7 @@ def test_a_server_that_tells_nobody_of_its_start_opens_nothing(
     acme: Cast, settings, db: None
 ) -> None:
     settings.SIGMA_SENDER_OPEN_WORKSPACE = acme.workspace.id
-    transport = httpx.ASGITransport(app=Application())
+    transport = httpx.ASGITransport(app=SenderApplication())
 
     async def call() -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:

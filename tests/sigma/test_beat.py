@@ -14,7 +14,7 @@ from django.test import Client
 
 from connectors.whatsapp.models import WebhookDelivery
 from lib import clock, heartbeat
-from lib.heartbeat import LATE_SECONDS, Heartbeat
+from lib.heartbeat import LATE_SECONDS, ProcessHeartbeat
 from lib.wakeups import broker
 from sigma import beat
 from sigma import health as health_view
@@ -110,7 +110,7 @@ def health() -> dict:
 @pytest.fixture
 def all_heard() -> None:
     for role in REQUIRED:
-        Heartbeat(role).beat()
+        ProcessHeartbeat(role).beat()
 
 
 def make_silent(role: str) -> None:
@@ -140,7 +140,7 @@ def test_it_is_degraded_where_one_is_silent(all_heard: None, role: str) -> None:
 
 
 def test_it_is_degraded_where_one_was_never_heard_of() -> None:
-    Heartbeat("web").beat()
+    ProcessHeartbeat("web").beat()
 
     answer = health()
 
@@ -151,7 +151,7 @@ def test_it_is_degraded_where_one_was_never_heard_of() -> None:
 def test_its_stop_waits_for_a_beat_and_not_for_a_database_that_hangs(
     monkeypatch: pytest.MonkeyPatch, hangs: bool
 ) -> None:
-    beats, begun, over = Heartbeat("web"), threading.Event(), threading.Event()
+    beats, begun, over = ProcessHeartbeat("web"), threading.Event(), threading.Event()
     threads: list[threading.Thread] = []
 
     def beat() -> None:
@@ -182,7 +182,7 @@ def test_it_reports_a_clock_that_is_wrong(
 ) -> None:
     monkeypatch.setattr(clock, "datetime", Ahead)
     with caplog.at_level(logging.ERROR):
-        Heartbeat("sending").beat()
+        ProcessHeartbeat("sending").beat()
 
     answer = health()
 

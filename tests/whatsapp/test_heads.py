@@ -276,7 +276,7 @@ def test_it_waits_longer_for_a_proxy_than_a_proxy_waits(
 
 
 def test_the_sender_service_has_the_same_bounds() -> None:
-    assert sender.config(sender.Application(), host="127.0.0.1", port=0).http is Bounded
+    assert sender.config(sender.SenderApplication(), host="127.0.0.1", port=0).http is Bounded
 
 
 def is_open(line: socket.socket) -> bool:

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from connectors.simulator.meta.server import RunningSimulator
 from connectors.whatsapp import processing
 from lib import metrics as counts
-from lib.heartbeat import Heartbeat
+from lib.heartbeat import ProcessHeartbeat
 from messaging.delivery.sender import Sender
 from messaging.models import SendingPause
 from sigma import metrics
@@ -162,7 +162,7 @@ def test_it_counts_sends_by_state_and_code(
 def test_it_says_what_holds_the_installation_up(
     acme: Cast, web: Web, scrape: Callable[[], Scraped], now: datetime
 ) -> None:
-    Heartbeat("worker").beat()
+    ProcessHeartbeat("worker").beat()
     SendingPause.objects.create(
         tenant_id=acme.tenant.id, workspace_id=acme.workspace.id, code=190, reason="x", since=now
     )

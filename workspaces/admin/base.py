@@ -29,6 +29,7 @@ __all__ = [
     "ManagedAdmin",
     "ReadOnlyAdmin",
     "ScopedAdmin",
+    "SuperusersOnly",
     "UnfoldTabularInline",
     "adopt",
     "names",
@@ -109,6 +110,24 @@ class ScopedAdmin(UnfoldAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nobody deletes here, unless the page says otherwise."""
         return False
+
+
+class SuperusersOnly:
+    """A page for superusers: who edits it could make themselves one, or a tenant's manager."""
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Superusers only."""
+        return staff.is_superuser(request.user)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Superusers only."""
+        return staff.is_superuser(request.user)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Superusers only."""
+        return staff.is_superuser(request.user)
+
+    has_change_permission = has_delete_permission = has_view_permission
 
 
 class ReadOnlyAdmin(ScopedAdmin):

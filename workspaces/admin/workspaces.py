@@ -7,8 +7,8 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
-from workspaces import provisioning, staff
-from workspaces.admin.base import ScopedAdmin, adopt
+from workspaces import provisioning
+from workspaces.admin.base import ScopedAdmin, SuperusersOnly, adopt
 from workspaces.admin.filters import TenantFilter
 from workspaces.admin.forms import WorkspaceForm
 from workspaces.models import HOSTED, Membership, Workspace
@@ -78,7 +78,7 @@ class WorkspaceAdmin(ScopedAdmin):
 
 
 @admin.register(Membership)
-class MembershipAdmin(ScopedAdmin):
+class MembershipAdmin(SuperusersOnly, ScopedAdmin):
     """Who belongs to which tenant; only superusers see and change it."""
 
     list_display = ("user", "tenant", "role", "created_at")
@@ -88,17 +88,3 @@ class MembershipAdmin(ScopedAdmin):
     ordering = ("tenant__slug", "user__username")
     autocomplete_fields = ("tenant", "user")
     fields = ("user", "tenant", "role")
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Superusers only: a member could otherwise promote themselves."""
-        return staff.is_superuser(request.user)
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Superusers only."""
-        return staff.is_superuser(request.user)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Superusers only."""
-        return staff.is_superuser(request.user)
-
-    has_change_permission = has_delete_permission = has_view_permission

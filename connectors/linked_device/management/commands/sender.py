@@ -18,7 +18,7 @@ from connectors.linked_device.health import WORST_RATE
 from connectors.linked_device.sessions import UnableTo
 from connectors.linked_device.statistics import DAYS
 from lib import reports
-from lib.heartbeat import Heartbeat
+from lib.heartbeat import ProcessHeartbeat
 
 WHICH = "tenant/workspace, or a workspace's or session's id; may be left out where there is one"
 ANY = "numbers, over any transport: tenant/workspace, or a workspace's id; all unless given"
@@ -133,7 +133,7 @@ def _days(text: str) -> int:
 
 def _host(out: OutputWrapper, ask: IO[str], options: Options) -> int:
     logs.attach("host")
-    Heartbeat("devices").start()
+    ProcessHeartbeat("devices").start()
     try:
         return supervisor.run()
     except stores.StoreInUse as error:
