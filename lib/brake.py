@@ -37,6 +37,10 @@ from lib import metrics
 logger = logging.getLogger("sigma.whatsapp.brake")
 
 Item = TypeVar("Item")
+# What is tried with some items at once; what they are alike in; one that failed alone.
+Attempt = Callable[[Sequence[Any]], object]
+Kind = Callable[[Any], Hashable]
+Failure = tuple[Any, Exception]
 
 MOST_ALIKE = 5
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
@@ -98,9 +102,13 @@ class Brake:
         return max(0.0, self._until - time.monotonic())
 
     def sift(
-        self, items: Sequence[Item], attempt: Callable[[Sequence[Item]], object], *,
-        step: str, kind: Callable[[Item], Hashable] = lambda _: None,
-    ) -> list[tuple[Item, Exception]]:  # fmt: skip
+        self,
+        items: Sequence[Item],
+        attempt: Callable[[Sequence[Item]], object],
+        *,
+        step: str,
+        kind: Callable[[Item], Hashable] = lambda _: None,
+    ) -> list[tuple[Item, Exception]]:
         """Run ``attempt`` on all items, or on ever smaller parts of them; return those that failed
         alone by their own fault, with their errors. ``attempt`` changes all it is given or nothing.
 
@@ -118,9 +126,8 @@ class Brake:
         return sifting.end()
 
     def judge(
-        self, failed: Sequence[tuple[Item, Exception]], *, step: str, passed: bool,
-        kind: Hashable = None,
-    ) -> None:  # fmt: skip
+        self, failed: Sequence[Failure], *, step: str, passed: bool, kind: Hashable = None
+    ) -> None:
         """Return where the items of one kind failed by their own fault (rules 3 and 4).
 
         Raises:
@@ -154,9 +161,10 @@ class Brake:
         if time.monotonic() - self._logged >= LOG_SECONDS:
             self._logged = time.monotonic()
             logger.error(
-                "whatsapp work stopped, all of it stays pending", exc_info=stopped.error,
+                "whatsapp work stopped, all of it stays pending",
+                exc_info=stopped.error,
                 extra={"line": self.line, "error": str(stopped)},
-            )  # fmt: skip
+            )
         _run(REPORT, [self.line, str(stopped)[:100]])
 
     def release(self) -> None:
@@ -171,9 +179,8 @@ class _Sifting:
     """One batch on its way through ever smaller parts; items are known by their positions."""
 
     def __init__(
-        self, brake: Brake, items: Sequence[Any], attempt: Callable[[Sequence[Any]], object],
-        step: str, kind: Callable[[Any], Hashable],
-    ) -> None:  # fmt: skip
+        self, brake: Brake, items: Sequence[Any], attempt: Attempt, step: str, kind: Kind
+    ) -> None:
         self._brake, self._items, self._attempt, self._step = brake, items, attempt, step
         self._kinds = [kind(item) for item in items]
         self._passed: set[Hashable] = set()
@@ -216,7 +223,7 @@ class _Sifting:
                 middle = len(part) // 2
                 parts += [part[middle:], part[:middle]]
 
-    def end(self) -> list[tuple[Any, Exception]]:
+    def end(self) -> list[Failure]:
         """Return what failed by its own fault."""
         for kind in dict.fromkeys(self._kinds[p] for p in self._failed):
             mine = [(self._items[p], e) for p, e in self._failed.items() if self._kinds[p] == kind]

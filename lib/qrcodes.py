@@ -21,9 +21,15 @@ def as_svg(text: str) -> str:
     out = io.BytesIO()
     code = segno.make_qr(text, error="l")
     code.save(
-        out, kind="svg", border=QUIET_ZONE, dark="#000", light="#fff", xmldecl=False,
-        omitsize=True, nl=False,
-    )  # fmt: skip
+        out,
+        kind="svg",
+        border=QUIET_ZONE,
+        dark="#000",
+        light="#fff",
+        xmldecl=False,
+        omitsize=True,
+        nl=False,
+    )
     return out.getvalue().decode()
 
 

@@ -135,9 +135,18 @@ class Reading:
     """
 
     __slots__ = (
-        "_announced", "_arrived", "_began", "_budget", "_first", "_held", "_limit", "_makes_way",
-        "_receive", "_seconds", "_timer",
-    )  # fmt: skip
+        "_announced",
+        "_arrived",
+        "_began",
+        "_budget",
+        "_first",
+        "_held",
+        "_limit",
+        "_makes_way",
+        "_receive",
+        "_seconds",
+        "_timer",
+    )
 
     def __init__(self, budget: Budget, limit: int, seconds: float) -> None:
         self._budget, self._limit, self._seconds, self._held = budget, limit, seconds, 0

@@ -44,10 +44,19 @@ from workspaces.models import (
 # Tables of this app (linked devices first: nobody starts them anew), of events to tenants' apps, of
 # templates and of tokens, beside Raw.
 TABLES = (
-    "session_leases", "sender_sessions", "webhook_pending", "webhook_dead", "webhook_unhandled",
-    "event_deliveries", "outgoing_events", "event_subscriptions", "template_events",
-    "template_syncs", "templates", "token_checks",
-)  # fmt: skip
+    "session_leases",
+    "sender_sessions",
+    "webhook_pending",
+    "webhook_dead",
+    "webhook_unhandled",
+    "event_deliveries",
+    "outgoing_events",
+    "event_subscriptions",
+    "template_events",
+    "template_syncs",
+    "templates",
+    "token_checks",
+)
 # Rows of a tenant that people handle in the admin, whose log names them.
 HANDLED: tuple[type[Model], ...] = (
     Tenant,

@@ -63,9 +63,12 @@ class SignInForm(AuthenticationForm):
     """Name, password, and the code of whoever has a second factor."""
 
     code = forms.CharField(
-        label="Code", required=False, max_length=32, widget=CodeInput,
+        label="Code",
+        required=False,
+        max_length=32,
+        widget=CodeInput,
         help_text="From your authenticator app, or a recovery code, if you have set one up.",
-    )  # fmt: skip
+    )
     error_messages = {**AuthenticationForm.error_messages, "invalid_login": REFUSED}  # noqa: RUF012
     retry_after: int | None = None
 
@@ -186,9 +189,14 @@ def _buckets(request: HttpRequest, name: str, address: Address) -> tuple[tuple[s
 def _remember(response: HttpResponse, name: str) -> None:
     """Let the browser be known, to this name alone."""
     response.set_signed_cookie(
-        KNOWN, secrets.token_urlsafe(16), salt=_salt(name), max_age=KNOWN_FOR,
-        secure=settings.SESSION_COOKIE_SECURE, httponly=True, samesite="Strict",
-    )  # fmt: skip
+        KNOWN,
+        secrets.token_urlsafe(16),
+        salt=_salt(name),
+        max_age=KNOWN_FOR,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Strict",
+    )
 
 
 def _salt(name: str) -> str:
@@ -233,5 +241,7 @@ def _log(what: str, name: str, address: Address) -> None:
     extra = {"user": name if known else "(unknown)", "address": address}
     logger.log(
         logging.INFO if what.startswith(("accepted", "second")) else logging.WARNING,
-        "whatsapp admin sign-in %s", what, extra=extra,
-    )  # fmt: skip
+        "whatsapp admin sign-in %s",
+        what,
+        extra=extra,
+    )

@@ -71,9 +71,12 @@ def _devices(cast: Cast) -> dict[str, object]:
         tenant_id=cast.tenant.pk, name=f"Device of {cast.tenant.slug}", transport="LINKED_DEVICE"
     )
     session = SenderSession.objects.create(
-        tenant_id=cast.tenant.pk, workspace=workspace, reason=f"For {cast.tenant.slug}",
-        sealed_pairing=SEALED, sealed_pair_number=SEALED,
-    )  # fmt: skip
+        tenant_id=cast.tenant.pk,
+        workspace=workspace,
+        reason=f"For {cast.tenant.slug}",
+        sealed_pairing=SEALED,
+        sealed_pair_number=SEALED,
+    )
     SessionLease.objects.create(
         session=session, tenant_id=cast.tenant.pk, host=f"host-of-{cast.tenant.slug}"
     )

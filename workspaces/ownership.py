@@ -71,9 +71,10 @@ def prove_number(workspace: Workspace, proof: Proof, *, now: datetime) -> None:
     news.update(number_proof=proof, number_proven_at=now)
     if proof == Proof.TOKEN:
         others = Workspace.objects.exclude(tenant_id=workspace.tenant_id).filter(
-            external_id=workspace.external_id, number_proof=Proof.TOKEN,
+            external_id=workspace.external_id,
+            number_proof=Proof.TOKEN,
             number_proven_at__lt=now - STALE,
-        )  # fmt: skip
+        )
         others.update(number_proof=Proof.TYPED, account_proof=Proof.TYPED)
 
 

@@ -123,7 +123,10 @@ def _give_rights(cursor: CursorWrapper, tables: Sequence[tuple[Any, ...]]) -> No
     for table, owner, column, is_bound in tables:
         if column and not is_bound:
             bind = sql.SQL(BIND).format(
-                table=sql.Identifier(table), owner=sql.Identifier(owner), role=role,
-                column=sql.Identifier(column), setting=sql.SQL(SETTING),
-            )  # fmt: skip
+                table=sql.Identifier(table),
+                owner=sql.Identifier(owner),
+                role=role,
+                column=sql.Identifier(column),
+                setting=sql.SQL(SETTING),
+            )
             cursor.execute(bind.as_string(cursor.connection))

@@ -227,9 +227,13 @@ def _try_app_secret(secret: TenantSecret, now: datetime) -> None:
 
 
 def _store(
-    secret: TenantSecret, facts: TokenFacts, problem: str, fitting: TenantSecret | None, *,
+    secret: TenantSecret,
+    facts: TokenFacts,
+    problem: str,
+    fitting: TenantSecret | None,
+    *,
     now: datetime,
-) -> None:  # fmt: skip
+) -> None:
     TokenCheck.objects.update_or_create(
         secret=secret,
         defaults={

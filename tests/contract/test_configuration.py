@@ -29,9 +29,12 @@ def write(
 ) -> Path:
     """Write the contract's file with values of ours in the place of its examples."""
     document = block(
-        "appsettings.json", your_tenant_id=tenant, your_app_secret_from_meta=own,
-        default_app_secret=default, your_random_verify_token_min_20_chars=token,
-    )  # fmt: skip
+        "appsettings.json",
+        your_tenant_id=tenant,
+        your_app_secret_from_meta=own,
+        default_app_secret=default,
+        your_random_verify_token_min_20_chars=token,
+    )
     path = folder / "appsettings.json"
     path.write_text(document, encoding="utf-8")
     return path
@@ -78,9 +81,8 @@ def test_it_refuses_a_short_verify_token(tmp_path: Path) -> None:
 @starts_late
 @pytest.mark.parametrize("named_by", ["slug", "id"])
 def test_it_works_with_values_of_ones_own(
-    acme: Cast, tmp_path: Path, settings, request: pytest.FixtureRequest,
-    named_by: str,
-) -> None:  # fmt: skip
+    acme: Cast, tmp_path: Path, settings, request: pytest.FixtureRequest, named_by: str
+) -> None:
     settings.SIGMA_WHATSAPP = load(write(tmp_path, str(getattr(acme.tenant, named_by))))
     forget_own(acme, SecretKind.APP_SECRET)
 
@@ -134,9 +136,8 @@ def test_it_refuses_callbacks_where_no_secret_is_known(acme: Cast, globex: Cast,
 
 @starts_late
 def test_it_falls_back_to_the_installations_verify_token(
-    acme: Cast, globex: Cast, tmp_path: Path, settings,
-    request: pytest.FixtureRequest,
-) -> None:  # fmt: skip
+    acme: Cast, globex: Cast, tmp_path: Path, settings, request: pytest.FixtureRequest
+) -> None:
     settings.SIGMA_WHATSAPP = load(write(tmp_path, "acme"))
     forget_own(globex, SecretKind.VERIFY_TOKEN)
 
@@ -151,13 +152,16 @@ def test_it_falls_back_to_the_installations_verify_token(
 @pytest.mark.parametrize(
     "document",
     [
-        "[]", "{", '{"Platforms": 1}', '{"Platforms": {"WhatsApp": []}}',
+        "[]",
+        "{",
+        '{"Platforms": 1}',
+        '{"Platforms": {"WhatsApp": []}}',
         '{"Platforms": {"WhatsApp": {"VerifyTokens": "x"}}}',
         '{"Platforms": {"WhatsApp": {"VerifyToken": 5}}}',
         '{"Platforms": {"WhatsApp": {"AppSecrets": "x"}}}',
         '{"Platforms": {"WhatsApp": {"AppSecrets": {"acme": 5}}}}',
     ],
-)  # fmt: skip
+)
 def test_it_refuses_a_file_of_another_shape(tmp_path: Path, document: str) -> None:
     path = tmp_path / "appsettings.json"
     path.write_text(document)

@@ -21,10 +21,15 @@ def documentation() -> str:
 @pytest.mark.parametrize(
     "name",
     [
-        "appsettings.json", "create_workspace.graphql", "create_workspace.sql",
-        "messages.graphql", "messages.sql", "send_template.graphql", "sender.txt",
+        "appsettings.json",
+        "create_workspace.graphql",
+        "create_workspace.sql",
+        "messages.graphql",
+        "messages.sql",
+        "send_template.graphql",
+        "sender.txt",
     ],
-)  # fmt: skip
+)
 def test_it_shows_the_contract_word_for_word(name: str, documentation: str) -> None:
     assert (BLOCKS / name).read_text(encoding="utf-8").strip() in documentation
 

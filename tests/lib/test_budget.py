@@ -19,8 +19,9 @@ bodies = st.lists(
         st.booleans(),  # announced, or in chunks
         st.lists(st.tuples(st.integers(0, 400), st.integers(0, 5)), min_size=1, max_size=5),
     ),
-    min_size=1, max_size=8,
-)  # fmt: skip
+    min_size=1,
+    max_size=8,
+)
 
 
 @given(bodies=bodies, limit=st.sampled_from([NOBODY_IS_SLOW, EVERYBODY_IS_SLOW]))

@@ -35,9 +35,18 @@ class Strange(NamedTuple):
 
 def test_it_names_and_types_the_columns_of_a_row() -> None:
     assert bulk.columns(Row) == (
-        "id uuid", "number int8", "attempt int2", "share float8", "is_new bool", "text text",
-        "facts jsonb", "more jsonb", "sealed bytea", "day date", "at timestamptz",
-    )  # fmt: skip
+        "id uuid",
+        "number int8",
+        "attempt int2",
+        "share float8",
+        "is_new bool",
+        "text text",
+        "facts jsonb",
+        "more jsonb",
+        "sealed bytea",
+        "day date",
+        "at timestamptz",
+    )
 
 
 def test_it_knows_what_no_column_can_hold() -> None:

@@ -56,10 +56,13 @@ def test_it_has_no_name_where_there_is_none(name: str | None) -> None:
 @pytest.mark.parametrize(
     ("name", "kept"),
     [
-        ("27000000101", MASK), ("+27 00 000 0101", MASK), ("T 000000101", f"T {MASK}"),
-        ("Ana (+44 20 7946 0958)", f"Ana ({MASK})"), ("0,0,0,0,0,0,1,0,1", MASK),
+        ("27000000101", MASK),
+        ("+27 00 000 0101", MASK),
+        ("T 000000101", f"T {MASK}"),
+        ("Ana (+44 20 7946 0958)", f"Ana ({MASK})"),
+        ("0,0,0,0,0,0,1,0,1", MASK),
     ],
-)  # fmt: skip
+)
 def test_it_leaves_the_number_out_of_a_name_and_keeps_the_rest(name: str, kept: str) -> None:
     assert account_name(name, OWN) == kept
 

@@ -33,9 +33,13 @@ def run(tmp_path: Path) -> Run:
         env = os.environ | {"SIGMA_METRICS_FOLDER": str(tmp_path / "metrics")}
         env |= {"DJANGO_SETTINGS_MODULE": "sigma.settings"}
         done = subprocess.run(
-            [sys.executable, "-c", BEGIN + program], cwd=ROOT, env=env, capture_output=True,
-            check=False, text=True,
-        )  # fmt: skip
+            [sys.executable, "-c", BEGIN + program],
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            check=False,
+            text=True,
+        )
         assert not done.stderr, done.stderr
         families = text_string_to_metric_families(done.stdout)
         return {sample.name: sample.value for family in families for sample in family.samples}

@@ -38,8 +38,14 @@ def test_it_is_safe_between_threads_once_it_is_full(hasty: None) -> None:
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(use, range(THREADS)))
 
-    assert sum(cache.get(thread * 10_000 + n) is not None for thread in range(THREADS)
-               for n in range(200)) <= SIZE  # fmt: skip
+    assert (
+        sum(
+            cache.get(thread * 10_000 + n) is not None
+            for thread in range(THREADS)
+            for n in range(200)
+        )
+        <= SIZE
+    )
 
 
 def test_it_forgets_what_was_not_used_for_longest() -> None:

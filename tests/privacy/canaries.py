@@ -19,9 +19,16 @@ WAMID = re.compile(r"(?<=wamid\.)[A-Za-z0-9+/]{16,}={0,2}")
 
 PHONE = "27831234567"
 SPELLINGS = (
-    PHONE, "+27831234567", "+27 83 123 4567", "+27-83-123-4567", "+27 (83) 123-4567",
-    "27.83.1234567", "0831234567", "083 123 4567", "0027 83 123 4567",
-)  # fmt: skip
+    PHONE,
+    "+27831234567",
+    "+27 83 123 4567",
+    "+27-83-123-4567",
+    "+27 (83) 123-4567",
+    "27.83.1234567",
+    "0831234567",
+    "083 123 4567",
+    "0027 83 123 4567",
+)
 # Those who are written to, and the business itself: a digit more makes it one of ten.
 SENT_TO = "84317550"
 # What is looked for: the number at home without its zero, and how all of them begin.
@@ -37,9 +44,12 @@ def accepted(digits: str) -> tuple[str, ...]:
     """Return the ways to write a South African number that sending takes."""
     area, first, last = digits[2:4], digits[4:7], digits[7:]
     return (
-        f"+{digits}", f"+27 {area} {first} {last}", f"+27-{area}-{first}-{last}",
-        f"+27 ({area}) {first}-{last}", f"+27.{area}.{first}{last}",
-    )  # fmt: skip
+        f"+{digits}",
+        f"+27 {area} {first} {last}",
+        f"+27-{area}-{first}-{last}",
+        f"+27 ({area}) {first}-{last}",
+        f"+27.{area}.{first}{last}",
+    )
 
 
 def refused(digits: str) -> tuple[str, ...]:
@@ -96,26 +106,43 @@ def planted(number: str, waba_id: str) -> Iterator[dict]:
 def _messages(spelling: str, wamid: str) -> Iterator[dict]:
     errors = [_error(spelling)]
     bodies = {
-        "system": {"body": f"User changed from {spelling} to +{PHONE}",
-                   "type": "user_changed_number", "wa_id": spelling, "new_wa_id": spelling},
-        "contacts": [{"name": {"formatted_name": spelling, "first_name": f"Al {spelling}"},
-                      "phones": [{"phone": spelling, "wa_id": PHONE}],
-                      "org": {"company": f"Call {spelling}", "title": spelling},
-                      "emails": [{"email": f"{spelling}@example.org"}],
-                      "urls": [{"url": f"https://wa.me/{spelling}"}],
-                      "addresses": [{"street": spelling}],
-                      "vcard": f"BEGIN:VCARD\nTEL;waid={PHONE}:{spelling}\nEND:VCARD"}],
+        "system": {
+            "body": f"User changed from {spelling} to +{PHONE}",
+            "type": "user_changed_number",
+            "wa_id": spelling,
+            "new_wa_id": spelling,
+        },
+        "contacts": [
+            {
+                "name": {"formatted_name": spelling, "first_name": f"Al {spelling}"},
+                "phones": [{"phone": spelling, "wa_id": PHONE}],
+                "org": {"company": f"Call {spelling}", "title": spelling},
+                "emails": [{"email": f"{spelling}@example.org"}],
+                "urls": [{"url": f"https://wa.me/{spelling}"}],
+                "addresses": [{"street": spelling}],
+                "vcard": f"BEGIN:VCARD\nTEL;waid={PHONE}:{spelling}\nEND:VCARD",
+            }
+        ],
         "document": {"id": "7", "mime_type": "text/plain", "filename": f"Chat with {spelling}.txt"},
-        "interactive": {"type": "nfm_reply", "nfm_reply": {
-            "name": "flow", "body": "Sent",
-            "response_json": json.dumps({"phone": spelling, spelling: [int(PHONE)]})}},
+        "interactive": {
+            "type": "nfm_reply",
+            "nfm_reply": {
+                "name": "flow",
+                "body": "Sent",
+                "response_json": json.dumps({"phone": spelling, spelling: [int(PHONE)]}),
+            },
+        },
         "unsupported": {"type": f"poll {spelling}"},
         f"kind {spelling}": {"number": spelling},
-        "order": {"catalog_id": "c", "product_items": [{"product_retailer_id": f"sku +{PHONE}",
-                                                        spelling: [int(PHONE), spelling]}]},
+        "order": {
+            "catalog_id": "c",
+            "product_items": [
+                {"product_retailer_id": f"sku +{PHONE}", spelling: [int(PHONE), spelling]}
+            ],
+        },
         "button": {"payload": f"to:{spelling}", "text": spelling},
         "location": {"latitude": "-25.7", "longitude": 1, "name": spelling, "address": spelling},
-    }  # fmt: skip
+    }
     for number, (kind, body) in enumerate(bodies.items()):
         plain = {**text(f"{wamid}{number}", sender=PHONE), "type": kind, kind: body}
         del plain["text"]
@@ -123,12 +150,19 @@ def _messages(spelling: str, wamid: str) -> Iterator[dict]:
     for kind in ("button_reply", "list_reply"):
         answer = {"id": spelling, "title": f"Call {spelling}", "description": spelling}
         chosen = {"type": kind, kind: answer}
-        yield {**text(f"{wamid}{kind[0]}", sender=PHONE), "type": "interactive",
-               "interactive": chosen}  # fmt: skip
+        yield {
+            **text(f"{wamid}{kind[0]}", sender=PHONE),
+            "type": "interactive",
+            "interactive": chosen,
+        }
     product = {"catalog_id": spelling, "product_retailer_id": spelling}
     context = {"from": spelling, "id": wamid_of(PHONE), "referred_product": product}
-    referral = {"source_url": f"https://fb.me/{wamid}", "headline": f"Call +{PHONE}",
-                "welcome_message": {"text": spelling}, "ref": {spelling: spelling}}  # fmt: skip
+    referral = {
+        "source_url": f"https://fb.me/{wamid}",
+        "headline": f"Call +{PHONE}",
+        "welcome_message": {"text": spelling},
+        "ref": {spelling: spelling},
+    }
     yield {**text(f"{wamid}c", sender=spelling), "context": context, "referral": referral}
     yield {**text(f"{wamid}d", sender="US.1"), "from_logical_id": spelling, "identity": spelling}
 
@@ -168,16 +202,25 @@ def _others(spelling: str, wamid: str) -> Iterator[tuple[str, dict]]:
     yield "smb_message_echoes", {"message_echoes": [{**said, "id": f"{wamid}e"}]}
     yield "history", {"history": [{"metadata": {"phase": 0}, "threads": [thread]}]}
     yield "history", {"history": [{"errors": [_error(spelling)]}]}
-    contact = {"phone_number": spelling, "full_name": f"Thandi {spelling}",
-               "username": f"@al.{spelling}"}  # fmt: skip
+    contact = {
+        "phone_number": spelling,
+        "full_name": f"Thandi {spelling}",
+        "username": f"@al.{spelling}",
+    }
     for who in (contact, {**contact, "user_id": "ZA.2", "full_name": "", "first_name": spelling}):
         yield "smb_app_state_sync", {"state_sync": [{"contact": who, "action": "add"}]}
     yield "user_preferences", {"user_preferences": [{"wa_id": spelling, "category": spelling}]}
     yield "calls", {"calls": [{"id": f"wacid.{wamid[6:]}", "from": spelling, "event": spelling}]}
     yield "messages", {"errors": [_error(spelling)]}
     yield f"field {spelling}", {"anything": {spelling: spelling}}
-    yield "message_template_status_update", {
-        "event": "REJECTED", "reason": f"Call {spelling}", "message_template_id": 5,
-        "message_template_name": "n", "message_template_language": "en",
-        "rejection_info": {"reason": f"Call {spelling}", "recommendation": f"+{PHONE}"},
-    }  # fmt: skip
+    yield (
+        "message_template_status_update",
+        {
+            "event": "REJECTED",
+            "reason": f"Call {spelling}",
+            "message_template_id": 5,
+            "message_template_name": "n",
+            "message_template_language": "en",
+            "rejection_info": {"reason": f"Call {spelling}", "recommendation": f"+{PHONE}"},
+        },
+    )

@@ -14,9 +14,19 @@ Given = dict[str, Any]
 BRAZILIAN = f"+55 (11) 9{SENT_TO[:4]}-{SENT_TO[4:]}"
 # Where a number is none of what is expected; the last is no field at all.
 PLACES = (
-    "workspace_id", "recipient_user_id", "template_name", "language", "reply_to", "scheduled_at",
-    "expires_at", "template_params", "force", "text", "reaction", refused(person(7))[0],
-)  # fmt: skip
+    "workspace_id",
+    "recipient_user_id",
+    "template_name",
+    "language",
+    "reply_to",
+    "scheduled_at",
+    "expires_at",
+    "template_params",
+    "force",
+    "text",
+    "reaction",
+    refused(person(7))[0],
+)
 # Somebody else, whose number stands where only the business would put one.
 OTHER = person(8)
 
@@ -24,9 +34,12 @@ OTHER = person(8)
 def welcome(phone: str, **more: object) -> Given:
     """Return a template to a number, as it is spelled."""
     return {
-        "recipient_phone": phone, "template_name": "welcome_message", "language": "en",
-        "template_params": ["Ana"], **more,
-    }  # fmt: skip
+        "recipient_phone": phone,
+        "template_name": "welcome_message",
+        "language": "en",
+        "template_params": ["Ana"],
+        **more,
+    }
 
 
 def templates() -> Iterator[Given]:
@@ -36,18 +49,32 @@ def templates() -> Iterator[Given]:
     yield welcome(BRAZILIAN, idempotency_key=f"ticket of {OTHER}")
     phone = person(1)
     to: Given = {"recipient_phone": f"+{phone}", "template_params": ["Ana"], "language": "en"}
-    yield {**to, "template_name": "spring_offer", "template_parameters": {
-        "header": {"media": {"link": f"https://example.org/{phone}.png"}},
-        "buttons": [
-            {"index": 0, "value": f"tel:+{phone}"}, {"index": 1, "value": phone},
-            {"index": 2, "value": phone},
-        ],
-    }}  # fmt: skip
-    yield {**to, "template_name": "order_update", "template_params": ["Ana", "Friday"],
-           "template_parameters": {"header": {"text": f"0{phone[2:]}"}}}  # fmt: skip
+    yield {
+        **to,
+        "template_name": "spring_offer",
+        "template_parameters": {
+            "header": {"media": {"link": f"https://example.org/{phone}.png"}},
+            "buttons": [
+                {"index": 0, "value": f"tel:+{phone}"},
+                {"index": 1, "value": phone},
+                {"index": 2, "value": phone},
+            ],
+        },
+    }
+    yield {
+        **to,
+        "template_name": "order_update",
+        "template_params": ["Ana", "Friday"],
+        "template_parameters": {"header": {"text": f"0{phone[2:]}"}},
+    }
     yield {**to, "template_name": "login_code", "template_params": [phone]}
-    yield {**to, "template_name": f"call_{phone}", "template_params": None, "force": True,
-           "template_parameters": {"named": {f"p{phone}": "x", f"q_{OTHER}": phone}}}  # fmt: skip
+    yield {
+        **to,
+        "template_name": f"call_{phone}",
+        "template_params": None,
+        "force": True,
+        "template_parameters": {"named": {f"p{phone}": "x", f"q_{OTHER}": phone}},
+    }
     opening = {"flow_data": {phone: int(phone), "of": [f"0{OTHER[2:]}"]}, "index": 0}
     yield {**to, "template_name": "booking", "template_parameters": {"buttons": [opening]}}
 
@@ -71,9 +98,12 @@ def _choice(phone: str, spelling: str) -> Given:
 
 def _list(phone: str, spelling: str) -> Given:
     rows = [{"id": phone, "title": spelling, "description": f"Call {spelling}"}]
-    return {"interactive": {"body": "Who?", "list": {"button": "Open", "sections": [
-        {"rows": rows, "title": phone}
-    ]}}}  # fmt: skip
+    return {
+        "interactive": {
+            "body": "Who?",
+            "list": {"button": "Open", "sections": [{"rows": rows, "title": phone}]},
+        }
+    }
 
 
 def _link(phone: str, spelling: str) -> Given:
@@ -83,10 +113,16 @@ def _link(phone: str, spelling: str) -> Given:
 
 def _raw(phone: str, spelling: str) -> Given:
     action = {"name": "cta_url", "parameters": {"display_text": phone, "url": f"tel:{spelling}"}}
-    return {"interactive": {"raw": {
-        "type": "cta_url", "body": {"text": "Call us"}, "footer": {"text": spelling},
-        "action": action,
-    }}}  # fmt: skip
+    return {
+        "interactive": {
+            "raw": {
+                "type": "cta_url",
+                "body": {"text": "Call us"},
+                "footer": {"text": spelling},
+                "action": action,
+            }
+        }
+    }
 
 
 def _place(phone: str, spelling: str) -> Given:
@@ -95,13 +131,18 @@ def _place(phone: str, spelling: str) -> Given:
 
 
 def _cards(phone: str, spelling: str) -> Given:
-    return {"contacts": [
-        {"name": {"formatted_name": one, "first_name": f"Al {OTHER}"},
-         "phones": [{"phone": one, "wa_id": OTHER}],
-         "org": {"company": f"Call {spelling}", "department": OTHER, "title": one},
-         "urls": [{"url": f"https://wa.me/{OTHER}"}], "emails": [{"email": f"{phone}@x.example"}]}
-        for one in accepted(OTHER)
-    ]}  # fmt: skip
+    return {
+        "contacts": [
+            {
+                "name": {"formatted_name": one, "first_name": f"Al {OTHER}"},
+                "phones": [{"phone": one, "wa_id": OTHER}],
+                "org": {"company": f"Call {spelling}", "department": OTHER, "title": one},
+                "urls": [{"url": f"https://wa.me/{OTHER}"}],
+                "emails": [{"email": f"{phone}@x.example"}],
+            }
+            for one in accepted(OTHER)
+        ]
+    }
 
 
 def refusals() -> Iterator[Given]:

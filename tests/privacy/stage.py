@@ -33,9 +33,10 @@ SEND = f"mutation{ASKED} {{ sendWhatsAppMessage(input: $input) {{ success errors
 PREFLIGHT = f"query{ASKED} {{ preflightWhatsAppMessage(input: $input) {{ problems {ERRORS} }} }}"
 CHANGE = "mutation($input: {}!) {{ {}(input: $input) {{ {} errors {{ code message }} }} }}"
 INPUTS = {
-    "optOutContact": "PersonInput", "optInContact": "PersonInput",
+    "optOutContact": "PersonInput",
+    "optInContact": "PersonInput",
     "syncBusinessNumber": "BusinessNumberInput",
-}  # fmt: skip
+}
 BOOKING = [
     {"type": "BODY", "text": "Hello {{1}}!", "example": {"body_text": [["Ana"]]}},
     {"type": "BUTTONS", "buttons": [{"type": "FLOW", "text": "Book", "flow_id": "7"}]},
@@ -47,10 +48,13 @@ def world_of(cast: Cast, own: int, origin: str) -> World:
     token = f"EAAG-{cast.tenant.slug}"
     secrets.add(tenant=cast.tenant, kind=SecretKind.ACCESS_TOKEN, value=token)
     world = business(
-        app_secret=cast.app_secret, access_token=token, waba_id=cast.workspace.waba_id,
-        phone_number_id=cast.workspace.external_id, verify_token=cast.verify_token,
+        app_secret=cast.app_secret,
+        access_token=token,
+        waba_id=cast.workspace.waba_id,
+        phone_number_id=cast.workspace.external_id,
+        verify_token=cast.verify_token,
         callback_url=f"{origin}{cast.path}",
-    )  # fmt: skip
+    )
     (account,) = world.accounts
     account.numbers[0].display_phone_number = f"+44 {SENT_TO[:4]} {SENT_TO[4:]}{own}"
     flow = SimulatedTemplate(
@@ -159,9 +163,14 @@ class Stage:
         """Start to send to a list; return the path of the broadcast."""
         workspace = str(cast.workspace.id)
         made = self.change(
-            cast, "createBroadcast", "broadcast { id }", workspaceId=workspace, name="Spring",
-            templateName="welcome_message", language="en",
-        )  # fmt: skip
+            cast,
+            "createBroadcast",
+            "broadcast { id }",
+            workspaceId=workspace,
+            name="Spring",
+            templateName="welcome_message",
+            language="en",
+        )
         broadcast = made["broadcast"]["id"]
         path = f"/api/v1/broadcasts/{broadcast}"
         rows = {"data": sends.people(7), "content_type": "text/csv"}
@@ -169,9 +178,10 @@ class Stage:
         taken = self.ask(cast, f"{path}/recipients?skip_invalid=true", **rows)
         assert taken.json()["problem_count"] == 2, taken.content
         row = {
-            "phone": f"+{person(9)}", "reference": sends.OTHER,
+            "phone": f"+{person(9)}",
+            "reference": sends.OTHER,
             "templateParameters": {"namedParams": [{"name": f"p{sends.OTHER}", "value": "x"}]},
-        }  # fmt: skip
+        }
         self.change(cast, "addBroadcastRecipients", id=broadcast, recipients=[row])
         self.change(cast, "startBroadcast", id=broadcast, skipInvalid=True)
         return path

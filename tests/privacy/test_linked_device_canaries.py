@@ -37,14 +37,16 @@ delivering.JITTER = (0.0, 0.1)
 manage.main()
 """
 HAPPENS = {
-    "connect_after": 0.0, "paired_after": 0.4, "receipts": {"delivered": 0.0, "read": 0.1},
+    "connect_after": 0.0,
+    "paired_after": 0.4,
+    "receipts": {"delivered": 0.0, "read": 0.1},
     "account": {"number": OWN, "push_name": "Front desk", "platform": "android"},
     "events": [
         {"after": 0.0, "event": "message", "from": WRITES, "name": f"+{WRITES}", "text": "Open?"},
         {"after": 0.0, "event": "message", "lid": "1700000001", "kind": "unsupported"},
         {"after": 0.0, "event": "receipt", "from": WRITES, "ids": ["3EB0AA"], "status": "read"},
     ],
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -60,12 +62,14 @@ def session(acme: Cast, settings, tmp_path: Path) -> SenderSession:
 def process(session: SenderSession, settings) -> Iterator[subprocess.Popen[bytes]]:
     """The session's process, as its host starts it."""
     env = {
-        **os.environ, "SIGMA_SENDER_STORE": str(settings.SIGMA_SENDER_STORE),
-        "SIGMA_SENDER_DEVICE": "simulated", "SIGMA_LOG_LEVEL": "debug",
+        **os.environ,
+        "SIGMA_SENDER_STORE": str(settings.SIGMA_SENDER_STORE),
+        "SIGMA_SENDER_DEVICE": "simulated",
+        "SIGMA_LOG_LEVEL": "debug",
         "DATABASE_URL": "postgresql://{USER}:{PASSWORD}@/{NAME}?host={HOST}&port={PORT}".format(
             **connection.settings_dict
         ),
-    }  # fmt: skip
+    }
     argv = [sys.executable, "-c", QUICK, "sender", "session", str(session.id)]
     root, pipe = Path(__file__).parents[2], subprocess.PIPE
     with subprocess.Popen(argv, cwd=root, env=env, stdout=pipe, stderr=subprocess.STDOUT) as one:
@@ -89,9 +93,12 @@ def leaks(contents: Iterator[tuple[str, bytes]]) -> set[str]:
 
 
 def test_it_leaves_numbers_in_the_account_alone(
-    acme: Cast, session: SenderSession, process: subprocess.Popen[bytes], settings,
+    acme: Cast,
+    session: SenderSession,
+    process: subprocess.Popen[bytes],
+    settings,
     wait_for: Callable[..., None],
-) -> None:  # fmt: skip
+) -> None:
     position = places.wal_position()
     wait_for(lambda: state_of(session) == SessionState.CONNECTED)
     message = sends.queue(acme, datetime.now(UTC), number=WRITTEN_TO)

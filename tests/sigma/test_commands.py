@@ -39,22 +39,26 @@ def report_of(*arguments: str) -> Any:
         (["ledger", "acme", "--verify"], ["tenants"]),
         (["purge", "--dry-run"], ["would_be_purged"]),
         (["purge", "--now"], ["purged", "list_rows", "events"]),
-        (["purge-tenant", "acme", "--dry-run"],
-         ["tenant", "id", "is_removed", "steps", "users_left"]),
+        (
+            ["purge-tenant", "acme", "--dry-run"],
+            ["tenant", "id", "is_removed", "steps", "users_left"],
+        ),
         (["replay", "--dry-run"], ["rows", "would_replay"]),
         (["replay"], ["tried", "processed", "rows", "stopped"]),
         (["sending", "status"], ["numbers", "pauses"]),
         (["sync_numbers", "--tenant", "acme"], ["numbers", "failed"]),
         (["sync_templates", "--tenant", "acme"], ["accounts"]),
         (["sending", "resume", "acme"], ["ended"]),
-        (["issue_api_key", "acme", "--name", "CRM"],
-         ["id", "tenant", "key", "scopes", "workspace", "expires_at"]),
+        (
+            ["issue_api_key", "acme", "--name", "CRM"],
+            ["id", "tenant", "key", "scopes", "workspace", "expires_at"],
+        ),
         (["rotate_master_key"], ["wrapped"]),
         (["read_inner_keys"], ["seen", "read"]),
         (["create_demo"], ["path", "notes"]),
         (["sender", "monitor", "--no-service"], ["ok", "line"]),
     ],
-)  # fmt: skip
+)
 def test_it_reports_as_one_json_document(
     acme: Cast, globex: Cast, arguments: list[str], keys: list[str]
 ) -> None:
@@ -63,9 +67,18 @@ def test_it_reports_as_one_json_document(
 
 # They ask, wait for what they began, or serve until they are told to end.
 DIALOGUES = {
-    "sender add", "sender backup", "sender clear", "sender host", "sender pair", "sender restart",
-    "sender restore", "sender session", "sender start", "sender stop", "simulate meta",
-}  # fmt: skip
+    "sender add",
+    "sender backup",
+    "sender clear",
+    "sender host",
+    "sender pair",
+    "sender restart",
+    "sender restore",
+    "sender session",
+    "sender start",
+    "sender stop",
+    "simulate meta",
+}
 
 
 def test_all_that_report_do_so_to_machines_too() -> None:

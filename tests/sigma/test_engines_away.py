@@ -103,9 +103,13 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
 @pytest.mark.parametrize("after", [0, 1, 4, 12])
 @pytest.mark.parametrize("name", CALLS)
 def test_a_database_that_goes_away_is_one_sentence(
-    acme: Cast, globex: Cast, name: str, after: int,
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    acme: Cast,
+    globex: Cast,
+    name: str,
+    after: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     with database_that_goes_away(after):
         code = call(monkeypatch, *name.split(), *CALLS[name].split())
         is_away = connection.settings_dict["PORT"] == "1"
@@ -135,9 +139,13 @@ def test_a_cursor_that_we_closed_is_no_engine_that_is_away(
 
 @pytest.mark.parametrize("name", CALLS)
 def test_no_command_needs_the_broker(
-    acme: Cast, globex: Cast, name: str, settings: Any,
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    acme: Cast,
+    globex: Cast,
+    name: str,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     wakeups.broker.cache_clear()
     try:

@@ -31,9 +31,11 @@ def fill(cast: Cast) -> None:
     image = {**text("wamid.B"), "type": "image", "image": {"id": "55", "mime_type": "image/png"}}
     number = cast.workspace.external_id
     body = callback(
-        number, messages=[text("wamid.A"), image], contacts=[contact()],
+        number,
+        messages=[text("wamid.A"), image],
+        contacts=[contact()],
         statuses=[status("wamid.C", "sent")],
-    )  # fmt: skip
+    )
     deliver(cast.tenant.id, body)
     deliver(cast.tenant.id, b"not json")
     deliver(cast.tenant.id, callback("999999", messages=[text("wamid.D")]))

@@ -228,10 +228,13 @@ def test_it_says_the_same_whatever_was_wrong(boss: User, manager: User) -> None:
     pages = {
         attempt(Client(), name, password).content.decode().replace(name, "…").split("csrf")[0]
         for name, password in (
-            ("nobody", PASSWORD), ("boss", "wrong"), ("customer", PASSWORD),
-            ("former", PASSWORD), ("acme-manager", PASSWORD),
+            ("nobody", PASSWORD),
+            ("boss", "wrong"),
+            ("customer", PASSWORD),
+            ("former", PASSWORD),
+            ("acme-manager", PASSWORD),
         )
-    }  # fmt: skip
+    }
 
     assert len(pages) == 1
     assert "The user name, the password or the code is not right." in pages.pop()

@@ -83,9 +83,10 @@ class Installation:
         demo = json.loads((self.home / "demo.json").read_text())
         body = {"query": document.replace("WORKSPACE", demo["workspace_id"])}
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/graphql", json.dumps(body).encode(),
+            f"http://127.0.0.1:{self.port}/graphql",
+            json.dumps(body).encode(),
             {"Content-Type": "application/json", "Authorization": f"Bearer {demo['api_key']}"},
-        )  # fmt: skip
+        )
         with urllib.request.urlopen(request) as answer:  # noqa: S310 - of this machine
             return json.loads(answer.read())["data"]
 

@@ -118,8 +118,9 @@ def test_it_counts_refusals_by_reason(acme: Cast, web: Web, scrape: Callable[[],
     before = scrape()
     forged = {"X-Hub-Signature-256": "sha256=" + "0" * 64}
     assert [post(web, acme, "wamid.1", **forged), web.verify_url(acme.path, "x").status_code] == [
-        401, 403,
-    ]  # fmt: skip
+        401,
+        403,
+    ]
     assert post(web, acme, "wamid.2", **{"Content-Encoding": "gzip"}) == 415
     after = scrape()
 
@@ -132,9 +133,14 @@ def test_it_counts_refusals_by_reason(acme: Cast, web: Web, scrape: Callable[[],
 
 
 def test_it_counts_sends_by_state_and_code(
-    acme: Cast, globex: Cast, meta: RunningSimulator, web: Web, scrape: Callable[[], Scraped],
-    sender: Sender, no_wake_ups,
-) -> None:  # fmt: skip
+    acme: Cast,
+    globex: Cast,
+    meta: RunningSimulator,
+    web: Web,
+    scrape: Callable[[], Scraped],
+    sender: Sender,
+    no_wake_ups,
+) -> None:
     assert post(web, acme, "wamid.window") == 200
     processing.drain(1)
     before = scrape()

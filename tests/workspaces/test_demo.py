@@ -17,11 +17,26 @@ from workspaces.access import ALL_SCOPES
 from workspaces.models import ApiKey, SecretKind, Tenant, TenantSecret, TenantStatus
 
 KEYS = [
-    "base_url", "callback_url", "tenant_id", "tenant_slug", "workspace_id", "phone_number_id",
-    "waba_id", "app_secret", "verify_token", "api_key", "admin_url", "admin_user",
-    "admin_password", "sender_url", "access_token", "graph_url", "simulator_url",
-    "sender_key", "device_workspace_id",
-]  # fmt: skip
+    "base_url",
+    "callback_url",
+    "tenant_id",
+    "tenant_slug",
+    "workspace_id",
+    "phone_number_id",
+    "waba_id",
+    "app_secret",
+    "verify_token",
+    "api_key",
+    "admin_url",
+    "admin_user",
+    "admin_password",
+    "sender_url",
+    "access_token",
+    "graph_url",
+    "simulator_url",
+    "sender_key",
+    "device_workspace_id",
+]
 
 
 SIMULATOR = "http://127.0.0.1:8090"
@@ -29,9 +44,13 @@ SIMULATOR = "http://127.0.0.1:8090"
 
 def ensure(home: Path, now: datetime, base_url: str = "http://127.0.0.1:8000") -> demo.Demo:
     return demo.ensure(
-        home=home, base_url=base_url, sender_url="http://127.0.0.1:8081", now=now,
-        graph_url=f"{SIMULATOR}/v26.0", simulator_url=SIMULATOR,
-    )  # fmt: skip
+        home=home,
+        base_url=base_url,
+        sender_url="http://127.0.0.1:8081",
+        now=now,
+        graph_url=f"{SIMULATOR}/v26.0",
+        simulator_url=SIMULATOR,
+    )
 
 
 @pytest.fixture
@@ -127,9 +146,12 @@ def test_it_gives_meta_no_token_that_was_made_up(
 ) -> None:
     secrets.add(tenant=Tenant.objects.get(), kind=SecretKind.ACCESS_TOKEN, value="EAA-of-Meta")
     facts = demo.ensure(
-        home=tmp_path, base_url="http://127.0.0.1:8000", sender_url="", now=now,
+        home=tmp_path,
+        base_url="http://127.0.0.1:8000",
+        sender_url="",
+        now=now,
         graph_url="https://graph.facebook.com/v26.0",
-    ).facts  # fmt: skip
+    ).facts
 
     assert (facts.access_token, facts.simulator_url) == ("", "")
     (row,) = TenantSecret.objects.filter(kind=SecretKind.ACCESS_TOKEN)

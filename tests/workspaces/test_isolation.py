@@ -76,8 +76,9 @@ def test_it_binds_every_table_that_the_tenant_role_can_touch() -> None:
         "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm') "
         "AND (has_any_column_privilege(%s, c.oid, 'SELECT, INSERT, UPDATE') "
         "OR has_table_privilege(%s, c.oid, 'DELETE, TRUNCATE'))",
-        TENANT_ROLE, TENANT_ROLE,
-    )  # fmt: skip
+        TENANT_ROLE,
+        TENANT_ROLE,
+    )
     assert {name for name, is_bound in touchable if not is_bound} == set()
 
 

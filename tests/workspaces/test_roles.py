@@ -93,8 +93,13 @@ def test_it_opens_nothing_of_others_to_who_leaves_the_tenants_role(
             except DatabaseError:  # still the tenants' role, which may not read it
                 continue
             assert seen <= {acme.tenant.id}, table
-        assert run("UPDATE workspaces SET name = 'Mine' WHERE tenant_id = %s RETURNING id",
-                   globex.tenant.id) == []  # fmt: skip
+        assert (
+            run(
+                "UPDATE workspaces SET name = 'Mine' WHERE tenant_id = %s RETURNING id",
+                globex.tenant.id,
+            )
+            == []
+        )
 
 
 def test_it_cannot_turn_the_policies_off(as_application: None, acme: Cast) -> None:
@@ -180,8 +185,9 @@ def test_it_does_the_products_work(as_application: None, acme: Cast, globex: Cas
     process_batch(100)
 
     assert set(Message.objects.values_list("tenant_id", flat=True)) == {
-        acme.tenant.id, globex.tenant.id,
-    }  # fmt: skip
+        acme.tenant.id,
+        globex.tenant.id,
+    }
     assert today in retention.ensure_partitions(today)
     for day in retention.partition_days():
         if day >= today:

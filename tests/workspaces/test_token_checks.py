@@ -176,8 +176,13 @@ def test_sending_goes_on_when_a_new_token_works(
     acme: Cast, globex: Cast, meta: Meta, token, now
 ) -> None:
     for cast in (acme, globex):
-        pauses.pause([Pause(cast.tenant.id, None, 190, "expired"),
-                      Pause(cast.tenant.id, None, 368, "policy")], now=now)  # fmt: skip
+        pauses.pause(
+            [
+                Pause(cast.tenant.id, None, 190, "expired"),
+                Pause(cast.tenant.id, None, 368, "policy"),
+            ],
+            now=now,
+        )
     meta.replies["/v26.0/debug_token"] = EXPIRED
     token_watch.watch(now=now)
     assert open_codes(acme) == [190, 368]

@@ -24,8 +24,15 @@ class ApiKeyAdmin(ScopedAdmin):
 
     form = ApiKeyForm
     list_display = (
-        "name", "tenant", "workspace", "prefix", "state", "allowed", "last_used_at", "created_at",
-    )  # fmt: skip
+        "name",
+        "tenant",
+        "workspace",
+        "prefix",
+        "state",
+        "allowed",
+        "last_used_at",
+        "created_at",
+    )
     list_filter = (TenantFilter,)
     list_select_related = ("tenant", "workspace")
     search_fields = ("name", "prefix")
@@ -83,9 +90,12 @@ class ApiKeyAdmin(ScopedAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Issue the key; its clear form lives until the answer is written."""
         made, clear = access.issue_api_key(
-            tenant=obj.tenant, name=obj.name, scopes=obj.scopes, expires_at=obj.expires_at,
+            tenant=obj.tenant,
+            name=obj.name,
+            scopes=obj.scopes,
+            expires_at=obj.expires_at,
             workspace=obj.workspace,
-        )  # fmt: skip
+        )
         adopt(obj, made)
         obj.clear = clear
 

@@ -88,9 +88,11 @@ class SecondFactor(models.Model):
     """A user's authenticator app: its secret, wrapped by the master key, and recovery codes."""
 
     user = models.OneToOneField(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True,
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        primary_key=True,
         related_name="second_factor",
-    )  # fmt: skip
+    )
     wrapped = models.BinaryField()
     # Without it the app was not tried yet, and nobody is asked for its codes.
     confirmed_at = models.DateTimeField(null=True)

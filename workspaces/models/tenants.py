@@ -205,9 +205,11 @@ class Workspace(models.Model):
     external_id = models.CharField("phone number ID", max_length=64)
     waba_id = models.CharField("WABA ID", max_length=64, blank=True, default="", db_default="")
     transport = models.CharField(
-        max_length=32, choices=Transport, default=Transport.CLOUD_API,
+        max_length=32,
+        choices=Transport,
+        default=Transport.CLOUD_API,
         db_default=Transport.CLOUD_API,
-    )  # fmt: skip
+    )
     is_active = models.BooleanField(default=True, db_default=True)
     # Back to what was typed when the id changes: a trigger sees to that, whoever changes it.
     number_proof = models.PositiveSmallIntegerField(
