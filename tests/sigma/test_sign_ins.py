@@ -19,7 +19,7 @@ from sigma.threads import (
     HASHING_THREADS,
 )
 from tests.conftest import Cast
-from tests.whatsapp import hashing
+from tests.sigma import hashing
 from tests.whatsapp.conftest import Web
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def strangers(settings: object) -> Iterator[ThreadPoolExecutor]:
     """People whose passwords are hashed for as long as the test lasts."""
-    settings.PASSWORD_HASHERS = ["tests.whatsapp.hashing.WaitingHasher"]  # type: ignore[attr-defined]
+    settings.PASSWORD_HASHERS = ["tests.sigma.hashing.WaitingHasher"]  # type: ignore[attr-defined]
     hashing.let_go.clear()
     with ThreadPoolExecutor(HASHES_WAITING + 1) as crowd:
         yield crowd

@@ -34,9 +34,9 @@ from tests.conftest import Cast
 from tests.graphql.conftest import write
 from tests.messaging.conftest import attach
 from tests.messaging.meta import Meta
+from tests.sigma.test_heads import resident
 from tests.whatsapp.conftest import Web, hang_up, serving
 from tests.whatsapp.test_concurrency import waiting
-from tests.whatsapp.test_heads import resident
 from workspaces import access, secrets
 from workspaces.models import SecretKind, TenantSecret
 
