@@ -12,7 +12,6 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.db import connection
 from django.http.request import validate_host
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 # The id of the master key that the embedded default makes for itself.
 GENERATED_KEY_ID = "local"
 
@@ -27,7 +26,7 @@ def check_settings(
 ) -> list[CheckMessage]:
     """Return what would not work anywhere."""
     public = urlsplit(settings.SIGMA_PUBLIC_URL)
-    found = [*_public_url(public), *_allowed_hosts(public), *_graph_url()]
+    found = [*_public_url(public), *_allowed_hosts(public)]
     if settings.DEBUG and public.scheme == "https":
         found.append(
             Error(
@@ -118,25 +117,5 @@ def _allowed_hosts(public: SplitResult) -> list[CheckMessage]:
             f"SIGMA_ALLOWED_HOSTS does not contain {host!r}, the host of SIGMA_PUBLIC_URL.",
             hint="The admin and the API would answer 400 there: add it.",
             id="sigma.E003",
-        )
-    ]
-
-
-def _graph_url() -> list[CheckMessage]:
-    graph = urlsplit(settings.SIGMA_GRAPH_URL)
-    if graph.scheme == "https" and graph.hostname:
-        return []
-    is_here = graph.scheme == "http" and graph.hostname in LOOPBACK
-    if is_here and (settings.EMBEDDED or settings.DEBUG):
-        return []
-    trouble = (
-        "a simulator would get the messages" if is_here else "tokens would travel in the clear"
-    )
-    return [
-        Error(
-            f"SIGMA_GRAPH_URL is {settings.SIGMA_GRAPH_URL!r}: {trouble}.",
-            hint="Use https; http is for a simulator on this machine, and only with SIGMA_EMBEDDED "
-            "or SIGMA_DEBUG.",
-            id="sigma.E004",
         )
     ]

@@ -41,10 +41,29 @@ REFUSED = {
         {"SIGMA_GRAPH_URL": "http://graph.facebook.com/v26.0", "SIGMA_DEBUG": "true"},
         "SIGMA_GRAPH_URL must be an https address",
     ),
+    "tokens in the clear for trying out": (
+        {"SIGMA_GRAPH_URL": "http://graph.facebook.com/v26.0", "SIGMA_EMBEDDED": "true"},
+        "SIGMA_GRAPH_URL must be an https address",
+    ),
+    "no host of Meta's": ({"SIGMA_GRAPH_URL": "https:///v26.0"}, "SIGMA_GRAPH_URL must be"),
     "not a URL of Meta's": ({"SIGMA_GRAPH_URL": "https://[::1"}, "SIGMA_GRAPH_URL must be"),
     "a simulator": ({"SIGMA_GRAPH_URL": "http://127.0.0.1:9/v26.0"}, "SIGMA_GRAPH_URL is http"),
+    "a simulated device": ({"SIGMA_SENDER_DEVICE": "simulated"}, "is for trying out"),
+    "an unknown device": ({"SIGMA_SENDER_DEVICE": "fax"}, "one of whatsapp, simulated, not 'fax'"),
+    "every origin": ({"SIGMA_SENDER_ORIGINS": "https://a.example, *"}, "'*' is not an origin"),
+    "a page": ({"SIGMA_SENDER_ORIGINS": "https://a.example/page"}, "is not an origin"),
+    "a name of a workspace": ({"SIGMA_SENDER_OPEN_WORKSPACE": "acme"}, "a workspace's UUID"),
+    "a token to be guessed": ({"SIGMA_METRICS_TOKEN": "x" * 19}, "at least 20 characters"),
     "wrong boolean": ({"SIGMA_DEBUG": "maybe"}, "SIGMA_DEBUG must be true or false"),
 }
+
+GOOD: list[dict[str, str]] = [
+    {},
+    {"SIGMA_GRAPH_URL": "http://127.0.0.1:9/v26.0", "SIGMA_DEBUG": "true"},
+    {"SIGMA_SENDER_DEVICE": "simulated", "SIGMA_DEBUG": "true"},
+    {"SIGMA_SENDER_ORIGINS": "https://a.example, http://127.0.0.1:3000"},
+    {"SIGMA_METRICS_TOKEN": "x" * 20},
+]
 
 
 def refusal(monkeypatch: pytest.MonkeyPatch, home: Path, **changed: str) -> str:
@@ -73,10 +92,11 @@ def test_it_refuses_with_one_line_that_names_the_setting(
     assert not any(secret in line for secret in ("db-password", KEY, MASTER))
 
 
+@pytest.mark.parametrize("more", GOOD)
 def test_it_accepts_good_settings_without_asking_an_engine(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    more: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert refusal(monkeypatch, tmp_path) == ""
+    assert refusal(monkeypatch, tmp_path, **more) == ""
     assert list(tmp_path.iterdir()) == []  # and makes no keys where engines are given
 
 

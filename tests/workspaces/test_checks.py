@@ -12,7 +12,6 @@ GOOD = {
     "EMBEDDED": False,
     "SIGMA_PUBLIC_URL": "https://sigma.example.org",
     "ALLOWED_HOSTS": ["sigma.example.org"],
-    "SIGMA_GRAPH_URL": "https://graph.facebook.com/v26.0",
     "SIGMA_MASTER_KEYS": (("k1", bytes(32)),),
 }
 
@@ -48,19 +47,6 @@ def test_it_refuses_an_unusable_public_address(url: str) -> None:
 def test_it_misses_the_public_host_among_the_allowed() -> None:
     assert found(ALLOWED_HOSTS=["other.example.org"]) == ["sigma.E003"]
     assert found(ALLOWED_HOSTS=[".example.org"]) == []
-
-
-def test_it_sends_no_tokens_in_the_clear() -> None:
-    assert found(SIGMA_GRAPH_URL="http://graph.facebook.com/v26.0") == ["sigma.E004"]
-    assert found(SIGMA_GRAPH_URL="http://graph.facebook.com/v26.0", EMBEDDED=True) != []
-    assert found(SIGMA_GRAPH_URL="https:///v26.0") == ["sigma.E004"]
-
-
-def test_it_sends_to_a_simulator_only_where_things_are_tried_out() -> None:
-    simulator = "http://127.0.0.1:9000/v26.0"
-
-    assert found(SIGMA_GRAPH_URL=simulator) == ["sigma.E004"]
-    assert found(SIGMA_GRAPH_URL=simulator, EMBEDDED=True) == []
 
 
 @pytest.mark.parametrize(
