@@ -64,11 +64,13 @@ def test_it_lets_no_function_of_the_owner_look_where_the_caller_says(db: None) -
     path = ["search_path=pg_catalog, public, pg_temp"]
     assert found == dict.fromkeys(
         (
-            "bump_directory_version", "number_in_use",
-            "make_raw_partition", "drop_raw_partition",
+            "bump_directory_version",
+            "number_in_use",
+            "make_raw_partition",
+            "drop_raw_partition",
         ),
         path,
-    )  # fmt: skip
+    )
 
 
 def link(cast: Cast, **given: str) -> Workspace:
