@@ -12,7 +12,7 @@ from tests.conftest import Cast
 from tests.graphql.conftest import Gql
 from workspaces import access, provisioning
 from workspaces.access import Scope
-from workspaces.models import ApiKey, Membership, Role
+from workspaces.models import ApiKey, Membership, Role, TenantStatus
 
 pytestmark = pytest.mark.django_db
 
@@ -129,6 +129,34 @@ def test_it_lets_a_viewer_change_nothing(acme: Cast, browser: Client, alice: Use
     assert answer.json()["errors"][0]["extensions"]["code"] == "FORBIDDEN"
 
 
+def test_it_lets_a_manager_change_things(acme: Cast, browser: Client, alice: User) -> None:
+    Membership.objects.create(tenant=acme.tenant, user=alice, role=Role.MANAGER)
+
+    answer = post(browser, {"query": CREATE % acme.tenant.id}, **signed(browser))
+
+    assert answer.json()["data"]["createWorkspace"]["success"]
+
+
+def test_it_knows_no_member_of_a_tenant_that_is_suspended(
+    acme: Cast, browser: Client, alice: User
+) -> None:
+    Membership.objects.create(tenant=acme.tenant, user=alice, role=Role.MANAGER)
+    type(acme.tenant).objects.update(status=TenantStatus.SUSPENDED)
+
+    assert post(browser, **signed(browser)).status_code == 401
+
+
+def test_it_lets_a_superuser_act_for_any_tenant_they_name(
+    acme: Cast, globex: Cast, browser: Client, alice: User, settings
+) -> None:
+    settings.EMBEDDED = True  # elsewhere they need a second factor
+    User.objects.update(is_superuser=True)
+
+    named = signed(browser, **{"X-Sigma-Tenant": str(globex.tenant.id).upper()})
+    assert post(browser, **named).json()["data"] == {"tenant": {"slug": "globex"}}
+    assert post(browser, **signed(browser)).status_code == 400
+
+
 def test_it_asks_a_member_of_two_tenants_which(
     acme: Cast, globex: Cast, browser: Client, alice: User
 ) -> None:
@@ -166,4 +194,12 @@ def test_it_notes_when_a_key_was_used(gql: Gql, acme: Cast) -> None:
 
     gql(key, "{ __typename }")
 
-    assert ApiKey.objects.get(name="n").last_used_at is not None
+    first = ApiKey.objects.get(name="n").last_used_at
+    assert first is not None
+
+    gql(key, "{ __typename }")  # a write a minute at most
+    assert ApiKey.objects.get(name="n").last_used_at == first
+
+    ApiKey.objects.update(last_used_at=first - timedelta(seconds=61))
+    gql(key, "{ __typename }")
+    assert ApiKey.objects.get(name="n").last_used_at >= first

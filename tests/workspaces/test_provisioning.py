@@ -119,3 +119,10 @@ def test_it_binds_a_key_to_a_workspace_of_its_tenant_only(acme: Cast, globex: Ca
     assert issue(acme).workspace_id == acme.workspace.pk
     with pytest.raises(access.ForeignWorkspace):
         issue(globex)
+
+
+def test_it_issues_no_key_for_what_is_no_permission(acme: Cast) -> None:
+    with pytest.raises(access.UnknownScope, match="'messages:write' is not a scope; there are: br"):
+        access.issue_api_key(tenant=acme.tenant, name="n", scopes=["messages:write"])
+
+    assert not ApiKey.objects.filter(name="n").exists()

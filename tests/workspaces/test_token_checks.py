@@ -156,6 +156,18 @@ def test_it_takes_silence_for_no_verdict(meta: Meta, token, now, reply, is_known
     assert [check.is_valid for check in TokenCheck.objects.all()] == [False] * is_known
 
 
+def test_it_leaves_the_others_for_later_when_meta_is_silent_three_times_in_a_row(
+    acme: Cast, meta: Meta, now
+) -> None:
+    for number in range(5):
+        add(acme, f"EAAG-{number}")
+    meta.replies["/v26.0/debug_token"] = Reply(b"", 503)
+
+    token_watch.watch(now=now)
+
+    assert len(meta.asked) == 3
+
+
 def test_it_asks_nobody_who_is_suspended(acme: Cast, meta: Meta, token, now) -> None:
     acme.tenant.status = TenantStatus.SUSPENDED
     acme.tenant.save()
