@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import Cast
-from tests.graphql.conftest import Gql, key_with
+from tests.graphql.conftest import Gql, gql, key_with
 from workspaces.access import Scope
 from workspaces.models import TenantStatus, Workspace
+
+__all__ = ["gql"]
 
 pytestmark = pytest.mark.django_db
 

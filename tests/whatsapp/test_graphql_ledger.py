@@ -6,9 +6,11 @@ import pytest
 
 from connectors.whatsapp.processing import process_batch
 from tests.conftest import Cast
-from tests.graphql.conftest import Gql, key_with
+from tests.graphql.conftest import Gql, gql, key_with
 from tests.whatsapp.deliveries import callback, deliver, text
 from workspaces.access import Scope
+
+__all__ = ["gql"]
 
 pytestmark = pytest.mark.django_db
 

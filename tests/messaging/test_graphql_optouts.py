@@ -11,9 +11,11 @@ from lib.ids import uuid7
 from messaging import optouts
 from messaging.models import Contact, ContactIdentity, OptOut, SendingPolicy
 from tests.conftest import Cast
-from tests.graphql.conftest import Gql, key_with
+from tests.graphql.conftest import Gql, gql, key_with
 from workspaces.access import Scope
 from workspaces.identity import digester
+
+__all__ = ["gql"]
 
 pytestmark = pytest.mark.django_db
 

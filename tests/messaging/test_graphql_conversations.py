@@ -13,8 +13,10 @@ from messaging.conversations import Touch
 from messaging.models import Contact, Conversation
 from messaging.optouts import opt_out
 from tests.conftest import Cast
-from tests.graphql.conftest import START, Gql, key_with, write
+from tests.graphql.conftest import START, Gql, gql, key_with, write
 from workspaces.access import Scope
+
+__all__ = ["gql"]
 
 pytestmark = pytest.mark.django_db
 

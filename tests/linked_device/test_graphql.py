@@ -11,10 +11,12 @@ from connectors.linked_device.models import PairBy, SenderSession
 from messaging import numbers
 from messaging.models import NumberState
 from tests.conftest import Cast
-from tests.graphql.conftest import Gql, key_with
+from tests.graphql.conftest import Gql, gql, key_with
 from tests.linked_device import devices
 from workspaces.access import Scope
 from workspaces.models import Workspace
+
+__all__ = ["gql"]
 
 pytestmark = pytest.mark.django_db
 

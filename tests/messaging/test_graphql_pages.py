@@ -13,8 +13,10 @@ from lib import cursors
 from messaging import queries
 from messaging.models import Message
 from tests.conftest import Cast
-from tests.graphql.conftest import START, Gql, write
+from tests.graphql.conftest import START, Gql, gql, write
 from workspaces.scope import tenant_scope
+
+__all__ = ["gql"]
 
 pytestmark = pytest.mark.django_db
 

@@ -9,11 +9,13 @@ import pytest
 from connectors.whatsapp.processing import process_batch
 from messaging.models import Message
 from tests.conftest import Cast
-from tests.graphql.conftest import Gql, key_with, write
+from tests.graphql.conftest import Gql, gql, key_with, write
 from tests.whatsapp.deliveries import callback, contact, deliver, status, text
 from workspaces import keys
 from workspaces.access import Scope
 from workspaces.identity import digester
+
+__all__ = ["gql"]
 
 pytestmark = pytest.mark.django_db
 
