@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
@@ -79,19 +78,8 @@ def _waiting(tenants: QuerySet[Tenant], everything: bool) -> Waiting:
     pending = WebhookPending.objects.filter(mine).aggregate(
         n=Count("pk"), oldest=Min("received_at")
     )
-    dead = Counter(
-        dict(
-            WebhookDead.objects.filter(mine, state=DeadState.OPEN)
-            .values_list("kind")
-            .annotate(n=Count("pk"))
-        )
-    )
-    return Waiting(
-        pending=pending["n"],
-        oldest=pending["oldest"],
-        dead=dead[DeadKind.DEAD],
-        quarantined=dead[DeadKind.QUARANTINE],
-    )
+    dead = _count(WebhookDead.objects.filter(mine, state=DeadState.OPEN), "kind")
+    return Waiting(pending["n"], pending["oldest"], dead[DeadKind.DEAD], dead[DeadKind.QUARANTINE])
 
 
 def _devices(tenants: QuerySet[Tenant], now: datetime) -> list[SenderSession]:
@@ -108,10 +96,10 @@ def _rows(tenants: QuerySet[Tenant], now: datetime) -> list[TenantRow]:
     )
     ids = [tenant.pk for tenant in shown]
     ledgers = WebhookLedger.objects.in_bulk(ids)
-    pending = _count(WebhookPending.objects.filter(tenant_id__in=ids))
+    pending = _count(WebhookPending.objects.filter(tenant_id__in=ids), "tenant_id")
     open_rows = WebhookDead.objects.filter(tenant_id__in=ids, state=DeadState.OPEN)
-    dead = _count(open_rows.filter(kind=DeadKind.DEAD))
-    quarantined = _count(open_rows.filter(kind=DeadKind.QUARANTINE))
+    dead = _count(open_rows.filter(kind=DeadKind.DEAD), "tenant_id")
+    quarantined = _count(open_rows.filter(kind=DeadKind.QUARANTINE), "tenant_id")
     return [
         TenantRow(
             tenant,
@@ -125,8 +113,8 @@ def _rows(tenants: QuerySet[Tenant], now: datetime) -> list[TenantRow]:
     ]
 
 
-def _count(rows: QuerySet[WebhookPending] | QuerySet[WebhookDead]) -> Counter[UUID]:
-    return Counter(dict(rows.order_by().values_list("tenant_id").annotate(n=Count("pk"))))
+def _count(rows: QuerySet[WebhookPending] | QuerySet[WebhookDead], by: str) -> Counter[object]:
+    return Counter(dict(rows.order_by().values_list(by).annotate(n=Count("pk"))))
 
 
 def _severities(tenant: Tenant, now: datetime) -> tuple[int, int]:

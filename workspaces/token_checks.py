@@ -102,7 +102,7 @@ def check(secret: TenantSecret, *, now: datetime) -> Checked:
         lib.envelope.CannotOpen: the token was altered.
     """
     facts, fitting = _ask(secret, now)
-    problem = facts.problem or (_account_problem(secret, facts) if facts.is_valid else "")
+    problem = _problem_of(secret, facts)
     _store(secret, facts, problem, fitting, now=now)
     if not facts.is_valid:
         _warn("whatsapp access token is not valid", secret)
@@ -218,8 +218,7 @@ def _try_app_secret(secret: TenantSecret, now: datetime) -> None:
             facts = channel_of_token(token, values, transport=Transport.CLOUD_API).token()
         except WrongAppSecret:
             continue
-        problem = facts.problem or (_account_problem(token, facts) if facts.is_valid else "")
-        _store(token, facts, problem, secret, now=now)
+        _store(token, facts, _problem_of(token, facts), secret, now=now)
         _store(secret, TokenFacts(True), "", None, now=now)
         return
     problem = "It is not the secret of the app of any access token."
@@ -252,11 +251,13 @@ def _store(
         ownership.prove_accounts(secret.tenant_id, facts.account_ids, now=now)
 
 
-def _account_problem(secret: TenantSecret, facts: TokenFacts) -> str:
-    """Say which accounts of the tenant the token was not granted; an ungranular one has all."""
-    if not facts.account_ids:
-        return ""
-    rows = Workspace.objects.filter(tenant_id=secret.tenant_id, is_active=True).exclude(waba_id="")
+def _problem_of(token: TenantSecret, facts: TokenFacts) -> str:
+    """Return what the platform says against a token, else which accounts of the tenant it was not
+    granted; an ungranular one has all.
+    """
+    if facts.problem or not facts.is_valid or not facts.account_ids:
+        return facts.problem
+    rows = Workspace.objects.filter(tenant_id=token.tenant_id, is_active=True).exclude(waba_id="")
     wanted = set(rows.values_list("waba_id", flat=True))
     missing = sorted(wanted - set(facts.account_ids))
     return f"The token was not granted the account {', '.join(missing)}." if missing else ""
