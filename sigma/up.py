@@ -161,7 +161,7 @@ class _Start:
             simulator = start(programs.simulator(env, options.simulator_port, log))
         workers = start(*programs.workers(env), programs.beat(env))
         web = start(programs.web(env, listeners.web.fileno(), self._answers(options.port, WEB)))
-        env = _for_sender(options, self._folder, env)
+        env = environment_of_sender(options, self._folder, env)
         start(programs.devices(env))
         answers = self._answers(options.sender_port, SENDER)
         sender = start(programs.sender(env, listeners.sender.fileno(), options.host, answers))
@@ -277,7 +277,7 @@ def _environment(options: Options, folder: Path, urls: state.Urls) -> dict[str, 
     return {**defaults, **os.environ, **ours}
 
 
-def _for_sender(options: Options, folder: Path, env: Mapping[str, str]) -> dict[str, str]:
+def environment_of_sender(options: Options, folder: Path, env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of the sender service and of linked devices: nothing here is
     WhatsApp's, unless the user said so; and on this machine alone the demo's calls need no key.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -11,13 +11,15 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from connectors.whatsapp.models import WebhookDead, WebhookPending
 from connectors.whatsapp.processing import process_batch
 from messaging.models import Message
+from sigma.dashboard import Waiting
 from tests import rows
 from tests.conftest import Cast
 from tests.people import LISTS, list_of, member, page_of, superuser
 from tests.whatsapp.deliveries import callback, deliver, text
-from workspaces.models import Role, TenantSecret
+from workspaces.models import INSTALLATION_ID, Role, TenantSecret
 
 OURS = ("messaging", "templates_wa", "whatsapp", "linked_device")
 READ_ONLY = [model for model in LISTS if model.startswith(OURS)]
@@ -156,6 +158,27 @@ def test_the_overview_names_tenants_with_gaps_in_their_set_up(acme: Cast, globex
     shown = superuser().get(reverse("admin:index")).context["rows"]
 
     assert {row.tenant.slug: row.errors for row in shown} == {"acme": 2, "globex": 0}
+
+
+def test_the_overview_counts_what_waits_for_whom(acme: Cast, globex: Cast, now: datetime) -> None:
+    for number, owner in enumerate((acme.tenant.id, globex.tenant.id, INSTALLATION_ID)):
+        since = now - timedelta(hours=number)
+        row = {"delivery_id": number, "received_at": since, "tenant_id": owner}
+        WebhookPending.objects.create(**row)
+        for kind, state in (("DEAD", "OPEN"), ("QUARANTINE", "OPEN"), ("DEAD", "REPLAYED")):
+            WebhookDead.objects.create(**row, kind=kind, state=state, reason="x", sealed=b"")
+    WebhookDead.objects.filter(tenant_id=acme.tenant.id, kind="QUARANTINE").update(kind="DEAD")
+
+    def seen(browser: Client) -> tuple[object, list[tuple[object, ...]]]:
+        context = browser.get(reverse("admin:index")).context
+        rows = [(r.tenant.slug, r.pending, r.dead, r.quarantined) for r in context["rows"]]
+        return context["waiting"], sorted(rows)
+
+    of_acme, of_globex = ("acme", 1, 2, 0), ("globex", 1, 1, 1)
+    assert seen(member(acme.tenant, Role.VIEWER)) == (Waiting(1, now, 2, 0), [of_acme])
+    # Callbacks of a shared app are nobody's but the operator's.
+    oldest = now - timedelta(hours=2)
+    assert seen(superuser()) == (Waiting(3, oldest, 4, 2), [of_acme, of_globex])
 
 
 def test_it_shows_what_became_of_a_message_and_when(acme: Cast, globex: Cast) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django_otp.oath import hotp
 
+from sigma.hashers import OneLaneHasher
 from sigma.logs import Redact, TextFormatter
 from sigma.signing_in import PER_ADDRESS, PER_NAME
 from tests.conftest import Cast
@@ -468,3 +470,13 @@ def test_it_ends_a_session_that_is_not_used_and_one_that_is_old(
 
         assert not is_in(browser)
         assert browser.session.get("_auth_user_id") is None
+
+
+def test_it_hashes_on_one_core_and_hashes_anew_what_took_eight() -> None:
+    ours, djangos = OneLaneHasher(), Argon2PasswordHasher()
+    made, older = ours.encode("correct horse", "salt" * 4), djangos.encode("pony", "salt" * 4)
+
+    assert ",p=1$" in made
+    assert ours.verify("correct horse", made)
+    assert ours.verify("pony", older)
+    assert [ours.must_update(each) for each in (made, older)] == [False, True]

@@ -20,9 +20,9 @@ from connectors.whatsapp.wire.signature import verify
 from sigma import door, simulated, welcome
 from sigma.console import Terminal
 from sigma.engines import state
-from sigma.options import Options, read_options
+from sigma.options import EVERYBODY, Options, read_options
 from sigma.schema import schema
-from sigma.up import forget_counts
+from sigma.up import environment_of_sender, forget_counts
 
 DEMO = {
     "callback_url": "http://127.0.0.1:8000/webhooks/whatsapp/demo",
@@ -275,3 +275,34 @@ def test_it_begins_the_counts_of_metrics_anew(tmp_path: Path, monkeypatch) -> No
     forget_counts(tmp_path / "home")
 
     assert {file.name for file in tmp_path.iterdir()} == others
+
+
+@pytest.mark.parametrize(
+    ("host", "is_open"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("localhost", True),
+        *((everybody, False) for everybody in sorted(EVERYBODY)),
+        ("192.168.1.5", False),
+        ("sigma.example.org", False),
+    ],
+)
+def test_it_lets_callers_do_without_a_key_on_this_machine_alone(
+    tmp_path: Path, host: str, is_open: bool
+) -> None:
+    (tmp_path / "demo.json").write_text(json.dumps(DEMO))
+    options = Options(host, 8000, 8081, None)
+
+    made = environment_of_sender(options, tmp_path, {"A": "1"})
+
+    opened = {"SIGMA_SENDER_OPEN_WORKSPACE": DEMO["workspace_id"]} if is_open else {}
+    assert made == {"A": "1", "SIGMA_SENDER_DEVICE": "simulated", **opened}
+
+
+def test_it_links_and_opens_what_the_user_said(tmp_path: Path) -> None:
+    (tmp_path / "demo.json").write_text(json.dumps(DEMO))
+    said = {"SIGMA_SENDER_DEVICE": "whatsapp", "SIGMA_SENDER_OPEN_WORKSPACE": ""}
+
+    assert environment_of_sender(Options("::1", 8000, 8081, None), tmp_path, said) == said
