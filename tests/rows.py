@@ -58,7 +58,10 @@ def _events(cast: Cast) -> dict[str, object]:
         tenant_id=cast.tenant.pk, type="message.received", occurred_at=subscription.created_at
     )
     delivery = EventDelivery.objects.create(
-        tenant_id=cast.tenant.pk, event_id=event.pk, subscription_id=subscription.pk
+        tenant_id=cast.tenant.pk,
+        event_id=event.pk,
+        subscription_id=subscription.pk,
+        next_attempt_at=subscription.created_at,
     )
     return {
         "events_eventsubscription": subscription.pk,
