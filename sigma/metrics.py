@@ -48,9 +48,10 @@ PATIENCE_SECONDS, STATEMENT_MS = 2.0, 1_000
 MOST_COUNTED = 100_000
 LOCAL_HOST = re.compile(rb"(?:localhost|127\.0\.0\.1|\[::1\])(?::\d+)?")
 UNAUTHORIZED = Answer(
-    401, b"Ask on this host itself, or with the token of SIGMA_METRICS_TOKEN.\n",
+    401,
+    b"Ask on this host itself, or with the token of SIGMA_METRICS_TOKEN.\n",
     (("www-authenticate", "Bearer"), ("cache-control", "no-store")),
-)  # fmt: skip
+)
 HEADERS = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
 
 # Which work is stopped; the lines are those of the brakes.

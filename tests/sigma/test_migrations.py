@@ -82,10 +82,13 @@ def run(*command: str, stdin: int | None = None, **env: str) -> subprocess.Compl
     folder of its own: a start forgets what was counted before.
     """
     return subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, check=False,
+        [sys.executable, *command],
+        capture_output=True,
+        text=True,
+        check=False,
         stdin=subprocess.DEVNULL if stdin is None else stdin,
         env={**os.environ, "SIGMA_METRICS_FOLDER": "", **env},
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("command", [("migrate",), ("create_demo", "--migrate")])

@@ -78,9 +78,12 @@ def options(*arguments: str) -> Options:
 def up(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run ``make up``'s program to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "sigma.up", *arguments], capture_output=True, text=True,
-        env={**os.environ, **OWN_COUNTS, "SIGMA_HOME": str(folder), **env}, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "sigma.up", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **OWN_COUNTS, "SIGMA_HOME": str(folder), **env},
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,7 +99,7 @@ def up(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess
         ([], {"DATABASE_URL": "mysql://x:secret@127.0.0.1:1/x"}, "DATABASE_URL must be"),
         ([], {"REDIS_URL": "redis://:secret@127.0.0.1:1/0"}, "correct REDIS_URL"),
     ],
-)  # fmt: skip
+)
 def test_it_says_in_one_line_what_prevents_the_start(
     arguments: list[str], env: dict[str, str], said: str, tmp_path: Path
 ) -> None:
