@@ -46,9 +46,9 @@ from messaging.events import (
 )
 from messaging.identities import Meant, SamePerson, Someone, primary
 from messaging.notices import Arrival
-from messaging.optouts import Statement
+from messaging.optouts import Consent, Statement
 from messaging.people import People
-from messaging.receipts import Reported
+from messaging.receipts import Reported, StoredReceipts
 from messaging.references import Reference, Target
 from messaging.sealed_values import SEALED_VALUES, Separator
 from messaging.transitions import Received
@@ -190,7 +190,8 @@ def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> set[int
     _find_targets(rows)
     added, completed = _add(rows)
     known = {row.position for row in rows} - {row.position for row in (*added, *completed)}
-    known |= _store_receipts(new.receipts, added, people)
+    stored = _store_receipts(new.receipts, added, people)
+    known |= stored.duplicates
     amendments.apply(
         [row.target for row in (*added, *completed)],
         [
@@ -204,7 +205,7 @@ def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> set[int
     if new.book:
         known |= address_book.store(new.book, people)
     said = _said(added)
-    known |= _record_consent(said, new.preferences, people)
+    known |= _record_consent(said, new.preferences, stored.stops, people)
     if people.passed_on:
         merging.pass_on(people)
     conversations.touch(_touch(row, contact_id) for row, contact_id in said)
@@ -422,17 +423,15 @@ def _insert_media(rows: Iterable[_Arriving]) -> None:
 
 def _store_receipts(
     reported: Sequence[Reported], added: Sequence[_Arriving], people: People
-) -> set[int]:
-    """Store receipts, and those that waited for what the business said elsewhere; return the
-    positions of those that were known.
-    """
+) -> StoredReceipts:
+    """Store receipts, and those that waited for what the business said elsewhere."""
     echoes = [row.target for row in added if row.event.direction == Direction.OUTBOUND]
     if not reported and not echoes:
-        return set()
+        return StoredReceipts(set(), [], [])
     stored = receipts.store(reported, people, echoes)
     if stored.reports:
         side_effects.follow_reports(stored.reports, now=clock.now())
-    return stored.duplicates
+    return stored
 
 
 def _said(rows: Iterable[_Arriving]) -> list[tuple[_Arriving, UUID]]:
@@ -445,10 +444,13 @@ def _said(rows: Iterable[_Arriving]) -> list[tuple[_Arriving, UUID]]:
 
 
 def _record_consent(
-    said: Iterable[tuple[_Arriving, UUID]], told: Iterable[_Told], people: People
+    said: Iterable[tuple[_Arriving, UUID]],
+    told: Iterable[_Told],
+    stops: Iterable[Consent],
+    people: People,
 ) -> set[int]:
-    """Record what people say about marketing; return the positions of preferences that were no
-    news.
+    """Record what people say about marketing, and what receipts say of them (``stops``); return the
+    positions of preferences that were no news.
     """
     statements = [Statement(row.incoming.tenant_id, who, row.event) for row, who in said]
     positions = {}
@@ -456,7 +458,7 @@ def _record_consent(
         if contact := people.contact_of(someone):
             positions[position] = someone.tenant_id, contact.id
             statements.append(Statement(someone.tenant_id, contact.id, event))
-    changed = optouts.record_statements(statements)
+    changed = optouts.record_statements(statements, stops)
     return {position for position, who in positions.items() if who not in changed}
 
 

@@ -25,20 +25,28 @@ from messaging.models import OptOut, OptOutSource, SendingPolicy
 from messaging.transitions import cancel_marketing
 
 COLUMNS = ("tenant_id uuid", "contact_id uuid", "source text", "said_at timestamptz")
-# Sorted by the key, or concurrent batches deadlock. Time decides, and of one second (Meta gives no
-# more) the wish against marketing; but what a tenant enters holds whatever the clocks say, and who
-# stopped it on the platform has to resume it there (Meta refuses otherwise: 131050).
-STOP = """
-INSERT INTO opt_outs AS o (tenant_id, contact_id, source, said_at)
-SELECT tenant_id, contact_id, source, said_at FROM {rows}
+# Everybody who says something has a row, which says that nothing is stopped, and is locked: in the
+# order of the key, or concurrent batches deadlock. Who had nothing stopped is remembered, for the
+# stop of a contact that turns out to be the same person may be older, or be heard late.
+TAKE = """
+INSERT INTO opt_outs AS o (tenant_id, contact_id, source, said_at, lifted_at, lifted_by)
+SELECT tenant_id, contact_id, source, said_at, said_at, source FROM {rows}
 ORDER BY tenant_id, contact_id
-ON CONFLICT (tenant_id, contact_id) DO UPDATE SET
+ON CONFLICT (tenant_id, contact_id) DO UPDATE SET contact_id = o.contact_id WHERE false
+"""
+# Time decides, and of one second (Meta gives no more) the wish against marketing; but what a tenant
+# enters holds whatever the clocks say, and who stopped it on the platform has to resume it there
+# (Meta refuses otherwise: 131050).
+STOP = """
+UPDATE opt_outs o SET
   source = CASE WHEN o.source = 'PLATFORM' AND o.lifted_at IS NULL THEN o.source
-           ELSE excluded.source END,
-  said_at = greatest(excluded.said_at, o.said_at, o.lifted_at), lifted_at = NULL, lifted_by = ''
-WHERE excluded.said_at > greatest(o.said_at, o.lifted_at)
-   OR excluded.said_at >= date_trunc('second', o.lifted_at)
-   OR (o.lifted_at IS NOT NULL AND (excluded.source = 'API' OR o.lifted_by = 'MERGED'))
+           ELSE r.source END,
+  said_at = greatest(r.said_at, o.said_at, o.lifted_at), lifted_at = NULL, lifted_by = ''
+FROM {rows}
+WHERE o.tenant_id = r.tenant_id AND o.contact_id = r.contact_id
+  AND (r.said_at > greatest(o.said_at, o.lifted_at)
+   OR r.said_at >= date_trunc('second', o.lifted_at)
+   OR (o.lifted_at IS NOT NULL AND (r.source = 'API' OR o.lifted_by = 'MERGED')))
 RETURNING o.tenant_id, o.contact_id
 """
 RESUME = """
@@ -50,15 +58,9 @@ WHERE o.tenant_id = r.tenant_id AND o.contact_id = r.contact_id AND o.lifted_at 
   AND NOT (r.source = 'WORD' AND o.source = 'PLATFORM')
 RETURNING o.tenant_id, o.contact_id
 """
-# Who had nothing stopped is remembered too: the stop of a contact that turns out to be the same
-# person may be older, or be heard late.
 REMEMBER = """
-INSERT INTO opt_outs AS o (tenant_id, contact_id, source, said_at, lifted_at, lifted_by)
-SELECT tenant_id, contact_id, source, said_at, said_at, source
-FROM {rows} ORDER BY tenant_id, contact_id
-ON CONFLICT (tenant_id, contact_id) DO UPDATE SET
-  lifted_at = excluded.lifted_at, lifted_by = excluded.lifted_by
-WHERE excluded.lifted_at > o.lifted_at
+UPDATE opt_outs o SET lifted_at = r.said_at, lifted_by = r.source FROM {rows}
+WHERE o.tenant_id = r.tenant_id AND o.contact_id = r.contact_id AND r.said_at > o.lifted_at
 """
 OF_CONTACTS = """
 SELECT o.tenant_id, o.contact_id, o.source, o.said_at, o.lifted_at, o.lifted_by
@@ -193,7 +195,8 @@ def opt_in(
 def record(consents: Iterable[Consent]) -> set[tuple[UUID, UUID]]:
     """Record what people said, in the caller's transaction; of several of one the last one counts.
 
-    Queued marketing to somebody who opts out is cancelled. Returns tenant and contact (as they
+    Call it once in a transaction: it locks the people in their order. Queued marketing to somebody
+    who opts out is cancelled. Returns tenant and contact (as they
     were given) of those for whom something changed.
     """
     said = list(consents)
@@ -204,6 +207,7 @@ def record(consents: Iterable[Consent]) -> set[tuple[UUID, UUID]]:
     for one in sorted(said, key=lambda one: one.at):
         contact_id = now[one.contact_id]
         last[one.tenant_id, contact_id, one.is_given] = one._replace(contact_id=contact_id)
+    _take([one[:4] for one in last.values()])
     stops = [one[:4] for one in last.values() if not one.is_given]
     starts = [one[:4] for one in last.values() if one.is_given]
     stopped = _changed(STOP, stops)
@@ -214,18 +218,26 @@ def record(consents: Iterable[Consent]) -> set[tuple[UUID, UUID]]:
     return {one[:2] for one in said if (one.tenant_id, now[one.contact_id]) in changed}
 
 
+def _take(rows: bulk.Rows) -> None:
+    firsts = {tuple(row[:2]): row for row in reversed(rows)}
+    bulk.run(TAKE, COLUMNS, list(firsts.values()))
+
+
 def _changed(statement: str, rows: bulk.Rows) -> set[tuple[UUID, UUID]]:
     return {(row[0], row[1]) for row in bulk.run(statement, COLUMNS, rows)}
 
 
-def record_statements(statements: Collection[Statement]) -> set[tuple[UUID, UUID]]:
-    """Record what people said with a word or set on the platform, as :func:`record` does.
+def record_statements(
+    statements: Collection[Statement], stops: Iterable[Consent] = ()
+) -> set[tuple[UUID, UUID]]:
+    """Record what people said with a word or set on the platform, as :func:`record` does, together
+    with ``stops`` that are known from elsewhere.
 
     Of messages only live ones count, not what somebody once said in a history that is imported.
     """
     heard = [(*one, _forms(one.event)) for one in statements]
     words = words_of({tenant_id for tenant_id, *_, forms in heard if forms})
-    said = []
+    said = [*stops]
     is_given: bool | None
     for tenant_id, contact_id, event, forms in heard:
         if isinstance(event, MarketingPreference):
@@ -329,6 +341,7 @@ def pass_on(numbers: Iterable[tuple[UUID, UUID, UUID]]) -> None:
         for row in found
         if row.lifted_at is None
     ]
+    _take(rows)
     bulk.run(STOP, COLUMNS, rows)
 
 

@@ -16,7 +16,7 @@ from uuid import UUID
 from msgspec import json
 
 from lib import bulk, clock
-from messaging import optouts, sealed_values, transitions
+from messaging import sealed_values, transitions
 from messaging.events import Direction, Incoming, StatusUpdate, Stop
 from messaging.identities import (
     SURVIVOR,
@@ -146,13 +146,14 @@ class Report(NamedTuple):
     taken_at: datetime
 
 
-class Stored(NamedTuple):
-    """What receipts came to: the positions in the batch of those that were there already, and what
-    they say against more than their messages.
+class StoredReceipts(NamedTuple):
+    """What receipts came to: the positions in the batch of those that were there already, what they
+    say against more than their messages, and who wants no marketing, by what they say.
     """
 
     duplicates: set[int]
     reports: list[Report]
+    stops: list[Consent]
 
 
 class _Message(NamedTuple):
@@ -233,7 +234,7 @@ def recipients(statuses: Sequence[Reported], people: People) -> tuple[list[Someo
     return joined, meant
 
 
-def store(statuses: Sequence[Reported], people: People, added: Sequence[Target]) -> Stored:
+def store(statuses: Sequence[Reported], people: People, added: Sequence[Target]) -> StoredReceipts:
     """Store receipts (with their positions in the batch) and advance their messages.
 
     ``added`` names messages of the business stored just now, which earlier receipts may be waiting
@@ -265,9 +266,9 @@ def store(statuses: Sequence[Reported], people: People, added: Sequence[Target])
             reports += _stopping(event, row, known.get(row.message))
         else:
             paid.append(row)
-    _project(pending, known)
+    stops = _project(pending, known)
     _tell_of_payments(paid, {message.key: message for message in known.values()})
-    return Stored(duplicates, reports)
+    return StoredReceipts(duplicates, reports, stops)
 
 
 def _settle(statuses: Sequence[Reported], people: People) -> list[Target]:
@@ -317,12 +318,13 @@ def _message_of(callback_data: str | None) -> UUID | None:
         return None
 
 
-def catch_up(targets: Sequence[Target]) -> None:
-    """Apply receipts that were there before their messages had the platform's id."""
+def catch_up(targets: Sequence[Target]) -> list[Consent]:
+    """Apply receipts that were there before their messages had the platform's id; return who wants
+    no marketing, by what they say.
+    """
     _adopt(targets)
     stored = _stored([MessageKey(*target[:3]) for target in targets])
-    if stored:
-        _project(stored, {})
+    return _project(stored, {}) if stored else []
 
 
 def _known(
@@ -484,8 +486,10 @@ def _stored(keys: Sequence[MessageKey]) -> dict[MessageKey, list[Receipt]]:
 
 def _project(
     pending: Mapping[MessageKey, list[Receipt]], known: Mapping[MessageKey, _Message]
-) -> None:
-    """Carry messages forward, of which some are ``known`` (and locked) already."""
+) -> list[Consent]:
+    """Carry messages forward, of which some are ``known`` (and locked) already; return who set on
+    the platform that they want no marketing: a status says so, after the send was accepted.
+    """
     locked = {message.key: message for message in known.values()}
     locked |= _locked([key for key in pending if key not in locked])
     messages = [locked[key] for key in pending if key in locked]
@@ -497,26 +501,10 @@ def _project(
             ids = message.id, message.tenant_id, message.workspace_id
             changed.append(Advance(*ids, before.status, after.status, after.delivery))
     transitions.advance(changed, now=clock.now())
-    _opt_out(messages, pending)
-
-
-def _opt_out(messages: Iterable[_Message], pending: Mapping[MessageKey, list[Receipt]]) -> None:
-    """Opt out whoever set on the platform that they want no marketing: a status says so, after
-    the send was accepted.
-    """
-    optouts.record(
-        Consent(
-            message.tenant_id,
-            message.contact_id,
-            OptOutSource.PLATFORM,
-            receipt.timestamp,
-            is_given=False,
-        )
+    source = OptOutSource.PLATFORM
+    return [
+        Consent(message.tenant_id, message.contact_id, source, receipt.timestamp, is_given=False)
         for message in messages
         for receipt in pending[message.key]
-        if message.contact_id and OPTED_OUT in _codes(receipt.errors)
-    )
-
-
-def _codes(errors: Iterable[Mapping[str, object]] | None) -> list[object]:
-    return [error.get("code") for error in errors or ()]
+        if message.contact_id and any(e.get("code") == OPTED_OUT for e in receipt.errors or ())
+    ]

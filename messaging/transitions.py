@@ -448,12 +448,16 @@ CANCEL_MARKETING = _leaving(
     assign=f"""delivery = m.delivery || jsonb_build_object(
       'cancelled_at', now(), 'errors', jsonb_build_array(jsonb_build_object(
         'code', {OPTED_OUT}, 'title', 'The person wants no marketing any more.')))""",
+    skip=True,
 )
 
 
 def cancel_marketing(people: Collection[tuple[UUID, UUID]]) -> int:
     """Cancel queued marketing templates to people (tenant and contact) who want none any more;
     return how many there were.
+
+    The caller has locked their opt-outs, and waits for no message: one that somebody else has in
+    hand is refused when it is due (:mod:`messaging.delivery.due`).
     """
     rows = bulk.run(CANCEL_MARKETING, bulk.columns(_Person), sorted(people))
     _emit((_change(row, [OPTED_OUT]) for row in rows), now=clock.now())

@@ -113,10 +113,10 @@ def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> Non
                 (_ended(*one, now) for one in others), now=now
             )
             # A receipt that did not name the message may have been faster than the answer.
-            receipts.catch_up(taken)
-            if ended:
+            stops = receipts.catch_up(taken)
+            if ended or stops:
                 moved = ((o.attempt, step) for o, step in others if o.attempt.message_id in ended)
-                side_effects.follow(moved, now=now)
+                side_effects.follow(moved, stops, now=now)
     except Exception:
         keys.forget()  # a key that was made in the transaction is gone with it
         raise

@@ -20,6 +20,7 @@ from messaging.delivery.pauses import Pause
 from messaging.delivery.queues import BROADCASTS
 from messaging.events import Stop
 from messaging.models import OptOutSource
+from messaging.optouts import Consent
 from messaging.receipts import Report
 from messaging.statuses import OPTED_OUT
 from templates_wa import accounts
@@ -37,13 +38,16 @@ PROXY_WAIT = timedelta(minutes=1)
 Answer = tuple[Attempt, ChannelError]
 
 
-def follow(steps: Iterable[tuple[Attempt, Transition]], *, now: datetime) -> None:
+def follow(
+    steps: Iterable[tuple[Attempt, Transition]], stops: Iterable[Consent], *, now: datetime
+) -> None:
     """Do what answers ask for beyond their messages, in the transaction that records them; what
-    concerns the buckets is done once that is committed.
+    concerns the buckets is done once that is committed. ``stops`` are what their receipts say of
+    their people.
     """
     answers = [(attempt, step.error) for attempt, step in steps if step.error is not None]
     pauses.pause(_pauses(answers, now), now=now)
-    _heed_people(answers, now)
+    optouts.record([*stops, *_stops(answers, now)])
     stale = {a.template_id for a, e in answers if a.template_id and _doubts_template(e)}
     if stale:
         accounts.mark_stale(stale, now=now)
@@ -97,15 +101,11 @@ def _doubts_template(error: ChannelError) -> bool:
     )
 
 
-def _heed_people(answers: Iterable[Answer], now: datetime) -> None:
+def _stops(answers: Iterable[Answer], now: datetime) -> Iterator[Consent]:
     for attempt, error in answers:
         if error.code == OPTED_OUT and attempt.contact_id:
-            optouts.opt_out(
-                tenant_id=attempt.tenant_id,
-                contact_ids=[attempt.contact_id],
-                source=OptOutSource.PLATFORM,
-                at=now,
-            )
+            source = OptOutSource.PLATFORM
+            yield Consent(attempt.tenant_id, attempt.contact_id, source, now, is_given=False)
 
 
 def _slow_down(throttled: Iterable[tuple[Attempt, Throttled]]) -> None:
