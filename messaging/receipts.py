@@ -54,21 +54,44 @@ class MessageKey(NamedTuple):
     platform_message_id: str
 
 
-COLUMNS = (
-    "tenant_id uuid", "workspace_id uuid", "platform_message_id text", "status text",
-    "participant text", "timestamp_utc timestamptz", "recipient text", "errors jsonb",
-    "pricing jsonb", "callback_data text", "waiting_key int8", "payment jsonb",
-    "sealed_values bytea",
-)  # fmt: skip
-NAMES = ", ".join(column.split(" ", 1)[0] for column in COLUMNS)
+class _ReceiptRow(NamedTuple):
+    """A receipt, as a row of ``message_statuses``."""
+
+    tenant_id: UUID
+    workspace_id: UUID
+    platform_message_id: str
+    status: str
+    participant: str
+    timestamp_utc: datetime
+    recipient: str | None
+    errors: bulk.Json | None
+    pricing: bulk.Json | None
+    callback_data: str | None
+    waiting_key: int | None
+    payment: bulk.Json | None = None
+    sealed_values: bytes | None = None
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What makes a receipt one and the same (the unique key of the table)."""
+        return self[:5]
+
+    @property
+    def message(self) -> MessageKey:
+        """The message it is about."""
+        return MessageKey(self.tenant_id, self.workspace_id, self.platform_message_id)
+
+
+COLUMNS, NAMES = bulk.columns(_ReceiptRow), ", ".join(_ReceiptRow._fields)
 INSERT = f"""
 INSERT INTO message_statuses ({NAMES}) SELECT {NAMES} FROM {{rows}}
 ON CONFLICT (tenant_id, workspace_id, platform_message_id, status, participant) DO NOTHING
 RETURNING tenant_id, workspace_id, platform_message_id, status, participant
 """  # noqa: S608 - names of ours
-# Position in the batch, what came, and the receipt in it.
+# Position in the batch, what came, and the receipt in it; and its row.
 Reported = tuple[int, Incoming, StatusUpdate]
-KEY_COLUMNS = ("tenant_id uuid", "workspace_id uuid", "platform_message_id text")
+_WithRow = tuple[int, Incoming, StatusUpdate, _ReceiptRow]
+KEY_COLUMNS = bulk.columns(MessageKey)
 STORED = """
 SELECT s.tenant_id, s.workspace_id, s.platform_message_id, s.status, s.timestamp_utc, s.errors,
        s.pricing, s.participant <> '',
@@ -173,34 +196,6 @@ class _Message(NamedTuple):
         return MessageKey(self.tenant_id, self.workspace_id, self.platform_message_id)
 
 
-class _Row(NamedTuple):
-    """One row of ``message_statuses``, in the order of its columns."""
-
-    tenant_id: UUID
-    workspace_id: UUID
-    platform_message_id: str
-    status: str
-    participant: str
-    timestamp_utc: datetime
-    recipient: str | None
-    errors: str | None
-    pricing: str | None
-    callback_data: str | None
-    waiting_key: int | None
-    payment: str | None = None
-    sealed_values: bytes | None = None
-
-    @property
-    def identity(self) -> tuple[object, ...]:
-        """What makes a receipt one and the same (the unique key of the table)."""
-        return self[:5]
-
-    @property
-    def message(self) -> MessageKey:
-        """The message it is about."""
-        return MessageKey(self.tenant_id, self.workspace_id, self.platform_message_id)
-
-
 def recipients(statuses: Sequence[Reported], people: People) -> tuple[list[Someone], list[Meant]]:
     """Return those of whom receipts tell more than one identity (and participants of groups, who
     are told apart by their contacts), and those of whom a receipt tells a user id only: they are
@@ -242,33 +237,48 @@ def store(statuses: Sequence[Reported], people: People, added: Sequence[Target])
     be a deadlock.
     """
     settled = _settle(statuses, people)
-    reported = [(position, _row(i, event, people), event) for position, i, event in statuses]
-    known = _known(reported, [incoming for _, incoming, _ in statuses], people)
-    rows: dict[tuple[object, ...], tuple[int, _Row, StatusUpdate]] = {}
-    duplicates = set()
-    for position, told, event in reported:
-        row = _of_its_message(told, known)
-        if row.identity in rows:
-            duplicates.add(position)  # twice in one batch
-        else:
-            rows[row.identity] = (position, row, event)
+    reported = [(*one, _row(*one[1:], people)) for one in statuses]
+    known = _known(reported, people)
+    rows, duplicates = _told_once(reported, known)
     ordered = [rows[identity][1] for identity in sorted(rows)]
     fresh = {tuple(result) for result in bulk.run(INSERT, COLUMNS, ordered)}
-    _adopt(added)
+    if added:
+        _adopt(added)
     pending = _stored([MessageKey(*target[:3]) for target in (*added, *settled)])
-    paid: list[_Row] = []
+    paid: list[_ReceiptRow] = []
     reports: list[Report] = []
     for identity, (position, row, event) in rows.items():
         if identity not in fresh:
             duplicates.add(position)
         elif event.payment is None:
             pending.setdefault(row.message, []).append(_receipt(row, event))
-            reports += _stopping(event, row, known.get(row.message))
+            if message := known.get(row.message):
+                reports += _stopping(event, message)
         else:
             paid.append(row)
     stops = _project(pending, known)
-    _tell_of_payments(paid, {message.key: message for message in known.values()})
+    if paid:
+        _tell_of_payments(paid, {message.key: message for message in known.values()})
     return StoredReceipts(duplicates, reports, stops)
+
+
+def _told_once(
+    reported: Sequence[_WithRow], known: Mapping[MessageKey, _Message]
+) -> tuple[dict[tuple[object, ...], tuple[int, _ReceiptRow, StatusUpdate]], set[int]]:
+    """Return each receipt once, by its identity, under its message's own id; and the positions of
+    those that the batch tells twice.
+    """
+    rows: dict[tuple[object, ...], tuple[int, _ReceiptRow, StatusUpdate]] = {}
+    twice = set()
+    for position, _, event, row in reported:
+        if message := known.get(row.message):
+            own_id = message.platform_message_id
+            row = row._replace(platform_message_id=own_id, waiting_key=None)
+        if row.identity in rows:
+            twice.add(position)
+        else:
+            rows[row.identity] = (position, row, event)
+    return rows, twice
 
 
 def _settle(statuses: Sequence[Reported], people: People) -> list[Target]:
@@ -305,7 +315,7 @@ def _settle(statuses: Sequence[Reported], people: People) -> list[Target]:
     if surprising:
         extra = {"messages": len(surprising), "first": surprising[0]}
         logger.error("whatsapp message was sent that should not have been", extra=extra)
-    return transitions.settle(rows, now=clock.now())
+    return transitions.settle(rows, now=clock.now()) if rows else []
 
 
 def _message_of(callback_data: str | None) -> UUID | None:
@@ -327,13 +337,11 @@ def catch_up(targets: Sequence[Target]) -> list[Consent]:
     return _project(stored, {}) if stored else []
 
 
-def _known(
-    reported: Sequence[tuple[int, _Row, StatusUpdate]], batch: Sequence[Incoming], people: People
-) -> dict[MessageKey, _Message]:
+def _known(reported: Sequence[_WithRow], people: People) -> dict[MessageKey, _Message]:
     """Lock the messages that receipts are about; return them by the id that the receipt names."""
-    known = _locked({row.message for _, row, _ in reported})
-    missing: dict[MessageKey, tuple[_Row, Someone, str | None]] = {}
-    for (_, row, event), incoming in zip(reported, batch, strict=True):
+    known = _locked({row.message for *_, row in reported})
+    missing: dict[MessageKey, tuple[_ReceiptRow, Someone, str | None]] = {}
+    for _, incoming, event, row in reported:
         if row.message not in known and row.waiting_key is not None:
             digest = people.digester(incoming.tenant_id)
             group = digest.group(event.group_id) if event.group_id else None
@@ -342,28 +350,17 @@ def _known(
     if not missing:
         return known
     people.find([someone for _, someone, _ in missing.values()])
-    wanted = []
+    names, wanted = list(missing), []
     for number, (row, someone, group) in enumerate(missing.values()):
         contact = people.contact_of(someone)
-        wanted.append(Reference(
-            number, *row.message, row.waiting_key or 0,
-            contact.id if contact else None, group, Direction.OUTBOUND.value,
-        ))  # fmt: skip
-    names = list(missing)
+        whose = contact.id if contact else None, group, Direction.OUTBOUND.value
+        wanted.append(Reference(number, *row.message, row.waiting_key or 0, *whose))
     meant = {
         names[number]: names[number]._replace(platform_message_id=found)
         for number, found in resolve(wanted).items()
     }
     twins = _locked(set(meant.values()))
     return known | {name: twins[own] for name, own in meant.items() if own in twins}
-
-
-def _of_its_message(row: _Row, known: Mapping[MessageKey, _Message]) -> _Row:
-    """Return a receipt under its message's own id, if the message is there."""
-    message = known.get(row.message)
-    if message is None:
-        return row
-    return row._replace(platform_message_id=message.platform_message_id, waiting_key=None)
 
 
 def _locked(keys: Collection[MessageKey]) -> dict[MessageKey, _Message]:
@@ -376,13 +373,13 @@ def _adopt(targets: Sequence[Target]) -> None:
     bulk.run(ADOPT, TARGET_COLUMNS, with_key)
 
 
-def _row(incoming: Incoming, event: StatusUpdate, people: People) -> _Row:
+def _row(incoming: Incoming, event: StatusUpdate, people: People) -> _ReceiptRow:
     digest = people.digester(incoming.tenant_id)
     participant = event.participant
     if _is_of_participant(event):  # who may be named by a number here, and by a BSUID there
         contact = people.contact_of(people.identify(incoming, event.recipient))
         participant = str(contact.id) if contact else digest.phone(participant)
-    row = _Row(
+    row = _ReceiptRow(
         incoming.tenant_id,
         incoming.workspace_id,
         digest.wamid(event.platform_message_id),
@@ -399,7 +396,7 @@ def _row(incoming: Incoming, event: StatusUpdate, people: People) -> _Row:
     return row if is_bare else _with_values(row, incoming, event)
 
 
-def _with_values(row: _Row, incoming: Incoming, event: StatusUpdate) -> _Row:
+def _with_values(row: _ReceiptRow, incoming: Incoming, event: StatusUpdate) -> _ReceiptRow:
     """Return a receipt with its errors, its payment and the sender's own reference: what gives a
     number away is sealed, as of messages.
     """
@@ -419,21 +416,22 @@ def _with_values(row: _Row, incoming: Incoming, event: StatusUpdate) -> _Row:
         row = row._replace(payment=sealed_values.encode(separator.separate(event.payment)))
     if not separator.taken:
         return row
-    sealed = separator.seal(
-        keys.day_cipher(row.tenant_id, incoming.delivery_day),
-        tenant_id=row.tenant_id, place=SEALED_VALUES, row=sealed_row(row.status, row.participant),
-    )  # fmt: skip
+    cipher = keys.day_cipher(row.tenant_id, incoming.delivery_day)
+    mine = sealed_row(row.status, row.participant)
+    sealed = separator.seal(cipher, tenant_id=row.tenant_id, place=SEALED_VALUES, row=mine)
     return row._replace(sealed_values=sealed)
 
 
 def open_all(rows: Iterable[MessageStatus], *, tenant_id: UUID) -> dict[int, Values]:
     """Open what is sealed of receipts, by their ids."""
-    sealed = {row.pk: row for row in rows if row.sealed_values}
+    kept = {row.pk: row for row in rows if row.sealed_values}
+    sealed = {pk: bytes(row.sealed_values or b"") for pk, row in kept.items()}
     return sealed_values.open_values(
-        {pk: bytes(row.sealed_values or b"") for pk, row in sealed.items()},
-        tenant_id=tenant_id, place=SEALED_VALUES,
-        binding=lambda pk: sealed_row(sealed[pk].status, sealed[pk].participant),
-    )  # fmt: skip
+        sealed,
+        tenant_id=tenant_id,
+        place=SEALED_VALUES,
+        binding=lambda pk: sealed_row(kept[pk].status, kept[pk].participant),
+    )
 
 
 def sealed_row(status: str, participant: str) -> str:
@@ -441,16 +439,17 @@ def sealed_row(status: str, participant: str) -> str:
     return f"{status}|{participant}"
 
 
-def _tell_of_payments(rows: Sequence[_Row], known: Mapping[MessageKey, _Message]) -> None:
+def _tell_of_payments(rows: Sequence[_ReceiptRow], known: Mapping[MessageKey, _Message]) -> None:
     """Tell who subscribed of payments for messages that we know."""
 
     def events() -> Iterator[Event]:
         for row in rows:
             if message := known.get(row.message):
                 data: dict[str, object] = {
-                    "message_id": str(message.id), "workspace_id": str(row.workspace_id),
+                    "message_id": str(message.id),
+                    "workspace_id": str(row.workspace_id),
                     "status": row.status,
-                }  # fmt: skip
+                }
                 yield Event(row.tenant_id, "payment.updated", data, row.timestamp_utc)
 
     emit_lazily({row.tenant_id for row in rows}, events)
@@ -460,15 +459,15 @@ def _is_of_participant(event: StatusUpdate) -> bool:
     return bool(event.participant) and not event.participant.startswith(PAYMENT)
 
 
-def _stopping(event: StatusUpdate, row: _Row, message: _Message | None) -> Iterator[Report]:
+def _stopping(event: StatusUpdate, message: _Message) -> Iterator[Report]:
     """Yield what a receipt says against more than its message."""
-    if message is not None and event.status == FAILED and event.stop is not None:
+    if event.status == FAILED and event.stop is not None:
         taken_at = message.delivery.get("accepted_at") or event.timestamp.isoformat()
         moment = datetime.fromisoformat(taken_at)
-        yield Report(row.tenant_id, row.workspace_id, event.stop, moment)
+        yield Report(message.tenant_id, message.workspace_id, event.stop, moment)
 
 
-def _receipt(row: _Row, event: StatusUpdate) -> Receipt:
+def _receipt(row: _ReceiptRow, event: StatusUpdate) -> Receipt:
     errors = json.decode(row.errors) if row.errors else None
     sealed_in = sealed_row(row.status, row.participant) if row.sealed_values else ""
     return Receipt(

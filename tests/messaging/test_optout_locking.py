@@ -101,6 +101,13 @@ def test_a_stop_waits_for_no_message_that_somebody_has_in_hand(
 ) -> None:
     """Whoever records a send has its message locked, and may then hear that its person stopped."""
     tenant_id, person = scene.cast.tenant.id, Contact.objects.create(tenant_id=scene.cast.tenant.id)
+    OptOut.objects.create(
+        tenant_id=tenant_id,
+        contact_id=person.id,
+        source="API",
+        said_at=scene.now,
+        lifted_at=scene.now,
+    )
     marketing = {"template": {"category": "MARKETING"}}
     message = queue(scene.cast, scene.now, contact=person, type="template", content=marketing)
 
