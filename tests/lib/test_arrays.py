@@ -10,7 +10,7 @@ from django.db import DataError, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lib import arrays, bulk
+from lib import bulk
 
 pytestmark = pytest.mark.django_db
 
@@ -33,10 +33,10 @@ VALUES: dict[str, st.SearchStrategy] = {
 
 
 def test_every_type_is_tried() -> None:
-    assert VALUES.keys() == arrays.KINDS.keys()
+    assert VALUES.keys() == bulk.KINDS.keys()
 
 
-@pytest.mark.parametrize("kind", sorted(arrays.KINDS))
+@pytest.mark.parametrize("kind", sorted(bulk.KINDS))
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_values_come_back_as_they_went(kind: str, data: st.DataObject) -> None:
@@ -56,10 +56,10 @@ def test_a_text_that_the_database_cannot_hold_is_its_refusal() -> None:
 
 def test_a_moment_without_a_zone_is_none() -> None:
     with pytest.raises(TypeError):
-        arrays.pack("timestamptz", [datetime(2026, 1, 1)])  # noqa: DTZ001
+        bulk.pack("timestamptz", [datetime(2026, 1, 1)])  # noqa: DTZ001
 
 
 def test_the_driver_is_left_as_it_was(transactional_db: None) -> None:
     bulk.run("SELECT value FROM {rows}", ["value int4"], [(1,)])
 
-    assert arrays.Array not in psycopg.adapters._dumpers[psycopg.adapt.PyFormat.BINARY]
+    assert bulk.Array not in psycopg.adapters._dumpers[psycopg.adapt.PyFormat.BINARY]
