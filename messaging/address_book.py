@@ -13,8 +13,7 @@ from uuid import UUID
 from lib import bulk
 from messaging import changing
 from messaging.events import AddressBookName
-from messaging.identities import Someone
-from messaging.people import People
+from messaging.people import People, Someone
 
 # What arrives late, or again, changes nothing.
 NAME = changing.statement(

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from lib import bulk
 from messaging import changing, references
-from messaging.identities import SURVIVOR
+from messaging.people import SURVIVOR
 from messaging.references import PLACEHOLDER, SAME_MESSAGE, TARGET_COLUMNS, Target
 from messaging.transitions import RECEIVED_COLUMNS, Received
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from lib.cursors import Cursor
 from lib.numbering import NotInternational, international
 from lib.sql import select
-from messaging import identities, optouts, queries
+from messaging import joining, optouts, queries
 from messaging.models import OptOutSource
 from messaging.optouts import LONGEST_WORD, Words, normal_form
 from messaging.queries import ContactRow
@@ -117,7 +117,7 @@ def _contact(
     if (contact_id is None) == (phone is None):
         message = "Name the person by contactId or by phone: one of the two."
         raise UnableToChangeConsent(ConsentErrorCode.INVALID_INPUT, "contactId", message)
-    identities.lock([tenant_id])
+    joining.lock([tenant_id])
     field = "contactId" if phone is None else "phone"
     asked = _by_phone(tenant_id, phone, adds=adds) if phone is not None else {contact_id}
     contacts = queries.contacts(tenant_id=tenant_id, ids=[one for one in asked if one])

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from lib.cursors import Cursor, Page
 from lib.sql import columns_of, select
-from messaging.identities import ALL_IDS
+from messaging.people import ALL_IDS
 from messaging.queries import (
     MOST_COUNTED,
     SELECT_MESSAGES,

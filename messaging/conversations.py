@@ -12,7 +12,7 @@ from uuid import UUID
 
 from lib import bulk
 from lib.cursors import Cursor
-from messaging.identities import ALL_IDS, SURVIVOR
+from messaging.people import ALL_IDS, SURVIVOR
 
 # Nothing is said by these: they change what was said before (edit, revoke), or the platform reports
 # something (system), or that a chat was opened (request_welcome). They make no conversation,

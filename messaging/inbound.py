@@ -20,6 +20,7 @@ from messaging import (
     address_book,
     amendments,
     conversations,
+    joining,
     locks,
     merging,
     notices,
@@ -44,10 +45,9 @@ from messaging.events import (
     StatusUpdate,
     is_typed,
 )
-from messaging.identities import Meant, SamePerson, Someone, primary
 from messaging.notices import Arrival
 from messaging.optouts import Consent, Statement
-from messaging.people import People
+from messaging.people import Meant, People, SamePerson, Someone, primary
 from messaging.receipts import Reported, StoredReceipts
 from messaging.references import Reference, Target
 from messaging.sealed_values import SEALED_VALUES, Separator
@@ -178,7 +178,7 @@ def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> set[int
     """Store a batch of events; return the positions (in it) of those that were known before.
 
     Raises:
-        identities.MustGoAlone: contacts of tenants that are not in ``alone`` turn out to be one
+        joining.MustGoAlone: contacts of tenants that are not in ``alone`` turn out to be one
             person. Nothing was written; roll back (which frees the locks) and call it again so.
     """
     locks.take(batch, alone=alone)
@@ -292,7 +292,10 @@ def _find_people(new: _Batch, people: People) -> None:
     if new.receipts:
         recipients, meant = receipts.recipients(new.receipts, people)
         everybody += recipients
-    people.resolve(everybody, new.changes, meant)
+    unsettled = people.unsettled(everybody, new.changes, meant)
+    taken_over = joining.settle(people, unsettled) if unsettled else ()
+    joined = [side for change in new.changes for side in change[:2]]
+    people.rename(everybody, [*joined, *(one.someone for one in meant)], taken_over)
     for row in new.messages:
         contact = people.contact_of(row.contact)
         row.contact_id = contact.id if contact else None

@@ -1,6 +1,6 @@
 """Who may store messages of a workspace side by side, and who goes alone.
 
-There is one order: workspaces, then the people of tenants, then contacts (``identities.lock``),
+There is one order: workspaces, then the people of tenants, then contacts (``joining.lock``),
 then rows.
 """
 

@@ -2,7 +2,7 @@
 
 Opt-outs, conversations and who counts against a limit follow at once, in the transaction that
 learns of it. Messages may be many: they keep the alias, which every reader resolves
-(``identities.ALL_IDS``), until :func:`settle` has rewritten them.
+(``people.ALL_IDS``), until :func:`settle` has rewritten them.
 """
 
 from __future__ import annotations

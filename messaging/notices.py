@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from lib import bulk
-from messaging.identities import SURVIVOR
+from messaging.people import SURVIVOR
 from workspaces.events import Event
 
 RECEIVED = "message.received"

@@ -20,8 +20,8 @@ from uuid import UUID
 from lib import bulk, clock
 from lib.ttl import TtlCache
 from messaging.events import MarketingPreference, MessageEvent, Source
-from messaging.identities import survivors
 from messaging.models import OptOut, OptOutSource, SendingPolicy
+from messaging.people import survivors
 from messaging.transitions import cancel_marketing
 
 COLUMNS = ("tenant_id uuid", "contact_id uuid", "source text", "said_at timestamptz")

@@ -1,28 +1,22 @@
-"""The people of one batch and their contacts: found, made or joined, and named.
+"""People by keyed digests: any of phone, BSUID and parent BSUID leads to one contact. A batch looks
+each person up once, and keeps the names that it is told.
 
-Who is who is decided in :mod:`messaging.identities`; here a batch looks each person up once.
+Whose contact must be made first, or joined with another, is decided in :mod:`messaging.joining`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from lib import bulk
+from lib import bulk, clock
 from lib.masking import has_digit
 from messaging import changing
-from messaging.events import Incoming, Person
-from messaging.identities import (
-    Joining,
-    KnownContact,
-    Meant,
-    MustGoAlone,
-    SamePerson,
-    Someone,
-    identify,
-    lock,
-    moment_of,
-)
+from messaging.events import Incoming, Person, Private
+from messaging.sealed_values import hide_name, keep_name
 from workspaces.identity import Digester, digester
 
 FIND = """
@@ -47,20 +41,176 @@ RENAME_COLUMNS = (
     "book_name text",
     "hidden_book_name text",
 )
+SURVIVORS = """
+SELECT r.id, c.merged_into FROM {rows} JOIN contacts c ON c.tenant_id = r.tenant_id AND c.id = r.id
+WHERE c.merged_into IS NOT NULL
+"""
+# A contact's id as it is now, inside a statement, by the columns that its ids stand in.
+SURVIVOR = """coalesce((
+    SELECT merged_into FROM contacts WHERE tenant_id = {tenant_id} AND id = {contact_id}
+), {contact_id})"""
+# Every id that a person's messages may have: the contact's, and those that were merged into it.
+ALL_IDS = """
+SELECT {contact_id} UNION ALL
+SELECT id FROM contacts WHERE tenant_id = {tenant_id} AND merged_into = {contact_id}
+"""
+
+
+@dataclass(slots=True, eq=False)
+class KnownContact:
+    """A contact as the batch sees it."""
+
+    tenant_id: UUID
+    id: UUID
+    display_name: str
+    username: str
+    created_at: datetime
+    book_name: str = ""
+    hidden_book_name: str = ""
+    is_new: bool = False
+    merged_into: KnownContact | None = None
+
+    @property
+    def survivor(self) -> KnownContact:
+        """The contact that this one is now."""
+        found = self
+        while found.merged_into is not None:
+            found = found.merged_into
+        return found
+
+    @property
+    def age(self) -> tuple[datetime, UUID]:
+        """What decides which of two contacts stays: the smaller one."""
+        return self.created_at, self.id
+
+
+@dataclass(slots=True, eq=False)
+class Someone:
+    """A person with the digests of their identities, each computed once per batch.
+
+    ``phones`` are the ways to write the number, first as it came. ``workspace_id`` is the number of
+    the business that reports them, ``at`` when it was so (``None``: now), ``day`` that of the
+    callback.
+    """
+
+    tenant_id: UUID
+    person: Person
+    phones: tuple[str, ...] = ()
+    user: str | None = None
+    parent: str | None = None
+    workspace_id: UUID | None = None
+    at: datetime | None = None
+    day: date | None = None
+
+    @property
+    def digests(self) -> Iterator[str]:
+        """The identities that are present, the strongest first."""
+        if self.user:
+            yield self.user
+        if self.parent:
+            yield self.parent
+        yield from self.phones
+
+    @property
+    def primary(self) -> str | None:
+        """The digest that stands for the person: of the phone, else the BSUID, else the parent."""
+        return self.phones[0] if self.phones else self.user or self.parent
+
+    @property
+    def tells(self) -> bool:
+        """Whether it joins identities: a number and a user id, or two user ids."""
+        return bool(self.phones) + bool(self.user) + bool(self.parent) > 1
+
+    def kept(self, given: str | Private | None, before: str = "") -> str:
+        """Return what is stored of a name, or ``before`` where none is given."""
+        if not given or given == before:
+            return before
+        day = self.day or clock.now().date()
+        return keep_name(given, before, tenant_id=self.tenant_id, day=day)
+
+    def hidden(self, name: str) -> str:
+        """Return what is stored of a name from now on, since this is whose it is."""
+        numbers, day = (self.person.phone, self.person.other_phone), self.day or clock.now().date()
+        return hide_name(name, numbers, tenant_id=self.tenant_id, day=day)
+
+
+class SamePerson(NamedTuple):
+    """Two sides that are one person, and whether a number may be taken from who holds it now."""
+
+    before: Someone
+    after: Someone
+    takes: bool = True
+
+
+class Meant(NamedTuple):
+    """A person whom we wrote to as ``contact``, so they are that contact."""
+
+    someone: Someone
+    contact: KnownContact
+
+
+class Unsettled(NamedTuple):
+    """People whose contact must be made or linked, changes that must be followed, and people who
+    are not yet the contact that we wrote to.
+    """
+
+    strangers: list[Someone]
+    changes: list[SamePerson]
+    meant: list[Meant]
+
+
+def identify(
+    digest: Digester,
+    tenant_id: UUID,
+    person: Person,
+    *,
+    workspace_id: UUID | None = None,
+    at: datetime | None = None,
+    day: date | None = None,
+) -> Someone:
+    """Digest a person's identities."""
+    phones = digest.phones(person.phone) if person.phone else ()
+    if person.other_phone and (other := digest.phone(person.other_phone)) not in phones:
+        phones = (*phones, other)
+    return Someone(
+        tenant_id,
+        person,
+        phones,
+        digest.user(person.user_id) if person.user_id else None,
+        digest.parent(person.parent_user_id) if person.parent_user_id else None,
+        workspace_id,
+        at,
+        day,
+    )
+
+
+def primary(digest: Digester, person: Person) -> str | None:
+    """Return the digest that stands for a person, without computing the others."""
+    if person.phone:
+        return digest.phone(person.phone)
+    if person.user_id:
+        return digest.user(person.user_id)
+    return digest.parent(person.parent_user_id) if person.parent_user_id else None
+
+
+def survivors(contacts: Collection[tuple[UUID, UUID]]) -> dict[UUID, UUID]:
+    """Return for each contact (tenant and id) the id that it has now; most have the same."""
+    merged = dict(bulk.run(SURVIVORS, ("tenant_id uuid", "id uuid"), list(contacts)))
+    return {one: merged.get(one, one) for _, one in contacts}
 
 
 class People:
     """The contacts of one batch, by digest: salted per tenant, a digest never means two tenants.
 
-    Contacts are merged for the tenants in ``alone`` only: see :class:`MustGoAlone`. ``merged`` are
-    the contacts that were, each with its tenant and the contact it became; ``passed_on`` whose
-    number was given to whom.
+    Contacts are merged for the tenants in ``alone`` only (:class:`messaging.joining.MustGoAlone`).
+    ``merged`` are the contacts that were, each with its tenant and the contact it became;
+    ``passed_on`` whose number was given to whom.
     """
 
     def __init__(self, alone: Collection[UUID] = ()) -> None:
-        self._alone = alone
+        self.alone = alone
         self._digesters: dict[UUID, Digester] = {}
-        self._known: dict[str, KnownContact] = {}
+        self.by_digest: dict[str, KnownContact] = {}
         self.merged: list[tuple[UUID, KnownContact, KnownContact]] = []
         self.passed_on: list[tuple[UUID, KnownContact, KnownContact]] = []
 
@@ -81,97 +231,69 @@ class People:
         )
 
     def contact_of(self, someone: Someone) -> KnownContact | None:
-        """Return the contact of somebody given to :meth:`find` or :meth:`resolve`: BSUID before
+        """Return the contact of somebody given to :meth:`find`, or settled: BSUID before
         parent before phone, in either way of writing it.
 
         ``None`` where nothing identifies the person.
         """
         for digest in someone.digests:
-            if contact := self._known.get(digest):
+            if contact := self.by_digest.get(digest):
                 return contact if contact.merged_into is None else contact.survivor
         return None
 
     def contacts_of(self, someone: Someone) -> set[KnownContact]:
         """Return every contact that an identity of somebody leads to: one, once they are joined."""
-        return {found.survivor for d in someone.digests if (found := self._known.get(d))}
+        return {found.survivor for d in someone.digests if (found := self.by_digest.get(d))}
 
     def known(self, contact: KnownContact) -> KnownContact:
         """Return a contact as the batch knows it already, or the given one."""
-        return next((one for one in self._known.values() if one.id == contact.id), contact)
+        return next((one for one in self.by_digest.values() if one.id == contact.id), contact)
 
     def find(self, people: Iterable[Someone]) -> None:
         """Find the contacts of those who have one, and make none."""
         wanted = {digest: s.tenant_id for s in people for digest in s.digests}
-        rows = [(tenant_id, d) for d, tenant_id in wanted.items() if d not in self._known]
+        rows = [(tenant_id, d) for d, tenant_id in wanted.items() if d not in self.by_digest]
         contacts: dict[UUID, KnownContact] = {
-            contact.id: contact for contact in self._known.values()
+            contact.id: contact for contact in self.by_digest.values()
         }
         for digest, *row in bulk.run(FIND, ("tenant_id uuid", "digest text"), rows):
-            self._known[digest] = contacts.setdefault(row[1], KnownContact(*row))
+            self.by_digest[digest] = contacts.setdefault(row[1], KnownContact(*row))
 
-    def resolve(
+    def unsettled(
         self,
         people: Sequence[Someone],
         changes: Sequence[SamePerson] = (),
         meant: Sequence[Meant] = (),
-    ) -> None:
-        """Find or create the contact of everybody, and join what is one person.
-
-        Raises:
-            MustGoAlone: contacts are to be merged, and the caller did not lock for that.
+    ) -> Unsettled | None:
+        """Find everybody; return whose contact must be made, linked or joined with another, for
+        :func:`messaging.joining.settle`. ``None``: each has one.
         """
         self.find([*people, *(side for change in changes for side in change[:2])])
-        strangers = [someone for someone in people if not self._is_settled(someone)]
-        changed = [change for change in changes if not self._is_joined(change)]
-        unlike = [one for one in meant if self.contact_of(one.someone) is not one.contact]
-        renamed: set[KnownContact] = set()
-        if strangers or changed or unlike:
-            renamed = self._settle(strangers, changed, unlike)
-        joined = [side for change in changes for side in change[:2]]
-        self._rename(people, [*joined, *(one.someone for one in meant)], renamed)
+        found = Unsettled(
+            [someone for someone in people if not self._is_settled(someone)],
+            [change for change in changes if not self._is_joined(change)],
+            [one for one in meant if self.contact_of(one.someone) is not one.contact],
+        )
+        return found if any(found) else None
 
     def _is_settled(self, someone: Someone) -> bool:
-        contacts = {self._known.get(digest) for digest in someone.digests}
+        contacts = {self.by_digest.get(digest) for digest in someone.digests}
         return not contacts or (len(contacts) == 1 and None not in contacts)
 
     def _is_joined(self, change: SamePerson) -> bool:
-        contacts = {self._known.get(digest) for side in change[:2] for digest in side.digests}
+        contacts = {self.by_digest.get(digest) for side in change[:2] for digest in side.digests}
         return len(contacts) == 1 and None not in contacts
 
-    def _settle(
-        self, strangers: Sequence[Someone], changes: Sequence[SamePerson], meant: Sequence[Meant]
-    ) -> set[KnownContact]:
-        """Create, link and merge under a lock per tenant: two workers never make one person
-        twice. Return contacts that took over a name.
-        """
-        concerned = [*strangers, *(side for change in changes for side in change[:2])]
-        concerned += [one.someone for one in meant]
-        lock({someone.tenant_id for someone in concerned})
-        for someone in concerned:  # what was read before the lock may be out of date
-            for digest in someone.digests:
-                self._known.pop(digest, None)
-        self.find(concerned)
-        joining = Joining(self._known, {one.contact for one in meant})
-        for someone in sorted(strangers, key=moment_of):
-            joining.place(someone)
-        for change in sorted(changes, key=lambda change: moment_of(change.before)):
-            contact = joining.place(change.before)
-            joining.place(change.after, known=contact, takes=change.takes)
-        for one in meant:
-            joining.place(one.someone, known=one.contact.survivor, takes=False)
-        if crowded := {tenant for tenant, *_ in joining.merged} - set(self._alone):
-            raise MustGoAlone(crowded)
-        joining.save()
-        self.merged += joining.merged
-        self.passed_on += joining.passed_on
-        return {contact for contact in joining.renamed if not contact.is_new}
-
-    def _rename(
-        self, people: Sequence[Someone], joined: Sequence[Someone], changed: set[KnownContact]
+    def rename(
+        self,
+        people: Sequence[Someone],
+        joined: Sequence[Someone] = (),
+        taken_over: Iterable[KnownContact] = (),
     ) -> None:
-        """Store the names that ``people`` tell, and those of ``changed`` contacts; seal those that
-        hold a number which is known to be their person's now.
+        """Store the names that ``people`` tell, and those that contacts have ``taken_over``; seal
+        those that hold a number which is known to be their person's now.
         """
+        changed = set(taken_over)
         for someone in people:
             contact, person = self.contact_of(someone), someone.person
             if contact is None:

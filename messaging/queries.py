@@ -11,7 +11,7 @@ from uuid import UUID
 from lib.cursors import Cursor
 from lib.sql import columns_of, select
 from messaging.events import Direction
-from messaging.identities import SURVIVOR
+from messaging.people import SURVIVOR
 from messaging.sealed_values import PURGED, open_names
 from workspaces.models import Platform
 

@@ -18,16 +18,9 @@ from msgspec import json
 from lib import bulk, clock
 from messaging import sealed_values, transitions
 from messaging.events import Direction, Incoming, StatusUpdate, Stop
-from messaging.identities import (
-    SURVIVOR,
-    KnownContact,
-    Meant,
-    Someone,
-    primary,
-)
 from messaging.models import MessageStatus, OptOutSource
 from messaging.optouts import Consent
-from messaging.people import People
+from messaging.people import SURVIVOR, KnownContact, Meant, People, Someone, primary
 from messaging.references import (
     TARGET_COLUMNS,
     Reference,

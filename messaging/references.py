@@ -36,7 +36,7 @@ from uuid import UUID
 from lib import bulk
 from lib.envelope import Cipher, associated_data
 from messaging import changing
-from messaging.identities import SURVIVOR
+from messaging.people import SURVIVOR
 from workspaces.identity import Digester
 
 SEALED_ID = "messages.sealed_id"

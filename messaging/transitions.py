@@ -26,8 +26,8 @@ from msgspec import json
 from lib import bulk, clock
 from messaging import changing, notices, references
 from messaging.attempts import Attempt
-from messaging.identities import ALL_IDS
 from messaging.notices import StatusChange
+from messaging.people import ALL_IDS
 from messaging.references import Target
 from messaging.states import WITHOUT_EVENT, State
 from messaging.statuses import OPTED_OUT

@@ -43,7 +43,7 @@ from messaging.delivery.due import (
     reserve,
 )
 from messaging.delivery.recording import Outcome, record
-from messaging.identities import ALL_IDS
+from messaging.people import ALL_IDS
 from workspaces import keys
 from workspaces.channel_errors import ChannelError, OutcomeUnknown, Reach, Throttled, Unavailable
 from workspaces.channel_facts import AcceptedSend

@@ -38,7 +38,7 @@ from messaging.events import (
     StatusUpdate,
     Unhandled,
 )
-from messaging.identities import MustGoAlone
+from messaging.joining import MustGoAlone
 from templates_wa import changes as templates
 from templates_wa.events import TemplateEvent
 from workspaces import ownership

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from lib import bulk
 from lib.envelope import CannotOpen, associated_data
-from messaging.identities import SURVIVOR
+from messaging.people import SURVIVOR
 from messaging.statuses import OPTED_OUT
 from messaging.transitions import SEALED_REQUEST
 from workspaces import keys

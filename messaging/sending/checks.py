@@ -16,7 +16,7 @@ from uuid import UUID
 from lib.envelope import CannotOpen, associated_data
 from lib.sql import columns_of, select
 from messaging import conversations, numbers, optouts, portfolios
-from messaging.identities import SURVIVOR
+from messaging.people import SURVIVOR
 from messaging.references import SEALED_ID
 from messaging.sending import limits, templates
 from messaging.sending.content import Body, body_of

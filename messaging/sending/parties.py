@@ -13,11 +13,10 @@ from django.conf import settings
 from django.db.models.expressions import RawSQL
 
 from lib.numbering import NotInternational, international
-from messaging import locks, numbers
+from messaging import joining, locks, numbers
 from messaging.events import Person
-from messaging.identities import Someone, identify
 from messaging.models import NumberState
-from messaging.people import People
+from messaging.people import People, Someone, identify
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import Recipient, SendRequest, TextContent
 from workspaces.identity import digester
@@ -180,7 +179,10 @@ class ContactCache:
         """Make contacts of those who have none, so that their answers come to the same ones."""
         known = {recipient: len(self.contacts_of(recipient)) for recipient in recipients}
         # Contacts are merged where nobody else writes: when the person does.
-        self._people.resolve([self._someone[one] for one, count in known.items() if count < 2])
+        strangers = [self._someone[one] for one, count in known.items() if count < 2]
+        if unsettled := self._people.unsettled(strangers):
+            joining.settle(self._people, unsettled)
+        self._people.rename(strangers)
 
 
 def _person(recipient: Recipient) -> Person:

@@ -258,7 +258,7 @@ WRITES = re.compile(
 # locked, and one whose rows were found so.
 OUT_OF_ORDER = {
     "messaging/transitions.py:SETTLE", "messaging/transitions.py:ADVANCE",
-    "messaging/merging.py:SETTLE", "messaging/replacing.py:REPLACE",
+    "messaging/merging.py:SETTLE", "messaging/amendments.py:REPLACE",
 }  # fmt: skip
 CHANGES = re.compile(r"UPDATE messages\b|DELETE FROM messages\b")
 

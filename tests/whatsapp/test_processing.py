@@ -19,7 +19,7 @@ from connectors.whatsapp.processing import process_batch
 from connectors.whatsapp.raw import BODY
 from lib import bulk
 from lib.envelope import associated_data
-from messaging import conversations, identities
+from messaging import conversations, joining
 from messaging.models import Contact, Message, MessageStatus
 from tests.conftest import Cast
 from tests.whatsapp.deliveries import callback, contact, deliver, status, text
@@ -332,7 +332,7 @@ def test_it_looks_rows_up_in_an_index_and_nothing_else(
 
     assert Message.objects.count() > 100
     assert len(plans) > 15
-    assert plans.keys() >= {identities.MERGE, identities.HAND_OVER, conversations.LEAD_ON}
+    assert plans.keys() >= {joining.MERGE, joining.HAND_OVER, conversations.LEAD_ON}
     for sql, plan in plans.items():
         for node in nodes(plan):
             if node.get("Relation Name") in GROWING:

@@ -1,4 +1,4 @@
-"""Recognise people by keyed digests: any of phone, BSUID and parent BSUID leads to one contact.
+"""Who is who, where a batch tells more than was known: contacts are made, linked and joined.
 
 Contacts that turn out to be one person become one, the older one (docs/adr/0018). What must *not*
 become one: a phone number that comes with another BSUID of the same portfolio was given to somebody
@@ -9,18 +9,15 @@ had it before keeps BSUID, thread and opt-out.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from typing import NamedTuple
+from datetime import UTC, datetime
 from uuid import UUID
 
 from lib import bulk, clock
 from lib.ids import uuid7
-from messaging.events import Person, Private
 from messaging.models import IdentityKind
-from messaging.sealed_values import hide_name, keep_name
-from workspaces.identity import Digester
+from messaging.people import KnownContact, People, Someone, Unsettled
 
 KNOWN_AS = """
 SELECT i.contact_id, i.kind, i.digest, i.workspace_id, i.since, i.phone
@@ -71,20 +68,6 @@ UPDATE contacts c SET merged_into = gone.winner_id, display_name = '', username 
 FROM gone WHERE c.tenant_id = gone.tenant_id AND c.id = gone.id
 """
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('contacts:' || r.tenant_id, 0)) FROM {rows}"
-SURVIVORS = """
-SELECT r.id, c.merged_into FROM {rows} JOIN contacts c ON c.tenant_id = r.tenant_id AND c.id = r.id
-WHERE c.merged_into IS NOT NULL
-"""
-# A contact's id as it is now, inside a statement, by the columns that its ids stand in.
-SURVIVOR = """coalesce((
-    SELECT merged_into FROM contacts WHERE tenant_id = {tenant_id} AND id = {contact_id}
-), {contact_id})"""
-# Every id that a person's messages may have: the contact's, and those that were merged into it.
-ALL_IDS = """
-SELECT {contact_id} UNION ALL
-SELECT id FROM contacts WHERE tenant_id = {tenant_id} AND merged_into = {contact_id}
-"""
-
 MERGED_COLUMNS = ("tenant_id uuid", "id uuid", "winner_id uuid")
 LINK_COLUMNS = (
     "tenant_id uuid",
@@ -110,142 +93,40 @@ class MustGoAlone(Exception):
         self.tenant_ids = frozenset(tenant_ids)
 
 
-@dataclass(slots=True, eq=False)
-class KnownContact:
-    """A contact as the batch sees it."""
-
-    tenant_id: UUID
-    id: UUID
-    display_name: str
-    username: str
-    created_at: datetime
-    book_name: str = ""
-    hidden_book_name: str = ""
-    is_new: bool = False
-    merged_into: KnownContact | None = None
-
-    @property
-    def survivor(self) -> KnownContact:
-        """The contact that this one is now."""
-        found = self
-        while found.merged_into is not None:
-            found = found.merged_into
-        return found
-
-    @property
-    def age(self) -> tuple[datetime, UUID]:
-        """What decides which of two contacts stays: the smaller one."""
-        return self.created_at, self.id
-
-
-@dataclass(slots=True, eq=False)
-class Someone:
-    """A person with the digests of their identities, each computed once per batch.
-
-    ``phones`` are the ways to write the number, first as it came. ``workspace_id`` is the number of
-    the business that reports them, ``at`` when it was so (``None``: now), ``day`` that of the
-    callback.
-    """
-
-    tenant_id: UUID
-    person: Person
-    phones: tuple[str, ...] = ()
-    user: str | None = None
-    parent: str | None = None
-    workspace_id: UUID | None = None
-    at: datetime | None = None
-    day: date | None = None
-
-    @property
-    def digests(self) -> Iterator[str]:
-        """The identities that are present, the strongest first."""
-        if self.user:
-            yield self.user
-        if self.parent:
-            yield self.parent
-        yield from self.phones
-
-    @property
-    def primary(self) -> str | None:
-        """The digest that stands for the person: of the phone, else the BSUID, else the parent."""
-        return self.phones[0] if self.phones else self.user or self.parent
-
-    @property
-    def tells(self) -> bool:
-        """Whether it joins identities: a number and a user id, or two user ids."""
-        return bool(self.phones) + bool(self.user) + bool(self.parent) > 1
-
-    def kept(self, given: str | Private | None, before: str = "") -> str:
-        """Return what is stored of a name, or ``before`` where none is given."""
-        if not given or given == before:
-            return before
-        day = self.day or clock.now().date()
-        return keep_name(given, before, tenant_id=self.tenant_id, day=day)
-
-    def hidden(self, name: str) -> str:
-        """Return what is stored of a name from now on, since this is whose it is."""
-        numbers, day = (self.person.phone, self.person.other_phone), self.day or clock.now().date()
-        return hide_name(name, numbers, tenant_id=self.tenant_id, day=day)
-
-
-def identify(
-    digest: Digester,
-    tenant_id: UUID,
-    person: Person,
-    *,
-    workspace_id: UUID | None = None,
-    at: datetime | None = None,
-    day: date | None = None,
-) -> Someone:
-    """Digest a person's identities."""
-    phones = digest.phones(person.phone) if person.phone else ()
-    if person.other_phone and (other := digest.phone(person.other_phone)) not in phones:
-        phones = (*phones, other)
-    return Someone(
-        tenant_id,
-        person,
-        phones,
-        digest.user(person.user_id) if person.user_id else None,
-        digest.parent(person.parent_user_id) if person.parent_user_id else None,
-        workspace_id,
-        at,
-        day,
-    )
-
-
-def primary(digest: Digester, person: Person) -> str | None:
-    """Return the digest that stands for a person, without computing the others."""
-    if person.phone:
-        return digest.phone(person.phone)
-    if person.user_id:
-        return digest.user(person.user_id)
-    return digest.parent(person.parent_user_id) if person.parent_user_id else None
-
-
-def survivors(contacts: Collection[tuple[UUID, UUID]]) -> dict[UUID, UUID]:
-    """Return for each contact (tenant and id) the id that it has now; most have the same."""
-    merged = dict(bulk.run(SURVIVORS, ("tenant_id uuid", "id uuid"), list(contacts)))
-    return {one: merged.get(one, one) for _, one in contacts}
-
-
 def lock(tenant_ids: Collection[UUID]) -> None:
     """Let nobody else make, link or merge contacts until the caller's transaction ends."""
     bulk.run(LOCK, ("tenant_id text",), [(one,) for one in sorted(map(str, tenant_ids))])
 
 
-class SamePerson(NamedTuple):
-    """Two sides that are one person, and whether a number may be taken from who holds it now."""
+def settle(people: People, unsettled: Unsettled) -> set[KnownContact]:
+    """Create, link and merge under a lock per tenant: two workers never make one person twice.
+    Return contacts that took over a name.
 
-    before: Someone
-    after: Someone
-    takes: bool = True
-
-
-class Meant(NamedTuple):
-    """A person whom we wrote to as ``contact``, so they are that contact."""
-
-    someone: Someone
-    contact: KnownContact
+    Raises:
+        MustGoAlone: contacts are to be merged, and the caller did not lock for that.
+    """
+    strangers, changes, meant = unsettled
+    concerned = [*strangers, *(side for change in changes for side in change[:2])]
+    concerned += [one.someone for one in meant]
+    lock({someone.tenant_id for someone in concerned})
+    for someone in concerned:  # what was read before the lock may be out of date
+        for digest in someone.digests:
+            people.by_digest.pop(digest, None)
+    people.find(concerned)
+    joining = Joining(people.by_digest, {one.contact for one in meant})
+    for someone in sorted(strangers, key=_moment_of):
+        joining.place(someone)
+    for change in sorted(changes, key=lambda change: _moment_of(change.before)):
+        contact = joining.place(change.before)
+        joining.place(change.after, known=contact, takes=change.takes)
+    for one in meant:
+        joining.place(one.someone, known=one.contact.survivor, takes=False)
+    if crowded := {tenant for tenant, *_ in joining.merged} - set(people.alone):
+        raise MustGoAlone(crowded)
+    joining.save()
+    people.merged += joining.merged
+    people.passed_on += joining.passed_on
+    return {contact for contact in joining.renamed if not contact.is_new}
 
 
 # User ids by their kind and the number that reported them, each with the phone number it came with.
@@ -488,5 +369,5 @@ def _phone_of(someone: Someone, kind: IdentityKind) -> str | None:
     return someone.phones[0] if is_id and someone.phones else None
 
 
-def moment_of(someone: Someone) -> datetime:
+def _moment_of(someone: Someone) -> datetime:
     return someone.at or _NEWEST
