@@ -36,9 +36,11 @@ class Broadcast(models.Model):
     # What all rows share: header media, button values …, as templates_wa.parameters writes them.
     shared = models.JSONField(default=dict, db_default={})
     state = models.CharField(
-        max_length=16, choices=BroadcastState, default=BroadcastState.DRAFT,
+        max_length=16,
+        choices=BroadcastState,
+        default=BroadcastState.DRAFT,
         db_default=BroadcastState.DRAFT,
-    )  # fmt: skip
+    )
     reason = models.TextField(blank=True, default="", db_default="")
     # Whether rows that do not fit the template are left out instead of refusing the whole.
     skip_invalid = models.BooleanField(default=False, db_default=False)
@@ -62,10 +64,11 @@ class Broadcast(models.Model):
             models.Index(fields=("tenant_id", "-created_at"), name="broadcasts_newest_first"),
             # Those that somebody has to look after: see messaging.broadcasts.tending.
             models.Index(
-                fields=("state",), name="broadcasts_live",
+                fields=("state",),
+                name="broadcasts_live",
                 condition=models.Q(ended_at=None) & ~models.Q(state__in=("DRAFT", "REFUSED")),
             ),
-        )  # fmt: skip
+        )
 
     def __str__(self) -> str:
         return self.name
@@ -95,9 +98,11 @@ class BroadcastRecipient(models.Model):
     sealed = models.BinaryField(null=True)
     sealed_reference = models.BinaryField(null=True)
     state = models.CharField(
-        max_length=16, choices=RecipientState, default=RecipientState.PENDING,
+        max_length=16,
+        choices=RecipientState,
+        default=RecipientState.PENDING,
         db_default=RecipientState.PENDING,
-    )  # fmt: skip
+    )
     code = models.CharField(max_length=64, blank=True, default="", db_default="")
     reason = models.TextField(blank=True, default="", db_default="")
     message_id = models.UUIDField(null=True)

@@ -38,14 +38,16 @@ class Contact(models.Model):
         indexes = (
             models.Index(fields=("id",), name="contacts_by_id"),  # the admin's lists
             models.Index(
-                fields=("tenant_id", "merged_into"), name="contacts_merged",
+                fields=("tenant_id", "merged_into"),
+                name="contacts_merged",
                 condition=models.Q(merged_into__isnull=False),
             ),
             models.Index(
-                fields=("tenant_id", "id"), name="contacts_unsettled",
+                fields=("tenant_id", "id"),
+                name="contacts_unsettled",
                 condition=models.Q(merged_into__isnull=False, settled_at=None),
             ),
-        )  # fmt: skip
+        )
 
     def __str__(self) -> str:
         return shortened(self.display_name or self.book_name) or str(self.id)
@@ -113,13 +115,20 @@ class Message(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
     tenant_id = models.UUIDField()
     workspace = models.ForeignKey(
-        Workspace, on_delete=models.CASCADE, related_name="messages", db_constraint=False,
+        Workspace,
+        on_delete=models.CASCADE,
+        related_name="messages",
+        db_constraint=False,
         db_index=False,
-    )  # fmt: skip
+    )
     contact = models.ForeignKey(
-        Contact, on_delete=models.SET_NULL, null=True, related_name="messages",
-        db_constraint=False, db_index=False,
-    )  # fmt: skip
+        Contact,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="messages",
+        db_constraint=False,
+        db_index=False,
+    )
     platform = models.PositiveSmallIntegerField(
         choices=Platform, default=Platform.WHATS_APP, db_default=Platform.WHATS_APP
     )
@@ -162,35 +171,45 @@ class Message(models.Model):
                 name="messages_one_per_reference",
                 condition=models.Q(client_reference__isnull=False),
             ),
-        )  # fmt: skip
+        )
         indexes = (
             models.Index(fields=("id",), name="messages_by_id"),  # the admin's lists
             models.Index(
-                models.F("tenant_id"), models.F("workspace_id"), models.F("timestamp_utc").desc(),
-                models.F("id").desc(), name="messages_newest_first",
+                models.F("tenant_id"),
+                models.F("workspace_id"),
+                models.F("timestamp_utc").desc(),
+                models.F("id").desc(),
+                name="messages_newest_first",
             ),
             models.Index(
-                fields=("tenant_id", "workspace", "reply_to"), name="messages_amendments",
+                fields=("tenant_id", "workspace", "reply_to"),
+                name="messages_amendments",
                 condition=models.Q(type__in=("edit", "revoke")),
             ),
             models.Index(
-                fields=("tenant_id", "inner_key"), name="messages_by_inner_key",
+                fields=("tenant_id", "inner_key"),
+                name="messages_by_inner_key",
                 condition=models.Q(inner_key__isnull=False),
             ),
             models.Index(
-                fields=("tenant_id", "reply_to_key"), name="messages_waiting",
+                fields=("tenant_id", "reply_to_key"),
+                name="messages_waiting",
                 condition=models.Q(reply_to_key__isnull=False),
             ),
             models.Index(
-                models.F("tenant_id"), models.F("workspace_id"), models.F("contact_id"),
-                models.F("timestamp_utc").desc(), models.F("id").desc(),
+                models.F("tenant_id"),
+                models.F("workspace_id"),
+                models.F("contact_id"),
+                models.F("timestamp_utc").desc(),
+                models.F("id").desc(),
                 name="messages_of_a_conversation",
             ),
             models.Index(
-                fields=("tenant_id", "broadcast_id"), name="messages_of_a_broadcast",
+                fields=("tenant_id", "broadcast_id"),
+                name="messages_of_a_broadcast",
                 condition=models.Q(broadcast_id__isnull=False),
             ),
-        )  # fmt: skip
+        )
 
     def __str__(self) -> str:
         return f"{self.type} {self.id}"
@@ -272,9 +291,11 @@ class Media(models.Model):
     voice = models.BooleanField(default=False, db_default=False)
     animated = models.BooleanField(default=False, db_default=False)
     state = models.CharField(
-        max_length=16, choices=MediaState, default=MediaState.AVAILABLE,
+        max_length=16,
+        choices=MediaState,
+        default=MediaState.AVAILABLE,
         db_default=MediaState.AVAILABLE,
-    )  # fmt: skip
+    )
     expires_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -317,15 +338,18 @@ class Conversation(models.Model):
         )
         indexes = (
             models.Index(
-                models.F("tenant_id"), models.F("workspace_id"),
-                models.F("last_message_at").desc(), models.F("id").desc(),
+                models.F("tenant_id"),
+                models.F("workspace_id"),
+                models.F("last_message_at").desc(),
+                models.F("id").desc(),
                 name="conversations_newest_first",
             ),
             models.Index(
-                fields=("tenant_id", "merged_into"), name="conversations_merged",
+                fields=("tenant_id", "merged_into"),
+                name="conversations_merged",
                 condition=models.Q(merged_into__isnull=False),
             ),
-        )  # fmt: skip
+        )
 
     def __str__(self) -> str:
         return str(self.id)

@@ -81,9 +81,12 @@ class NumberState(models.Model):
     """
 
     workspace = models.OneToOneField(
-        Workspace, primary_key=True, on_delete=models.CASCADE, related_name="number",
+        Workspace,
+        primary_key=True,
+        on_delete=models.CASCADE,
+        related_name="number",
         db_constraint=False,
-    )  # fmt: skip
+    )
     tenant_id = models.UUIDField()
     portfolio_id = models.CharField(max_length=64, blank=True, default="", db_default="")
     # The number itself, under the tenant's field key; people see it masked.
@@ -131,10 +134,12 @@ class SendingPause(models.Model):
         db_table = "sending_pauses"
         constraints = (
             models.UniqueConstraint(
-                fields=("tenant_id", "workspace_id", "code"), name="sending_pauses_one_open",
-                condition=models.Q(lifted_at=None), nulls_distinct=False,
+                fields=("tenant_id", "workspace_id", "code"),
+                name="sending_pauses_one_open",
+                condition=models.Q(lifted_at=None),
+                nulls_distinct=False,
             ),
-        )  # fmt: skip
+        )
 
     def __str__(self) -> str:
         return f"{self.code}: {self.reason}"
@@ -174,10 +179,13 @@ class OptOut(models.Model):
         )
         indexes = (
             models.Index(
-                models.F("tenant_id"), models.F("said_at").desc(), models.F("id").desc(),
-                name="opt_outs_newest_first", condition=models.Q(lifted_at=None),
+                models.F("tenant_id"),
+                models.F("said_at").desc(),
+                models.F("id").desc(),
+                name="opt_outs_newest_first",
+                condition=models.Q(lifted_at=None),
             ),
-        )  # fmt: skip
+        )
 
     def __str__(self) -> str:
         return f"{self.contact_id} ({self.source})"

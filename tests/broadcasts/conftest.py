@@ -27,13 +27,19 @@ def _no_wake_ups(monkeypatch: pytest.MonkeyPatch) -> None:
 def template(cast: Cast, *, text: str = "Hello {{1}}!", **columns: object) -> Template:
     """Store a template of the cast's account."""
     return Template.objects.create(
-        tenant_id=cast.tenant.id, waba_id=cast.workspace.waba_id,
+        tenant_id=cast.tenant.id,
+        waba_id=cast.workspace.waba_id,
         **{
-            "name": "welcome_message", "platform_template_id": "1", "language": "en",
-            "category": "MARKETING", "status": "APPROVED", "synced_at": datetime.now(UTC),
-            "components": [{"type": "BODY", "text": text}], **columns,
+            "name": "welcome_message",
+            "platform_template_id": "1",
+            "language": "en",
+            "category": "MARKETING",
+            "status": "APPROVED",
+            "synced_at": datetime.now(UTC),
+            "components": [{"type": "BODY", "text": text}],
+            **columns,
         },
-    )  # fmt: skip
+    )
 
 
 def phone(number: int) -> str:
@@ -50,9 +56,13 @@ def people(count: int) -> bytes:
 def draft(cast: Cast, content: bytes = b"", *, now: datetime | None = None, **more) -> Broadcast:
     """Create a broadcast with a list."""
     broadcast = lifecycle.create(
-        tenant_id=cast.tenant.id, workspace_id=cast.workspace.id, name="Spring",
-        template_name="welcome_message", now=now or datetime.now(UTC), **more,
-    )  # fmt: skip
+        tenant_id=cast.tenant.id,
+        workspace_id=cast.workspace.id,
+        name="Spring",
+        template_name="welcome_message",
+        now=now or datetime.now(UTC),
+        **more,
+    )
     if content:
         fill(broadcast, content)
     return broadcast

@@ -44,8 +44,9 @@ def test_pages_show_how_far_it_is_and_no_number(acme: Cast, now: datetime) -> No
     browser = member(acme.tenant, Role.VIEWER)
 
     for address in (
-        list_of("messaging_broadcast"), page_of("messaging_broadcast", broadcast.pk),
-    ):  # fmt: skip
+        list_of("messaging_broadcast"),
+        page_of("messaging_broadcast", broadcast.pk),
+    ):
         page = browser.get(address).content.decode()
         assert "1 row does not fit the template" in page
         assert phone(9)[4:] not in page

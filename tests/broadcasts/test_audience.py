@@ -25,9 +25,12 @@ def _template(acme: Cast) -> None:
 
 def row(position: int, number: str = "", user_id: str = ""):
     return make(
-        position, phone=number, user_id=user_id, reference="",
+        position,
+        phone=number,
+        user_id=user_id,
+        reference="",
         parameters=TemplateParameters(positional=("x",)),
-    )  # fmt: skip
+    )
 
 
 def test_it_keeps_each_person_once_and_names_the_lines_of_both(acme: Cast) -> None:
@@ -41,9 +44,12 @@ def test_it_keeps_each_person_once_and_names_the_lines_of_both(acme: Cast) -> No
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("+5511987654321", "+551187654321"), ("+5215512345678", "+525512345678"),
-     ("+5491123456789", "+541123456789")],
-)  # fmt: skip
+    [
+        ("+5511987654321", "+551187654321"),
+        ("+5215512345678", "+525512345678"),
+        ("+5491123456789", "+541123456789"),
+    ],
+)
 def test_it_knows_both_spellings_of_a_number_as_one_person(
     acme: Cast, one: str, other: str
 ) -> None:

@@ -160,8 +160,11 @@ def test_it_sends_again_what_failed_and_nothing_else(
     assert (answer["success"], answer["count"], answer["errors"]) == (True, again, [])
     assert answer["broadcast"]["state"] == ("RUNNING" if again else "COMPLETED")
     assert answer["broadcast"]["counts"] == {
-        "total": 60, "failed": 20 - again, "pending": again, "unknown": 1,
-    }  # fmt: skip
+        "total": 60,
+        "failed": 20 - again,
+        "pending": again,
+        "unknown": 1,
+    }
     tend(broadcast, now)
     new = set(due(broadcast))
     assert len(new) == again and not new & before

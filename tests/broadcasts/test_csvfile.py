@@ -44,9 +44,10 @@ def test_it_reads_named_parameters_and_the_values_of_header_and_buttons() -> Non
 
     assert row.user_id == "US.123"
     assert row.parameters == TemplateParameters(
-        named={"first_name": "Ann"}, header=HeaderValue(text="Sale"),
+        named={"first_name": "Ann"},
+        header=HeaderValue(text="Sale"),
         buttons=(ButtonValue(1, "spring"),),
-    )  # fmt: skip
+    )
 
 
 def test_it_takes_a_phone_or_a_user_id_of_each_row_and_skips_empty_lines() -> None:
@@ -58,9 +59,20 @@ def test_it_takes_a_phone_or_a_user_id_of_each_row_and_skips_empty_lines() -> No
 
 @pytest.mark.parametrize(
     "header",
-    ["", "name,1", "phone,", "phone,phone", "phone,1,3", "phone,1,name", "phone,button:12", "\0",
-     b"\xff\xfep\x00h\x00", '"phone', "phone," + ",".join(f"c{n}" for n in range(70))],
-)  # fmt: skip
+    [
+        "",
+        "name,1",
+        "phone,",
+        "phone,phone",
+        "phone,1,3",
+        "phone,1,name",
+        "phone,button:12",
+        "\0",
+        b"\xff\xfep\x00h\x00",
+        '"phone',
+        "phone," + ",".join(f"c{n}" for n in range(70)),
+    ],
+)
 def test_it_refuses_a_header_that_it_cannot_use(header: str | bytes) -> None:
     with pytest.raises(UnusableList):
         rows(header)
@@ -94,8 +106,9 @@ def test_it_says_of_a_line_what_is_wrong(line: str | bytes, code: str) -> None:
 
 def test_it_refuses_a_line_break_inside_quotes_as_two_broken_lines() -> None:
     assert [code for _, code in problems('phone,1\n+27820001000,"a\nb"\n')] == [
-        "NOT_CSV", "WRONG_NUMBER_OF_CELLS",
-    ]  # fmt: skip
+        "NOT_CSV",
+        "WRONG_NUMBER_OF_CELLS",
+    ]
 
 
 def test_it_never_repeats_a_number_in_what_it_says() -> None:

@@ -10,9 +10,11 @@ from messaging.models import Broadcast
 from messaging.models import BroadcastState as State
 
 LEADS = {
-    Verb.START: State.CHECKING, Verb.PAUSE: State.PAUSED, Verb.RESUME: State.RUNNING,
+    Verb.START: State.CHECKING,
+    Verb.PAUSE: State.PAUSED,
+    Verb.RESUME: State.RUNNING,
     Verb.CANCEL: State.CANCELLED,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("verb", Verb)

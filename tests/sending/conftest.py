@@ -50,28 +50,40 @@ def heard(acme: Cast, now: datetime) -> Message:
 
 
 def request_to(
-    cast: Cast, content: Content | None = None, *, phone: str | None = f"+{PHONE}",
-    user_id: str | None = None, **more: object,
-) -> SendRequest:  # fmt: skip
+    cast: Cast,
+    content: Content | None = None,
+    *,
+    phone: str | None = f"+{PHONE}",
+    user_id: str | None = None,
+    **more: object,
+) -> SendRequest:
     """Return a request; a text unless given another content."""
     recipient = Recipient(phone, user_id) if user_id is None else Recipient(None, user_id)
     return SendRequest(
-        workspace_id=cast.workspace.id, recipient=recipient,
-        content=content or TextContent("Hi"), **more,
-    )  # fmt: skip
+        workspace_id=cast.workspace.id,
+        recipient=recipient,
+        content=content or TextContent("Hi"),
+        **more,
+    )
 
 
 def template(cast: Cast, name: str = "welcome_message", **columns: object) -> Template:
     """Store a template of the cast's account: the contract's, unless told otherwise."""
     body = {"type": "BODY", "text": "Hello {{1}}! Welcome to SIGMA Analytics."}
     return Template.objects.create(
-        tenant_id=cast.tenant.id, waba_id=cast.workspace.waba_id, name=name,
+        tenant_id=cast.tenant.id,
+        waba_id=cast.workspace.waba_id,
+        name=name,
         **{
-            "platform_template_id": "1", "language": "en", "category": "MARKETING",
-            "status": "APPROVED", "components": [body], "synced_at": datetime.now().astimezone(),
+            "platform_template_id": "1",
+            "language": "en",
+            "category": "MARKETING",
+            "status": "APPROVED",
+            "components": [body],
+            "synced_at": datetime.now().astimezone(),
             **columns,
         },
-    )  # fmt: skip
+    )
 
 
 def wire_of(message_id: UUID) -> dict:

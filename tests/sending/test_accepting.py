@@ -43,10 +43,13 @@ def test_it_owes_a_text_to_whoever_wrote(acme: Cast, heard: Message, now: dateti
     assert (row.pending.due_at, row.pending.expires_at) == (now, now + timedelta(hours=24))
     assert row.platform_message_id is None
     assert wire_of(row.id) == {
-        "messaging_product": "whatsapp", "recipient_type": "individual", "to": f"+{PHONE}",
-        "type": "text", "text": {"preview_url": False, "body": "Hi"},
+        "messaging_product": "whatsapp",
+        "recipient_type": "individual",
+        "to": f"+{PHONE}",
+        "type": "text",
+        "text": {"preview_url": False, "body": "Hi"},
         "biz_opaque_callback_data": str(row.id),
-    }  # fmt: skip
+    }
     assert Conversation.objects.get(contact_id=row.contact_id).last_message_id == row.id
 
 
@@ -60,14 +63,17 @@ def test_it_owes_a_template_to_a_stranger(acme: Cast, now: datetime) -> None:
     assert row.pending.template_id == row_of_template.id
     assert row.content == {
         "template": {
-            "name": "welcome_message", "language": "en", "category": "MARKETING",
+            "name": "welcome_message",
+            "language": "en",
+            "category": "MARKETING",
             "parameters": {"positional": ["John"]},
         }
-    }  # fmt: skip
+    }
     assert wire_of(row.id)["template"] == {
-        "name": "welcome_message", "language": {"code": "en"},
+        "name": "welcome_message",
+        "language": {"code": "en"},
         "components": [{"type": "body", "parameters": [{"type": "text", "text": "John"}]}],
-    }  # fmt: skip
+    }
     answer = hear(acme, now, phone="1234567890")
     assert answer.contact_id == row.contact_id
 

@@ -39,16 +39,20 @@ def codes(refusal: UnableToSend) -> list[str]:
 def number(cast: Cast, **columns: object) -> NumberState:
     """Store what Meta said of the cast's number."""
     return NumberState.objects.create(
-        workspace=cast.workspace, tenant_id=cast.tenant.id,
+        workspace=cast.workspace,
+        tenant_id=cast.tenant.id,
         **{"portfolio_id": "777", "status": "CONNECTED", **columns},
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
     ("written", "dialled"),
-    [("551187654321", "+55 11 98765-4321"), ("5215512345678", "+52 55 1234 5678"),
-     ("541123456789", "+54 9 11 2345-6789")],
-)  # fmt: skip
+    [
+        ("551187654321", "+55 11 98765-4321"),
+        ("5215512345678", "+52 55 1234 5678"),
+        ("541123456789", "+54 9 11 2345-6789"),
+    ],
+)
 def test_it_finds_whoever_wrote_under_the_other_spelling(
     acme: Cast, now: datetime, written: str, dialled: str
 ) -> None:
@@ -110,10 +114,12 @@ def test_it_schedules_and_expires(acme: Cast, now: datetime) -> None:
     assert (row.pending.due_at, row.pending.expires_at) == (at, end)
     assert row.delivery["scheduled_at"] == at.isoformat()
     for wrong in (
-        {"scheduled_at": now - timedelta(hours=1)}, {"scheduled_at": now + timedelta(days=31)},
-        {"scheduled_at": at, "expires_at": at}, {"scheduled_at": at.replace(tzinfo=None)},
+        {"scheduled_at": now - timedelta(hours=1)},
+        {"scheduled_at": now + timedelta(days=31)},
+        {"scheduled_at": at, "expires_at": at},
+        {"scheduled_at": at.replace(tzinfo=None)},
         {"expires_at": now + timedelta(days=31)},
-    ):  # fmt: skip
+    ):
         with pytest.raises(UnableToSend) as info:
             send(acme, now, WELCOME, **wrong)
         assert codes(info.value) == ["INVALID_INPUT"]
@@ -136,9 +142,12 @@ def test_it_spares_who_wants_no_marketing(acme: Cast, heard: Message, now: datet
 
 @pytest.mark.parametrize(
     ("status", "code", "platform_code"),
-    [("PAUSED", "TEMPLATE_PAUSED", 132015), ("DISABLED", "TEMPLATE_DISABLED", 132016),
-     ("PENDING", "TEMPLATE_NOT_APPROVED", 132001)],
-)  # fmt: skip
+    [
+        ("PAUSED", "TEMPLATE_PAUSED", 132015),
+        ("DISABLED", "TEMPLATE_DISABLED", 132016),
+        ("PENDING", "TEMPLATE_NOT_APPROVED", 132001),
+    ],
+)
 def test_it_sends_approved_templates_only(
     acme: Cast, now: datetime, status: str, code: str, platform_code: int
 ) -> None:
@@ -180,9 +189,10 @@ def test_it_passes_on_all_of_a_template_nobody_knows_and_keeps_none(
     acme: Cast, now: datetime
 ) -> None:
     parameters = TemplateParameters(
-        positional=("918273",), buttons=(ButtonValue(0, "918273"),),
+        positional=("918273",),
+        buttons=(ButtonValue(0, "918273"),),
         cards=(CardValue(positional=("Shoes",)),),
-    )  # fmt: skip
+    )
 
     queued = send(acme, now, TemplateContent("fresh", "en", parameters), force=True)
 
@@ -197,9 +207,10 @@ def test_it_keeps_no_one_time_password(acme: Cast, now: datetime) -> None:
     body = {"type": "BODY", "text": "{{1}} is your code."}
     template(acme, "login", category="AUTHENTICATION", components=[body, CODE])
     secret = TemplateContent(
-        "login", "en",
+        "login",
+        "en",
         TemplateParameters(positional=("918273",), buttons=(ButtonValue(0, "918273"),)),
-    )  # fmt: skip
+    )
 
     row = Message.objects.get(pk=send(acme, now, secret).message_id)
 
@@ -229,9 +240,11 @@ def test_it_waits_for_room_and_refuses_who_cannot(
     number(acme, messaging_limit="TIER_2")
     for hours in (20, 10):
         PortfolioRecipient.objects.create(
-            tenant_id=acme.tenant.id, portfolio_id="777", contact_id=uuid7(),
+            tenant_id=acme.tenant.id,
+            portfolio_id="777",
+            contact_id=uuid7(),
             opened_at=now - timedelta(hours=hours),
-        )  # fmt: skip
+        )
 
     soon = now + timedelta(hours=3)
     refusal = refused(acme, now, WELCOME, phone="+27711558396", expires_at=soon)
@@ -260,9 +273,11 @@ def test_it_cannot_answer_what_is_gone_or_not_sent(
     keys.destroy_day_keys(tenant_id=acme.tenant.id, before=now.date() + timedelta(days=1))
 
     for target, code in (
-        (heard.id, "REPLY_TARGET_GONE"), (other.id, "REPLY_TARGET_NOT_FOUND"),
-        (own.message_id, "REPLY_TARGET_NOT_FOUND"), (uuid7(), "REPLY_TARGET_NOT_FOUND"),
-    ):  # fmt: skip
+        (heard.id, "REPLY_TARGET_GONE"),
+        (other.id, "REPLY_TARGET_NOT_FOUND"),
+        (own.message_id, "REPLY_TARGET_NOT_FOUND"),
+        (uuid7(), "REPLY_TARGET_NOT_FOUND"),
+    ):
         with pytest.raises(UnableToSend) as info:
             send(acme, now, reply_to=target)
         assert codes(info.value) == [code]

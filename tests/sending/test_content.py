@@ -55,33 +55,54 @@ def wrong(**given: object) -> list[tuple[str, str]]:
         ),
         (
             {"interactive": {"body": "a", "buttons": [{"id": "1", "title": "Yes"}]}},
-            {"type": "button", "body": {"text": "a"}, "action": {
-                "buttons": [{"type": "reply", "reply": {"id": "1", "title": "Yes"}}]
-            }},
+            {
+                "type": "button",
+                "body": {"text": "a"},
+                "action": {"buttons": [{"type": "reply", "reply": {"id": "1", "title": "Yes"}}]},
+            },
         ),
         (
-            {"interactive": {
-                "body": "a", "footer": "f", "header": {"text": "h"},
-                "list": {"button": "Open", "sections": [{"rows": ROWS[:1]}]},
-            }},
-            {"type": "list", "body": {"text": "a"}, "footer": {"text": "f"},
-             "header": {"type": "text", "text": "h"},
-             "action": {"button": "Open", "sections": [{"rows": ROWS[:1]}]}},
+            {
+                "interactive": {
+                    "body": "a",
+                    "footer": "f",
+                    "header": {"text": "h"},
+                    "list": {"button": "Open", "sections": [{"rows": ROWS[:1]}]},
+                }
+            },
+            {
+                "type": "list",
+                "body": {"text": "a"},
+                "footer": {"text": "f"},
+                "header": {"type": "text", "text": "h"},
+                "action": {"button": "Open", "sections": [{"rows": ROWS[:1]}]},
+            },
         ),
         (
-            {"interactive": {
-                "body": "a", "header": {"media": {"kind": "image", "id": "1"}},
-                "cta_url": {"display_text": "Go", "url": "https://x.org"},
-            }},
-            {"type": "cta_url", "body": {"text": "a"},
-             "header": {"type": "image", "image": {"id": "1"}},
-             "action": {"name": "cta_url",
-                        "parameters": {"display_text": "Go", "url": "https://x.org"}}},
+            {
+                "interactive": {
+                    "body": "a",
+                    "header": {"media": {"kind": "image", "id": "1"}},
+                    "cta_url": {"display_text": "Go", "url": "https://x.org"},
+                }
+            },
+            {
+                "type": "cta_url",
+                "body": {"text": "a"},
+                "header": {"type": "image", "image": {"id": "1"}},
+                "action": {
+                    "name": "cta_url",
+                    "parameters": {"display_text": "Go", "url": "https://x.org"},
+                },
+            },
         ),
         (
             {"interactive": {"body": "a", "location_request": True}},
-            {"type": "location_request_message", "body": {"text": "a"},
-             "action": {"name": "send_location"}},
+            {
+                "type": "location_request_message",
+                "body": {"text": "a"},
+                "action": {"name": "send_location"},
+            },
         ),
         (
             {"interactive": {"raw": {"type": "request_contact_info", "action": {"name": "x"}}}},
@@ -92,7 +113,7 @@ def wrong(**given: object) -> list[tuple[str, str]]:
             {"type": "flow", "action": {"x": None}},
         ),
     ],
-)  # fmt: skip
+)
 def test_it_writes_what_meta_wants(given: dict, wire: object) -> None:
     assert wrong(**given) == []
     written = body(**given)
@@ -146,32 +167,46 @@ def test_it_addresses_a_number_or_a_user_id() -> None:
         ({"interactive": {"raw": {"type": "flow"}}}, "interactive.raw", "raw.action"),
         (
             {"interactive": {"raw": {"type": "flow", "action": {"x": "y" * 64_000}}}},
-            "interactive.raw", "64000 bytes",
+            "interactive.raw",
+            "64000 bytes",
         ),
         (
-            {"interactive": {"body": "a", "buttons": [
-                {"id": str(n), "title": f"{n}"} for n in range(4)
-            ]}}, "interactive.buttons", "3 buttons; 4",
+            {
+                "interactive": {
+                    "body": "a",
+                    "buttons": [{"id": str(n), "title": f"{n}"} for n in range(4)],
+                }
+            },
+            "interactive.buttons",
+            "3 buttons; 4",
         ),
         (
             {"interactive": {"body": "a", "buttons": [{"id": "1", "title": "x" * 21}]}},
-            "interactive.buttons[0].title", "1 to 20 characters; 21",
+            "interactive.buttons[0].title",
+            "1 to 20 characters; 21",
         ),
         (
-            {"interactive": {"body": "a", "buttons": [
-                {"id": "1", "title": "a"}, {"id": "1", "title": "b"}
-            ]}}, "interactive.buttons", "different id",
+            {
+                "interactive": {
+                    "body": "a",
+                    "buttons": [{"id": "1", "title": "a"}, {"id": "1", "title": "b"}],
+                }
+            },
+            "interactive.buttons",
+            "different id",
         ),
         (
             {"interactive": {"body": "a", "list": {"button": "b", "sections": [{"rows": ROWS}]}}},
-            "interactive.list.sections", "10 rows in all; 11",
+            "interactive.list.sections",
+            "10 rows in all; 11",
         ),
         (
             {"interactive": {"body": "x" * 1025, "location_request": True}},
-            "interactive.body", "1 to 1024",
+            "interactive.body",
+            "1 to 1024",
         ),
     ],
-)  # fmt: skip
+)
 def test_it_knows_every_limit(given: dict, field: str, words: str) -> None:
     (fault,) = wrong(**given)
 

@@ -52,11 +52,9 @@ def test_two_sends_of_one_document_survive_a_deadlock(
     gql: Gql, acme: Cast, wait_for, now: datetime
 ) -> None:
     first, second = (hear(acme, now, phone=p, wamid=f"wamid.{p}") for p in ("15550001", "15550002"))
-    both = "mutation M($w: ID!) {" + "".join(
-        f"""m{n}: sendWhatsAppMessage(input: {{
-              workspaceId: $w recipientPhone: "+1555000{n}" text: "Hi" }}) {{ success }}"""
-        for n in (1, 2)
-    ) + "}"  # fmt: skip
+    send = """m%d: sendWhatsAppMessage(input: {
+      workspaceId: $w recipientPhone: "+1555000%d" text: "Hi" }) { success }"""
+    both = f"mutation M($w: ID!) {{ {send % (1, 1)} {send % (2, 2)} }}"
 
     def ask() -> dict:
         try:
@@ -93,8 +91,11 @@ def test_it_answers_with_the_stored_message(gql: Gql, acme: Cast, heard: Message
     payload = send(gql, acme, text="Hi")
 
     assert payload["message"] == {
-        "id": payload["messageId"], "text": "Hi", "status": "queued", "platformMessageId": None,
-    }  # fmt: skip
+        "id": payload["messageId"],
+        "text": "Hi",
+        "status": "queued",
+        "platformMessageId": None,
+    }
 
 
 def test_it_tells_every_reason_with_its_field(gql: Gql, acme: Cast) -> None:
@@ -102,9 +103,10 @@ def test_it_tells_every_reason_with_its_field(gql: Gql, acme: Cast) -> None:
 
     assert payload["success"] is False
     assert [(e["code"], e["field"]) for e in payload["errors"]] == [
-        ("INVALID_PHONE", "recipientPhone"), ("INVALID_INPUT", "media"),
+        ("INVALID_PHONE", "recipientPhone"),
+        ("INVALID_INPUT", "media"),
         ("INVALID_INPUT", "media.caption"),
-    ]  # fmt: skip
+    ]
     assert "0711558396" not in str(payload)
 
 
@@ -163,9 +165,8 @@ def test_it_marks_as_read_with_typing(gql: Gql, acme: Cast, heard: Message) -> N
 
     assert payload == {"success": True, "errors": []}
     mark = ReadMark.objects.get()
-    assert (mark.message_id, mark.workspace_id, mark.typing) == (
-        heard.id, acme.workspace.id, True,
-    )  # fmt: skip
+    assert (mark.message_id, mark.workspace_id) == (heard.id, acme.workspace.id)
+    assert mark.typing
     refusal = gql(acme, query, id=str(acme.tenant.id)).data["markMessageRead"]
     assert refusal["errors"] == [{"code": "MESSAGE_NOT_FOUND"}]
     Workspace.objects.update(is_active=False)

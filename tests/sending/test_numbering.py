@@ -41,13 +41,17 @@ def test_it_takes_the_shape_or_says_why_without_the_number(written: str) -> None
 @pytest.mark.parametrize(
     ("written", "fault"),
     [
-        ("0711558396", "national"), ("0027711558396", "write + instead"),
-        ("27711558396", "no + in front"), ("+0711558396", "no country code begins"),
-        ("+123456", "6 digits"), ("+1234567890123456", "16 digits"), ("", "empty"),
+        ("0711558396", "national"),
+        ("0027711558396", "write + instead"),
+        ("27711558396", "no + in front"),
+        ("+0711558396", "no country code begins"),
+        ("+123456", "6 digits"),
+        ("+1234567890123456", "16 digits"),
+        ("", "empty"),
         ("+27 call me", "other than digits"),
         ("+\u0661\u0662\u0663\u0664\u0665\u0666\u0667", "other than digits"),
     ],
-)  # fmt: skip
+)
 def test_it_says_what_is_wrong_and_what_is_expected(written: str, fault: str) -> None:
     with pytest.raises(NotInternational, match=re.escape(fault)) as info:
         international(written)
@@ -57,10 +61,11 @@ def test_it_says_what_is_wrong_and_what_is_expected(written: str, fault: str) ->
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("5511987654321", "551187654321"), ("5215512345678", "525512345678"),
+        ("5511987654321", "551187654321"),
+        ("5215512345678", "525512345678"),
         ("5491123456789", "541123456789"),
     ],
-)  # fmt: skip
+)
 def test_it_knows_the_two_ways_of_three_countries(one: str, other: str) -> None:
     assert (spellings(one), spellings(other)) == ((one, other), (other, one))
 

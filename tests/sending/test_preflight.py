@@ -44,9 +44,11 @@ def test_it_shows_what_a_stranger_would_get_and_makes_no_contact(
 ) -> None:
     template(acme)
     given = {
-        "workspaceId": str(acme.workspace.id), "recipientPhone": "+27711558396",
-        "templateName": "welcome_message", "templateParams": ["John"],
-    }  # fmt: skip
+        "workspaceId": str(acme.workspace.id),
+        "recipientPhone": "+27711558396",
+        "templateName": "welcome_message",
+        "templateParams": ["John"],
+    }
 
     found = gql(acme, ASK, input=given).data["preflightWhatsAppMessage"]
 
@@ -66,8 +68,10 @@ def test_it_tells_all_problems_at_once(acme: Cast, now: datetime) -> None:
 
     assert (found.would, found.earliest_at) == ("REFUSE", None)
     assert [problem.code.value for problem in found.problems] == [
-        "INVALID_PHONE", "TEMPLATE_PAUSED", "INVALID_INPUT",
-    ]  # fmt: skip
+        "INVALID_PHONE",
+        "TEMPLATE_PAUSED",
+        "INVALID_INPUT",
+    ]
 
 
 def test_it_knows_what_was_asked_before(acme: Cast, heard: Message, now: datetime) -> None:
@@ -87,9 +91,13 @@ def test_it_knows_what_was_asked_before(acme: Cast, heard: Message, now: datetim
 def test_it_warns_of_what_would_hold_a_message(acme: Cast, globex: Cast, now: datetime) -> None:
     template(acme, stale_at=now)
     NumberState.objects.create(
-        workspace=acme.workspace, tenant_id=acme.tenant.id, portfolio_id="777",
-        messaging_limit="TIER_5", quality_rating="RED", status="FLAGGED",
-    )  # fmt: skip
+        workspace=acme.workspace,
+        tenant_id=acme.tenant.id,
+        portfolio_id="777",
+        messaging_limit="TIER_5",
+        quality_rating="RED",
+        status="FLAGGED",
+    )
     PortfolioRecipient.objects.bulk_create(
         PortfolioRecipient(
             tenant_id=acme.tenant.id, portfolio_id="777", contact_id=uuid7(), opened_at=now
@@ -104,17 +112,25 @@ def test_it_warns_of_what_would_hold_a_message(acme: Cast, globex: Cast, now: da
     )
     token = secrets.add(tenant=acme.tenant, kind=SecretKind.ACCESS_TOKEN, value="EAAG" * 8)
     TokenCheck.objects.create(
-        secret=token, tenant_id=acme.tenant.id, checked_at=now, is_valid=True,
+        secret=token,
+        tenant_id=acme.tenant.id,
+        checked_at=now,
+        is_valid=True,
         expires_at=now + timedelta(days=2),
-    )  # fmt: skip
+    )
 
     found = think(acme, request_to(acme, WELCOME, phone="+12025550123"), now)
 
     assert (found.would, found.earliest_at) == ("QUEUE", until)
     assert [warning.code.value for warning in found.warnings] == [
-        "SENDING_PAUSED", "NUMBER_CANNOT_SEND", "QUALITY_RED", "TOKEN_EXPIRES",
-        "MARKETING_TO_UNITED_STATES", "TEMPLATE_STALE", "LIMIT_NEARLY_REACHED",
-    ]  # fmt: skip
+        "SENDING_PAUSED",
+        "NUMBER_CANNOT_SEND",
+        "QUALITY_RED",
+        "TOKEN_EXPIRES",
+        "MARKETING_TO_UNITED_STATES",
+        "TEMPLATE_STALE",
+        "LIMIT_NEARLY_REACHED",
+    ]
 
 
 @pytest.mark.parametrize("was_valid", [True, False])

@@ -64,9 +64,11 @@ def test_it_finds_repeats_within_one_batch(acme: Cast, now: datetime) -> None:
     other = msgspec.structs.replace(asked, recipient=Recipient("+27711558396"))
 
     first, second, third = queue_many(
-        tenant_id=acme.tenant.id, workspace_id=acme.workspace.id,
-        requests=[asked, asked, other], now=now,
-    )  # fmt: skip
+        tenant_id=acme.tenant.id,
+        workspace_id=acme.workspace.id,
+        requests=[asked, asked, other],
+        now=now,
+    )
 
     assert isinstance(first, Queued)
     assert second == first._replace(is_repeat=True)
@@ -125,9 +127,12 @@ def test_another_spelling_is_the_same_request(hours: int, phone: str) -> None:
 
     one = digest(text="Hi", scheduled_at=at.isoformat(), idempotency_key="a")
     other = digest(
-        text="Hi", recipient_phone=phone, scheduled_at=elsewhere.isoformat(), media=None,
+        text="Hi",
+        recipient_phone=phone,
+        scheduled_at=elsewhere.isoformat(),
+        media=None,
         idempotency_key="b",
-    )  # fmt: skip
+    )
 
     assert one == other
 
@@ -147,13 +152,18 @@ def test_the_order_of_names_makes_no_other_request(named: dict, random) -> None:
 
 def test_any_difference_makes_another_request() -> None:
     requests: list[dict] = [
-        {"text": "Hi"}, {"text": "Ho"}, {"text": "Hi", "recipient_phone": "+15550123457"},
-        {"text": "Hi", "preview_url": True}, {"text": "Hi", "reply_to": str(UUID(int=1))},
-        {"text": "Hi", "expires_at": "2026-03-01T00:00:00Z"}, {"template_name": "Hi"},
+        {"text": "Hi"},
+        {"text": "Ho"},
+        {"text": "Hi", "recipient_phone": "+15550123457"},
+        {"text": "Hi", "preview_url": True},
+        {"text": "Hi", "reply_to": str(UUID(int=1))},
+        {"text": "Hi", "expires_at": "2026-03-01T00:00:00Z"},
+        {"template_name": "Hi"},
         {"template_name": "Hi", "template_params": ["a"]},
         {"template_name": "Hi", "language": "en"},
-        {"media": {"kind": "image", "id": "1"}}, {"media": {"kind": "video", "id": "1"}},
-    ]  # fmt: skip
+        {"media": {"kind": "image", "id": "1"}},
+        {"media": {"kind": "video", "id": "1"}},
+    ]
 
     assert len({digest(**given) for given in requests}) == len(requests)
 

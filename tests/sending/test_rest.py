@@ -34,9 +34,11 @@ def ask(cast: Cast | str, path: str = MESSAGES, body: object = None, method="pos
 
 def text_to(cast: Cast, **more: object) -> dict:
     return {
-        "workspace_id": str(cast.workspace.id), "recipient_phone": "+15550123456", "text": "Hi",
+        "workspace_id": str(cast.workspace.id),
+        "recipient_phone": "+15550123456",
+        "text": "Hi",
         **more,
-    }  # fmt: skip
+    }
 
 
 def test_it_accepts_once_and_answers_again(acme: Cast, heard: Message) -> None:
@@ -50,8 +52,9 @@ def test_it_accepts_once_and_answers_again(acme: Cast, heard: Message) -> None:
     assert first == {"message_id": first["message_id"], "status": "queued", "is_repeat": False}
     assert second == {**first, "is_repeat": True}
     assert (refusal["error"]["code"], refusal["error"]["field"]) == (
-        "IDEMPOTENCY_CONFLICT", "idempotency_key",
-    )  # fmt: skip
+        "IDEMPOTENCY_CONFLICT",
+        "idempotency_key",
+    )
     assert Message.objects.filter(direction="OUTBOUND").count() == 1
 
 
@@ -59,24 +62,36 @@ def test_it_sends_named_parameters_and_a_header(acme: Cast) -> None:
     body = {"type": "BODY", "text": "Hi {{first_name}}, order {{order}} is on its way"}
     header = {"type": "HEADER", "format": "IMAGE"}
     template(
-        acme, "order_update", language="pt_BR", category="UTILITY", parameter_format="NAMED",
+        acme,
+        "order_update",
+        language="pt_BR",
+        category="UTILITY",
+        parameter_format="NAMED",
         components=[header, body],
-    )  # fmt: skip
+    )
     values = {"named": {"first_name": "Ana", "order": "7"}, "header": {"media": {"id": "12345"}}}
 
-    status, answer = ask(acme, body={
-        "workspace_id": str(acme.workspace.id), "recipient_phone": "+5511912345678",
-        "template_name": "order_update", "template_parameters": values,
-    })  # fmt: skip
+    status, answer = ask(
+        acme,
+        body={
+            "workspace_id": str(acme.workspace.id),
+            "recipient_phone": "+5511912345678",
+            "template_name": "order_update",
+            "template_parameters": values,
+        },
+    )
 
     assert status == 201, answer
     assert wire_of(UUID(answer["message_id"]))["template"]["components"] == [
         {"type": "header", "parameters": [{"type": "image", "image": {"id": "12345"}}]},
-        {"type": "body", "parameters": [
-            {"type": "text", "text": "Ana", "parameter_name": "first_name"},
-            {"type": "text", "text": "7", "parameter_name": "order"},
-        ]},
-    ]  # fmt: skip
+        {
+            "type": "body",
+            "parameters": [
+                {"type": "text", "text": "Ana", "parameter_name": "first_name"},
+                {"type": "text", "text": "7", "parameter_name": "order"},
+            ],
+        },
+    ]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +110,7 @@ def test_it_sends_named_parameters_and_a_header(acme: Cast) -> None:
         ({"workspace_id": str(uuid4())}, 422, "WORKSPACE_NOT_FOUND", "workspace_id"),
         ({"recipient_phone": "+27711558396"}, 422, "WINDOW_CLOSED", "text"),
     ],
-)  # fmt: skip
+)
 def test_it_says_what_is_wrong(
     acme: Cast, heard: Message, change: dict, status: int, code: str, field: str
 ) -> None:
@@ -104,8 +119,13 @@ def test_it_says_what_is_wrong(
     assert answered == status
     assert (answer["error"]["code"], answer["error"]["field"]) == (code, field)
     assert set(answer["error"]) == {
-        "code", "field", "message", "platform_code", "retryable", "others",
-    }  # fmt: skip
+        "code",
+        "field",
+        "message",
+        "platform_code",
+        "retryable",
+        "others",
+    }
     assert "711558396" not in str(answer)
 
 
@@ -118,11 +138,15 @@ def test_it_refuses_strangers_and_what_is_not_json(acme: Cast) -> None:
     assert plain["WWW-Authenticate"] == "Bearer"
     assert ask(reader, body=text_to(acme))[0] == 403
     for body, kind, status in (
-        ("x=1", "text/plain", 415), ("{", "application/json", 400), ("[]", "application/json", 400),
-        ('{"text": "\\ud800"}', "application/json", 400), (b"\xff", "application/json", 400),
-        ("[" * 100_000, "application/json", 400), ('{"a": NaN}', "application/json", 400),
+        ("x=1", "text/plain", 415),
+        ("{", "application/json", 400),
+        ("[]", "application/json", 400),
+        ('{"text": "\\ud800"}', "application/json", 400),
+        (b"\xff", "application/json", 400),
+        ("[" * 100_000, "application/json", 400),
+        ('{"a": NaN}', "application/json", 400),
         (" " * 200_001, "application/json", 413),
-    ):  # fmt: skip
+    ):
         answer = Client().post(MESSAGES, body, content_type=kind, headers=headers)
         assert (answer.status_code, "error" in answer.json()) == (status, True)
 
