@@ -13,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from messaging import admin_broadcasts, admin_sending
-from messaging.models import Contact, Media, Message, MessageStatus
+from messaging.models import Contact, ContactIdentity, Media, Message, MessageStatus
 from messaging.sealed_values import shortened
 from messaging.statuses import oldest_first
 from workspaces.admin.base import ReadOnlyAdmin, names
@@ -96,7 +96,8 @@ class ContactAdmin(ReadOnlyAdmin):
     @admin.display(description="known as")
     def known_as(self, obj: Contact) -> SafeString:
         """Return the kinds and digests of the contact's identities."""
-        rows = obj.identities.order_by("id").values_list("kind", "digest")
+        found = ContactIdentity.objects.filter(tenant_id=obj.tenant_id, contact=obj)
+        rows = found.order_by("id").values_list("kind", "digest")
         return format_html_join("", "<div>{} <code>{}</code></div>", rows)
 
 

@@ -14,7 +14,7 @@ import psycopg
 from django.db import connection
 from psycopg.pq import TransactionStatus
 
-from lib import arrays
+from lib import bulk
 
 ROOT = Path(__file__).parents[1]
 # Nothing may read one of these from its beginning, or look in it for a row of whatever tenant.
@@ -64,7 +64,7 @@ class Plans:
         if text in self.seen or is_broken or not QUERY.match(text) or not LARGE_ONE.search(text):
             return
         with type(cursor)(cursor.connection) as own:
-            own.adapters.register_dumper(arrays.Array, arrays.ArrayDumper)
+            own.adapters.register_dumper(bulk.Array, bulk.ArrayDumper)
             empty = {name for (name,) in own.execute(EMPTY, [list(LARGE)])}
             before = own.execute(GET).fetchone()
             own.execute(SET, ["off"] * len(SETTINGS))

@@ -79,8 +79,13 @@ GRANT USAGE ON SEQUENCE webhook_delivery_blocks TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role};
 """
 
-# What the owner alone can do and the application has to; a migration makes them.
-FUNCTIONS = ("make_raw_partition", "drop_raw_partition")
+# What the owner alone can do, or see, and the application has to; migrations make them.
+FUNCTIONS = (
+    "make_raw_partition(date)",
+    "drop_raw_partition(date)",
+    "forget_tenant_role(uuid)",
+    "number_in_use(uuid, integer, text)",
+)
 
 
 def secure(*, using: str = "default", **_: object) -> None:
@@ -100,7 +105,7 @@ def secure(*, using: str = "default", **_: object) -> None:
         cursor.execute(MEMBER)
         _give_rights(cursor, tables)
         for name in FUNCTIONS:
-            cursor.execute(f"GRANT EXECUTE ON FUNCTION {name}(date) TO {APPLICATION_ROLE}")
+            cursor.execute(f"GRANT EXECUTE ON FUNCTION {name} TO {APPLICATION_ROLE}")
         if password := settings.SIGMA_APPLICATION_PASSWORD:
             login = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(
                 sql.Identifier(APPLICATION_ROLE), sql.Literal(password)

@@ -54,6 +54,7 @@ def report_of(*arguments: str) -> Any:
             ["id", "tenant", "key", "scopes", "workspace", "expires_at"],
         ),
         (["rotate_master_key"], ["wrapped"]),
+        (["tenant_role", "acme", "--remove"], ["tenant", "role", "is_removed"]),
         (["read_inner_keys"], ["seen", "read"]),
         (["create_demo"], ["path", "notes"]),
         (["sender", "monitor", "--no-service"], ["ok", "line"]),

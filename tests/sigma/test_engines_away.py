@@ -55,6 +55,7 @@ CALLS = {
     "simulate inbound": "--count 1 --tenant acme",
     "sync_numbers": "",
     "sync_templates": "",
+    "tenant_role": "acme --remove",
 }
 # They wait until it is back; the simulator asks none.
 GO_ON = {"sender host", "sender session", "simulate meta"}

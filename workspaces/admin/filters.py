@@ -61,7 +61,10 @@ class WorkspaceFilter(DropdownFilter):
         """Keep the rows of the chosen workspace."""
         if not self.value():
             return queryset
-        return queryset.filter(workspace_id__in=_uuids(self.value()))
+        chosen = Workspace.objects.filter(pk__in=_uuids(self.value()))
+        return queryset.filter(
+            tenant_id__in=chosen.values("tenant_id"), workspace_id__in=chosen.values("pk")
+        )
 
 
 class ArrivedFilter(admin.SimpleListFilter):

@@ -44,6 +44,31 @@ BEGIN
           AND w.tenant_id <> who AND w.is_active AND w.number_proof = 2
     );
 END $$;
+REVOKE ALL ON FUNCTION number_in_use(uuid, integer, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION number_in_use(uuid, integer, text) TO sigma_tenant;
+"""
+
+# A tenant's own role (sigma/readers.py) can be removed by the owner alone, and goes with its tenant.
+# A step each call, so that nobody waits for more than one table; false: it is gone.
+FORGET_TENANT_ROLE = """
+CREATE FUNCTION forget_tenant_role(tenant uuid) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    reader text := 'sigma_reads_' || replace(tenant::text, '-', '');
+    bound text;
+BEGIN
+    SELECT c.relname INTO bound FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+    WHERE p.polname = reader AND c.relnamespace = 'public'::regnamespace LIMIT 1;
+    IF bound IS NULL THEN
+        EXECUTE format('REVOKE USAGE ON SCHEMA public FROM %I', reader);
+        EXECUTE format('DROP ROLE %I', reader);
+        RETURN false;
+    END IF;
+    EXECUTE format('REVOKE ALL ON public.%I FROM %I', bound, reader);
+    EXECUTE format('DROP POLICY %I ON public.%I', reader, bound);
+    RETURN true;
+END $$;
+REVOKE ALL ON FUNCTION forget_tenant_role(uuid) FROM PUBLIC;
 """
 
 # Whoever changes an id, through whichever door, is back to having typed it.
@@ -91,6 +116,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(DIRECTORY, DIRECTORY_REVERSE),
         migrations.RunSQL(NUMBER_IN_USE, "DROP FUNCTION number_in_use(uuid, integer, text);"),
         migrations.RunSQL(TYPED, TYPED_REVERSE),
+        migrations.RunSQL(FORGET_TENANT_ROLE, "DROP FUNCTION forget_tenant_role(uuid);"),
         protect("tenants", column="id"),
         protect("workspaces", grant="SELECT, INSERT, UPDATE"),
         protect("tenant_keys"),

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from lib import reports
 from sigma import erasure
+from sigma.readers import UnableToMakeRole
 from workspaces.lookup import find_tenant
 from workspaces.models import Tenant
 
@@ -57,6 +58,8 @@ class Command(BaseCommand):
                     self.stdout.write(f"{step.count:>12,}  {step.what}")
         except OSError as error:
             raise CommandError(f"Stores of linked devices are left: {error}") from error
+        except UnableToMakeRole as error:
+            raise CommandError(f"The tenant's database role is left: {error}") from error
         return done
 
     def _is_confirmed(self, tenant: Tenant) -> bool:
