@@ -1,4 +1,4 @@
-"""The rules of the tree: imports point down, no cycles, no late imports, pure wire modules."""
+"""The rules of the tree: imports point down, no cycles, no late imports, pure wire, no twins."""
 
 from __future__ import annotations
 
@@ -113,6 +113,16 @@ def test_production_runs_without_the_simulator() -> None:
     outside = {name for name in importers if not name.startswith("connectors.simulator")}
 
     assert outside == set()
+
+
+def test_the_name_of_a_class_stands_in_one_file() -> None:
+    files: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.name != "Command":
+                files.setdefault(node.name, []).append(module)
+
+    assert {name: found for name, found in files.items() if len(found) > 1} == {}
 
 
 @pytest.mark.parametrize("name", MODULES)
