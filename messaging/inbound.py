@@ -13,7 +13,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from lib import bulk, clock
+from lib import clock
 from lib.envelope import Cipher
 from lib.ids import arrival_uuid7, uuid7
 from messaging import (
@@ -22,6 +22,7 @@ from messaging import (
     conversations,
     joining,
     locks,
+    media,
     merging,
     notices,
     optouts,
@@ -45,6 +46,7 @@ from messaging.events import (
     StatusUpdate,
     is_typed,
 )
+from messaging.media import NewFile
 from messaging.notices import Arrival
 from messaging.optouts import Consent, Statement
 from messaging.people import Meant, People, SamePerson, Someone, primary
@@ -60,34 +62,6 @@ from workspaces.identity import Digester
 POSITION_BITS = 18
 LAST_POSITION = (1 << POSITION_BITS) - 1
 TO_SELF = "to-self:"
-
-
-class _File(NamedTuple):
-    """A file that a message brought, as a row of ``media``."""
-
-    id: UUID
-    tenant_id: UUID
-    workspace_id: UUID
-    message_id: UUID
-    platform_media_id: str
-    mime_type: str
-    sha256: str
-    filename: str
-    voice: bool
-    animated: bool
-    sent_at: datetime
-
-
-INSERT_MEDIA = """
-INSERT INTO media (id, tenant_id, workspace_id, message_id, platform_media_id, mime_type, sha256,
-                   filename, voice, animated, expires_at)
-SELECT id, tenant_id, workspace_id, message_id, platform_media_id, mime_type, sha256, filename,
-       voice, animated, sent_at + interval '7 days'
-FROM {rows} ON CONFLICT (tenant_id, message_id) DO UPDATE SET
-  platform_media_id = excluded.platform_media_id, mime_type = excluded.mime_type,
-  sha256 = excluded.sha256, filename = excluded.filename, voice = excluded.voice,
-  animated = excluded.animated, expires_at = excluded.expires_at, state = 'AVAILABLE'
-"""
 
 
 @dataclass(slots=True, eq=False)
@@ -187,19 +161,12 @@ def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> set[int
     _find_people(new, people)
     # Every batch inserts in the same order.
     rows = sorted(new.messages, key=lambda row: (row.platform_message_id, row.rank))
-    _find_targets(rows)
-    added, completed = _add(rows)
+    added, completed = _add(rows) if rows else ([], [])
     known = {row.position for row in rows} - {row.position for row in (*added, *completed)}
     stored = _store_receipts(new.receipts, added, people)
     known |= stored.duplicates
-    amendments.apply(
-        [row.target for row in (*added, *completed)],
-        [
-            (row.incoming.tenant_id, row.incoming.workspace_id, row.reply_to)
-            for row in added
-            if row.reply_to and row.event.type in AMENDING
-        ],
-    )
+    if added or completed:
+        _amend(added, completed)
     if people.merged:
         merging.follow(people)
     if new.book:
@@ -208,9 +175,11 @@ def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> set[int
     known |= _record_consent(said, new.preferences, stored.stops, people)
     if people.passed_on:
         merging.pass_on(people)
-    conversations.touch(_touch(row, contact_id) for row, contact_id in said)
-    tenants = {row.incoming.tenant_id for row in added}
-    emit_lazily(tenants, lambda: notices.arrived(list(_arrivals(added))))
+    if said:
+        conversations.touch(_touch(row, contact_id) for row, contact_id in said)
+    if added:
+        tenants = {row.incoming.tenant_id for row in added}
+        emit_lazily(tenants, lambda: notices.arrived(list(_arrivals(added))))
     return known
 
 
@@ -317,6 +286,7 @@ def _find_targets(rows: Sequence[_Arriving]) -> None:
 
 def _add(rows: Sequence[_Arriving]) -> tuple[list[_Arriving], list[_Arriving]]:
     """Insert messages; return those that are news, and those that only complete what was there."""
+    _find_targets(rows)
     fresh = transitions.receive([_values(row) for row in _told_once(rows)])
     added = [row for row in rows if row.message_id in fresh]
     files, completed = [*added], list[_Arriving]()
@@ -405,7 +375,7 @@ def _values(row: _Arriving) -> Received:
 
 def _insert_media(rows: Iterable[_Arriving]) -> None:
     files = [
-        _File(
+        NewFile(
             id=uuid7(),
             tenant_id=row.incoming.tenant_id,
             workspace_id=row.incoming.workspace_id,
@@ -421,7 +391,8 @@ def _insert_media(rows: Iterable[_Arriving]) -> None:
         for row in rows
         if (file := row.event.media) is not None
     ]
-    bulk.run(INSERT_MEDIA, bulk.columns(_File), files)
+    if files:
+        media.insert(files)
 
 
 def _store_receipts(
@@ -435,6 +406,16 @@ def _store_receipts(
     if stored.reports:
         side_effects.follow_reports(stored.reports, now=clock.now())
     return stored
+
+
+def _amend(added: Sequence[_Arriving], completed: Sequence[_Arriving]) -> None:
+    """Let what was stored, and what it amends, have the last word of their senders."""
+    amended = [
+        (row.incoming.tenant_id, row.incoming.workspace_id, row.reply_to)
+        for row in added
+        if row.reply_to and row.event.type in AMENDING
+    ]
+    amendments.apply([row.target for row in (*added, *completed)], amended)
 
 
 def _said(rows: Iterable[_Arriving]) -> list[tuple[_Arriving, UUID]]:

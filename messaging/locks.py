@@ -39,12 +39,15 @@ def take(batch: Collection[Incoming], *, alone: Collection[UUID] = ()) -> None:
         ):
             workspaces[incoming.workspace_id] = True
     keys = {f"messages:{one}": goes_alone for one, goes_alone in workspaces.items()}
-    _take(keys | _everything_of(alone))
+    if alone:
+        keys |= _everything_of(alone)
+    _take(keys)
 
 
 def go_alone(tenant_ids: Collection[UUID]) -> None:
     """Let nobody else store or send for these tenants until the caller's transaction ends."""
-    _take(_everything_of(tenant_ids))
+    if tenant_ids:
+        _take(_everything_of(tenant_ids))
 
 
 def merge_nobody(tenant_ids: Collection[UUID]) -> None:
@@ -59,8 +62,6 @@ def _take(keys: dict[str, bool]) -> None:
 
 
 def _everything_of(tenant_ids: Collection[UUID]) -> dict[str, bool]:
-    if not tenant_ids:
-        return {}
     everything = Workspace.objects.filter(tenant_id__in=tenant_ids).values_list("id", flat=True)
     people = {f"people:{tenant_id}": True for tenant_id in tenant_ids}
     return people | {f"messages:{workspace_id}": True for workspace_id in everything}

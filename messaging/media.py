@@ -1,14 +1,19 @@
-"""Files of messages: links that expire, and the bytes fetched from the platform on demand."""
+"""Files of messages: what came of them with the message, links that expire, and the bytes, fetched
+from the platform on demand.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
 from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
 from django.db.models import Exists, OuterRef
 
+from lib import bulk
 from messaging.models import Media, MediaState, Message
 from messaging.sealed_values import fill, open_values
 from workspaces.channel_errors import MediaGone
@@ -17,6 +22,34 @@ from workspaces.models import Workspace
 
 LINK_LIFETIME = timedelta(minutes=15)
 LINK_SALT = "messaging.media"
+
+
+class NewFile(NamedTuple):
+    """A file that a message brought, as a row of ``media``."""
+
+    id: UUID
+    tenant_id: UUID
+    workspace_id: UUID
+    message_id: UUID
+    platform_media_id: str
+    mime_type: str
+    sha256: str
+    filename: str
+    voice: bool
+    animated: bool
+    sent_at: datetime
+
+
+INSERT = """
+INSERT INTO media (id, tenant_id, workspace_id, message_id, platform_media_id, mime_type, sha256,
+                   filename, voice, animated, expires_at)
+SELECT id, tenant_id, workspace_id, message_id, platform_media_id, mime_type, sha256, filename,
+       voice, animated, sent_at + interval '7 days'
+FROM {rows} ON CONFLICT (tenant_id, message_id) DO UPDATE SET
+  platform_media_id = excluded.platform_media_id, mime_type = excluded.mime_type,
+  sha256 = excluded.sha256, filename = excluded.filename, voice = excluded.voice,
+  animated = excluded.animated, expires_at = excluded.expires_at, state = 'AVAILABLE'
+"""
 
 
 class InvalidLink(Exception):
@@ -33,6 +66,13 @@ class Revoked(Exception):
 
 class NoSuchMedia(Exception):
     """There is no such file."""
+
+
+def insert(files: Sequence[NewFile]) -> None:
+    """Store files in the transaction that stores their messages; what was told of one before gives
+    way.
+    """
+    bulk.run(INSERT, bulk.columns(NewFile), files)
 
 
 def download_url(media: Media) -> str:

@@ -248,7 +248,7 @@ def record_statements(
             continue
         if is_given is not None:
             said.append(Consent(tenant_id, contact_id, source, event.timestamp, is_given))
-    return record(said)
+    return record(said) if said else set()
 
 
 def _forms(event: MessageEvent | MarketingPreference) -> set[str]:
@@ -289,7 +289,7 @@ def set_words(*, tenant_id: UUID, stop: Collection[str], start: Collection[str])
     return words_of([tenant_id])[tenant_id]
 
 
-class _Row(NamedTuple):
+class _StoredOptOut(NamedTuple):
     """An opt-out as it is stored."""
 
     tenant_id: UUID
@@ -314,7 +314,7 @@ def join(merged: Collection[tuple[UUID, UUID, UUID]]) -> None:
     """Let the last word count of contacts (tenant, contact, what it is now) that were merged."""
     owner = {(tenant_id, one): winner for tenant_id, one, winner in merged}
     sides = {*owner, *((tenant_id, winner) for tenant_id, _, winner in merged)}
-    found = [_Row(*row) for row in bulk.run(OF_CONTACTS, COLUMNS[:2], sorted(sides))]
+    found = [_StoredOptOut(*row) for row in bulk.run(OF_CONTACTS, COLUMNS[:2], sorted(sides))]
     whose = {row: (row.tenant_id, owner.get(row[:2], row.contact_id)) for row in found}
     kept = []
     for (_, winner), rows in groupby(sorted(found, key=whose.__getitem__), whose.__getitem__):
@@ -335,7 +335,7 @@ def pass_on(numbers: Iterable[tuple[UUID, UUID, UUID]]) -> None:
     may want it, and say so. ``numbers`` are tenant, who had the number, and who has it.
     """
     now = {(tenant_id, before): after for tenant_id, before, after in numbers}
-    found = [_Row(*row) for row in bulk.run(OF_CONTACTS, COLUMNS[:2], sorted(now))]
+    found = [_StoredOptOut(*row) for row in bulk.run(OF_CONTACTS, COLUMNS[:2], sorted(now))]
     rows = [
         (row.tenant_id, now[row[:2]], OptOutSource.NUMBER.value, row.said_at)
         for row in found
@@ -345,7 +345,7 @@ def pass_on(numbers: Iterable[tuple[UUID, UUID, UUID]]) -> None:
     bulk.run(STOP, COLUMNS, rows)
 
 
-def _last_word(rows: Collection[_Row]) -> _Row:
+def _last_word(rows: Collection[_StoredOptOut]) -> _StoredOptOut:
     last = max(rows, key=lambda row: row.order)
     stop = next((row for row in rows if row.is_on_platform), None)
     if stop is not None and last.lifted_by not in (OptOutSource.PLATFORM, OptOutSource.API):

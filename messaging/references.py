@@ -50,10 +50,10 @@ _LONGEST_PARTY, _LONGEST_KEY, _LONGEST_ID = 160, 128, 800
 # A length that one byte can tell is told with one.
 _LENGTH = rb"([\x01-\x7f]|[\x80-\xff]\x01)"
 _STRING = rb"\x18" + _LENGTH + rb"([!-~]+)"
+_IN_GROUP = rb"(?:\x1c" + _STRING + rb"\x15[\x02\x14]\x00)?"
 _FORM = re.compile(
-    rb"\x1c" + _STRING + rb"\x15([\x02\x14\x08])\x00[\x11\x12]" + _STRING
-    + rb"(?:\x1c" + _STRING + rb"\x15[\x02\x14]\x00)?\x00"
-)  # fmt: skip
+    rb"\x1c" + _STRING + rb"\x15([\x02\x14\x08])\x00[\x11\x12]" + _STRING + _IN_GROUP + rb"\x00"
+)
 
 
 def _same_people(row: str) -> str:
