@@ -430,7 +430,7 @@ def _said(rows: Iterable[_Arriving]) -> list[tuple[_Arriving, UUID]]:
 def _record_consent(
     said: Iterable[tuple[_Arriving, UUID]],
     told: Iterable[_Told],
-    stops: Iterable[Consent],
+    stops: Collection[Consent],
     people: People,
 ) -> set[int]:
     """Record what people say about marketing, and what receipts say of them (``stops``); return the
@@ -442,6 +442,8 @@ def _record_consent(
         if contact := people.contact_of(someone):
             positions[position] = someone.tenant_id, contact.id
             statements.append(Statement(someone.tenant_id, contact.id, event))
+    if not statements and not stops:
+        return set()
     changed = optouts.record_statements(statements, stops)
     return {position for position, who in positions.items() if who not in changed}
 
