@@ -40,7 +40,7 @@ SET = "SELECT " + ", ".join(f"set_config('{name}', %s, false)" for name in SETTI
 GET = "SELECT " + ", ".join(f"current_setting('{name}')" for name in SETTINGS)
 # The planner multiplies what a page is said to hold with the pages that there are.
 PRETEND = """
-UPDATE pg_class SET reltuples = 1000000, relpages = 1
+UPDATE pg_class SET reltuples = %s, relpages = %s
 WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
   AND regexp_replace(relname, '^webhook_deliveries_.*', 'webhook_deliveries') = ANY (%s)
 """
@@ -98,13 +98,18 @@ def looked_at() -> Iterator[Plans]:
                 within.is_explaining = False
         return execute(self, query, params, **options)
 
-    with connection.cursor() as cursor:
-        cursor.execute(PRETEND, [list(LARGE)])
+    _pretend(1_000_000, 1)
     psycopg.Cursor.execute = explaining  # type: ignore[method-assign]
     try:
         yield plans
     finally:
         psycopg.Cursor.execute = execute  # type: ignore[method-assign]
+        _pretend(-1, 0)  # not known, as after CREATE TABLE
+
+
+def _pretend(rows: int, pages: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(PRETEND, [rows, pages, list(LARGE)])
 
 
 def _is_of_a_test() -> bool:
