@@ -8,7 +8,7 @@ but neither its middleware nor its threads.
 from __future__ import annotations
 
 # First, because it sets Django up; what follows needs Django's apps.
-from sigma.wsgi import application as django_application
+from sigma.ready import IS_READY
 
 # isort: split
 import asyncio
@@ -18,6 +18,7 @@ import sys
 from importlib import import_module
 
 from django.conf import settings
+from django.core.handlers.wsgi import WSGIHandler
 
 from connectors.events import stream
 from connectors.events.stream import Streams
@@ -42,6 +43,10 @@ from sigma.stopping import on_stop
 from sigma.threads import Full, Lanes, is_signing_in
 from workspaces.access import last_seen_with
 
+__all__ = ("IS_READY", "Application", "application")
+
+# The API and the admin, without the receiver.
+django_application = WSGIHandler()
 # The receiver's loop waits at most this long for a thread that computes a page (Python's default is
 # 5 ms). Measured by `make bench`: "callbacks p99, everybody reads".
 SWITCH_SECONDS = 0.0005

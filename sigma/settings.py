@@ -211,7 +211,6 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "sigma.urls"
-WSGI_APPLICATION = "sigma.wsgi.application"
 
 
 TEMPLATES = [
