@@ -10,7 +10,7 @@ from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
 
-from connectors.linked_device import overview
+from connectors.linked_device import health
 from connectors.linked_device.models import SenderSession
 from connectors.whatsapp.models import (
     DeadKind,
@@ -83,7 +83,7 @@ def _waiting(tenants: QuerySet[Tenant], everything: bool) -> Waiting:
 
 
 def _devices(tenants: QuerySet[Tenant], now: datetime) -> list[SenderSession]:
-    stuck = overview.needing_operator(now=now).filter(tenant_id__in=tenants.values("pk"))
+    stuck = health.needing_operator(now=now).filter(tenant_id__in=tenants.values("pk"))
     return list(stuck[:MOST_DEVICES])
 
 

@@ -26,7 +26,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 from unfold.decorators import display
 
-from connectors.linked_device import health, overview, sessions, statistics, stores
+from connectors.linked_device import health, sessions, statistics, stores
 from connectors.linked_device.models import (
     NEEDS_OPERATOR,
     PairBy,
@@ -60,7 +60,7 @@ def _fact(title: str) -> Callable[[Fact], Fact]:
 @_fact("number")
 def number(obj: SenderSession) -> str:
     """Return the account's number, masked."""
-    return overview.phone(obj) or "–"
+    return health.phone(obj) or "–"
 
 
 @_fact("store on this machine")
@@ -181,7 +181,7 @@ class SenderSessionAdmin(ManagedAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """List every linked device, also those that were never started."""
-        overview.make_missing()
+        health.make_missing()
         return super().changelist_view(request, extra_context)
 
     def render_change_form(

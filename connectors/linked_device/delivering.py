@@ -24,7 +24,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from connectors.linked_device import leases, logs
-from connectors.linked_device.device import SendText
+from connectors.linked_device.events import SendText
 from connectors.linked_device.leases import Lease
 from connectors.linked_device.models import SenderSession
 from lib import bulk

@@ -1,19 +1,31 @@
-"""Whether a number works, in sentences, over any transport: for people and for cron.
+"""Whether a number works, in sentences, over any transport, for people and for cron; and what is
+shown of linked devices, the same for the API and for the admin.
 
-``/health`` of the sender service asks less, and more often.
+``/health`` of the sender service asks less, and more often. A workspace that no one asked anything
+of yet has a session as well, which was never started.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Self
 from uuid import UUID
 
+from django.db import connection
+from django.db.models import Q, QuerySet
+
 from connectors.linked_device import statistics
-from connectors.linked_device.models import FINAL, SenderSession, SessionState, Wanted
+from connectors.linked_device.models import (
+    FINAL,
+    NEEDS_OPERATOR,
+    SenderSession,
+    SessionState,
+    Wanted,
+)
 from connectors.linked_device.statistics import MessageCounts
 from lib import bulk
 from messaging import numbers
@@ -46,6 +58,27 @@ CROSS JOIN LATERAL (
 WHERE w.id = %(workspace)s AND m.timestamp_utc >= %(since)s AND m.source <> 'HISTORY'
   AND a.at >= %(since)s AND a.at <= %(now)s
 GROUP BY date_trunc('minute', a.at) ORDER BY 1
+"""
+RESTORE = "Restore a backup, or clear it and pair again."
+PAIR, START, NO_HOST = "Pair a phone.", "Start it.", "See that a session host runs on its machine."
+REMEDIES: Mapping[str, str] = MappingProxyType(
+    {
+        SessionState.STOPPED: START,
+        SessionState.PAIRING: "Scan the QR code with the phone, or type the code into it.",
+        SessionState.CONFLICT: "Find and stop the other program that has this account, then start.",
+        SessionState.RATE_LIMITED: "Wait; it goes on by itself.",
+        SessionState.BANNED: "Wait; it goes on by itself. Then send less.",
+        SessionState.LOGGED_OUT: PAIR,
+        SessionState.OUTDATED: "Update the software, then start.",
+        SessionState.FAILED: "It starts again by itself; if it goes on, read the sender's log.",
+    }
+)
+MAKE_MISSING = """
+INSERT INTO sender_sessions (tenant_id, workspace_id)
+SELECT w.tenant_id, w.id FROM workspaces w
+WHERE w.transport = ANY(%s) AND NOT EXISTS (
+    SELECT FROM sender_sessions s WHERE s.tenant_id = w.tenant_id AND s.workspace_id = w.id
+) ON CONFLICT DO NOTHING
 """
 
 
@@ -219,3 +252,63 @@ class SilenceBaseline:
         ``silent_since`` is its last activity, or when it was connected if that is later.
         """
         return self.tolerated is not None and now - silent_since > self.tolerated
+
+
+def make_missing() -> None:
+    """Give every linked device its row, so that lists have them all."""
+    with connection.cursor() as cursor:
+        cursor.execute(MAKE_MISSING, [list(HOSTED)])
+
+
+def needing_operator(*, now: datetime) -> QuerySet[SenderSession]:
+    """Return the sessions that wait for an operator, and those that should run and that no host
+    runs (:func:`connectors.linked_device.is_unattended` is the same for one).
+    """
+    due = now - HOST_PATIENCE
+    unheld = Q(lease=None) | Q(lease__owner=None) | Q(lease__expires_at__lte=now)
+    unattended = unheld & Q(wanted=Wanted.RUNNING, since__lt=due)
+    unattended &= Q(until=None) | Q(until__lt=due)
+    unattended &= Q(stopped_at=None) | Q(stopped_at__lt=due)
+    rows = SenderSession.objects.filter(Q(state__in=NEEDS_OPERATOR) | unattended)
+    return rows.select_related("workspace", "lease").order_by("since")
+
+
+def of_tenant(tenant_id: UUID) -> list[SenderSession]:
+    """Return the sessions of a tenant's linked devices, by the names of their workspaces."""
+    return [_session_of(each) for each in _workspaces_of(tenant_id).order_by("name", "id")]
+
+
+def find(*, tenant_id: UUID, workspace_id: UUID) -> SenderSession | None:
+    """Return the session of a linked device; ``None``: the tenant has no such linked device."""
+    workspace = _workspaces_of(tenant_id).filter(pk=workspace_id).first()
+    return _session_of(workspace) if workspace else None
+
+
+def remedy(session: SenderSession, *, now: datetime) -> str:
+    """Return what an operator should do next; empty: nothing."""
+    if is_unattended(session, now=now):
+        return NO_HOST
+    if session.state == SessionState.STOPPED and session.paired_at is None:
+        return PAIR
+    if session.state == SessionState.LOGGED_OUT and session.paired_at is not None:
+        return RESTORE  # an account, and no store: to pair is refused
+    return REMEDIES.get(session.state, "")
+
+
+def phone(session: SenderSession, *, in_clear: bool = False) -> str:
+    """Return the account's number, masked unless ``in_clear``; empty: not known."""
+    return numbers.shown(getattr(session.workspace, "number", None), in_clear=in_clear)
+
+
+def _workspaces_of(tenant_id: UUID) -> QuerySet[Workspace]:
+    rows = Workspace.objects.filter(tenant_id=tenant_id, transport__in=HOSTED)
+    return rows.select_related("number", "sender_session", "sender_session__lease")
+
+
+def _session_of(workspace: Workspace) -> SenderSession:
+    found = getattr(workspace, "sender_session", None)
+    if isinstance(found, SenderSession):
+        return found
+    return SenderSession(
+        workspace=workspace, tenant_id=workspace.tenant_id, since=workspace.created_at
+    )

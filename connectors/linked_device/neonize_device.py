@@ -17,7 +17,6 @@ from typing import Any
 
 from connectors.linked_device import neonize_library as library
 from connectors.linked_device import neonize_translation as translation
-from connectors.linked_device.device import Sent
 from connectors.linked_device.events import (
     ClientOutdated,
     Connected,
@@ -32,6 +31,7 @@ from connectors.linked_device.events import (
     RateLimited,
     ReceiptArrived,
     Replaced,
+    Sent,
     TemporarilyBanned,
 )
 from workspaces.channel_errors import OutcomeUnknown, Unavailable

@@ -23,9 +23,13 @@ from django.utils.module_loading import import_string
 
 from connectors.linked_device import leases, reasons, sessions, status, stores
 from connectors.linked_device.delivering import Deliverer
-from connectors.linked_device.device import Device
-from connectors.linked_device.dispatch import Dispatch, observed
-from connectors.linked_device.events import ConnectFailed, Event, MessageArrived, ReceiptArrived
+from connectors.linked_device.events import (
+    ConnectFailed,
+    Device,
+    Event,
+    MessageArrived,
+    ReceiptArrived,
+)
 from connectors.linked_device.intake import DeviceInbox, Intake
 from connectors.linked_device.leases import ExitCode, Lease, LeaseKeeper, exit_now, kernel_alarm
 from connectors.linked_device.machine import (
@@ -43,7 +47,7 @@ from connectors.linked_device.record import (
     LastActivity,
     Record,
 )
-from connectors.linked_device.session_loop import Ending, SessionLoop
+from connectors.linked_device.session_loop import Dispatch, SessionEnd, SessionLoop, observed
 from connectors.linked_device.status import SessionStatus
 from lib import structs
 from lib.brake import DATABASE_AWAY
@@ -127,17 +131,17 @@ def _work(session_id: UUID, lease: Lease, store: Path, is_asked_to_end: Callable
     return ending.code
 
 
-def _run(work: SessionWork, store: Path) -> Ending:
+def _run(work: SessionWork, store: Path) -> SessionEnd:
     try:
         return work.run(store)
     except OSError as error:
         reason = reasons.with_detail(reasons.NO_STORE, error.strerror or str(error))
-        return Ending(ExitCode.FAILED, SessionStatus(SessionState.FAILED, reason))
+        return SessionEnd(ExitCode.FAILED, SessionStatus(SessionState.FAILED, reason))
     except leases.LeaseLost:
         raise
     except Exception:  # the process ends in order, whatever broke it
         logger.exception("whatsapp session broke")
-        return Ending(ExitCode.FAILED, SessionStatus(SessionState.FAILED, reasons.BROKE))
+        return SessionEnd(ExitCode.FAILED, SessionStatus(SessionState.FAILED, reasons.BROKE))
 
 
 def _session(session_id: UUID) -> SenderSession | None:
@@ -222,7 +226,7 @@ class SessionWork:
             is_asked_to_end=is_asked_to_end,
         )
 
-    def run(self, store: Path) -> Ending:
+    def run(self, store: Path) -> SessionEnd:
         """Connect, receive and send; return how the session ends, once it does.
 
         Raises:
@@ -264,7 +268,7 @@ class SessionWork:
         self._intake.stop(INTAKE_SECONDS)
         return is_closed
 
-    def finish(self, ending: Ending) -> None:
+    def finish(self, ending: SessionEnd) -> None:
         """Write how the session ended, after it did.
 
         Raises:

@@ -21,7 +21,6 @@ from pathlib import Path
 
 from django.conf import settings
 
-from connectors.linked_device.device import Sent
 from connectors.linked_device.events import (
     Connected,
     Disconnected,
@@ -35,6 +34,7 @@ from connectors.linked_device.events import (
     QrShown,
     ReceiptArrived,
     Replaced,
+    Sent,
 )
 from connectors.simulator import device_events, device_script
 from connectors.simulator.device_script import (

@@ -11,13 +11,13 @@ from pathlib import Path
 from uuid import uuid4
 
 from connectors.linked_device import leases, sessions
-from connectors.linked_device.device import Sent
 from connectors.linked_device.events import (
     ChatMember,
     Event,
     LinkedAccount,
     MessageArrived,
     ReceiptArrived,
+    Sent,
 )
 from connectors.linked_device.models import SenderSession
 from lib.envelope import associated_data

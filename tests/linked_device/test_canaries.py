@@ -10,8 +10,7 @@ from random import Random
 import pytest
 
 from connectors.linked_device.delivering import Deliverer
-from connectors.linked_device.device import Sent
-from connectors.linked_device.events import ChatMember, ReceiptArrived
+from connectors.linked_device.events import ChatMember, ReceiptArrived, Sent
 from connectors.linked_device.intake import DeviceInbox
 from connectors.whatsapp.processing import process_batch
 from lib import wakeups

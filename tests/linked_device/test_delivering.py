@@ -13,7 +13,7 @@ from django.db import connection
 
 from connectors.linked_device import leases as sessions_leases
 from connectors.linked_device.delivering import IDLE_SECONDS, Deliverer
-from connectors.linked_device.device import Sent
+from connectors.linked_device.events import Sent
 from connectors.linked_device.intake import DeviceInbox
 from connectors.linked_device.models import SessionLease
 from connectors.whatsapp.processing import process_batch

@@ -19,16 +19,14 @@ from pytest_django.fixtures import Settings
 from connectors.linked_device import events, logs
 from connectors.linked_device.delivering import IDLE_SECONDS as NOTHING_DUE
 from connectors.linked_device.delivering import Deliverer
-from connectors.linked_device.device import Sent
-from connectors.linked_device.dispatch import IDLE_SECONDS as NOT_NOW
-from connectors.linked_device.dispatch import Dispatch, observed
-from connectors.linked_device.events import LinkedAccount, MessageArrived
+from connectors.linked_device.events import LinkedAccount, MessageArrived, Sent
 from connectors.linked_device.intake import DeviceInbox
 from connectors.linked_device.leases import Lease, LeaseKeeper
 from connectors.linked_device.machine import Machine, MachineEvent, RateLimitWait
 from connectors.linked_device.models import SenderSession, SessionState
 from connectors.linked_device.record import DatabaseRetry, DesiredState, LastActivity, Record
-from connectors.linked_device.session_loop import SessionLoop
+from connectors.linked_device.session_loop import IDLE_SECONDS as NOT_NOW
+from connectors.linked_device.session_loop import Dispatch, SessionLoop, observed
 from connectors.whatsapp.models import WebhookPending
 from messaging.models import Message
 from tests.conftest import Cast

@@ -14,7 +14,7 @@ from connectors.linked_device.leases import ExitCode
 from connectors.linked_device.machine import Machine, MachineEvent, RateLimitWait
 from connectors.linked_device.models import SenderSession, SessionState
 from connectors.linked_device.record import DatabaseRetry, DesiredState, LastActivity, Record
-from connectors.linked_device.session_loop import Ending, SessionLoop
+from connectors.linked_device.session_loop import SessionEnd, SessionLoop
 from tests.conftest import Cast
 from tests.linked_device import sends
 
@@ -41,7 +41,7 @@ class Running:
         )
         self.step(events.Connected(LinkedAccount()))
 
-    def step(self, event: MachineEvent | None = None, *, seconds: float = 1) -> Ending | None:
+    def step(self, event: MachineEvent | None = None, *, seconds: float = 1) -> SessionEnd | None:
         """Let time pass, then take a step."""
         self.now += timedelta(seconds=seconds)
         return self.loop.step(event, now=self.now)
@@ -54,7 +54,7 @@ def running(acme: Cast, now: datetime) -> Running:
     return Running(sends.linked(acme, wanted="RUNNING", paired_at=now, restart_asked_at=asked), now)
 
 
-def ended(ending: Ending | None) -> tuple[int, SessionState] | None:
+def ended(ending: SessionEnd | None) -> tuple[int, SessionState] | None:
     return (ending.code, ending.status.state) if ending and ending.status else None
 
 
@@ -91,7 +91,7 @@ def test_it_stays_stopped_when_its_host_ends_as_well(running: Running) -> None:
 def test_it_ends_for_good_when_its_row_is_gone(running: Running) -> None:
     SenderSession.objects.all().delete()
 
-    assert running.step() == Ending(ExitCode.FINAL)
+    assert running.step() == SessionEnd(ExitCode.FINAL)
 
 
 def test_a_stop_keeps_the_time_until_which_it_has_to_wait(running: Running) -> None:
@@ -102,7 +102,7 @@ def test_a_stop_keeps_the_time_until_which_it_has_to_wait(running: Running) -> N
 
 
 def test_it_says_at_once_why_it_ends(running: Running) -> None:
-    assert running.step(events.Replaced()) == Ending(ExitCode.FINAL)
+    assert running.step(events.Replaced()) == SessionEnd(ExitCode.FINAL)
     assert SenderSession.objects.get().state == SessionState.CONFLICT
 
 

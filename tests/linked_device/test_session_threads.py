@@ -9,13 +9,12 @@ from datetime import datetime
 import pytest
 from django.db import OperationalError
 
-from connectors.linked_device import dispatch
-from connectors.linked_device.device import Sent
-from connectors.linked_device.dispatch import Dispatch, observed
-from connectors.linked_device.events import Content, Event, RateLimited
+from connectors.linked_device import session_loop
+from connectors.linked_device.events import Content, Event, RateLimited, Sent
 from connectors.linked_device.intake import Intake, NotKept
 from connectors.linked_device.leases import LeaseLost
 from connectors.linked_device.record import LastActivity
+from connectors.linked_device.session_loop import Dispatch, observed
 from tests.linked_device import sends
 from workspaces.channel_errors import Rejected, Throttled
 
@@ -175,7 +174,7 @@ def test_it_reports_a_send_that_does_not_come_back(wait_for: Callable[..., None]
     turns = Turns(lambda: float(begun.set() or done.wait(120)))
     turns.dispatch.start()
     begun.wait(120)
-    turns.time = dispatch.HUNG_SECONDS
+    turns.time = session_loop.HUNG_SECONDS
     assert not turns.dispatch.hangs
 
     turns.time += 1

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from connectors.linked_device import delivering, dispatch, process
-from connectors.linked_device.device import Sent
-from connectors.linked_device.events import Connected, Event, LinkedAccount
+from connectors.linked_device import delivering, process, session_loop
+from connectors.linked_device.events import Connected, Event, LinkedAccount, Sent
 from connectors.linked_device.leases import ExitCode
 from connectors.linked_device.process import SessionWork
 from connectors.whatsapp.models import WebhookPending
@@ -129,7 +128,7 @@ def test_a_send_that_hangs_ends_the_session_to_be_started_again(
     acme: Cast, tmp_path: Path, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivering, "JITTER", (0.0, 0.0))
-    device = Stuck(lambda: monkeypatch.setattr(dispatch, "HUNG_SECONDS", 0.0))
+    device = Stuck(lambda: monkeypatch.setattr(session_loop, "HUNG_SECONDS", 0.0))
     session = sends.linked(acme, wanted="RUNNING", paired_at=now)
     work = SessionWork(session, sends.leased(session), device, is_asked_to_end=lambda: False)
     sends.queue(acme, now)

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.core.management.base import CommandError
 from django.db.models import Q, QuerySet
 
-from connectors.linked_device import overview, sessions
+from connectors.linked_device import health, sessions
 from connectors.linked_device.models import SenderSession, Wanted
 from workspaces.lookup import find_tenant
 from workspaces.models import HOSTED, TenantStatus, Workspace
@@ -42,7 +42,7 @@ def some(name: str | None) -> list[SenderSession]:
     """
     if name:
         return [one(name)]
-    overview.make_missing()
+    health.make_missing()
     rows = _whole().filter(workspace__in=linked())
     return list(rows.order_by("workspace__tenant__slug", "workspace__name", "id"))
 

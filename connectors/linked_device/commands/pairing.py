@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from connectors.linked_device import health, overview, sessions
+from connectors.linked_device import health, sessions
 from connectors.linked_device.commands import choosing
 from connectors.linked_device.commands.running import STEP_SECONDS, waits_for
 from connectors.linked_device.models import KEPT, PairBy, SenderSession, SessionState, Wanted
@@ -103,7 +103,7 @@ def _watch(out: OutputWrapper, session: SenderSession, asked: datetime, wait: fl
         else:
             sessions.stop(session.id, now=datetime.now(UTC))
             raise CommandError(f"No phone was linked within {wait:.0f} s; the pairing is given up.")
-    who = overview.phone(session)
+    who = health.phone(session)
     out.write(f"Successfully logged in{f' as {who}' if who else ''}.")
 
 

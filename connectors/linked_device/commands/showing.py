@@ -11,7 +11,7 @@ from django.core.management.base import CommandError, OutputWrapper
 from django.db import DatabaseError, InterfaceError
 from rich.table import Column, Table
 
-from connectors.linked_device import health, overview, statistics, stores
+from connectors.linked_device import health, statistics, stores
 from connectors.linked_device.commands import choosing
 from connectors.linked_device.health import NumberHealth
 from connectors.linked_device.models import SenderSession, SessionState
@@ -69,12 +69,12 @@ def facts_of(session: SenderSession, now: datetime) -> Facts:
         "name": choosing.label(session.workspace),
         "workspace_id": session.workspace_id,
         "session_id": session.id,
-        "phone": overview.phone(session) or None,
+        "phone": health.phone(session) or None,
         **{name: getattr(session, name) for name in SHOWN},
         "process": lease and {name: getattr(lease, name) for name in SHOWN_OF_LEASE},
         "healthy": well.ok,
         "problems": list(well.problems),
-        "remedy": overview.remedy(session, now=now),
+        "remedy": health.remedy(session, now=now),
         "heard_at": well.last_activity_at,
         "store_bytes": _store_size(session),
     }

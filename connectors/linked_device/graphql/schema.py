@@ -13,7 +13,7 @@ from uuid import UUID
 import graphene
 from graphql import GraphQLResolveInfo
 
-from connectors.linked_device import health, models, overview, sessions
+from connectors.linked_device import health, models, sessions
 from connectors.linked_device.health import NumberHealth
 from connectors.linked_device.sessions import SessionErrorCode, UnableTo
 from lib import qrcodes
@@ -147,7 +147,7 @@ class SenderSessionType(ObjectType, name="SenderSession"):
     @staticmethod
     def resolve_remedy(root: models.SenderSession, info: GraphQLResolveInfo) -> str | None:
         """Return what to do."""
-        return overview.remedy(root, now=_now()) or None
+        return health.remedy(root, now=_now()) or None
 
     @staticmethod
     def resolve_is_paired(root: models.SenderSession, info: GraphQLResolveInfo) -> bool:
@@ -162,7 +162,7 @@ class SenderSessionType(ObjectType, name="SenderSession"):
     @staticmethod
     def resolve_phone(root: models.SenderSession, info: GraphQLResolveInfo) -> str | None:
         """Return the number as this caller may see it."""
-        return overview.phone(root, in_clear=_may(info, Scope.NUMBERS_READ)) or None
+        return health.phone(root, in_clear=_may(info, Scope.NUMBERS_READ)) or None
 
     @staticmethod
     def resolve_pairing(
@@ -235,7 +235,7 @@ class _SenderMutation(ServiceMutation, abstract=True):
         workspace_id = parse_id(given["workspace_id"], "workspaceId")
         session = sessions.of_workspace(tenant_id=tenant_id, workspace_id=workspace_id)
         cls.ask(session.pk, given, now=datetime.now(UTC))
-        return {"session": overview.find(tenant_id=tenant_id, workspace_id=workspace_id)}
+        return {"session": health.find(tenant_id=tenant_id, workspace_id=workspace_id)}
 
     @classmethod
     def ask(cls, session_id: UUID, given: Mapping[str, Any], *, now: datetime) -> None:
@@ -317,7 +317,7 @@ class LinkedDeviceQueries(graphene.ObjectType):
         root: None, info: GraphQLResolveInfo, workspace_id: str
     ) -> models.SenderSession | None:
         """Return one."""
-        return overview.find(
+        return health.find(
             tenant_id=caller(info, Scope.SENDER_READ).tenant_id,
             workspace_id=parse_id(workspace_id, "workspaceId"),
         )
@@ -325,7 +325,7 @@ class LinkedDeviceQueries(graphene.ObjectType):
     @staticmethod
     def resolve_sender_sessions(root: None, info: GraphQLResolveInfo) -> list[models.SenderSession]:
         """Return all of them."""
-        return overview.of_tenant(caller(info, Scope.SENDER_READ).tenant_id)
+        return health.of_tenant(caller(info, Scope.SENDER_READ).tenant_id)
 
 
 class LinkedDeviceMutations(graphene.ObjectType):
