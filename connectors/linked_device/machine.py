@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import Any
 
 from connectors.linked_device import events, reasons
@@ -29,61 +29,42 @@ class ShowPairing:
 
 
 @dataclass(frozen=True, slots=True)
-class AskPairCode:
-    """Ask the device for a code to type; answer with `CodeGiven` or `CodeRefused`."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForgetPairing:
-    """Remove the QR text or pairing code: the pairing ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUpPairing:
-    """No phone was linked in time: the operator has to ask again."""
-
-
-@dataclass(frozen=True, slots=True)
 class Linked:
     """An account is linked; record which."""
 
     account: events.LinkedAccount
 
 
-@dataclass(frozen=True, slots=True)
-class Unlinked:
-    """No account is linked any more: its keys are void."""
+class Order(Enum):
+    """An action that its name says whole."""
 
-
-@dataclass(frozen=True, slots=True)
-class Steady:
-    """The connection has held for a while: earlier failures do not count any more."""
+    # Ask the device for a code to type; answer with `CodeGiven` or `CodeRefused`.
+    ASK_PAIR_CODE = auto()
+    # Remove the QR text or pairing code: the pairing ended.
+    FORGET_PAIRING = auto()
+    # No phone was linked in time: the operator has to ask again.
+    GIVE_UP_PAIRING = auto()
+    # No account is linked any more: its keys are void.
+    UNLINK = auto()
+    # The connection has held for a while: earlier failures do not count any more.
+    FORGET_FAILURES = auto()
 
 
 class ExitMode(StrEnum):
-    """How a process ends: to be started again by itself, or only once an operator decided what to
-    do, or the time is over that WhatsApp named.
+    """Disconnect and end the process: to be started again by itself, or only once an operator
+    decided what to do, or the time is over that WhatsApp named.
     """
 
     RESTART = "RESTART"
     FINAL = "FINAL"
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """Disconnect and end the process."""
-
-    mode: ExitMode
-
-
-Action = (
-    ShowPairing | AskPairCode | ForgetPairing | GiveUpPairing | Linked | Unlinked | Steady | Exit
-)
+Action = ShowPairing | Linked | Order | ExitMode
 
 
 @dataclass(frozen=True, slots=True)
 class CodeGiven:
-    """The device gave the code that `AskPairCode` asked for."""
+    """The device gave the code that `Order.ASK_PAIR_CODE` asked for."""
 
     code: str = field(repr=False)
 
@@ -228,7 +209,7 @@ class Machine:
         until = self.status.until
         if self.status.state in TIMEOUTS and until is not None and now >= until:
             TIMEOUTS[self.status.state](self, now)
-        self._note_steadiness(now)
+        self._forget_failures(now)
         return self._taken_actions()
 
     def _qr_shown(self, event: events.QrShown, now: datetime) -> None:
@@ -244,7 +225,7 @@ class Machine:
             expires_at = min(ends, now + timedelta(seconds=event.seconds))
             self._actions.append(ShowPairing(PairBy.QR, event.code, expires_at))
         elif is_first:
-            self._actions.append(AskPairCode())
+            self._actions.append(Order.ASK_PAIR_CODE)
 
     def _code_given(self, event: CodeGiven, now: datetime) -> None:
         if self._pairing_until is not None:
@@ -261,17 +242,17 @@ class Machine:
         self._give_up(reasons.NOT_PAIRED_IN_TIME)
 
     def _give_up(self, reason: str) -> None:
-        self._actions.append(GiveUpPairing())
+        self._actions.append(Order.GIVE_UP_PAIRING)
         self._exit(ExitMode.FINAL, SessionStatus(S.STOPPED, reason))
 
     def _paired(self, event: events.Paired, now: datetime) -> None:
         self._is_linked_here = True
-        self._actions += [ForgetPairing(), Linked(event.account)]
+        self._actions += [Order.FORGET_PAIRING, Linked(event.account)]
         self._move(SessionStatus(S.STARTING, reasons.LINKED, now + PATIENCE))
 
     def _connected(self, event: events.Connected, now: datetime) -> None:
         if self.status.state == S.PAIRING:
-            self._actions.append(ForgetPairing())
+            self._actions.append(Order.FORGET_PAIRING)
         self._is_linked_here = True
         self._actions.append(Linked(event.account))
         self._up(now)
@@ -314,7 +295,7 @@ class Machine:
 
     def _ended(self, event: MachineEvent, now: datetime) -> None:
         if isinstance(event, events.LoggedOut):
-            self._actions.append(Unlinked())
+            self._actions.append(Order.UNLINK)
         self._exit(ExitMode.FINAL, TERMINAL_STATUS[type(event)](event, now))
 
     def _connect_failed(self, event: events.ConnectFailed, now: datetime) -> None:
@@ -330,21 +311,21 @@ class Machine:
         else:
             self._exit(ExitMode.RESTART, SessionStatus(S.FAILED, reason))
 
-    def _note_steadiness(self, now: datetime) -> None:
+    def _forget_failures(self, now: datetime) -> None:
         if self._up_since is None or self._is_steady or now - self._up_since < STEADY_AFTER:
             return
         self._is_steady = True
-        self._actions.append(Steady())
+        self._actions.append(Order.FORGET_FAILURES)
 
     def _rate_limited(self) -> SessionStatus:
         return SessionStatus(S.RATE_LIMITED, reasons.RATE_LIMITED, self._limit.until)
 
     def _exit(self, mode: ExitMode, status: SessionStatus) -> None:
         if self.status.state == S.PAIRING:
-            self._actions.append(ForgetPairing())
+            self._actions.append(Order.FORGET_PAIRING)
         if self._move(status):
             self.exit_mode = mode
-            self._actions.append(Exit(mode))
+            self._actions.append(mode)
 
     def _move(self, status: SessionStatus) -> bool:
         if not may_follow(self.status.state, self._cause, status.state):

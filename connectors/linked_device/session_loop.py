@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db import connection
 
@@ -20,16 +20,12 @@ from connectors.linked_device.events import Event, RateLimited, SendText, Sent
 from connectors.linked_device.leases import ExitCode, LeaseLost
 from connectors.linked_device.machine import (
     Action,
-    AskPairCode,
     ExitMode,
-    ForgetPairing,
-    GiveUpPairing,
     Linked,
     Machine,
     MachineEvent,
+    Order,
     ShowPairing,
-    Steady,
-    Unlinked,
 )
 from connectors.linked_device.models import SessionState, Wanted
 from connectors.linked_device.record import (
@@ -52,6 +48,12 @@ STOPPED = SessionStatus(SessionState.STOPPED, "Stopped.")
 RESTARTING = SessionStatus(SessionState.WAITING, "Asked to restart; it starts again after a pause.")
 HOST_STOPPED = SessionStatus(SessionState.WAITING, "Its host was stopped; it starts again with it.")
 CODES = {ExitMode.RESTART: ExitCode.FAILED, ExitMode.FINAL: ExitCode.FINAL}
+WRITES = {
+    Order.FORGET_PAIRING: Record.forget_pairing,
+    Order.GIVE_UP_PAIRING: Record.give_up_pairing,
+    Order.UNLINK: Record.unlinked,
+    Order.FORGET_FAILURES: Record.steady,
+}
 # The pause while nothing may be sent, and after an unexpected error.
 IDLE_SECONDS, BROKEN_SECONDS = 0.1, 5.0
 # A send takes 75 seconds at most, and the questions before it as long; a library that does not
@@ -129,10 +131,15 @@ class SessionLoop:
         return actions
 
     def _do(self, action: Action, now: datetime) -> None:
-        if isinstance(action, AskPairCode):
-            self._ask_code()
-        elif type(action) in WRITES:
-            self._retry.run(lambda: WRITES[type(action)](self._record, action, now))
+        match action:
+            case Order.ASK_PAIR_CODE:
+                self._ask_code()
+            case Order():
+                self._retry.run(lambda: WRITES[action](self._record))
+            case ShowPairing():
+                self._retry.run(lambda: self._record.show_pairing(action))
+            case Linked():
+                self._retry.run(lambda: self._record.linked(action.account, now=now))
 
     def _write_status(self, now: datetime) -> None:
         """Write the session's status, if that is new."""
@@ -187,16 +194,6 @@ class SessionLoop:
             return None
         self._retry.succeeded()
         return done
-
-
-WRITES: Mapping[type, Callable[[Record, Any, datetime], None]] = {
-    ShowPairing: lambda record, action, now: record.show_pairing(action),
-    ForgetPairing: lambda record, action, now: record.forget_pairing(),
-    GiveUpPairing: lambda record, action, now: record.give_up_pairing(),
-    Linked: lambda record, action, now: record.linked(action.account, now=now),
-    Unlinked: lambda record, action, now: record.unlinked(),
-    Steady: lambda record, action, now: record.steady(),
-}
 
 
 def observed(

@@ -12,20 +12,15 @@ from connectors.linked_device import events
 from connectors.linked_device.events import LinkedAccount
 from connectors.linked_device.machine import (
     Action,
-    AskPairCode,
     CodeGiven,
     CodeRefused,
-    Exit,
     ExitMode,
-    ForgetPairing,
-    GiveUpPairing,
     Linked,
     Machine,
     MachineEvent,
+    Order,
     RateLimitWait,
     ShowPairing,
-    Steady,
-    Unlinked,
 )
 from connectors.linked_device.models import FINAL, TIMED, PairBy
 from connectors.linked_device.models import SessionState as S
@@ -33,7 +28,7 @@ from connectors.linked_device.status import SessionStatus
 
 NOW = datetime(2026, 11, 22, 8, tzinfo=UTC)
 ACCOUNT = LinkedAccount(number="27711558396", platform="iphone")
-AGAIN, LAST = Exit(ExitMode.RESTART), Exit(ExitMode.FINAL)
+AGAIN, LAST = ExitMode.RESTART, ExitMode.FINAL
 
 
 def later(seconds: float) -> datetime:
@@ -87,7 +82,7 @@ def test_it_gives_a_pairing_up_when_nobody_scanned() -> None:
 
     actions = one.handle(events.PairingTimedOut(), now=later(160))
 
-    assert actions == [GiveUpPairing(), ForgetPairing(), LAST]
+    assert actions == [Order.GIVE_UP_PAIRING, Order.FORGET_PAIRING, LAST]
     assert one.status.state == S.STOPPED
     assert "Pair again" in one.status.reason
 
@@ -97,7 +92,7 @@ def test_it_gives_a_pairing_up_by_itself_when_the_device_says_nothing() -> None:
     rotation(one)
 
     assert one.tick(now=later(164)) == []
-    assert one.tick(now=later(165)) == [GiveUpPairing(), ForgetPairing(), LAST]
+    assert one.tick(now=later(165)) == [Order.GIVE_UP_PAIRING, Order.FORGET_PAIRING, LAST]
 
 
 def test_it_asks_once_for_a_code_that_is_good_for_what_is_left() -> None:
@@ -106,7 +101,7 @@ def test_it_asks_once_for_a_code_that_is_good_for_what_is_left() -> None:
     asked = [one.handle(events.QrShown("x", 60), now=later(at)) for at in (0, 60)]
     shown = one.handle(CodeGiven("abcd1234"), now=later(3))
 
-    assert asked == [[AskPairCode()], []]
+    assert asked == [[Order.ASK_PAIR_CODE], []]
     assert shown == [ShowPairing(PairBy.CODE, "ABCD-1234", later(160))]
 
 
@@ -114,7 +109,7 @@ def test_it_says_so_when_there_is_no_code() -> None:
     one = machine(is_paired=False, by=PairBy.CODE)
     one.handle(events.QrShown("x", 60), now=NOW)
 
-    assert one.handle(CodeRefused("bad number 447700900123"), now=NOW)[0] == GiveUpPairing()
+    assert one.handle(CodeRefused("bad number 447700900123"), now=NOW)[0] == Order.GIVE_UP_PAIRING
     assert one.status.state == S.STOPPED
     assert "447700900123" not in one.status.reason
 
@@ -123,7 +118,7 @@ def test_it_waits_when_codes_were_asked_for_too_often() -> None:
     one = machine(is_paired=False, by=PairBy.CODE)
     one.handle(events.QrShown("x", 60), now=NOW)
 
-    assert one.handle(CodeRefused("429", is_limit=True), now=NOW) == [ForgetPairing(), LAST]
+    assert one.handle(CodeRefused("429", is_limit=True), now=NOW) == [Order.FORGET_PAIRING, LAST]
     assert (one.status.state, one.status.until) == (S.RATE_LIMITED, later(3600))
 
 
@@ -131,7 +126,8 @@ def test_it_expects_the_restart_that_follows_pairing() -> None:
     one = machine(is_paired=False)
     rotation(one)
 
-    assert one.handle(events.Paired(ACCOUNT), now=later(100)) == [ForgetPairing(), Linked(ACCOUNT)]
+    linked = Linked(ACCOUNT)
+    assert one.handle(events.Paired(ACCOUNT), now=later(100)) == [Order.FORGET_PAIRING, linked]
     assert one.handle(events.QrShown("late", 20), now=later(100)) == []
     assert one.handle(events.Disconnected("515"), now=later(101)) == []
     assert one.status.state == S.STARTING
@@ -164,7 +160,7 @@ def test_it_is_connected_again_when_the_device_is() -> None:
     one.handle(events.Connected(ACCOUNT), now=later(120))
 
     assert one.status.state == S.CONNECTED
-    assert one.tick(now=later(1000)) == [Steady()]
+    assert one.tick(now=later(1000)) == [Order.FORGET_FAILURES]
 
 
 def test_it_believes_in_silence_after_three_missed_keep_alives() -> None:
@@ -202,7 +198,7 @@ def test_it_starts_again_later_when_nothing_connects() -> None:
 
 ENDS = {
     events.Replaced(): (S.CONFLICT, None, "start this session again", [LAST]),
-    events.LoggedOut("device_removed"): (S.LOGGED_OUT, None, "Pair again", [Unlinked(), LAST]),
+    events.LoggedOut("device_removed"): (S.LOGGED_OUT, None, "Pair again", [Order.UNLINK, LAST]),
     events.TemporarilyBanned(101, later(60)): (S.BANNED, later(60), "address books", [LAST]),
     events.TemporarilyBanned(199): (S.BANNED, later(86400), "reason 199", [LAST]),
     events.ClientOutdated(): (S.OUTDATED, None, "Update the software", [LAST]),
@@ -295,7 +291,7 @@ def test_a_stop_does_not_lift_a_limit() -> None:
 def test_it_is_steady_after_a_minute_and_says_so_once() -> None:
     one = connected()
 
-    assert [one.tick(now=later(at)) for at in (59, 60, 61)] == [[], [Steady()], []]
+    assert [one.tick(now=later(at)) for at in (59, 60, 61)] == [[], [Order.FORGET_FAILURES], []]
 
 
 def test_it_ignores_and_counts_what_means_nothing() -> None:
@@ -350,7 +346,7 @@ def test_whatever_happens_it_moves_by_the_table(
 
         assert not [name for name in one.ignored if " to " in name], "an illegal transition"
         assert left is None or (one.status.state == before and actions == [])
-        exits = [action.mode for action in actions if isinstance(action, Exit)]
+        exits = [action for action in actions if isinstance(action, ExitMode)]
         assert exits == ([one.exit_mode] if one.exit_mode != left else [])
         assert one.status.state not in FINAL or one.exit_mode == ExitMode.FINAL
         waits = one.status.state in {*TIMED, S.PAIRING, S.DISCONNECTED, S.STARTING}
