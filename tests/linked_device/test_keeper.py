@@ -33,11 +33,12 @@ LEASE = Lease(uuid4(), uuid4(), uuid4(), 1)
 # By its own watch, or where that comes too late, by the kernel's.
 ENDED = (ExitCode.LOST, -signal.SIGALRM)
 TABLES = """
-CREATE TABLE sender_sessions (id uuid PRIMARY KEY, tenant_id uuid, stopped_at timestamptz,
-    updated_at timestamptz, library text);
-CREATE TABLE session_leases (session_id uuid PRIMARY KEY, tenant_id uuid, owner uuid,
+CREATE TABLE sender_sessions (id uuid, tenant_id uuid, stopped_at timestamptz,
+    updated_at timestamptz, library text, PRIMARY KEY (tenant_id, id));
+CREATE TABLE session_leases (session_id uuid, tenant_id uuid, owner uuid,
     host text DEFAULT '', pid int DEFAULT 0, fencing_token int8 DEFAULT 0,
-    acquired_at timestamptz, renewed_at timestamptz, expires_at timestamptz);
+    acquired_at timestamptz, renewed_at timestamptz, expires_at timestamptz,
+    PRIMARY KEY (tenant_id, session_id));
 """
 
 
