@@ -13,12 +13,11 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
 
-from connectors.linked_device import backup_files, status, stores
+from connectors.linked_device import backup_files, sessions, status, stores
 from connectors.linked_device.backup_files import existing
 from connectors.linked_device.leases import GRACE
 from connectors.linked_device.models import TIMED, SenderSession, SessionState, Wanted
@@ -57,7 +56,7 @@ def back_up(session: SenderSession, *, now: datetime) -> Path:
     Raises:
         UnableTo: a process has the session, or its store is not here or cannot be read.
     """
-    session = _fresh(session.pk)
+    session = sessions.find(session.pk)
     _require_home(session)
     with _at_rest(session):
         return _back_up(session, now)
@@ -74,7 +73,7 @@ def restore(session: SenderSession, path: Path | None = None, *, now: datetime) 
         UnableTo: the session is not stopped, or the backup is of another session, altered, or
             unreadable.
     """
-    session = _fresh(session.pk)
+    session = sessions.find(session.pk)
     _require_stop(session)
     path = path or _newest(session)
     label, content = _read(session, path)
@@ -95,7 +94,7 @@ def clear(session: SenderSession, *, now: datetime, back_up: bool = True) -> Pat
     Raises:
         UnableTo: the session is not stopped, or its store is not here or cannot be backed up.
     """
-    session = _fresh(session.pk)
+    session = sessions.find(session.pk)
     _require_stop(session)
     if back_up:
         _require_home(session)
@@ -194,7 +193,7 @@ def _kept_free(session: SenderSession) -> Iterator[None]:
             for statement in KEEP_FREE:
                 cursor.execute(statement, {"id": session.pk, "tenant": session.tenant_id})
         _require_no_holder(session)
-        _require_stop(_fresh(session.pk))
+        _require_stop(sessions.find(session.pk))
         yield
 
 
@@ -236,10 +235,3 @@ def _write_stopped(session: SenderSession, reason: str, now: datetime) -> None:
     is_timed = session.state in TIMED and (session.until is None or session.until > now)
     if not is_timed:
         status.write(session.pk, SessionStatus(SessionState.STOPPED, reason), now=now)
-
-
-def _fresh(session_id: UUID) -> SenderSession:
-    found = SenderSession.objects.filter(pk=session_id).first()
-    if found is None:
-        raise UnableTo(SessionErrorCode.NOT_FOUND, "There is no such session.")
-    return found

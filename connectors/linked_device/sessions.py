@@ -91,6 +91,19 @@ def of_workspace(*, tenant_id: UUID, workspace_id: UUID) -> SenderSession:
     return session
 
 
+def find(session_id: UUID, *, lock: bool = False) -> SenderSession:
+    """Return a session as it is now.
+
+    Raises:
+        UnableTo: it was removed.
+    """
+    rows = SenderSession.objects.filter(pk=session_id)
+    found = (rows.select_for_update() if lock else rows).first()
+    if found is None:
+        raise UnableTo(SessionErrorCode.NOT_FOUND, "There is no such session.")
+    return found
+
+
 @transaction.atomic
 def start(session_id: UUID, *, now: datetime) -> SenderSession:
     """Let a paired session run; one that waits for a time that WhatsApp named goes on waiting.
@@ -98,7 +111,7 @@ def start(session_id: UUID, *, now: datetime) -> SenderSession:
     Raises:
         UnableTo: no phone is linked.
     """
-    session = _locked(session_id)
+    session = find(session_id, lock=True)
     if session.paired_at is None:
         raise UnableTo(
             SessionErrorCode.NOT_PAIRED, "No phone is linked with this account: pair it first."
@@ -109,18 +122,18 @@ def start(session_id: UUID, *, now: datetime) -> SenderSession:
         if session.is_held(now):  # it was asked to stop, and may not have seen that yet
             _update(session_id, restart_asked_at=now)
         _write_status(session_id, SessionState.WAITING, "Asked to start.", now)
-    return _fresh(session_id)
+    return find(session_id)
 
 
 @transaction.atomic
 def stop(session_id: UUID, *, now: datetime) -> SenderSession:
     """Let a session end, after the send that is under way; a pairing is given up."""
-    session = _locked(session_id)
+    session = find(session_id, lock=True)
     _update(session_id, wanted=Wanted.STOPPED, pair_by="", sealed_pair_number=None, **NOTHING_SHOWN)
     keeps = session.state in KEPT
     if not session.is_held(now) and not keeps and session.state != SessionState.STOPPED:
         _write_status(session_id, SessionState.STOPPED, "Stopped.", now)
-    return _fresh(session_id)
+    return find(session_id)
 
 
 @transaction.atomic
@@ -132,7 +145,7 @@ def restart(session_id: UUID, *, now: datetime) -> SenderSession:
     """
     start(session_id, now=now)
     _update(session_id, restart_asked_at=now)
-    return _fresh(session_id)
+    return find(session_id)
 
 
 @transaction.atomic
@@ -146,7 +159,7 @@ def pair(
     Raises:
         UnableTo: a phone is linked already, or the number is not international.
     """
-    session = _locked(session_id)
+    session = find(session_id, lock=True)
     if session.paired_at is not None:
         raise UnableTo(
             SessionErrorCode.ALREADY_PAIRED,
@@ -159,7 +172,7 @@ def pair(
     if is_same and session.wanted == Wanted.RUNNING and not is_over:
         return session
     # A code that was shown before links a phone in another way, or no longer.
-    sealed = _sealed_number(session, digits)
+    sealed = None if digits is None else _sealed(session, NUMBER_PLACE, digits)
     _update(
         session_id, wanted=Wanted.RUNNING, pair_by=by, sealed_pair_number=sealed, **NOTHING_SHOWN
     )
@@ -169,7 +182,7 @@ def pair(
     # One whose process is still closing is over too: it is not started before an operator decided.
     if is_over or not (is_running or session.state in TIMED):
         _write_status(session_id, SessionState.WAITING, "Asked to pair.", now)
-    return _fresh(session_id)
+    return find(session_id)
 
 
 def pairing_of(session: SenderSession, *, now: datetime) -> Pairing | None:
@@ -177,27 +190,22 @@ def pairing_of(session: SenderSession, *, now: datetime) -> Pairing | None:
     ends = session.pairing_expires_at
     if session.sealed_pairing is None or ends is None or ends <= now or not session.pair_by:
         return None
-    place = associated_data(session.tenant_id, PAIRING_PLACE, session.id)
     try:
-        code = keys.field_cipher(session.tenant_id).open(bytes(session.sealed_pairing), place)
+        code = _opened(session, PAIRING_PLACE, session.sealed_pairing)
     except (CannotOpen, keys.TenantHasNoKeys):
         return None
-    return Pairing(PairBy(session.pair_by), code.decode(), ends)
+    return Pairing(PairBy(session.pair_by), code, ends)
 
 
 def number_to_pair(session: SenderSession) -> str | None:
     """Return the digits of the number that a pairing code is wanted for."""
-    if session.sealed_pair_number is None:
-        return None
-    place = associated_data(session.tenant_id, NUMBER_PLACE, session.id)
-    cipher = keys.field_cipher(session.tenant_id)
-    return cipher.open(bytes(session.sealed_pair_number), place).decode()
+    sealed = session.sealed_pair_number
+    return None if sealed is None else _opened(session, NUMBER_PLACE, sealed)
 
 
 def seal_pairing(session: SenderSession, code: str) -> bytes:
     """Return a QR text or pairing code as it is stored."""
-    place = associated_data(session.tenant_id, PAIRING_PLACE, session.id)
-    return keys.field_cipher(session.tenant_id).seal(code.encode(), place)
+    return _sealed(session, PAIRING_PLACE, code)
 
 
 def _digits(by: PairBy, number: str | None) -> str | None:
@@ -209,22 +217,14 @@ def _digits(by: PairBy, number: str | None) -> str | None:
         raise UnableTo(SessionErrorCode.INVALID_PHONE, str(error)) from None
 
 
-def _sealed_number(session: SenderSession, digits: str | None) -> bytes | None:
-    if digits is None:
-        return None
-    place = associated_data(session.tenant_id, NUMBER_PLACE, session.id)
-    return keys.field_cipher(session.tenant_id).seal(digits.encode(), place)
+def _sealed(session: SenderSession, place: str, text: str) -> bytes:
+    bound = associated_data(session.tenant_id, place, session.id)
+    return keys.field_cipher(session.tenant_id).seal(text.encode(), bound)
 
 
-def _locked(session_id: UUID) -> SenderSession:
-    found = SenderSession.objects.select_for_update().filter(pk=session_id).first()
-    if found is None:
-        raise UnableTo(SessionErrorCode.NOT_FOUND, "There is no such session.")
-    return found
-
-
-def _fresh(session_id: UUID) -> SenderSession:
-    return SenderSession.objects.get(pk=session_id)
+def _opened(session: SenderSession, place: str, sealed: bytes | memoryview) -> str:
+    bound = associated_data(session.tenant_id, place, session.id)
+    return keys.field_cipher(session.tenant_id).open(bytes(sealed), bound).decode()
 
 
 def _update(session_id: UUID, **values: object) -> None:
