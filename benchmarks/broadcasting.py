@@ -26,7 +26,7 @@ from rich.table import Table
 from benchmarks import engines, product
 from benchmarks.outgoing import meta as metas
 from benchmarks.outgoing.meta import Meta
-from benchmarks.outgoing.owed import owe
+from benchmarks.outgoing.queued import enqueue
 from benchmarks.outgoing.writer import FIRST, WRITER, world
 from benchmarks.processes import Server
 from benchmarks.product import Product
@@ -121,8 +121,8 @@ def main() -> int:
 
 def _prepare(url: str, env: Mapping[str, str]) -> Door:
     """Make the tenant, its number, its templates and a key."""
-    owed = owe(WRITER, env)
-    return Door(url, owed.api_key, owed.workspace_id)
+    enqueued = enqueue(WRITER, env)
+    return Door(url, enqueued.api_key, enqueued.workspace_id)
 
 
 def begin_broadcast(door: Door, people: int) -> str:

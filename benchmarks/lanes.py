@@ -9,7 +9,7 @@ from statistics import quantiles
 from benchmarks.broadcasting import Door, begin_broadcast
 from benchmarks.outgoing import meta as metas
 from benchmarks.outgoing.meta import Meta
-from benchmarks.outgoing.owed import owe
+from benchmarks.outgoing.queued import enqueue
 from benchmarks.outgoing.writer import FIRST, WRITER, world
 from benchmarks.processes import Server
 from benchmarks.product import Product
@@ -39,8 +39,8 @@ def measure(product: Product, *, people: int, presses: int) -> list[Figure]:
     described.options.window = "off"
     meta = metas.start(described, product.home)
     env = {**product.env, "SIGMA_GRAPH_URL": meta.graph_url}
-    owed = owe(writer, env)
-    door = Door(url, owed.api_key, owed.workspace_id)
+    enqueued = enqueue(writer, env)
+    door = Door(url, enqueued.api_key, enqueued.workspace_id)
     beat = Server(programs.beat(env).argv, env=env, log=product.home / "beat.log")
     workers = (product.worker(), product.sending(env), beat)
     try:

@@ -97,7 +97,7 @@ class Product:
         """Return the wall-clock time at which everything was stored.
 
         Raises:
-            TimeoutError: something is still owed.
+            TimeoutError: something is still pending.
         """
         deadline = time.monotonic() + seconds
         with psycopg.connect(self.database_url, autocommit=True) as connection:

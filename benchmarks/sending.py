@@ -16,7 +16,7 @@ import psycopg
 from benchmarks.engines import Engines
 from benchmarks.outgoing import meta as metas
 from benchmarks.outgoing.meta import Meta, busiest_second, fullest
-from benchmarks.outgoing.owed import Order, owe
+from benchmarks.outgoing.queued import Order, enqueue
 from benchmarks.processes import Server
 from benchmarks.product import Product
 from benchmarks.report import Figure, median
@@ -39,7 +39,7 @@ def _order(product: Product, slug: str, count: int, throughput: str = "HIGH") ->
     return Order(
         slug=slug, phone_number_id=f"1065403522{number:05}", waba_id=f"1022901293{number:05}",
         access_token=f"EAAG-benchmark-{number}", app_secret=f"benchmark-app-secret-{number}",
-        count=count, throughput=throughput, rings=False,
+        count=count, throughput=throughput, wakes=False,
     )  # fmt: skip
 
 
@@ -72,12 +72,12 @@ def _running(product: Product, world: World) -> Iterator[tuple[Meta, dict[str, s
 def _throughput(product: Product, engines: Engines, messages: int) -> list[Figure]:
     order = _order(product, "throughput", messages)
     with _running(product, _world(order)) as (meta, env):
-        owe(order, env)
+        enqueue(order, env)
         sending = product.sending(env)
         database = engines.servers.get("postgres")
         before = _cpu(sending, database)
         try:
-            owe(replace(order, count=0, rings=True), env)
+            enqueue(replace(order, count=0, wakes=True), env)
             _wait(lambda: _left(product) == 0, seconds=60 + messages / 200)
             cost = [after - was for was, after in zip(before, _cpu(sending, database), strict=True)]
         finally:
@@ -106,12 +106,12 @@ def _throughput(product: Product, engines: Engines, messages: int) -> list[Figur
 def _fairness(product: Product, backlog: int) -> list[Figure]:
     big, small = (_order(product, slug, n) for slug, n in (("backlog", backlog), ("other", 1)))
     with _running(product, _world(big, small)) as (meta, env):
-        owe(big, env)
+        enqueue(big, env)
         sending = product.sending(env)
         try:
-            owe(replace(big, count=0, rings=True), env)
+            enqueue(replace(big, count=0, wakes=True), env)
             _wait(lambda: meta.requests() > RATE, seconds=30)
-            owe(small, env)
+            enqueue(small, env)
             _wait(lambda: _sent_by(meta, small) is not None, seconds=30)
             moment = _sent_by(meta, small) or 0.0
             return [

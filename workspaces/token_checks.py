@@ -42,7 +42,7 @@ logger = logging.getLogger("sigma.whatsapp.tokens")
 EVERY = timedelta(days=1)
 WHILE_INVALID = timedelta(hours=1)
 LATELY = timedelta(minutes=5)
-# Rung when a secret was entered: sending may go on.
+# Woken when a secret was entered: sending may go on.
 WAKE_UP = WakeUp("tokens", task="tokens.check", queue="maintenance")
 # Long enough to make a new token before the old one ends.
 WARN_BEFORE = timedelta(days=7)

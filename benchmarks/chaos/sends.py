@@ -11,7 +11,7 @@ import psycopg
 
 from benchmarks.chaos.installation import Installation
 from benchmarks.outgoing import verdict
-from benchmarks.outgoing.owed import Owed, owe
+from benchmarks.outgoing.queued import EnqueuedSends, enqueue
 from benchmarks.outgoing.verdict import Verdict
 from benchmarks.outgoing.writer import FIRST, WRITER
 
@@ -32,27 +32,27 @@ def requests(system: Installation, count: int) -> list[bytes]:
     """
     if not count:
         return []
-    owed = owe(WRITER, system.env)
-    return list(_requests(urlsplit(system.facts.base_url).netloc, owed, count))
+    enqueued = enqueue(WRITER, system.env)
+    return list(_requests(urlsplit(system.facts.base_url).netloc, enqueued, count))
 
 
-def _requests(host: str, owed: Owed, count: int) -> Iterator[bytes]:
+def _requests(host: str, enqueued: EnqueuedSends, count: int) -> Iterator[bytes]:
     for number in range(count):
         body = json.dumps({
-            "workspace_id": owed.workspace_id, "recipient_phone": f"+{FIRST + number}",
+            "workspace_id": enqueued.workspace_id, "recipient_phone": f"+{FIRST + number}",
             "template_name": "welcome_message", "language": "en",
             "template_parameters": {"positional": [f"Person {number}"]},
         }).encode()  # fmt: skip
         head = (
             f"POST /api/v1/messages HTTP/1.1\r\nHost: {host}\r\n"
-            f"Authorization: Bearer {owed.api_key}\r\nIdempotency-Key: send-{number}\r\n"
+            f"Authorization: Bearer {enqueued.api_key}\r\nIdempotency-Key: send-{number}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         yield head.encode() + body
 
 
 def settle(system: Installation, *, hurry: bool) -> None:
-    """Wait until nothing is owed or under way and every report is in, or it takes too long; in a
+    """Wait until nothing is pending or under way and every report is in, or it takes too long; in a
     ``hurry`` without waiting for the leases of the dead to end.
     """
     if hurry:

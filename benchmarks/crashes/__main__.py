@@ -20,7 +20,7 @@ from benchmarks.crashes.victims import STEPS
 from benchmarks.outgoing import meta as metas
 from benchmarks.outgoing import verdict
 from benchmarks.outgoing.meta import Meta
-from benchmarks.outgoing.owed import Order, owe
+from benchmarks.outgoing.queued import Order, enqueue
 from benchmarks.processes import Server
 from benchmarks.product import Product
 from connectors.simulator.meta.world import World, joined, single
@@ -67,7 +67,7 @@ def main() -> int:
         servers = [web, ours.worker(), _beat(ours, env)]
         try:
             for order in orders:
-                owe(order, env)
+                enqueue(order, env)
             killed = _crash(env, options.crashes, options.senders, Random(options.seed))
             _finish(ours, env, meta)
             found = verdict.judge(meta.journal(), verdict.rows_of(ours.database_url))
@@ -126,7 +126,7 @@ def _orders(messages: int) -> list[Order]:
             slug=f"tenant-{number}", phone_number_id=f"10654035229{number:04}",
             waba_id=f"10229012939{number:04}", access_token=f"EAAG-crashes-{number}",
             app_secret=f"crashes-app-secret-{number}", count=messages // NUMBERS,
-            first_phone=15_550_000_000 + number * 1_000_000, rings=False,
+            first_phone=15_550_000_000 + number * 1_000_000, wakes=False,
         )
         for number in range(NUMBERS)
     ]  # fmt: skip
@@ -172,7 +172,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.crashes", description=__doc__)
     add = parser.add_argument
     add("--crashes", type=int, default=216, help="senders to end")
-    add("--messages", type=int, default=8_000, help="messages owed at the start")
+    add("--messages", type=int, default=8_000, help="messages pending at the start")
     add("--senders", type=int, default=2, help="senders at once")
     add("--seed", type=int, default=1, help="of the moments and counts")
     return parser.parse_args()

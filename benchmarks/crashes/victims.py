@@ -17,7 +17,7 @@ from typing import Any
 
 import django
 
-# From the claim to the commit of the record, in order; "none" lives until nothing is owed.
+# From the claim to the commit of the record, in order; "none" lives until nothing is pending.
 STEPS = (
     "found", "reserved", "committed", "marking", "marked", "left", "answered", "written",
     "recorded", "none",

@@ -1,1 +1,1 @@
-"""What benchmarks of sending share: a simulated Meta in a process of its own, and owed messages."""
+"""What benchmarks of sending share: a simulated Meta, a process of its own, and messages to send."""

@@ -1,11 +1,11 @@
-"""The rows of owed messages; imported where Django is set up."""
+"""The rows of pending messages; imported where Django is set up."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
 
-from benchmarks.outgoing.owed import CHUNK, Order, Owed
+from benchmarks.outgoing.queued import CHUNK, EnqueuedSends, Order
 from lib import bulk
 from lib.envelope import associated_data
 from lib.ids import uuid7
@@ -23,7 +23,7 @@ SELECT r.id, r.tenant_id, '', '' FROM {rows}
 """
 
 
-def fill(order: Order) -> Owed:
+def fill(order: Order) -> EnqueuedSends:
     """Make what is missing and store the messages."""
     workspace = _workspace(order)
     now, tenant_id = datetime.now(UTC), workspace.tenant_id
@@ -64,9 +64,11 @@ def fill(order: Order) -> Owed:
                 )
             )
         queue(rows)
-    if order.rings:
+    if order.wakes:
         SENDS.notify()
-    return Owed(str(tenant_id), str(workspace.id), _api_key(workspace) if order.with_key else "")
+    return EnqueuedSends(
+        str(tenant_id), str(workspace.id), _api_key(workspace) if order.with_key else ""
+    )
 
 
 def _api_key(workspace: Workspace) -> str:

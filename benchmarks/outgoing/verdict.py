@@ -35,8 +35,8 @@ def judge(
 ) -> Verdict:
     """Compare: ``rows`` are the states by message id.
 
-    Lost is a message that the table calls sent and Meta never took, and one that is owed still when
-    all is quiet. What Meta refused (a sender killed then never heard it) became no message.
+    Lost is a message that the table calls sent and Meta never took, and one that is pending still
+    when all is quiet. What Meta refused (a sender killed then never heard it) became no message.
 
     ``accepted`` is how many sends callers were promised, each to a person of their own: as many
     messages there must be, and nobody may be written to twice, whatever the ids say.
@@ -72,7 +72,7 @@ def rows_of(database_url: str) -> dict[str, str]:
 
 
 def are_moving(database_url: str) -> bool:
-    """Tell whether anything is owed or under way."""
+    """Tell whether anything is pending or under way."""
     with psycopg.connect(database_url) as connection:
         row = connection.execute(
             "SELECT EXISTS (SELECT FROM messages WHERE status IN ('queued', 'sending'))"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from benchmarks.outgoing.owed import Order
+from benchmarks.outgoing.queued import Order
 from connectors.simulator.meta import seeds
 from connectors.simulator.meta.world import World
 
-# Nothing is owed at the beginning.
+# Nothing is pending at the beginning.
 WRITER = Order(
     slug="writer", phone_number_id="106540352290001", waba_id="102290129390001",
     access_token="EAAG-writer", app_secret="writer-app-secret-0123", count=0,  # noqa: S106
-    throughput="HIGH", rings=False, with_key=True,
+    throughput="HIGH", wakes=False, with_key=True,
 )  # fmt: skip
 # The people are counted from here: +999 is assigned to no country.
 FIRST = 999_550_000_000

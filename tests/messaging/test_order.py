@@ -48,7 +48,7 @@ RECEIPTS = "query List($w: ID!) { messages(workspaceId: $w) { nodes { statuses {
 @pytest.fixture(autouse=True)
 def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker runs here, so nobody is called."""
-    monkeypatch.setattr(WakeUp, "notify", lambda bell, slot=0: True)
+    monkeypatch.setattr(WakeUp, "notify", lambda wake_up, slot=0: True)
 
 
 def album(*numbers: int) -> list[dict]:

@@ -112,7 +112,7 @@ def _apart(settings, tmp_path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     """Log into the test's own folder, wake no worker, look for outcomes often, wait little."""
     settings.SIGMA_SENDER_STORE = tmp_path / "sender"
     settings.SIGMA_SENDER_WAIT_SECONDS = 5
-    monkeypatch.setattr(type(SENDS), "notify", lambda bell, slot=0: True)
+    monkeypatch.setattr(type(SENDS), "notify", lambda wake_up, slot=0: True)
     monkeypatch.setattr(outcomes, "PAUSE_SECONDS", 0.01)
     yield
     for handler in list(logs.logger.handlers):

@@ -1,4 +1,4 @@
-"""Owe messages in bulk, as accepting would leave them, without going through it: a process of its
+"""Queue messages in bulk, as accepting would leave them, without going through it: a process of its
 own, because it needs the installation's settings.
 """
 
@@ -31,12 +31,12 @@ class Order:
     count: int
     throughput: str = "STANDARD"
     first_phone: int = 15_550_000_000
-    rings: bool = True
+    wakes: bool = True
     with_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Owed:
+class EnqueuedSends:
     """Whose the messages are, and the API key that was made."""
 
     tenant_id: str
@@ -44,11 +44,16 @@ class Owed:
     api_key: str = field(default="", repr=False)
 
 
-def owe(order: Order, env: Mapping[str, str]) -> Owed:
-    """Store the messages and ring the bell."""
-    argv = [sys.executable, "-m", "benchmarks.outgoing.owed", json.dumps(dataclasses.asdict(order))]
+def enqueue(order: Order, env: Mapping[str, str]) -> EnqueuedSends:
+    """Store the messages and wake the senders."""
+    argv = [
+        sys.executable,
+        "-m",
+        "benchmarks.outgoing.queued",
+        json.dumps(dataclasses.asdict(order)),
+    ]
     done = subprocess.run(argv, env=dict(env), check=True, stdout=subprocess.PIPE)
-    return Owed(**json.loads(done.stdout.splitlines()[-1]))
+    return EnqueuedSends(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def _main() -> None:
