@@ -1,1 +1,1 @@
-"""What benchmarks of sending share: a simulated Meta, a process of its own, and messages to send."""
+"""What benchmarks of sending share: a simulated Meta, as a process, and messages to send."""

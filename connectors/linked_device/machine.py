@@ -35,7 +35,7 @@ class Linked:
     account: events.LinkedAccount
 
 
-class Order(Enum):
+class BareAction(Enum):
     """An action that its name says whole."""
 
     # Ask the device for a code to type; answer with `CodeGiven` or `CodeRefused`.
@@ -59,12 +59,12 @@ class ExitMode(StrEnum):
     FINAL = "FINAL"
 
 
-Action = ShowPairing | Linked | Order | ExitMode
+Action = ShowPairing | Linked | BareAction | ExitMode
 
 
 @dataclass(frozen=True, slots=True)
 class CodeGiven:
-    """The device gave the code that `Order.ASK_PAIR_CODE` asked for."""
+    """The device gave the code that `BareAction.ASK_PAIR_CODE` asked for."""
 
     code: str = field(repr=False)
 
@@ -225,7 +225,7 @@ class Machine:
             expires_at = min(ends, now + timedelta(seconds=event.seconds))
             self._actions.append(ShowPairing(PairBy.QR, event.code, expires_at))
         elif is_first:
-            self._actions.append(Order.ASK_PAIR_CODE)
+            self._actions.append(BareAction.ASK_PAIR_CODE)
 
     def _code_given(self, event: CodeGiven, now: datetime) -> None:
         if self._pairing_until is not None:
@@ -242,17 +242,17 @@ class Machine:
         self._give_up(reasons.NOT_PAIRED_IN_TIME)
 
     def _give_up(self, reason: str) -> None:
-        self._actions.append(Order.GIVE_UP_PAIRING)
+        self._actions.append(BareAction.GIVE_UP_PAIRING)
         self._exit(ExitMode.FINAL, SessionStatus(S.STOPPED, reason))
 
     def _paired(self, event: events.Paired, now: datetime) -> None:
         self._is_linked_here = True
-        self._actions += [Order.FORGET_PAIRING, Linked(event.account)]
+        self._actions += [BareAction.FORGET_PAIRING, Linked(event.account)]
         self._move(SessionStatus(S.STARTING, reasons.LINKED, now + PATIENCE))
 
     def _connected(self, event: events.Connected, now: datetime) -> None:
         if self.status.state == S.PAIRING:
-            self._actions.append(Order.FORGET_PAIRING)
+            self._actions.append(BareAction.FORGET_PAIRING)
         self._is_linked_here = True
         self._actions.append(Linked(event.account))
         self._up(now)
@@ -295,7 +295,7 @@ class Machine:
 
     def _ended(self, event: MachineEvent, now: datetime) -> None:
         if isinstance(event, events.LoggedOut):
-            self._actions.append(Order.UNLINK)
+            self._actions.append(BareAction.UNLINK)
         self._exit(ExitMode.FINAL, TERMINAL_STATUS[type(event)](event, now))
 
     def _connect_failed(self, event: events.ConnectFailed, now: datetime) -> None:
@@ -315,14 +315,14 @@ class Machine:
         if self._up_since is None or self._is_steady or now - self._up_since < STEADY_AFTER:
             return
         self._is_steady = True
-        self._actions.append(Order.FORGET_FAILURES)
+        self._actions.append(BareAction.FORGET_FAILURES)
 
     def _rate_limited(self) -> SessionStatus:
         return SessionStatus(S.RATE_LIMITED, reasons.RATE_LIMITED, self._limit.until)
 
     def _exit(self, mode: ExitMode, status: SessionStatus) -> None:
         if self.status.state == S.PAIRING:
-            self._actions.append(Order.FORGET_PAIRING)
+            self._actions.append(BareAction.FORGET_PAIRING)
         if self._move(status):
             self.exit_mode = mode
             self._actions.append(mode)

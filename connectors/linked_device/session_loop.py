@@ -20,11 +20,11 @@ from connectors.linked_device.events import Event, RateLimited, SendText, Sent
 from connectors.linked_device.leases import ExitCode, LeaseLost
 from connectors.linked_device.machine import (
     Action,
+    BareAction,
     ExitMode,
     Linked,
     Machine,
     MachineEvent,
-    Order,
     ShowPairing,
 )
 from connectors.linked_device.models import SessionState, Wanted
@@ -49,10 +49,10 @@ RESTARTING = SessionStatus(SessionState.WAITING, "Asked to restart; it starts ag
 HOST_STOPPED = SessionStatus(SessionState.WAITING, "Its host was stopped; it starts again with it.")
 CODES = {ExitMode.RESTART: ExitCode.FAILED, ExitMode.FINAL: ExitCode.FINAL}
 WRITES = {
-    Order.FORGET_PAIRING: Record.forget_pairing,
-    Order.GIVE_UP_PAIRING: Record.give_up_pairing,
-    Order.UNLINK: Record.unlinked,
-    Order.FORGET_FAILURES: Record.steady,
+    BareAction.FORGET_PAIRING: Record.forget_pairing,
+    BareAction.GIVE_UP_PAIRING: Record.give_up_pairing,
+    BareAction.UNLINK: Record.unlinked,
+    BareAction.FORGET_FAILURES: Record.steady,
 }
 # The pause while nothing may be sent, and after an unexpected error.
 IDLE_SECONDS, BROKEN_SECONDS = 0.1, 5.0
@@ -132,9 +132,9 @@ class SessionLoop:
 
     def _do(self, action: Action, now: datetime) -> None:
         match action:
-            case Order.ASK_PAIR_CODE:
+            case BareAction.ASK_PAIR_CODE:
                 self._ask_code()
-            case Order():
+            case BareAction():
                 self._retry.run(lambda: WRITES[action](self._record))
             case ShowPairing():
                 self._retry.run(lambda: self._record.show_pairing(action))

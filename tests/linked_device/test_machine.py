@@ -18,9 +18,11 @@ from connectors.linked_device.machine import (
     Linked,
     Machine,
     MachineEvent,
-    Order,
     RateLimitWait,
     ShowPairing,
+)
+from connectors.linked_device.machine import (
+    BareAction as Act,
 )
 from connectors.linked_device.models import FINAL, TIMED, PairBy
 from connectors.linked_device.models import SessionState as S
@@ -82,7 +84,7 @@ def test_it_gives_a_pairing_up_when_nobody_scanned() -> None:
 
     actions = one.handle(events.PairingTimedOut(), now=later(160))
 
-    assert actions == [Order.GIVE_UP_PAIRING, Order.FORGET_PAIRING, LAST]
+    assert actions == [Act.GIVE_UP_PAIRING, Act.FORGET_PAIRING, LAST]
     assert one.status.state == S.STOPPED
     assert "Pair again" in one.status.reason
 
@@ -92,7 +94,7 @@ def test_it_gives_a_pairing_up_by_itself_when_the_device_says_nothing() -> None:
     rotation(one)
 
     assert one.tick(now=later(164)) == []
-    assert one.tick(now=later(165)) == [Order.GIVE_UP_PAIRING, Order.FORGET_PAIRING, LAST]
+    assert one.tick(now=later(165)) == [Act.GIVE_UP_PAIRING, Act.FORGET_PAIRING, LAST]
 
 
 def test_it_asks_once_for_a_code_that_is_good_for_what_is_left() -> None:
@@ -101,7 +103,7 @@ def test_it_asks_once_for_a_code_that_is_good_for_what_is_left() -> None:
     asked = [one.handle(events.QrShown("x", 60), now=later(at)) for at in (0, 60)]
     shown = one.handle(CodeGiven("abcd1234"), now=later(3))
 
-    assert asked == [[Order.ASK_PAIR_CODE], []]
+    assert asked == [[Act.ASK_PAIR_CODE], []]
     assert shown == [ShowPairing(PairBy.CODE, "ABCD-1234", later(160))]
 
 
@@ -109,7 +111,7 @@ def test_it_says_so_when_there_is_no_code() -> None:
     one = machine(is_paired=False, by=PairBy.CODE)
     one.handle(events.QrShown("x", 60), now=NOW)
 
-    assert one.handle(CodeRefused("bad number 447700900123"), now=NOW)[0] == Order.GIVE_UP_PAIRING
+    assert one.handle(CodeRefused("bad number 447700900123"), now=NOW)[0] == Act.GIVE_UP_PAIRING
     assert one.status.state == S.STOPPED
     assert "447700900123" not in one.status.reason
 
@@ -118,7 +120,10 @@ def test_it_waits_when_codes_were_asked_for_too_often() -> None:
     one = machine(is_paired=False, by=PairBy.CODE)
     one.handle(events.QrShown("x", 60), now=NOW)
 
-    assert one.handle(CodeRefused("429", is_limit=True), now=NOW) == [Order.FORGET_PAIRING, LAST]
+    assert one.handle(CodeRefused("429", is_limit=True), now=NOW) == [
+        Act.FORGET_PAIRING,
+        LAST,
+    ]
     assert (one.status.state, one.status.until) == (S.RATE_LIMITED, later(3600))
 
 
@@ -127,7 +132,7 @@ def test_it_expects_the_restart_that_follows_pairing() -> None:
     rotation(one)
 
     linked = Linked(ACCOUNT)
-    assert one.handle(events.Paired(ACCOUNT), now=later(100)) == [Order.FORGET_PAIRING, linked]
+    assert one.handle(events.Paired(ACCOUNT), now=later(100)) == [Act.FORGET_PAIRING, linked]
     assert one.handle(events.QrShown("late", 20), now=later(100)) == []
     assert one.handle(events.Disconnected("515"), now=later(101)) == []
     assert one.status.state == S.STARTING
@@ -160,7 +165,7 @@ def test_it_is_connected_again_when_the_device_is() -> None:
     one.handle(events.Connected(ACCOUNT), now=later(120))
 
     assert one.status.state == S.CONNECTED
-    assert one.tick(now=later(1000)) == [Order.FORGET_FAILURES]
+    assert one.tick(now=later(1000)) == [Act.FORGET_FAILURES]
 
 
 def test_it_believes_in_silence_after_three_missed_keep_alives() -> None:
@@ -198,7 +203,12 @@ def test_it_starts_again_later_when_nothing_connects() -> None:
 
 ENDS = {
     events.Replaced(): (S.CONFLICT, None, "start this session again", [LAST]),
-    events.LoggedOut("device_removed"): (S.LOGGED_OUT, None, "Pair again", [Order.UNLINK, LAST]),
+    events.LoggedOut("device_removed"): (
+        S.LOGGED_OUT,
+        None,
+        "Pair again",
+        [Act.UNLINK, LAST],
+    ),
     events.TemporarilyBanned(101, later(60)): (S.BANNED, later(60), "address books", [LAST]),
     events.TemporarilyBanned(199): (S.BANNED, later(86400), "reason 199", [LAST]),
     events.ClientOutdated(): (S.OUTDATED, None, "Update the software", [LAST]),
@@ -291,7 +301,11 @@ def test_a_stop_does_not_lift_a_limit() -> None:
 def test_it_is_steady_after_a_minute_and_says_so_once() -> None:
     one = connected()
 
-    assert [one.tick(now=later(at)) for at in (59, 60, 61)] == [[], [Order.FORGET_FAILURES], []]
+    assert [one.tick(now=later(at)) for at in (59, 60, 61)] == [
+        [],
+        [Act.FORGET_FAILURES],
+        [],
+    ]
 
 
 def test_it_ignores_and_counts_what_means_nothing() -> None:
