@@ -53,20 +53,20 @@ WHERE r.tenant_id = %(tenant)s AND r.broadcast_id = %(broadcast)s
 
 
 def check(broadcast: Broadcast, now: datetime) -> int:
-    """Check the next rows; return how many, and 1 for the end of the check."""
+    """Check the next rows, and conclude behind the last; return how many, 1 at least."""
     try:
         check_sendable(broadcast)
     except UnableToBroadcast as error:
         move(broadcast, BroadcastState.REFUSED, now=now, reason=error.message)
         return 1
     rows = recipients.unchecked(broadcast, limit=CHUNK)
-    if not rows:
+    if rows:
+        mark(broadcast, list(_findings(broadcast, rows, now)))
+        broadcast.checked_to = rows[-1].position
+        broadcast.save(update_fields=("checked_to",))
+    if len(rows) < CHUNK:
         _conclude(broadcast, now)
-        return 1
-    mark(broadcast, list(_findings(broadcast, rows, now)))
-    broadcast.checked_to = rows[-1].position
-    broadcast.save(update_fields=("checked_to",))
-    return len(rows)
+    return max(1, len(rows))
 
 
 def _findings(broadcast: Broadcast, rows: Sequence[OpenedRow], now: datetime) -> Iterator[RowMark]:
