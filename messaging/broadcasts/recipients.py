@@ -33,20 +33,30 @@ NEXT_PENDING = """
 SELECT position, sealed, retries FROM broadcast_recipients
 WHERE tenant_id = %s AND broadcast_id = %s AND state = 'PENDING' ORDER BY position LIMIT %s
 """
-# By now they may be known to be somebody whose row was taken before.
+# By now they may be known to be somebody whose row was taken before. Each LATERAL … OFFSET 0 is a
+# look-up in an index: of a list that came a moment ago the planner knows nothing, and would rather
+# go through all of it for each row.
 AGAIN = """
-SELECT mine.position, min(other.position) FROM {rows}
-JOIN broadcast_recipients mine
-  ON mine.tenant_id = r.tenant_id AND mine.broadcast_id = r.broadcast_id
- AND mine.position = r.position
-JOIN contact_identities i ON i.tenant_id = mine.tenant_id AND i.digest = mine.digest
-JOIN contact_identities o
-  ON o.tenant_id = i.tenant_id AND o.contact_id = i.contact_id AND o.digest <> i.digest
-JOIN broadcast_recipients other
-  ON other.tenant_id = mine.tenant_id AND other.broadcast_id = mine.broadcast_id
- AND other.digest = o.digest
-WHERE other.state = 'QUEUED' OR (other.state = 'PENDING' AND other.position < mine.position)
-GROUP BY mine.position
+SELECT r.position, min(other.position) FROM {rows}
+CROSS JOIN LATERAL (
+    SELECT b.digest FROM broadcast_recipients b WHERE b.tenant_id = r.tenant_id
+      AND b.broadcast_id = r.broadcast_id AND b.position = r.position OFFSET 0
+) mine
+CROSS JOIN LATERAL (
+    SELECT c.contact_id FROM contact_identities c
+    WHERE c.tenant_id = r.tenant_id AND c.digest = mine.digest OFFSET 0
+) i
+CROSS JOIN LATERAL (
+    SELECT c.digest FROM contact_identities c
+    WHERE c.tenant_id = r.tenant_id AND c.contact_id = i.contact_id OFFSET 0
+) o
+CROSS JOIN LATERAL (
+    SELECT b.position, b.state FROM broadcast_recipients b WHERE b.tenant_id = r.tenant_id
+      AND b.broadcast_id = r.broadcast_id AND b.digest = o.digest OFFSET 0
+) other
+WHERE o.digest <> mine.digest
+  AND (other.state = 'QUEUED' OR (other.state = 'PENDING' AND other.position < r.position))
+GROUP BY r.position
 """
 # Reasons against every row alike: the broadcast stops, and its rows stay as they are.
 WHOLE = frozenset(
@@ -82,11 +92,14 @@ MARK_COLUMNS = (
     "reason text",
     "message_id uuid",
 )
+# All of one broadcast; by subqueries, so that these rows are looked up, whatever the planner knows.
 MARK = """
+WITH r AS MATERIALIZED (SELECT * FROM {rows})
 UPDATE broadcast_recipients b
 SET state = r.state, code = r.code, reason = r.reason, message_id = r.message_id
-FROM {rows}
-WHERE b.tenant_id = r.tenant_id AND b.broadcast_id = r.broadcast_id AND b.position = r.position
+FROM r WHERE b.tenant_id = (SELECT tenant_id FROM r LIMIT 1)
+  AND b.broadcast_id = (SELECT broadcast_id FROM r LIMIT 1)
+  AND b.position = ANY (ARRAY(SELECT position FROM r)) AND b.position = r.position
   AND b.state = 'PENDING'
 """
 
