@@ -221,7 +221,10 @@ class Acceptance(NamedTuple):
 
 
 # An answer may come after the end of its lease; that the platform took the message settles it all
-# the same. The platform's id might be taken: by a copy of the message that came another way.
+# the same. The platform's id might be taken: by a copy of the message that came another way. That
+# is asked by the order of ids, which only their key has: before there are statistics, as while a
+# large broadcast is queued, the planner would take any index of the number's messages and read all
+# of them, for each.
 ACCEPT = changing.locking(
     found=f"""{GIVEN}
     WHERE m.attempts = r.attempt AND m.status IN ('sending', 'unknown')
@@ -233,9 +236,11 @@ ACCEPT = changing.locking(
 UPDATE messages m SET status = mine.status,
     delivery = (m.delivery - 'last_error') || jsonb_build_object('accepted_at', mine.accepted_at),
     delivery_day = mine.day, sealed_id = mine.sealed_id, inner_key = mine.inner_key,
-    platform_message_id = CASE WHEN EXISTS (
-        SELECT FROM messages o WHERE o.tenant_id = m.tenant_id AND o.workspace_id = m.workspace_id
-          AND o.platform_message_id = mine.platform_message_id
+    platform_message_id = CASE WHEN mine.platform_message_id = (
+        SELECT o.platform_message_id FROM messages o
+        WHERE o.tenant_id = m.tenant_id AND o.workspace_id = m.workspace_id
+          AND o.platform_message_id >= mine.platform_message_id
+        ORDER BY o.platform_message_id LIMIT 1
     ) THEN NULL ELSE mine.platform_message_id END
 FROM mine WHERE m.tenant_id = mine.tenant_id AND m.id = mine.id
 RETURNING m.id, m.tenant_id, m.workspace_id, m.status,
