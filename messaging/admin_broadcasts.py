@@ -11,10 +11,10 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from lib import clock
 from messaging.broadcasts import feeding, lifecycle, outcomes, queries
 from messaging.broadcasts.refusals import UnableToBroadcast
 from messaging.models import Broadcast
@@ -100,7 +100,7 @@ class BroadcastAdmin(ReadOnlyAdmin):
     def _act(self, request: HttpRequest, queryset: QuerySet[Broadcast], act: Act) -> None:
         mine = staff.tenants_managed_by(request.user).values("pk")
         chosen = list(queryset.filter(tenant_id__in=mine))
-        refusals = list(_refusals(chosen, act, timezone.now()))
+        refusals = list(_refusals(chosen, act, clock.now()))
         for refusal in refusals:
             self.message_user(request, refusal, messages.WARNING)
         self.message_user(request, f"{len(chosen) - len(refusals)} broadcasts were changed.")

@@ -8,8 +8,8 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
+from lib import clock
 from messaging import number_sync, numbers
 from messaging.delivery import pauses
 from messaging.models import NumberState, SendingPause
@@ -78,7 +78,7 @@ class OpenFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Keep the chosen ones."""
-        held = Q(lifted_at=None) & (Q(until=None) | Q(until__gt=timezone.now()))
+        held = Q(lifted_at=None) & (Q(until=None) | Q(until__gt=clock.now()))
         if self.value() == "open":
             return queryset.filter(held)
         return queryset.exclude(held) if self.value() == "over" else queryset
@@ -112,7 +112,7 @@ class PauseAdmin(ReadOnlyAdmin):
         """Let sending go on where this user may decide it."""
         mine = staff.tenants_managed_by(request.user).values("pk")
         chosen = list(queryset.filter(tenant_id__in=mine, lifted_at=None))
-        now, by = timezone.now(), f"user {request.user.pk}"
+        now, by = clock.now(), f"user {request.user.pk}"
         ended = sum(_lift(pause, by, now) for pause in chosen)
         self.message_user(request, f"{ended} pauses ended; sending goes on.")
 

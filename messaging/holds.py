@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import Q
-from django.utils import timezone
 
+from lib import clock
 from messaging.models import Broadcast, BroadcastState, PendingSend, SendingPause
 from messaging.queries import MessageRow
 from messaging.states import State
@@ -88,7 +88,7 @@ class Holds:
     @cached_property
     def _pauses(self) -> list[SendingPause]:
         open_ = SendingPause.objects.filter(tenant_id=self._tenant_id, lifted_at=None)
-        in_force = open_.filter(Q(until=None) | Q(until__gt=timezone.now()))
+        in_force = open_.filter(Q(until=None) | Q(until__gt=clock.now()))
         return list(in_force.order_by("since", "id")) if self._queued else []
 
     @cached_property
@@ -106,6 +106,6 @@ def _until(pending: Pending, delivery: dict[str, Any]) -> str:
     due = pending.due_at
     scheduled = delivery.get("scheduled_at")
     is_scheduled = isinstance(scheduled, str) and due == datetime.fromisoformat(scheduled)
-    if is_scheduled and due is not None and due > timezone.now():
+    if is_scheduled and due is not None and due > clock.now():
         return f"It is to be sent at {scheduled}."
     return pending.reason

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 
 from celery import shared_task
 
@@ -35,7 +34,7 @@ def check_tokens() -> None:
 def forget_recipients() -> None:
     """Forget who counts against no messaging limit any more."""
     with deferred_while_away("forgetting of recipients", logger):
-        portfolios.forget(now=purging.moment(host=datetime.now(UTC)))
+        portfolios.forget(now=purging.moment(host=clock.host_now()))
 
 
 @shared_task(name="maintenance.merged")

@@ -8,10 +8,10 @@ import re
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
-from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET
 
+from lib import clock
 from messaging import media as files
 from messaging.models import Media
 from workspaces import channel_errors
@@ -48,7 +48,7 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
 @require_GET
 def media(request: HttpRequest, media_id: UUID) -> HttpResponseBase:
     """Stream one file from the platform; the database is left before the platform is asked."""
-    now = timezone.now()
+    now = clock.now()
     try:
         tenant_id = _tenant_of(request, media_id)
         with tenant_scope(tenant_id):
@@ -63,7 +63,7 @@ def _tenant_of(request: HttpRequest, media_id: UUID) -> UUID:
     token = request.GET.get("token")
     if token:
         return files.tenant_of_link(token, media_id)
-    return actor_of(request, now=timezone.now()).require(Scope.MEDIA_READ).tenant_id
+    return actor_of(request, now=clock.now()).require(Scope.MEDIA_READ).tenant_id
 
 
 def _respond(row: Media, stream: MediaStream) -> StreamingHttpResponse:

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
-from django.utils import timezone
 
 from connectors.linked_device import health
 from connectors.linked_device.models import SenderSession
@@ -19,6 +18,7 @@ from connectors.whatsapp.models import (
     WebhookLedger,
     WebhookPending,
 )
+from lib import clock
 from workspaces import setup_check, staff
 from workspaces.models import Tenant
 from workspaces.setup_check import Severity
@@ -66,8 +66,8 @@ def add_context(request: HttpRequest, context: dict[str, object]) -> dict[str, o
     tenants = staff.tenants_seen_by(request.user)
     everything = staff.is_superuser(request.user)
     context["waiting"] = _waiting(tenants, everything)
-    context["rows"] = _rows(tenants, timezone.now())
-    context["devices"] = _devices(tenants, timezone.now())
+    context["rows"] = _rows(tenants, clock.now())
+    context["devices"] = _devices(tenants, clock.now())
     context["more_tenants"] = tenants.count() > MOST_TENANTS
     return context
 

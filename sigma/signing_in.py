@@ -18,11 +18,10 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.safestring import mark_safe
 from django.views.decorators.cache import never_cache
 
-from lib import qrcodes, throttle
+from lib import clock, qrcodes, throttle
 from lib.throttle import Limit, TooManyAttempts
 from sigma.clients import Address, client_of
 from workspaces import second_factors, sessions
@@ -76,7 +75,7 @@ class SignInForm(AuthenticationForm):
         """Let in who may; what a refused attempt costs is charged before it is looked at."""
         assert self.request is not None  # noqa: S101 - the page always passes it
         name, address = self.cleaned_data.get("username", ""), _address_of(self.request)
-        now = timezone.now()
+        now = clock.now()
         buckets = _buckets(self.request, name, address)
         try:
             for bucket, limit in buckets:
@@ -106,7 +105,7 @@ class SignInForm(AuthenticationForm):
         code = self.cleaned_data.get("code", "")
         if user is None or not second_factors.is_set_up(user):
             return
-        if not second_factors.accepts(user, code, now=timezone.now()):
+        if not second_factors.accepts(user, code, now=clock.now()):
             raise self.get_invalid_login_error()
 
 
@@ -214,7 +213,7 @@ def _is_waiting(request: HttpRequest) -> bool:
 
 
 def _change(request: HttpRequest, user: User) -> dict[str, Any]:
-    code, now = request.POST.get("code", "")[:32], timezone.now()
+    code, now = request.POST.get("code", "")[:32], clock.now()
     # Not the name's: strangers, who have no session, could fill it.
     bucket, address = f"codes of {user.pk}", _address_of(request)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -153,3 +154,16 @@ def everything_below(name: str) -> set[str]:
             if target in MODULES:
                 ahead.append(target)
     return found
+
+
+def test_the_time_is_the_databases_wherever_it_is_asked_for() -> None:
+    """A host's clock may be wrong; `lib.clock` alone reads it."""
+    reads = re.compile(r"timezone\.now\(|\bdatetime\.(?:now|today|utcnow)\(|\bdate\.today\(")
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for layer in LAYERS
+        for path in (ROOT / layer).rglob("*.py")
+        if reads.search(path.read_text(encoding="utf-8"))
+    }
+
+    assert {f for f in found if not f.startswith("connectors/simulator/")} == {"lib/clock.py"}

@@ -7,12 +7,12 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
 from connectors.events import deliveries, subscriptions
 from connectors.events.attempts import DeliveryState
 from connectors.events.deliveries import STATES, ListedDelivery
 from connectors.events.models import EventDelivery, EventSubscription
+from lib import clock
 from workspaces.admin.base import ManagedAdmin
 from workspaces.admin.filters import RecordedFilter, TenantFilter
 
@@ -70,7 +70,7 @@ class SubscriptionAdmin(ManagedAdmin):
     def disable(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Stop deliveries; the tenant can resume them."""
         ids = list(self.mine(request, queryset).values_list("pk", flat=True))
-        count = subscriptions.disable(ids=ids, reason=BY_OPERATOR, now=timezone.now())
+        count = subscriptions.disable(ids=ids, reason=BY_OPERATOR, now=clock.now())
         self.message_user(request, f"{count} subscriptions were disabled.", messages.SUCCESS)
 
 
@@ -116,5 +116,5 @@ class DeliveryAdmin(ManagedAdmin):
         """Make those that ended due again."""
         ids = list(self.mine(request, queryset).values_list("pk", flat=True))
         rows = EventDelivery.objects.filter(pk__in=ids[: deliveries.MAX_REPLAYED])
-        count = deliveries.replay_rows(rows, now=timezone.now())
+        count = deliveries.replay_rows(rows, now=clock.now())
         self.message_user(request, f"{count} events are sent again.", messages.SUCCESS)

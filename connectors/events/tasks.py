@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 
 from celery import shared_task
 
@@ -32,4 +31,4 @@ def sweep() -> None:
 def purge() -> None:
     """Delete events that are past their time."""
     with deferred_while_away("purge of events", logger):
-        retention.purge(now=purging.moment(host=datetime.now(UTC)))
+        retention.purge(now=purging.moment(host=clock.host_now()))

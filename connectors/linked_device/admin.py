@@ -20,7 +20,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.timesince import timesince
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
@@ -35,7 +34,7 @@ from connectors.linked_device.models import (
     Wanted,
 )
 from connectors.linked_device.sessions import Pairing, UnableTo
-from lib import qrcodes
+from lib import clock, qrcodes
 from workspaces import staff
 from workspaces.admin.base import ManagedAdmin
 from workspaces.admin.filters import TenantFilter, WorkspaceFilter
@@ -67,19 +66,19 @@ def number(obj: SenderSession) -> str:
 def store(obj: SenderSession) -> str:
     """Return for how long the store did not change, where this machine has it."""
     try:
-        written = stores.age(obj, timezone.now()).written
+        written = stores.age(obj, clock.now()).written
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
     if written is None:
         return "none here"
-    return f"written {timesince(timezone.now() - written)} ago"
+    return f"written {timesince(clock.now() - written)} ago"
 
 
 @_fact("held by")
 def holder(obj: SenderSession) -> str:
     """Return whose process has the connection."""
     lease = obj.held_lease
-    if lease is None or not obj.is_held(timezone.now()):
+    if lease is None or not obj.is_held(clock.now()):
         return "nobody"
     return f"{lease.host}, process {lease.pid}, token {lease.fencing_token}"
 
@@ -97,7 +96,7 @@ def lease(obj: SenderSession) -> str:
 @_fact("today")
 def today(obj: SenderSession) -> str:
     """Return today's messages (UTC)."""
-    (found,) = statistics.of([obj.workspace_id], now=timezone.now(), days=1)
+    (found,) = statistics.of([obj.workspace_id], now=clock.now(), days=1)
     counts = found.today
     rate = "" if counts.error_rate is None else f" ({counts.error_rate:.0%})"
     return (
@@ -171,7 +170,7 @@ class SenderSessionAdmin(ManagedAdmin):
     @admin.display(description="attended", boolean=True)
     def attended(self, obj: SenderSession) -> bool:
         """Return whether a supervisor runs it, if it should run."""
-        return not health.is_unattended(obj, now=timezone.now())
+        return not health.is_unattended(obj, now=clock.now())
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the sessions with the rows that are shown beside them."""
@@ -190,7 +189,7 @@ class SenderSessionAdmin(ManagedAdmin):
         """Add what the top of the page shows."""
         session = context.get("original")
         if session is not None:
-            context |= context_of(session, now=timezone.now())
+            context |= context_of(session, now=clock.now())
             context["may_manage"] = staff.manages(request.user, session.tenant_id)
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -232,13 +231,13 @@ class SenderSessionAdmin(ManagedAdmin):
             "opts": self.opts,
             "original": session,
             "terms": sessions.TERMS,
-            "pairing": pairing_facts(session, now=timezone.now()),
+            "pairing": pairing_facts(session, now=clock.now()),
         }
         return TemplateResponse(request, "linked_device/pair.html", context)
 
     def pairing_view(self, request: HttpRequest, key: UUID) -> HttpResponse:
         """Return what the pairing page shows now, as JSON; the page asks every two seconds."""
-        return JsonResponse(pairing_facts(self.managed(request, key), now=timezone.now()))
+        return JsonResponse(pairing_facts(self.managed(request, key), now=clock.now()))
 
     def managed(self, request: HttpRequest, key: UUID) -> SenderSession:
         """Return a session that this user may act on.
@@ -261,7 +260,7 @@ class SenderSessionAdmin(ManagedAdmin):
 
     def _ask(self, request: HttpRequest, session: SenderSession, verb: str) -> str:
         """Ask it and write that into the history; return why it was refused, or nothing."""
-        now: datetime = timezone.now()
+        now: datetime = clock.now()
         try:
             VERBS[verb](session.pk, now=now)
         except UnableTo as refusal:
@@ -273,7 +272,7 @@ class SenderSessionAdmin(ManagedAdmin):
         by = PairBy.CODE if request.POST.get("by") == PairBy.CODE else PairBy.QR
         number = request.POST.get("phone", "")
         try:
-            sessions.pair(session.pk, by=by, number=number, now=timezone.now())
+            sessions.pair(session.pk, by=by, number=number, now=clock.now())
         except UnableTo as refusal:
             self.message_user(request, refusal.message, messages.ERROR)
         else:

@@ -28,6 +28,7 @@ from connectors.linked_device.record import DatabaseRetry
 from connectors.whatsapp import raw
 from connectors.whatsapp.processing import WAKE_UP
 from connectors.whatsapp.wire.updates import LINKED_DEVICE
+from lib import clock
 from lib.brake import DATABASE_AWAY
 from workspaces import keys
 from workspaces.identity import digester
@@ -61,7 +62,7 @@ class Intake:
         self,
         keep: Callable[[Sequence[Content], datetime], None],
         *,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = clock.now,
     ) -> None:
         self._keep, self._clock = keep, clock
         self._waiting: SimpleQueue[_Pending | None] = SimpleQueue()

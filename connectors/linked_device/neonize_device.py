@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +33,7 @@ from connectors.linked_device.events import (
     Sent,
     TemporarilyBanned,
 )
+from lib import clock
 from workspaces.channel_errors import OutcomeUnknown, Unavailable
 
 logger = logging.getLogger("sigma.whatsapp.sender")
@@ -197,7 +197,7 @@ class NeonizeDevice:
         elif name == "Connected":
             ours = self._connected()
         else:
-            ours = translation.connection_event(event, now=datetime.now(UTC))
+            ours = translation.connection_event(event, now=clock.now())
         if ours is not None:
             self._report(ours)
 

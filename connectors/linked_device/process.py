@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from queue import SimpleQueue
 from uuid import UUID, uuid4
@@ -49,7 +49,7 @@ from connectors.linked_device.record import (
 )
 from connectors.linked_device.session_loop import Dispatch, SessionEnd, SessionLoop, observed
 from connectors.linked_device.status import SessionStatus
-from lib import structs
+from lib import clock, structs
 from lib.brake import DATABASE_AWAY
 from workspaces.channel_errors import ChannelError, Throttled
 
@@ -155,7 +155,7 @@ def _device() -> Device:
 
 def _unable(session: SenderSession, lease: Lease | None, reason: str) -> int:
     """Write why the session did not begin; without a lease only where no process has one."""
-    now, failed = datetime.now(UTC), SessionStatus(SessionState.FAILED, reason)
+    now, failed = clock.now(), SessionStatus(SessionState.FAILED, reason)
     if lease is not None:
         status.write(session.pk, failed, now=now, fencing_token=lease.fencing_token)
     elif not session.is_held(now):
@@ -205,7 +205,7 @@ class SessionWork:
         self._device = device
         self._retry = DatabaseRetry("session", wait=time.sleep)
         self.record = Record(session, lease)
-        machine = _machine(session, now=datetime.now(UTC))
+        machine = _machine(session, now=clock.now())
         self._intake = Intake(DeviceInbox(session=session).keep)
         send_text = observed(device.send_text, listen=self._events.put, activity=self._activity)
         deliverer = Deliverer(session=session, lease=lease, send_text=send_text)
@@ -233,7 +233,7 @@ class SessionWork:
             OSError: the store cannot be opened.
             leases.LeaseLost: another process has the session.
         """
-        now = datetime.now(UTC)
+        now = clock.now()
         self._retry.run(lambda: self.record.started(self._device.library, now=now))
         if (ending := self.loop.step(None, now=now)) is not None:
             return ending  # before it connects: the operator changed their mind
@@ -243,7 +243,7 @@ class SessionWork:
         self._dispatch.start()
         while True:
             event = self.loop.wait(STEP_SECONDS) or self._hung_send()
-            if (ending := self.loop.step(event, now=datetime.now(UTC))) is not None:
+            if (ending := self.loop.step(event, now=clock.now())) is not None:
                 return ending
 
     def _hung_send(self) -> MachineEvent | None:
@@ -254,7 +254,7 @@ class SessionWork:
         """Take an event of the device; a message or receipt is in the inbox when this returns."""
         if isinstance(event, MessageArrived | ReceiptArrived):
             self._intake.take(event)
-            self._activity.last_event_at = datetime.now(UTC)
+            self._activity.last_event_at = clock.now()
         else:
             self._events.put(event)
 
@@ -274,7 +274,7 @@ class SessionWork:
         Raises:
             leases.LeaseLost: another process has it.
         """
-        now, final = datetime.now(UTC), ending.status
+        now, final = clock.now(), ending.status
         self._retry.run(self.record.forget_pairing)
         if taken := self._activity.take():
             self._retry.run(lambda: self.record.write_activity(taken))

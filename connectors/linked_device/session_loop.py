@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
@@ -36,6 +36,7 @@ from connectors.linked_device.record import (
     Record,
 )
 from connectors.linked_device.status import SessionStatus
+from lib import clock
 from lib.brake import DATABASE_AWAY
 from workspaces.channel_errors import Throttled
 
@@ -209,7 +210,7 @@ def observed(
         except Throttled as error:
             listen(RateLimited(error.retry_after))
             raise
-        activity.last_sent_at = datetime.now(UTC)
+        activity.last_sent_at = clock.now()
         return sent
 
     return send
@@ -280,7 +281,7 @@ class Dispatch:
         try:
             while not self._ended.wait(pause):
                 pause = self._guarded()
-            while not self._settle(datetime.now(UTC)):
+            while not self._settle(clock.now()):
                 time.sleep(PAUSE_SECONDS)
         finally:
             connection.close()
@@ -289,7 +290,7 @@ class Dispatch:
         """Go on after an error of our own: it must not end the session's sending unnoticed."""
         self._began = self._clock()
         try:
-            return self.step(datetime.now(UTC))
+            return self.step(clock.now())
         except Exception:
             logger.exception("whatsapp sending failed")
             return BROKEN_SECONDS

@@ -93,7 +93,7 @@ RECHECK_SECONDS = 0.5
 
 # Stands in for unknown tenants, so that they take as long to refuse as wrong signatures.
 DECOY = Route(UUID(int=0), "", (os.urandom(32),), (os.urandom(32),))
-NEVER = float("inf")
+NEVER = datetime.max.replace(tzinfo=UTC)
 T = TypeVar("T")
 RunSync = Callable[[Callable[[], T]], Awaitable[T]]
 
@@ -260,8 +260,8 @@ class Routes:
             await self._load()
 
     def _lookup(self, segment: str) -> Route:
-        if time.time() >= self._next_expiry and self._directory is not None:
-            self._show(self._directory.at(datetime.now(UTC)))
+        if clock.now() >= self._next_expiry and self._directory is not None:
+            self._show(self._directory.at(clock.now()))
         return (self._live and self._live.find(segment)) or DECOY
 
     async def _recheck(self) -> None:
@@ -284,10 +284,10 @@ class Routes:
         self._live = live
         everybody = (live.installation, *live.routes.values())
         self.most_secrets = max(1, *(len(route.app_secrets) for route in everybody))
-        self._next_expiry = live.next_expiry.timestamp() if live.next_expiry else NEVER
+        self._next_expiry = live.next_expiry or NEVER
 
     def _load_if_changed(self) -> Directory | None:
-        now, known = datetime.now(UTC), self._directory
+        now, known = clock.now(), self._directory
         expired = known is not None and known.next_expiry is not None and known.next_expiry <= now
         if known is not None and not expired and directory.current_version() == known.version:
             return None

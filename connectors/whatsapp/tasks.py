@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from celery import shared_task
 
@@ -54,4 +54,4 @@ def make_partitions() -> None:
 def purge() -> None:
     """Destroy keys past every tenant's retention window, then delete what they sealed."""
     with deferred_while_away("purge", logger):
-        retention.purge_all(now=datetime.now(UTC))
+        retention.purge_all(now=clock.host_now())

@@ -18,7 +18,6 @@ from uuid import UUID
 
 import msgspec
 from django.db import transaction
-from django.utils import timezone
 from msgspec.structs import replace
 
 from connectors.whatsapp import raw
@@ -27,6 +26,7 @@ from connectors.whatsapp.results import BatchResult, Callback, FailedUpdates
 from connectors.whatsapp.wire.decoding import NotAnEnvelope
 from connectors.whatsapp.wire.parsing import parse
 from connectors.whatsapp.wire.updates import LINKED_DEVICE, Path, Update
+from lib import clock
 from lib.brake import Brake
 from messaging import inbound, number_sync
 from messaging.events import (
@@ -309,7 +309,7 @@ class Numbers:
 
     def store_proofs(self) -> None:
         """Store what the updates proved (Meta names the account beside the number)."""
-        now = timezone.now()
+        now = clock.now()
         for workspace, account_id, proof in self.proofs:
             if account_id is None:
                 ownership.prove_number(workspace, proof, now=now)

@@ -31,4 +31,4 @@ def sweep() -> None:
 def purge_lists() -> None:
     """Forget the lists of broadcasts that ended some time ago."""
     with deferred_while_away("purge of lists", logger):
-        retention.purge(now=purging.moment(host=clock.now()))
+        retention.purge(now=purging.moment(host=clock.host_now()))

@@ -7,8 +7,8 @@ from typing import Any, TypedDict
 from uuid import UUID
 
 import graphene
-from django.utils import timezone
 
+from lib import clock
 from lib.graphql import BadInput, list_of, parse_id, utc
 from messaging.broadcasts import audience, lifecycle, queries
 from messaging.broadcasts.audience import UnusableRows
@@ -117,7 +117,7 @@ class CreateBroadcast(_BroadcastMutation):
             shared=_shared_by(given),
             expires_at=utc(given.get("expires_at")),
             created_by=actor.label,
-            now=timezone.now(),
+            now=clock.now(),
         )
         return _shown(made)
 
@@ -159,7 +159,7 @@ class StartBroadcast(_BroadcastMutation):
             **_named(context.actor, given),
             scheduled_at=utc(given.get("scheduled_at")),
             skip_invalid=bool(given.get("skip_invalid")),
-            now=timezone.now(),
+            now=clock.now(),
         )
         return _shown(started)
 
@@ -173,7 +173,7 @@ class PauseBroadcast(_BroadcastMutation):
     @classmethod
     def act(cls, context: MutationContext, given: Given) -> dict[str, object]:
         """Pause it."""
-        return _shown(lifecycle.pause(**_named(context.actor, given), now=timezone.now()))
+        return _shown(lifecycle.pause(**_named(context.actor, given), now=clock.now()))
 
 
 class ResumeBroadcast(_BroadcastMutation):
@@ -185,7 +185,7 @@ class ResumeBroadcast(_BroadcastMutation):
     @classmethod
     def act(cls, context: MutationContext, given: Given) -> dict[str, object]:
         """Resume it."""
-        return _shown(lifecycle.resume(**_named(context.actor, given), now=timezone.now()))
+        return _shown(lifecycle.resume(**_named(context.actor, given), now=clock.now()))
 
 
 class RetryFailed(_BroadcastMutation):
@@ -200,7 +200,7 @@ class RetryFailed(_BroadcastMutation):
     def act(cls, context: MutationContext, given: Given) -> dict[str, object]:
         """Send again."""
         broadcast, count = lifecycle.retry_failed(
-            **_named(context.actor, given), codes=given.get("codes"), now=timezone.now()
+            **_named(context.actor, given), codes=given.get("codes"), now=clock.now()
         )
         return {**_shown(broadcast), "count": count}
 
@@ -214,7 +214,7 @@ class CancelBroadcast(_BroadcastMutation):
     @classmethod
     def act(cls, context: MutationContext, given: Given) -> dict[str, object]:
         """Cancel it."""
-        return _shown(lifecycle.cancel(**_named(context.actor, given), now=timezone.now()))
+        return _shown(lifecycle.cancel(**_named(context.actor, given), now=clock.now()))
 
 
 class BroadcastMutations(graphene.ObjectType):

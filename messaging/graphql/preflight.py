@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import graphene
-from django.utils import timezone
 from graphql import GraphQLResolveInfo
 
+from lib import clock
 from lib.graphql import described_enum, list_of
 from messaging import numbers
 from messaging.graphql.send_inputs import SendWhatsAppMessageInput
@@ -133,4 +133,4 @@ class PreflightQueries(graphene.ObjectType):
             request = request_of(actor, input)
         except UnableToSend as refusal:
             return preflight.refused(refusal)
-        return preflight.preflight(tenant_id=actor.tenant_id, request=request, now=timezone.now())
+        return preflight.preflight(tenant_id=actor.tenant_id, request=request, now=clock.now())

@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID
 
 import graphene
-from django.utils import timezone
 from graphql import GraphQLResolveInfo
 
+from lib import clock
 from lib.graphql import BadInput, described_enum
 from messaging import queries
 from messaging.graphql.messages import MessageType, ShownMessage
@@ -142,7 +142,7 @@ class SendWhatsAppMessage(_MessageMutation):
     def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Accept it."""
         request, tenant_id = request_of(context.actor, given), context.actor.tenant_id
-        queued = accepting.queue(tenant_id=tenant_id, request=request, now=timezone.now())
+        queued = accepting.queue(tenant_id=tenant_id, request=request, now=clock.now())
         return {**_done(queued), "is_repeat": queued.is_repeat}
 
     @classmethod
@@ -168,7 +168,7 @@ class CancelMessage(_MessageMutation):
         """Cancel it."""
         message_id = reading.id_of(given["message_id"], "message_id")
         cancelled = accepting.cancel(
-            tenant_id=context.actor.tenant_id, message_id=message_id, now=timezone.now()
+            tenant_id=context.actor.tenant_id, message_id=message_id, now=clock.now()
         )
         return _done(cancelled)
 
@@ -200,7 +200,7 @@ class MarkMessageRead(_SendMutation):
         """Mark it."""
         message_id = reading.id_of(given["message_id"], "message_id")
         typing, tenant_id = bool(given.get("typing")), context.actor.tenant_id
-        reads.mark(tenant_id=tenant_id, message_id=message_id, typing=typing, now=timezone.now())
+        reads.mark(tenant_id=tenant_id, message_id=message_id, typing=typing, now=clock.now())
         return {}
 
 

@@ -11,7 +11,6 @@ from asgiref.sync import sync_to_async
 from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponseBase, StreamingHttpResponse
-from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from msgspec import UNSET
@@ -22,6 +21,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from lib import clock
 from messaging.broadcasts import audience, lifecycle, outcomes, queries
 from messaging.broadcasts.audience import ListReport, UnusableRows
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
@@ -122,7 +122,7 @@ class Recipients(BroadcastView):
         """Find out who asks before anything is parsed; a list may be large."""
         request._request.upload_handlers = [InMemory(request._request)]
         APIView.initial(self, request, *args, **kwargs)
-        self.actor = actor_of(request._request, now=timezone.now())
+        self.actor = actor_of(request._request, now=clock.now())
 
     @BROADCASTS.operation(
         "upload_recipients",
@@ -182,7 +182,7 @@ class Retrying(BroadcastView):
                 tenant_id=self.actor.tenant_id,
                 broadcast_id=broadcast_id,
                 codes=wanted.codes,
-                now=timezone.now(),
+                now=clock.now(),
             )
         return Retried(count=count, state=str(broadcast.state))
 

@@ -10,7 +10,6 @@ import msgspec
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import Http404
-from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.exceptions import NotAcceptable, ParseError
@@ -21,6 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from lib import clock
 from messaging import queries, sealed_values
 from messaging.related import Related
 from messaging.rest import failures
@@ -125,7 +125,7 @@ class TenantView(APIView):
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
         """Find out who asks before anything is parsed."""
         super().initial(request, *args, **kwargs)
-        self.actor = actor_of(request._request, now=timezone.now())
+        self.actor = actor_of(request._request, now=clock.now())
         if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BYTES:
             raise RequestDataTooBig
 
@@ -163,7 +163,7 @@ class Messages(TenantView):
     )
     def post(self, request: Request) -> Response:
         """Accept one message."""
-        wanted, now = _request_of(self.actor, request), timezone.now()
+        wanted, now = _request_of(self.actor, request), clock.now()
         queued = self.act(
             lambda tenant_id: accepting.queue(tenant_id=tenant_id, request=wanted, now=now)
         )
@@ -184,7 +184,7 @@ class PreflightView(TenantView):
     )
     def post(self, request: Request) -> PreflightShape:
         """Tell what would become of a message."""
-        wanted, now = _request_of(self.actor, request), timezone.now()
+        wanted, now = _request_of(self.actor, request), clock.now()
         found: PreflightShape = self.act(
             lambda tenant_id: _shown(
                 preflight.preflight(tenant_id=tenant_id, request=wanted, now=now)
@@ -226,7 +226,7 @@ class Cancellation(TenantView):
     )
     def post(self, request: Request, message_id: UUID) -> Accepted:
         """Take back a message that waits to be sent."""
-        now = timezone.now()
+        now = clock.now()
         cancelled = self.act(
             lambda tenant_id: accepting.cancel(tenant_id=tenant_id, message_id=message_id, now=now)
         )
@@ -252,7 +252,7 @@ class MarkRead(TenantView):
             wanted = msgspec.convert(_object_of(request), ReadInput)
         except msgspec.ValidationError as error:
             raise reading.malformed(error) from None
-        now = timezone.now()
+        now = clock.now()
         self.act(
             lambda tenant_id: reads.mark(
                 tenant_id=tenant_id, message_id=message_id, typing=wanted.typing, now=now

@@ -14,7 +14,6 @@ import msgspec
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from graphql import (
     DocumentNode,
@@ -26,6 +25,7 @@ from graphql import (
 )
 
 from connectors.whatsapp.raw import read_originals
+from lib import clock
 from lib.graphql import BadInput
 from messaging.related import OriginalsReader
 from sigma.graphql import failures
@@ -87,7 +87,7 @@ def graphql(request: HttpRequest) -> HttpResponse:
     if request.method == "GET" and request.accepts("text/html"):
         return graphiql(request)
     try:
-        return _answer(request, timezone.now())
+        return _answer(request, clock.now())
     except tuple(FAILURES) as error:
         status, code = next(FAILURES[kind] for kind in type(error).__mro__ if kind in FAILURES)
         return _refuse(status, str(error), code)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import graphene
-from django.utils import timezone
 
+from lib import clock
 from lib.graphql import JSON, BadInput, described_enum, list_of, parse_id
 from templates_wa import management
 from templates_wa.graphql.schema import MessageTemplate
@@ -125,7 +125,7 @@ class CreateMessageTemplate(_TemplateMutation):
             (given.get("parameter_format") or "POSITIONAL").upper(),
             given.get("ttl_seconds"),
         )
-        tenant_id, now = context.actor.tenant_id, timezone.now()
+        tenant_id, now = context.actor.tenant_id, clock.now()
         with context.outside():
             template = management.create(
                 tenant_id=tenant_id, workspace_id=workspace_id, draft=draft, now=now
@@ -153,7 +153,7 @@ class EditMessageTemplate(_TemplateMutation):
                 template_id=template_id,
                 components=components,
                 ttl_seconds=given.get("ttl_seconds"),
-                now=timezone.now(),
+                now=clock.now(),
             )
         return {"template": template}
 
@@ -177,7 +177,7 @@ class DeleteMessageTemplate(_TemplateMutation):
                 tenant_id=context.actor.tenant_id,
                 template_id=template_id,
                 all_languages=bool(given.get("all_languages")),
-                now=timezone.now(),
+                now=clock.now(),
             )
         return {"deleted": deleted}
 
@@ -208,7 +208,7 @@ class SyncMessageTemplates(_TemplateMutation):
         try:
             with context.outside():
                 workspace = management.workspace_of(tenant_id=tenant_id, workspace_id=workspace_id)
-                report = sync(workspace, now=timezone.now(), name=given.get("name") or None)
+                report = sync(workspace, now=clock.now(), name=given.get("name") or None)
         except ChannelError as error:
             raise UnableToManage(management.refusal_of(error)) from None
         return _counts(report)

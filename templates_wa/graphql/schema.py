@@ -8,9 +8,9 @@ from uuid import UUID
 
 import graphene
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 from graphql import GraphQLResolveInfo
 
+from lib import clock
 from lib.graphql import (
     JSON,
     BadInput,
@@ -324,7 +324,7 @@ class TemplateQueries(graphene.ObjectType):
         except UnableToFind as refused:
             return Previewed(reason=refused.message)
         definition = catalogue.definition_of(template)
-        found = problems(definition, parameters, timezone.now())
+        found = problems(definition, parameters, clock.now())
         return Previewed(template, preview(definition, parameters), found)
 
 

@@ -9,13 +9,18 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
+from celery import Task
 from django.db import connection
 from django.test import Client
 
+from connectors.events import tasks as events
+from connectors.whatsapp import tasks as callbacks
 from connectors.whatsapp.models import WebhookDelivery
 from lib import clock, heartbeat
 from lib.heartbeat import LATE_SECONDS, ProcessHeartbeat
 from lib.wakeups import broker
+from messaging import tasks as numbers
+from messaging.broadcasts import tasks as lists
 from sigma import beat
 from sigma import health as health_view
 from sigma.beat import MOST_WAITING, SteadyScheduler
@@ -23,6 +28,7 @@ from sigma.celery import app
 from sigma.health import REQUIRED
 from tests.conftest import Cast
 from tests.whatsapp.conftest import Web, web
+from workspaces.models import ApiKey
 
 __all__ = ["web"]
 
@@ -204,6 +210,50 @@ def test_it_files_callbacks_under_the_right_day_whatever_the_hosts_clock_says(
     moments = WebhookDelivery.objects.values_list("received_at", flat=True)
     assert len(moments) == 2
     assert all(abs(moment - clock.database_now()) < timedelta(hours=1) for moment in moments)
+
+
+@pytest.fixture
+def host_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host forty days ahead, which knows it."""
+    monkeypatch.setattr(clock, "datetime", Ahead)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: Ahead.now(UTC))
+    clock.host_ahead()
+
+
+def test_it_knows_keys_that_expire_by_the_databases_clock(
+    acme: Cast, globex: Cast, host_ahead: None, client: Client
+) -> None:
+    hour = timedelta(hours=1)
+    ends = {acme: clock.database_now() + hour, globex: clock.database_now() - hour}
+    for cast, end in ends.items():
+        ApiKey.objects.filter(tenant_id=cast.tenant.id).update(expires_at=end)
+
+    answers = {
+        cast: client.post(
+            "/graphql",
+            {"query": "{ workspaces { id } }"},
+            content_type="application/json",
+            headers={"Authorization": f"Bearer {cast.api_key}"},
+        ).json()
+        for cast in ends
+    }
+
+    assert "errors" not in answers[acme], answers
+    assert answers[globex]["errors"]
+
+
+@pytest.mark.parametrize(
+    "purge",
+    [callbacks.purge, lists.purge_lists, events.purge, numbers.forget_recipients],
+)
+def test_it_purges_nothing_though_it_knows_that_its_clock_is_wrong(
+    host_ahead: None, purge: Task, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        purge()
+
+    (refused,) = [one for one in caplog.records if "refused" in one.getMessage()]
+    assert "differ" in refused.__dict__["error"]
 
 
 @pytest.mark.parametrize("so_far", [0, 5])

@@ -8,9 +8,9 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
 
+from lib import clock
 from workspaces import access, staff
 from workspaces.admin.base import ScopedAdmin, adopt
 from workspaces.admin.filters import TenantFilter
@@ -74,7 +74,7 @@ class ApiKeyAdmin(ScopedAdmin):
         """Return whether the key works."""
         if obj.revoked_at:
             return "revoked"
-        expired = obj.expires_at is not None and obj.expires_at <= timezone.now()
+        expired = obj.expires_at is not None and obj.expires_at <= clock.now()
         return "expired" if expired else "live"
 
     @admin.action(description="Revoke the selected keys", permissions=("revoke",))
@@ -82,7 +82,7 @@ class ApiKeyAdmin(ScopedAdmin):
         """Refuse the keys from now on."""
         mine = queryset.filter(tenant__in=staff.tenants_managed_by(request.user), revoked_at=None)
         revoked = list(mine)
-        mine.update(revoked_at=timezone.now())
+        mine.update(revoked_at=clock.now())
         for key in revoked:
             self.log_change(request, key, "Revoked.")
         self.message_user(request, f"Revoked {len(revoked)} API key(s).", messages.SUCCESS)

@@ -10,8 +10,8 @@ from django.contrib import admin
 from django.contrib.admin import ModelAdmin, SimpleListFilter
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
+from lib import clock
 from lib.ids import first_uuid7_at
 from workspaces import staff
 from workspaces.models import Tenant, Workspace
@@ -84,7 +84,7 @@ class ArrivedFilter(admin.SimpleListFilter):
         """Keep the rows that arrived within the span."""
         if self.value() not in self.days:
             return queryset
-        since = timezone.now() - timedelta(days=int(self.value() or 0))
+        since = clock.now() - timedelta(days=int(self.value() or 0))
         first = since if self.field else first_uuid7_at(since)
         return queryset.filter(**{f"{self.field or 'pk'}__gte": first})
 

@@ -14,9 +14,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
+from lib import clock
 from workspaces import provisioning, secrets, setup_check, staff, token_checks
 from workspaces.admin.base import ScopedAdmin, UnfoldTabularInline, adopt
 from workspaces.admin.forms import SecretForm, TenantForm
@@ -131,7 +131,7 @@ class TenantAdmin(ScopedAdmin):
                 transaction.on_commit(partial(self._try_out, request, secret), robust=True)
 
     def _try_out(self, request: HttpRequest, secret: TenantSecret) -> None:
-        answer = token_checks.try_out(secret, now=timezone.now())
+        answer = token_checks.try_out(secret, now=clock.now())
         level = {True: messages.SUCCESS, False: messages.ERROR, None: messages.WARNING}
         kind = secret.get_kind_display()
         self.message_user(request, f"{kind}: {answer.sentence}", level[answer.is_good])
@@ -152,7 +152,7 @@ class TenantAdmin(ScopedAdmin):
         tenant = context.get("original")
         if tenant is not None:
             context["callback_url"] = provisioning.callback_url(tenant.slug)
-            context["findings"] = setup_check.findings_of(tenant, now=timezone.now())
+            context["findings"] = setup_check.findings_of(tenant, now=clock.now())
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_urls(self) -> list[URLPattern]:
@@ -181,4 +181,4 @@ class TenantAdmin(ScopedAdmin):
         if not staff.is_superuser(request.user):
             raise PermissionDenied("Only a superuser may see the verify token.")
         self.log_change(request, tenant, "Looked at the verify token.")
-        return secrets.newest(tenant_id=tenant.pk, kind=SecretKind.VERIFY_TOKEN, now=timezone.now())
+        return secrets.newest(tenant_id=tenant.pk, kind=SecretKind.VERIFY_TOKEN, now=clock.now())

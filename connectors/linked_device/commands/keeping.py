@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +12,7 @@ from django.core.management.base import CommandError, OutputWrapper
 from connectors.linked_device import backups
 from connectors.linked_device.commands import choosing
 from connectors.linked_device.models import SenderSession
+from lib import clock
 
 RESTORES = (
     "This puts an older state of the account in the place of its store (which is backed up "
@@ -39,7 +39,7 @@ def back_up(out: OutputWrapper, *, name: str | None) -> None:
     """
     session = choosing.one(name)
     with _file_system():
-        made = backups.back_up(session, now=datetime.now(UTC))
+        made = backups.back_up(session, now=clock.now())
     out.write(f"{choosing.label(session.workspace)} is backed up: {made}")
     out.write("Only this installation can open it, while the tenant is not erased.")
 
@@ -57,7 +57,7 @@ def restore(
     _confirm(out, ask, session, RESTORES, is_sure)
     path = Path(file) if file else None
     with _file_system():
-        used = backups.restore(session, path, now=datetime.now(UTC))
+        used = backups.restore(session, path, now=clock.now())
     out.write(f"{choosing.label(session.workspace)} is restored from {used}.")
     out.write("Next: manage.py sender start")
 
@@ -74,7 +74,7 @@ def clear(
     session = choosing.one(name)
     _confirm(out, ask, session, CLEARS if back_up else FORGETS, is_sure)
     with _file_system():
-        made = backups.clear(session, now=datetime.now(UTC), back_up=back_up)
+        made = backups.clear(session, now=clock.now(), back_up=back_up)
     out.write(f"{choosing.label(session.workspace)} is cleared.")
     out.write(f"Its backup: {made}" if made else "Nothing was backed up.")
     out.write("Next: manage.py sender pair")

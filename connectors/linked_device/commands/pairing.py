@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import IO, cast
 
 from django.core.management.base import CommandError, OutputWrapper
@@ -25,6 +25,7 @@ from connectors.linked_device.commands import choosing
 from connectors.linked_device.commands.running import STEP_SECONDS, waits_for
 from connectors.linked_device.models import KEPT, PairBy, SenderSession, SessionState, Wanted
 from connectors.linked_device.sessions import TERMS, Pairing
+from lib import clock
 from lib.qrcodes import as_text
 from workspaces import provisioning
 from workspaces.lookup import find_tenant
@@ -80,13 +81,13 @@ def pair(out: OutputWrapper, *, name: str | None, phone: str | None, wait: float
     session = choosing.one(name)
     out.write(f"{TERMS}\n")
     by = PairBy.CODE if phone else PairBy.QR
-    asked = datetime.now(UTC)
+    asked = clock.now()
     try:
         sessions.pair(session.id, by=by, number=phone, now=asked)
         _watch(out, session, asked, wait)
     except KeyboardInterrupt:
         connection.close()  # a statement of it may be under way still
-        sessions.stop(session.id, now=datetime.now(UTC))
+        sessions.stop(session.id, now=clock.now())
         raise CommandError("Given up; no phone is linked.") from None
 
 
@@ -94,14 +95,14 @@ def _watch(out: OutputWrapper, session: SenderSession, asked: datetime, wait: fl
     ends = time.monotonic() + wait
     with _screen(out) as screen:
         while time.monotonic() < ends:
-            now = datetime.now(UTC)
+            now = clock.now()
             session = choosing.fresh(session.id)
             if _is_linked(session, asked):
                 break
             screen.show(session, now)
             time.sleep(STEP_SECONDS)
         else:
-            sessions.stop(session.id, now=datetime.now(UTC))
+            sessions.stop(session.id, now=clock.now())
             raise CommandError(f"No phone was linked within {wait:.0f} s; the pairing is given up.")
     who = health.phone(session)
     out.write(f"Successfully logged in{f' as {who}' if who else ''}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 
 from django.conf import settings
@@ -13,6 +13,7 @@ from django.core.management.base import CommandError, OutputWrapper
 from connectors.linked_device import health, registry, sessions, supervisor
 from connectors.linked_device.commands import choosing
 from connectors.linked_device.models import KEPT, SenderSession, SessionState, Wanted
+from lib import clock
 
 STEP_SECONDS = 0.25
 # A supervisor that runs acts within a second or two.
@@ -38,7 +39,7 @@ def start(out: OutputWrapper, *, name: str | None, wait: float) -> None:
         sessions.UnableTo: no phone is linked.
     """
     session = _ask(name, sessions.start)
-    if is_up(session, datetime.now(UTC)) is Verdict.DONE:
+    if is_up(session, clock.now()) is Verdict.DONE:
         out.write(f"{choosing.label(session.workspace)} is connected already.")
         return
     _wait(out, session, is_up, wait, "is connected")
@@ -51,7 +52,7 @@ def stop(out: OutputWrapper, *, name: str | None, wait: float) -> None:
         CommandError: its process has not ended within ``wait`` seconds.
     """
     session = choosing.one(name)
-    ran = session.is_held(datetime.now(UTC))
+    ran = session.is_held(clock.now())
     session = _ask(str(session.id), sessions.stop)
     if not ran:
         out.write(f"{choosing.label(session.workspace)} is stopped: no process has it.")
@@ -93,7 +94,7 @@ def is_down(session: SenderSession, now: datetime) -> Verdict:
 
 def _ask(name: str | None, verb: Callable[..., SenderSession]) -> SenderSession:
     session = choosing.one(name)
-    verb(session.id, now=datetime.now(UTC))
+    verb(session.id, now=clock.now())
     return choosing.fresh(session.id)
 
 
@@ -111,7 +112,7 @@ def _wait(
         return
     ends, reported = time.monotonic() + seconds, ""
     while True:
-        session, now = choosing.fresh(session.id), datetime.now(UTC)
+        session, now = choosing.fresh(session.id), clock.now()
         verdict = is_done(session, now)
         if verdict is Verdict.DONE:
             out.write(f"{name} {done}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -16,7 +16,7 @@ from connectors.linked_device.commands import choosing
 from connectors.linked_device.health import NumberHealth
 from connectors.linked_device.models import SenderSession, SessionState
 from connectors.linked_device.statistics import MessageCounts, Statistics
-from lib import reports
+from lib import clock, reports
 from workspaces.models import Workspace
 
 WIDTH = 132
@@ -51,7 +51,7 @@ def status(out: OutputWrapper, *, name: str | None, as_json: bool) -> None:
     Raises:
         CommandError: the name means none, or several.
     """
-    now = datetime.now(UTC)
+    now = clock.now()
     found = [facts_of(session, now) for session in choosing.some(name)]
     words: tuple[str | Table, ...] = (choosing.NONE,)
     if found:
@@ -182,7 +182,7 @@ def stats(out: OutputWrapper, *, names: Sequence[str], days: int, as_json: bool)
         CommandError: a name means none, or several.
     """
     numbers = choosing.numbers(names)
-    counted = statistics.of([each.id for each in numbers], now=datetime.now(UTC), days=days)
+    counted = statistics.of([each.id for each in numbers], now=clock.now(), days=days)
     found = list(zip(numbers, counted, strict=True))
     report = [_plain(*each) for each in found]
     tables = (_numbers(found, days), _days(found))
@@ -244,7 +244,7 @@ def monitor(names: Sequence[str], *, worst_rate: float, url: str) -> tuple[bool,
     """
     try:
         found = choosing.numbers(names) if names else choosing.in_use()
-        now = datetime.now(UTC)
+        now = clock.now()
         looks = [(each, health.check(each, now=now, worst_rate=worst_rate)) for each in found]
     except CommandError as error:
         return _error([str(error)])

@@ -5,7 +5,7 @@ caller may not see is null.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum, StrEnum
 from typing import Any, cast
 from uuid import UUID
@@ -16,7 +16,7 @@ from graphql import GraphQLResolveInfo
 from connectors.linked_device import health, models, sessions
 from connectors.linked_device.health import NumberHealth
 from connectors.linked_device.sessions import SessionErrorCode, UnableTo
-from lib import qrcodes
+from lib import clock, qrcodes
 from lib.graphql import ObjectType, described_enum, list_of, none_if_empty, parse_id
 from workspaces.access import Actor, Scope
 from workspaces.graphql.base import (
@@ -194,7 +194,7 @@ def _may(info: GraphQLResolveInfo, scope: Scope) -> bool:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    return clock.now()
 
 
 FIELDS = {
@@ -234,7 +234,7 @@ class _SenderMutation(ServiceMutation, abstract=True):
         tenant_id = context.actor.tenant_id
         workspace_id = parse_id(given["workspace_id"], "workspaceId")
         session = sessions.of_workspace(tenant_id=tenant_id, workspace_id=workspace_id)
-        cls.ask(session.pk, given, now=datetime.now(UTC))
+        cls.ask(session.pk, given, now=clock.now())
         return {"session": health.find(tenant_id=tenant_id, workspace_id=workspace_id)}
 
     @classmethod

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand
 from rich.table import Table
 
-from lib import reports
+from lib import clock, reports
 from messaging.delivery import overview, pauses
 from messaging.delivery.queues import SENDS
 from workspaces.lookup import find_tenant
@@ -40,7 +40,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Do one of the two."""
         tenant = _tenant(options["tenant"])
-        now = datetime.now(UTC)
+        now = clock.now()
         if options["action"] == "status":
             self._status(tenant.slug if tenant else None, options, now)
         elif tenant is not None:

@@ -6,9 +6,8 @@ import sys
 from argparse import ArgumentParser
 
 from django.core.management.base import BaseCommand
-from django.utils import timezone
 
-from lib import reports
+from lib import clock, reports
 from workspaces import secrets, setup_check, token_checks
 from workspaces.lookup import find_tenant
 from workspaces.models import SecretKind, Tenant
@@ -32,7 +31,7 @@ class Command(BaseCommand):
         """Print each finding."""
         whose = find_tenant(tenant)
         asked = _asked(whose) if ask else []
-        found = setup_check.findings_of(whose, now=timezone.now())
+        found = setup_check.findings_of(whose, now=clock.now())
         words = [*asked, *map(self._words, found)]
         if not found:
             words.append(self.style.SUCCESS("Nothing is missing."))
@@ -48,7 +47,7 @@ class Command(BaseCommand):
 
 def _asked(tenant: Tenant) -> list[str]:
     """Try a tenant's secrets at the platform; return a sentence for each."""
-    now = timezone.now()
+    now = clock.now()
     kinds = (SecretKind.ACCESS_TOKEN, SecretKind.APP_SECRET)
     live = secrets.live(now).filter(tenant=tenant, kind__in=kinds).order_by("id")
     tried = [(secret, token_checks.try_out(secret, now=now)) for secret in live]

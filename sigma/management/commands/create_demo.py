@@ -9,9 +9,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
-from django.utils import timezone
 
-from lib import reports
+from lib import clock, reports
 from workspaces import demo, roles
 
 
@@ -56,7 +55,7 @@ class Command(BaseCommand):
                 home=settings.SIGMA_HOME,
                 base_url=base_url,
                 sender_url=sender_url,
-                now=timezone.now(),
+                now=clock.now(),
                 graph_url=settings.SIGMA_GRAPH_URL,
                 simulator_url=simulator_url,
             )

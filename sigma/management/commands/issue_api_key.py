@@ -7,9 +7,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
-from lib import reports
+from lib import clock, reports
 from workspaces import access
 from workspaces.access import Scope
 from workspaces.lookup import find_tenant
@@ -61,7 +60,7 @@ class Command(BaseCommand):
             name=name,
             workspace=bound,
             scopes=scope or sorted(SENDER_SCOPES if bound else Scope),
-            expires_at=timezone.now() + timedelta(days=days) if days else None,
+            expires_at=clock.now() + timedelta(days=days) if days else None,
         )
         whose = f"{owner.slug}, for the workspace {bound.name}" if bound else owner.slug
         self.stderr.write(f"Key of {whose}, shown this once; it may: {', '.join(row.scopes)}")

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
-from django.utils import timezone
 
-from lib import reports
+from lib import clock, reports
 from lib.numbering import NotInternational, international
 from sigma import privacy, reachable
 
@@ -39,7 +38,7 @@ class Command(BaseCommand):
         """Print what was looked at, and where a number was found."""
         try:
             numbers = [international(one) for one in phone]
-            report = privacy.check(numbers, now=timezone.now())
+            report = privacy.check(numbers, now=clock.now())
         except NotInternational as error:
             raise CommandError(str(error)) from error
         except (privacy.CouldNotLook, DatabaseError) as error:

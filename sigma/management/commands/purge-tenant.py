@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from lib import reports
+from lib import clock, reports
 from sigma import erasure
 from sigma.readers import UnableToMakeRole
 from workspaces.lookup import find_tenant
@@ -36,7 +35,7 @@ class Command(BaseCommand):
         if options["dry_run"]:
             steps = erasure.plan(tenant)
         elif options["yes"] or self._is_confirmed(tenant):
-            steps = erasure.erase(tenant, now=datetime.now(UTC))
+            steps = erasure.erase(tenant, now=clock.now())
         else:
             raise CommandError("Nothing was removed.")
         done = self._run(steps, say=not options["json"])

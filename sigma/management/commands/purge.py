@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Collection
-from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from connectors.events import retention as outgoing
 from connectors.whatsapp import retention
-from lib import reports
+from lib import clock, reports
 from lib.clock import database_now
 from messaging.broadcasts import retention as broadcasts
 from workspaces import purging
@@ -43,7 +42,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print one line per tenant."""
-        now, force = datetime.now(UTC), options["force"]
+        now, force = clock.host_now(), options["force"]
         if options["dry_run"]:
             plan = list(retention.plan(now=database_now()))
             words = _words(plan, "would be purged")

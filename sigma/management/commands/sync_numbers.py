@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from rich.table import Table
 
-from lib import reports
+from lib import clock, reports
 from messaging import number_sync, numbers
 from workspaces.channel_errors import ChannelError
 from workspaces.keys import TenantHasNoKeys
@@ -35,7 +34,7 @@ class Command(BaseCommand):
         failed, lines = [], []
         for workspace in _workspaces(options["tenant"]):
             try:
-                state = number_sync.sync(workspace, now=datetime.now(UTC))
+                state = number_sync.sync(workspace, now=clock.now())
             except (ChannelError, TenantHasNoKeys) as error:
                 failed.append(f"{workspace.tenant.slug}/{workspace.name}: {error}")
                 continue

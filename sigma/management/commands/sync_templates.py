@@ -5,9 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
-from lib import reports
+from lib import clock, reports
 from templates_wa.sync import describe, sync
 from workspaces.channel_errors import ChannelError
 from workspaces.lookup import find_tenant
@@ -54,7 +53,7 @@ class Command(BaseCommand):
             "error": "",
         }
         try:
-            done = sync(workspace, now=timezone.now())
+            done = sync(workspace, now=clock.now())
         except ChannelError as error:
             return {**line, "error": describe(error)}
         counts = ("added", "changed", "removed", "unchanged")
