@@ -58,6 +58,7 @@ def merge_nobody(tenant_ids: Collection[UUID]) -> None:
 
 
 def _take(keys: dict[str, bool]) -> None:
+    # In the order of their names, everybody: those of messages come before those of people.
     bulk.run(LOCK, ("key text", "alone bool"), sorted(keys.items()))
 
 

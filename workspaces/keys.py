@@ -33,7 +33,7 @@ from workspaces.models import (
     TenantKey,
     TenantStatus,
 )
-from workspaces.scope import owner_scope
+from workspaces.scope import login_scope
 
 Pair = tuple[UUID, date]
 # Rows that hold a key, a second factor's secret among them.
@@ -189,7 +189,7 @@ def day_cipher(tenant_id: UUID, day: date) -> Cipher:
 
     def load() -> Cipher:
         if not (found := _find([pair])):
-            with owner_scope():
+            with login_scope():
                 _make([pair], CREATE_OR_WAIT)
             found = _find([pair])
         if pair not in found:
@@ -267,7 +267,7 @@ def _make(pairs: Sequence[Pair], statement: str) -> None:
 
 
 def cipher_of(sealed: bytes) -> Cipher:
-    """Return the cipher that opens a Raw value, found by the key id it carries.
+    """Return the cipher that opens a value sealed under a day key, found by the id it carries.
 
     Raises:
         KeyDestroyed: its key is gone.
@@ -284,7 +284,7 @@ def cipher_of(sealed: bytes) -> Cipher:
 
 
 def preload(sealed: Iterable[bytes]) -> set[int]:
-    """Load the keys of many Raw values with one query; return the ids of those that still exist."""
+    """Load the day keys of many values with one query; return the ids of those that still exist."""
     wanted = set()
     for value in sealed:
         try:

@@ -41,8 +41,8 @@ def tenant_scope(tenant_id: UUID, *, timeout_ms: int | None = None) -> Iterator[
 
 
 @contextmanager
-def owner_scope() -> Iterator[None]:
-    """Act as the owner of the tables for a moment, inside a tenant's scope: to make its keys."""
+def login_scope() -> Iterator[None]:
+    """Act as the role that logged in for a moment, inside a tenant's scope: to make its keys."""
     before = _settings()
     _set(before[0], "none", None)
     yield
