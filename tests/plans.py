@@ -23,9 +23,10 @@ LARGE = (
     "media", "message_statuses", "messages", "opt_outs", "outbox", "outgoing_events",
     "portfolio_recipients", "read_marks", "webhook_deliveries", "webhook_pending",
 )  # fmt: skip
-# What is due, or old, of all tenants is found by its time.
+# What is due, or old, of all tenants is found by its time; the messages of a number by the number.
 OF_ALL_TENANTS = frozenset(
     {
+        "messages_newest_first",
         "event_deliveries_dead_age",
         "event_deliveries_delivered",
         "outbox_leased",

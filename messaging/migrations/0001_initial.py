@@ -351,7 +351,6 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["id"], name="messages_by_id"),
                     models.Index(
-                        models.F("tenant_id"),
                         models.F("workspace_id"),
                         models.OrderBy(models.F("timestamp_utc"), descending=True),
                         models.OrderBy(models.F("id"), descending=True),

@@ -207,3 +207,23 @@ def test_it_reads_a_page_as_a_range_of_the_index(
     assert "messages_newest_first" in plan
     assert "Sort" not in plan
     assert Message.objects.count() == 400
+
+
+def test_who_asks_in_sql_for_a_number_reads_a_range_of_the_index_too(
+    acme: Cast, globex: Cast
+) -> None:
+    """The statement of docs/api.md, which names no tenant."""
+    for cast in (acme, globex):
+        write(cast, 400)
+
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE messages")
+        cursor.execute(
+            "EXPLAIN SELECT id, platform_message_id, sender, text, timestamp_utc FROM messages "
+            "WHERE workspace_id = %s AND platform = 5 ORDER BY timestamp_utc DESC LIMIT 10",
+            [acme.workspace.id],
+        )
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+
+    assert "messages_newest_first" in plan
+    assert "Sort" not in plan
