@@ -35,20 +35,26 @@ from messaging.sending.parties import ContactCache, find_sender
 from messaging.sending.refusals import UnableToSend
 
 CHUNK = 1_000
-# One person may stand in a list by number and by BSUID; their contact shows it.
+# One person may stand in a list by number and by BSUID; their contact shows it. LATERAL … OFFSET 0,
+# and those who stand twice first: the planner knows nothing of a list that came a moment ago.
 REFUSE_DUPLICATES = """
-WITH known AS (
-    SELECT r.position, first_value(r.position) OVER (
-        PARTITION BY i.contact_id ORDER BY r.position) AS first
-    FROM broadcast_recipients r
-    JOIN contact_identities i ON i.tenant_id = r.tenant_id AND i.digest = r.digest
-    WHERE r.tenant_id = %(tenant)s AND r.broadcast_id = %(broadcast)s AND r.state = 'PENDING'
+WITH twice AS MATERIALIZED (
+    SELECT position, first FROM (
+        SELECT r.position, first_value(r.position) OVER (
+            PARTITION BY i.contact_id ORDER BY r.position) AS first
+        FROM broadcast_recipients r
+        CROSS JOIN LATERAL (
+            SELECT c.contact_id FROM contact_identities c
+            WHERE c.tenant_id = r.tenant_id AND c.digest = r.digest OFFSET 0
+        ) i
+        WHERE r.tenant_id = %(tenant)s AND r.broadcast_id = %(broadcast)s AND r.state = 'PENDING'
+    ) known WHERE first < position
 )
 UPDATE broadcast_recipients r
-SET state = 'REFUSED', code = 'DUPLICATE', reason = 'The same person as row ' || known.first || '.'
-FROM known
+SET state = 'REFUSED', code = 'DUPLICATE', reason = 'The same person as row ' || twice.first || '.'
+FROM twice
 WHERE r.tenant_id = %(tenant)s AND r.broadcast_id = %(broadcast)s
-  AND r.position = known.position AND known.first < r.position
+  AND r.position = twice.position
 """
 
 

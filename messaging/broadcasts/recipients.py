@@ -92,14 +92,16 @@ MARK_COLUMNS = (
     "reason text",
     "message_id uuid",
 )
-# All of one broadcast; by subqueries, so that these rows are looked up, whatever the planner knows.
+# All of one broadcast, and near each other: by subqueries and as a range, so that the key of places
+# is what finds them, whatever the planner knows.
 MARK = """
 WITH r AS MATERIALIZED (SELECT * FROM {rows})
 UPDATE broadcast_recipients b
 SET state = r.state, code = r.code, reason = r.reason, message_id = r.message_id
 FROM r WHERE b.tenant_id = (SELECT tenant_id FROM r LIMIT 1)
   AND b.broadcast_id = (SELECT broadcast_id FROM r LIMIT 1)
-  AND b.position = ANY (ARRAY(SELECT position FROM r)) AND b.position = r.position
+  AND b.position BETWEEN (SELECT min(position) FROM r) AND (SELECT max(position) FROM r)
+  AND b.position = r.position
   AND b.state = 'PENDING'
 """
 

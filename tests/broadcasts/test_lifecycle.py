@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import psycopg
 import pytest
 
 from connectors.whatsapp.processing import process_batch
@@ -360,3 +361,25 @@ def test_a_suspended_tenant_sends_nothing(acme: Cast, now: datetime) -> None:
 
     assert not turn(now)
     assert tend(broadcast, now).state == "CHECKING"
+
+
+def test_it_looks_up_what_it_marks_in_a_list_of_which_the_planner_knows_nothing(
+    acme: Cast, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute, plans = psycopg.Cursor.execute, []
+
+    def explaining(self, query, params=None, **more):
+        if "SET state = r.state" in str(query):
+            execute(self, f"EXPLAIN {query}", params, **more)
+            plans.append("\n".join(str(line) for (line,) in self.fetchall()))
+        return execute(self, query, params, **more)
+
+    template(acme)
+    broadcast = draft(acme, people(3_000))
+    monkeypatch.setattr(psycopg.Cursor, "execute", explaining)
+    start(broadcast, now)
+
+    assert plans
+    found = [line for plan in plans for line in plan.splitlines() if "Index Cond" in line]
+    assert found
+    assert all('"position" >=' in line for line in found), plans[0]
