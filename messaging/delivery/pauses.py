@@ -56,16 +56,17 @@ class Pause(NamedTuple):
 
 
 def pause(wanted: Iterable[Pause], *, now: datetime) -> None:
-    """Stop sending there, in the caller's transaction; what is paused already stays so."""
+    """Stop sending there, together with the events about it; what is paused already stays so."""
     rows = [(p.tenant_id, p.workspace_id, p.code, p.reason, now, p.until) for p in wanted]
     if not rows:
         return
-    opened = bulk.run(OPEN, COLUMNS, sorted(rows, key=lambda row: (str(row[0]), str(row[1:3]))))
-    fresh = [row[:3] for row in opened if row[3] == now]
+    rows.sort(key=lambda row: (str(row[0]), str(row[1:3])))
+    with transaction.atomic():
+        fresh = [row[:3] for row in bulk.run(OPEN, COLUMNS, rows) if row[3] == now]
+        emit([_event("sending.paused", *one, now=now) for one in fresh])
     for tenant_id, workspace_id, code in fresh:
         extra = {"tenant_id": tenant_id, "workspace_id": workspace_id, "code": code}
         logger.error("whatsapp sending paused", extra=extra)
-    emit([_event("sending.paused", *one, now=now) for one in fresh])
 
 
 def lift(

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from random import Random
 
 import pytest
+from pytest_django.fixtures import Settings
 
 from connectors.simulator.meta.server import RunningSimulator
 from lib.ids import uuid7
-from messaging.delivery.claims import Claims
+from messaging.delivery.claims import Claims, Lines
 from messaging.models import (
     Broadcast,
     Contact,
@@ -268,6 +269,26 @@ def test_it_says_that_there_is_no_token(
     assert (pause.workspace_id, pause.code) == (acme.workspace.id, 0)
     assert "no access token" in pause.reason
     assert pause.until > now
+
+
+class Crash(Exception):
+    """The end of a process, wherever it is."""
+
+
+def crash(*_: object) -> None:
+    raise Crash
+
+
+def test_a_crash_between_a_pause_and_its_event_leaves_neither(
+    acme: Cast, now: datetime, settings: Settings
+) -> None:
+    TenantSecret.objects.filter(tenant=acme.tenant, kind="ACCESS_TOKEN").delete()
+    settings.SIGMA_EVENT_SINK = f"{__name__}.crash"
+
+    with pytest.raises(Crash):
+        Lines().of([acme.workspace.id], now=now)
+
+    assert not SendingPause.objects.exists()
 
 
 def test_a_token_that_cannot_be_read_stops_nobody_else(
