@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from types import ModuleType
 from typing import NamedTuple
 from uuid import UUID
 
@@ -41,6 +42,10 @@ KIND = {"type": "Meta's type: text, image, reaction, edit …"}
 GROUP = {"group_id": "digest of the group's id, of a message in a group only"}
 PAUSE = {"workspace_id": "the number; null: all numbers", "code": "Meta's code"}
 TEST = "event.test"
+NO_SINK = (
+    "SIGMA_EVENT_SINK is {!r}, which is no function that can be imported. "
+    "Name the one that writes events down: connectors.events.outbox.record"
+)
 EVENT_TYPES: Mapping[str, EventDefinition] = {
     "message.received": EventDefinition(
         "A customer's message arrived and was stored.", {**MESSAGE, **KIND}
@@ -113,6 +118,10 @@ class UnknownEvent(ValueError):
     """An event, or a field of its data, that is not in ``EVENT_TYPES``: it could be a text."""
 
 
+class NoSink(Exception):
+    """``SIGMA_EVENT_SINK`` names no function; the message says so in one line."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened to a tenant; ``data`` holds ids, states and codes only."""
@@ -149,8 +158,23 @@ def emit_lazily(tenants: Collection[UUID], make: Callable[[], Iterable[Event]]) 
         UnknownEvent: as ``emit``, where somebody subscribed; else it is logged and not published.
     """
     if tenants:
-        sink: Sink = import_string(settings.SIGMA_EVENT_SINK)
-        sink(tenants, partial(_checked, make))
+        sink()(tenants, partial(_checked, make))
+
+
+def sink() -> Sink:
+    """Return what writes events down.
+
+    Raises:
+        NoSink: there is none of that name.
+    """
+    path = settings.SIGMA_EVENT_SINK
+    try:
+        found: Sink | ModuleType = import_string(path)
+    except ImportError as error:
+        raise NoSink(NO_SINK.format(path)) from error
+    if not callable(found):
+        raise NoSink(NO_SINK.format(path))
+    return found
 
 
 def _checked(make: Callable[[], Iterable[Event]]) -> Iterator[Event]:

@@ -114,6 +114,20 @@ def test_it_refuses_to_start(program: str, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("sink", ["connectors.events.outbox.recrod", "connectors.events.outbox"])
+@pytest.mark.parametrize("process", ["sigma.asgi", "sigma.sender", "sigma.ready"])
+def test_it_refuses_to_start_where_events_would_be_lost(process: str, sink: str) -> None:
+    wrong = f"from sigma import settings; settings.SIGMA_EVENT_SINK = {sink!r}; import {process}"
+
+    ended = subprocess.run([sys.executable, "-c", wrong], cwd=ROOT, text=True, capture_output=True)
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        f"sigma: SIGMA_EVENT_SINK is {sink!r}, which is no function that can be imported. "
+        "Name the one that writes events down: connectors.events.outbox.record\n"
+    )
+
+
 @pytest.mark.parametrize("value", ["many", "1.5", "0", "129"])
 def test_it_refuses_an_integer_out_of_bounds(value: str) -> None:
     with pytest.raises(InvalidSetting, match="SIGMA_WEB_THREADS must be"):
