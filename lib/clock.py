@@ -9,11 +9,13 @@ from django.db import connection
 # Hosts that keep time differ by less, and then each one's own clock is the steadier.
 TOLERATED = timedelta(seconds=1)
 _correction = timedelta()
+_is_measured = False
 
 
 def now() -> datetime:
     """Return the time as this process knows it: by its host's clock, put right where that differs
-    from the database's by more than a second. Asks nobody; heartbeats measure the difference.
+    from the database's by more than a second. Asks nobody: a process measures the difference when
+    it first meets the database, and with each heartbeat or lease.
     """
     return datetime.now(UTC) - _correction
 
@@ -25,8 +27,14 @@ def host_now() -> datetime:
 
 def forget() -> None:
     """Trust the host's clock again, until it is measured."""
-    global _correction
-    _correction = timedelta()
+    global _correction, _is_measured
+    _correction, _is_measured = timedelta(), False
+
+
+def meet(**_: object) -> None:
+    """Measure the host's clock, unless this process did (a receiver of `connection_created`)."""
+    if not _is_measured:
+        host_ahead()
 
 
 def database_now() -> datetime:
@@ -45,9 +53,10 @@ def host_ahead() -> float:
     """Return how far this host's clock is ahead of the database's, in seconds; :func:`now` takes it
     into account.
     """
-    global _correction
+    global _correction, _is_measured
     before = datetime.now(UTC)
     moment = database_now()
+    _is_measured = True
     ahead = ahead_of(moment, before=before, after=datetime.now(UTC), so_far=_correction)
     if abs(ahead - _correction) > TOLERATED:
         _correction = ahead if abs(ahead) > TOLERATED else timedelta()

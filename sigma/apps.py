@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 from django.contrib.admin import apps as django_admin
+from django.db.backends.signals import connection_created
+
+from lib import clock
 
 
 class AdminConfig(django_admin.AdminConfig):
@@ -18,3 +21,7 @@ class SigmaConfig(AppConfig):
 
     name = "sigma"
     verbose_name = "SIGMA"
+
+    def ready(self) -> None:
+        """Let every process, commands too, know its clock before it reads or writes anything."""
+        connection_created.connect(clock.meet, dispatch_uid="clock")

@@ -31,6 +31,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.transaction import TransactionManagementError
 
 from connectors.linked_device.models import SenderSession
+from lib.clock import host_ahead
 
 TTL = timedelta(seconds=60)
 RENEW_SECONDS = 10.0
@@ -169,6 +170,7 @@ def renew(lease: Lease) -> None:
         cursor.execute(RENEW, _mine(lease) | {"ttl": TTL})
         if cursor.fetchone() is None:
             raise LeaseLost("The lease ended, or another process has it.")
+        host_ahead()  # such a process has no heartbeat
 
 
 def release(lease: Lease) -> None:

@@ -353,6 +353,7 @@ class Webhooks:
 
 def _with_fresh_connection(function: Callable[[], T]) -> T:
     close_old_connections()
+    connection.ensure_connection()  # and with it, the clock is known
     return function()
 
 

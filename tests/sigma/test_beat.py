@@ -220,6 +220,22 @@ def host_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     clock.host_ahead()
 
 
+def test_a_process_knows_its_clock_once_it_meets_the_database(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(clock, "datetime", Ahead)
+
+    def meet() -> None:
+        connection.ensure_connection()
+        connection.close()
+
+    thread = threading.Thread(target=meet)
+    thread.start()
+    thread.join()
+
+    assert abs(clock.now() - clock.database_now()) < timedelta(hours=1)
+
+
 def test_it_knows_keys_that_expire_by_the_databases_clock(
     acme: Cast, globex: Cast, host_ahead: None, client: Client
 ) -> None:
