@@ -48,9 +48,9 @@ def simulator(env: Mapping[str, str], port: int, log: Path) -> Program:
     return Program(name="simulator", argv=argv, env=env, log=log)
 
 
-# Beside those that process callbacks: one to look after broadcasts, one to deliver events, and one
+# Beside those that process callbacks: two to look after broadcasts, one to deliver events, and one
 # for what the clock calls. A broadcast whose turn had to wait for a place would run dry.
-OTHER_TURNS = 3
+OTHER_TURNS = 4
 
 
 def workers(env: Mapping[str, str]) -> list[Program]:
