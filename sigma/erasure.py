@@ -81,6 +81,10 @@ HANDLED: tuple[type[Model], ...] = (
 SETTLE_SECONDS = 2 * POLL_SECONDS
 
 
+class PartlyErased(Exception):
+    """Something of a tenant is left, all else is gone; the message says what, and why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One line of the report: what went, and how many."""
@@ -116,16 +120,15 @@ def erase(
     """Remove the tenant and all that is theirs, step by step, each reported when it is done.
 
     Raises:
-        OSError: a store of a linked device cannot be removed from this machine; all else is gone.
-        sigma.readers.UnableToMakeRole: the database role that reads the tenant's rows cannot be
-            dropped; all else is gone.
+        PartlyErased: a store of a linked device cannot be removed from this machine, or the
+            database role that reads the tenant's rows cannot be dropped; all else is gone.
     """
     Tenant.objects.filter(pk=tenant.pk).update(status=TenantStatus.ERASING)
-    left: Exception | None = None
+    left: list[str] = []
     try:
         yield Step("database roles", int(readers.remove(tenant.id)))
     except UnableToMakeRole as error:
-        left = error
+        left.append(f"The tenant's database role is left: {error}")
     # Before the keys go: a send that is under way still writes down what came of it.
     if cut_off := linked_device.stop(tenant.id, now=now, sleep=sleep):
         yield Step("sender sessions that did not end by themselves, cut off", cut_off)
@@ -134,7 +137,7 @@ def erase(
         for what, count in linked_device.remove(tenant.id).items():
             yield Step(what, count)
     except OSError as error:  # one disk's trouble; all else goes
-        left = error
+        left.append(f"Stores of linked devices are left: {error}")
     # While the rows stand that tell which entries are the tenant's.
     yield Step("django_admin_log", sum(entries.delete()[0] for entries in _log_entries(tenant)))
     sleep(SETTLE_SECONDS)
@@ -144,8 +147,8 @@ def erase(
     yield Step("webhook_deliveries", callbacks)
     yield from (Step(what, count) for what, count in messaging.erase(tenant.id).items())
     yield from _delete_tenant(tenant)
-    if left is not None:
-        raise left
+    if left:
+        raise PartlyErased(" ".join(left))
 
 
 def users_of(tenant: Tenant) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db import InternalError, ProgrammingError, connection, transaction
+from django.db import InternalError, OperationalError, ProgrammingError, connection, transaction
 from psycopg import sql
 
 # Keys, secrets, sealed callbacks and requests, digests of people, and who may call the API are no
@@ -57,8 +57,15 @@ AS_OWNER = (
 )
 
 
+BUSY = (
+    "Somebody holds a table; run 'manage.py tenant_role {tenant}{remove}' again when they let go."
+)
+
+
 class UnableToMakeRole(Exception):
-    """The connection may not make or remove roles and policies; the message says what to do."""
+    """The connection may not make or remove roles and policies, or had to wait for others' locks
+    for too long; the message says what to do.
+    """
 
 
 class TenantRole(NamedTuple):
@@ -86,7 +93,7 @@ def make(tenant_id: UUID) -> TenantRole:
     """Make the role that reads a tenant's rows, without LOGIN, or give it what it lacks.
 
     Raises:
-        UnableToMakeRole: the connection's role may not.
+        UnableToMakeRole: the connection's role may not, or others hold a table.
     """
     name = name_of(tenant_id)
     try:
@@ -102,31 +109,40 @@ def make(tenant_id: UUID) -> TenantRole:
             )
     except ProgrammingError as error:
         raise UnableToMakeRole(f"{_first_line(error)} {AS_OWNER}") from error
+    except OperationalError as error:
+        busy = BUSY.format(tenant=tenant_id, remove="")
+        raise UnableToMakeRole(f"{_first_line(error)} {busy}") from error
     return TenantRole(name, READABLE, f"ALTER ROLE {name} LOGIN PASSWORD '…';")
 
 
 def remove(tenant_id: UUID) -> bool:
-    """Remove a tenant's role with its policies, if there is one; return whether there was.
+    """Remove a tenant's role with its policies, if there is one; return whether there was. Its
+    sessions end.
 
     Raises:
-        UnableToMakeRole: the owner of the tables may not drop it; what it could read is taken away.
+        UnableToMakeRole: the owner of the tables may not drop it, or others hold a table; what it
+            could read is taken away.
     """
     if not exists(tenant_id):
         return False
     try:
-        while _forget_more(tenant_id):
+        _call("close_tenant_role", tenant_id)
+        while _call("forget_tenant_role", tenant_id):
             pass
     except (ProgrammingError, InternalError) as error:
         raise UnableToMakeRole(f"{_first_line(error)} {AS_OWNER}") from error
+    except OperationalError as error:
+        busy = BUSY.format(tenant=tenant_id, remove=" --remove")
+        raise UnableToMakeRole(f"{_first_line(error)} {busy}") from error
     return True
 
 
-def _forget_more(tenant_id: UUID) -> bool:
+def _call(function: str, tenant_id: UUID) -> bool:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(PATIENCE)
-        cursor.execute("SELECT forget_tenant_role(%s)", [tenant_id])
-        (is_left,) = cursor.fetchone()
-    return bool(is_left)
+        cursor.execute(f"SELECT {function}(%s)", [tenant_id])
+        (result,) = cursor.fetchone()
+    return bool(result)
 
 
 def _run(statement: str, **parts: sql.Composable) -> None:

@@ -85,6 +85,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role};
 FUNCTIONS = (
     "make_raw_partition(date)",
     "drop_raw_partition(date)",
+    "close_tenant_role(uuid)",
     "forget_tenant_role(uuid)",
     "number_in_use(uuid, integer, text)",
 )

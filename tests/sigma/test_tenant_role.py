@@ -69,11 +69,14 @@ def login(acme: Cast, globex: Cast) -> Iterator[dict[str, str]]:
 @pytest.fixture
 def ask(login: dict[str, str]) -> Iterator[Ask]:
     """Ask as acme's analyst, over a connection of their own."""
-    known = connection.settings_dict
-    with psycopg.connect(
-        host=known["HOST"], port=known["PORT"], dbname=known["NAME"], autocommit=True, **login
-    ) as own:
+    with connect(login) as own:
+        own.autocommit = True
         yield lambda statement: own.execute(statement).fetchall()
+
+
+def connect(login: dict[str, str]) -> psycopg.Connection:
+    known = connection.settings_dict
+    return psycopg.connect(host=known["HOST"], port=known["PORT"], dbname=known["NAME"], **login)
 
 
 def column_of(table: str) -> str:
@@ -184,6 +187,44 @@ def test_erasing_the_tenant_removes_it(login: dict[str, str], acme: Cast, now: d
     steps = list(erasure.erase(tenant, now=now, sleep=lambda seconds: None))
 
     assert ("database roles", 1) in [(one.what, one.count) for one in steps]
+    assert not readers.exists(acme.tenant.id)
+
+
+def purge(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(readers, "PATIENCE", "SET LOCAL lock_timeout = '100ms'")
+    call_command("purge-tenant", cast.tenant.slug, "--yes", stdout=io.StringIO())
+
+
+def test_an_open_transaction_of_theirs_stops_no_erasure(
+    login: dict[str, str], acme: Cast, globex: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analyst = connect(login)
+    analyst.execute("SELECT FROM messages")
+
+    purge(acme, monkeypatch)
+
+    assert not readers.exists(acme.tenant.id)
+    assert list(Tenant.objects.all()) == [globex.tenant]
+    with pytest.raises(psycopg.OperationalError, match="terminating connection"):
+        analyst.execute("SELECT 1")
+
+
+def test_whoever_else_holds_a_table_keeps_no_keys_and_no_rows(
+    login: dict[str, str], acme: Cast, globex: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = connection.settings_dict
+    with connect({"user": known["USER"], "password": known["PASSWORD"]}) as other:
+        other.execute("SELECT FROM messages")
+        with pytest.raises(CommandError, match=r"database role is left: .*--remove"):
+            purge(acme, monkeypatch)
+
+    assert list(Tenant.objects.all()) == [globex.tenant]
+    name = login["user"]
+    assert run("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", name) == [(False,)]
+    for table in readers.READABLE:
+        assert run("SELECT has_table_privilege(%s, %s, 'SELECT')", name, table) == [(False,)]
+    call_command("tenant_role", str(acme.tenant.id), "--remove", stdout=io.StringIO())
     assert not readers.exists(acme.tenant.id)
 
 

@@ -68,6 +68,7 @@ def test_it_lets_no_function_of_the_owner_look_where_the_caller_says(db: None) -
             "number_in_use",
             "make_raw_partition",
             "drop_raw_partition",
+            "close_tenant_role",
             "forget_tenant_role",
         ),
         path,

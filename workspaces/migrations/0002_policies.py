@@ -49,22 +49,52 @@ GRANT EXECUTE ON FUNCTION number_in_use(uuid, integer, text) TO sigma_tenant;
 """
 
 # A tenant's own role (sigma/readers.py) can be removed by the owner alone, and goes with its tenant.
-# A step each call, so that nobody waits for more than one table; false: it is gone.
+# First it reads nothing and logs in no more, for which no table is locked. The owner may not be
+# allowed to close it, but to become it is what ending its sessions and dropping what it has take.
+# Then its sessions end and its policies go: a step each call, so that nobody waits for more than
+# one table; false: it is gone.
 FORGET_TENANT_ROLE = """
+CREATE FUNCTION close_tenant_role(tenant uuid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    reader text := 'sigma_reads_' || replace(tenant::text, '-', '');
+    bound text;
+    step text;
+BEGIN
+    FOR bound IN SELECT c.relname FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+        WHERE p.polname = reader AND c.relnamespace = 'public'::regnamespace
+    LOOP
+        EXECUTE format('REVOKE ALL ON public.%I FROM %I', bound, reader);
+    END LOOP;
+    FOREACH step IN ARRAY ARRAY['ALTER ROLE %I NOLOGIN', 'GRANT %I TO CURRENT_USER'] LOOP
+        BEGIN
+            EXECUTE format(step, reader);
+        EXCEPTION WHEN insufficient_privilege OR invalid_grant_operation THEN NULL;
+        END;
+    END LOOP;
+END $$;
+REVOKE ALL ON FUNCTION close_tenant_role(uuid) FROM PUBLIC;
 CREATE FUNCTION forget_tenant_role(tenant uuid) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     reader text := 'sigma_reads_' || replace(tenant::text, '-', '');
     bound text;
 BEGIN
+    BEGIN
+        PERFORM pg_terminate_backend(pid, 2000) FROM pg_stat_activity WHERE usename = reader;
+    EXCEPTION WHEN insufficient_privilege THEN NULL;
+    END;
     SELECT c.relname INTO bound FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
     WHERE p.polname = reader AND c.relnamespace = 'public'::regnamespace LIMIT 1;
     IF bound IS NULL THEN
+        BEGIN
+            EXECUTE format('DROP OWNED BY %I', reader);
+        EXCEPTION WHEN insufficient_privilege THEN NULL;
+        END;
         EXECUTE format('REVOKE USAGE ON SCHEMA public FROM %I', reader);
         EXECUTE format('DROP ROLE %I', reader);
         RETURN false;
     END IF;
-    EXECUTE format('REVOKE ALL ON public.%I FROM %I', bound, reader);
     EXECUTE format('DROP POLICY %I ON public.%I', reader, bound);
     RETURN true;
 END $$;
@@ -116,7 +146,10 @@ class Migration(migrations.Migration):
         migrations.RunSQL(DIRECTORY, DIRECTORY_REVERSE),
         migrations.RunSQL(NUMBER_IN_USE, "DROP FUNCTION number_in_use(uuid, integer, text);"),
         migrations.RunSQL(TYPED, TYPED_REVERSE),
-        migrations.RunSQL(FORGET_TENANT_ROLE, "DROP FUNCTION forget_tenant_role(uuid);"),
+        migrations.RunSQL(
+            FORGET_TENANT_ROLE,
+            "DROP FUNCTION forget_tenant_role(uuid); DROP FUNCTION close_tenant_role(uuid);",
+        ),
         protect("tenants", column="id"),
         protect("workspaces", grant="SELECT, INSERT, UPDATE"),
         protect("tenant_keys"),

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from lib import clock, reports
 from sigma import erasure
-from sigma.readers import UnableToMakeRole
+from sigma.erasure import PartlyErased
 from workspaces.lookup import find_tenant
 from workspaces.models import Tenant
 
@@ -55,10 +55,8 @@ class Command(BaseCommand):
                 done.append(step)
                 if say:
                     self.stdout.write(f"{step.count:>12,}  {step.what}")
-        except OSError as error:
-            raise CommandError(f"Stores of linked devices are left: {error}") from error
-        except UnableToMakeRole as error:
-            raise CommandError(f"The tenant's database role is left: {error}") from error
+        except PartlyErased as error:
+            raise CommandError(str(error)) from error
         return done
 
     def _is_confirmed(self, tenant: Tenant) -> bool:

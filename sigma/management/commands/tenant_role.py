@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from contextlib import suppress
+from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
 from lib import reports
 from sigma import readers
 from sigma.readers import UnableToMakeRole
-from workspaces.lookup import find_tenant
+from workspaces.lookup import NoSuchTenant, find_tenant
 from workspaces.models import Tenant
 
 
@@ -24,15 +26,19 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the tenant."""
-        parser.add_argument("tenant", help="slug or UUID")
+        parser.add_argument(
+            "tenant", help="slug or UUID; --remove takes that of an erased one, too"
+        )
         parser.add_argument("--remove", action="store_true", help="remove the role instead")
         reports.add_json(parser)
 
     def handle(self, *, tenant: str, remove: bool, json: bool, **_: object) -> None:
         """Make the role, or remove it."""
-        owner = find_tenant(tenant)
         try:
-            self._remove(owner, json=json) if remove else self._make(owner, json=json)
+            if remove:
+                self._remove(tenant, json=json)
+            else:
+                self._make(find_tenant(tenant), json=json)
         except UnableToMakeRole as error:
             raise CommandError(str(error)) from error
 
@@ -44,8 +50,21 @@ class Command(BaseCommand):
         }  # fmt: skip
         reports.write(self.stdout, report, role.login, json=json)
 
-    def _remove(self, owner: Tenant, *, json: bool) -> None:
-        name, was_there = readers.name_of(owner.id), readers.remove(owner.id)
-        words = f"{name} is removed." if was_there else f"{owner.slug} has no such role."
-        report = {"tenant": owner.slug, "role": name, "is_removed": was_there}
+    def _remove(self, tenant: str, *, json: bool) -> None:
+        slug, tenant_id = _with_role(tenant)
+        name, was_there = readers.name_of(tenant_id), readers.remove(tenant_id)
+        words = f"{name} is removed." if was_there else f"{slug} has no such role."
+        report = {"tenant": slug, "role": name, "is_removed": was_there}
         reports.write(self.stdout, report, words, json=json)
+
+
+def _with_role(name: str) -> tuple[str, UUID]:
+    """Return what to call the tenant, and its id: a role may be left of one that is erased."""
+    try:
+        tenant = find_tenant(name)
+    except NoSuchTenant:
+        with suppress(ValueError):
+            if readers.exists(tenant_id := UUID(name)):
+                return name, tenant_id
+        raise
+    return tenant.slug, tenant.id
