@@ -27,7 +27,7 @@ from lib import bulk, clock
 from messaging import changing, notices, references
 from messaging.attempts import Attempt
 from messaging.notices import StatusChange
-from messaging.people import ALL_IDS
+from messaging.people import ALL_IDS, SURVIVOR
 from messaging.references import Target
 from messaging.states import WITHOUT_EVENT, State
 from messaging.statuses import OPTED_OUT
@@ -37,6 +37,8 @@ logger = logging.getLogger("sigma.whatsapp.sending")
 
 # The place that binds a sealed request to its message: that of the column which held it first.
 SEALED_REQUEST = "messages.sealed_request"
+# What its template was when a message was accepted: of one that was forced nothing else tells.
+IS_MARKETING = "content #>> '{template,category}' = 'MARKETING'"
 # The messages that rows name.
 GIVEN = "{rows} JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.id"
 # How many messages of dead senders are given up in one transaction.
@@ -151,7 +153,7 @@ class _Attempted(NamedTuple):
 MARK = changing.locking(
     found=f"{GIVEN} WHERE m.status = 'queued'",
     carry="r.attempt, r.seconds",
-    then=""", leased AS (
+    then=f""", leased AS (
     UPDATE outbox o SET due_at = NULL,
         lease_until = clock_timestamp() + make_interval(secs => mine.seconds)
     FROM mine WHERE o.tenant_id = mine.tenant_id AND o.message_id = mine.id
@@ -159,17 +161,41 @@ MARK = changing.locking(
     RETURNING o.tenant_id, o.message_id, o.attempts
 )
 UPDATE messages m SET status = 'sending', attempts = leased.attempts
-FROM leased WHERE m.tenant_id = leased.tenant_id AND m.id = leased.message_id RETURNING m.id
-""",
+FROM leased WHERE m.tenant_id = leased.tenant_id AND m.id = leased.message_id
+RETURNING m.id, m.tenant_id, m.contact_id, m.attempts, m.{IS_MARKETING}
+""",  # noqa: S608 - names of ours
 )
+# Each LATERAL … LIMIT is a look-up in an index, whatever the planner knows.
+UNWANTED = f"""
+SELECT r.id FROM {{rows}}
+CROSS JOIN LATERAL (SELECT {SURVIVOR.format(tenant_id="r.tenant_id", contact_id="r.contact_id")}
+    AS id OFFSET 0) person
+CROSS JOIN LATERAL (
+    SELECT FROM opt_outs o
+    WHERE o.tenant_id = r.tenant_id AND o.contact_id = person.id AND o.lifted_at IS NULL LIMIT 1
+) stop
+"""  # noqa: S608 - names of ours
 
 
 def mark(attempts: Iterable[Attempt], *, seconds: float) -> set[UUID]:
-    """Move reserved messages from ``queued`` to ``sending``, with a lease; return those that were
-    still reserved by this attempt.
+    """Move reserved messages from ``queued`` to ``sending``, with a lease, in the caller's
+    transaction; return those that were still reserved by this attempt.
+
+    Marketing to whoever has had enough is left out, and due at once: the next claim refuses it
+    (:mod:`messaging.delivery.due`). Whoever recorded that may have found the message locked, by
+    somebody that we waited for: so this is asked once the messages are ours, in a statement that
+    sees what was committed till then. What is recorded after it finds them being sent.
     """
     rows = [_Attempted(one.tenant_id, one.message_id, one.number, seconds) for one in attempts]
-    return {row[0] for row in bulk.run(MARK, bulk.columns(_Attempted), sorted(rows))}
+    marked = bulk.run(MARK, bulk.columns(_Attempted), sorted(rows))
+    marketing = [row[:3] for row in marked if row[2] and row[4]]
+    columns = ("id uuid", "tenant_id uuid", "contact_id uuid")
+    unwanted = {row[0] for row in bulk.run(UNWANTED, columns, marketing)}
+    if unwanted:
+        now = clock.now()
+        back = [_Released(row[1], row[0], row[3], now) for row in marked if row[0] in unwanted]
+        bulk.run(RELEASE, bulk.columns(_Released), sorted(back))
+    return {row[0] for row in marked} - unwanted
 
 
 class _Released(NamedTuple):
@@ -447,7 +473,7 @@ CANCEL_MARKETING = _leaving(
         SELECT q.id FROM messages q
         WHERE q.tenant_id = w.tenant_id AND q.workspace_id = w.id AND q.contact_id = person.id
           AND q.status = 'queued' AND q.direction = 'OUTBOUND'
-          AND q.content #>> '{{template,category}}' = 'MARKETING' OFFSET 0
+          AND q.{IS_MARKETING} OFFSET 0
     ) waiting
     JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = waiting.id AND m.status = 'queued'""",  # noqa: S608 - names of ours
     assign=f"""delivery = m.delivery || jsonb_build_object(
@@ -461,8 +487,10 @@ def cancel_marketing(people: Collection[tuple[UUID, UUID]]) -> int:
     """Cancel queued marketing templates to people (tenant and contact) who want none any more;
     return how many there were.
 
-    The caller has locked their opt-outs, and waits for no message: one that somebody else has in
-    hand is refused when it is due (:mod:`messaging.delivery.due`).
+    The caller has locked their opt-outs, and waits for no message. One that somebody else has in
+    hand is not ``cancelled``: it is refused when it is due (:mod:`messaging.delivery.due`) or, if
+    it was claimed, given back when it is marked (:func:`mark`), and ends as ``failed``, with the
+    same code; a scheduled one only at its time.
     """
     rows = bulk.run(CANCEL_MARKETING, bulk.columns(_Person), sorted(people))
     _emit((_change(row, [OPTED_OUT]) for row in rows), now=clock.now())

@@ -14,14 +14,15 @@ from lib import bulk
 from lib.envelope import CannotOpen, associated_data
 from messaging.people import SURVIVOR
 from messaging.statuses import OPTED_OUT
-from messaging.transitions import SEALED_REQUEST
+from messaging.transitions import IS_MARKETING, SEALED_REQUEST
 from workspaces import keys
 
 # Single messages come first: what a broadcast queues takes the places that they leave. Rows locked
 # by another claimer are theirs. What comes back from an attempt of a broadcast that was
 # stopped meanwhile is for whoever tends that. Each LATERAL … LIMIT, and each subquery, is a look-up
 # in an index: the planner, who cannot know how few rows are wanted, would rather read tables. The
-# person may be another contact by now than the one that the message was queued for.
+# person may be another contact by now than the one that the message was queued for. Marketing is
+# what is so now, and what was so when it was accepted, as for a stop and for a mark.
 OF_RUNNING = """o.broadcast_id IS NOT NULL AND coalesce((
     SELECT b.state FROM broadcasts b WHERE b.tenant_id = o.tenant_id AND b.id = o.broadcast_id
 ) NOT IN ('PAUSED', 'CANCELLED'), true)"""
@@ -37,10 +38,13 @@ RECIPIENT = SURVIVOR.format(tenant_id="l.tenant_id", contact_id="l.recipient_id"
 DUE = f"""
 SELECT q.message_id, q.tenant_id, q.workspace_id, q.contact_id, q.template_id, q.type, q.attempts,
        q.expires_at, q.sealed_request, q.broadcast_id IS NOT NULL, c.last_inbound_at,
-       t.status, t.stale_at, t.deleted_at, t.category IS NOT DISTINCT FROM 'MARKETING' AND (
+       t.status, t.stale_at, t.deleted_at, q.type = 'template' AND (
            SELECT true FROM opt_outs o
            WHERE o.tenant_id = q.tenant_id AND o.contact_id = q.contact_id AND o.lifted_at IS NULL
-       )
+       ) AND (t.category IS NOT DISTINCT FROM 'MARKETING' OR (
+           SELECT m.{IS_MARKETING} FROM messages m
+           WHERE m.tenant_id = q.tenant_id AND m.id = q.message_id
+       ))
 FROM {{rows}} CROSS JOIN LATERAL (
     SELECT l.*, {RECIPIENT} AS contact_id FROM (
         SELECT * FROM ({LANE.format(condition="o.broadcast_id IS NULL")}) single
@@ -132,6 +136,8 @@ def examine(row: Due, *, now: datetime, chance: Random) -> Failed | Deferral | N
     """Return why a message must not be sent now, or ``None`` for one that may."""
     if row.expires_at is not None and row.expires_at <= now:
         return Failed("EXPIRED", "It expired before it could be sent.")
+    if row.is_unwanted:  # they said so while the message was in a sender's hands
+        return Failed(OPTED_OUT, "The person wants no marketing any more.")
     if row.template_id is None:
         return None
     # Waiting is drawn out a little, or all of a template's messages would come back together.
@@ -143,8 +149,6 @@ def examine(row: Due, *, now: datetime, chance: Random) -> Failed | Deferral | N
     if row.template_status != APPROVED:
         reason = f"The template is {row.template_status[:64]}; sending waits until it is approved."
         return Deferral(now + TEMPLATE_PAUSE * drawn_out, reason)
-    if row.is_unwanted:  # they said so while the message was in a sender's hands
-        return Failed(OPTED_OUT, "The person wants no marketing any more.")
     stale = row.template_stale_at
     if stale is not None and now - stale < STALE_FOR:
         reason = "Meta refused this template; sending waits for its state."

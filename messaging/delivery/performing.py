@@ -174,7 +174,7 @@ class Performer:
 class Marker(ThreadBatcher[Attempt, float]):
     """Marks for one event loop, many at a time. A mark's result is when its lease ends (monotonic),
     once it is committed; ``None`` where it is not: the message is somebody else's by now, was
-    cancelled, or the database is away.
+    cancelled, is marketing to whoever has had enough, or the database is away.
     """
 
     def __init__(self) -> None:

@@ -12,12 +12,19 @@ import pytest
 from django.db import connection, connections, transaction
 
 from lib.ids import uuid7
-from messaging import erasure, transitions
+from messaging import erasure, optouts, transitions
 from messaging.attempts import Attempt, GivenBack
 from messaging.broadcasts import waiting
 from messaging.delivery.claims import Claims
 from messaging.delivery.recording import Outcome, record
-from messaging.models import Broadcast, BroadcastRecipient, Contact, Message, PendingSend
+from messaging.models import (
+    Broadcast,
+    BroadcastRecipient,
+    Contact,
+    Message,
+    OptOutSource,
+    PendingSend,
+)
 from tests.conftest import Cast
 from tests.delivery.outgoing import become, pending, queue
 from workspaces.channel_facts import AcceptedSend
@@ -204,3 +211,59 @@ def test_what_is_given_back_while_its_mark_is_being_committed_is_queued_again(
     assert (message.status, waits.due_at, waits.lease_until) == ("queued", now, None)
     (again,) = Claims(chance=Random(1)).claim(10, {}, most=100, now=now + timedelta(seconds=1))
     assert transitions.mark([again.attempt], seconds=90) == {message.id}
+
+
+@pytest.mark.parametrize("is_waiting", [False, True], ids=["afterwards", "meanwhile"])
+@pytest.mark.parametrize("is_alias", [False, True], ids=["contact", "alias"])
+def test_no_marketing_that_was_claimed_leaves_after_a_stop_that_found_it_locked(
+    acme: Cast, globex: Cast, now: datetime, wait_for, is_waiting: bool, is_alias: bool
+) -> None:
+    """Who stops it waits for no message; so whoever marks one looks, once it is theirs."""
+    content = {"template": {"category": "MARKETING"}}
+    ours, theirs = (queue(cast, now, type="template", content=content) for cast in (acme, globex))
+    other = queue(acme, now, contact=ours.contact, type="template")  # no marketing
+    person = ours.contact_id
+    if is_alias:
+        person = Contact.objects.create(tenant_id=acme.tenant.id).id
+        Contact.objects.filter(pk=ours.contact_id).update(merged_into=person)
+    claimed = Claims(chance=Random(1)).claim(9, {}, most=9, now=now)
+    attempts = [one.attempt for one in claimed]
+    assert {one.message_id for one in attempts} == {ours.id, theirs.id, other.id}
+    marked: list[set[UUID]] = []
+
+    def mark_them() -> None:
+        with transaction.atomic():
+            marked.append(transitions.mark(attempts, seconds=90))
+        connections.close_all()
+
+    def stop() -> None:
+        optouts.opt_out(tenant_id=acme.tenant.id, contact_ids=[person], source=OptOutSource.WORD)
+        connections.close_all()
+
+    def is_blocked() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return bool(cursor.fetchone()[0]) or not marking.is_alive()
+
+    marking, stopping = (threading.Thread(target=work) for work in (mark_them, stop))
+    with transaction.atomic():
+        lock(ours.id)
+        if is_waiting:
+            marking.start()
+            wait_for(is_blocked)
+        stopping.start()
+        stopping.join(120)
+    if not is_waiting:
+        marking.start()
+    marking.join(120)
+
+    assert marked == [{theirs.id, other.id}]
+    ours.refresh_from_db()
+    assert (ours.status, pending(ours) is None) == ("queued", False)
+    back = [Outcome(one, GivenBack(), now) for one in attempts if one.message_id == ours.id]
+    record(back, now=now, chance=Random(1))
+    later = now + timedelta(seconds=1)
+    assert Claims(chance=Random(1)).claim(9, {}, most=9, now=later) == []
+    ours.refresh_from_db()
+    assert (ours.status, pending(ours)) == ("failed", None)
+    assert [error["code"] for error in ours.delivery["errors"]] == [131050]

@@ -341,6 +341,44 @@ def test_it_sends_no_marketing_to_whoever_has_had_enough_since_it_was_tried(
         assert message.delivery["errors"][0]["code"] == 131050
 
 
+@pytest.mark.parametrize(
+    ("category", "lifted", "state"),
+    [
+        ("MARKETING", None, "failed"),
+        ("MARKETING", True, "accepted"),
+        ("UTILITY", None, "accepted"),
+    ],
+)
+@pytest.mark.parametrize("is_utility_now", [False, True], ids=["forced", "utility_now"])
+def test_it_goes_by_what_a_template_was_when_it_was_queued(
+    acme: Cast,
+    globex: Cast,
+    now: datetime,
+    deliver: Deliver,
+    category: str,
+    lifted: bool | None,
+    state: str,
+    is_utility_now: bool,
+) -> None:
+    """Nothing is looked up for a forced one."""
+    used = template(acme, now, category="UTILITY") if is_utility_now else None
+    content = {"template": {"category": category}}
+    message = queue(
+        acme, now, type="template", content=content, template_id=used and used.id, attempts=1
+    )
+    theirs = queue(globex, now, type="template", content=content)
+    for person in (message.contact_id, theirs.contact_id):  # of another tenant it says nothing
+        OptOut.objects.create(
+            tenant_id=acme.tenant.id, contact_id=person, source="WORD", lifted_at=lifted and now
+        )
+    deliver()
+    for one in (message, theirs):
+        one.refresh_from_db()
+
+    assert (message.status, theirs.status) == (state, "accepted")
+    assert [e["code"] for e in message.delivery.get("errors", ())] == [131050] * (state == "failed")
+
+
 @pytest.mark.parametrize("who", ["workspace", "tenant"])
 def test_it_sends_nothing_for_whoever_is_switched_off(
     acme: Cast, now: datetime, deliver: Deliver, who: str
