@@ -207,7 +207,8 @@ def record(consents: Iterable[Consent]) -> set[tuple[UUID, UUID]]:
     for one in sorted(said, key=lambda one: one.at):
         contact_id = now[one.contact_id]
         last[one.tenant_id, contact_id, one.is_given] = one._replace(contact_id=contact_id)
-    _take([one[:4] for one in last.values()])
+    # As of the first thing they say: what holds for who is new must not be later than the rest.
+    _take([one[:4] for one in sorted(last.values(), key=lambda one: one.at)])
     stops = [one[:4] for one in last.values() if not one.is_given]
     starts = [one[:4] for one in last.values() if one.is_given]
     stopped = _changed(STOP, stops)

@@ -12,7 +12,7 @@ from connectors.whatsapp import ledger
 from connectors.whatsapp.processing import process_batch
 from messaging import optouts
 from messaging.models import Contact, Message, OptOut, OptOutSource, PendingSend
-from messaging.optouts import DEFAULT, normal_form
+from messaging.optouts import DEFAULT, Consent, normal_form
 from tests.conftest import Cast
 from tests.delivery import outgoing
 from tests.whatsapp.deliveries import callback, deliver, text
@@ -160,6 +160,24 @@ def test_it_hears_the_last_of_a_batch(acme: Cast) -> None:
     said = [("stop", 5), ("start", 9), ("stop", 7)]
     take_in(acme, messages=[text(f"wamid.{at}", word, at=START + at) for word, at in said])
     assert not is_out(acme)
+
+
+@database
+def test_a_word_takes_back_no_stop_on_the_platform_between_two_of_a_batch(
+    acme: Cast, globex: Cast
+) -> None:
+    """As if one came after the other: of somebody who said nothing before, too."""
+    for cast in (acme, globex):
+        person = Contact.objects.create(tenant_id=cast.tenant.id)
+        said = [
+            Consent(cast.tenant.id, person.id, OptOutSource.WORD, moment(10), is_given=True),
+            Consent(cast.tenant.id, person.id, OptOutSource.PLATFORM, moment(15), is_given=False),
+            Consent(cast.tenant.id, person.id, OptOutSource.WORD, moment(20), is_given=True),
+        ]
+        optouts.record(said if cast is acme else said[::2])
+    assert is_out(acme)
+    assert not is_out(globex)
+    assert OptOut.objects.get(tenant_id=acme.tenant.id).source == OptOutSource.PLATFORM
 
 
 @database
