@@ -2,7 +2,9 @@
 
 Such a role may be given LOGIN. It is a member of nothing: a member of ``sigma_tenant`` could set
 ``sigma.tenant_id`` to another tenant's. Each has a policy of its own on every table, with the
-tenant's id as a constant, and may do nothing but SELECT.
+tenant's id as a constant, and of ours it may SELECT from these tables, and call no function. It
+takes advisory locks like everybody who logs in, ours too, by which it can hold up the storing of
+every tenant: it is for people whom the operator trusts, better on a replica.
 """
 
 from __future__ import annotations
@@ -13,8 +15,11 @@ from uuid import UUID
 from django.db import InternalError, OperationalError, ProgrammingError, connection, transaction
 from psycopg import sql
 
-# Keys, secrets, sealed callbacks and requests, digests of people, and who may call the API are no
-# analyst's. tests/sigma/test_tenant_role.py asks about each new table.
+from workspaces.models import Tenant, TenantStatus
+
+# Keys, secrets, sealed callbacks and requests, who is who, and who may call the API are no
+# analyst's. Digests (HMACs) of people stand in some columns of these.
+# tests/sigma/test_tenant_role.py asks about each new table.
 READABLE = (
     "broadcast_recipients",
     "broadcasts",
@@ -35,13 +40,20 @@ READABLE = (
     "webhook_unhandled",
     "workspaces",
 )
+CREATE = "CREATE ROLE {role} NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOINHERIT"
 # Bounds, which who logs in may change for themselves, but for the number of connections.
-CREATE = """
-CREATE ROLE {role} NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOINHERIT
-    CONNECTION LIMIT 5;
+BOUNDS = """
+ALTER ROLE {role} NOINHERIT CONNECTION LIMIT 5;
 ALTER ROLE {role} SET default_transaction_read_only = on;
 ALTER ROLE {role} SET statement_timeout = '5min';
+ALTER ROLE {role} SET idle_in_transaction_session_timeout = '5min';
 GRANT USAGE ON SCHEMA public TO {role};
+"""
+# Whoever made the role, or changed it. Only a superuser could take some of these away.
+MAY_MORE = """
+SELECT rolsuper OR rolbypassrls OR rolcreatedb OR rolcreaterole OR rolreplication
+    OR EXISTS (SELECT FROM pg_auth_members WHERE member = r.oid)
+FROM pg_roles r WHERE rolname = %s
 """
 ALLOW = """
 DROP POLICY IF EXISTS {role} ON {table};
@@ -63,8 +75,8 @@ BUSY = (
 
 
 class UnableToMakeRole(Exception):
-    """The connection may not make or remove roles and policies, or had to wait for others' locks
-    for too long; the message says what to do.
+    """The connection may not make or remove roles and policies, others held a table for too long,
+    or the tenant or the role is not one for it; the message says what to do.
     """
 
 
@@ -90,15 +102,21 @@ def exists(tenant_id: UUID) -> bool:
 
 
 def make(tenant_id: UUID) -> TenantRole:
-    """Make the role that reads a tenant's rows, without LOGIN, or give it what it lacks.
+    """Make the role that reads a tenant's rows, without LOGIN, or give it what it lacks and set its
+    bounds anew.
 
     Raises:
-        UnableToMakeRole: the connection's role may not, or others hold a table.
+        UnableToMakeRole: the connection's role may not, others hold a table, the tenant is being
+            erased, or the role is there and may more than this.
     """
+    if Tenant.objects.filter(pk=tenant_id, status=TenantStatus.ERASING).exists():
+        raise UnableToMakeRole("The tenant is being erased.")
     name = name_of(tenant_id)
     try:
         if not exists(tenant_id):
             _run(CREATE, role=sql.Identifier(name))
+        _refuse_more(name)
+        _run(BOUNDS, role=sql.Identifier(name))
         for table in READABLE:  # one after the other: nobody waits for more than one of them
             _run(
                 ALLOW,
@@ -113,6 +131,17 @@ def make(tenant_id: UUID) -> TenantRole:
         busy = BUSY.format(tenant=tenant_id, remove="")
         raise UnableToMakeRole(f"{_first_line(error)} {busy}") from error
     return TenantRole(name, READABLE, f"ALTER ROLE {name} LOGIN PASSWORD '…';")
+
+
+def _refuse_more(name: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(MAY_MORE, [name])
+        (may_more,) = cursor.fetchone()
+    if may_more:
+        raise UnableToMakeRole(
+            f"{name} is a member of another role, or may more than log in and read. Take that away "
+            "or drop the role first."
+        )
 
 
 def remove(tenant_id: UUID) -> bool:

@@ -75,7 +75,9 @@ DROP POLICY IF EXISTS application_rows ON {table};
 CREATE POLICY application_rows ON {table} TO {role}
     USING ({setting} IS NULL OR {column} = {setting}::uuid);
 """
+# Before PostgreSQL 15 everybody could make tables and functions in the schema.
 GRANT = """
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO {role};
 GRANT USAGE ON SEQUENCE webhook_delivery_blocks TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role};

@@ -12,7 +12,8 @@ from django.core.management import CommandError, call_command
 
 from connectors.linked_device import backup_files, backups, stores
 from connectors.linked_device.models import SenderSession, SessionLease, StoreRemoval, Wanted
-from sigma import erasure
+from sigma import erasure, readers
+from sigma.readers import UnableToMakeRole
 from tests.conftest import Cast
 from tests.linked_device.stored import here, lease, session, session_of
 
@@ -125,3 +126,17 @@ def test_it_removes_all_else_before_it_says_what_a_disk_keeps(
 
     assert not SenderSession.objects.exists()
     assert StoreRemoval.objects.get().erased_tenant == session.tenant_id
+
+
+def test_it_says_all_that_is_left(
+    session: SenderSession, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(error: Exception) -> None:
+        raise error
+
+    monkeypatch.setattr(stores.shutil, "rmtree", lambda path: refuse(PermissionError("It stays.")))
+    monkeypatch.setattr(readers, "remove", lambda tenant: refuse(UnableToMakeRole("You may not.")))
+    monkeypatch.setattr(erasure, "SETTLE_SECONDS", 0)
+
+    with pytest.raises(CommandError, match=r"role is left: You may not\. .*are left: It stays"):
+        call_command("purge-tenant", "acme", "--yes", stdout=StringIO())

@@ -20,7 +20,7 @@ from tests.conftest import Cast
 from tests.sigma.test_erasure import fill
 from tests.workspaces.test_isolation import run
 from workspaces import roles
-from workspaces.models import Tenant
+from workspaces.models import Tenant, TenantStatus
 from workspaces.scope import APPLICATION_ROLE, TENANT_ROLE
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -167,6 +167,58 @@ def test_it_may_be_repeated_and_gives_what_is_lacking(ask: Ask, acme: Cast) -> N
     call_command("tenant_role", "acme", stdout=io.StringIO(), stderr=io.StringIO())
 
     assert ask("SELECT DISTINCT tenant_id FROM media") == [(acme.tenant.id,)]
+
+
+def test_repeating_it_sets_its_bounds_anew(ask: Ask, login: dict[str, str]) -> None:
+    bounds = "SELECT rolinherit, rolconnlimit, rolconfig FROM pg_roles WHERE rolname = %s"
+    name = login["user"]
+    made = run(bounds, name)
+    run(f"ALTER ROLE {name} INHERIT CONNECTION LIMIT 100")
+    run(f"ALTER ROLE {name} RESET ALL")
+
+    call_command("tenant_role", "acme", stdout=io.StringIO(), stderr=io.StringIO())
+
+    assert run(bounds, name) == made
+    assert made[0][:2] == (False, 5)
+    assert {"statement_timeout=5min", "idle_in_transaction_session_timeout=5min"} < {*made[0][2]}
+    assert ask("SELECT 1") == [(1,)]  # still with LOGIN
+
+
+@pytest.mark.parametrize(
+    ("more", "no_more"),
+    [
+        ("GRANT pg_read_all_data TO {name}", "REVOKE pg_read_all_data FROM {name}"),
+        ("ALTER ROLE {name} BYPASSRLS", "ALTER ROLE {name} NOBYPASSRLS"),
+        ("ALTER ROLE {name} CREATEROLE", "ALTER ROLE {name} NOCREATEROLE"),
+    ],
+)
+def test_a_role_that_may_more_is_refused(login: dict[str, str], more: str, no_more: str) -> None:
+    run(more.format(name=login["user"]))
+    try:
+        with pytest.raises(CommandError, match="member of"):
+            call_command("tenant_role", "acme")
+    finally:
+        run(no_more.format(name=login["user"]))
+
+
+def test_a_tenant_that_is_being_erased_gets_none(acme: Cast) -> None:
+    Tenant.objects.update(status=TenantStatus.ERASING)
+
+    with pytest.raises(CommandError, match="being erased"):
+        call_command("tenant_role", "acme")
+
+    assert not readers.exists(acme.tenant.id)
+
+
+def test_it_goes_with_what_it_owns(login: dict[str, str], acme: Cast) -> None:
+    with connect(login) as own:
+        own.execute("SET default_transaction_read_only = off")
+        own.commit()
+        own.execute("SELECT lo_create(0)")
+
+    call_command("tenant_role", "acme", "--remove", stdout=io.StringIO())
+
+    assert not readers.exists(acme.tenant.id)
 
 
 def test_it_goes_with_its_policies(login: dict[str, str], acme: Cast, globex: Cast, capsys) -> None:

@@ -75,6 +75,16 @@ def test_it_lets_no_function_of_the_owner_look_where_the_caller_says(db: None) -
     )
 
 
+def test_it_lets_not_everybody_call_a_function_of_ours(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT p.proname FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace "
+            "AND has_function_privilege('public', p.oid, 'EXECUTE') AND NOT EXISTS "
+            "(SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')"
+        )
+        assert cursor.fetchall() == []
+
+
 def link(cast: Cast, **given: str) -> Workspace:
     """Create the workspace of a linked device."""
     return provisioning.create_workspace(

@@ -157,6 +157,16 @@ def test_it_leaves_what_others_have_in_the_same_schema_as_it_is(owner: str) -> N
     assert (forced, readable) == ([(False,)], [(False,)])
 
 
+def test_nobody_else_makes_tables_beside_ours(owner: str) -> None:
+    with transaction.atomic():
+        run("GRANT CREATE ON SCHEMA public TO PUBLIC")  # as before PostgreSQL 15
+        roles.secure()
+        may_create = run("SELECT has_schema_privilege('public', 'public', 'CREATE')")
+        transaction.set_rollback(True)
+
+    assert may_create == [(False,)]
+
+
 def test_a_new_owner_sees_all_rows_once_they_migrated(owner: str, acme: Cast, globex: Cast) -> None:
     with transaction.atomic():
         run("CREATE ROLE sigma_test_owner NOSUPERUSER NOBYPASSRLS")

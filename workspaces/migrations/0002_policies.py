@@ -20,6 +20,7 @@ BEGIN
     ON CONFLICT (id) DO UPDATE SET version = d.version + 1;
     RETURN NULL;
 END $$;
+REVOKE ALL ON FUNCTION bump_directory_version() FROM PUBLIC;
 """ + "".join(
     f"CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE OR DELETE ON {table} "
     "FOR EACH STATEMENT EXECUTE FUNCTION bump_directory_version();"
@@ -109,6 +110,7 @@ BEGIN
     IF NEW.waba_id <> OLD.waba_id THEN NEW.account_proof := 0; END IF;
     RETURN NEW;
 END $$;
+REVOKE ALL ON FUNCTION workspace_id_typed() FROM PUBLIC;
 CREATE TRIGGER workspace_id_typed BEFORE UPDATE OF external_id, waba_id ON workspaces
     FOR EACH ROW EXECUTE FUNCTION workspace_id_typed();
 """
