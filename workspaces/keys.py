@@ -129,8 +129,10 @@ def rewrap() -> Iterator[int]:
     for kind in (TenantKey, RawKey, SecondFactor):
         rows: QuerySet[Any] = kind._default_manager.order_by("pk")
         for row in rows.iterator():
-            # An update, never an insert: a key that is destroyed meanwhile must stay destroyed.
-            rows.filter(pk=row.pk).update(wrapped=wrap(unwrap(row), row))
+            # An update, never an insert: a key that is destroyed meanwhile must stay destroyed. By
+            # the tenant, too: an id is one key's within a tenant.
+            own = {} if isinstance(row, SecondFactor) else {"tenant_id": row.tenant_id}
+            rows.filter(pk=row.pk, **own).update(wrapped=wrap(unwrap(row), row))
             yield (done := done + 1)
 
 

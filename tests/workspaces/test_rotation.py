@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from tests.conftest import Cast
 from workspaces import keys, secrets
 from workspaces.keys import UnknownMasterKey
-from workspaces.models import SecretKind
+from workspaces.models import RawKey, SecretKind
 
 OLD, NEW = ("old", os.urandom(32)), ("new", os.urandom(32))
 
@@ -33,6 +33,23 @@ def test_it_lets_the_old_key_go(under_old: None, acme: Cast, settings, now) -> N
     assert keys.cipher_of(sealed).open(sealed, b"place") == b"said"
     found = secrets.newest(tenant_id=acme.tenant.id, kind=SecretKind.APP_SECRET, now=now)
     assert found == acme.app_secret
+
+
+def test_it_takes_no_key_for_another_tenants(
+    under_old: None, acme: Cast, globex: Cast, settings
+) -> None:
+    day = date(2026, 11, 21)
+    for cast in (acme, globex):
+        keys.day_cipher(cast.tenant.id, day)
+    RawKey.objects.filter(day=day).update(id=17)
+    settings.SIGMA_MASTER_KEYS = (NEW, OLD)
+
+    call_command("rotate_master_key")
+
+    settings.SIGMA_MASTER_KEYS = (NEW,)
+    keys.forget()
+    for cast in (acme, globex):
+        keys.day_cipher(cast.tenant.id, day)
 
 
 def test_it_says_which_key_is_missing(under_old: None, acme: Cast, settings) -> None:
