@@ -12,7 +12,7 @@ from datetime import datetime
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 
 from sigma import erasure, readers
 from tests.anything import with_tenants
@@ -278,6 +278,24 @@ def test_whoever_else_holds_a_table_keeps_no_keys_and_no_rows(
         assert run("SELECT has_table_privilege(%s, %s, 'SELECT')", name, table) == [(False,)]
     call_command("tenant_role", str(acme.tenant.id), "--remove", stdout=io.StringIO())
     assert not readers.exists(acme.tenant.id)
+
+
+def test_an_owner_who_is_no_superuser_makes_and_removes_it(acme: Cast) -> None:
+    with transaction.atomic():
+        run("CREATE ROLE sigma_test_owner NOSUPERUSER CREATEROLE")
+        run("GRANT USAGE ON SCHEMA public TO sigma_test_owner")
+        for table in readers.READABLE:
+            run(f"ALTER TABLE {table} OWNER TO sigma_test_owner")
+        for name in ("close_tenant_role", "forget_tenant_role"):
+            run(f"ALTER FUNCTION {name}(uuid) OWNER TO sigma_test_owner")
+        run("SET LOCAL ROLE sigma_test_owner")
+        for _ in range(2):
+            readers.make(acme.tenant.id)
+        is_removed = readers.remove(acme.tenant.id)
+        is_left = readers.exists(acme.tenant.id)
+        transaction.set_rollback(True)
+
+    assert (is_removed, is_left) == (True, False)
 
 
 def test_who_may_make_no_roles_is_told_how_to(acme: Cast, globex: Cast) -> None:
