@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from itertools import groupby
@@ -193,30 +194,52 @@ def opt_in(
 
 
 def record(consents: Iterable[Consent]) -> set[tuple[UUID, UUID]]:
-    """Record what people said, in the caller's transaction; of several of one the last one counts.
+    """Record what people said, in the caller's transaction, in the order in which they said it.
 
     Call it once in a transaction: it locks the people in their order. Queued marketing to somebody
-    who opts out is cancelled. Returns tenant and contact (as they
-    were given) of those for whom something changed.
+    who opts out is cancelled. Returns tenant and contact (as they were given) of those for whom
+    something changed.
     """
     said = list(consents)
     if not said:
         return set()
     now = survivors({(one.tenant_id, one.contact_id) for one in said})
-    last: dict[tuple[UUID, UUID, bool], Consent] = {}
+    last: dict[tuple[UUID, UUID, OptOutSource, bool], Consent] = {}
     for one in sorted(said, key=lambda one: one.at):
-        contact_id = now[one.contact_id]
-        last[one.tenant_id, contact_id, one.is_given] = one._replace(contact_id=contact_id)
+        one = one._replace(contact_id=now[one.contact_id])
+        last[one.tenant_id, one.contact_id, one.source, one.is_given] = one
+    words = sorted(last.values(), key=lambda one: one.at)
     # As of the first thing they say: what holds for who is new must not be later than the rest.
-    _take([one[:4] for one in sorted(last.values(), key=lambda one: one.at)])
-    stops = [one[:4] for one in last.values() if not one.is_given]
-    starts = [one[:4] for one in last.values() if one.is_given]
-    stopped = _changed(STOP, stops)
-    resumed = _changed(RESUME, starts)
-    bulk.run(REMEMBER, COLUMNS, [start for start in starts if start[:2] not in resumed])
-    cancel_marketing(stopped - resumed)
-    changed = stopped | resumed
+    _take([one[:4] for one in words])
+    changed: set[tuple[UUID, UUID]] = set()
+    stopped: set[tuple[UUID, UUID]] = set()
+    for turn in _turns(words):
+        stops, starts = _recorded(turn)
+        changed |= stops | starts
+        stopped = (stopped | stops) - starts
+    cancel_marketing(stopped)
     return {one[:2] for one in said if (one.tenant_id, now[one.contact_id]) in changed}
+
+
+def _turns(words: Iterable[Consent]) -> Iterable[list[Consent]]:
+    """Return what to record one after the other: in each turn one word of a person. Whose stop it
+    was says who may take it back, so the last word alone is not enough.
+    """
+    turns: defaultdict[int, list[Consent]] = defaultdict(list)
+    spoken: Counter[tuple[UUID, UUID]] = Counter()
+    for one in words:
+        turns[spoken[one[:2]]].append(one)
+        spoken[one[:2]] += 1
+    return turns.values()
+
+
+def _recorded(said: list[Consent]) -> tuple[set[tuple[UUID, UUID]], set[tuple[UUID, UUID]]]:
+    """Record one word each; return who stopped and who resumed marketing that they had not."""
+    stops = [one[:4] for one in said if not one.is_given]
+    starts = [one[:4] for one in said if one.is_given]
+    stopped, resumed = _changed(STOP, stops), _changed(RESUME, starts)
+    bulk.run(REMEMBER, COLUMNS, [start for start in starts if start[:2] not in resumed])
+    return stopped, resumed
 
 
 def _take(rows: bulk.Rows) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import chain, product
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from tests.whatsapp.deliveries import callback, deliver, text
 START = 1_790_000_000
 PHONE, BSUID = "15550123456", "US.13491208655302741918"
 STOP = {"stop": False, "start": True}
+SAYING = (OptOutSource.WORD, OptOutSource.PLATFORM, OptOutSource.API)
 database = pytest.mark.django_db
 
 
@@ -178,6 +180,40 @@ def test_a_word_takes_back_no_stop_on_the_platform_between_two_of_a_batch(
     assert is_out(acme)
     assert not is_out(globex)
     assert OptOut.objects.get(tenant_id=acme.tenant.id).source == OptOutSource.PLATFORM
+
+
+@database
+def test_what_is_heard_in_one_batch_counts_as_if_one_came_after_the_other(
+    acme: Cast, globex: Cast
+) -> None:
+    """Whoever says it, in whatever order, and whether or not they said anything before."""
+    kinds = [(source, is_given) for source in SAYING for is_given in (False, True)]
+    stories = list(product(kinds, repeat=4))
+    people = [
+        Contact.objects.bulk_create(Contact(tenant_id=cast.tenant.id) for _ in stories)
+        for cast in (acme, globex)
+    ]
+    told, at_once = (
+        [
+            [
+                Consent(one.tenant_id, one.id, source, moment(at), is_given)
+                for one, (source, is_given) in zip(mine, said, strict=True)
+            ]
+            for at, said in enumerate(zip(*stories, strict=True))
+        ]
+        for mine in people
+    )
+    for turn in told:
+        optouts.record(turn)
+    optouts.record(chain.from_iterable(at_once))
+
+    def wishes(mine: list[Contact]) -> list[str | None]:
+        rows = OptOut.objects.filter(contact_id__in=[one.id for one in mine], lifted_at=None)
+        found = dict(rows.values_list("contact_id", "source"))
+        return [found.get(one.id) for one in mine]
+
+    assert wishes(people[1]) == wishes(people[0])
+    assert set(wishes(people[0])) == {None, *SAYING}
 
 
 @database
