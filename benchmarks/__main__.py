@@ -57,12 +57,13 @@ def _parts(
     return {
         "accept": lambda: accepting.measure(ours, plain, seconds=seconds, rounds=rounds),
         "store": lambda: storing.measure(
-            ours, plain, messages=10_000 if quick else 40_000,
-            plain_messages=300 if quick else 1_000, rounds=rounds,
+            ours,
+            plain,
+            messages=10_000 if quick else 40_000,
+            plain_messages=300 if quick else 1_000,
+            rounds=rounds,
         ),
-        "steady": lambda: steady.measure(
-            ours, running, seconds=4 if quick else 10, rounds=rounds
-        ),
+        "steady": lambda: steady.measure(ours, running, seconds=4 if quick else 10, rounds=rounds),
         "read": lambda: reading.measure(
             ours, messages=100_000 if quick else 1_000_000, pages=100 if quick else 300
         ),
@@ -74,7 +75,7 @@ def _parts(
         "lane": lambda: lanes.measure(
             ours, people=5_000 if quick else 100_000, presses=60 if quick else 200
         ),
-    }  # fmt: skip
+    }
 
 
 def _options() -> argparse.Namespace:

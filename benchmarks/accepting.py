@@ -84,13 +84,19 @@ def _figures(contenders: list[Contender], plain: Plain) -> list[Figure]:
         Figure(group, "answer p50", durable.milliseconds(0.5), "ms"),
         Figure(group, "answer p99", durable.milliseconds(0.99), "ms"),
         Figure(
-            group, "(a) same server without a store", nothing.rate(), "/s",
+            group,
+            "(a) same server without a store",
+            nothing.rate(),
+            "/s",
             note=f"web {median(nothing.cpu):.0f} µs CPU each",
         ),
         Figure(
-            group, "(b) Django view + .delay()", delay.rate(), "/s",
+            group,
+            "(b) Django view + .delay()",
+            delay.rate(),
+            "/s",
             note=f"{plain.server_name}; p99 {delay.milliseconds(0.99):.0f} ms",
         ),
         Figure(group, "÷ (a)", durable.rate() / max(1, nothing.rate()), target=0.40),
         Figure(group, "÷ (b)", durable.rate() / max(1, delay.rate()), "×", target=10),
-    ]  # fmt: skip
+    ]

@@ -149,9 +149,12 @@ async def sign_in(line: Line) -> None:
         return
     form = b"username=admin&password=wrong-password&csrfmiddlewaretoken=" + token[1]
     await _ask(
-        line, b"POST /admin/login/ HTTP/1.1", form, b"Cookie: " + cookie[1],
+        line,
+        b"POST /admin/login/ HTTP/1.1",
+        form,
+        b"Cookie: " + cookie[1],
         b"Content-Type: application/x-www-form-urlencoded",
-    )  # fmt: skip
+    )
 
 
 async def refused_document(line: Line) -> None:
@@ -177,9 +180,18 @@ async def made_up_link(line: Line) -> None:
 
 IDLING: tuple[Attack, ...] = (half_request, silence)
 ATTACKS: tuple[Attack, ...] = (
-    short_headers, one_header, one_trailer, slow_body, crumbs, sent_ahead, sign_in,
-    refused_document, wrong_signature, nowhere, made_up_link,
-)  # fmt: skip
+    short_headers,
+    one_header,
+    one_trailer,
+    slow_body,
+    crumbs,
+    sent_ahead,
+    sign_in,
+    refused_document,
+    wrong_signature,
+    nowhere,
+    made_up_link,
+)
 
 
 async def _attack(port: int, seconds: float, attackers: int, only: str) -> Counter[str]:
@@ -266,14 +278,24 @@ def _measure(
     port = int(url.rpartition(":")[2])
     try:
         spec = replace(
-            installed.spec(url, count=max(1, int(CALLBACKS * seconds))), rate=CALLBACKS,
+            installed.spec(url, count=max(1, int(CALLBACKS * seconds))),
+            rate=CALLBACKS,
             connections=16,
-        )  # fmt: skip
+        )
         generator = Generator(spec)
         argv = (
-            sys.executable, "-m", "benchmarks.attack", "--port", str(port),
-            "--minutes", str(seconds / 60), "--attackers", str(attackers), "--only", only,
-        )  # fmt: skip
+            sys.executable,
+            "-m",
+            "benchmarks.attack",
+            "--port",
+            str(port),
+            "--minutes",
+            str(seconds / 60),
+            "--attackers",
+            str(attackers),
+            "--only",
+            only,
+        )
         with _calling(installed, url) as calls:
             attacker = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
             generator.fire()
@@ -288,9 +310,13 @@ def _measure(
 
 
 def _figures(
-    outcome: Outcome, calls: Calls, tried: dict[str, int], refused: dict[str, int], memory: int,
+    outcome: Outcome,
+    calls: Calls,
+    tried: dict[str, int],
+    refused: dict[str, int],
+    memory: int,
     judges_times: bool,
-) -> list[Figure]:  # fmt: skip
+) -> list[Figure]:
     def most(target: float, *, is_time: bool = True) -> float | None:
         return target if judges_times or not is_time else None
 
@@ -326,9 +352,12 @@ def main() -> int:
     with engines.running() as found:
         installed = product.install(found)
         figures = _measure(
-            installed, seconds=seconds, judges_times=not options.no_times,
-            attackers=options.attackers, only=options.only,
-        )  # fmt: skip
+            installed,
+            seconds=seconds,
+            judges_times=not options.no_times,
+            attackers=options.attackers,
+            only=options.only,
+        )
     show(figures, title=f"{options.minutes:g} minutes of an anonymous attacker")
     if options.json:
         save(figures, Path(options.json))

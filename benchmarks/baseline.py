@@ -24,18 +24,45 @@ WSGI, ASGI = "benchmarks.plain.wsgi:application", "benchmarks.plain.wsgi:asgi"
 # is installed is used; granian and gunicorn are no dependencies of this project.
 SERVERS: dict[str, Callable[[str], list[str]]] = {
     "granian": lambda port: [
-        "granian", "--interface", "wsgi", "--workers", "2", "--blocking-threads", "8",
-        "--port", port, "--log-level", "error", WSGI,
+        "granian",
+        "--interface",
+        "wsgi",
+        "--workers",
+        "2",
+        "--blocking-threads",
+        "8",
+        "--port",
+        port,
+        "--log-level",
+        "error",
+        WSGI,
     ],
     "uvicorn": lambda port: [
-        "uvicorn", "--workers", "2", "--port", port, "--log-level", "error", "--no-access-log",
+        "uvicorn",
+        "--workers",
+        "2",
+        "--port",
+        port,
+        "--log-level",
+        "error",
+        "--no-access-log",
         ASGI,
     ],
     "gunicorn": lambda port: [
-        "gunicorn", "--worker-class", "gthread", "--workers", "2", "--threads", "8",
-        "--bind", f"127.0.0.1:{port}", "--log-level", "error", WSGI,
+        "gunicorn",
+        "--worker-class",
+        "gthread",
+        "--workers",
+        "2",
+        "--threads",
+        "8",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "--log-level",
+        "error",
+        WSGI,
     ],
-}  # fmt: skip
+}
 NAMES = {
     "granian": "granian (WSGI, 2 × 8 threads)",
     "uvicorn": "uvicorn and a2wsgi (2 × 8 threads)",
@@ -77,9 +104,13 @@ class Plain:
     def spec(self, base_url: str, *, count: int, seed: int = 1) -> Spec:
         """Return a load for the view."""
         return Spec(
-            url=f"{base_url}/hook", secret=self.env["PLAIN_APP_SECRET"], waba_id="102290129340398",
-            phone_number_id="106540352242922", count=count, seed=seed,
-        )  # fmt: skip
+            url=f"{base_url}/hook",
+            secret=self.env["PLAIN_APP_SECRET"],
+            waba_id="102290129340398",
+            phone_number_id="106540352242922",
+            count=count,
+            seed=seed,
+        )
 
     def empty(self) -> None:
         """Remove rows and queued tasks."""

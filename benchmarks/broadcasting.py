@@ -99,11 +99,15 @@ def main() -> int:
         web, url = ours.web()
         meta = metas.start(world(url), ours.home)
         env = {**ours.env, "SIGMA_GRAPH_URL": meta.graph_url}
-        workers = Workers({
-            "feeding": ours.worker,
-            "sending": lambda: ours.sending(env),
-            "clock": lambda: Server(programs.beat(env).argv, env=env, log=ours.home / "beat.log"),
-        })  # fmt: skip
+        workers = Workers(
+            {
+                "feeding": ours.worker,
+                "sending": lambda: ours.sending(env),
+                "clock": lambda: Server(
+                    programs.beat(env).argv, env=env, log=ours.home / "beat.log"
+                ),
+            }
+        )
         try:
             door = _prepare(url, env)
             workers.begin()
@@ -127,9 +131,11 @@ def _prepare(url: str, env: Mapping[str, str]) -> Door:
 
 def begin_broadcast(door: Door, people: int) -> str:
     given = {
-        "workspaceId": door.workspace_id, "name": "Proof", "templateName": "welcome_message",
+        "workspaceId": door.workspace_id,
+        "name": "Proof",
+        "templateName": "welcome_message",
         "language": "en",
-    }  # fmt: skip
+    }
     broadcast_id = str(door.ask(CREATE, input=given)["createBroadcast"]["broadcast"]["id"])
     lines = (f"+{FIRST + n},Person {n}" for n in range(people))
     path = f"/api/v1/broadcasts/{broadcast_id}/recipients"
@@ -161,9 +167,12 @@ def _settle(door: Door, broadcast_id: str, ours: Product, meta: Meta) -> dict[st
 
 
 def _judge(
-    journal: Sequence[Mapping[str, object]], shown: Mapping[str, Any], killed: Counter[str],
-    people: int, seconds: float,
-) -> int:  # fmt: skip
+    journal: Sequence[Mapping[str, object]],
+    shown: Mapping[str, Any],
+    killed: Counter[str],
+    people: int,
+    seconds: float,
+) -> int:
     posted = Counter(str(e["to"]).lstrip("+") for e in journal if e.get("is_processed"))
     wanted = {str(FIRST + n) for n in range(people)}
     twice = sum(count > 1 for count in posted.values())

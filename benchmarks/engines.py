@@ -88,9 +88,12 @@ def running() -> Iterator[Engines]:
 
 def _start(engines: Engines, engine: Engine) -> str:
     server = Server(
-        engine.argv, env=os.environ, log=engines.home / f"{engine.name}.log",
-        identity=engine.identity, stop_signal=engine.stop_signal,
-    )  # fmt: skip
+        engine.argv,
+        env=os.environ,
+        log=engines.home / f"{engine.name}.log",
+        identity=engine.identity,
+        stop_signal=engine.stop_signal,
+    )
     engines.servers[engine.name] = server.wait_until(engine.answers)
     return engine.url
 

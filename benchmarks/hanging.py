@@ -113,9 +113,13 @@ class Round:
             conninfo=url._replace(netloc=address, query="").geturl(), run_sync=asyncio.to_thread
         )
         self._inbox = Inbox(
-            store, on_commit=lambda: None, max_waiting=5_000, max_bytes=10_000_000,
-            max_batch=max_batch, timeout=TIMEOUT,
-        )  # fmt: skip
+            store,
+            on_commit=lambda: None,
+            max_waiting=5_000,
+            max_bytes=10_000_000,
+            max_batch=max_batch,
+            timeout=TIMEOUT,
+        )
         self._stored: list[bytes] = []
         self.counts: Counter[str] = Counter()
 

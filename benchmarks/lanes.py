@@ -52,8 +52,11 @@ def measure(product: Product, *, people: int, presses: int) -> list[Figure]:
             pressed.append(_press(door, people + n))
             waiting.append(product.number(WAITING))
         _wait_for(meta, requests=meta.requests() + RATE * 2)
-        journal = {str(e["biz_opaque_callback_data"]): float(str(e["time"]))
-                   for e in meta.journal() if e.get("is_processed")}  # fmt: skip
+        journal = {
+            str(e["biz_opaque_callback_data"]): float(str(e["time"]))
+            for e in meta.journal()
+            if e.get("is_processed")
+        }
     finally:
         for server in (*workers, web):
             server.stop()
@@ -85,9 +88,12 @@ def measure(product: Product, *, people: int, presses: int) -> list[Figure]:
 def _press(door: Door, number: int) -> tuple[str, float]:
     """Send a template to one person; return the message's id and when it was asked for."""
     given = {
-        "workspaceId": door.workspace_id, "recipientPhone": f"+{FIRST + number}",
-        "templateName": "welcome_message", "language": "en", "templateParams": ["Somebody"],
-    }  # fmt: skip
+        "workspaceId": door.workspace_id,
+        "recipientPhone": f"+{FIRST + number}",
+        "templateName": "welcome_message",
+        "language": "en",
+        "templateParams": ["Somebody"],
+    }
     at = time.time()
     sent = door.ask(SEND, input=given)["sendWhatsAppMessage"]
     assert sent["success"], sent

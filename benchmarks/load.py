@@ -81,8 +81,10 @@ class Generator:
         order = json.dumps(dataclasses.asdict(spec))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.load", order, self._result],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         assert self._process.stdout is not None
         if self._process.stdout.readline() != "ready\n":
             raise RuntimeError("The load generator did not start.")
@@ -103,8 +105,11 @@ class Generator:
             path.unlink()
         return Outcome(
             Counter({int(code): n for code, n in found["codes"].items()}),
-            array("d", found["latencies"]), found["seconds"], found["started_at"], found["cpu"],
-        )  # fmt: skip
+            array("d", found["latencies"]),
+            found["seconds"],
+            found["started_at"],
+            found["cpu"],
+        )
 
 
 def run(spec: Spec) -> Outcome:
@@ -134,9 +139,12 @@ async def _fire(spec: Spec, requests: list[bytes]) -> dict[str, object]:
     started_at, cpu = time.time(), time.process_time()
     report = await Load(there, source, plan).run()
     return {
-        "codes": report.codes, "latencies": report.latencies.tolist(), "seconds": report.seconds,
-        "started_at": started_at, "cpu": time.process_time() - cpu,
-    }  # fmt: skip
+        "codes": report.codes,
+        "latencies": report.latencies.tolist(),
+        "seconds": report.seconds,
+        "started_at": started_at,
+        "cpu": time.process_time() - cpu,
+    }
 
 
 def main() -> None:

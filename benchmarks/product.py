@@ -73,9 +73,12 @@ class Product:
         """Return a load for the demo tenant."""
         facts = self.facts
         return Spec(
-            url=f"{base_url}/webhooks/whatsapp/{facts.tenant_slug}", secret=facts.app_secret,
-            waba_id=facts.waba_id, phone_number_id=facts.phone_number_id, count=count,
-        )  # fmt: skip
+            url=f"{base_url}/webhooks/whatsapp/{facts.tenant_slug}",
+            secret=facts.app_secret,
+            waba_id=facts.waba_id,
+            phone_number_id=facts.phone_number_id,
+            count=count,
+        )
 
     def empty(self) -> None:
         """Remove all traffic, and let the database settle."""

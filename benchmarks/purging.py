@@ -29,8 +29,10 @@ def measure(product: Product, *, callbacks: int) -> list[Figure]:
     started = time.monotonic()
     purge = subprocess.Popen(
         [sys.executable, "manage.py", "purge", "--now"],
-        env={**os.environ, **product.env}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        env={**os.environ, **product.env},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     unreadable = gone = 0.0
     with psycopg.connect(product.database_url, autocommit=True) as connection:
         while purge.poll() is None:
@@ -45,11 +47,16 @@ def measure(product: Product, *, callbacks: int) -> list[Figure]:
     group, start = f"purge of {callbacks:,} Raw", _start_up(product)
     return [
         Figure(
-            group, "unreadable after", max(0.0, unreadable - start), "s", 2, at_least=False,
+            group,
+            "unreadable after",
+            max(0.0, unreadable - start),
+            "s",
+            2,
+            at_least=False,
             note="the day's key is destroyed; Django's start-up not counted",
         ),
         Figure(group, "rows gone after", max(0.0, gone - start), "s", note="partition dropped"),
-    ]  # fmt: skip
+    ]
 
 
 def _fill(product: Product, callbacks: int) -> None:
@@ -79,6 +86,8 @@ def _start_up(product: Product) -> float:
     started = time.monotonic()
     subprocess.run(
         [sys.executable, "manage.py", "purge", "--dry-run"],
-        env={**os.environ, **product.env}, stdout=subprocess.DEVNULL, check=True,
-    )  # fmt: skip
+        env={**os.environ, **product.env},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
     return time.monotonic() - started

@@ -42,9 +42,13 @@ def show(figures: Sequence[Figure], *, title: str) -> None:
     """Print the table."""
     table = Table(title=title, title_justify="left")
     for heading, justify in (
-        ("", "left"), ("figure", "left"), ("value", "right"), ("target", "right"), ("", "left"),
+        ("", "left"),
+        ("figure", "left"),
+        ("value", "right"),
+        ("target", "right"),
+        ("", "left"),
         ("note", "left"),
-    ):  # fmt: skip
+    ):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     group = ""
     for figure in figures:

@@ -37,20 +37,27 @@ def measure(product: Product, engines: Engines, *, messages: int, backlog: int) 
 def _order(product: Product, slug: str, count: int, throughput: str = "HIGH") -> Order:
     number = next(_numbers)
     return Order(
-        slug=slug, phone_number_id=f"1065403522{number:05}", waba_id=f"1022901293{number:05}",
-        access_token=f"EAAG-benchmark-{number}", app_secret=f"benchmark-app-secret-{number}",
-        count=count, throughput=throughput, wakes=False,
-    )  # fmt: skip
+        slug=slug,
+        phone_number_id=f"1065403522{number:05}",
+        waba_id=f"1022901293{number:05}",
+        access_token=f"EAAG-benchmark-{number}",
+        app_secret=f"benchmark-app-secret-{number}",
+        count=count,
+        throughput=throughput,
+        wakes=False,
+    )
 
 
 def _world(*orders: Order) -> World:
     worlds = [
         single(
-            app_secret=order.app_secret, access_token=order.access_token, waba_id=order.waba_id,
+            app_secret=order.app_secret,
+            access_token=order.access_token,
+            waba_id=order.waba_id,
             phone_number_id=order.phone_number_id,
         )
         for order in orders
-    ]  # fmt: skip
+    ]
     for order, world in zip(orders, worlds, strict=True):
         world.accounts[0].numbers[0].throughput = order.throughput
     world = joined(*worlds)
@@ -88,19 +95,42 @@ def _throughput(product: Product, engines: Engines, messages: int) -> list[Figur
     refused = sum(entry["outcome"] == "error" for entry in entries)
     ids = {entry["biz_opaque_callback_data"] for entry in entries if entry["is_processed"]}
     return [
-        Figure(GROUP, "sent", (len(times) - 1) / took, "/s", 0.9 * RATE,
-               note=f"{len(times):,} requests in {took:.1f} s, answers after {ANSWER_MS} ms"),
-        Figure(GROUP, "most of the number's bucket used at once", fullest(times, RATE) * 100, "%",
-               100, at_least=False, note=f"busiest second, as arrived: {busiest_second(times):,}"),
+        Figure(
+            GROUP,
+            "sent",
+            (len(times) - 1) / took,
+            "/s",
+            0.9 * RATE,
+            note=f"{len(times):,} requests in {took:.1f} s, answers after {ANSWER_MS} ms",
+        ),
+        Figure(
+            GROUP,
+            "most of the number's bucket used at once",
+            fullest(times, RATE) * 100,
+            "%",
+            100,
+            at_least=False,
+            note=f"busiest second, as arrived: {busiest_second(times):,}",
+        ),
         Figure(GROUP, "refused for being too fast", refused, "", 0, at_least=False),
-        Figure(GROUP, "sent twice, or not recorded as accepted",
-               len(times) - len(ids) + messages - states.get("accepted", 0), "", 0,
-               at_least=False, note=str(states)),
-        Figure(GROUP, "CPU per send", sum(cost) / messages * 1e6, "µs",
-               note=f"sender {cost[0] / messages * 1e6:.0f}, "
-               f"postgres {cost[1] / messages * 1e6:.0f}"),
+        Figure(
+            GROUP,
+            "sent twice, or not recorded as accepted",
+            len(times) - len(ids) + messages - states.get("accepted", 0),
+            "",
+            0,
+            at_least=False,
+            note=str(states),
+        ),
+        Figure(
+            GROUP,
+            "CPU per send",
+            sum(cost) / messages * 1e6,
+            "µs",
+            note=f"sender {cost[0] / messages * 1e6:.0f}, postgres {cost[1] / messages * 1e6:.0f}",
+        ),
         Figure(GROUP, "answer → recorded, p50", lag * 1e3, "ms"),
-    ]  # fmt: skip
+    ]
 
 
 def _fairness(product: Product, backlog: int) -> list[Figure]:
@@ -115,9 +145,16 @@ def _fairness(product: Product, backlog: int) -> list[Figure]:
             _wait(lambda: _sent_by(meta, small) is not None, seconds=30)
             moment = _sent_by(meta, small) or 0.0
             return [
-                Figure(FAIR, "the other's send starts after", moment - _queued(product, small), "s",
-                       1.0, at_least=False, note=f"behind a backlog of {_left(product):,}"),
-            ]  # fmt: skip
+                Figure(
+                    FAIR,
+                    "the other's send starts after",
+                    moment - _queued(product, small),
+                    "s",
+                    1.0,
+                    at_least=False,
+                    note=f"behind a backlog of {_left(product):,}",
+                ),
+            ]
         finally:
             sending.stop()
 

@@ -86,10 +86,15 @@ def _figures(
         figures += [
             Figure(group, "lag accepted → stored, p50", p50, "ms"),
             Figure(
-                group, "lag accepted → stored, p99", p99, "ms", 1000, at_least=False,
+                group,
+                "lag accepted → stored, p99",
+                p99,
+                "ms",
+                1000,
+                at_least=False,
                 note=f"worst {worst:.0f} ms",
             ),
-        ]  # fmt: skip
+        ]
     else:
         figures.append(Figure(group, "lag: needs track_commit_timestamp", float("nan")))
     cpu = {name: median([c[name] for c in costs]) for name in costs[0]}

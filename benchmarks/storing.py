@@ -181,33 +181,54 @@ def _figures(rates: Rates, orm: float, orm_kind: float, plain: Plain) -> list[Fi
     ready, prepared = median(rates.copied_all), median(rates.copied)
     return [
         Figure(
-            group, "messages stored, one to a callback", stored, "/s",
+            group,
+            "messages stored, one to a callback",
+            stored,
+            "/s",
             note=f"closed loop, 64 connections; answer p99 {median(rates.answers):.1f} ms",
         ),
         Figure(
-            group, f"messages stored, {BATCH} to a callback", median(rates.batched), "/s",
+            group,
+            f"messages stored, {BATCH} to a callback",
+            median(rates.batched),
+            "/s",
             note=f"÷ bare COPY: {median(rates.batched) / max(1, copy):.2f}",
         ),
         Figure(
-            group, "bare COPY of the same messages", copy, "/s",
+            group,
+            "bare COPY of the same messages",
+            copy,
+            "/s",
             note=f"open, parse, digest, seal, COPY; no dedupe; {CHUNK} a commit",
         ),
         Figure(
-            group, "COPY of all their rows, made before", ready, "/s",
+            group,
+            "COPY of all their rows, made before",
+            ready,
+            "/s",
             note=f"{', '.join(STORED)}; ours ÷ this: {stored / max(1, ready):.2f}",
         ),
         Figure(
-            group, "COPY of the messages' text, made before", prepared, "/s",
+            group,
+            "COPY of the messages' text, made before",
+            prepared,
+            "/s",
             note=f"no client at all; ours ÷ this: {stored / max(1, prepared):.2f}",
         ),
         Figure(
-            group, ".delay() + get_or_create", orm, "/s",
+            group,
+            ".delay() + get_or_create",
+            orm,
+            "/s",
             note=f"Celery's defaults, 2 processes; {plain.server_name}",
         ),
         Figure(
-            group, "the same, connections kept", orm_kind, "/s",
+            group,
+            "the same, connections kept",
+            orm_kind,
+            "/s",
             note=f"CELERY_DB_REUSE_MAX=1000; ours ÷ this: {stored / max(1, orm_kind):.0f}×",
         ),
         Figure(group, "÷ COPY", stored / max(1, copy), target=0.25),
         Figure(group, "÷ .delay() + get_or_create", stored / max(1, orm), "×", target=30),
-    ]  # fmt: skip
+    ]

@@ -15,11 +15,22 @@ from lib import bulk
 
 # What is still pending first, or it is sent meanwhile; then children before parents.
 TABLES = (
-    "outbox", "read_marks", "broadcast_recipients", "broadcasts", "media", "message_statuses",
+    "outbox",
+    "read_marks",
+    "broadcast_recipients",
+    "broadcasts",
+    "media",
+    "message_statuses",
     "messages",
-    "conversations", "opt_outs", "portfolio_recipients", "contact_identities", "contacts",
-    "sending_pauses", "sending_policies", "number_states",
-)  # fmt: skip
+    "conversations",
+    "opt_outs",
+    "portfolio_recipients",
+    "contact_identities",
+    "contacts",
+    "sending_pauses",
+    "sending_policies",
+    "number_states",
+)
 BATCH = 10_000
 # A bite of messages together with their files and pending sends, counted by the messages.
 BITE = sql.SQL("""

@@ -142,22 +142,26 @@ class MessageFilter:
 
     def range(self) -> Condition:
         """Return what the index ``messages_newest_first`` finds; there is one platform so far."""
-        return _all({
-            "tenant_id = %s": self.tenant_id,
-            "workspace_id = %s": self.workspace_id,
-            "platform = %s": self.platform and self.platform.value,
-            "timestamp_utc >= %s": self.since,
-            "timestamp_utc < %s": self.until,
-        })  # fmt: skip
+        return _all(
+            {
+                "tenant_id = %s": self.tenant_id,
+                "workspace_id = %s": self.workspace_id,
+                "platform = %s": self.platform and self.platform.value,
+                "timestamp_utc >= %s": self.since,
+                "timestamp_utc < %s": self.until,
+            }
+        )
 
     def filters(self) -> Condition:
         """Return what each message is looked at for; an empty text where there is nothing."""
-        return _all({
-            "direction = %s": self.direction and self.direction.value,
-            "type = %s": self.type,
-            "status = %s": self.status,
-            "sender = ANY(%s)": None if self.senders is None else list(self.senders),
-        })  # fmt: skip
+        return _all(
+            {
+                "direction = %s": self.direction and self.direction.value,
+                "type = %s": self.type,
+                "status = %s": self.status,
+                "sender = ANY(%s)": None if self.senders is None else list(self.senders),
+            }
+        )
 
 
 def _all(conditions: Mapping[str, object]) -> Condition:

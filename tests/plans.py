@@ -19,10 +19,22 @@ from lib import bulk
 ROOT = Path(__file__).parents[1]
 # Nothing may read one of these from its beginning, or look in it for a row of whatever tenant.
 LARGE = (
-    "broadcast_recipients", "contact_identities", "contacts", "conversations", "event_deliveries",
-    "media", "message_statuses", "messages", "opt_outs", "outbox", "outgoing_events",
-    "portfolio_recipients", "read_marks", "webhook_deliveries", "webhook_pending",
-)  # fmt: skip
+    "broadcast_recipients",
+    "contact_identities",
+    "contacts",
+    "conversations",
+    "event_deliveries",
+    "media",
+    "message_statuses",
+    "messages",
+    "opt_outs",
+    "outbox",
+    "outgoing_events",
+    "portfolio_recipients",
+    "read_marks",
+    "webhook_deliveries",
+    "webhook_pending",
+)
 # What is due, or old, of all tenants is found by its time; the messages of a number by the number.
 OF_ALL_TENANTS = frozenset(
     {

@@ -14,9 +14,17 @@ from pathlib import Path
 from benchmarks.chaos.installation import Installation
 
 ROLES = (
-    "web", "worker", "sending", "postgres", "valkey", "beat", "maintenance", "pool",
-    "sending-pool", "backend",
-)  # fmt: skip
+    "web",
+    "worker",
+    "sending",
+    "postgres",
+    "valkey",
+    "beat",
+    "maintenance",
+    "pool",
+    "sending-pool",
+    "backend",
+)
 # Somebody's child: a pool process of a worker, a connection of PostgreSQL.
 PARENTS = {"pool": "worker", "sending-pool": "sending", "backend": "postgres"}
 

@@ -38,11 +38,15 @@ def requests(system: Installation, count: int) -> list[bytes]:
 
 def _requests(host: str, enqueued: EnqueuedSends, count: int) -> Iterator[bytes]:
     for number in range(count):
-        body = json.dumps({
-            "workspace_id": enqueued.workspace_id, "recipient_phone": f"+{FIRST + number}",
-            "template_name": "welcome_message", "language": "en",
-            "template_parameters": {"positional": [f"Person {number}"]},
-        }).encode()  # fmt: skip
+        body = json.dumps(
+            {
+                "workspace_id": enqueued.workspace_id,
+                "recipient_phone": f"+{FIRST + number}",
+                "template_name": "welcome_message",
+                "language": "en",
+                "template_parameters": {"positional": [f"Person {number}"]},
+            }
+        ).encode()
         head = (
             f"POST /api/v1/messages HTTP/1.1\r\nHost: {host}\r\n"
             f"Authorization: Bearer {enqueued.api_key}\r\nIdempotency-Key: send-{number}\r\n"

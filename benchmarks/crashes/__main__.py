@@ -36,9 +36,12 @@ class Zygote:
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.crashes.victims"], env=dict(env), text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, "-m", "benchmarks.crashes.victims"],
+            env=dict(env),
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
 
     def begin(self, step: str, times: int) -> None:
         """Let a sender live until it dies at a step."""
@@ -123,24 +126,32 @@ def _wait(condition: Callable[[], bool]) -> None:
 def _orders(messages: int) -> list[Order]:
     return [
         Order(
-            slug=f"tenant-{number}", phone_number_id=f"10654035229{number:04}",
-            waba_id=f"10229012939{number:04}", access_token=f"EAAG-crashes-{number}",
-            app_secret=f"crashes-app-secret-{number}", count=messages // NUMBERS,
-            first_phone=15_550_000_000 + number * 1_000_000, wakes=False,
+            slug=f"tenant-{number}",
+            phone_number_id=f"10654035229{number:04}",
+            waba_id=f"10229012939{number:04}",
+            access_token=f"EAAG-crashes-{number}",
+            app_secret=f"crashes-app-secret-{number}",
+            count=messages // NUMBERS,
+            first_phone=15_550_000_000 + number * 1_000_000,
+            wakes=False,
         )
         for number in range(NUMBERS)
-    ]  # fmt: skip
+    ]
 
 
 def _world(orders: Sequence[Order], url: str) -> World:
-    world = joined(*(
-        single(
-            app_secret=order.app_secret, access_token=order.access_token, waba_id=order.waba_id,
-            phone_number_id=order.phone_number_id,
-            callback_url=f"{url}/webhooks/whatsapp/{order.slug}",
+    world = joined(
+        *(
+            single(
+                app_secret=order.app_secret,
+                access_token=order.access_token,
+                waba_id=order.waba_id,
+                phone_number_id=order.phone_number_id,
+                callback_url=f"{url}/webhooks/whatsapp/{order.slug}",
+            )
+            for order in orders
         )
-        for order in orders
-    ))  # fmt: skip
+    )
     for token in world.tokens:
         token.accounts = []
     world.options.answer_delay_ms, world.options.window = ANSWER_MS, "off"

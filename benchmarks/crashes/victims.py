@@ -19,9 +19,17 @@ import django
 
 # From the claim to the commit of the record, in order; "none" lives until nothing is pending.
 STEPS = (
-    "found", "reserved", "committed", "marking", "marked", "left", "answered", "written",
-    "recorded", "none",
-)  # fmt: skip
+    "found",
+    "reserved",
+    "committed",
+    "marking",
+    "marked",
+    "left",
+    "answered",
+    "written",
+    "recorded",
+    "none",
+)
 # Short enough to see leases end; a send takes a tenth of a second here.
 RESERVED_SECONDS, LEASE_SECONDS, MOST_SECONDS = 1.0, 4.0, 2.0
 # A request is on its way, and its answer (100 ms later) is not there yet.

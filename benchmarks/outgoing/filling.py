@@ -35,11 +35,16 @@ def fill(order: Order) -> EnqueuedSends:
         rows = []
         for number, (contact_id, _) in zip(numbers, people, strict=True):
             message_id = uuid7()
-            body = json.dumps({
-                "messaging_product": "whatsapp", "recipient_type": "individual",
-                "to": f"+{order.first_phone + number}", "type": "text",
-                "text": {"body": "Hello"}, "biz_opaque_callback_data": str(message_id),
-            }).encode()  # fmt: skip
+            body = json.dumps(
+                {
+                    "messaging_product": "whatsapp",
+                    "recipient_type": "individual",
+                    "to": f"+{order.first_phone + number}",
+                    "type": "text",
+                    "text": {"body": "Hello"},
+                    "biz_opaque_callback_data": str(message_id),
+                }
+            ).encode()
             sealed = cipher.seal(body, associated_data(tenant_id, SEALED_REQUEST, message_id))
             rows.append(
                 NewSend(
@@ -85,12 +90,15 @@ def _workspace(order: Order) -> Workspace:
     if found is not None:
         return found
     workspace = provisioning.create_workspace(
-        tenant_id=tenant.id, name="sales", external_id=order.phone_number_id,
+        tenant_id=tenant.id,
+        name="sales",
+        external_id=order.phone_number_id,
         waba_id=order.waba_id,
-    )  # fmt: skip
+    )
     for kind, value in (
-        (SecretKind.ACCESS_TOKEN, order.access_token), (SecretKind.APP_SECRET, order.app_secret),
-    ):  # fmt: skip
+        (SecretKind.ACCESS_TOKEN, order.access_token),
+        (SecretKind.APP_SECRET, order.app_secret),
+    ):
         secrets.add(tenant=tenant, kind=kind, value=value)
     # A worker that runs already may have begun to ask about the number.
     NumberState.objects.update_or_create(

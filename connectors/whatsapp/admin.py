@@ -18,7 +18,7 @@ from connectors.whatsapp.models import (
 )
 from connectors.whatsapp.replay import Replayed, replay
 from workspaces import staff
-from workspaces.admin.base import ReadOnlyAdmin
+from workspaces.admin.base import ReadOnlyAdmin, names
 from workspaces.admin.filters import ReceivedFilter, TenantFilter
 
 # A request must end; for more there is the command line.
@@ -47,18 +47,15 @@ class DeadAdmin(ReadOnlyAdmin):
     """Updates that could not be stored, or that belong to no workspace of the tenant."""
 
     deferred = ("sealed",)
-    list_display = (
-        "id", "tenant", "kind", "state", "reason", "field", "phone_number_id", "attempts", "age",
-    )  # fmt: skip
+    list_display = names("id tenant kind state reason field phone_number_id attempts age")
     list_display_links = ("id",)
     list_filter = (TenantFilter, "state", "kind", ReceivedFilter)
     search_fields = ("phone_number_id", "reason")
     sortable_by = ()
     actions = ("replay",)
-    fields = (
-        "tenant", "kind", "state", "reason", "field", "phone_number_id", "attempts", "delivery_id",
-        "received_at", "created_at",
-    )  # fmt: skip
+    fields = names(
+        "tenant kind state reason field phone_number_id attempts delivery_id received_at created_at"
+    )
 
     @admin.display(description="age")
     def age(self, obj: WebhookDead) -> str:
@@ -97,17 +94,16 @@ def _said(result: Replayed, asked: int) -> str:
 class LedgerAdmin(ReadOnlyAdmin):
     """Where each tenant's updates ended; what is still pending is listed under Pending."""
 
-    list_display = (
-        "tenant", "callbacks", "updates", "processed", "quarantined", "dead", "duplicates",
-        "unhandled", "updated_at",
-    )  # fmt: skip
+    list_display = names(
+        "tenant callbacks updates processed quarantined dead duplicates unhandled updated_at"
+    )
     list_display_links = ("tenant",)
     list_filter = (TenantFilter,)
     ordering = ("-updated_at",)
-    fields = (
-        "tenant", "callbacks", "updates", "processed", "quarantined", "dead", "duplicates",
-        "unhandled", "purged_callbacks", "updated_at",
-    )  # fmt: skip
+    fields = names(
+        "tenant callbacks updates processed quarantined dead duplicates unhandled "
+        "purged_callbacks updated_at"
+    )
 
 
 @admin.register(WebhookUnhandled)

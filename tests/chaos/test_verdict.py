@@ -33,18 +33,27 @@ def verdict(acme: Cast) -> Verdict:
 
 def store_message(acme: Cast, wamid: str, now: datetime) -> None:
     Message.objects.create(
-        tenant_id=acme.tenant.id, workspace=acme.workspace, direction=Direction.INBOUND,
-        source=Source.LIVE, type="text", timestamp_utc=now, content={}, delivery={},
+        tenant_id=acme.tenant.id,
+        workspace=acme.workspace,
+        direction=Direction.INBOUND,
+        source=Source.LIVE,
+        type="text",
+        timestamp_utc=now,
+        content={},
+        delivery={},
         platform_message_id=identity.digester(acme.tenant.id).wamid(wamid),
-    )  # fmt: skip
+    )
 
 
 def store_status(acme: Cast, wamid: str, now: datetime, participant: str = "") -> None:
     MessageStatus.objects.create(
-        tenant_id=acme.tenant.id, workspace_id=acme.workspace.id, status="read",
-        timestamp_utc=now, participant=participant,
+        tenant_id=acme.tenant.id,
+        workspace_id=acme.workspace.id,
+        status="read",
+        timestamp_utc=now,
+        participant=participant,
         platform_message_id=identity.digester(acme.tenant.id).wamid(wamid),
-    )  # fmt: skip
+    )
 
 
 def test_it_is_content_when_all_is_stored_once(acme: Cast, now: datetime) -> None:

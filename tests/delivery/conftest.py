@@ -42,9 +42,11 @@ def meta(acme: Cast, platform: Platform, settings) -> Iterator[RunningSimulator]
     """A Meta with acme's number; between it and us nothing is replaced."""
     settings.SIGMA_CHANNELS = {"CLOUD_API": "connectors.whatsapp.channel.CloudApiChannel"}
     world = business(
-        app_secret=acme.app_secret, access_token="EAAG-acme", waba_id=acme.workspace.waba_id,
+        app_secret=acme.app_secret,
+        access_token="EAAG-acme",
+        waba_id=acme.workspace.waba_id,
         phone_number_id=acme.workspace.external_id,
-    )  # fmt: skip
+    )
     with RunningSimulator(world) as simulator:
         settings.SIGMA_GRAPH_URL = simulator.url
         simulator.control.options(window="off", obeys_magic_numbers=False)

@@ -86,17 +86,26 @@ def queue(
         for fields in (Message._meta.concrete_fields, PendingSend._meta.concrete_fields)
     )
     message = Message.objects.create(
-        tenant_id=cast.tenant.id, workspace=cast.workspace, contact=person,
+        tenant_id=cast.tenant.id,
+        workspace=cast.workspace,
+        contact=person,
         **{
-            "direction": "OUTBOUND", "source": "API", "timestamp_utc": now, "text": "Hello",
+            "direction": "OUTBOUND",
+            "source": "API",
+            "timestamp_utc": now,
+            "text": "Hello",
             **of_message,
         },
-    )  # fmt: skip
+    )
     if given["status"] in ("queued", "sending"):
         PendingSend.objects.create(
-            message=message, tenant_id=cast.tenant.id, workspace_id=cast.workspace.id,
-            contact_id=person.id, sealed_request=seal(cast, message.id), **of_outbox,
-        )  # fmt: skip
+            message=message,
+            tenant_id=cast.tenant.id,
+            workspace_id=cast.workspace.id,
+            contact_id=person.id,
+            sealed_request=seal(cast, message.id),
+            **of_outbox,
+        )
     return message
 
 
@@ -124,10 +133,13 @@ def become(messages: QuerySet[Message], status: str, **columns: object) -> None:
 def seal(cast: Cast, message_id: uuid.UUID) -> bytes:
     """Return a request as it is kept until it is sent."""
     body = {
-        "messaging_product": "whatsapp", "recipient_type": "individual",
-        "to": f"+1555{message_id.int % 10_000_000:07}", "type": "text", "text": {"body": "Hello"},
+        "messaging_product": "whatsapp",
+        "recipient_type": "individual",
+        "to": f"+1555{message_id.int % 10_000_000:07}",
+        "type": "text",
+        "text": {"body": "Hello"},
         "biz_opaque_callback_data": str(message_id),
-    }  # fmt: skip
+    }
     place = associated_data(cast.tenant.id, SEALED_REQUEST, message_id)
     return keys.field_cipher(cast.tenant.id).seal(json.dumps(body).encode(), place)
 
@@ -137,7 +149,13 @@ def heard(cast: Cast, now: datetime, wamid: str) -> Message:
     message_id = uuid7()
     cipher = keys.day_cipher(cast.tenant.id, now.date())
     return Message.objects.create(
-        id=message_id, tenant_id=cast.tenant.id, workspace=cast.workspace, direction="INBOUND",
-        source="LIVE", type="text", timestamp_utc=now, platform_message_id=wamid[::-1],
+        id=message_id,
+        tenant_id=cast.tenant.id,
+        workspace=cast.workspace,
+        direction="INBOUND",
+        source="LIVE",
+        type="text",
+        timestamp_utc=now,
+        platform_message_id=wamid[::-1],
         sealed_id=seal_id(cipher, cast.tenant.id, message_id, wamid),
-    )  # fmt: skip
+    )

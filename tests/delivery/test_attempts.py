@@ -93,11 +93,14 @@ def test_what_was_taken_back_in_its_hands_is_neither_sent_nor_due_again(
 @pytest.mark.parametrize(
     ("result", "status"),
     [
-        (REFUSED, "unknown"), (Throttled(), "unknown"), (GivenBack(), "unknown"),
-        (OutcomeUnknown("?"), "unknown"), (AcceptedSend("wamid.1"), "accepted"),
+        (REFUSED, "unknown"),
+        (Throttled(), "unknown"),
+        (GivenBack(), "unknown"),
+        (OutcomeUnknown("?"), "unknown"),
+        (AcceptedSend("wamid.1"), "accepted"),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_nothing_but_the_platforms_id_settles_it_after_its_lease(
     acme: Cast, now: datetime, result: Result, status: str
 ) -> None:

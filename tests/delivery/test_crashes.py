@@ -47,9 +47,11 @@ def senders(meta: RunningSimulator) -> subprocess.Popen[str]:
     """Start the process that makes senders, on the test's engines."""
     known = {name: quote(str(value), safe="") for name, value in connection.settings_dict.items()}
     env = {
-        **os.environ, "DJANGO_SETTINGS_MODULE": "sigma.settings", "SIGMA_GRAPH_URL": meta.url,
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "sigma.settings",
+        "SIGMA_GRAPH_URL": meta.url,
         "DATABASE_URL": "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**known),
-    }  # fmt: skip
+    }
     argv = [sys.executable, "-m", "benchmarks.crashes.victims"]
     pipe = subprocess.PIPE
     return subprocess.Popen(argv, env=env, stdin=pipe, stdout=pipe, text=True)

@@ -47,14 +47,24 @@ class Scene:
         marketing = {"template": {"category": "MARKETING"}}
         for message_id in reversed(self.ids):
             queue(
-                cast, now, id=message_id, contact=self.ann, type="template",
-                broadcast_id=self.broadcast.id, content=marketing, attempts=1,
-            )  # fmt: skip
+                cast,
+                now,
+                id=message_id,
+                contact=self.ann,
+                type="template",
+                broadcast_id=self.broadcast.id,
+                content=marketing,
+                attempts=1,
+            )
             BroadcastRecipient.objects.create(
-                tenant_id=cast.tenant.id, broadcast_id=self.broadcast.id, state="QUEUED",
-                position=COUNT - self.ids.index(message_id), digest=str(message_id), sealed=b"x",
+                tenant_id=cast.tenant.id,
+                broadcast_id=self.broadcast.id,
+                state="QUEUED",
+                position=COUNT - self.ids.index(message_id),
+                digest=str(message_id),
+                sealed=b"x",
                 message_id=message_id,
-            )  # fmt: skip
+            )
 
     def outcomes(self) -> list[Outcome]:
         """One is taken, the next given back, the last first."""

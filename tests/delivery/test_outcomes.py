@@ -179,9 +179,12 @@ def test_it_makes_read_marks_and_forgets_them(
 ) -> None:
     message = heard(acme, now, "wamid.READ")
     ReadMark.objects.create(
-        tenant_id=acme.tenant.id, workspace_id=acme.workspace.id, message_id=message.id,
-        typing=True, next_attempt_at=now,
-    )  # fmt: skip
+        tenant_id=acme.tenant.id,
+        workspace_id=acme.workspace.id,
+        message_id=message.id,
+        typing=True,
+        next_attempt_at=now,
+    )
     platform.answer = lambda request: trouble
     deliver()
     assert ReadMark.objects.get().next_attempt_at > now

@@ -94,9 +94,11 @@ def test_a_read_mark_that_cannot_be_made_stops_no_message(
 ) -> None:
     mark_for = heard(acme, now, "wamid.READ")
     ReadMark.objects.create(
-        tenant_id=acme.tenant.id, workspace_id=acme.workspace.id, message_id=mark_for.id,
+        tenant_id=acme.tenant.id,
+        workspace_id=acme.workspace.id,
+        message_id=mark_for.id,
         next_attempt_at=now,
-    )  # fmt: skip
+    )
     RawKey.objects.update(wrapped=b"")
     keys.forget()
     message = queue(acme, now)

@@ -154,9 +154,14 @@ def test_it_gives_up_what_expired(
 
 def template(cast: Cast, now: datetime, **columns: object) -> Template:
     return Template.objects.create(
-        tenant_id=cast.tenant.id, waba_id=cast.workspace.waba_id, platform_template_id="1",
-        name="hello", language="en", synced_at=now, **{"status": "APPROVED", **columns},
-    )  # fmt: skip
+        tenant_id=cast.tenant.id,
+        waba_id=cast.workspace.waba_id,
+        platform_template_id="1",
+        name="hello",
+        language="en",
+        synced_at=now,
+        **{"status": "APPROVED", **columns},
+    )
 
 
 @pytest.mark.parametrize(
@@ -220,9 +225,11 @@ def test_a_burst_to_one_person_is_not_too_fast_for_meta(
 def limited(cast: Cast, now: datetime, people: int) -> None:
     """Let a portfolio of 50 have written to so many people."""
     NumberState.objects.create(
-        workspace=cast.workspace, tenant_id=cast.tenant.id, portfolio_id="p",
+        workspace=cast.workspace,
+        tenant_id=cast.tenant.id,
+        portfolio_id="p",
         messaging_limit="TIER_50",
-    )  # fmt: skip
+    )
     PortfolioRecipient.objects.bulk_create(
         PortfolioRecipient(
             tenant_id=cast.tenant.id, portfolio_id="p", contact_id=uuid7(), opened_at=now
@@ -238,16 +245,23 @@ def test_it_keeps_the_limit_of_the_portfolio(
     used = template(acme, now)
     messages = [
         queue(
-            acme, now, type="template", template_id=used.id,
+            acme,
+            now,
+            type="template",
+            template_id=used.id,
             due_at=now - timedelta(seconds=3 - turn),
         )
         for turn in range(3)
-    ]  # fmt: skip
+    ]
     open_to = queue(acme, now, type="template", template_id=used.id)
     Conversation.objects.create(
-        tenant_id=acme.tenant.id, workspace_id=acme.workspace.id, contact_id=open_to.contact_id,
-        last_message_id=open_to.id, last_message_at=now, last_inbound_at=now,
-    )  # fmt: skip
+        tenant_id=acme.tenant.id,
+        workspace_id=acme.workspace.id,
+        contact_id=open_to.contact_id,
+        last_message_id=open_to.id,
+        last_message_at=now,
+        last_inbound_at=now,
+    )
     deliver()
 
     assert set(platform.ids) == {str(m.id) for m in (*messages[:2], open_to)}
@@ -330,9 +344,11 @@ def test_it_sends_no_marketing_to_whoever_has_had_enough_since_it_was_tried(
     used = template(acme, now, category=category)
     message = queue(acme, now, type="template", template_id=used.id, attempts=1)
     OptOut.objects.create(
-        tenant_id=acme.tenant.id, contact_id=message.contact_id, source="WORD",
+        tenant_id=acme.tenant.id,
+        contact_id=message.contact_id,
+        source="WORD",
         lifted_at=lifted and now,
-    )  # fmt: skip
+    )
     deliver()
     message.refresh_from_db()
 

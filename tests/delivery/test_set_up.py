@@ -58,10 +58,12 @@ MISTAKES = (
     Mistake("numbers", NUMBER, {"status": "DISCONNECTED"}, 133010, "not registered", False),
 )
 BEFORE: dict[str, object] = {
-    "secret": "acme-app-secret-0123456789", "is_revoked": False, "is_unpaid": False,
+    "secret": "acme-app-secret-0123456789",
+    "is_revoked": False,
+    "is_unpaid": False,
     "scopes": ["whatsapp_business_messaging", "whatsapp_business_management"],
     "status": "CONNECTED",
-}  # fmt: skip
+}
 
 
 def running(cast: Cast, now: datetime, size: int = PEOPLE) -> Broadcast:
@@ -79,9 +81,13 @@ def statuses() -> Counter[str]:
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: f"{mistake.code}")
 def test_it_burns_no_message_of_a_broadcast_and_goes_on_once_it_is_put_right(
-    acme: Cast, globex: Cast, now: datetime, meta: RunningSimulator, deliver: Deliver,
+    acme: Cast,
+    globex: Cast,
+    now: datetime,
+    meta: RunningSimulator,
+    deliver: Deliver,
     mistake: Mistake,
-) -> None:  # fmt: skip
+) -> None:
     broadcast = running(acme, now)
     meta.control.change(mistake.kind, mistake.name, **mistake.fields)
     for _ in range(3):
@@ -109,9 +115,11 @@ def test_it_burns_no_message_of_a_broadcast_and_goes_on_once_it_is_put_right(
 def report_failed(cast: Cast, message: Message, code: int) -> None:
     """Receive the report that a message failed, which the platform had taken."""
     failed = status(
-        "wamid.of-the-failed", "failed", errors=[{"code": code, "title": "Failed"}],
+        "wamid.of-the-failed",
+        "failed",
+        errors=[{"code": code, "title": "Failed"}],
         biz_opaque_callback_data=str(message.id),
-    )  # fmt: skip
+    )
     message.refresh_from_db()
     place = associated_data(cast.tenant.id, "messages.sealed_id", message.id)
     sealed = bytes(message.sealed_id)
@@ -141,16 +149,23 @@ def test_it_tries_the_other_live_app_secrets(
     [
         {"app_secrets": {"acme": "acme-app-secret-0123456789"}},
         {"default_app_secret": "acme-app-secret-0123456789"},
-        {"app_secrets": {"acme": "a-wrong-secret-0123456789"},
-         "default_app_secret": "acme-app-secret-0123456789"},
+        {
+            "app_secrets": {"acme": "a-wrong-secret-0123456789"},
+            "default_app_secret": "acme-app-secret-0123456789",
+        },
     ],
     ids=["of the tenant", "default", "the second"],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("has_stored", [True, False])
 def test_it_tries_the_app_secrets_that_are_configured(
-    acme: Cast, now: datetime, meta: RunningSimulator, deliver: Deliver, settings,
-    configured: dict, has_stored: bool,
-) -> None:  # fmt: skip
+    acme: Cast,
+    now: datetime,
+    meta: RunningSimulator,
+    deliver: Deliver,
+    settings,
+    configured: dict,
+    has_stored: bool,
+) -> None:
     TenantSecret.objects.filter(tenant=acme.tenant, kind=SecretKind.APP_SECRET).delete()
     if has_stored:
         add(acme, "an-old-secret-0123456789")
@@ -201,11 +216,15 @@ def enter(admin_client: Client, django_capture_on_commit_callbacks) -> Callable[
         stored = TenantSecret.objects.filter(tenant=cast.tenant).order_by("kind", "id")
         total = stored.count()
         form = {
-            "name": cast.tenant.name, "status": "ACTIVE", "retention_days": "30",
-            "secrets-TOTAL_FORMS": str(total + 1), "secrets-INITIAL_FORMS": str(total),
-            f"secrets-{total}-kind": kind, f"secrets-{total}-value": value,
+            "name": cast.tenant.name,
+            "status": "ACTIVE",
+            "retention_days": "30",
+            "secrets-TOTAL_FORMS": str(total + 1),
+            "secrets-INITIAL_FORMS": str(total),
+            f"secrets-{total}-kind": kind,
+            f"secrets-{total}-value": value,
             f"secrets-{total}-tenant": str(cast.tenant.pk),
-        }  # fmt: skip
+        }
         for position, secret in enumerate(stored):
             form[f"secrets-{position}-id"] = str(secret.pk)
             form[f"secrets-{position}-kind"] = secret.kind

@@ -129,9 +129,11 @@ def test_it_knows_a_message_whose_id_holds_the_digits_of_a_number(
     receipt = MessageStatus.objects.get(tenant_id=acme.tenant.id)
     assert "15550123456" not in (receipt.callback_data or "")
     (values,) = open_values(
-        {receipt.pk: bytes(receipt.sealed_values or b"")}, tenant_id=acme.tenant.id,
-        place=SEALED_VALUES, binding=lambda _: sealed_row(receipt.status, receipt.participant),
-    ).values()  # fmt: skip
+        {receipt.pk: bytes(receipt.sealed_values or b"")},
+        tenant_id=acme.tenant.id,
+        place=SEALED_VALUES,
+        binding=lambda _: sealed_row(receipt.status, receipt.participant),
+    ).values()
     assert fill(receipt.callback_data, values) == str(message_id)
 
 

@@ -58,9 +58,13 @@ class Life:
     def echo(self) -> None:
         """Hear of a message that the business wrote on its phone."""
         said = {
-            "from": "15550100001", "to": "15550123456", "id": WAMID, "timestamp": str(AT),
-            "type": "text", "text": {"body": "Hello"},
-        }  # fmt: skip
+            "from": "15550100001",
+            "to": "15550123456",
+            "id": WAMID,
+            "timestamp": str(AT),
+            "type": "text",
+            "text": {"body": "Hello"},
+        }
         number = self.cast.workspace.external_id
         body = callback(number, field="smb_message_echoes", message_echoes=[said])
         deliver(self.cast.tenant.id, body)
@@ -222,8 +226,13 @@ def test_it_tells_of_everything_that_is_taken_back_at_once(
         lifecycle.cancel(tenant_id=acme.tenant.id, broadcast_id=broadcast.id, now=now)
     elif end == "withdraw":
         for number in range(3):
-            said = {"from": f"99955500000{number}", "id": f"wamid.{number}", "type": "text",
-                    "timestamp": str(int(now.timestamp())), "text": {"body": "STOP"}}  # fmt: skip
+            said = {
+                "from": f"99955500000{number}",
+                "id": f"wamid.{number}",
+                "type": "text",
+                "timestamp": str(int(now.timestamp())),
+                "text": {"body": "STOP"},
+            }
             deliver(acme.tenant.id, callback(acme.workspace.external_id, messages=[said]))
         process_batch(10)
     else:
@@ -257,9 +266,11 @@ WRITES = re.compile(
 # Rows that their statement finds locked, by UNSETTLED or MESSAGES before it; one that skips what is
 # locked, and one whose rows were found so.
 OUT_OF_ORDER = {
-    "messaging/transitions.py:SETTLE", "messaging/transitions.py:ADVANCE",
-    "messaging/merging.py:SETTLE", "messaging/amendments.py:REPLACE",
-}  # fmt: skip
+    "messaging/transitions.py:SETTLE",
+    "messaging/transitions.py:ADVANCE",
+    "messaging/merging.py:SETTLE",
+    "messaging/amendments.py:REPLACE",
+}
 CHANGES = re.compile(r"UPDATE messages\b|DELETE FROM messages\b")
 
 
@@ -327,9 +338,11 @@ def test_the_outbox_is_changed_in_few_places() -> None:
     }
 
     assert found == {
-        HOME, "messaging/delivery/due.py", "messaging/broadcasts/waiting.py",
+        HOME,
+        "messaging/delivery/due.py",
+        "messaging/broadcasts/waiting.py",
         "messaging/erasure.py",
-    }  # fmt: skip
+    }
 
 
 def test_everybody_changes_many_messages_in_the_order_of_their_ids() -> None:
@@ -345,8 +358,9 @@ def test_everybody_changes_many_messages_in_the_order_of_their_ids() -> None:
 def test_the_table_is_that_of_the_document() -> None:
     rows = re.findall(
         r"^\| `(\w+)` \|[^|]*\|([^|]*)\|$",
-        (ROOT / "docs/delivering.md").read_text(encoding="utf-8"), re.M,
-    )  # fmt: skip
+        (ROOT / "docs/delivering.md").read_text(encoding="utf-8"),
+        re.M,
+    )
     said = {state: set(re.findall(r"`(\w+)`", after)) for state, after in rows}
 
     assert said == {str(state): set(after) for state, after in NEXT.items() if state is not None}

@@ -68,9 +68,15 @@ def work_until_accepted(sender: Sender, wait_for) -> None:
     [("outbox", "expires_at"), ("outbox", "lease_until"), ("messages", "delivery_day")],
 )
 def test_it_loses_no_message_while_a_column_is_missing(
-    acme: Cast, globex: Cast, now: datetime, platform: Platform, sender: Sender, wait_for,
-    table: str, column: str,
-) -> None:  # fmt: skip
+    acme: Cast,
+    globex: Cast,
+    now: datetime,
+    platform: Platform,
+    sender: Sender,
+    wait_for,
+    table: str,
+    column: str,
+) -> None:
     ids = [queue(cast, now).id for cast in (acme, globex) for _ in range(6)]
 
     with renamed(table, column):
@@ -111,9 +117,17 @@ def test_it_stops_where_every_send_fails_in_a_way_nobody_thought_of(
     ("table", "column"), [("outbox", "lease_until"), ("messages", "delivery_day")]
 )
 def test_a_sender_that_can_write_nothing_down_ends_all_the_same(
-    acme: Cast, globex: Cast, now: datetime, platform: Platform, sender: Sender, wait_for,
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, table: str, column: str,
-) -> None:  # fmt: skip
+    acme: Cast,
+    globex: Cast,
+    now: datetime,
+    platform: Platform,
+    sender: Sender,
+    wait_for,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    table: str,
+    column: str,
+) -> None:
     monkeypatch.setattr("messaging.delivery.sender.CLOSE_SECONDS", 0.3)
     for cast in (acme, globex):
         for _ in range(6):
@@ -129,9 +143,15 @@ def test_a_sender_that_can_write_nothing_down_ends_all_the_same(
 
 
 def test_a_sender_ends_while_the_database_answers_nothing(
-    acme: Cast, globex: Cast, now: datetime, platform: Platform, sender: Sender, wait_for,
-    monkeypatch: pytest.MonkeyPatch, settings,
-) -> None:  # fmt: skip
+    acme: Cast,
+    globex: Cast,
+    now: datetime,
+    platform: Platform,
+    sender: Sender,
+    wait_for,
+    monkeypatch: pytest.MonkeyPatch,
+    settings,
+) -> None:
     monkeypatch.setattr("lib.work.TURN_SECONDS", 0.5)
     for name in ("CLOSE", "THREADS"):
         monkeypatch.setattr(f"messaging.delivery.sender.{name}_SECONDS", 0.3)

@@ -44,9 +44,11 @@ def file(acme: Cast) -> Media:
 def attach(message: Message, **columns: object) -> Media:
     """Store a file of a message."""
     return Media.objects.create(
-        tenant_id=message.tenant_id, workspace_id=message.workspace_id, message=message,
+        tenant_id=message.tenant_id,
+        workspace_id=message.workspace_id,
+        message=message,
         **{"platform_media_id": "777", **columns},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture

@@ -25,9 +25,11 @@ def keeps(cast: Cast, name: str, *, action: str = "add", ago: int = 0, **who: st
     """Have the business's phone tell of an entry of its address book."""
     person = who or {"phone_number": f"+{PHONE}"}
     entry = {
-        "type": "contact", "contact": {**person, **({"full_name": name} if name else {})},
-        "action": action, "metadata": {"timestamp": str(NOW - ago)},
-    }  # fmt: skip
+        "type": "contact",
+        "contact": {**person, **({"full_name": name} if name else {})},
+        "action": action,
+        "metadata": {"timestamp": str(NOW - ago)},
+    }
     take_in(cast, field="smb_app_state_sync", state_sync=[entry])
 
 
@@ -112,8 +114,10 @@ def test_who_is_only_removed_becomes_no_contact(acme: Cast) -> None:
 def test_no_number_of_the_address_book_is_stored_readable(acme: Cast) -> None:
     keeps(acme, f"Thandi +{PHONE}")
     with connection.cursor() as cursor:
-        cursor.execute("SELECT c::text, i::text FROM contacts c JOIN contact_identities i "
-                       "ON i.contact_id = c.id")  # fmt: skip
+        cursor.execute(
+            "SELECT c::text, i::text FROM contacts c JOIN contact_identities i "
+            "ON i.contact_id = c.id"
+        )
         rows = cursor.fetchall()
     assert rows
     assert PHONE not in str(rows)

@@ -200,9 +200,11 @@ def test_it_is_read_by_its_own_tenant_only(acme: Cast, globex: Cast, now: dateti
     found = Conversation.objects.get()
 
     conversations.mark_read(
-        tenant_id=globex.tenant.id, workspace_id=found.workspace_id, contact_id=found.contact_id,
+        tenant_id=globex.tenant.id,
+        workspace_id=found.workspace_id,
+        contact_id=found.contact_id,
         upto=Cursor(now, LATEST),
-    )  # fmt: skip
+    )
 
     found.refresh_from_db()
     assert found.unread_count == 1

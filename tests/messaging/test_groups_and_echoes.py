@@ -49,10 +49,18 @@ def test_it_tells_what_the_business_wrote_on_its_phone(acme: Cast, globex: Cast)
 
     message, conversation = Message.objects.get(), Conversation.objects.get()
     assert told(globex) == []
-    assert told(acme) == [("message.sent_elsewhere", {
-        "message_id": str(message.id), "workspace_id": str(acme.workspace.id), "type": "text",
-        "contact_id": str(message.contact_id), "conversation_id": str(conversation.id),
-    })]  # fmt: skip
+    assert told(acme) == [
+        (
+            "message.sent_elsewhere",
+            {
+                "message_id": str(message.id),
+                "workspace_id": str(acme.workspace.id),
+                "type": "text",
+                "contact_id": str(message.contact_id),
+                "conversation_id": str(conversation.id),
+            },
+        )
+    ]
 
 
 def test_it_does_not_tell_what_is_imported(acme: Cast) -> None:
@@ -100,8 +108,9 @@ def test_it_marks_what_was_said_in_a_group(acme: Cast, gql: Gql) -> None:
     mark = digester(acme.tenant.id).group(GROUP)
     nodes = gql(acme, MARKS, w=str(acme.workspace.id)).data["messages"]["nodes"]
     assert {node["id"]: node["groupId"] for node in nodes} == {
-        str(in_group.id): mark, str(private.id): None,
-    }  # fmt: skip
+        str(in_group.id): mark,
+        str(private.id): None,
+    }
     for message, shown in ((in_group, mark), (private, None)):
         assert ask(acme, f"/api/v1/messages/{message.id}", method="get")[1]["group_id"] == shown
     assert Conversation.objects.get().last_message_id == private.id
@@ -164,8 +173,10 @@ def test_what_was_said_in_a_group_is_not_answered_in_private(acme: Cast, content
     codes = []
     for wamid in ("wamid.1", "wamid.2"):
         to = str(named(acme, wamid).id)
-        body: dict[str, object] = {"workspace_id": str(acme.workspace.id),
-                                   "recipient_phone": f"+{PHONE}"}  # fmt: skip
+        body: dict[str, object] = {
+            "workspace_id": str(acme.workspace.id),
+            "recipient_phone": f"+{PHONE}",
+        }
         if content == "text":
             body |= {"text": "Hello", "reply_to": to}
         else:

@@ -192,8 +192,9 @@ def test_every_door_refuses_a_number_in_the_same_words(acme: Cast, gql, phone: s
     sent = Client().post(
         "/api/v1/messages",
         json.dumps({"workspace_id": workspace, "recipient_phone": phone, "text": "Hi"}),
-        "application/json", headers={"Authorization": f"Bearer {acme.api_key}"},
-    )  # fmt: skip
+        "application/json",
+        headers={"Authorization": f"Bearer {acme.api_key}"},
+    )
     sentence = sent.json()["error"]["message"]
 
     ask = "query($w: ID!, $p: String) { messages(workspaceId: $w, senderPhone: $p) { totalCount } }"
@@ -219,8 +220,9 @@ def test_a_parent_id_joins_over_portfolios(acme: Cast) -> None:
     second = second_number(acme)
     parent = "US.ENT.11815799212886844830"
     one = says(acme, "STOP", ago=60, from_user_id=BSUID, from_parent_user_id=parent)
-    other = says(acme, "Hi", number=second.external_id, from_user_id=OTHER_BSUID,
-                 from_parent_user_id=parent)  # fmt: skip
+    other = says(
+        acme, "Hi", number=second.external_id, from_user_id=OTHER_BSUID, from_parent_user_id=parent
+    )
     assert contact_of(one) == contact_of(other)
     assert markets(acme, recipient_user_id=OTHER_BSUID) == 422
 
@@ -230,32 +232,111 @@ TOGETHER = {"wa_id": PHONE, "user_id": BSUID, "parent_user_id": PARENT}
 CALLED = {"recipient_id": PHONE, "recipient_user_id": BSUID, "recipient_parent_user_id": PARENT}
 SYNCED = {"phone_number": f"+{PHONE}", "user_id": BSUID, "parent_user_id": PARENT}
 TOLD = {
-    "address book": ("smb_app_state_sync", {"state_sync": [
-        {"type": "contact", "action": "add", "contact": SYNCED, "metadata": {"timestamp": NOW}}]}),
-    "call": ("calls", {"calls": [
-        {"id": "wacid.A", "event": "connect", "from": PHONE, "from_user_id": BSUID,
-         "from_parent_user_id": PARENT, "to": OWN, "timestamp": str(NOW)}]}),
-    "call of the business": ("calls", {"calls": [
-        {"id": "wacid.A", "event": "connect", "to": PHONE, "to_user_id": BSUID,
-         "to_parent_user_id": PARENT, "from": OWN, "timestamp": str(NOW)}]}),
-    "call, and who calls": ("calls", {
-        "calls": [{"id": "wacid.A", "event": "connect", "from": PHONE, "to": OWN}],
-        "contacts": [TOGETHER]}),
-    "answer to a call": ("calls", {"statuses": [
-        {"id": "wacid.A", "type": "call", "status": "ACCEPTED", "timestamp": str(NOW)} | CALLED]}),
-    "who joined a group": ("group_participants_update", {"groups": [
-        {"type": "group_participants_add", "group_id": "g", "timestamp": NOW,
-         "added_participants": [None, TOGETHER]}]}),
-    "who left a group": ("group_participants_update", {"groups": [
-        {"type": "group_participants_remove", "group_id": "g",
-         "removed_participants": [TOGETHER]}]}),
-    "who asks to join a group": ("group_participants_update", {"groups": [
-        {"type": "group_join_request_created", "group_id": "g", **TOGETHER}]}),
-    "preference, and whose": ("user_preferences", {
-        "contacts": [TOGETHER],
-        "user_preferences": [{"category": "marketing_messages", "value": "stop", "user_id": BSUID,
-                              "timestamp": NOW - 70}]}),
-}  # fmt: skip
+    "address book": (
+        "smb_app_state_sync",
+        {
+            "state_sync": [
+                {
+                    "type": "contact",
+                    "action": "add",
+                    "contact": SYNCED,
+                    "metadata": {"timestamp": NOW},
+                }
+            ]
+        },
+    ),
+    "call": (
+        "calls",
+        {
+            "calls": [
+                {
+                    "id": "wacid.A",
+                    "event": "connect",
+                    "from": PHONE,
+                    "from_user_id": BSUID,
+                    "from_parent_user_id": PARENT,
+                    "to": OWN,
+                    "timestamp": str(NOW),
+                }
+            ]
+        },
+    ),
+    "call of the business": (
+        "calls",
+        {
+            "calls": [
+                {
+                    "id": "wacid.A",
+                    "event": "connect",
+                    "to": PHONE,
+                    "to_user_id": BSUID,
+                    "to_parent_user_id": PARENT,
+                    "from": OWN,
+                    "timestamp": str(NOW),
+                }
+            ]
+        },
+    ),
+    "call, and who calls": (
+        "calls",
+        {
+            "calls": [{"id": "wacid.A", "event": "connect", "from": PHONE, "to": OWN}],
+            "contacts": [TOGETHER],
+        },
+    ),
+    "answer to a call": (
+        "calls",
+        {
+            "statuses": [
+                {"id": "wacid.A", "type": "call", "status": "ACCEPTED", "timestamp": str(NOW)}
+                | CALLED
+            ]
+        },
+    ),
+    "who joined a group": (
+        "group_participants_update",
+        {
+            "groups": [
+                {
+                    "type": "group_participants_add",
+                    "group_id": "g",
+                    "timestamp": NOW,
+                    "added_participants": [None, TOGETHER],
+                }
+            ]
+        },
+    ),
+    "who left a group": (
+        "group_participants_update",
+        {
+            "groups": [
+                {
+                    "type": "group_participants_remove",
+                    "group_id": "g",
+                    "removed_participants": [TOGETHER],
+                }
+            ]
+        },
+    ),
+    "who asks to join a group": (
+        "group_participants_update",
+        {"groups": [{"type": "group_join_request_created", "group_id": "g", **TOGETHER}]},
+    ),
+    "preference, and whose": (
+        "user_preferences",
+        {
+            "contacts": [TOGETHER],
+            "user_preferences": [
+                {
+                    "category": "marketing_messages",
+                    "value": "stop",
+                    "user_id": BSUID,
+                    "timestamp": NOW - 70,
+                }
+            ],
+        },
+    ),
+}
 
 
 @pytest.mark.parametrize("told", TOLD.values(), ids=TOLD)
@@ -316,8 +397,11 @@ def test_a_name_that_reads_like_a_change_of_number_joins_nobody(acme: Cast) -> N
     one = says(acme, "Hello", ago=60, phone=PHONE)
     other = says(acme, "Hello", ago=50, phone=NEW_PHONE)
     name = f"changed from +{PHONE} to +{NEW_PHONE}"
-    system = {"type": "user_changed_number", "user_id": OTHER_BSUID,
-              "body": f"User {name} changed from +1 555 011 0001 to +1 555 011 0002"}  # fmt: skip
+    system = {
+        "type": "user_changed_number",
+        "user_id": OTHER_BSUID,
+        "body": f"User {name} changed from +1 555 011 0001 to +1 555 011 0002",
+    }
     message = {"id": "wamid.C", "timestamp": str(NOW), "type": "system", "system": system}
 
     take_in(acme, messages=[{**message, "from_user_id": BSUID}])

@@ -84,12 +84,18 @@ def contact_of(message: Message) -> Contact:
 
 def markets(cast: Cast, **who: str) -> int:
     """Send a marketing template; return the status of the answer."""
-    body = {"workspace_id": str(cast.workspace.id), "template_name": "welcome_message",
-            "template_params": ["x"], **who}  # fmt: skip
+    body = {
+        "workspace_id": str(cast.workspace.id),
+        "template_name": "welcome_message",
+        "template_params": ["x"],
+        **who,
+    }
     answer = Client().post(
-        "/api/v1/messages", json.dumps(body), "application/json",
+        "/api/v1/messages",
+        json.dumps(body),
+        "application/json",
         headers={"Authorization": f"Bearer {cast.api_key}"},
-    )  # fmt: skip
+    )
     assert answer.status_code == 201 or answer.json()["error"]["code"] == "OPTED_OUT", answer.json()
     return answer.status_code
 
@@ -115,8 +121,17 @@ def test_a_stop_by_one_identity_stops_the_other_once_they_are_known_as_one(
     stopped = says(acme, "STOP", ago=60, **{first: by.pop(first)})
     waiting = says(acme, "Hello", ago=50, **by)
     says(globex, "Hello", phone=PHONE, from_user_id=BSUID)
-    assert markets(acme, **({"recipient_user_id": BSUID} if first == "phone" else
-                            {"recipient_phone": f"+{PHONE}"})) == 201  # fmt: skip
+    assert (
+        markets(
+            acme,
+            **(
+                {"recipient_user_id": BSUID}
+                if first == "phone"
+                else {"recipient_phone": f"+{PHONE}"}
+            ),
+        )
+        == 201
+    )
 
     both = says(acme, "It is me", ago=40, phone=PHONE, from_user_id=BSUID)
 
@@ -170,10 +185,13 @@ def test_a_stop_of_the_new_number_counts_when_the_change_is_told_late(acme: Cast
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("553188813001", "5531988813001"), ("525512345678", "5215512345678"),
-     ("541123456789", "5491123456789")],
+    [
+        ("553188813001", "5531988813001"),
+        ("525512345678", "5215512345678"),
+        ("541123456789", "5491123456789"),
+    ],
     ids=["Brazil", "Mexico", "Argentina"],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("turned", [False, True])
 def test_both_spellings_of_a_number_are_one_person(
     acme: Cast, one: str, other: str, turned: bool
@@ -209,8 +227,14 @@ def test_contacts_that_were_split_by_spelling_are_joined_when_the_person_writes(
 def test_a_bsuid_of_a_second_portfolio_is_another_name_of_the_person(acme: Cast) -> None:
     second = second_number(acme)
     one = says(acme, "STOP", ago=90, phone=PHONE, from_user_id=BSUID)
-    other = says(acme, "Other shop?", ago=60, number=second.external_id, phone=PHONE,
-                 from_user_id=OTHER_BSUID)  # fmt: skip
+    other = says(
+        acme,
+        "Other shop?",
+        ago=60,
+        number=second.external_id,
+        phone=PHONE,
+        from_user_id=OTHER_BSUID,
+    )
 
     assert contact_of(one) == contact_of(other)
     for who in ({"recipient_phone": f"+{PHONE}"}, {"recipient_user_id": OTHER_BSUID}):
@@ -223,8 +247,14 @@ def test_who_changed_their_number_has_another_bsuid_in_every_portfolio(acme: Cas
     says(acme, "Hi", ago=80, number=second.external_id, phone=PHONE, from_user_id=OTHER_BSUID)
     changes_number(acme, ago=70)
 
-    after = says(acme, "Me", ago=60, number=second.external_id, phone=NEW_PHONE,
-                 from_user_id="US.33300000000000000001")  # fmt: skip
+    after = says(
+        acme,
+        "Me",
+        ago=60,
+        number=second.external_id,
+        phone=NEW_PHONE,
+        from_user_id="US.33300000000000000001",
+    )
 
     assert contact_of(before) == contact_of(after)
     assert markets(acme, recipient_user_id="US.33300000000000000001") == 422
@@ -242,8 +272,14 @@ def test_a_new_bsuid_of_one_portfolio_is_somebody_else_with_the_number(
                 workspace=workspace, tenant_id=acme.tenant.id, portfolio_id="42"
             )
     before = says(acme, "STOP", ago=90, phone=PHONE, from_user_id=BSUID)
-    after = says(acme, "Who is this?", ago=60, number=second.external_id, phone=PHONE,
-                 from_user_id=OTHER_BSUID)  # fmt: skip
+    after = says(
+        acme,
+        "Who is this?",
+        ago=60,
+        number=second.external_id,
+        phone=PHONE,
+        from_user_id=OTHER_BSUID,
+    )
     late = says(acme, "Bye", ago=95, phone=PHONE, from_user_id=BSUID)
 
     assert contact_of(before) == contact_of(late) != contact_of(after)
@@ -377,16 +413,19 @@ def test_a_person_counts_once_against_the_limit(acme: Cast, now) -> None:
     younger = says(acme, "Hello", ago=40, from_user_id=BSUID)
     for message, hours in ((older, 3), (younger, 1)):
         PortfolioRecipient.objects.create(
-            tenant_id=acme.tenant.id, portfolio_id="42", contact_id=message.contact_id,
+            tenant_id=acme.tenant.id,
+            portfolio_id="42",
+            contact_id=message.contact_id,
             opened_at=now - timedelta(hours=hours),
-        )  # fmt: skip
+        )
 
     says(acme, "Me", phone=PHONE, from_user_id=BSUID)
 
     counted = PortfolioRecipient.objects.get()
     assert (counted.contact_id, counted.opened_at) == (
-        older.contact_id, now - timedelta(hours=1),
-    )  # fmt: skip
+        older.contact_id,
+        now - timedelta(hours=1),
+    )
 
 
 def test_a_merge_joins_within_one_batch_too(acme: Cast) -> None:

@@ -58,9 +58,14 @@ def number(acme: Cast, now: datetime) -> NumberState:
     """Acme's number, as Meta described it."""
     place = {"tenant_id": acme.tenant.id, "workspace_id": acme.workspace.id}
     return NumberState.objects.create(
-        **place, sealed_number=numbers.seal("27820000096", **place), status="CONNECTED",
-        quality_rating="GREEN", messaging_limit="TIER_2K", synced_at=now, sync_due_at=now,
-    )  # fmt: skip
+        **place,
+        sealed_number=numbers.seal("27820000096", **place),
+        status="CONNECTED",
+        quality_rating="GREEN",
+        messaging_limit="TIER_2K",
+        synced_at=now,
+        sync_due_at=now,
+    )
 
 
 def hold(cast: Cast, now: datetime, code: int = 131048, *, whole: bool = False) -> None:
@@ -73,11 +78,19 @@ def test_it_shows_a_number_masked(acme: Cast, globex: Cast, number: NumberState)
 
     assert found.pop("syncedAt")
     assert found == {
-        "workspaceId": str(acme.workspace.id), "number": "+27XXXXXXXXX", "status": "CONNECTED",
-        "qualityRating": "GREEN", "messagingLimit": "TIER_2K", "limit": 2000,
-        "messagesPerSecond": 80, "canSend": True, "problem": None, "pauses": [], "token": None,
+        "workspaceId": str(acme.workspace.id),
+        "number": "+27XXXXXXXXX",
+        "status": "CONNECTED",
+        "qualityRating": "GREEN",
+        "messagingLimit": "TIER_2K",
+        "limit": 2000,
+        "messagesPerSecond": 80,
+        "canSend": True,
+        "problem": None,
+        "pauses": [],
+        "token": None,
         "testRecipients": 0,
-    }  # fmt: skip
+    }
     assert ask(globex, READ, acme).data["businessNumber"] is None
 
 
@@ -102,8 +115,9 @@ def test_it_shows_what_holds_its_messages_back(
 
     assert found["canSend"] is False
     assert [(p["code"], p["isForTenant"]) for p in found["pauses"]] == [
-        (131048, False), (190, True),
-    ]  # fmt: skip
+        (131048, False),
+        (190, True),
+    ]
     assert found["token"] == {"isValid": False, "problem": "Expired."}
 
 

@@ -28,10 +28,14 @@ HOUR = timedelta(hours=1)
 
 def say(meta: Meta, cast: Cast, **changed: object) -> None:
     node = {
-        "display_phone_number": "+27 82 000 0096", "verified_name": "Acme", "status": "CONNECTED",
-        "quality_rating": "GREEN", "whatsapp_business_manager_messaging_limit": "TIER_250",
-        "throughput": {"level": "STANDARD"}, **changed,
-    }  # fmt: skip
+        "display_phone_number": "+27 82 000 0096",
+        "verified_name": "Acme",
+        "status": "CONNECTED",
+        "quality_rating": "GREEN",
+        "whatsapp_business_manager_messaging_limit": "TIER_250",
+        "throughput": {"level": "STANDARD"},
+        **changed,
+    }
     meta.replies[f"/v26.0/{cast.workspace.external_id}"] = Reply(node)
 
 

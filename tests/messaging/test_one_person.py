@@ -96,16 +96,36 @@ class Story:
         return {key: value for key, value in names.items() if key != left_out}
 
 
-STORIES = st.builds(
-    Story,
-    kind=st.sampled_from(("says", "says", "says", "echo", "history", "receipt", "card", "change",
-                          "change", "opt-out", "opt-in")),
-    person=st.integers(0, len(NUMBERS) - 1), life=st.integers(0, 1), number=st.integers(0, 1),
-    by=st.sampled_from(("phone", "user", "both")), spelling=st.integers(0, 1),
-    word=st.sampled_from(("Hello", "STOP", "START")), at=st.integers(0, 20), cut=st.booleans(),
-).filter(lambda s: s.person != SHARER or (s.life == 0 and s.kind != "change")).filter(
-    lambda s: s.kind != "card" or s.person == SHARER
-)  # fmt: skip
+STORIES = (
+    st.builds(
+        Story,
+        kind=st.sampled_from(
+            (
+                "says",
+                "says",
+                "says",
+                "echo",
+                "history",
+                "receipt",
+                "card",
+                "change",
+                "change",
+                "opt-out",
+                "opt-in",
+            )
+        ),
+        person=st.integers(0, len(NUMBERS) - 1),
+        life=st.integers(0, 1),
+        number=st.integers(0, 1),
+        by=st.sampled_from(("phone", "user", "both")),
+        spelling=st.integers(0, 1),
+        word=st.sampled_from(("Hello", "STOP", "START")),
+        at=st.integers(0, 20),
+        cut=st.booleans(),
+    )
+    .filter(lambda s: s.person != SHARER or (s.life == 0 and s.kind != "change"))
+    .filter(lambda s: s.kind != "card" or s.person == SHARER)
+)
 
 
 @dataclass
@@ -152,8 +172,12 @@ class Model:
 
 def value_of(story: Story) -> dict[str, Any]:
     """Return what a callback says of a story."""
-    base = {"id": f"wamid.{uuid.uuid4()}", "timestamp": str(START + story.at), "type": "text",
-            "text": {"body": story.word}}  # fmt: skip
+    base = {
+        "id": f"wamid.{uuid.uuid4()}",
+        "timestamp": str(START + story.at),
+        "type": "text",
+        "text": {"body": story.word},
+    }
     inbound = base | story.who("from", "from_user_id")
     if story.kind == "says":
         return {"messages": [inbound]}
@@ -175,8 +199,9 @@ def value_of(story: Story) -> dict[str, Any]:
 
 def change_of(story: Story) -> dict[str, Any]:
     """Return a change of number, or of user id."""
-    before, after = (spellings[story.spelling % len(spellings)] for spellings in
-                     NUMBERS[story.person])  # fmt: skip
+    before, after = (
+        spellings[story.spelling % len(spellings)] for spellings in NUMBERS[story.person]
+    )
     if story.by == "phone":
         return {"from": before, "system": {"type": "user_changed_number", "wa_id": after}}
     old, new = (bsuid(story.person, life, story.number) for life in (0, 1))
@@ -265,9 +290,12 @@ def check_broadcast(cast: Cast, model: Model, now: datetime) -> None:
     if not model.parents:
         return
     broadcast = lifecycle.create(
-        tenant_id=cast.tenant.id, workspace_id=cast.workspace.id, name="All",
-        template_name="welcome_message", now=now,
-    )  # fmt: skip
+        tenant_id=cast.tenant.id,
+        workspace_id=cast.workspace.id,
+        name="All",
+        template_name="welcome_message",
+        now=now,
+    )
     rows = ["phone,user_id,1"]
     for kind, *key in model.parents:
         phone = f"+{NUMBERS[key[0]][key[1]][-1]}" if kind == "phone" else ""
@@ -285,10 +313,15 @@ def check_broadcast(cast: Cast, model: Model, now: datetime) -> None:
 
 @given(stories=st.lists(STORIES, min_size=1, max_size=30 if LONG else 12))
 @settings(
-    max_examples=400 if LONG else 10, deadline=None, derandomize=not LONG,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow,
-                           HealthCheck.filter_too_much],
-)  # fmt: skip
+    max_examples=400 if LONG else 10,
+    deadline=None,
+    derandomize=not LONG,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.filter_too_much,
+    ],
+)
 def test_people_are_who_a_model_says_in_any_order_and_cut(
     acme: Cast, globex: Cast, now: datetime, no_wake_ups: object, stories: list[Story]
 ) -> None:
@@ -297,9 +330,11 @@ def test_people_are_who_a_model_says_in_any_order_and_cut(
             for cast in (acme, globex):
                 template(cast)
             numbers = [acme.workspace, second_number(acme)]
-            play(globex, [globex.workspace, globex.workspace], [
-                Story("says", 0, 0, 0, "both", 0, "Hello", 0, cut=True)
-            ])  # fmt: skip
+            play(
+                globex,
+                [globex.workspace, globex.workspace],
+                [Story("says", 0, 0, 0, "both", 0, "Hello", 0, cut=True)],
+            )
             model = play(acme, numbers, stories)
             contacts = check_people(acme, model)
             check_threads(acme, model, numbers, contacts)

@@ -55,9 +55,23 @@ def is_out(cast: Cast) -> bool:
 
 @pytest.mark.parametrize(
     "said",
-    ["STOP", "stop", " Stop! ", "*stop*", "🛑 STOP 🛑\ufe0f", "ｓｔｏｐ", "Arrêt.", "ARRET",
-     "Stop-Promotions", "إلغاء  الاشتراك", "СТОП", "रोकें", "opt_out", "退订。"],
-)  # fmt: skip
+    [
+        "STOP",
+        "stop",
+        " Stop! ",
+        "*stop*",
+        "🛑 STOP 🛑\ufe0f",
+        "ｓｔｏｐ",
+        "Arrêt.",
+        "ARRET",
+        "Stop-Promotions",
+        "إلغاء  الاشتراك",
+        "СТОП",
+        "रोकें",
+        "opt_out",
+        "退订。",
+    ],
+)
 def test_it_knows_a_stop_word_in_any_dress(said: str) -> None:
     assert DEFAULT.consent([normal_form(said)]) is False
 

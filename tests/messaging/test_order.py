@@ -189,17 +189,21 @@ def test_it_tells_of_an_album_in_its_order(acme: Cast) -> None:
 def test_an_answer_stands_behind_what_it_answers(acme: Cast, now: datetime) -> None:
     started = now.replace(microsecond=0)
     # The first arrival opens the window; all of it may happen within one second.
-    deliver(acme.tenant.id, callback(
-        acme.workspace.external_id,
-        messages=[text("wamid.1", "Are you there?", at=int(started.timestamp()))],
-    ))  # fmt: skip
+    deliver(
+        acme.tenant.id,
+        callback(
+            acme.workspace.external_id,
+            messages=[text("wamid.1", "Are you there?", at=int(started.timestamp()))],
+        ),
+    )
     process_batch(10)
     for answer in ("Yes", "We are", "Always"):
         assert ask(acme, body=text_to(acme, text=answer))[0] == 201
     sent = int(Message.objects.latest("timestamp_utc").timestamp_utc.timestamp())
-    deliver(acme.tenant.id, callback(
-        acme.workspace.external_id, messages=[text("wamid.2", "Good", at=sent)]
-    ))  # fmt: skip
+    deliver(
+        acme.tenant.id,
+        callback(acme.workspace.external_id, messages=[text("wamid.2", "Good", at=sent)]),
+    )
     process_batch(10)
 
     assert texts(acme) == ["Are you there?", "Yes", "We are", "Always", "Good"]

@@ -26,10 +26,16 @@ READ = """query($id: ID!) { message(id: $id) { status statuses { status } paymen
     status referenceId amount currency transactionId transactionType transactionStatus details
 } } }"""
 PAYMENT = {
-    "reference_id": f"order-{PHONE}", "amount": {"value": 21000, "offset": 100}, "currency": "INR",
-    "transaction": {"id": "tx-24681012", "type": "upi", "status": "failed",
-                    "error": {"code": "declined", "reason": "No funds"}},
-}  # fmt: skip
+    "reference_id": f"order-{PHONE}",
+    "amount": {"value": 21000, "offset": 100},
+    "currency": "INR",
+    "transaction": {
+        "id": "tx-24681012",
+        "type": "upi",
+        "status": "failed",
+        "error": {"code": "declined", "reason": "No funds"},
+    },
+}
 
 
 @pytest.fixture
@@ -54,11 +60,16 @@ def test_it_tells_of_a_failed_payment_beside_the_message(
     assert (found["status"], found["statuses"]) == ("read", [{"status": "read"}])
     assert found["payments"] == [
         {
-            "status": "failed", "referenceId": PAYMENT["reference_id"], "amount": "210",
-            "currency": "INR", "transactionId": "tx-24681012", "transactionType": "upi",
-            "transactionStatus": "failed", "details": PAYMENT,
+            "status": "failed",
+            "referenceId": PAYMENT["reference_id"],
+            "amount": "210",
+            "currency": "INR",
+            "transactionId": "tx-24681012",
+            "transactionType": "upi",
+            "transactionStatus": "failed",
+            "details": PAYMENT,
         }
-    ]  # fmt: skip
+    ]
     assert by_rest["payments"][0]["reference_id"] == PAYMENT["reference_id"]
     assert by_rest["payments"][0]["amount"] == "210"
     assert gql(globex, READ, id=str(asked.id)).data["message"] is None

@@ -20,11 +20,14 @@ def test_it_forgets_who_counts_no_more(
     monkeypatch.setattr(portfolios, "BATCH", 2)
     PortfolioRecipient.objects.bulk_create(
         PortfolioRecipient(
-            tenant_id=cast.tenant.id, portfolio_id="1", contact_id=uuid7(),
+            tenant_id=cast.tenant.id,
+            portfolio_id="1",
+            contact_id=uuid7(),
             opened_at=now - timedelta(hours=hours),
         )
-        for cast in (acme, globex) for hours in (1, 23, 24, 25, 240)
-    )  # fmt: skip
+        for cast in (acme, globex)
+        for hours in (1, 23, 24, 25, 240)
+    )
 
     assert portfolios.forget(now=now) == 6
     assert portfolios.forget(now=now) == 0

@@ -25,9 +25,11 @@ PHONE = "15550123456"
 READ = """query($id: ID!) { message(id: $id) { status statuses { status errors }
     delivery { errors pastErrors } } }"""
 ERROR = {
-    "code": 131026, "title": "Message undeliverable", "message": "[sealed:0]",
+    "code": 131026,
+    "title": "Message undeliverable",
+    "message": "[sealed:0]",
     "details": f"Message to +1 (555) 012-3456 undeliverable, see order 194836987003835 ({PHONE})",
-}  # fmt: skip
+}
 
 
 def wire(error: dict[str, Any] = ERROR) -> dict[str, Any]:
@@ -125,8 +127,10 @@ def test_a_message_repeats_the_sentence_of_the_receipt_that_told_it(
     assert found["delivery"]["errors"] == [told]
     reader = key_with(acme.tenant, Scope.MESSAGES_READ)
     assert json.loads(by_rest(reader, message))["delivery"].keys() <= {
-        "errors", f"{word}_at", "failed_at",
-    }  # fmt: skip
+        "errors",
+        f"{word}_at",
+        "failed_at",
+    }
     shown = {one["errors"][0]["details"] for one in found["statuses"]}
     assert shown == {mine["details"], others["details"]}
 

@@ -31,10 +31,19 @@ PHONE, BUSINESS = "27831300031", "15550100001"
 READ = "query($id: ID!) { message(id: $id) { text content media { filename } } }"
 TOKEN = "9f1c2d7e-4a0b-4c55-8e21-446655440000"
 SPELLINGS = (
-    PHONE, f"+{PHONE}", "+27 83 130 0031", "083-130-0031", "(083) 130 0031", "0027.83.130.0031",
-    "wa.me/27831300031", "+27%2083%20130%200031", "２７８３１３０００３１", "٢٧٨٣١٣٠٠٠٣١",
-    "\u202a+27\u00a083\u2011130\u20110031\u202c", "83/130/0031",
-)  # fmt: skip
+    PHONE,
+    f"+{PHONE}",
+    "+27 83 130 0031",
+    "083-130-0031",
+    "(083) 130 0031",
+    "0027.83.130.0031",
+    "wa.me/27831300031",
+    "+27%2083%20130%200031",
+    "２７８３１３０００３１",
+    "٢٧٨٣١٣٠٠٠٣١",
+    "\u202a+27\u00a083\u2011130\u20110031\u202c",
+    "83/130/0031",
+)
 
 
 def receive(cast: Cast, kind: str, body: object, **more: object) -> Message:
@@ -94,9 +103,16 @@ def test_it_keeps_numbers_in_the_form_they_came_in(gql: Gql, acme: Cast) -> None
     )
     headers = {"Authorization": f"Bearer {acme.api_key}"}
     variables = {"a": str(order_id), "b": str(asked.id)}
-    answer = Client().post(
-        "/graphql", {"query": query, "variables": variables}, "application/json", headers=headers
-    ).content  # fmt: skip
+    answer = (
+        Client()
+        .post(
+            "/graphql",
+            {"query": query, "variables": variables},
+            "application/json",
+            headers=headers,
+        )
+        .content
+    )
 
     assert b'"item_price":10.00' in answer
     assert b'"total":10.00' in answer
@@ -220,13 +236,18 @@ def test_it_keeps_all_of_a_shared_card_and_shows_its_numbers_to_those_who_may_se
 ) -> None:
     third = "27840000777"
     card = {
-        "name": {"formatted_name": "Ana Dias", "first_name": "Ana"}, "birthday": "1990-01-31",
-        "emails": [{"email": "ana@example.org", "type": "WORK"}], "org": {"company": "Clinic"},
+        "name": {"formatted_name": "Ana Dias", "first_name": "Ana"},
+        "birthday": "1990-01-31",
+        "emails": [{"email": "ana@example.org", "type": "WORK"}],
+        "org": {"company": "Clinic"},
         "addresses": [{"street": "12 Long St", "city": "Cape Town", "zip": "8001"}],
-        "urls": [{"url": "https://ana.example"}], "phones": [
-            {"phone": "+27 84 000 0777", "wa_id": third, "type": "CELL"}, {"phone": "911"},
-        ], "vcard": f"BEGIN:VCARD\nTEL;waid={third}:+27 84 000 0777\nEND:VCARD",
-    }  # fmt: skip
+        "urls": [{"url": "https://ana.example"}],
+        "phones": [
+            {"phone": "+27 84 000 0777", "wa_id": third, "type": "CELL"},
+            {"phone": "911"},
+        ],
+        "vcard": f"BEGIN:VCARD\nTEL;waid={third}:+27 84 000 0777\nEND:VCARD",
+    }
     message = receive(acme, "contacts", [card])
 
     shown = gql(acme, READ, id=str(message.id)).data["message"]["content"]["contacts"]
@@ -286,10 +307,14 @@ def spelled(draw: st.DrawFn) -> str:
 
 
 harmless = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]))
-    | st.uuids().map(str) | st.sampled_from(["[sealed:0]", "[number:1]", "[purged]", "2026-01-15"])
-)  # fmt: skip
+    | st.uuids().map(str)
+    | st.sampled_from(["[sealed:0]", "[number:1]", "[purged]", "2026-01-15"])
+)
 trees = st.recursive(
     harmless | spelled() | numbers.map(int),
     lambda inner: (
@@ -300,9 +325,10 @@ trees = st.recursive(
 )
 PARTIES = [PHONE, BUSINESS, "5511987654321", "525512345678", "5491123456789"]
 FORBIDDEN = {
-    one for tail in ("31300031", "50100001", "87654321", "12345678", "23456789")
+    one
+    for tail in ("31300031", "50100001", "87654321", "12345678", "23456789")
     for one in places.disguises(tail)
-}  # fmt: skip
+}
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -336,9 +362,10 @@ def test_it_keeps_what_was_sent_as_it_was_sent(gql: Gql, acme: Cast) -> None:
     sending = "mutation($i: SendWhatsAppMessageInput!) { sendWhatsAppMessage(input: $i) "
 
     sent = gql(
-        acme, sending + "{ messageId errors { message } } }",
+        acme,
+        sending + "{ messageId errors { message } } }",
         i={**asked, "interactive": {"body": "[sealed:0]", "buttons": buttons}},
-    ).data["sendWhatsAppMessage"]  # fmt: skip
+    ).data["sendWhatsAppMessage"]
 
     message = Message.objects.get(pk=sent["messageId"])
     shown = gql(acme, READ, id=sent["messageId"]).data["message"]

@@ -62,7 +62,7 @@ def wamid(
         ("", None),
         ("sha256:00", None),
     ],
-)  # fmt: skip
+)
 def test_it_reads_the_key(given: str, key: str | None) -> None:
     assert inner_key(given) == key
 

@@ -46,8 +46,11 @@ class Command(BaseCommand):
         role = readers.make(owner.id)
         self.stderr.write(f"{role.name} reads {len(role.tables)} tables of {owner.slug}.")
         report = {
-            "tenant": owner.slug, "role": role.name, "tables": role.tables, "login": role.login,
-        }  # fmt: skip
+            "tenant": owner.slug,
+            "role": role.name,
+            "tables": role.tables,
+            "login": role.login,
+        }
         reports.write(self.stdout, report, role.login, json=json)
 
     def _remove(self, tenant: str, *, json: bool) -> None:
