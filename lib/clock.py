@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 # Hosts that keep time differ by less, and then each one's own clock is the steadier.
 TOLERATED = timedelta(seconds=1)
@@ -31,31 +32,31 @@ def forget() -> None:
     _correction, _is_measured = timedelta(), False
 
 
-def meet(**_: object) -> None:
+def meet(connection: BaseDatabaseWrapper, **_: object) -> None:
     """Measure the host's clock, unless this process did (a receiver of `connection_created`)."""
     if not _is_measured:
-        host_ahead()
+        host_ahead(connection)
 
 
-def database_now() -> datetime:
+def database_now(via: BaseDatabaseWrapper = connection) -> datetime:
     """Return the time by the database's clock.
 
     Raises:
         django.db.OperationalError, django.db.InterfaceError: the database is away.
     """
-    with connection.cursor() as cursor:
+    with via.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         moment: datetime = cursor.fetchone()[0]
     return moment.astimezone(UTC)
 
 
-def host_ahead() -> float:
+def host_ahead(via: BaseDatabaseWrapper = connection) -> float:
     """Return how far this host's clock is ahead of the database's, in seconds; :func:`now` takes it
     into account.
     """
     global _correction, _is_measured
     before = datetime.now(UTC)
-    moment = database_now()
+    moment = database_now(via)
     _is_measured = True
     ahead = ahead_of(moment, before=before, after=datetime.now(UTC), so_far=_correction)
     if abs(ahead - _correction) > TOLERATED:
