@@ -19,13 +19,17 @@ from uuid import UUID
 from lib import bulk
 from messaging import changing, references
 from messaging.people import SURVIVOR
-from messaging.references import PLACEHOLDER, SAME_MESSAGE, TARGET_COLUMNS, Target
+from messaging.references import KNOWN, PLACEHOLDER, SAME_MESSAGE, TARGET_COLUMNS, Target
 from messaging.transitions import RECEIVED_COLUMNS, Received
 
 COLUMNS = ("tenant_id uuid", "workspace_id uuid", "platform_message_id text")
-SAME_CONTACT = " = ".join(
-    SURVIVOR.format(tenant_id=f"{row}.tenant_id", contact_id=f"{row}.contact_id") for row in "ta"
-)
+AMENDS = {
+    "known": KNOWN.format(row="a", id="a.reply_to"),
+    "same_contact": " = ".join(
+        SURVIVOR.format(tenant_id=f"{row}.tenant_id", contact_id=f"{row}.contact_id")
+        for row in "ta"
+    ),
+}
 # The sender's own amendments of the given targets, the latest of each kind; of those of one second
 # (Meta gives no more) the one received last, which has the later id. Served by the index
 # messages_amendments.
@@ -34,23 +38,24 @@ LATEST = """
     FROM {{rows}} JOIN messages a
       ON a.tenant_id = r.tenant_id AND a.workspace_id = r.workspace_id
      AND a.reply_to = r.platform_message_id
-    JOIN messages t
-      ON t.tenant_id = a.tenant_id AND t.workspace_id = a.workspace_id
-     AND t.platform_message_id = a.reply_to AND t.direction = a.direction
-     AND coalesce({same_contact}, t.sender = a.sender)
+    CROSS JOIN LATERAL (
+        SELECT t.tenant_id, t.id FROM messages t
+        WHERE t.tenant_id = a.tenant_id AND t.id = {known} AND t.direction = a.direction
+          AND coalesce({same_contact}, t.sender = a.sender) OFFSET 0
+    ) t
     WHERE a.type = '{kind}'
     ORDER BY t.id, a.timestamp_utc DESC, a.id DESC
 """
 EDIT = changing.statement(
     carry="a.text, a.timestamp_utc",
-    found=f"""({LATEST.format(kind="edit", same_contact=SAME_CONTACT)}) a
+    found=f"""({LATEST.format(kind="edit", **AMENDS)}) a
     JOIN messages m ON m.tenant_id = a.tenant_id AND m.id = a.id
     WHERE m.revoked_at IS NULL AND (m.edited_at IS NULL OR m.edited_at <= a.timestamp_utc)""",
     assign="text = mine.text, edited_at = mine.timestamp_utc",
 )
 # The revoked message, and its edits, which hold the text as well.
 REVOKED = f"""
-WITH latest AS MATERIALIZED ({LATEST.format(kind="revoke", same_contact=SAME_CONTACT)})
+WITH latest AS MATERIALIZED ({LATEST.format(kind="revoke", **AMENDS)})
 SELECT tenant_id, id, timestamp_utc, true AS is_target FROM latest
 UNION ALL
 SELECT e.tenant_id, e.id, l.timestamp_utc, false
@@ -84,9 +89,7 @@ SELECT EXISTS (SELECT FROM r JOIN messages a
 FIND = f"""
 SELECT r.number, m.id, m.platform_message_id, m.source = 'HISTORY', m.revoked_at IS NOT NULL
 FROM {{rows}} CROSS JOIN LATERAL (
-    SELECT m.id FROM messages m
-    WHERE m.tenant_id = r.tenant_id AND m.workspace_id = r.workspace_id
-      AND m.platform_message_id = r.platform_message_id
+    SELECT {KNOWN.format(row="r", id="r.platform_message_id")} AS id
     UNION SELECT m.id FROM messages m WHERE {SAME_MESSAGE}
 ) same JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = same.id
 WHERE (m.source = 'HISTORY' AND r.source <> 'HISTORY')

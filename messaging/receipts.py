@@ -22,6 +22,8 @@ from messaging.models import MessageStatus, OptOutSource
 from messaging.optouts import Consent
 from messaging.people import SURVIVOR, KnownContact, Meant, People, Someone, primary
 from messaging.references import (
+    KNOWN,
+    NUMBER,
     TARGET_COLUMNS,
     Reference,
     Target,
@@ -99,8 +101,7 @@ MESSAGE = (
 )
 MESSAGES = f"""
 SELECT {MESSAGE} FROM {{rows}} JOIN messages m
-  ON m.tenant_id = r.tenant_id AND m.workspace_id = r.workspace_id
- AND m.platform_message_id = r.platform_message_id
+  ON m.tenant_id = r.tenant_id AND m.id = {KNOWN.format(row="r", id="r.platform_message_id")}
 ORDER BY m.id FOR UPDATE OF m
 """  # noqa: S608 - names of ours
 # The receipts that wait for one of these messages under another id of it; one of each kind, unless
@@ -110,8 +111,7 @@ WITH mine AS (
     SELECT DISTINCT ON (s.workspace_id, r.platform_message_id, s.status, s.participant)
            s.tenant_id, s.id, r.platform_message_id
     FROM {{rows}} JOIN message_statuses s
-      ON s.tenant_id = r.tenant_id AND s.waiting_key = r.inner_key
-     AND (s.workspace_id = r.workspace_id) IS TRUE
+      ON s.waiting_key = r.inner_key AND {NUMBER.format(row="s")}
     WHERE CASE WHEN r.group_id IS NOT NULL THEN s.participant <> '' ELSE EXISTS (
         SELECT FROM contact_identities i
         WHERE i.tenant_id = s.tenant_id AND i.digest = s.recipient
@@ -138,15 +138,16 @@ ORDER BY m.id FOR UPDATE OF m
 IN_DOUBT = frozenset({State.SENDING, State.UNKNOWN})
 UUID_LENGTH = 36
 # Whom a message went to, as they are now. One to a group went to many.
-SENT_TO = """
+SENT_TO = f"""
 SELECT r.position, c.tenant_id, c.id, c.display_name, c.username, c.created_at, c.book_name
-FROM {rows} JOIN messages m
-  ON m.tenant_id = r.tenant_id AND m.workspace_id = r.workspace_id
- AND m.platform_message_id = r.platform_message_id
-JOIN contacts k ON k.tenant_id = m.tenant_id AND k.id = m.contact_id
+FROM {{rows}} CROSS JOIN LATERAL (
+    SELECT m.contact_id FROM messages m
+    WHERE m.tenant_id = r.tenant_id AND m.id = {KNOWN.format(row="r", id="r.platform_message_id")}
+      AND m.group_id IS NULL AND m.direction = 'OUTBOUND' OFFSET 0
+) sent
+JOIN contacts k ON k.tenant_id = r.tenant_id AND k.id = sent.contact_id
 JOIN contacts c ON c.tenant_id = k.tenant_id AND c.id = coalesce(k.merged_into, k.id)
-WHERE m.group_id IS NULL AND m.direction = 'OUTBOUND'
-"""
+"""  # noqa: S608 - names of ours
 PAYMENT = "payment:"
 SEALED_VALUES = "message_statuses.sealed_values"
 # Words we do not know may be of any length; these are the columns'.

@@ -65,10 +65,22 @@ def _same_people(row: str) -> str:
     )
 
 
+# How a message is found by its key, or by its platform's id, whatever the planner knows of the
+# table: what is compared, and the order, can be had from one index only. While a table is as good
+# as empty, every index that begins with the tenant looks to it as good as any other, and a first
+# batch would read the messages of the number for each of its own.
+NUMBER = "({row}.tenant_id = r.tenant_id) IS TRUE AND ({row}.workspace_id = r.workspace_id) IS TRUE"
+# The id of a number's message that has the platform's id ``{id}``; ``{row}`` names the number.
+KNOWN = """(SELECT found.id FROM (
+    SELECT o.tenant_id, o.workspace_id, o.platform_message_id, o.id FROM messages o
+    WHERE (o.tenant_id, o.workspace_id, o.platform_message_id)
+       >= ({row}.tenant_id, {row}.workspace_id, {id})
+    ORDER BY o.tenant_id, o.workspace_id, o.platform_message_id LIMIT 1
+) found WHERE found.tenant_id = {row}.tenant_id AND found.workspace_id = {row}.workspace_id
+    AND found.platform_message_id = {id})"""
 # Whether two rows are one message under two ids; a placeholder stands for a file of any type.
 SAME_MESSAGE = f"""
-m.tenant_id = r.tenant_id AND m.inner_key = r.inner_key
-AND (m.workspace_id = r.workspace_id) IS TRUE AND m.direction = r.direction
+m.inner_key = r.inner_key AND {NUMBER.format(row="m")} AND m.direction = r.direction
 AND (m.type = r.type OR '{PLACEHOLDER}' IN (m.type, r.type)) AND {_same_people("m")}
 """
 
@@ -99,25 +111,20 @@ class Target(NamedTuple):
 
 
 REFERENCE_COLUMNS = bulk.columns(Reference)
-# Index look-ups, whatever the planner believes: min() over one row is that row.
+# min() over one row is that row.
 RESOLVE = f"""
-SELECT r.number, coalesce((
-    SELECT m.platform_message_id FROM messages m
-    WHERE m.tenant_id = r.tenant_id AND m.workspace_id = r.workspace_id
-      AND m.platform_message_id = r.platform_message_id
-), (
+SELECT r.number, CASE WHEN {KNOWN.format(row="r", id="r.platform_message_id")} IS NOT NULL
+THEN r.platform_message_id ELSE (
     SELECT min(m.platform_message_id) FROM messages m
-    WHERE m.tenant_id = r.tenant_id AND m.inner_key = r.inner_key
-      AND (m.workspace_id = r.workspace_id) IS TRUE
+    WHERE m.inner_key = r.inner_key AND {NUMBER.format(row="m")}
       AND coalesce(m.direction = r.side, true) AND {_same_people("m")}
     HAVING count(*) = 1
-)) FROM {{rows}}
+) END FROM {{rows}}
 """  # noqa: S608 - names of ours
 TARGET_COLUMNS = bulk.columns(Target)
 # Whether anything waits for one of these messages; {m} is what waits. From messages_waiting.
 WAITS = f"""
-a.tenant_id = r.tenant_id AND a.reply_to_key = r.inner_key
-AND (a.workspace_id = r.workspace_id) IS TRUE
+a.reply_to_key = r.inner_key AND {NUMBER.format(row="a")}
 AND (a.type NOT IN ('edit', 'revoke') OR a.direction = r.direction)
 AND {_same_people("a")}
 """

@@ -41,6 +41,8 @@ SEALED_REQUEST = "messages.sealed_request"
 IS_MARKETING = "content #>> '{template,category}' = 'MARKETING'"
 # The messages that rows name.
 GIVEN = "{rows} JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.id"
+# Whether another message of the number has the platform's id that ``mine`` got.
+IS_TAKEN = f"""({references.KNOWN.format(row="m", id="mine.platform_message_id")} IS NOT NULL)"""
 # How many messages of dead senders are given up in one transaction.
 BATCH = 1_000
 
@@ -247,31 +249,23 @@ class Acceptance(NamedTuple):
 
 
 # An answer may come after the end of its lease; that the platform took the message settles it all
-# the same. The platform's id might be taken: by a copy of the message that came another way. That
-# is asked by the order of ids, which only their key has: before there are statistics, as while a
-# large broadcast is queued, the planner would take any index of the number's messages and read all
-# of them, for each.
+# the same. The platform's id might be taken: by a copy of the message that came another way.
 ACCEPT = changing.locking(
     found=f"""{GIVEN}
     WHERE m.attempts = r.attempt AND m.status IN ('sending', 'unknown')
       AND m.platform_message_id IS NULL""",
     carry="r.status, r.accepted_at, r.platform_message_id, r.inner_key, r.sealed_id, r.day",
-    then=""", gone AS (
+    then=f""", gone AS (
     DELETE FROM outbox o USING mine WHERE o.tenant_id = mine.tenant_id AND o.message_id = mine.id
 )
 UPDATE messages m SET status = mine.status,
     delivery = (m.delivery - 'last_error') || jsonb_build_object('accepted_at', mine.accepted_at),
     delivery_day = mine.day, sealed_id = mine.sealed_id, inner_key = mine.inner_key,
-    platform_message_id = CASE WHEN mine.platform_message_id = (
-        SELECT o.platform_message_id FROM messages o
-        WHERE o.tenant_id = m.tenant_id AND o.workspace_id = m.workspace_id
-          AND o.platform_message_id >= mine.platform_message_id
-        ORDER BY o.platform_message_id LIMIT 1
-    ) THEN NULL ELSE mine.platform_message_id END
+    platform_message_id = CASE WHEN {IS_TAKEN} THEN NULL ELSE mine.platform_message_id END
 FROM mine WHERE m.tenant_id = mine.tenant_id AND m.id = mine.id
 RETURNING m.id, m.tenant_id, m.workspace_id, m.status,
     m.platform_message_id, m.inner_key, m.contact_id
-""",
+""",  # noqa: S608 - names of ours
 )
 
 
@@ -509,10 +503,10 @@ class Settled(NamedTuple):
 
 
 # From "accepted" on the reports carry it forward. What we said of a failure of ours was wrong.
-SETTLE = """
+SETTLE = f"""
 WITH mine AS MATERIALIZED (
     SELECT r.*, o.attempts
-    FROM {rows} LEFT JOIN outbox o ON o.tenant_id = r.tenant_id AND o.message_id = r.id
+    FROM {{rows}} LEFT JOIN outbox o ON o.tenant_id = r.tenant_id AND o.message_id = r.id
 ), settled AS (
     UPDATE messages m SET status = 'accepted', platform_message_id = mine.platform_message_id,
         inner_key = mine.inner_key, sealed_id = mine.sealed_id, delivery_day = mine.day,
@@ -520,17 +514,14 @@ WITH mine AS MATERIALIZED (
         delivery = m.delivery - ARRAY[
             'last_error', 'errors', 'errors_sealed_in', 'failed_at', 'cancelled_at'
         ]
-    FROM mine WHERE m.tenant_id = mine.tenant_id AND m.id = mine.id AND NOT EXISTS (
-        SELECT FROM messages o WHERE o.tenant_id = m.tenant_id AND o.workspace_id = m.workspace_id
-          AND o.platform_message_id = mine.platform_message_id
-    )
+    FROM mine WHERE m.tenant_id = mine.tenant_id AND m.id = mine.id AND NOT {IS_TAKEN}
     RETURNING m.id, m.tenant_id, m.workspace_id, m.status, m.platform_message_id
 ), gone AS (
     DELETE FROM outbox o USING settled
     WHERE o.tenant_id = settled.tenant_id AND o.message_id = settled.id
 )
 SELECT * FROM settled
-"""
+"""  # noqa: S608 - names of ours
 
 
 def settle(rows: Sequence[Settled], *, now: datetime) -> list[Target]:

@@ -363,12 +363,12 @@ class Migration(migrations.Migration):
                     ),
                     models.Index(
                         condition=models.Q(("inner_key__isnull", False)),
-                        fields=["tenant_id", "inner_key"],
+                        fields=["inner_key"],
                         name="messages_by_inner_key",
                     ),
                     models.Index(
                         condition=models.Q(("reply_to_key__isnull", False)),
-                        fields=["tenant_id", "reply_to_key"],
+                        fields=["reply_to_key"],
                         name="messages_waiting",
                     ),
                     models.Index(
@@ -434,7 +434,7 @@ class Migration(migrations.Migration):
                     models.Index(fields=["id"], name="message_statuses_by_id"),
                     models.Index(
                         condition=models.Q(("waiting_key__isnull", False)),
-                        fields=["tenant_id", "waiting_key"],
+                        fields=["waiting_key"],
                         name="message_statuses_waiting",
                     ),
                 ],

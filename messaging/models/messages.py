@@ -187,12 +187,12 @@ class Message(models.Model):
                 condition=models.Q(type__in=("edit", "revoke")),
             ),
             models.Index(
-                fields=("tenant_id", "inner_key"),
+                fields=("inner_key",),
                 name="messages_by_inner_key",
                 condition=models.Q(inner_key__isnull=False),
             ),
             models.Index(
-                fields=("tenant_id", "reply_to_key"),
+                fields=("reply_to_key",),
                 name="messages_waiting",
                 condition=models.Q(reply_to_key__isnull=False),
             ),
@@ -257,7 +257,7 @@ class MessageStatus(models.Model):
         indexes = (
             models.Index(fields=("id",), name="message_statuses_by_id"),  # the admin's lists
             models.Index(
-                fields=("tenant_id", "waiting_key"),
+                fields=("waiting_key",),
                 name="message_statuses_waiting",
                 condition=models.Q(waiting_key__isnull=False),
             ),
