@@ -195,8 +195,7 @@ def mark(attempts: Iterable[Attempt], *, seconds: float) -> set[UUID]:
     unwanted = {row[0] for row in bulk.run(UNWANTED, columns, marketing)}
     if unwanted:
         now = clock.now()
-        back = [_Released(row[1], row[0], row[3], now) for row in marked if row[0] in unwanted]
-        bulk.run(RELEASE, bulk.columns(_Released), sorted(back))
+        _release(_Released(row[1], row[0], row[3], now) for row in marked if row[0] in unwanted)
     return {row[0] for row in marked} - unwanted
 
 
@@ -230,7 +229,10 @@ FROM released WHERE m.tenant_id = released.tenant_id AND m.id = released.message
 
 def release(attempts: Iterable[Attempt], *, now: datetime) -> None:
     """Give back messages that these attempts did not send; they are due at once."""
-    rows = [_Released(one.tenant_id, one.message_id, one.number, now) for one in attempts]
+    _release(_Released(one.tenant_id, one.message_id, one.number, now) for one in attempts)
+
+
+def _release(rows: Iterable[_Released]) -> None:
     bulk.run(RELEASE, bulk.columns(_Released), sorted(rows))
 
 
