@@ -273,15 +273,15 @@ def _find_people(new: _Batch, people: People) -> None:
 def _find_targets(rows: Sequence[_Arriving]) -> None:
     """Let rows refer to messages by those messages' own ids, whichever ids they name."""
     wanted = []
-    for number, row in enumerate(rows):
+    for position, row in enumerate(rows):
         if row.reply_to is not None and row.reply_to_key is not None:
             me = row.target
             named = me.tenant_id, me.workspace_id, row.reply_to, row.reply_to_key
             side = me.direction if row.event.type in AMENDING else None
-            wanted.append(Reference(number, *named, me.contact_id, me.group_id, side))
+            wanted.append(Reference(position, *named, me.contact_id, me.group_id, side))
     if wanted:
-        for number, found in references.resolve(wanted).items():
-            rows[number].reply_to, rows[number].reply_to_key = found, None
+        for position, found in references.resolve(wanted).items():
+            rows[position].reply_to, rows[position].reply_to_key = found, None
 
 
 def _add(rows: Sequence[_Arriving]) -> tuple[list[_Arriving], list[_Arriving]]:

@@ -345,13 +345,13 @@ def _known(reported: Sequence[_WithRow], people: People) -> dict[MessageKey, _Me
         return known
     people.find([someone for _, someone, _ in missing.values()])
     names, wanted = list(missing), []
-    for number, (row, someone, group) in enumerate(missing.values()):
+    for position, (row, someone, group) in enumerate(missing.values()):
         contact = people.contact_of(someone)
         whose = contact.id if contact else None, group, Direction.OUTBOUND.value
-        wanted.append(Reference(number, *row.message, row.waiting_key or 0, *whose))
+        wanted.append(Reference(position, *row.message, row.waiting_key or 0, *whose))
     meant = {
-        names[number]: names[number]._replace(platform_message_id=found)
-        for number, found in resolve(wanted).items()
+        names[position]: names[position]._replace(platform_message_id=found)
+        for position, found in resolve(wanted).items()
     }
     twins = _locked(set(meant.values()))
     return known | {name: twins[own] for name, own in meant.items() if own in twins}

@@ -86,9 +86,11 @@ AND (m.type = r.type OR '{PLACEHOLDER}' IN (m.type, r.type)) AND {_same_people("
 
 
 class Reference(NamedTuple):
-    """A mention of another message; ``side`` is the direction that it must have, if any."""
+    """A mention of another message; ``position`` is the caller's, ``side`` the direction that the
+    message must have, if any.
+    """
 
-    number: int
+    position: int
     tenant_id: UUID
     workspace_id: UUID
     platform_message_id: str
@@ -113,7 +115,7 @@ class Target(NamedTuple):
 REFERENCE_COLUMNS = bulk.columns(Reference)
 # min() over one row is that row.
 RESOLVE = f"""
-SELECT r.number, CASE WHEN {KNOWN.format(row="r", id="r.platform_message_id")} IS NOT NULL
+SELECT r.position, CASE WHEN {KNOWN.format(row="r", id="r.platform_message_id")} IS NOT NULL
 THEN r.platform_message_id ELSE (
     SELECT min(m.platform_message_id) FROM messages m
     WHERE m.inner_key = r.inner_key AND {NUMBER.format(row="m")}
@@ -180,9 +182,9 @@ def _is(length: bytes, text: bytes, longest: int) -> bool:
 
 
 def resolve(references: Sequence[Reference]) -> dict[int, str]:
-    """Return the platform ids (digests) of what is meant, by ``number``; of what is known only."""
+    """Return the platform ids (digests) of what is meant and known, by ``position``."""
     rows = bulk.run(RESOLVE, REFERENCE_COLUMNS, references)
-    return {number: found for number, found in rows if found is not None}
+    return {position: found for position, found in rows if found is not None}
 
 
 def adopt(targets: Sequence[Target]) -> None:
