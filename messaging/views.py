@@ -16,8 +16,8 @@ from messaging import media as files
 from messaging.models import Media
 from workspaces import channel_errors
 from workspaces.access import NotAllowed, NotAuthenticated, Scope, TenantRequired, actor_of
+from workspaces.acting import as_tenant
 from workspaces.channels import MediaStream
-from workspaces.scope import tenant_scope
 
 PLAIN_TYPE = re.compile(
     r"[a-z0-9.+-]+/[a-z0-9.+-]+(?:; ?codecs=\"?[a-z0-9.,-]+\"?)?", re.IGNORECASE
@@ -51,7 +51,7 @@ def media(request: HttpRequest, media_id: UUID) -> HttpResponseBase:
     now = clock.now()
     try:
         tenant_id = _tenant_of(request, media_id)
-        with tenant_scope(tenant_id):
+        with as_tenant(tenant_id):
             row, workspace = files.find(tenant_id=tenant_id, media_id=media_id)
         stream = files.open_file(row, workspace, now=now)
     except tuple(REFUSALS) as refusal:

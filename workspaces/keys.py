@@ -24,6 +24,7 @@ from psycopg.errors import LockNotAvailable
 
 from lib.envelope import NONCE, VERSION, CannotOpen, Cipher, KeyDestroyed, key_id_of
 from lib.ttl import TtlCache
+from workspaces.acting import as_login_role
 from workspaces.models import (
     INSTALLATION_ID,
     KeyPurpose,
@@ -33,7 +34,6 @@ from workspaces.models import (
     TenantKey,
     TenantStatus,
 )
-from workspaces.scope import login_scope
 
 Pair = tuple[UUID, date]
 # Rows that hold a key, a second factor's secret among them.
@@ -191,7 +191,7 @@ def day_cipher(tenant_id: UUID, day: date) -> Cipher:
 
     def load() -> Cipher:
         if not (found := _find([pair])):
-            with login_scope():
+            with as_login_role():
                 _make([pair], CREATE_OR_WAIT)
             found = _find([pair])
         if pair not in found:

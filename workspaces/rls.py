@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.migrations import RunSQL
 
-from workspaces.scope import TENANT_ROLE
+from workspaces.acting import TENANT_ROLE
 
 # Roles belong to the whole cluster, and two databases may be migrated at once. An administrator may
 # have made the role beforehand, for an owner who may make none. Since PostgreSQL 16 who makes a
@@ -28,7 +28,7 @@ END $$;
 """
 
 
-# The tenant of this transaction (``tenant_scope``). Without a sub-select around it PostgreSQL plans
+# The tenant of this transaction (``as_tenant``). Without a sub-select around it PostgreSQL plans
 # with the value itself, and a distributed one sends the statement to where that tenant is.
 TENANT = "nullif(current_setting('sigma.tenant_id', true), '')::uuid"
 

@@ -1,8 +1,9 @@
 """The database's roles: an owner, who migrates; the application; and tenants' requests.
 
 The application's role may read and write rows and nothing else: it owns no table, changes no
-schema, and row-level security binds it. Outside a tenant's scope its policies show all rows, inside
-one (``sigma.tenant_id`` is set) that tenant's alone, so that ``RESET ROLE`` opens nothing there.
+schema, and row-level security binds it. Outside a tenant's transaction its policies show all
+rows, inside one (``sigma.tenant_id`` is set) that tenant's alone, so that ``RESET ROLE`` opens
+nothing there.
 What it guarantees and what not: ``docs/adr/0022``.
 """
 
@@ -18,7 +19,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.migrations.recorder import MigrationRecorder
 from psycopg import sql
 
-from workspaces.scope import APPLICATION_ROLE, TENANT_ROLE
+from workspaces.acting import APPLICATION_ROLE, TENANT_ROLE
 
 # Roles belong to the whole cluster, and two databases may be migrated at once. Where the owner may
 # make no roles and an administrator made none, all stay as they were: one role does everything.

@@ -17,8 +17,8 @@ from messaging import numbers
 from messaging.delivery import pauses
 from messaging.models import NumberState
 from workspaces.access import Scope
+from workspaces.acting import as_tenant
 from workspaces.models import HOSTED, Workspace
-from workspaces.scope import tenant_scope
 
 NOT_ACTIVE = "The workspace is not active."
 NEVER_PAIRED = "No phone is linked with this account: pair it first."
@@ -67,7 +67,7 @@ def look(caller: ApiCaller, *, now: datetime) -> SendingAccount:
     Raises:
         ServiceError: the workspace is gone.
     """
-    with tenant_scope(caller.tenant_id, timeout_ms=settings.SIGMA_GRAPHQL_TIMEOUT_MS):
+    with as_tenant(caller.tenant_id, timeout_ms=settings.SIGMA_GRAPHQL_TIMEOUT_MS):
         rows = Workspace.objects.filter(tenant_id=caller.tenant_id, pk=caller.workspace_id)
         workspace = rows.select_related("number").first()
         if workspace is None:

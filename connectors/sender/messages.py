@@ -26,7 +26,7 @@ from messaging.sending.accepting import Queued
 from messaging.sending.refusals import UnableToSend
 from messaging.sending.requests import Recipient, SendRequest, TextContent
 from messaging.states import State
-from workspaces.scope import tenant_scope
+from workspaces.acting import as_tenant
 
 FIELDS = ("phone", "message")
 EXAMPLE = '{"phone": "+27821234567", "message": "Hello"}'
@@ -117,7 +117,7 @@ def accept(
         idempotency_key=idempotency_key,
     )
     try:
-        with tenant_scope(caller.tenant_id, timeout_ms=settings.SIGMA_GRAPHQL_TIMEOUT_MS):
+        with as_tenant(caller.tenant_id, timeout_ms=settings.SIGMA_GRAPHQL_TIMEOUT_MS):
             queued = accepting.queue(tenant_id=caller.tenant_id, request=request, now=clock.now())
     except UnableToSend as refusal:
         raise not_accepted(refusal) from None
@@ -141,7 +141,7 @@ def describe(caller: ApiCaller, given_id: str) -> dict[str, object]:
         message_id = UUID(given_id)
     except ValueError:
         raise not_found from None
-    with tenant_scope(caller.tenant_id, timeout_ms=settings.SIGMA_GRAPHQL_TIMEOUT_MS):
+    with as_tenant(caller.tenant_id, timeout_ms=settings.SIGMA_GRAPHQL_TIMEOUT_MS):
         row = queries.find(tenant_id=caller.tenant_id, message_id=message_id)
     if row is None or row.workspace_id != caller.workspace_id or row.source != Source.API:
         raise not_found

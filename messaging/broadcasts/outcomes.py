@@ -17,7 +17,7 @@ from messaging.models import Broadcast
 from messaging.related import Related
 from messaging.sealed_values import NEEDS_RAW_READ, is_placeholder
 from messaging.statuses import ARRIVED
-from workspaces.scope import tenant_scope
+from workspaces.acting import as_tenant
 
 PAGE = 1_000
 TIMES = ("queued_at", "accepted_at", "sent_at", "delivered_at", "read_at", "failed_at")
@@ -99,7 +99,7 @@ def as_csv(broadcast: Broadcast, *, in_full: bool) -> Iterator[bytes]:
     sealer, last = Sealer(broadcast.tenant_id, broadcast.id), -1
     yield _written([HEADER])
     while True:
-        with tenant_scope(broadcast.tenant_id):
+        with as_tenant(broadcast.tenant_id):
             page = select(_Outcome, ROWS, [broadcast.tenant_id, broadcast.id, last, PAGE])
             if in_full:
                 page = _with_errors(broadcast.tenant_id, page)

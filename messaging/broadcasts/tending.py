@@ -24,7 +24,7 @@ from messaging.broadcasts.feeding import feed
 from messaging.broadcasts.states import move, take
 from messaging.delivery.queues import BROADCASTS, BROADCASTS_BRAKE
 from messaging.models import Broadcast, BroadcastState
-from workspaces.scope import tenant_scope
+from workspaces.acting import as_tenant
 
 logger = logging.getLogger("sigma.whatsapp.broadcasts")
 
@@ -179,7 +179,7 @@ def _advance(live: Live, now: datetime) -> tuple[int, float]:
     changed, and for how many seconds to leave the broadcast alone. Nothing is changed where another
     process holds the broadcast, or somebody changed its state.
     """
-    with tenant_scope(live.tenant_id):
+    with as_tenant(live.tenant_id):
         broadcast = take(tenant_id=live.tenant_id, broadcast_id=live.id)
         if broadcast is None or broadcast.state != live.state:
             return 0, REST_SECONDS

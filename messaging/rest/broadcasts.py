@@ -31,7 +31,7 @@ from messaging.rest.openapi import Operations, answer
 from messaging.rest.shapes import ListFailure, ListReportShape, Retried, RetryInput
 from messaging.rest.views import TenantView
 from workspaces.access import Scope, actor_of
-from workspaces.scope import tenant_scope
+from workspaces.acting import as_tenant
 
 # What a refusal means over HTTP; the others are 422.
 STATUSES = {
@@ -146,7 +146,7 @@ class Recipients(BroadcastView):
         content = _content(request)
         skip_invalid = request.query_params.get("skip_invalid", "").lower() in TRUE
         # Not self.act: storing a long list takes longer than a statement of a request may.
-        with tenant_scope(self.actor.tenant_id):
+        with as_tenant(self.actor.tenant_id):
             report = audience.replace(
                 tenant_id=self.actor.tenant_id,
                 broadcast_id=broadcast_id,
@@ -177,7 +177,7 @@ class Retrying(BroadcastView):
         except msgspec.ValidationError as error:
             raise UnableToBroadcast(BroadcastErrorCode.INVALID_INPUT, "codes", str(error)) from None
         # Not self.act: taking back a long list takes longer than a statement of a request may.
-        with tenant_scope(self.actor.tenant_id):
+        with as_tenant(self.actor.tenant_id):
             broadcast, count = lifecycle.retry_failed(
                 tenant_id=self.actor.tenant_id,
                 broadcast_id=broadcast_id,

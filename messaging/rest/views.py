@@ -42,7 +42,7 @@ from messaging.sending.reading import SendInput
 from messaging.sending.refusals import Malformed, SendErrorCode, UnableToSend
 from messaging.sending.requests import SendRequest
 from workspaces.access import Actor, Scope, actor_of
-from workspaces.scope import tenant_scope
+from workspaces.acting import as_tenant
 
 MAX_BYTES = 200_000
 MESSAGES = Operations(
@@ -141,7 +141,7 @@ class TenantView(APIView):
 
     def act(self, work: Callable[[UUID], Any]) -> Any:
         """Do something as the caller's tenant, in one transaction."""
-        with tenant_scope(self.actor.tenant_id, timeout_ms=settings.SIGMA_GRAPHQL_TIMEOUT_MS):
+        with as_tenant(self.actor.tenant_id, timeout_ms=settings.SIGMA_GRAPHQL_TIMEOUT_MS):
             return work(self.actor.tenant_id)
 
 

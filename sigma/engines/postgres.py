@@ -31,7 +31,7 @@ from sigma.engines.engine import (
     postgres_program,
     wait_until_unused,
 )
-from workspaces.scope import APPLICATION_ROLE
+from workspaces.acting import APPLICATION_ROLE
 
 USER = DATABASE = "sigma"
 # The same sort order everywhere, without ICU; docker-compose.yml passes the same to its PostgreSQL.

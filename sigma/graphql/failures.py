@@ -14,7 +14,7 @@ from lib import errorids
 from lib.graphql import BadInput, NotFound
 from messaging.queries import TooMany
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
-from workspaces.scope import is_timeout
+from workspaces.acting import is_timeout
 
 logger = logging.getLogger("sigma.whatsapp.graphql")
 

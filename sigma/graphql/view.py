@@ -34,7 +34,7 @@ from sigma.graphql.failures import Code
 from sigma.pages import graphiql
 from sigma.schema import schema
 from workspaces.access import Actor, NotAllowed, NotAuthenticated, TenantRequired, actor_of
-from workspaces.scope import tenant_scope
+from workspaces.acting import as_tenant
 
 MAX_BYTES = 200_000
 documents = Documents(schema.graphql_schema)
@@ -193,17 +193,17 @@ class RequestTransaction(ExitStack):
         self, tenant_id: UUID, operation: OperationDefinitionNode, *, timeout_ms: int
     ) -> None:
         super().__init__()
-        self._scope = partial(tenant_scope, tenant_id, timeout_ms=timeout_ms)
+        self._transaction = partial(as_tenant, tenant_id, timeout_ms=timeout_ms)
         self._fields = operation.selection_set.selections
         self.was_left = False
 
     def __enter__(self) -> RequestTransaction:
-        self.enter_context(self._scope())
+        self.enter_context(self._transaction())
         return self
 
     @contextmanager
     def left(self) -> Iterator[None]:
-        """Commit, leave the tenant's scope inside, and go on in a new transaction.
+        """Commit, stop acting as the tenant inside, and go on in a new transaction.
 
         What is done before cannot be undone any more, so the field has to stand alone. Nor does any
         other run if the new transaction cannot begin.
@@ -218,7 +218,7 @@ class RequestTransaction(ExitStack):
             self.close()
             yield
         finally:
-            self.enter_context(self._scope())
+            self.enter_context(self._transaction())
 
 
 def _refuse(status: int, message: str, code: Code) -> HttpResponse:

@@ -15,8 +15,8 @@ from sigma.graphql.documents import Documents
 from sigma.schema import schema
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, write
+from workspaces.acting import as_tenant, is_timeout
 from workspaces.models import Workspace
-from workspaces.scope import is_timeout, tenant_scope
 
 pytestmark = pytest.mark.django_db
 
@@ -275,7 +275,7 @@ def test_it_answers_with_the_same_page_with_and_without_the_slash(gql: Gql, acme
 def test_it_has_one_deadline_for_all_statements_of_a_document(acme: Cast, globex: Cast) -> None:
     """Each of them alone would be in time."""
     done = 0
-    with pytest.raises(OperationalError) as late, tenant_scope(acme.tenant.id, timeout_ms=400):
+    with pytest.raises(OperationalError) as late, as_tenant(acme.tenant.id, timeout_ms=400):
         for _ in range(6):
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_sleep(0.15)")
@@ -283,6 +283,6 @@ def test_it_has_one_deadline_for_all_statements_of_a_document(acme: Cast, globex
 
     assert is_timeout(late.value)
     assert done < 3
-    with tenant_scope(globex.tenant.id, timeout_ms=400), connection.cursor() as cursor:
+    with as_tenant(globex.tenant.id, timeout_ms=400), connection.cursor() as cursor:
         cursor.execute("SHOW statement_timeout")
         assert cursor.fetchone() == ("400ms",)

@@ -14,7 +14,7 @@ from messaging import queries
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.graphql.conftest import START, Gql, gql, write
-from workspaces.scope import tenant_scope
+from workspaces.acting import as_tenant
 
 __all__ = ["gql"]
 
@@ -171,7 +171,7 @@ def test_it_asks_twice_for_a_plain_page(gql: Gql, acme: Cast) -> None:
     tables = [sql for query in captured if (sql := query["sql"].strip()).startswith("SELECT")]
     ours = [sql for sql in tables if "set_config" not in sql and "current_setting" not in sql]
     assert len(ours) == 2  # the key, the messages
-    assert len(tables) - len(ours) == 3  # into the scope and, in a test's transaction, out of it
+    assert len(tables) - len(ours) == 3  # to act as the tenant and, within a transaction, to stop
 
 
 def test_it_counts_only_where_asked(gql: Gql, acme: Cast) -> None:
@@ -194,7 +194,7 @@ def test_it_reads_a_page_as_a_range_of_the_index(
         limit=10, cursor=cursor_, newest_first=newest_first, backwards=backwards
     )
 
-    with tenant_scope(acme.tenant.id), CaptureQueriesContext(connection) as captured:
+    with as_tenant(acme.tenant.id), CaptureQueriesContext(connection) as captured:
         wanted = queries.MessageFilter(tenant_id=acme.tenant.id, workspace_id=acme.workspace.id)
         page = queries.read_page(wanted, window)
         with connection.cursor() as cursor:

@@ -12,8 +12,8 @@ from connectors.whatsapp.processing import process_batch
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.whatsapp.deliveries import callback, deliver, text
+from workspaces.acting import as_tenant
 from workspaces.models import Tenant
-from workspaces.scope import tenant_scope
 
 pytestmark = pytest.mark.django_db
 
@@ -51,7 +51,7 @@ def test_it_finds_a_number_that_somebody_typed(acme: Cast, typed: str) -> None:
 
 
 def test_it_fails_where_it_sees_nothing(acme: Cast) -> None:
-    with tenant_scope(acme.tenant.id), pytest.raises(CommandError) as refused:
+    with as_tenant(acme.tenant.id), pytest.raises(CommandError) as refused:
         run()
     assert refused.value.returncode == 2
 

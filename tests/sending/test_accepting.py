@@ -13,7 +13,7 @@ from messaging.sending.requests import TemplateContent, TextContent
 from templates_wa.parameters import TemplateParameters
 from tests.conftest import Cast
 from tests.sending.conftest import PHONE, hear, request_to, template, wire_of
-from workspaces.scope import tenant_scope
+from workspaces.acting import as_tenant
 
 pytestmark = pytest.mark.django_db
 
@@ -22,7 +22,7 @@ WELCOME = TemplateContent("welcome_message", None, TemplateParameters(positional
 
 def send(cast: Cast, now: datetime, *args: object, **more: object):
     """Queue a message the way requests do: as the tenant's role."""
-    with tenant_scope(cast.tenant.id):
+    with as_tenant(cast.tenant.id):
         return queue(tenant_id=cast.tenant.id, request=request_to(cast, *args, **more), now=now)
 
 

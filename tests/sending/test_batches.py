@@ -15,7 +15,7 @@ from tests.conftest import Cast
 from tests.privacy import places
 from tests.sending.conftest import hear, request_to, template, wire_of
 from tests.sending.test_accepting import WELCOME
-from workspaces.scope import tenant_scope
+from workspaces.acting import as_tenant
 
 pytestmark = pytest.mark.django_db
 
@@ -30,7 +30,7 @@ def batch(cast: Cast, numbers: range) -> list[SendRequest]:
 
 
 def queue_all(cast: Cast, requests: list[SendRequest], now: datetime) -> list:
-    with tenant_scope(cast.tenant.id):
+    with as_tenant(cast.tenant.id):
         return queue_many(
             tenant_id=cast.tenant.id, workspace_id=cast.workspace.id, requests=requests, now=now
         )

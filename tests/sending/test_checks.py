@@ -24,8 +24,8 @@ from tests.conftest import Cast
 from tests.sending.conftest import PHONE, hear, request_to, template, wire_of
 from tests.sending.test_accepting import WELCOME, refused, send
 from workspaces import keys
+from workspaces.acting import as_tenant
 from workspaces.identity import digester
-from workspaces.scope import tenant_scope
 
 pytestmark = pytest.mark.django_db
 
@@ -89,7 +89,7 @@ def test_its_window_is_24_hours_to_the_second(acme: Cast, heard: Message) -> Non
     end = heard.timestamp_utc + timedelta(hours=24)
 
     for now, until in ((end - timedelta(seconds=1), end), (end, None)):
-        with tenant_scope(acme.tenant.id):
+        with as_tenant(acme.tenant.id):
             asked = {"tenant_id": acme.tenant.id, "request": request_to(acme), "now": now}
             assert preflight(**asked).window_open_until == until
     assert codes(refused(acme, end)) == ["WINDOW_CLOSED"]

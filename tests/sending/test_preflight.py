@@ -17,8 +17,8 @@ from tests.sending.conftest import request_to, template
 from tests.sending.test_accepting import WELCOME
 from tests.sending.test_rest import ask, text_to
 from workspaces import secrets
+from workspaces.acting import as_tenant
 from workspaces.models import SecretKind, TokenCheck
-from workspaces.scope import tenant_scope
 
 pytestmark = pytest.mark.django_db
 
@@ -35,7 +35,7 @@ query Ask($input: SendWhatsAppMessageInput!) {
 
 
 def think(cast: Cast, request: SendRequest, now: datetime):
-    with tenant_scope(cast.tenant.id):
+    with as_tenant(cast.tenant.id):
         return preflight(tenant_id=cast.tenant.id, request=request, now=now)
 
 

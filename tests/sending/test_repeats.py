@@ -23,7 +23,7 @@ from messaging.sending.requests import Recipient, SendRequest, TextContent
 from tests.conftest import Cast
 from tests.sending.conftest import hear, request_to, template
 from tests.sending.test_accepting import WELCOME
-from workspaces.scope import tenant_scope
+from workspaces.acting import as_tenant
 
 WORKSPACE = uuid4()
 SALT = b"s" * 32
@@ -82,7 +82,7 @@ def test_two_at_once_get_the_same_message(acme: Cast, now: datetime) -> None:
 
     def send(_: int) -> Queued:
         try:
-            with tenant_scope(acme.tenant.id):
+            with as_tenant(acme.tenant.id):
                 ready.wait(120)
                 return queue(tenant_id=acme.tenant.id, request=asked, now=now)
         finally:
@@ -103,7 +103,7 @@ def test_whoever_comes_first_decides_among_different_requests(acme: Cast, now: d
     def send(text: str) -> str:
         asked = request_to(acme, TextContent(text), idempotency_key="k")
         try:
-            with tenant_scope(acme.tenant.id):
+            with as_tenant(acme.tenant.id):
                 ready.wait(120)
                 return queue(tenant_id=acme.tenant.id, request=asked, now=now).status
         except UnableToSend as refusal:

@@ -20,8 +20,8 @@ from tests.conftest import Cast
 from tests.sigma.test_erasure import fill
 from tests.workspaces.test_isolation import run
 from workspaces import roles
+from workspaces.acting import APPLICATION_ROLE, TENANT_ROLE
 from workspaces.models import Tenant, TenantStatus
-from workspaces.scope import APPLICATION_ROLE, TENANT_ROLE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,8 +12,8 @@ from django.db import DatabaseError, connection, transaction
 from tests.anything import with_tenants
 from tests.conftest import Cast
 from tests.sigma.test_erasure import fill
+from workspaces.acting import TENANT_ROLE, as_tenant
 from workspaces.models import Workspace
-from workspaces.scope import TENANT_ROLE, tenant_scope
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +54,7 @@ def test_it_shows_a_tenant_its_own_rows_and_all_of_them(acme: Cast, globex: Cast
     whole = {table: tenants_in(table, column) for table, column in readable().items()}
     assert {"messages", "webhook_deliveries", "webhook_dead", "contacts"} <= whole.keys()
     for cast in (acme, globex):
-        with tenant_scope(cast.tenant.id):
+        with as_tenant(cast.tenant.id):
             for table, column in readable().items():
                 mine = whole[table].get(cast.tenant.id)
                 assert tenants_in(table, column) == ({cast.tenant.id: mine} if mine else {}), table
@@ -132,7 +132,7 @@ def test_it_lets_the_tenant_role_neither_log_in_nor_step_around_the_policies() -
 
 def test_it_refuses_rows_for_another_tenant(acme: Cast, globex: Cast) -> None:
     theirs = Workspace(tenant=globex.tenant, name="Mine now", external_id="300000000000003")
-    with tenant_scope(acme.tenant.id):
+    with as_tenant(acme.tenant.id):
         with refused("row-level security"):
             theirs.save(force_insert=True)
         with refused("row-level security"):
@@ -155,10 +155,10 @@ def who() -> tuple[str, str]:
 @pytest.mark.django_db(transaction=True)
 def test_it_leaves_nothing_behind(acme: Cast, globex: Cast) -> None:
     before = who()
-    with tenant_scope(acme.tenant.id):
+    with as_tenant(acme.tenant.id):
         assert who() == (TENANT_ROLE, str(acme.tenant.id))
     assert who() == before
-    with pytest.raises(ZeroDivisionError), tenant_scope(acme.tenant.id):
+    with pytest.raises(ZeroDivisionError), as_tenant(acme.tenant.id):
         raise ZeroDivisionError
     assert who() == before
 
@@ -167,11 +167,11 @@ def test_it_leaves_nothing_behind(acme: Cast, globex: Cast) -> None:
 def test_it_leaves_nothing_behind_in_a_transaction_around_it(acme: Cast, globex: Cast) -> None:
     with transaction.atomic():
         before = who()
-        with tenant_scope(acme.tenant.id):
-            with tenant_scope(globex.tenant.id):
+        with as_tenant(acme.tenant.id):
+            with as_tenant(globex.tenant.id):
                 assert who() == (TENANT_ROLE, str(globex.tenant.id))
             assert who() == (TENANT_ROLE, str(acme.tenant.id))
         assert who() == before
-        with pytest.raises(ZeroDivisionError), tenant_scope(acme.tenant.id):
+        with pytest.raises(ZeroDivisionError), as_tenant(acme.tenant.id):
             raise ZeroDivisionError
         assert who() == before

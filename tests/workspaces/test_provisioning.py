@@ -9,12 +9,12 @@ from django.db import connection
 
 from tests.conftest import Cast
 from workspaces import access, provisioning
+from workspaces.acting import as_tenant
 from workspaces.models import ApiKey, Transport, Workspace
 from workspaces.provisioning import (
     UnableToCreateTenant,
     UnableToCreateWorkspace,
 )
-from workspaces.scope import tenant_scope
 
 pytestmark = pytest.mark.django_db
 
@@ -30,7 +30,7 @@ def test_it_refuses_a_slug_that_reads_as_an_id(acme: Cast, form) -> None:
 
 
 def test_it_refuses_a_number_that_another_tenant_uses(acme: Cast, globex: Cast) -> None:
-    with tenant_scope(globex.tenant.id), pytest.raises(UnableToCreateWorkspace) as refusal:
+    with as_tenant(globex.tenant.id), pytest.raises(UnableToCreateWorkspace) as refusal:
         create(globex, acme.workspace.external_id)
 
     assert (refusal.value.code, refusal.value.field) == ("DUPLICATE", "externalId")
@@ -40,7 +40,7 @@ def test_it_refuses_a_number_that_another_tenant_uses(acme: Cast, globex: Cast) 
 def test_it_takes_a_number_that_another_tenant_gave_up(acme: Cast, globex: Cast) -> None:
     Workspace.objects.filter(pk=acme.workspace.pk).update(is_active=False)
 
-    with tenant_scope(globex.tenant.id):
+    with as_tenant(globex.tenant.id):
         assert create(globex, acme.workspace.external_id).tenant_id == globex.tenant.id
 
 

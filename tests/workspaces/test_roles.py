@@ -18,8 +18,8 @@ from tests.conftest import Cast
 from tests.sigma.test_erasure import fill
 from tests.workspaces.test_isolation import OUT_OF_REACH, readable, run
 from workspaces import roles
+from workspaces.acting import APPLICATION_ROLE, TENANT_ROLE, as_tenant
 from workspaces.checks import check_database_role
-from workspaces.scope import APPLICATION_ROLE, TENANT_ROLE, tenant_scope
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -84,7 +84,7 @@ def test_it_opens_nothing_of_others_to_who_leaves_the_tenants_role(
     as_application: None, acme: Cast, globex: Cast, injected: str
 ) -> None:
     tables = readable() | dict.fromkeys(OUT_OF_REACH, "tenant_id")
-    with tenant_scope(acme.tenant.id):
+    with as_tenant(acme.tenant.id):
         run(injected)
         for table, column in tables.items():
             try:
@@ -103,7 +103,7 @@ def test_it_opens_nothing_of_others_to_who_leaves_the_tenants_role(
 
 
 def test_it_cannot_turn_the_policies_off(as_application: None, acme: Cast) -> None:
-    with tenant_scope(acme.tenant.id):
+    with as_tenant(acme.tenant.id):
         run("RESET ROLE")
         run("SET LOCAL row_security = off")
         with pytest.raises(DatabaseError, match="row-level security"), transaction.atomic():
@@ -181,7 +181,7 @@ def test_a_new_owner_sees_all_rows_once_they_migrated(owner: str, acme: Cast, gl
 
 
 def test_the_tenants_role_drops_no_partition(as_application: None, acme: Cast) -> None:
-    with tenant_scope(acme.tenant.id), pytest.raises(DatabaseError, match="permission denied"):
+    with as_tenant(acme.tenant.id), pytest.raises(DatabaseError, match="permission denied"):
         run("SELECT drop_raw_partition(current_date)")
 
 

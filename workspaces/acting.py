@@ -18,10 +18,10 @@ CLOSE_ENOUGH = 0.9
 
 
 @contextmanager
-def tenant_scope(tenant_id: UUID, *, timeout_ms: int | None = None) -> Iterator[None]:
+def as_tenant(tenant_id: UUID, *, timeout_ms: int | None = None) -> Iterator[None]:
     """Open a transaction as the role that the row-level security policies bind.
 
-    The settings end with the transaction, so the scope is safe behind a transaction pooler. Inside
+    The settings end with the transaction, so this is safe behind a transaction pooler. Inside
     another transaction they are put back as they were: that one goes on as whoever it was.
     ``timeout_ms`` bounds all statements together, in milliseconds; see :func:`is_timeout`.
     """
@@ -41,8 +41,8 @@ def tenant_scope(tenant_id: UUID, *, timeout_ms: int | None = None) -> Iterator[
 
 
 @contextmanager
-def login_scope() -> Iterator[None]:
-    """Act as the role that logged in for a moment, inside a tenant's scope: to make its keys."""
+def as_login_role() -> Iterator[None]:
+    """Act as the role that logged in for a moment, while acting for a tenant: to make its keys."""
     before = _settings()
     _set(before[0], "none", None)
     yield
