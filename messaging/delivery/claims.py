@@ -92,7 +92,7 @@ LIMIT %(limit)s
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ReadyNumber:
     """A number that may send now: ``rate`` per second; ``limit`` is how many people its portfolio
     may write to first in 24 hours (``None``: any number).
     """
@@ -105,31 +105,31 @@ class Line:
     limit: int | None
 
 
-class Lines:
-    """The lines of one process, remembered for seconds."""
+class ReadyNumbers:
+    """The numbers of one process that may send now, remembered for seconds."""
 
     def __init__(self) -> None:
-        self._known: TtlCache[UUID, Line] = TtlCache(seconds=CACHE_SECONDS, size=10_000)
+        self._known: TtlCache[UUID, ReadyNumber] = TtlCache(seconds=CACHE_SECONDS, size=10_000)
 
-    def of(self, workspace_ids: Iterable[UUID], *, now: datetime) -> list[Line]:
-        """Return the lines of these numbers. One that cannot send for want of a token that can be
-        read is paused, with the reason, and left out: its trouble is not the others'.
+    def of(self, workspace_ids: Iterable[UUID], *, now: datetime) -> list[ReadyNumber]:
+        """Return those of these numbers that may send. One that cannot for want of a token that
+        can be read is paused, with the reason, and left out: its trouble is not the others'.
         """
         wanted = list(workspace_ids)
         missing = [one for one in wanted if self._known.get(one) is None]
-        lines = {line.workspace_id: line for line in self._load(missing, now)}
-        found = (lines.get(one) or self._known.get(one) for one in wanted)
-        return [line for line in found if line is not None]
+        ready = {number.workspace_id: number for number in self._load(missing, now)}
+        found = (ready.get(one) or self._known.get(one) for one in wanted)
+        return [number for number in found if number is not None]
 
     def forget(self) -> None:
         """Look everything up again: a token may have been replaced."""
         self._known.clear()
 
-    def _load(self, workspace_ids: list[UUID], now: datetime) -> list[Line]:
+    def _load(self, workspace_ids: list[UUID], now: datetime) -> list[ReadyNumber]:
         if not workspace_ids:
             return []
         states = NumberState.objects.in_bulk(workspace_ids)
-        lines, unable = [], []
+        ready, unable = [], []
         for workspace in Workspace.objects.filter(pk__in=workspace_ids):
             state = states.get(workspace.pk)
             try:
@@ -139,7 +139,7 @@ class Lines:
             except (CannotOpen, TenantHasNoKeys) as error:
                 unable.append((workspace, f"The access token cannot be read. {error}"))
             else:
-                line = Line(
+                number = ReadyNumber(
                     workspace.id,
                     workspace.tenant_id,
                     channel,
@@ -147,14 +147,14 @@ class Lines:
                     state.portfolio_id if state else "",
                     numbers.limit_of(state),
                 )
-                lines.append(self._known.put(workspace.pk, line))
+                ready.append(self._known.put(workspace.pk, number))
         if unable:
             until = now + NOT_CONFIGURED_PAUSE
             pauses.pause(
                 (Pause(w.tenant_id, w.id, pauses.NOT_CONFIGURED, why, until) for w, why in unable),
                 now=now,
             )
-        return lines
+        return ready
 
 
 def waiting(limit: int, *, now: datetime) -> list[UUID]:
@@ -185,7 +185,7 @@ class Claims:
     """The claims of one process."""
 
     def __init__(self, *, chance: Random) -> None:
-        self.lines = Lines()
+        self.numbers = ReadyNumbers()
         self._chance = chance
         self._began = self._cycle = 0.0
 
@@ -200,9 +200,9 @@ class Claims:
             django.db.OperationalError, django.db.InterfaceError: the database is away.
         """
         ahead = self._ahead()
-        lines = self.lines.of(waiting(places, now=now), now=now)
-        room = _room(lines, places, busy, most)
-        rates = {line.workspace_id: line.rate for line in lines if room[line.workspace_id]}
+        ready = self.numbers.of(waiting(places, now=now), now=now)
+        room = _room(ready, places, busy, most)
+        rates = {number.workspace_id: number.rate for number in ready if room[number.workspace_id]}
         free = pacing.slots(
             {one: (places, rate) for one, rate in rates.items()}, taking=False, ahead=ahead
         )
@@ -214,7 +214,7 @@ class Claims:
             return []
         began = time.monotonic()
         with transaction.atomic():
-            by_id = {line.workspace_id: line for line in lines}
+            by_id = {number.workspace_id: number for number in ready}
             rows = due(((by_id[one].tenant_id, one, n) for one, n in wanted.items()), now=now)
             return _Round(by_id, now, self._chance, began, ahead).take(rows)
 
@@ -229,20 +229,20 @@ class Claims:
 
 
 def _room(
-    lines: Sequence[Line], places: int, busy: Mapping[UUID, int], most: int
+    ready: Sequence[ReadyNumber], places: int, busy: Mapping[UUID, int], most: int
 ) -> dict[UUID, int]:
     """Share the places: equally between tenants, and between the numbers of each."""
-    numbers = Counter(line.tenant_id for line in lines)
+    per_tenant = Counter(number.tenant_id for number in ready)
     largest = max(1, int(most * LARGEST_SHARE))
     return {
-        line.workspace_id: max(
+        number.workspace_id: max(
             0,
             min(
-                max(1, places // (len(numbers) * numbers[line.tenant_id])),
-                largest - busy.get(line.workspace_id, 0),
+                max(1, places // (len(per_tenant) * per_tenant[number.tenant_id])),
+                largest - busy.get(number.workspace_id, 0),
             ),
         )
-        for line in lines
+        for number in ready
     }
 
 
@@ -250,7 +250,7 @@ def _room(
 class _Round:
     """One claim: what becomes of each row that was found due and locked."""
 
-    lines: Mapping[UUID, Line]
+    numbers: Mapping[UUID, ReadyNumber]
     now: datetime
     chance: Random
     began: float
@@ -309,17 +309,22 @@ class _Round:
         """Return what the limits of portfolios leave room for; windows that are open need none."""
         bound: dict[tuple[UUID, str], list[Due]] = defaultdict(list)
         for row in rows:
-            line, heard = self.lines[row.workspace_id], row.last_inbound_at
+            number, heard = self.numbers[row.workspace_id], row.last_inbound_at
             is_open = heard is not None and heard > self.now - WINDOW
-            if row.contact_id and line.limit is not None and row.type == "template" and not is_open:
-                bound[row.tenant_id, line.portfolio].append(row)
-                self.counted[row.id] = (row.tenant_id, line.portfolio, row.contact_id)
+            if (
+                row.contact_id
+                and number.limit is not None
+                and row.type == "template"
+                and not is_open
+            ):
+                bound[row.tenant_id, number.portfolio].append(row)
+                self.counted[row.id] = (row.tenant_id, number.portfolio, row.contact_id)
         over: set[UUID] = set()
         for (tenant_id, portfolio), group in sorted(bound.items(), key=str):
             room = portfolios.room(
                 tenant_id=tenant_id,
                 portfolio=portfolio,
-                limit=min(self.lines[row.workspace_id].limit or 0 for row in group),
+                limit=min(self.numbers[row.workspace_id].limit or 0 for row in group),
                 now=self.now,
                 contacts=[row.contact_id for row in group if row.contact_id],
             )
@@ -338,7 +343,7 @@ class _Round:
         for row in rows:
             by_number[row.workspace_id].append(row.id)
         taken = pacing.slots(
-            {one: (len(ids), self.lines[one].rate) for one, ids in by_number.items()},
+            {one: (len(ids), self.numbers[one].rate) for one, ids in by_number.items()},
             taking=True,
             ahead=self.ahead,
         )
@@ -375,7 +380,7 @@ class _Round:
         start = time.monotonic() + slots.wait + position * slots.gap
         return Claimed(
             attempt,
-            self.lines[row.workspace_id].channel,
+            self.numbers[row.workspace_id].channel,
             self.requests[row.id],
             at=self.began,
             start=start,

@@ -13,7 +13,7 @@ from django.db import transaction
 from lib import bulk
 from lib.envelope import CannotOpen, associated_data
 from messaging.attempts import WIDE
-from messaging.delivery.claims import Lines
+from messaging.delivery.claims import ReadyNumbers
 from messaging.models import ReadMark
 from messaging.references import SEALED_ID
 from workspaces import keys
@@ -74,7 +74,7 @@ def are_due(*, now: datetime) -> bool:
     return bool(found)
 
 
-def claim(lines: Lines, *, now: datetime) -> list[Mark]:
+def claim(numbers: ReadyNumbers, *, now: datetime) -> list[Mark]:
     """Claim a few read marks; those that can never be made are forgotten."""
     if not are_due(now=now):
         return []
@@ -82,7 +82,8 @@ def claim(lines: Lines, *, now: datetime) -> list[Mark]:
         cursor.execute(FORGET, {"now": now, "most": MOST_ATTEMPTS})
         cursor.execute(CLAIM, {"now": now, "again": now + AGAIN, "limit": AT_ONCE})
         rows = cursor.fetchall()
-    channels = {line.workspace_id: line.channel for line in lines.of({r[2] for r in rows}, now=now)}
+    ready = numbers.of({row[2] for row in rows}, now=now)
+    channels = {number.workspace_id: number.channel for number in ready}
     marks = []
     for mark_id, attempts, workspace_id, typing, tenant_id, message_id, sealed in rows:
         wamid = _open(tenant_id, message_id, sealed)

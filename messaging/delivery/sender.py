@@ -150,7 +150,7 @@ class Sender(Work):
     def _marks(self, now: datetime) -> list[reads.Mark]:
         """Claim read marks. Their trouble is not the messages', which are claimed already."""
         try:
-            return reads.claim(self._claims.lines, now=now)
+            return reads.claim(self._claims.numbers, now=now)
         except Exception as error:
             extra = {"error": type(error).__name__}
             is_away = isinstance(error, AWAY)

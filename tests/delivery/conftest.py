@@ -93,12 +93,12 @@ def deliver(db: None, django_capture_on_commit_callbacks) -> Callable[[], int]:
         claimed = claims.claim(100, {}, most=1_000, now=now)
         attempts = [one.attempt for one in claimed]
         marked.ids = transitions.mark(attempts, seconds=LEASE_SECONDS)
-        outcomes = asyncio.run(send(claimed, reads.claim(claims.lines, now=now)))
+        outcomes = asyncio.run(send(claimed, reads.claim(claims.numbers, now=now)))
         while done:
             reads.forget(done.pop())
         with django_capture_on_commit_callbacks(execute=True):
             record(outcomes, now=datetime.now(UTC), chance=chance)
-        claims.lines.forget()
+        claims.numbers.forget()
         return len(claimed)
 
     return run

@@ -13,7 +13,7 @@ from pytest_django.fixtures import Settings
 
 from connectors.simulator.meta.server import RunningSimulator
 from lib.ids import uuid7
-from messaging.delivery.claims import Claims, Lines
+from messaging.delivery.claims import Claims, ReadyNumbers
 from messaging.models import (
     Broadcast,
     Contact,
@@ -300,7 +300,7 @@ def test_a_crash_between_a_pause_and_its_event_leaves_neither(
     settings.SIGMA_EVENT_SINK = f"{__name__}.crash"
 
     with pytest.raises(Crash):
-        Lines().of([acme.workspace.id], now=now)
+        ReadyNumbers().of([acme.workspace.id], now=now)
 
     assert not SendingPause.objects.exists()
 
