@@ -54,8 +54,8 @@ ANY = "SELECT EXISTS (SELECT FROM read_marks WHERE next_attempt_at <= %s)"
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A read mark to make."""
+class ClaimedReadMark:
+    """A read mark to make: a *mark* alone is that of a message as being sent."""
 
     tenant_id: UUID
     id: int
@@ -74,7 +74,7 @@ def are_due(*, now: datetime) -> bool:
     return bool(found)
 
 
-def claim(numbers: ReadyNumbers, *, now: datetime) -> list[Mark]:
+def claim(numbers: ReadyNumbers, *, now: datetime) -> list[ClaimedReadMark]:
     """Claim a few read marks; those that can never be made are forgotten."""
     if not are_due(now=now):
         return []
@@ -84,35 +84,35 @@ def claim(numbers: ReadyNumbers, *, now: datetime) -> list[Mark]:
         rows = cursor.fetchall()
     ready = numbers.of({row[2] for row in rows}, now=now)
     channels = {number.workspace_id: number.channel for number in ready}
-    marks = []
+    read_marks = []
     for mark_id, attempts, workspace_id, typing, tenant_id, message_id, sealed in rows:
         wamid = _open(tenant_id, message_id, sealed)
         if wamid is None:
             ReadMark.objects.filter(tenant_id=tenant_id, pk=mark_id).delete()
         elif workspace_id in channels:
             whose = tenant_id, mark_id, attempts, workspace_id
-            marks.append(Mark(*whose, channels[workspace_id], wamid, typing))
-    return marks
+            read_marks.append(ClaimedReadMark(*whose, channels[workspace_id], wamid, typing))
+    return read_marks
 
 
-async def perform(mark: Mark) -> bool:
+async def perform(read_mark: ClaimedReadMark) -> bool:
     """Make a read mark; return whether it need not be tried again."""
     try:
         async with asyncio.timeout(MOST_SECONDS):
-            await mark.channel.mark_read(mark.wamid, typing=mark.typing)
+            await read_mark.channel.mark_read(read_mark.wamid, typing=read_mark.typing)
     except Rejected as error:
-        extra = {"workspace_id": mark.workspace_id, "code": error.code}
+        extra = {"workspace_id": read_mark.workspace_id, "code": error.code}
         logger.warning("whatsapp read mark refused", extra=extra)
         is_mistake = error.stops and error.reach in WIDE  # of the set-up, and may be put right
-        return not is_mistake or mark.attempts >= MOST_ATTEMPTS
+        return not is_mistake or read_mark.attempts >= MOST_ATTEMPTS
     except (ChannelError, TimeoutError):
-        return mark.attempts >= MOST_ATTEMPTS
+        return read_mark.attempts >= MOST_ATTEMPTS
     return True
 
 
-def forget(mark: Mark) -> None:
+def forget(read_mark: ClaimedReadMark) -> None:
     """Delete a read mark that was made."""
-    ReadMark.objects.filter(tenant_id=mark.tenant_id, pk=mark.id).delete()
+    ReadMark.objects.filter(tenant_id=read_mark.tenant_id, pk=read_mark.id).delete()
 
 
 def _open(tenant_id: UUID, message_id: UUID, sealed: bytes | None) -> str | None:

@@ -73,7 +73,7 @@ class Sender(Work):
 
     def settle(self, *, seconds: float | None = None) -> int:
         """Wait until everything that was claimed has an outcome, written down, but not for longer
-        than ``seconds``; return how many messages and marks have none.
+        than ``seconds``; return how many messages and read marks have none.
         """
         with self._lock:
             begun = list(self._begun)
@@ -107,7 +107,7 @@ class Sender(Work):
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def under_way(self) -> int:
-        """Return how many messages and marks were claimed and have no outcome."""
+        """Return how many messages and read marks were claimed and have no outcome."""
         return len(self._begun)
 
     def is_behind(self, count: int, spent: float) -> bool:
@@ -136,18 +136,18 @@ class Sender(Work):
         claimed = self._claims.claim(places, busy, most=most, now=now)
         for one in claimed:
             self._begin(one.attempt.workspace_id, self._deliver(one))
-        marks: list[reads.Mark] = []
+        read_marks: list[reads.ClaimedReadMark] = []
         if not claimed or time.monotonic() - self._looked > SELDOM_SECONDS:
             self._looked = time.monotonic()
-            marks = self._marks(now)
-        for mark in marks:
-            self._begin(mark.workspace_id, self._mark(mark))
-        return len(claimed) + len(marks)
+            read_marks = self._claim_read_marks(now)
+        for read_mark in read_marks:
+            self._begin(read_mark.workspace_id, self._make(read_mark))
+        return len(claimed) + len(read_marks)
 
     def _free(self) -> int:
         return int(settings.SIGMA_SEND_CONCURRENCY) - len(self._begun)
 
-    def _marks(self, now: datetime) -> list[reads.Mark]:
+    def _claim_read_marks(self, now: datetime) -> list[reads.ClaimedReadMark]:
         """Claim read marks. Their trouble is not the messages', which are claimed already."""
         try:
             return reads.claim(self._claims.numbers, now=now)
@@ -174,14 +174,14 @@ class Sender(Work):
         result = await self._performer.send(claimed)
         await self._recorder.add(Outcome(claimed.attempt, result, clock.now()))
 
-    async def _mark(self, mark: reads.Mark) -> None:
-        is_done = await reads.perform(mark)
+    async def _make(self, read_mark: reads.ClaimedReadMark) -> None:
+        is_done = await reads.perform(read_mark)
         if is_done:
-            await self._loop.run_in_executor(self._reads, _forget, mark)
+            await self._loop.run_in_executor(self._reads, _forget, read_mark)
 
 
-def _forget(mark: reads.Mark) -> None:
+def _forget(read_mark: reads.ClaimedReadMark) -> None:
     try:
-        reads.forget(mark)
+        reads.forget(read_mark)
     except AWAY:
-        connection.close()  # the mark is pending still, and harmless twice
+        connection.close()  # it is pending still, and harmless twice

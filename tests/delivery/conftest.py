@@ -78,15 +78,17 @@ def deliver(db: None, django_capture_on_commit_callbacks) -> Callable[[], int]:
     claims, marked = Claims(chance=chance), Marked()
     performer = Performer(marked)
 
-    async def send(claimed: list[Claimed], marks: list[reads.Mark]) -> list[Outcome]:
-        for mark in marks:
-            if await reads.perform(mark):
-                done.append(mark)
+    async def send(
+        claimed: list[Claimed], read_marks: list[reads.ClaimedReadMark]
+    ) -> list[Outcome]:
+        for read_mark in read_marks:
+            if await reads.perform(read_mark):
+                done.append(read_mark)
         results = await asyncio.gather(*map(performer.send, claimed))
         now = datetime.now(UTC)
         return [Outcome(one.attempt, r, now) for one, r in zip(claimed, results, strict=True)]
 
-    done: list[reads.Mark] = []
+    done: list[reads.ClaimedReadMark] = []
 
     def run() -> int:
         now = datetime.now(UTC)
