@@ -3,7 +3,7 @@ messaging limit.
 
 Rule: Meta, "Messaging limits": unique users that receive a template outside a customer service
 window. Whom a message was refused for is counted too: the platform does not say what it counted.
-The limit is kept where messages are sent (:func:`room`, :func:`enter`); where one is accepted it is
+The limit is kept where messages are sent (:func:`room`, :func:`enter`); where one is queued it is
 known whether there will be room in time (:func:`full_at`).
 """
 

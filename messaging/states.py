@@ -72,7 +72,7 @@ NEXT: Mapping[State | None, frozenset[State]] = MappingProxyType(
 _PENDING: Mapping[State | None, PendingWork] = MappingProxyType(
     {_S.QUEUED: PendingWork.WAITING, _S.SENDING: PendingWork.LEASED}
 )
-# The caller was told of ``queued`` when it was accepted, and neither this nor ``sending`` is news:
+# ``queued`` is what the caller was answered, and neither this nor ``sending`` is news:
 # a message may go to and fro between them while it is tried.
 WITHOUT_EVENT = frozenset({_S.QUEUED, _S.SENDING})
 EDGES = tuple(Edge(before, after) for before in NEXT for after in State if after in NEXT[before])

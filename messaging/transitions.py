@@ -37,7 +37,7 @@ logger = logging.getLogger("sigma.whatsapp.sending")
 
 # The place that binds a sealed request to its message: that of the column which held it first.
 SEALED_REQUEST = "messages.sealed_request"
-# What its template was when a message was accepted: of one that was forced nothing else tells.
+# What its template was when a message was queued: of one that was forced nothing else tells.
 IS_MARKETING = "content #>> '{template,category}' = 'MARKETING'"
 # The messages that rows name.
 GIVEN = "{rows} JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.id"
@@ -88,7 +88,7 @@ def receive(rows: Sequence[Received]) -> set[UUID]:
 
 
 class NewSend(NamedTuple):
-    """A message that was accepted, as rows of ``messages`` and of the outbox."""
+    """A message to queue, as rows of ``messages`` and of the outbox."""
 
     id: UUID
     tenant_id: UUID
@@ -137,7 +137,7 @@ RETURNING message_id
 
 
 def queue(rows: Sequence[NewSend]) -> set[UUID]:
-    """Store accepted messages, due at their times; return the ids of those whose key nobody had
+    """Store messages, due at their times; return the ids of those whose key nobody had
     taken. Whoever takes the same key at this moment is waited for: sort the rows by it.
     """
     return {row[0] for row in bulk.run(QUEUE, bulk.columns(NewSend), rows)}

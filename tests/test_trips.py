@@ -112,7 +112,7 @@ def test_trips_are_told_and_become_no_longer(
         receive("wamid.trip")
     with tracer.trip() as processing:
         assert drain(1) == 1
-    with tracer.trip() as accepting:
+    with tracer.trip() as queueing:
         message_id = send("trip")
     with tracer.trip() as delivering:
         sender.work()
@@ -134,10 +134,10 @@ def test_trips_are_told_and_become_no_longer(
         "receive": receiving,
         "process": processing,
         "callback": receiving | processing,
-        "accept": accepting,
+        "queue": queueing,
         "deliver": delivering,
         "report": reporting,
-        "send": accepting | delivering | reporting,
+        "send": queueing | delivering | reporting,
         "purge": purging,
     }
     for name, trip in trips.items():

@@ -1,4 +1,4 @@
-"""Queue messages in bulk, as accepting would leave them, without going through it: a process of its
+"""Queue messages in bulk, as queueing would leave them, without going through it: a process of its
 own, because it needs the installation's settings.
 """
 

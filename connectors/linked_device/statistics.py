@@ -1,6 +1,6 @@
 """What a number sent and received, day by day, over any transport.
 
-Days are UTC days. A message counts on the day it was accepted from the caller, once, however
+Days are UTC days. A message counts on the day it was queued for the caller, once, however
 often it was tried; one that the caller cancelled in time does not count.
 """
 

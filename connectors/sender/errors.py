@@ -73,8 +73,8 @@ def unavailable(message: str) -> ServiceError:
     return ServiceError(503, "UNAVAILABLE", message, retryable=True)
 
 
-def not_accepted(refusal: UnableToSend) -> ServiceError:
-    """Return the error of a message that was not accepted.
+def not_queued(refusal: UnableToSend) -> ServiceError:
+    """Return the error of a message that was not queued.
 
     Of several reasons the one that time alone does not remove comes first.
     """

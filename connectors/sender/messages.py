@@ -1,4 +1,4 @@
-"""A text of the sender service: read from a request, accepted like every message, looked up."""
+"""A text of the sender service: read from a request, queued like every message, looked up."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from redis.exceptions import RedisError
 
 from connectors.sender import outcomes
 from connectors.sender.callers import ApiCaller
-from connectors.sender.errors import ServiceError, not_accepted, unavailable
+from connectors.sender.errors import ServiceError, not_queued, unavailable
 from connectors.sender.outcomes import DeliveryStatus
 from lib import clock
 from lib.wakeups import broker
 from messaging import queries
 from messaging.events import Source
-from messaging.sending import accepting
-from messaging.sending.accepting import Queued
+from messaging.sending import queueing
+from messaging.sending.queueing import Queued
 from messaging.sending.refusals import UnableToSend
 from messaging.sending.requests import Recipient, SendRequest, TextContent
 from messaging.states import State
@@ -100,10 +100,10 @@ def seconds_to_wait(prefer: bytes, most: float) -> float:
     return 0.0 if "respond-async" in map(str.lower, preferences) else most
 
 
-def accept(
+def queue(
     caller: ApiCaller, text: TextMessage, *, idempotency_key: str | None
 ) -> tuple[Queued, DeliveryStatus]:
-    """Accept a message for the caller's workspace, within their rate; return it, and how far it is
+    """Queue a message for the caller's workspace, within their rate; return it, and how far it is
     (a repeat may be at its end). Blocks.
 
     Raises:
@@ -118,9 +118,9 @@ def accept(
     )
     try:
         with as_tenant(caller.tenant_id, timeout_ms=settings.SIGMA_GRAPHQL_TIMEOUT_MS):
-            queued = accepting.queue(tenant_id=caller.tenant_id, request=request, now=clock.now())
+            queued = queueing.queue(tenant_id=caller.tenant_id, request=request, now=clock.now())
     except UnableToSend as refusal:
-        raise not_accepted(refusal) from None
+        raise not_queued(refusal) from None
     status = DeliveryStatus(queued.status)
     if queued.is_repeat and status.is_final:
         key = caller.tenant_id, queued.message_id

@@ -29,7 +29,7 @@ from workspaces.models import HOSTED
 logger = logging.getLogger("sigma.whatsapp.sender")
 
 PENDING = frozenset({State.QUEUED, State.SENDING})
-# Of whatever tenant: who waits was shown their message when it was accepted. Most are still queued,
+# Of whatever tenant: who waits was shown their message when it was queued. Most are still queued,
 # which they were when the wait began.
 FIND = """
 SELECT m.tenant_id, m.id, m.status,

@@ -1,7 +1,7 @@
 """The sender service: an ASGI application with four routes over the one way to send.
 
-``POST /send`` accepts a message as GraphQL and REST do, then waits a while for its outcome. Waiting
-costs no thread, and whoever hangs up loses nothing: what was accepted will be sent.
+``POST /send`` queues a message as GraphQL and REST do, then waits a while for its outcome. Waiting
+costs no thread, and whoever hangs up loses nothing: what was queued will be sent.
 
 It is plain ASGI: what a framework would bring (routes, answers, CORS) is less than what it would
 have to be taught (bodies of bounded size and time, 204 for every preflight, one shape of errors).
@@ -150,7 +150,7 @@ class Service:
         caller = await self._threads.run(callers.may_send, headers)
         text = messages.text_in(await self._body(headers, receive))
         queued, status = await self._threads.run(
-            messages.accept, caller, text, idempotency_key=_idempotency_key(headers)
+            messages.queue, caller, text, idempotency_key=_idempotency_key(headers)
         )
         most: float = settings.SIGMA_SENDER_WAIT_SECONDS
         seconds = messages.seconds_to_wait(headers.get(b"prefer", b""), most)

@@ -34,7 +34,7 @@ from messaging.delivery.pauses import open_pauses
 from messaging.delivery.queues import BROADCASTS_BRAKE
 from messaging.models import Broadcast, BroadcastState, NumberState, RecipientState
 from messaging.numbers import messages_per_second
-from messaging.sending.accepting import Outcome, queue_many
+from messaging.sending.queueing import Outcome, queue_many
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 
 logger = logging.getLogger("sigma.whatsapp.broadcasts")

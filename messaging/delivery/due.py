@@ -22,7 +22,7 @@ from workspaces import keys
 # stopped meanwhile is for whoever tends that. Each LATERAL … LIMIT, and each subquery, is a look-up
 # in an index: the planner, who cannot know how few rows are wanted, would rather read tables. The
 # person may be another contact by now than the one that the message was queued for. Marketing is
-# what is so now, and what was so when it was accepted, as for a stop and for a mark.
+# what is so now, and what was so when it was queued, as for a stop and for a mark.
 OF_RUNNING = """o.broadcast_id IS NOT NULL AND coalesce((
     SELECT b.state FROM broadcasts b WHERE b.tenant_id = o.tenant_id AND b.id = o.broadcast_id
 ) NOT IN ('PAUSED', 'CANCELLED'), true)"""

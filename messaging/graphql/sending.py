@@ -16,8 +16,8 @@ from messaging import queries
 from messaging.graphql.messages import MessageType, ShownMessage
 from messaging.graphql.send_inputs import SendWhatsAppMessageInput
 from messaging.related import Related
-from messaging.sending import accepting, reading, reads, refusals
-from messaging.sending.accepting import Queued
+from messaging.sending import queueing, reading, reads, refusals
+from messaging.sending.queueing import Queued
 from messaging.sending.refusals import UnableToSend
 from messaging.sending.requests import SendRequest
 from templates_wa.graphql.parameters import parameters_of
@@ -140,9 +140,9 @@ class SendWhatsAppMessage(_MessageMutation):
 
     @classmethod
     def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
-        """Accept it."""
+        """Queue it."""
         request, tenant_id = request_of(context.actor, given), context.actor.tenant_id
-        queued = accepting.queue(tenant_id=tenant_id, request=request, now=clock.now())
+        queued = queueing.queue(tenant_id=tenant_id, request=request, now=clock.now())
         return {**_done(queued), "is_repeat": queued.is_repeat}
 
     @classmethod
@@ -167,7 +167,7 @@ class CancelMessage(_MessageMutation):
     def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Cancel it."""
         message_id = reading.id_of(given["message_id"], "message_id")
-        cancelled = accepting.cancel(
+        cancelled = queueing.cancel(
             tenant_id=context.actor.tenant_id, message_id=message_id, now=clock.now()
         )
         return _done(cancelled)

@@ -11,7 +11,7 @@ from workspaces.models import Workspace
 
 
 class PendingSend(models.Model):
-    """The work that a message of ours still is: one row from its acceptance until its outcome.
+    """The work that a message of ours still is: one row from when it is queued until its outcome.
 
     Without a lease it waits: for its time (``due_at``) or, held, for whoever makes it due again
     (NULL: its broadcast is paused). With a lease somebody is sending it. ``sealed_request`` is what

@@ -36,7 +36,7 @@ from messaging.rest.shapes import (
     TemplateShape,
     WarningShape,
 )
-from messaging.sending import accepting, preflight, reading, reads
+from messaging.sending import preflight, queueing, reading, reads
 from messaging.sending.preflight import Preflight
 from messaging.sending.reading import SendInput
 from messaging.sending.refusals import Malformed, SendErrorCode, UnableToSend
@@ -162,10 +162,10 @@ class Messages(TenantView):
         refused=(409, 422),
     )
     def post(self, request: Request) -> Response:
-        """Accept one message."""
+        """Queue one message."""
         wanted, now = _request_of(self.actor, request), clock.now()
         queued = self.act(
-            lambda tenant_id: accepting.queue(tenant_id=tenant_id, request=wanted, now=now)
+            lambda tenant_id: queueing.queue(tenant_id=tenant_id, request=wanted, now=now)
         )
         return answer(Accepted(**queued._asdict()), status=200 if queued.is_repeat else 201)
 
@@ -228,7 +228,7 @@ class Cancellation(TenantView):
         """Take back a message that waits to be sent."""
         now = clock.now()
         cancelled = self.act(
-            lambda tenant_id: accepting.cancel(tenant_id=tenant_id, message_id=message_id, now=now)
+            lambda tenant_id: queueing.cancel(tenant_id=tenant_id, message_id=message_id, now=now)
         )
         return Accepted(**cancelled._asdict())
 

@@ -1,1 +1,1 @@
-"""Accept messages of the business: check and queue them. Performing is `messaging.delivery`."""
+"""Queue messages of the business, once they are checked. Performing is `messaging.delivery`."""

@@ -1,7 +1,7 @@
 """Drafts: requests with all that is known of them, and every reason against each.
 
 The database is asked once per kind of thing, however many drafts there are. Nothing is written
-here; :mod:`messaging.sending.accepting` queues what has no reason against it, and
+here; :mod:`messaging.sending.queueing` queues what has no reason against it, and
 :mod:`messaging.sending.preflight` tells what would happen.
 """
 

@@ -16,9 +16,9 @@ from lib.numbering import may_be_in_united_states
 from messaging import conversations, numbers, portfolios
 from messaging.delivery import pauses
 from messaging.models import SendingPause
-from messaging.sending.accepting import Queued, answered
 from messaging.sending.checks import Draft, check, shaped
 from messaging.sending.parties import ContactCache, SenderNumber, find_sender
+from messaging.sending.queueing import Queued, answered
 from messaging.sending.refusals import UnableToSend
 from messaging.sending.requests import SendRequest, TemplateContent
 from templates_wa.models import Template

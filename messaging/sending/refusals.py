@@ -1,4 +1,4 @@
-"""Why a message is not accepted, in codes that programs can act on, with Meta's where one fits."""
+"""Why a message is not queued, in codes that programs can act on, with Meta's where one fits."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ PLATFORM_CODES: Mapping[SendErrorCode, int] = MappingProxyType(
         SendErrorCode.TEMPLATE_DISABLED: 132016,
     }
 )
-# The same request may be accepted later, with nothing changed in it.
+# The same request may be queued later, with nothing changed in it.
 RETRYABLE = frozenset(
     {SendErrorCode.LIMIT_REACHED, SendErrorCode.NOT_CONNECTED, SendErrorCode.TEMPLATE_PAUSED}
 )
@@ -124,7 +124,7 @@ class UnableToSend(Exception):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the same request may be accepted later."""
+        """Whether the same request may be queued later."""
         return all(reason.code in RETRYABLE for reason in self.reasons)
 
 

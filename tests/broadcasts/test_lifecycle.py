@@ -22,7 +22,7 @@ from messaging.models import (
     PendingSend,
 )
 from messaging.numbers import STANDARD
-from messaging.sending.accepting import reference_of
+from messaging.sending.queueing import reference_of
 from templates_wa.models import Template
 from tests.broadcasts.conftest import (
     deliver_all,

@@ -15,7 +15,7 @@ from connectors.linked_device.intake import DeviceInbox
 from connectors.whatsapp.processing import process_batch
 from lib import wakeups
 from messaging.models import Message, MessageStatus
-from messaging.sending import accepting
+from messaging.sending import queueing
 from tests.conftest import Cast
 from tests.linked_device.sends import FakeDevice, leased, linked, said
 from tests.privacy import places
@@ -57,7 +57,7 @@ def send(cast: Cast, now: datetime) -> None:
     )
     for last in "345":
         wanted = request_to(cast, phone=f"+27 {PLANTED[:2]} {PLANTED[2:]}{last}")
-        accepting.queue(tenant_id=cast.tenant.id, request=wanted, now=now)
+        queueing.queue(tenant_id=cast.tenant.id, request=wanted, now=now)
     while Message.objects.filter(status="queued", tenant_id=cast.tenant.id).exists():
         seconds[0] += deliverer.send_next(now) + 0.001
 

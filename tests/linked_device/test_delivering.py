@@ -22,7 +22,7 @@ from messaging import transitions
 from messaging.delivery import pauses
 from messaging.delivery.pauses import Pause
 from messaging.models import Contact, Message, PendingSend, SendingPause
-from messaging.sending import accepting
+from messaging.sending import queueing
 from messaging.transitions import SEALED_REQUEST
 from tests.conftest import Cast
 from tests.delivery.outgoing import pending
@@ -251,7 +251,7 @@ class TestHeldBack:
         cancelled = queue(acme, now)
         stage = Stage(acme, now)
         stage.claim()
-        accepting.cancel(tenant_id=acme.tenant.id, message_id=cancelled.id, now=now)
+        queueing.cancel(tenant_id=acme.tenant.id, message_id=cancelled.id, now=now)
         expiring = queue(acme, now, expires_at=now + timedelta(seconds=stage.seconds + 0.01))
         assert stage.play(60) == []
         assert (status_of(cancelled), status_of(expiring)) == ("cancelled", "failed")

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from messaging.models import Broadcast, Message
-from messaging.sending import accepting
+from messaging.sending import queueing
 from messaging.sending.refusals import UnableToSend
 from messaging.sending.requests import TemplateContent, TextContent
 from tests.broadcasts.conftest import draft, people, template
@@ -53,9 +53,7 @@ def test_it_refuses_templates_by_rest(acme: Cast) -> None:
 def test_it_refuses_whoever_asks(acme: Cast, now: datetime, content, more: dict) -> None:
     linked(acme)
     with pytest.raises(UnableToSend, match="Over LINKED_DEVICE"):
-        accepting.queue(
-            tenant_id=acme.tenant.id, request=request_to(acme, content, **more), now=now
-        )
+        queueing.queue(tenant_id=acme.tenant.id, request=request_to(acme, content, **more), now=now)
 
 
 def test_it_takes_texts_outside_of_windows(acme: Cast) -> None:

@@ -9,12 +9,12 @@ import psycopg
 import pytest
 
 from messaging.models import Contact, Conversation, Message
-from messaging.sending.accepting import Queued, queue, queue_many
+from messaging.sending.queueing import Queued, queue, queue_many
 from messaging.sending.requests import Recipient, SendRequest
 from tests.conftest import Cast
 from tests.privacy import places
 from tests.sending.conftest import hear, request_to, template, wire_of
-from tests.sending.test_accepting import WELCOME
+from tests.sending.test_queueing import WELCOME
 from workspaces.acting import as_tenant
 
 pytestmark = pytest.mark.django_db

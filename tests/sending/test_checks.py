@@ -1,4 +1,4 @@
-"""What is checked before a message is accepted: people, windows, templates, limits, targets."""
+"""What is checked before a message is queued: people, windows, templates, limits, targets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from messaging.sending.requests import ReactionContent, TemplateContent, TextCon
 from templates_wa.parameters import ButtonValue, CardValue, TemplateParameters
 from tests.conftest import Cast
 from tests.sending.conftest import PHONE, hear, request_to, template, wire_of
-from tests.sending.test_accepting import WELCOME, refused, send
+from tests.sending.test_queueing import WELCOME, refused, send
 from workspaces import keys
 from workspaces.acting import as_tenant
 from workspaces.identity import digester

@@ -8,13 +8,13 @@ import pytest
 
 from lib.ids import uuid7
 from messaging.models import Contact, Message, NumberState, PortfolioRecipient, SendingPause
-from messaging.sending.accepting import queue
 from messaging.sending.preflight import preflight
+from messaging.sending.queueing import queue
 from messaging.sending.requests import SendRequest
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql
 from tests.sending.conftest import request_to, template
-from tests.sending.test_accepting import WELCOME
+from tests.sending.test_queueing import WELCOME
 from tests.sending.test_rest import ask, text_to
 from workspaces import secrets
 from workspaces.acting import as_tenant

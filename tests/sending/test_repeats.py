@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.models import Message
-from messaging.sending.accepting import Queued, digest_of, queue, queue_many
 from messaging.sending.checks import shaped
+from messaging.sending.queueing import Queued, digest_of, queue, queue_many
 from messaging.sending.reading import request_of
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import Recipient, SendRequest, TextContent
 from tests.conftest import Cast
 from tests.sending.conftest import hear, request_to, template
-from tests.sending.test_accepting import WELCOME
+from tests.sending.test_queueing import WELCOME
 from workspaces.acting import as_tenant
 
 WORKSPACE = uuid4()

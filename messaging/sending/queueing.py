@@ -1,4 +1,4 @@
-"""Accept messages: what passes every check becomes a row of ``messages`` and a sealed, pending send
+"""Queue messages: what passes every check becomes a row of ``messages`` and a sealed, pending send
 in the caller's transaction.
 
 Nothing here touches the network. The same key and the same request have their effect once, however
@@ -35,7 +35,7 @@ from workspaces import keys
 
 
 class Queued(NamedTuple):
-    """A message that was accepted: now, or (``is_repeat``) when it was first asked for."""
+    """A message that was queued: now, or (``is_repeat``) when it was first asked for."""
 
     message_id: UUID
     status: str
@@ -64,7 +64,7 @@ STATUS = "SELECT status FROM messages WHERE tenant_id = %s AND id = %s AND sourc
 
 
 def queue(*, tenant_id: UUID, request: SendRequest, now: datetime) -> Queued:
-    """Accept one message.
+    """Queue one message.
 
     Raises:
         UnableToSend: it was refused; nothing was stored.
@@ -80,14 +80,14 @@ def queue(*, tenant_id: UUID, request: SendRequest, now: datetime) -> Queued:
 def queue_many(
     *, tenant_id: UUID, workspace_id: UUID, requests: Sequence[SendRequest], now: datetime
 ) -> list[Outcome]:
-    """Accept messages of one workspace; return what became of each, in their order."""
+    """Queue messages of one workspace; return what became of each, in their order."""
     try:
         sender = find_sender(tenant_id=tenant_id, workspace_id=workspace_id)
     except UnableToSend as refusal:
         return [UnableToSend(refusal.code, refusal.field, refusal.message) for _ in requests]
     drafts = [shaped(request) for request in requests]
     outcomes = answered([draft for draft in drafts if not draft.reasons], sender)
-    _accept([d for d in drafts if d not in outcomes], sender, outcomes, now)
+    _queue_drafts([d for d in drafts if d not in outcomes], sender, outcomes, now)
     return [outcomes[draft] for draft in drafts]
 
 
@@ -140,26 +140,26 @@ def reference_of(key: str, salt: bytes) -> str:
     return hmac.digest(salt, b"key:" + key.encode("utf-8", "replace"), "sha256").hex()
 
 
-def _accept(
+def _queue_drafts(
     drafts: Sequence[Draft], sender: SenderNumber, outcomes: dict[Draft, Outcome], now: datetime
 ) -> None:
     """Check drafts, store those without a reason against them, and say what became of each."""
     cache = ContactCache(sender.tenant_id)
     check(drafts, sender, cache, now=now)
     outcomes.update((draft, together(draft.reasons)) for draft in drafts if draft.reasons)
-    accepted = [draft for draft in drafts if not draft.reasons]
-    if not accepted:
+    fit = [draft for draft in drafts if not draft.reasons]
+    if not fit:
         return
-    cache.add([draft.recipient for draft in accepted if draft.recipient])
-    for draft in accepted:
+    cache.add([draft.recipient for draft in fit if draft.recipient])
+    for draft in fit:
         draft.contact_id = cache.contact_of(draft.recipient)
     # In whole seconds, as Meta's are: the order of arrival decides between messages of one second.
     # With more, an answer that arrives within the same second would stand before what it answers.
     listed_at = now.replace(microsecond=0)
-    message_ids = _insert(accepted, sender, listed_at, now)
+    message_ids = _insert(fit, sender, listed_at, now)
     outcomes.update((draft, Queued(key, State.QUEUED)) for draft, key in message_ids.items())
     # In the way of the others was a row that is there by now.
-    if beaten := [draft for draft in accepted if draft not in message_ids]:
+    if beaten := [draft for draft in fit if draft not in message_ids]:
         outcomes.update(answered(beaten, sender))
     conversations.touch(
         Touch(sender.tenant_id, sender.workspace.id, draft.contact_id, key, listed_at, False)

@@ -1,4 +1,4 @@
-"""What is accepted becomes one pending row, for the person who will answer."""
+"""What is queued becomes one pending row, for the person who will answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from messaging.models import Conversation, Message
-from messaging.sending.accepting import queue
+from messaging.sending.queueing import queue
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import TemplateContent, TextContent
 from templates_wa.parameters import TemplateParameters
