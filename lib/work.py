@@ -98,7 +98,7 @@ def run(work: Work, slot: int = 0) -> int:
 def _turn(work: Work, slot: int) -> Iterator[int]:
     """Yield the count of each step."""
     started = idle_since = time.monotonic()
-    held = 0.0
+    renewed = 0.0
     while (now := time.monotonic()) - started < TURN_SECONDS:
         if pause := work.brake.pause:
             work.wake_up.hold(slot, seconds=pause)
@@ -107,8 +107,8 @@ def _turn(work: Work, slot: int) -> Iterator[int]:
         yield count
         if count or work.under_way():
             idle_since = time.monotonic()
-            if idle_since - held > HOLD_SECONDS:
-                held = idle_since
+            if idle_since - renewed > HOLD_SECONDS:
+                renewed = idle_since
                 work.wake_up.hold(slot)
         elif slot > 0 or now - idle_since >= work.idle_wait:
             yield _end_idle(work, slot)

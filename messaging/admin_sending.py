@@ -78,10 +78,10 @@ class OpenFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Keep the chosen ones."""
-        held = Q(lifted_at=None) & (Q(until=None) | Q(until__gt=clock.now()))
+        is_open = Q(lifted_at=None) & (Q(until=None) | Q(until__gt=clock.now()))
         if self.value() == "open":
-            return queryset.filter(held)
-        return queryset.exclude(held) if self.value() == "over" else queryset
+            return queryset.filter(is_open)
+        return queryset.exclude(is_open) if self.value() == "over" else queryset
 
 
 @admin.register(SendingPause)

@@ -57,9 +57,9 @@ def find(*, tenant_id: UUID, workspace_id: UUID, now: datetime) -> NumberSetting
     if workspace is None:
         return None
     state: NumberState | None = getattr(workspace, "number", None)
-    held = pauses.open_pauses(tenant_id=tenant_id, workspace_id=workspace_id, now=now)
+    found = pauses.open_pauses(tenant_id=tenant_id, workspace_id=workspace_id, now=now)
     unknown = NumberState(workspace_id=workspace_id, tenant_id=tenant_id)
-    return NumberSettings(state or unknown, tuple(held), token_checks.latest(tenant_id))
+    return NumberSettings(state or unknown, tuple(found), token_checks.latest(tenant_id))
 
 
 def ask_again(*, tenant_id: UUID, workspace_id: UUID, now: datetime) -> NumberSettings:

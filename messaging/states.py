@@ -35,7 +35,7 @@ class PendingWork(StrEnum):
 
     # No row: there is nothing left to do that only we can do.
     NONE = "none"
-    # A row without a lease: it is due at its time, or held for its broadcast.
+    # A row without a lease: it is due at its time, or suspended with its broadcast.
     WAITING = "waiting"
     # A row with a lease, and not due: somebody is sending it.
     LEASED = "leased"

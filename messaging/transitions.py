@@ -447,7 +447,7 @@ CANCEL_BROADCAST = _leaving(
 
 
 def cancel_broadcast(*, tenant_id: UUID, broadcast_id: UUID, now: datetime) -> int:
-    """Cancel all queued messages of a broadcast, held or not; return how many there were."""
+    """Cancel all queued messages of a broadcast, suspended or not; return how many there were."""
     facts = {"tenant": tenant_id, "broadcast": broadcast_id, "at": now.isoformat()}
     return _run(CANCEL_BROADCAST, facts, now=now)
 

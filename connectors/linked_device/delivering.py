@@ -135,8 +135,8 @@ def may_send(tenant_id: UUID, workspace_id: UUID, *, now: datetime) -> bool:
     active = Workspace.objects.filter(
         pk=workspace_id, tenant_id=tenant_id, is_active=True, tenant__status=TenantStatus.ACTIVE
     )
-    held = pauses.open_pauses(tenant_id=tenant_id, workspace_id=workspace_id, now=now)
-    return active.exists() and not held.exists()
+    stopping = pauses.open_pauses(tenant_id=tenant_id, workspace_id=workspace_id, now=now)
+    return active.exists() and not stopping.exists()
 
 
 def _verdict(row: Due, now: datetime, chance: Random) -> Ready | Deferral | Failed:

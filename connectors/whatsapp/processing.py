@@ -55,7 +55,7 @@ MOST_BYTES = 4_000_000
 # A callback that has waited this long may have been tried, and may have ended that process.
 OLD = timedelta(seconds=30)
 # For this long nobody else claims a callback after an attempt at it was recorded.
-HELD = "interval '5 seconds'"
+CLAIMED_FOR = "interval '5 seconds'"
 
 
 class Callbacks(Work):
@@ -349,7 +349,7 @@ WITH RECURSIVE turn AS (
     FROM waiting CROSS JOIN LATERAL (
         SELECT p.ctid, p.delivery_id, p.size FROM webhook_pending p
         WHERE p.tenant_id = waiting.tenant_id
-          AND (p.tried_at IS NULL OR p.tried_at < clock_timestamp() - {HELD})
+          AND (p.tried_at IS NULL OR p.tried_at < clock_timestamp() - {CLAIMED_FOR})
         ORDER BY {{order}}
         LIMIT (SELECT greatest(1, %(limit)s / greatest(1, count(*))) FROM waiting)
         FOR UPDATE SKIP LOCKED
@@ -392,7 +392,7 @@ UPDATE webhook_pending SET attempts = attempts + 1, tried_at = clock_timestamp()
 WHERE ctid = ANY (ARRAY(
     SELECT q.ctid FROM {THESE}
     JOIN webhook_pending q ON q.tenant_id = r.tenant_id AND q.delivery_id = r.delivery_id
-    WHERE q.tried_at IS NULL OR q.tried_at < clock_timestamp() - {HELD}
+    WHERE q.tried_at IS NULL OR q.tried_at < clock_timestamp() - {CLAIMED_FOR}
     FOR UPDATE OF q SKIP LOCKED
 )) RETURNING delivery_id
 """  # noqa: S608 - words of ours

@@ -66,7 +66,7 @@ def feed(broadcast: Broadcast, now: datetime) -> int:
         return _feed(broadcast, now)
     except (Obstacle, UnableToBroadcast) as error:
         move(broadcast, BroadcastState.PAUSED, now=now, reason=str(error))
-        waiting.hold(broadcast)
+        waiting.suspend(broadcast)
         return 1
 
 

@@ -14,7 +14,7 @@ from messaging.broadcasts.brake import judge_anew
 from messaging.broadcasts.permission import check_sendable, check_workspace, template_of
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
 from messaging.broadcasts.rows import NO_PARAMETERS
-from messaging.broadcasts.states import Verb, held, move, must_act
+from messaging.broadcasts.states import Verb, for_update, move, must_act
 from messaging.delivery.queues import BROADCASTS
 from messaging.models import Broadcast, BroadcastRecipient, BroadcastState, RecipientState
 from templates_wa.parameters import TemplateParameters, write
@@ -72,7 +72,7 @@ def start(
             time.
     """
     with transaction.atomic():
-        broadcast = held(tenant_id=tenant_id, broadcast_id=broadcast_id)
+        broadcast = for_update(tenant_id=tenant_id, broadcast_id=broadcast_id)
         if not must_act(broadcast, Verb.START):
             return broadcast
         check_sendable(broadcast)
@@ -94,16 +94,16 @@ def start(
 
 
 def pause(*, tenant_id: UUID, broadcast_id: UUID, reason: str = "", now: datetime) -> Broadcast:
-    """Stop feeding, and hold what waits; messages that are being sent are finished.
+    """Stop feeding, and suspend what waits; messages that are being sent are finished.
 
     Raises:
         UnableToBroadcast: there is none, or not in this state.
     """
     with transaction.atomic():
-        broadcast = held(tenant_id=tenant_id, broadcast_id=broadcast_id)
+        broadcast = for_update(tenant_id=tenant_id, broadcast_id=broadcast_id)
         if must_act(broadcast, Verb.PAUSE):
             move(broadcast, BroadcastState.PAUSED, now=now, reason=reason)
-            waiting.hold(broadcast)
+            waiting.suspend(broadcast)
         return broadcast
 
 
@@ -115,7 +115,7 @@ def resume(*, tenant_id: UUID, broadcast_id: UUID, now: datetime) -> Broadcast:
             used now.
     """
     with transaction.atomic():
-        broadcast = held(tenant_id=tenant_id, broadcast_id=broadcast_id)
+        broadcast = for_update(tenant_id=tenant_id, broadcast_id=broadcast_id)
         if must_act(broadcast, Verb.RESUME):
             check_sendable(broadcast)
             _go_on(broadcast, now)
@@ -136,7 +136,7 @@ def retry_failed(
             workspace or template cannot be used now.
     """
     with transaction.atomic():
-        broadcast = held(tenant_id=tenant_id, broadcast_id=broadcast_id)
+        broadcast = for_update(tenant_id=tenant_id, broadcast_id=broadcast_id)
         must_act(broadcast, Verb.RETRY)
         check_sendable(broadcast)
         if broadcast.purged_at is not None:
@@ -167,7 +167,7 @@ def cancel(*, tenant_id: UUID, broadcast_id: UUID, reason: str = "", now: dateti
         UnableToBroadcast: there is none, or it is completed.
     """
     with transaction.atomic():
-        broadcast = held(tenant_id=tenant_id, broadcast_id=broadcast_id)
+        broadcast = for_update(tenant_id=tenant_id, broadcast_id=broadcast_id)
         if must_act(broadcast, Verb.CANCEL):
             move(broadcast, BroadcastState.CANCELLED, now=now, reason=reason)
             give_up(broadcast)

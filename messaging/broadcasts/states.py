@@ -92,7 +92,7 @@ class NoWay(Exception):
     """A broadcast cannot go from this state to that one: a bug of whoever asked for it."""
 
 
-def held(*, tenant_id: UUID, broadcast_id: UUID) -> Broadcast:
+def for_update(*, tenant_id: UUID, broadcast_id: UUID) -> Broadcast:
     """Return the broadcast, locked to the end of the caller's transaction.
 
     Raises:
@@ -124,7 +124,7 @@ def locked(*, tenant_id: UUID, broadcast_id: UUID, verb: Verb) -> Broadcast:
     Raises:
         UnableToBroadcast: there is none, or not in this state.
     """
-    broadcast = held(tenant_id=tenant_id, broadcast_id=broadcast_id)
+    broadcast = for_update(tenant_id=tenant_id, broadcast_id=broadcast_id)
     must_act(broadcast, verb)
     return broadcast
 

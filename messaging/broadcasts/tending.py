@@ -1,5 +1,5 @@
-"""Look after live broadcasts: check, start when due, feed, hold, withdraw, end. A step of the work
-loop is a round of them, or as much of one as half a second has room for.
+"""Look after live broadcasts: check, start when due, feed, suspend, withdraw, end. A step of the
+work loop is a round of them, or as much of one as half a second has room for.
 """
 
 from __future__ import annotations
@@ -220,9 +220,9 @@ def begin(broadcast: Broadcast, now: datetime) -> int:
     return 1
 
 
-def hold(broadcast: Broadcast, now: datetime) -> int:
+def suspend(broadcast: Broadcast, now: datetime) -> int:
     """Put aside what came back to be tried again since the broadcast was paused."""
-    return waiting.hold(broadcast)
+    return waiting.suspend(broadcast)
 
 
 def wind_up(broadcast: Broadcast, now: datetime) -> int:
@@ -243,7 +243,7 @@ STEPS: Mapping[str, Callable[[Broadcast, datetime], int]] = MappingProxyType(
         BroadcastState.CHECKING: check,
         BroadcastState.SCHEDULED: begin,
         BroadcastState.RUNNING: feed,
-        BroadcastState.PAUSED: hold,
+        BroadcastState.PAUSED: suspend,
         BroadcastState.CANCELLED: wind_up,
     }
 )

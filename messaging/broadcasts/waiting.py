@@ -1,7 +1,9 @@
-"""The messages of a broadcast that wait in the outbox: counted, held, released; and what failed.
+"""The messages of a broadcast that wait in the outbox: counted, suspended, released; and what
+failed.
 
-A held message has no time at which it is due, so nobody claims it. What is being sent is left to
-whoever sends it: should it come back to be tried again, the next look after the broadcast finds it.
+A suspended message has no time at which it is due, so nobody claims it. What is being sent is left
+to whoever sends it: should it come back to be tried again, the next look after the broadcast finds
+it.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ AND (due_at IS NOT NULL OR lease_until IS NOT NULL)
 """
 OF_BROADCAST = """outbox q JOIN messages m ON m.tenant_id = q.tenant_id AND m.id = q.message_id
 WHERE q.tenant_id = %(tenant)s AND q.broadcast_id = %(broadcast)s AND m.status = 'queued'"""
-HOLD = changing.locking(
+SUSPEND = changing.locking(
     found=OF_BROADCAST,
     then="""
 UPDATE outbox o SET due_at = NULL FROM mine
@@ -60,7 +62,7 @@ FROM failed WHERE r.tenant_id = failed.tenant_id AND r.id = failed.row_id
 
 
 class InOutbox(NamedTuple):
-    """How many messages wait to be sent or are being sent, held ones left out, and how many of
+    """How many messages wait to be sent or are being sent, suspended ones left out, and how many of
     these wait to be sent now.
     """
 
@@ -74,13 +76,13 @@ def look(broadcast: Broadcast) -> InOutbox:
     return found
 
 
-def hold(broadcast: Broadcast) -> int:
-    """Put the waiting messages aside; return how many."""
-    return _run(HOLD, _whose(broadcast))
+def suspend(broadcast: Broadcast) -> int:
+    """Take their times from the waiting messages; return how many."""
+    return _run(SUSPEND, _whose(broadcast))
 
 
 def release(broadcast: Broadcast, *, now: datetime) -> int:
-    """Make held messages due; return how many."""
+    """Make suspended messages due; return how many."""
     return _run(RELEASE, _whose(broadcast) | {"now": now})
 
 

@@ -54,8 +54,8 @@ class NumberBacklog(NamedTuple):
     failed: int
 
 
-class Held(NamedTuple):
-    """An open circuit; without a workspace it holds the whole tenant."""
+class OpenPause(NamedTuple):
+    """A pause that is open; without a workspace it holds the whole tenant."""
 
     tenant: str
     workspace_id: UUID | None
@@ -73,8 +73,8 @@ def backlog(*, slug: str | None, days: int, now: datetime) -> list[NumberBacklog
         return [NumberBacklog(*row) for row in cursor.fetchall()]
 
 
-def held(*, slug: str | None, now: datetime) -> list[Held]:
+def open_pauses(*, slug: str | None, now: datetime) -> list[OpenPause]:
     """Return what holds sends back, everywhere or for one tenant."""
     with bulk.cursor() as cursor:
         cursor.execute(PAUSES, {"now": now, "slug": slug})
-        return [Held(*row) for row in cursor.fetchall()]
+        return [OpenPause(*row) for row in cursor.fetchall()]

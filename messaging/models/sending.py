@@ -13,10 +13,11 @@ from workspaces.models import Workspace
 class PendingSend(models.Model):
     """The work that a message of ours still is: one row from when it is queued until its outcome.
 
-    Without a lease it waits: for its time (``due_at``) or, held, for whoever makes it due again
-    (NULL: its broadcast is paused). With a lease somebody is sending it. ``sealed_request`` is what
-    is sent, the same bytes at every attempt; ``attempts`` counts the claims; ``reason`` says why it
-    was deferred; ``expires_at`` is the message's own, so that a claim reads this table alone.
+    Without a lease it waits: for its time (``due_at``) or, suspended, for whoever makes it due
+    again (NULL: its broadcast is paused). With a lease somebody is sending it. ``sealed_request``
+    is what is sent, the same bytes at every attempt; ``attempts`` counts the claims; ``reason``
+    says why it was deferred; ``expires_at`` is the message's own, so that a claim reads this table
+    alone.
 
     The row is deleted with the step to every other state (:mod:`messaging.states`). To ``unknown``
     as well: the request may have left, so nobody may send it again, nobody has a use for it, and

@@ -41,8 +41,8 @@ def find_sender(*, tenant_id: UUID, workspace_id: UUID) -> SenderNumber:
     """
     rows = Workspace.objects.filter(tenant_id=tenant_id, pk=workspace_id)
     # The lock is taken by the same query: an advisory one on the tenant's people.
-    held = rows.annotate(held=RawSQL(locks.SENDING, ()))  # noqa: S611 - a constant of ours
-    workspace = held.select_related("number").first()
+    locked = rows.annotate(locked=RawSQL(locks.SENDING, ()))  # noqa: S611 - a constant of ours
+    workspace = locked.select_related("number").first()
     if workspace is None:
         raise UnableToSend(
             SendErrorCode.WORKSPACE_NOT_FOUND,

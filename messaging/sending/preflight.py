@@ -113,35 +113,35 @@ def refused(*problems: UnableToSend) -> Preflight:
 
 def _described(draft: Draft, sender: SenderNumber, now: datetime) -> Preflight:
     content, template, ends = draft.request.content, draft.template, draft.window_ends
-    held = list(
+    open_pauses = list(
         pauses.open_pauses(tenant_id=sender.tenant_id, workspace_id=sender.workspace.id, now=now)
     )
     return Preflight(
         Would.QUEUE,
-        warnings=(*_of_sender(sender, held, now), *_of_draft(draft, sender, now)),
+        warnings=(*_of_sender(sender, open_pauses, now), *_of_draft(draft, sender, now)),
         window_open_until=conversations.still_open(ends, now=now),
         template=template.row if template else None,
         preview=template.preview(content)
         if template and isinstance(content, TemplateContent)
         else None,
         sender=sender,
-        earliest_at=_earliest(draft, held),
+        earliest_at=_earliest(draft, open_pauses),
     )
 
 
-def _earliest(draft: Draft, held: list[SendingPause]) -> datetime | None:
+def _earliest(draft: Draft, open_pauses: list[SendingPause]) -> datetime | None:
     """Return when it could be sent at best; ``None``: nobody knows, or never."""
-    if draft.reasons or draft.times is None or any(pause.until is None for pause in held):
+    if draft.reasons or draft.times is None or any(pause.until is None for pause in open_pauses):
         return None
-    ends = [pause.until for pause in held if pause.until]
+    ends = [pause.until for pause in open_pauses if pause.until]
     return max([draft.times.due, *ends, *([draft.room_at] if draft.room_at else [])])
 
 
 def _of_sender(
-    sender: SenderNumber, held: Sequence[SendingPause], now: datetime
+    sender: SenderNumber, open_pauses: Sequence[SendingPause], now: datetime
 ) -> Iterator[Warned]:
-    """Yield the warnings about the workspace; ``held`` are its open pauses."""
-    for pause in held:
+    """Yield the warnings about the workspace and its pauses."""
+    for pause in open_pauses:
         until = f"until {pause.until:%Y-%m-%d %H:%M} UTC" if pause.until else "until it is lifted"
         reason = f"Sending is paused {until}: {pause.reason}"
         yield Warned(WarningCode.SENDING_PAUSED, reason, pause.code or None)

@@ -74,7 +74,7 @@ def test_an_earlier_attempt_changes_nothing_while_a_later_one_sends(
     assert (message.pending.due_at, message.pending.lease_until is None) == (None, False)
 
 
-@pytest.mark.parametrize("status", ["cancelled", "queued"], ids=["cancelled", "held"])
+@pytest.mark.parametrize("status", ["cancelled", "queued"], ids=["cancelled", "suspended"])
 def test_what_was_taken_back_in_its_hands_is_neither_sent_nor_due_again(
     acme: Cast, now: datetime, status: str
 ) -> None:

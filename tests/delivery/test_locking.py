@@ -79,8 +79,8 @@ class Scene:
         return made
 
 
-def hold(scene: Scene) -> None:
-    waiting.hold(scene.broadcast)
+def suspend(scene: Scene) -> None:
+    waiting.suspend(scene.broadcast)
 
 
 def release(scene: Scene) -> None:
@@ -119,7 +119,7 @@ BEFORE = {take_back: "failed", record_both: "sending"}
 
 @pytest.mark.parametrize(
     "change",
-    [hold, release, cancel_broadcast, take_back, cancel_marketing, mark, record_both, erase],
+    [suspend, release, cancel_broadcast, take_back, cancel_marketing, mark, record_both, erase],
 )
 def test_it_never_waits_in_a_circle_with_whoever_else_changes_messages(
     acme: Cast, globex: Cast, now: datetime, wait_for, change: Callable[[Scene], None]

@@ -53,19 +53,19 @@ class Command(BaseCommand):
 
     def _status(self, slug: str | None, options: dict[str, Any], now: datetime) -> None:
         numbers = overview.backlog(slug=slug, days=options["days"], now=now)
-        held = overview.held(slug=slug, now=now)
+        open_pauses = overview.open_pauses(slug=slug, now=now)
         table = Table("tenant", "workspace", "queued", "oldest due", "sending", "unknown", "failed")
         for one in numbers:
             due = f"{(now - one.oldest_due).total_seconds():,.0f} s ago" if one.oldest_due else ""
             counts = (f"{n:,}" for n in (one.sending, one.unknown, one.failed))
             table.add_row(one.tenant, one.workspace, f"{one.queued:,}", due, *counts)
         lines = []
-        for pause in held:
+        for pause in open_pauses:
             where = f"workspace {pause.workspace_id}" if pause.workspace_id else "all numbers"
             until = f", until {pause.until:%Y-%m-%d %H:%M} UTC" if pause.until else ""
             since = f"since {pause.since:%Y-%m-%d %H:%M} UTC{until}"
             lines.append(f"{pause.tenant}, {where}: paused {since} ({pause.code}): {pause.reason}")
-        found = {"numbers": _plain(numbers), "pauses": _plain(held)}
+        found = {"numbers": _plain(numbers), "pauses": _plain(open_pauses)}
         reports.write(self.stdout, found, table, *lines, json=options["json"], width=WIDTH)
 
 
