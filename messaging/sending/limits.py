@@ -143,7 +143,7 @@ def _texts(value: object) -> Iterator[str]:
             yield one
         elif isinstance(one, dict):
             pending.extend((*one.keys(), *one.values()))
-        elif isinstance(one, list):
+        elif isinstance(one, list | tuple):  # msgspec leaves a tuple one
             pending.extend(one)
 
 

@@ -58,6 +58,35 @@ def test_it_accepts_once_and_answers_again(acme: Cast, heard: Message) -> None:
     assert Message.objects.filter(direction="OUTBOUND").count() == 1
 
 
+@pytest.mark.parametrize(
+    ("field", "content"),
+    [
+        ("contacts", [{"name": {"formatted_name": "Ana\0"}}]),
+        ("contacts", [{"name": {"formatted_name": "A"}, "phones": [{"phone": "+1\0"}]}]),
+        ("interactive", {"body": "a", "buttons": [{"id": "1", "title": "Yes\0"}]}),
+        (
+            "interactive",
+            {
+                "body": "a",
+                "list": {"button": "b", "sections": [{"rows": [{"id": "\0", "title": "a"}]}]},
+            },
+        ),
+    ],
+)
+def test_it_takes_nothing_that_cannot_be_stored_however_deep_it_stands(
+    acme: Cast, globex: Cast, heard: Message, field: str, content: object
+) -> None:
+    said = {**text_to(acme), field: content}
+    del said["text"]
+
+    status, refusal = ask(acme, body=said)
+
+    assert (status, refusal["error"]["code"]) == (422, "INVALID_INPUT")
+    assert refusal["error"]["field"] == field
+    assert "NUL character or half of a surrogate pair" in refusal["error"]["message"]
+    assert not Message.objects.filter(direction="OUTBOUND").exists()
+
+
 def test_it_sends_named_parameters_and_a_header(acme: Cast) -> None:
     body = {"type": "BODY", "text": "Hi {{first_name}}, order {{order}} is on its way"}
     header = {"type": "HEADER", "format": "IMAGE"}
