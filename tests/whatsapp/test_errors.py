@@ -182,6 +182,24 @@ def test_it_believes_meta_that_an_unknown_error_passes() -> None:
     assert error.most_attempts == 2
 
 
+@pytest.mark.parametrize(
+    ("status", "changes", "expected"),
+    [
+        (500, False, Unavailable),
+        (499, False, Rejected),
+        # A send is not repeated for an error of which nobody says that it passes.
+        (500, True, Rejected),
+    ],
+)
+def test_it_asks_again_after_an_unknown_code_of_a_broken_server_only(
+    status: int, changes: bool, expected: type[ChannelError]
+) -> None:
+    error = error_of(answer(status, code=999999), changes=changes)
+
+    assert type(error) is expected
+    assert error.code == 999999
+
+
 def test_it_slows_the_number_down_for_an_unknown_code_with_429() -> None:
     assert isinstance(error_from(code=999999, status=429), Throttled)
 
@@ -194,6 +212,8 @@ def test_it_slows_the_number_down_for_an_unknown_code_with_429() -> None:
         (503, True, OutcomeUnknown),
         (408, True, OutcomeUnknown),
         (302, True, Unavailable),
+        (399, True, Unavailable),
+        (400, True, Rejected),
         (403, True, Rejected),
         (429, True, Throttled),
         (200, True, OutcomeUnknown),
@@ -212,6 +232,8 @@ def test_it_judges_an_answer_that_is_not_metas_by_its_status(status, changes, ex
         ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
         ({"retry-after": "٧"}, None),
         ({"retry-after": "999999999"}, LONGEST_WAIT),
+        ({"retry-after": "9999999999"}, None),
+        ({"retry-after": ""}, None),
         (
             {
                 "x-business-use-case-usage": json.dumps(
@@ -299,3 +321,33 @@ def test_it_says_that_a_file_is_gone_with_its_code() -> None:
 
     assert isinstance(gone, MediaGone)
     assert gone.code == 100
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [(404, {}, 404), (410, {}, 410), (404, {"code": 131052}, 131052)],
+)
+def test_it_takes_a_file_for_gone_that_is_not_found(
+    status: int, body: dict[str, int], code: int
+) -> None:
+    gone = media_error_of(answer(status, **body))
+
+    assert isinstance(gone, MediaGone)
+    assert gone.code == code
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (403, {}, Rejected),
+        (400, {"code": 100}, Rejected),
+        (401, {"code": 190}, Rejected),
+        # Meta is busy: whatever the status says, the file may be there.
+        (404, {"code": 80007}, Throttled),
+        (404, {"code": 131016}, Unavailable),
+    ],
+)
+def test_it_does_not_give_a_file_up_for_another_reason(
+    status: int, body: dict[str, int], expected: type[ChannelError]
+) -> None:
+    assert type(media_error_of(answer(status, **body))) is expected

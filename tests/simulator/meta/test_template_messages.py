@@ -49,6 +49,19 @@ def cards(count: int) -> dict[str, Any]:
     }
 
 
+def values(*parameters: object) -> list[dict[str, Any]]:
+    """Return a body with such parameters."""
+    return [{"type": "body", "parameters": list(parameters)}]
+
+
+def money(**value: str) -> dict[str, Any]:
+    return {"type": "currency", "currency": {"code": "ZAR", "amount_1000": 1000, **value}}
+
+
+def coupon(code: str) -> dict[str, Any]:
+    return button(2, "copy_code", type="coupon_code", coupon_code=code)
+
+
 FLOW = button(0, "flow", type="text", text="a")
 URL = button(0, "url", type="text", text="spring")
 STOP = button(1, "quick_reply", type="payload", payload="STOP")
@@ -63,6 +76,10 @@ GOOD: dict[str, list[dict[str, Any]]] = {
     "welcome_message": [text_parameters("John")],
     "order_update": [text_parameters("8841", where="header"), text_parameters("A", "B")],
     "spring_offer": [IMAGE, text_parameters("Ana"), URL, STOP, COUPON],
+    "invoice_ready": [
+        {"type": "header", "parameters": [{"type": "document", "document": {"id": "1"}}]},
+        *values(money(fallback_value="R10")),
+    ],
     "login_code": [text_parameters("123456"), button(0, "url", type="text", text="123456")],
     "appointment_reminder": [named(time="14:00", first_name="Ana", day="Friday")],
     "collection": [text_parameters("Olu"), cards(2)],
@@ -82,6 +99,7 @@ def test_it_accepts_what_fits(post: Post, name: str) -> None:
     assert answer.is_success, answer.text
 
 
+SPRING = [IMAGE, text_parameters("Ana")]
 COUNT = "number of localizable_params ({}) does not match the expected number of params ({})"
 REQUIRED = "buttons: Button at index {} of type {} requires a parameter"
 WRONG: list[tuple[str, list[dict[str, Any]], int, str]] = [
@@ -118,6 +136,45 @@ WRONG: list[tuple[str, list[dict[str, Any]], int, str]] = [
     ("collection", [text_parameters("Olu"), cards(1)], 132012, "carousel: number of cards (1)"),
     ("flash_sale", SALE, 131008, "limited_time_offer: expiration_time_ms is required"),
     ("flash_sale", [*SALE, offer(1)], 131009, "limited_time_offer: expiration_time_ms has passed"),
+    # What is at the limit is taken, see below; what is beyond it is not.
+    ("spring_offer", [*SPRING, URL, coupon("A" * 21)], 131009, "buttons: the coupon code is"),
+    ("spring_offer", [*SPRING, URL, coupon("")], 131008, "buttons: Button at index 2 has an empty"),
+    (
+        "spring_offer",
+        [*SPRING, button(0, "url", type="payload", payload="x"), COUPON],
+        132012,
+        "buttons: Button at index 0 expects one text",
+    ),
+    ("welcome_message", values(money()), 131008, "body: parameter of type text is missing"),
+    (
+        "welcome_message",
+        values({"type": "image", "image": {}}),
+        132012,
+        "body: Format mismatch, expected TEXT, received image",
+    ),
+    ("welcome_message", [text_parameters("a     b")], 132018, "body: Param text cannot have"),
+    ("welcome_message", values("John"), 131009, "Param parameters must be an array of objects."),
+    ("welcome_message", [{"type": "smell"}], 100, "Param template['components'][]['type']"),
+    (
+        "welcome_message",
+        [text_parameters("a"), {"type": "button", "sub_type": "url", "index": "first"}],
+        131008,
+        "The parameter index of a button is required.",
+    ),
+    ("welcome_message", [text_parameters("a"), offer(1)], 132018, "limited_time_offer: the"),
+    (
+        "store_location",
+        [{"type": "header", "parameters": [{"type": "location"}]}],
+        131008,
+        "header: the parameter location is required",
+    ),
+    (
+        "spring_offer",
+        [{**IMAGE, "parameters": IMAGE["parameters"] * 2}, text_parameters("a"), URL, COUPON],
+        132012,
+        "header: Format mismatch, expected IMAGE, received IMAGE",
+    ),
+    ("login_code", [text_parameters("1")], 131008, REQUIRED.format(0, "Url")),
     ("nothing", [], 132001, "template name (nothing) does not exist in en"),
     ("rejected_offer", [], 132001, "template name (rejected_offer) does not exist in en"),
     ("paused_offer", [], 132015, "template name (paused_offer) is paused in en"),
@@ -131,6 +188,46 @@ def test_it_refuses_what_does_not_fit_in_metas_words(
     status, found, text = error(post(template=template(name, components)))
     assert (status, found) == (404 if code == 132001 else 400, code)
     assert text.startswith(details)
+
+
+@pytest.mark.parametrize(
+    ("name", "components"),
+    [
+        # The text around the variable counts too: "Hello ! Welcome to SIGMA Analytics."
+        ("welcome_message", [text_parameters("x" * (1024 - 35))]),
+        ("welcome_message", [text_parameters("a    b")]),
+        ("spring_offer", [*SPRING, URL, coupon("A" * 20)]),
+        ("login_code", [text_parameters("1" * 15), button(0, "url", type="text", text="1" * 15)]),
+    ],
+)
+def test_it_takes_what_is_just_within_a_limit(
+    post: Post, name: str, components: list[dict[str, Any]]
+) -> None:
+    answer = post(template=template(name, components))
+    assert answer.is_success, answer.text
+
+
+def test_the_text_of_a_template_counts_towards_its_length(post: Post) -> None:
+    longer = [text_parameters("x" * (1024 - 34))]
+    assert error(post(template=template("welcome_message", longer)))[1] == 132005
+
+
+def test_components_are_a_list(post: Post) -> None:
+    given: Any = {"type": "body"}
+    refused = error(post(template=template("welcome_message", given)))
+    assert refused[1:] == (131009, "Param template['components'] must be an array.")
+
+
+def test_a_button_without_a_variable_takes_nothing(meta: RunningSimulator, post: Post) -> None:
+    (found,) = (
+        t for t in meta.state.registry.world.accounts[0].templates if t.name == "flash_sale"
+    )
+    buttons: Any = found.components[3]["buttons"]
+    buttons[1]["url"] = "https://shop.example/sale"
+    given = [*SALE, offer(time.time() + 3600)]
+    refused = error(post(template=template("flash_sale", given)))
+    assert refused[1:] == (132018, "buttons: Button at index 1 takes no parameters")
+    assert post(template=template("flash_sale", [*given[:3], given[4]])).is_success
 
 
 def test_a_language_must_match_exactly(post: Post) -> None:
