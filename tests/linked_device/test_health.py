@@ -9,6 +9,7 @@ from django.db import connection
 
 from connectors.linked_device import health
 from connectors.linked_device.health import SilenceBaseline
+from connectors.linked_device.models import SenderSession, Wanted
 from messaging.models import NumberState, SendingPause
 from tests.conftest import Cast
 from tests.linked_device.rows import hold, linked, message, messages, session_of
@@ -196,3 +197,89 @@ def test_a_longer_silence_exceeds_it(hours: float, exceeded: bool) -> None:
     baseline = SilenceBaseline(20, timedelta(hours=10), NOW)
     since = NOW - timedelta(hours=hours)
     assert baseline.is_exceeded(silent_since=since, now=NOW) is exceeded
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({}, True),
+        ({"wanted": "STOPPED"}, False),
+        ({"state": "CONFLICT"}, False),
+        ({"state": "LOGGED_OUT"}, False),
+        ({"since": NOW - timedelta(seconds=60)}, False),
+        ({"until": NOW - timedelta(seconds=60)}, False),
+        ({"until": NOW + timedelta(hours=1)}, False),
+        ({"stopped_at": NOW - timedelta(seconds=60)}, False),
+        ({"stopped_at": NOW - timedelta(seconds=61)}, True),
+    ],
+)
+def test_a_host_has_a_minute_to_start_what_should_run(
+    acme: Cast, columns: dict[str, object], expected: bool
+) -> None:
+    given = {"state": "FAILED", "wanted": "RUNNING", "since": NOW - timedelta(seconds=61)}
+    session = SenderSession(workspace=acme.workspace, **{**given, **columns})
+    assert health.is_unattended(session, now=NOW) is expected
+
+
+@pytest.mark.parametrize(
+    ("state", "is_paired", "remedy"),
+    [
+        ("STOPPED", False, health.PAIR),
+        ("STOPPED", True, health.START),
+        # An account, and no store: who would pair again is refused.
+        ("LOGGED_OUT", True, health.RESTORE),
+        ("LOGGED_OUT", False, health.PAIR),
+        ("CONFLICT", True, health.REMEDIES["CONFLICT"]),
+        ("CONNECTED", True, ""),
+    ],
+)
+def test_it_names_the_next_step(acme: Cast, state: str, is_paired: bool, remedy: str) -> None:
+    paired_at = NOW if is_paired else None
+    session = SenderSession(workspace=acme.workspace, state=state, since=NOW, paired_at=paired_at)
+    session.wanted = Wanted.RUNNING
+    assert health.remedy(session, now=NOW) == remedy
+
+
+def test_a_host_that_is_down_comes_before_what_the_status_says(acme: Cast) -> None:
+    session = SenderSession(workspace=acme.workspace, state="FAILED", wanted="RUNNING")
+    session.since = NOW - timedelta(minutes=5)
+    assert health.remedy(session, now=NOW) == health.NO_HOST
+
+
+def test_few_sends_and_those_that_wait_say_nothing_about_a_number(device: Workspace) -> None:
+    messages(device, NOW, "failed", "failed", "failed", "failed", "queued", "queued")
+    assert health.check(device, now=NOW).ok
+    messages(device, NOW, "failed")
+    (problem,) = health.check(device, now=NOW).problems
+    assert problem == "5 of 5 messages of the last 24 hours failed (100%)."
+
+
+def test_the_status_stands_for_a_problem_that_the_platform_did_not_word(
+    acme: Cast, globex: Cast
+) -> None:
+    for cast, status in ((acme, "BANNED"), (globex, "CONNECTED")):
+        NumberState.objects.create(
+            tenant_id=cast.tenant.pk, workspace_id=cast.workspace.pk, status=status
+        )
+    now = datetime.now(UTC)
+    assert health.check(acme.workspace, now=now).problems == ("The number may not send: BANNED.",)
+    assert health.check(globex.workspace, now=now).ok
+
+
+def test_a_tenant_sees_its_own_devices_by_name_even_those_that_nobody_started(
+    acme: Cast, globex: Cast
+) -> None:
+    later, first = linked(acme, "Workshop"), linked(acme, "Counter")
+    session_of(later, NOW)
+    theirs = linked(globex, "Branch")
+
+    found = health.of_tenant(acme.tenant.id)
+
+    assert [session.workspace for session in found] == [first, later]
+    assert (found[0].state, found[0].paired_at) == ("STOPPED", None)
+    assert health.find(tenant_id=acme.tenant.id, workspace_id=theirs.id) is None
+    # A number of the Cloud API is no device.
+    assert health.find(tenant_id=acme.tenant.id, workspace_id=acme.workspace.id) is None
+    mine = health.find(tenant_id=acme.tenant.id, workspace_id=later.id)
+    assert mine is not None
+    assert mine.workspace == later

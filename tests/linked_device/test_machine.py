@@ -367,3 +367,65 @@ def test_whatever_happens_it_moves_by_the_table(
         assert (one.status.until is not None) == waits
         assert one.status.reason
         assert one.may_send == (one.status.state == S.CONNECTED)
+
+
+def test_it_takes_a_pairing_away_when_the_device_connects_without_another_word() -> None:
+    one = machine(is_paired=False)
+    rotation(one)
+
+    actions = one.handle(events.Connected(ACCOUNT), now=later(30))
+
+    assert actions == [Act.FORGET_PAIRING, Linked(ACCOUNT)]
+    assert (one.status.state, one.may_send) == (S.CONNECTED, True)
+
+
+def test_a_device_that_was_linked_has_three_minutes_to_connect() -> None:
+    one = machine(is_paired=False)
+    rotation(one)
+    one.handle(events.Paired(ACCOUNT), now=later(20))
+
+    assert one.status.until == later(200)
+    assert one.tick(now=later(199)) == []
+    assert one.tick(now=later(200)) == [AGAIN]
+
+
+@pytest.mark.parametrize("code", ["abcd1234", "ABCD-1234", " ab cd.12-34 "])
+def test_a_pairing_code_is_shown_as_the_phone_asks_for_it(code: str) -> None:
+    one = machine(is_paired=False, by=PairBy.CODE)
+    one.handle(events.QrShown("x", 60), now=NOW)
+
+    (shown,) = one.handle(CodeGiven(code), now=later(1))
+
+    assert isinstance(shown, ShowPairing)
+    assert shown.code == "ABCD-1234"
+
+
+@pytest.mark.parametrize(("quiet", "hours"), [(86_400, 2), (86_401, 1)])
+def test_a_limit_counts_for_a_day_after_its_end(quiet: int, hours: int) -> None:
+    wait = RateLimitWait()
+    wait.extend(None, now=NOW)
+    assert wait.until == later(3600)
+
+    wait.extend(None, now=later(3600 + quiet))
+
+    assert wait.until == later(3600 + quiet + 3600 * hours)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 100_000), st.none() | st.integers(-10, 200_000)),
+        max_size=12,
+    )
+)
+def test_no_limit_ends_sooner_for_another_one(limits: list[tuple[int, int | None]]) -> None:
+    wait, at = RateLimitWait(), 0
+    for pause, retry_after in limits:
+        at += pause
+        before = wait.until
+        wait.extend(retry_after, now=later(at))
+        assert wait.until is not None
+        assert before is None or wait.until >= before
+        if retry_after is None:
+            assert wait.holds(later(at))
+        if retry_after is not None and retry_after > 0:
+            assert wait.until >= later(at + retry_after)
