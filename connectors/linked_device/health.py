@@ -262,10 +262,11 @@ def make_missing() -> None:
 
 def needing_operator(*, now: datetime) -> QuerySet[SenderSession]:
     """Return the sessions that wait for an operator, and those that should run and that no host
-    runs (:func:`connectors.linked_device.is_unattended` is the same for one).
+    runs (:func:`is_unattended` is the same for one).
     """
     due = now - HOST_PATIENCE
-    unheld = Q(lease=None) | Q(lease__owner=None) | Q(lease__expires_at__lte=now)
+    # A process that died had its lease until then: its host is given the same minute after that.
+    unheld = Q(lease=None) | Q(lease__expires_at=None) | Q(lease__expires_at__lt=due)
     unattended = unheld & Q(wanted=Wanted.RUNNING, since__lt=due)
     unattended &= Q(until=None) | Q(until__lt=due)
     unattended &= Q(stopped_at=None) | Q(stopped_at__lt=due)

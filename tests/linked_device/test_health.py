@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import product
+from uuid import uuid4
 
 import pytest
 from django.db import connection
 
 from connectors.linked_device import health
 from connectors.linked_device.health import SilenceBaseline
-from connectors.linked_device.models import SenderSession, Wanted
+from connectors.linked_device.models import (
+    NEEDS_OPERATOR,
+    SenderSession,
+    SessionLease,
+    Wanted,
+)
 from messaging.models import NumberState, SendingPause
 from tests.conftest import Cast
 from tests.linked_device.rows import hold, linked, message, messages, session_of
@@ -197,6 +204,68 @@ def test_a_longer_silence_exceeds_it(hours: float, exceeded: bool) -> None:
     baseline = SilenceBaseline(20, timedelta(hours=10), NOW)
     since = NOW - timedelta(hours=hours)
     assert baseline.is_exceeded(silent_since=since, now=NOW) is exceeded
+
+
+def moment(seconds: int | None) -> datetime | None:
+    """Return the moment so many seconds ago; ``None``: never."""
+    return None if seconds is None else NOW - timedelta(seconds=seconds)
+
+
+def every_session(cast: Cast) -> list[SenderSession]:
+    """Give a tenant a linked device in every condition that matters to who has to act."""
+    # State, wanted, since, until, stopped at, lease: none, or its end and whether it has an owner.
+    conditions = list(
+        product(
+            ("CONNECTED", "CONFLICT"),
+            Wanted,
+            (59, 61),
+            (None, 59, 61),
+            (None, 59, 61),
+            (None, (59, True), (61, True), (61, False), (-1, True)),
+        )
+    )
+    places = Workspace.objects.bulk_create(
+        Workspace(
+            tenant=cast.tenant, name=f"{n}", external_id=str(uuid4()), transport="LINKED_DEVICE"
+        )
+        for n in range(len(conditions))
+    )
+    sessions, leases = [], []
+    for place, (state, wanted, since, until, stopped, lease) in zip(
+        places, conditions, strict=True
+    ):
+        session = SenderSession(tenant_id=cast.tenant.id, workspace=place)
+        session.state, session.wanted, session.since = state, wanted, moment(since)
+        session.until, session.stopped_at = moment(until), moment(stopped)
+        sessions.append(session)
+        if lease is not None:
+            end, is_owned = lease
+            owner = uuid4() if is_owned else None
+            leases.append(
+                SessionLease(
+                    session=session,
+                    tenant_id=cast.tenant.id,
+                    owner=owner,
+                    fencing_token=1,
+                    expires_at=moment(end),
+                )
+            )
+    SenderSession.objects.bulk_create(sessions)
+    SessionLease.objects.bulk_create(leases)
+    rows = SenderSession.objects.filter(tenant_id=cast.tenant.id)
+    return list(rows.select_related("workspace", "lease"))
+
+
+def test_the_list_of_those_to_act_on_and_the_look_at_one_agree(acme: Cast) -> None:
+    sessions = every_session(acme)
+    listed = {found.id for found in health.needing_operator(now=NOW)}
+    looked = {
+        session.id
+        for session in sessions
+        if session.state in NEEDS_OPERATOR or health.is_unattended(session, now=NOW)
+    }
+    assert 0 < len(looked) < len(sessions)
+    assert listed == looked
 
 
 @pytest.mark.parametrize(
