@@ -100,6 +100,76 @@ def test_it_refuses_times_that_cannot_be(acme: Cast, now: datetime, days: int | 
     refused(code, draft, acme, now=now, expires_at=now if days else when)
 
 
+@pytest.mark.parametrize("wrong", ["", "  ", "x" * 201, "Spring\nsale", "a\0"])
+def test_its_name_has_1_to_200_characters_of_one_line(
+    acme: Cast, now: datetime, wrong: str
+) -> None:
+    template(acme)
+    facts = {
+        "tenant_id": acme.tenant.id,
+        "workspace_id": acme.workspace.id,
+        "template_name": "welcome_message",
+        "now": now,
+    }
+
+    code = BroadcastErrorCode.INVALID_INPUT
+    assert "200 printable" in refused(code, lifecycle.create, name=wrong, **facts)
+    for name in ("x", "x" * 200):
+        assert lifecycle.create(name=f" {name}\t", **facts).name == name
+
+
+def test_it_expires_after_the_moment_at_which_it_would_start(acme: Cast, now: datetime) -> None:
+    template(acme)
+    end, second = now + timedelta(hours=2), timedelta(seconds=1)
+    broadcast = draft(acme, people(1), now=now, expires_at=end)
+
+    code = BroadcastErrorCode.INVALID_INPUT
+    assert "after the start" in refused(code, start, broadcast, end)
+    assert "after the start" in refused(code, start, broadcast, now, scheduled_at=end)
+    assert start(broadcast, now, scheduled_at=end - second).state == "SCHEDULED"
+
+
+def test_it_starts_no_later_than_its_list_may_be_kept(
+    acme: Cast, globex: Cast, now: datetime
+) -> None:
+    for cast, days in ((acme, 3), (globex, 90)):
+        cast.tenant.retention_days = days
+        cast.tenant.save()
+    template(acme)
+    broadcast = draft(acme, people(1))
+    last, second = broadcast.created_at + timedelta(days=3), timedelta(seconds=1)
+
+    code = BroadcastErrorCode.INVALID_INPUT
+    assert "within 3 days" in refused(code, start, broadcast, now, scheduled_at=last + second)
+    assert start(broadcast, now, scheduled_at=last).state == "SCHEDULED"
+
+
+def test_a_list_that_was_refused_is_checked_anew_from_its_first_row(
+    acme: Cast, now: datetime
+) -> None:
+    row = template(acme, text="Hello {{1}} and {{2}}!")
+    broadcast = start(draft(acme, people(2)), now)
+    assert {state for _, state, _ in states(broadcast)} == {"REFUSED"}
+
+    row.components = [{"type": "BODY", "text": "Hello {{1}}!"}]
+    row.save()
+
+    assert start(broadcast, now).state == "RUNNING"
+    assert [(state, code) for _, state, code in states(broadcast)] == [("QUEUED", "")] * 2
+
+
+def test_nobody_acts_on_a_broadcast_of_another_tenant(
+    running: Broadcast, globex: Cast, now: datetime
+) -> None:
+    named = {"tenant_id": globex.tenant.id, "broadcast_id": running.id, "now": now}
+
+    acts = (lifecycle.start, lifecycle.pause, lifecycle.resume, lifecycle.cancel)
+    for act in (*acts, lifecycle.retry_failed):
+        refused(BroadcastErrorCode.NOT_FOUND, act, **named)
+    running.refresh_from_db()
+    assert (running.state, counts(running).queued) == ("RUNNING", 10)
+
+
 def test_it_sends_to_everybody_and_is_complete_when_the_last_has_left(
     acme: Cast, now: datetime
 ) -> None:

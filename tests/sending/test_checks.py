@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -23,7 +24,7 @@ from templates_wa.parameters import ButtonValue, CardValue, TemplateParameters
 from tests.conftest import Cast
 from tests.sending.conftest import PHONE, hear, request_to, template, wire_of
 from tests.sending.test_queueing import WELCOME, refused, send
-from workspaces import keys
+from workspaces import keys, provisioning
 from workspaces.acting import as_tenant
 from workspaces.identity import digester
 
@@ -281,6 +282,89 @@ def test_it_cannot_answer_what_is_gone_or_not_sent(
         with pytest.raises(UnableToSend) as info:
             send(acme, now, reply_to=target)
         assert codes(info.value) == [code]
+
+
+def test_it_answers_nothing_of_another_conversation(
+    acme: Cast, globex: Cast, heard: Message, now: datetime
+) -> None:
+    second = provisioning.create_workspace(
+        tenant_id=acme.tenant.id, name="Second", external_id="100000000000009"
+    )
+    elsewhere = hear(replace(acme, workspace=second), now, wamid="wamid.SECOND")
+    theirs = hear(globex, now, wamid="wamid.THEIRS")
+    in_group = hear(acme, now, wamid="wamid.GROUP")
+    Message.objects.filter(pk=in_group.pk).update(group_id="sales")
+
+    assert elsewhere.contact_id == in_group.contact_id == heard.contact_id
+    for target in (elsewhere, theirs, in_group):
+        for field, wanted in (
+            ("reply_to", {"reply_to": target.id}),
+            ("reaction.message_id", {"content": ReactionContent(target.id, "👍")}),
+        ):
+            refusal = refused(acme, now, **wanted)
+            assert (codes(refusal), refusal.field) == (["REPLY_TARGET_NOT_FOUND"], field)
+
+
+def test_it_names_the_recipient_that_was_given(acme: Cast, now: datetime) -> None:
+    template(acme)
+    written = send(acme, now, WELCOME, user_id="US.7")
+    contact_id = Message.objects.get(pk=written.message_id).contact_id
+    optouts.opt_out(tenant_id=acme.tenant.id, contact_ids=[contact_id], source=OptOutSource.API)
+
+    with pytest.raises(UnableToSend) as info:
+        send(acme, now, WELCOME, user_id="US.7")
+
+    assert (codes(info.value), info.value.field) == (["OPTED_OUT"], "recipient_user_id")
+
+
+def test_who_told_one_business_to_stop_still_hears_of_another(
+    acme: Cast, globex: Cast, heard: Message, now: datetime
+) -> None:
+    for cast in (acme, globex):
+        template(cast)
+    optouts.opt_out(
+        tenant_id=acme.tenant.id, contact_ids=[heard.contact_id], source=OptOutSource.API
+    )
+
+    assert codes(refused(acme, now, WELCOME)) == ["OPTED_OUT"]
+    assert send(globex, now, WELCOME).status == "queued"
+
+
+def test_room_that_comes_as_a_message_expires_comes_too_late(acme: Cast, now: datetime) -> None:
+    template(acme)
+    number(acme, messaging_limit="TIER_2")
+    for hours in (20, 10):
+        PortfolioRecipient.objects.create(
+            tenant_id=acme.tenant.id,
+            portfolio_id="777",
+            contact_id=uuid7(),
+            opened_at=now - timedelta(hours=hours),
+        )
+    free, second = now + timedelta(hours=4), timedelta(seconds=1)
+
+    refusal = refused(acme, now, WELCOME, expires_at=free)
+
+    assert (codes(refusal), refusal.field) == (["LIMIT_REACHED"], "expires_at")
+    assert f"{free:%Y-%m-%d %H:%M} UTC" in refusal.message
+    assert send(acme, now, WELCOME, expires_at=free + second).status == "queued"
+
+
+def test_a_portfolio_of_another_tenant_takes_no_room(
+    acme: Cast, globex: Cast, now: datetime
+) -> None:
+    template(acme)
+    number(acme, messaging_limit="TIER_2")
+    for cast, portfolio in ((globex, "777"), (acme, "778")):
+        for _ in range(2):
+            PortfolioRecipient.objects.create(
+                tenant_id=cast.tenant.id,
+                portfolio_id=portfolio,
+                contact_id=uuid7(),
+                opened_at=now - timedelta(hours=1),
+            )
+
+    soon = now + timedelta(minutes=1)
+    assert send(acme, now, WELCOME, expires_at=soon).status == "queued"
 
 
 def test_it_sends_from_active_workspaces_with_a_connector(

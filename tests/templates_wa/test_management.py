@@ -16,6 +16,7 @@ from tests.conftest import Cast
 from tests.templates_wa.account import Platform, fact, in_catalogue
 from workspaces.channel_errors import ChannelError, OutcomeUnknown, Rejected, Unavailable
 from workspaces.channel_facts import TemplateDraft
+from workspaces.models import Workspace
 
 BODY: dict[str, Any] = {
     "type": "BODY",
@@ -239,3 +240,99 @@ def test_it_hands_on_what_the_platform_says(
     assert ("other", "en") not in in_catalogue(acme)
     due = TemplateSync.objects.get(tenant_id=acme.tenant.id).due_at < now + 60 * SECOND
     assert due is isinstance(error, OutcomeUnknown)
+
+
+@pytest.fixture
+def one_account(acme: Cast, globex: Cast, platform: Platform, synced: Template) -> Template:
+    """Return acme's template of an account that globex has too, with templates of the same names;
+    acme has another account beside it.
+    """
+    account = acme.workspace.waba_id
+    Template.objects.update(waba_id=account)
+    Workspace.objects.filter(pk=globex.workspace.pk).update(waba_id=account)
+    Template.objects.create(
+        tenant_id=acme.tenant.id,
+        waba_id="777",
+        platform_template_id=synced.platform_template_id,
+        name="welcome",
+        language="en",
+        status="APPROVED",
+        synced_at=synced.synced_at,
+    )
+    return synced
+
+
+def statuses_of(**which: Any) -> dict[str, str]:
+    rows = Template.objects.filter(**which)
+    return {row.language: "DELETED" if row.deleted_at else row.status for row in rows}
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_it_deletes_of_its_tenant_and_account_only(
+    acme: Cast, globex: Cast, one_account: Template, now: datetime, every: bool
+) -> None:
+    ids = {"tenant_id": acme.tenant.id, "template_id": one_account.id}
+
+    gone = management.delete(**ids, all_languages=every, now=now + SECOND)
+
+    assert gone == (2 if every else 1)
+    assert statuses_of(tenant_id=globex.tenant.id) == {"en": "APPROVED", "de": "APPROVED"}
+    assert statuses_of(waba_id="777") == {"en": "APPROVED"}
+
+
+def test_what_was_deleted_is_made_anew_in_its_own_row(
+    acme: Cast, globex: Cast, one_account: Template, now: datetime
+) -> None:
+    ids = {"tenant_id": acme.tenant.id, "template_id": one_account.id}
+    management.delete(**ids, all_languages=False, now=now + SECOND)
+
+    made = creating(acme, now + 2 * SECOND)()
+    new = creating(acme, now + 2 * SECOND, language="fr")()
+
+    assert (made.pk, new.pk == made.pk) == (one_account.pk, False)
+    mine = {"en": "PENDING", "de": "APPROVED", "fr": "PENDING"}
+    assert statuses_of(tenant_id=acme.tenant.id, waba_id=acme.workspace.waba_id) == mine
+    assert statuses_of(tenant_id=globex.tenant.id) == {"en": "APPROVED", "de": "APPROVED"}
+    assert statuses_of(waba_id="777") == {"en": "APPROVED"}
+
+
+def test_a_name_is_taken_within_its_language_and_account_only(
+    acme: Cast, globex: Cast, platform: Platform, synced: Template, now: datetime
+) -> None:
+    Template.objects.filter(tenant_id=globex.tenant.id, language="en").delete()
+
+    assert refused(creating(acme, now)).code == "DUPLICATE"
+    assert creating(globex, now)().tenant_id == globex.tenant.id
+    assert creating(acme, now, language="fr")().language == "fr"
+    assert creating(acme, now, name="farewell")().name == "farewell"
+
+
+def test_meta_deletes_no_template_that_it_disabled(
+    acme: Cast, globex: Cast, platform: Platform, synced: Template, now: datetime
+) -> None:
+    Template.objects.filter(tenant_id=globex.tenant.id).update(status="DISABLED")
+    theirs = Template.objects.filter(tenant_id=globex.tenant.id)[0]
+
+    refusal = refused(
+        lambda: management.delete(
+            tenant_id=globex.tenant.id, template_id=theirs.id, all_languages=False, now=now
+        )
+    )
+
+    assert (refusal.code, "DISABLED" in refusal.message) == ("NOT_DELETABLE", True)
+    assert platform.asked == []
+    mine = {"tenant_id": acme.tenant.id, "template_id": synced.id, "all_languages": False}
+    assert management.delete(**mine, now=now + SECOND) == 1
+
+
+def test_nobody_edits_or_makes_through_another_tenant(
+    acme: Cast, globex: Cast, platform: Platform, synced: Template, now: datetime
+) -> None:
+    edited = {"components": [BODY], "ttl_seconds": None, "now": now}
+    foreign = {"tenant_id": globex.tenant.id, "template_id": synced.id}
+    through = {"tenant_id": globex.tenant.id, "workspace_id": acme.workspace.id}
+
+    assert refused(lambda: management.edit(**foreign, **edited)).code == "TEMPLATE_NOT_FOUND"
+    refusal = refused(lambda: management.create(**through, draft=draft(name="b"), now=now))
+    assert (refusal.code, refusal.field) == ("WORKSPACE_NOT_FOUND", "workspaceId")
+    assert platform.asked == []
