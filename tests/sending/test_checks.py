@@ -317,7 +317,7 @@ def test_it_names_the_recipient_that_was_given(acme: Cast, now: datetime) -> Non
     assert (codes(info.value), info.value.field) == (["OPTED_OUT"], "recipient_user_id")
 
 
-def test_who_told_one_business_to_stop_still_hears_of_another(
+def test_a_stop_holds_for_one_tenant(
     acme: Cast, globex: Cast, heard: Message, now: datetime
 ) -> None:
     for cast in (acme, globex):

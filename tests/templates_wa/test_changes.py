@@ -231,7 +231,7 @@ def test_words_of_a_later_version_fit_their_columns(report: Report) -> None:
     assert [len(stored.name), len(stored.language), stored.reason] == [512, 32, sentence]
 
 
-def test_apps_hear_of_what_changed_and_of_nothing_else(
+def test_it_publishes_what_changed_and_nothing_else(
     acme: Cast, globex: Cast, report: Report
 ) -> None:
     for cast in (acme, globex):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from connectors.events.models import EventSubscription, OutgoingEvent
 from templates_wa import drafts, management
 from templates_wa.management import TemplateErrorCode, UnableToManage
 from templates_wa.models import Template, TemplateSync
@@ -336,3 +337,64 @@ def test_nobody_edits_or_makes_through_another_tenant(
     refusal = refused(lambda: management.create(**through, draft=draft(name="b"), now=now))
     assert (refusal.code, refusal.field) == ("WORKSPACE_NOT_FOUND", "workspaceId")
     assert platform.asked == []
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_it_names_one_language_to_the_platform_by_its_id(
+    acme: Cast, platform: Platform, synced: Template, now: datetime, every: bool
+) -> None:
+    ids = {"tenant_id": acme.tenant.id, "template_id": synced.id}
+
+    management.delete(**ids, all_languages=every, now=now)
+
+    asked = "" if every else synced.platform_template_id
+    assert platform.asked == [("delete", "welcome", asked)]
+
+
+def test_an_edit_is_checked_before_the_platform_is_asked(
+    acme: Cast, globex: Cast, platform: Platform, synced: Template, now: datetime
+) -> None:
+    ids = {"tenant_id": acme.tenant.id, "template_id": synced.id}
+    edited = {"components": [header(text="Hi")], "ttl_seconds": None, "now": now}
+
+    refusal = refused(lambda: management.edit(**ids, **edited))
+
+    assert (refusal.code, refusal.field) == ("INVALID_TEMPLATE", "components")
+    assert platform.asked == []
+    synced.refresh_from_db()
+    assert synced.status == "APPROVED"
+
+
+def test_an_edit_keeps_how_long_it_is_worth_delivering_unless_that_is_given(
+    acme: Cast, synced: Template, now: datetime
+) -> None:
+    ids = {"tenant_id": acme.tenant.id, "template_id": synced.id}
+    found = []
+    for seconds in (600, None, 60):
+        Template.objects.filter(pk=synced.pk).update(status="APPROVED")
+        row = management.edit(**ids, components=[BODY], ttl_seconds=seconds, now=now)
+        found.append(row.ttl_seconds)
+
+    assert found == [600, 600, 60]
+
+
+def test_it_publishes_what_was_made_edited_and_deleted(
+    acme: Cast, globex: Cast, synced: Template, now: datetime
+) -> None:
+    for cast in (acme, globex):
+        EventSubscription.objects.create(
+            tenant_id=cast.tenant.id, url="https://apps.example/", sealed_secrets=b""
+        )
+    ids = {"tenant_id": acme.tenant.id, "template_id": synced.id, "now": now}
+
+    creating(acme, now, language="fr")()
+    management.edit(**ids, components=[BODY], ttl_seconds=None)
+    management.delete(**ids, all_languages=True)
+
+    events = OutgoingEvent.objects.order_by("id")
+    assert {(event.tenant_id, event.type) for event in events} == {
+        (acme.tenant.id, "template.updated")
+    }
+    said = [(event.data["language"], event.data["status"]) for event in events]
+    assert said[:2] == [("fr", "PENDING"), ("en", "PENDING")]
+    assert sorted(said[2:]) == [(code, "DELETED") for code in ("de", "en", "fr")]
