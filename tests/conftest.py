@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import hypothesis
 import pytest
 from django.conf import settings
+from django.core.management.commands import flush
 from django.db.backends.postgresql.operations import DatabaseOperations
 
 from connectors.events import queue as events
@@ -99,6 +100,7 @@ def _empty_quickly() -> Iterator[None]:
     """Tests that commit leave their tables empty, in a hundredth of a second."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DatabaseOperations, "sql_flush", emptying.sql_flush)
+        patch.setattr(flush, "emit_post_migrate_signal", lambda *_, **__: None)
         yield
 
 
