@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import hypothesis
 import pytest
@@ -28,11 +30,18 @@ from workspaces.models import Proof, SecretKind, Tenant, Workspace
 # Seconds after which something that does not happen is taken for something that never will.
 PATIENCE = 120.0
 PROOF = ("number_proof", "account_proof", "number_proven_at", "account_proven_at")
+# Begun last, they would still run when all other workers of pytest-xdist have nothing left to do.
+LONGEST = ("tests/chaos/", "tests/sigma/test_start.py", "tests/privacy/")
 # A slow machine is no finding of a property test either.
 hypothesis.settings.register_profile(
     "any speed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any speed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests; the order of all others stays."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,18 @@ def _empty_quickly() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DatabaseOperations, "sql_flush", emptying.sql_flush)
         patch.setattr(flush, "emit_post_migrate_signal", lambda *_, **__: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _stop_servers_at_once() -> Iterator[None]:
+    """uvicorn looks a hundred times a second whether it has to end, not ten times."""
+
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(seconds / 10)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("uvicorn.server.asyncio", SimpleNamespace(**vars(asyncio) | {"sleep": sleep}))
         yield
 
 
