@@ -30,7 +30,7 @@ fresh: env ## Remove the data of 'make up', after asking (YES=1: without)
 	@$(BIN)/python -m sigma.fresh $(if $(filter 1 yes true,$(YES)),--yes)
 
 test: env-dev ## Run the tests (ARGS="-k name" for some of them)
-	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 check: lint test ## Run everything that has to pass before a commit
 
