@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import override_settings
+from pytest_django.fixtures import Settings
 
 from workspaces import access, demo, demo_facts, secrets
 from workspaces.access import ALL_SCOPES
@@ -51,6 +52,12 @@ def ensure(home: Path, now: datetime, base_url: str = "http://127.0.0.1:8000") -
         graph_url=f"{SIMULATOR}/v26.0",
         simulator_url=SIMULATOR,
     )
+
+
+@pytest.fixture(autouse=True)
+def _quick(settings: Settings) -> None:
+    """Argon2 is slow on purpose; no test of this file is about it."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture
