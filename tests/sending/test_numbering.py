@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from lib.numbering import (
     NotInternational,
+    endings,
     international,
     may_be_in_united_states,
+    national_part,
     spellings,
 )
 
@@ -91,3 +93,69 @@ def test_two_ways_lead_back_to_one_another(digits: str) -> None:
 )
 def test_it_tells_the_united_states_from_their_neighbours(digits: str, is_there: bool) -> None:
     assert may_be_in_united_states(digits) is is_there
+
+
+def ways_to_write(digits: str) -> list[str]:
+    """Return how people write a number: from abroad, inside the country, on a card."""
+    national = national_part(digits)
+    return [f"+{digits}", f"00{digits}", digits, national, f"0{national}", f"+{digits}(0)"]
+
+
+@settings(max_examples=50)
+@given(DIGITS)
+def test_a_country_code_has_one_to_three_digits(digits: str) -> None:
+    national = national_part(digits)
+
+    assert digits.endswith(national)
+    assert 1 <= len(digits) - len(national) <= 3
+
+
+@pytest.mark.parametrize(
+    ("digits", "national"),
+    [
+        ("12025550123", "2025550123"),
+        ("79161234567", "9161234567"),
+        ("27821234567", "821234567"),
+        ("442071838750", "2071838750"),
+        ("35312345678", "12345678"),
+        ("4201234567", "1234567"),
+    ],
+)
+def test_it_leaves_the_country_code_out(digits: str, national: str) -> None:
+    assert national_part(digits) == national
+
+
+@settings(max_examples=50)
+@given(DIGITS.filter(lambda digits: len(national_part(digits)) >= 6))
+def test_each_way_to_write_a_number_holds_one_of_its_endings(digits: str) -> None:
+    for spelling in spellings(digits):
+        for way in ways_to_write(spelling):
+            assert any(ending in way for ending in endings(digits)), way
+
+
+@pytest.mark.parametrize("area", [2, 3, 4])
+@pytest.mark.parametrize("nine", ["", "9"])
+def test_it_knows_what_argentina_dials_inside_the_country(area: int, nine: str) -> None:
+    national = "2966123456"
+    dialled = f"0{national[:area]}15{national[area:]}"
+
+    assert any(ending in dialled for ending in endings(f"54{nine}{national}"))
+
+
+@pytest.mark.parametrize(
+    ("digits", "expected"),
+    [
+        # What would be left is too short to tell one person from another.
+        ("3531234", ("3531234",)),
+        ("27123456", ("123456",)),
+        ("2712345", ("2712345",)),
+        ("27821234567", ("21234567",)),
+    ],
+)
+def test_a_short_number_is_recognised_as_a_whole(digits: str, expected: tuple[str, ...]) -> None:
+    assert endings(digits) == expected
+
+
+@pytest.mark.parametrize("digits", ["1202555012", "120255501234", "22025550123"])
+def test_no_other_length_and_no_other_code_is_the_united_states(digits: str) -> None:
+    assert not may_be_in_united_states(digits)
