@@ -9,7 +9,7 @@ import pytest
 
 from connectors.simulator.meta.seeds import business
 from connectors.simulator.meta.server import RunningSimulator
-from connectors.simulator.meta.world import World, joined
+from connectors.simulator.meta.world import Subscription, World, joined
 from tests.simulator.meta.conftest import VERIFY_TOKEN, Receiver, error
 
 Graph = Callable[..., httpx.Response]
@@ -58,9 +58,11 @@ def subscribed(ask: Ask, who: str) -> list[str]:
 
 
 def test_an_app_unsubscribes_itself_and_nobody_else(both: RunningSimulator, ask: Ask) -> None:
+    partner = Subscription(app_id=app_of(both, GLOBEX))
+    both.state.registry.accounts[f"9{ACME}"].subscriptions.append(partner)
     assert ask(ACME, "DELETE", f"9{ACME}/subscribed_apps").json() == {"success": True}
 
-    assert subscribed(ask, ACME) == []
+    assert subscribed(ask, ACME) == [partner.app_id]
     assert subscribed(ask, GLOBEX) == [app_of(both, GLOBEX)]
     assert error(ask(ACME, "DELETE", f"9{GLOBEX}/subscribed_apps"))[:2] == (400, 100)
     assert subscribed(ask, GLOBEX) == [app_of(both, GLOBEX)]
