@@ -125,12 +125,27 @@ def test_ending_them_for_a_number_ends_its_tenants_too_and_nobody_elses(
 def test_one_that_was_ended_is_not_ended_again(acme: Cast, subscribed: None, now: datetime) -> None:
     paused(acme, now)
     row = SendingPause.objects.get()
+    paused(acme, now, code=CODE + 1)
 
     assert pauses.lift_one(row, by="alice", now=now + HOUR) == 1
+    assert held(acme) == [CODE + 1]
     assert pauses.lift_one(row, by="bob", now=now + 2 * HOUR) == 0
     row.refresh_from_db()
     assert (row.lifted_by, row.lifted_at) == ("alice", now + HOUR)
-    assert len(published()) == 2
+    assert [kind for _, kind in published()].count("sending.resumed") == 1
+
+
+def test_it_publishes_which_number_is_paused_or_that_all_are(
+    acme: Cast, subscribed: None, now: datetime
+) -> None:
+    paused(acme, now, code=1)
+    paused(acme, now, whole=True, code=2)
+
+    data = OutgoingEvent.objects.order_by("id").values_list("data", flat=True)
+    assert list(data) == [
+        {"workspace_id": str(acme.workspace.id), "code": 1},
+        {"workspace_id": None, "code": 2},
+    ]
 
 
 def test_it_knows_whether_such_a_pause_was_ended_meanwhile(
@@ -171,12 +186,12 @@ def test_of_whole_tenants_are_those_that_wait_for_a_person(
 def test_what_is_about_an_account_holds_its_numbers_of_one_tenant(acme: Cast, globex: Cast) -> None:
     account, mine = acme.workspace.waba_id, acme.workspace.id
     Workspace.objects.filter(pk=globex.workspace.pk).update(waba_id=account)
-    same, _, without = (
+    same, _, without, _ = (
         provisioning.create_workspace(
             tenant_id=acme.tenant.id, name=name, external_id=f"10000000000000{n}", waba_id=waba_id
         ).id
         for n, (name, waba_id) in enumerate(
-            (("Same", account), ("Other", "912345"), ("Without", "")), start=5
+            (("Same", account), ("Other", "912345"), ("Without", ""), ("Nor", "")), start=5
         )
     )
 
