@@ -18,6 +18,7 @@ from lib.envelope import Cipher
 from lib.ids import arrival_uuid7, uuid7
 from messaging import (
     address_book,
+    addresses,
     amendments,
     conversations,
     joining,
@@ -265,6 +266,7 @@ def _find_people(new: _Batch, people: People) -> None:
     taken_over = joining.settle(people, unsettled) if unsettled else ()
     joined = [side for change in new.changes for side in change[:2]]
     people.rename(everybody, [*joined, *(one.someone for one in meant)], taken_over)
+    addresses.keep(people, everybody)
     for row in new.messages:
         contact = people.contact_of(row.contact)
         row.contact_id = contact.id if contact else None

@@ -98,6 +98,13 @@ def lock(tenant_ids: Collection[UUID]) -> None:
     bulk.run(LOCK, ("tenant_id text",), [(one,) for one in sorted(map(str, tenant_ids))])
 
 
+def portfolios(tenant_id: UUID) -> dict[UUID, str]:
+    """Return for each number (workspace) of a tenant what stands for its portfolio, in which each
+    user has one id.
+    """
+    return dict(bulk.run(ACCOUNTS, ("tenant_id uuid",), [(tenant_id,)]))
+
+
 def settle(people: People, unsettled: Unsettled) -> set[KnownContact]:
     """Create, link and merge under a lock per tenant: two workers never make one person twice.
     Return contacts that took over a name.
@@ -289,9 +296,7 @@ class Joining:
 
     def _by_account(self, ids: _Ids, tenant_id: UUID) -> dict[tuple[IdentityKind, str], set[str]]:
         if tenant_id not in self._accounts:
-            self._accounts[tenant_id] = dict(
-                bulk.run(ACCOUNTS, ("tenant_id uuid",), [(tenant_id,)])
-            )
+            self._accounts[tenant_id] = portfolios(tenant_id)
         accounts = self._accounts[tenant_id]
         # Rows from before 1.1 do not say which number reported them; with one portfolio it does not
         # matter.

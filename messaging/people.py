@@ -20,7 +20,8 @@ from messaging.sealed_values import hide_name, keep_name
 from workspaces.identity import Digester, digester
 
 FIND = """
-SELECT i.digest, c.tenant_id, c.id, c.display_name, c.username, c.created_at, c.book_name
+SELECT i.digest, i.address_day,
+    c.tenant_id, c.id, c.display_name, c.username, c.created_at, c.book_name
 FROM {rows} JOIN contact_identities i ON i.tenant_id = r.tenant_id AND i.digest = r.digest
 JOIN contacts c ON c.tenant_id = i.tenant_id AND c.id = i.contact_id
 """
@@ -110,6 +111,17 @@ class Someone:
         if self.parent:
             yield self.parent
         yield from self.phones
+
+    @property
+    def addresses(self) -> Iterator[tuple[str, str]]:
+        """Where the person can be written to, each with its digest."""
+        person = self.person
+        if self.user and person.user_id:
+            yield self.user, person.user_id
+        if self.parent and person.parent_user_id:
+            yield self.parent, person.parent_user_id
+        if self.phones and (number := person.phone or person.other_phone):
+            yield self.phones[0], number
 
     @property
     def primary(self) -> str | None:
@@ -204,13 +216,15 @@ class People:
 
     Contacts are merged for the tenants in ``alone`` only (:class:`messaging.joining.MustGoAlone`).
     ``merged`` are the contacts that were, each with its tenant and the contact it became;
-    ``passed_on`` whose number was given to whom.
+    ``passed_on`` whose number was given to whom; ``address_days`` when each identity's address was
+    kept last.
     """
 
     def __init__(self, alone: Collection[UUID] = ()) -> None:
         self.alone = alone
         self._digesters: dict[UUID, Digester] = {}
         self.by_digest: dict[str, KnownContact] = {}
+        self.address_days: dict[str, date | None] = {}
         self.merged: list[tuple[UUID, KnownContact, KnownContact]] = []
         self.passed_on: list[tuple[UUID, KnownContact, KnownContact]] = []
 
@@ -256,7 +270,8 @@ class People:
         contacts: dict[UUID, KnownContact] = {
             contact.id: contact for contact in self.by_digest.values()
         }
-        for digest, *row in bulk.run(FIND, ("tenant_id uuid", "digest text"), rows):
+        for digest, seen_on, *row in bulk.run(FIND, ("tenant_id uuid", "digest text"), rows):
+            self.address_days[digest] = seen_on
             self.by_digest[digest] = contacts.setdefault(row[1], KnownContact(*row))
 
     def unsettled(

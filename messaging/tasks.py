@@ -8,7 +8,7 @@ from celery import shared_task
 
 from lib import clock
 from lib.work import deferred_while_away
-from messaging import merging, number_sync, portfolios, token_watch
+from messaging import addresses, merging, number_sync, portfolios, token_watch
 from workspaces import purging, token_checks
 
 logger = logging.getLogger("sigma.whatsapp.numbers")
@@ -35,6 +35,13 @@ def forget_recipients() -> None:
     """Forget who counts against no messaging limit any more."""
     with deferred_while_away("forgetting of recipients", logger):
         portfolios.forget(now=purging.moment(host=clock.host_now()))
+
+
+@shared_task(name="maintenance.addresses")
+def forget_addresses() -> None:
+    """Remove the addresses of people who were last seen before their tenant's retention window."""
+    with deferred_while_away("purge of addresses", logger):
+        addresses.purge(now=purging.moment(host=clock.host_now()))
 
 
 @shared_task(name="maintenance.merged")

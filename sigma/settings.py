@@ -273,6 +273,7 @@ CELERY_BEAT_SCHEDULE = {
     "forget_lists": {"task": "maintenance.broadcasts", "schedule": 900.0},
     "events": {"task": "events.sweep", "schedule": 2.0},
     "forget_recipients": {"task": "maintenance.recipients", "schedule": 900.0},
+    "forget_addresses": {"task": "maintenance.addresses", "schedule": 3600.0},
     "forget_events": {"task": "maintenance.events", "schedule": 900.0},
     "merged": {"task": "maintenance.merged", "schedule": 60.0},
 }

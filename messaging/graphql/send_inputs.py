@@ -170,11 +170,15 @@ ContactCardInput = input_of(
 SendWhatsAppMessageInput = input_of(
     SendInput,
     "SendWhatsAppMessageInput",
-    "One message to one person: a workspace, a recipient, and exactly one kind of content.",
+    "One message to one person: a workspace, a person, and exactly one kind of content. The person "
+    "is named in one way: recipientPhone, recipientUserId, conversationId, contactId, or replyTo.",
     workspace_id="The UUID of the workspace that sends.",
     recipient_phone="The recipient's number: + and country code (E.164); spaces, dashes, dots and "
-    "brackets do not matter. This or recipientUserId.",
+    "brackets do not matter.",
     recipient_user_id="The recipient's business-scoped user id (BSUID), such as US.134912086553.",
+    conversation_id="The UUID of a conversation of the workspace: who it is with is written to, "
+    "whose number nobody needs to know.",
+    contact_id="The UUID of a contact, likewise.",
     template_name="An approved template: its name.",
     language="The template's language, such as en or pt_BR; else the only one, or English.",
     template_params="The values of {{1}}, {{2}} … of the template's body.",
@@ -186,7 +190,8 @@ SendWhatsAppMessageInput = input_of(
     reaction="An emoji on a message.",
     location="A place.",
     contacts="One contact card or more.",
-    reply_to="The UUID of the message that this one answers, of the same conversation.",
+    reply_to="The UUID of the message that this one answers, of the same conversation; enough "
+    "to name the person.",
     idempotency_key="1 to 128 characters. The same key and request have their effect once.",
     scheduled_at="When to send it, up to 30 days ahead (UTC without an offset); else now.",
     expires_at="When it is no longer worth sending (UTC without an offset): else 24 hours "

@@ -69,7 +69,8 @@ class ContactIdentity(models.Model):
 
     ``workspace_id`` is the number that told of it: user ids are given out per portfolio. ``since``
     is when it became the contact's. ``phone`` is the digest of the number that a user id was told
-    with: a person who changes their number gets other ids.
+    with: a person who changes their number gets other ids. ``address`` is what the digest was made
+    of, sealed, as it was seen on the ``address_day`` (`messaging.addresses`).
     """
 
     tenant_id = models.UUIDField()
@@ -85,6 +86,8 @@ class ContactIdentity(models.Model):
     workspace_id = models.UUIDField(null=True)
     since = models.DateTimeField(null=True)
     phone = models.CharField(max_length=64, null=True)  # noqa: DJ001 - NULL: not told with one
+    address = models.BinaryField(null=True)
+    address_day = models.DateField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

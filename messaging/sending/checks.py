@@ -18,7 +18,7 @@ from lib.sql import columns_of, select
 from messaging import conversations, numbers, optouts, portfolios
 from messaging.people import SURVIVOR
 from messaging.references import SEALED_ID
-from messaging.sending import limits, templates
+from messaging.sending import limits, naming, templates
 from messaging.sending.content import Body, body_of
 from messaging.sending.limits import Times
 from messaging.sending.parties import ContactCache, SenderNumber, normalised
@@ -54,12 +54,14 @@ FIND = " ".join(
 class Draft:
     """One request on its way: ``reasons`` are all reasons against it.
 
-    ``recipient`` is missing where it could not be read; ``quoted`` and ``reacted`` are wamids.
+    ``asked`` is whom the request names; ``recipient`` their address, missing until it is known, or
+    where it cannot be. ``quoted`` and ``reacted`` are wamids.
     ``reference`` and ``digest`` are what is kept of an idempotency key and of the request under it.
     """
 
     request: SendRequest
     reasons: list[UnableToSend] = field(default_factory=list)
+    asked: Recipient | None = None
     recipient: Recipient | None = None
     contact_id: UUID | None = None
     template: FoundTemplate | None = None
@@ -75,6 +77,17 @@ class Draft:
     def refuse(self, code: SendErrorCode, field: str | None, message: str) -> None:
         """Add a reason."""
         self.reasons.append(UnableToSend(code, field, message))
+
+    @property
+    def person_field(self) -> str:
+        """The field of the input that names the person."""
+        asked = self.request.recipient
+        if asked.phone is not None:
+            return "recipient_phone"
+        if asked.user_id is not None:
+            return "recipient_user_id"
+        named = naming.naming_of(self.request)
+        return named.field if named else "recipient_phone"
 
     @property
     def is_open(self) -> bool:
@@ -95,9 +108,12 @@ def shaped(request: SendRequest) -> Draft:
     """Return a draft with what can be said of a request by itself, at any time."""
     draft = Draft(request)
     try:
-        draft.recipient = normalised(request.recipient)
+        draft.asked = normalised(request)
     except UnableToSend as reason:
         draft.reasons.append(reason)
+    else:
+        if draft.asked.phone is not None or draft.asked.user_id is not None:
+            draft.recipient = Recipient(draft.asked.phone, draft.asked.user_id)
     for fault in limits.faults_of(request):
         draft.refuse(SendErrorCode.INVALID_INPUT, fault.field, fault.message)
     return draft
@@ -107,10 +123,14 @@ def check(
     drafts: Sequence[Draft], sender: SenderNumber, cache: ContactCache, *, now: datetime
 ) -> None:
     """Add to drafts what is known of them, and every reason against them."""
+    meant = _find_named(drafts, sender)
     known = [draft for draft in drafts if draft.recipient is not None]
     cache.look_up(draft.recipient for draft in known if draft.recipient)
     for draft in known:
         draft.contact_id = cache.contact_of(draft.recipient)
+        named = meant.get(draft)
+        if named is not None and named not in cache.contacts_of(draft.recipient):
+            draft.reasons.append(naming.differing(draft.person_field))
     for draft in drafts:
         draft.reasons.extend(sender.reasons(draft.request))
     _find_templates(drafts, sender, now)
@@ -124,6 +144,25 @@ def check(
             draft.refuse(SendErrorCode.INVALID_INPUT, times.field, times.message)
     _check_people(known, sender, cache)
     _check_room(known, sender)
+
+
+def _find_named(drafts: Sequence[Draft], sender: SenderNumber) -> dict[Draft, UUID]:
+    """Return the contacts that drafts name; give those without an address theirs."""
+    named = {draft: one for draft in drafts if (one := naming.naming_of(draft.request))}
+    found = naming.find(set(named.values()), sender) if named else {}
+    contacts = {}
+    for draft, name in named.items():
+        meant = found[name]
+        if isinstance(meant, UnableToSend):
+            draft.reasons.append(meant)
+            continue
+        contacts[draft] = meant.contact_id
+        if draft.recipient is None and draft.asked is not None:
+            if meant.address is None:
+                draft.reasons.append(naming.expired(name.field))
+            else:
+                draft.recipient = Recipient(*meant.address)
+    return contacts
 
 
 def _find_templates(drafts: Sequence[Draft], sender: SenderNumber, now: datetime) -> None:
@@ -250,7 +289,8 @@ def _check_people(drafts: Sequence[Draft], sender: SenderNumber, cache: ContactC
             if draft.template is not None:
                 opted_out = not gone.isdisjoint(contacts)
                 _check_template_for(draft, draft.template, draft.recipient, opted_out=opted_out)
-            draft.reasons.extend(sender.reasons_against(draft.recipient, cache))
+            field = draft.person_field
+            draft.reasons.extend(sender.reasons_against(draft.recipient, cache, field))
 
 
 def _check_window(draft: Draft) -> None:
@@ -272,13 +312,13 @@ def _check_template_for(
     if found.is_marketing and opted_out:
         draft.refuse(
             SendErrorCode.OPTED_OUT,
-            "recipient_phone" if recipient.phone else "recipient_user_id",
+            draft.person_field,
             "The person wants no marketing messages; other templates may be sent.",
         )
     if found.is_secret and recipient.user_id is not None:
         draft.refuse(
             SendErrorCode.BSUID_NOT_SUPPORTED,
-            "recipient_user_id",
+            draft.person_field,
             "Templates with a one-time password need the recipient's phone number.",
         )
 

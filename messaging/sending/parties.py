@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
+import msgspec
 from django.conf import settings
 from django.db.models.expressions import RawSQL
 
 from lib.numbering import NotInternational, international
-from messaging import joining, locks, numbers
+from messaging import addresses, joining, locks, numbers
 from messaging.events import Person
 from messaging.models import NumberState
 from messaging.people import People, Someone, identify
@@ -102,15 +103,17 @@ class SenderNumber:
                 f"The linked device is not connected. {why}",
             )
 
-    def reasons_against(self, recipient: Recipient, cache: ContactCache) -> list[UnableToSend]:
-        """Return why this number may not write to a recipient (looked up)."""
+    def reasons_against(
+        self, recipient: Recipient, cache: ContactCache, field: str
+    ) -> list[UnableToSend]:
+        """Return why this number may not write to a recipient (looked up), whom ``field`` named."""
         phones = cache.phones_of(recipient)
         if self.own_phone in phones:
             why = "This is the workspace's own number."
-            return [UnableToSend(SendErrorCode.RECIPIENT_IS_SENDER, "recipient_phone", why)]
+            return [UnableToSend(SendErrorCode.RECIPIENT_IS_SENDER, field, why)]
         allowed = self.number.test_recipients if self.number else ()
         if allowed and phones and not phones.intersection(allowed):
-            return [UnableToSend(SendErrorCode.TEST_RECIPIENT, "recipient_phone", NOT_LISTED)]
+            return [UnableToSend(SendErrorCode.TEST_RECIPIENT, field, NOT_LISTED)]
         return []
 
 
@@ -118,22 +121,26 @@ def _unsupported(message: str) -> UnableToSend:
     return UnableToSend(SendErrorCode.UNSUPPORTED_TRANSPORT, "workspace_id", message)
 
 
-def normalised(recipient: Recipient) -> Recipient:
-    """Return a recipient with the bare digits of the number, or the BSUID.
+def normalised(request: SendRequest) -> Recipient:
+    """Return whom a request names, with the bare digits of a number.
 
     Raises:
-        UnableToSend: neither, both, or not of the right form.
+        UnableToSend: nobody, a number and a BSUID, or one that is not of the right form.
     """
+    recipient = request.recipient
     phone, user_id = recipient.phone, recipient.user_id
+    if phone is None and user_id is None and _is_named(request):
+        return recipient
     if (phone is None) == (user_id is None):
         raise UnableToSend(
             SendErrorCode.INVALID_INPUT,
             "recipient_phone",
-            "Give the recipient as a phone number or as a user id (BSUID): one of the two.",
+            "Give the recipient in one way: as a phone number, as a user id (BSUID), or as a "
+            "conversation, a contact or the message that is answered.",
         )
     if phone is not None:
         try:
-            return Recipient(phone=international(phone))
+            return msgspec.structs.replace(recipient, phone=international(phone))
         except NotInternational as error:
             raise UnableToSend(SendErrorCode.INVALID_PHONE, "recipient_phone", str(error)) from None
     if not _BSUID.fullmatch(user_id or ""):
@@ -144,6 +151,11 @@ def normalised(recipient: Recipient) -> Recipient:
             "US.13491208655302741918.",
         )
     return recipient
+
+
+def _is_named(request: SendRequest) -> bool:
+    recipient = request.recipient
+    return any((recipient.conversation_id, recipient.contact_id, request.reply_to))
 
 
 class ContactCache:
@@ -184,6 +196,7 @@ class ContactCache:
         if unsettled := self._people.unsettled(strangers):
             joining.settle(self._people, unsettled)
         self._people.rename(strangers)
+        addresses.keep(self._people, (self._someone[one] for one in known))
 
 
 def _person(recipient: Recipient) -> Person:

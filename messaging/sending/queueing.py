@@ -128,7 +128,7 @@ def digest_of(draft: Draft, salt: bytes) -> bytes:
     what is sent.
     """
     request = msgspec.structs.replace(
-        draft.request, recipient=draft.recipient, idempotency_key=None, force=False
+        draft.request, recipient=draft.asked, idempotency_key=None, force=False
     )
     kind = type(request.content).__name__
     canonical = msgspec.json.encode([kind, request], order="sorted")

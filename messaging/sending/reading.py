@@ -42,6 +42,8 @@ class SendInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     workspace_id: UUID
     recipient_phone: str | None = None
     recipient_user_id: str | None = None
+    conversation_id: UUID | None = None
+    contact_id: UUID | None = None
     template_name: str | None = None
     template_params: tuple[str, ...] | None = None
     template_parameters: TemplateParameters | None = None
@@ -79,7 +81,9 @@ def request_of(given: Mapping[str, Any]) -> SendRequest:
         raise together(faults)
     return SendRequest(
         workspace_id=read.workspace_id,
-        recipient=Recipient(read.recipient_phone, read.recipient_user_id),
+        recipient=Recipient(
+            read.recipient_phone, read.recipient_user_id, read.conversation_id, read.contact_id
+        ),
         content=_content(read),
         reply_to=read.reply_to,
         idempotency_key=read.idempotency_key,

@@ -32,6 +32,9 @@ class SendErrorCode(StrEnum):
     TEMPLATE_PARAMETERS = "TEMPLATE_PARAMETERS"
     REPLY_TARGET_NOT_FOUND = "REPLY_TARGET_NOT_FOUND"
     REPLY_TARGET_GONE = "REPLY_TARGET_GONE"
+    CONVERSATION_NOT_FOUND = "CONVERSATION_NOT_FOUND"
+    CONTACT_NOT_FOUND = "CONTACT_NOT_FOUND"
+    ADDRESS_EXPIRED = "ADDRESS_EXPIRED"
     IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
     MESSAGE_NOT_FOUND = "MESSAGE_NOT_FOUND"
     NOT_CANCELLABLE = "NOT_CANCELLABLE"
@@ -70,6 +73,9 @@ DESCRIPTIONS: Mapping[SendErrorCode, str] = MappingProxyType(
         SendErrorCode.REPLY_TARGET_GONE: (
             "The platform's id of the message to answer was purged with its day."
         ),
+        SendErrorCode.CONVERSATION_NOT_FOUND: "The workspace has no such conversation.",
+        SendErrorCode.CONTACT_NOT_FOUND: "Your tenant has no such contact.",
+        SendErrorCode.ADDRESS_EXPIRED: "What was known of the person's address was purged.",
         SendErrorCode.IDEMPOTENCY_CONFLICT: "The key was used for another request.",
         SendErrorCode.MESSAGE_NOT_FOUND: "Your tenant has no such message.",
         SendErrorCode.NOT_CANCELLABLE: "The message is no longer waiting to be sent.",

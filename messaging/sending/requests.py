@@ -20,10 +20,14 @@ class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class Recipient(_Value, frozen=True):
-    """Whom to write to: a phone number, or a business-scoped user id (BSUID); one of the two."""
+    """Whom to write to: a phone number or a business-scoped user id (BSUID), one of the two; or,
+    without knowing either, a conversation of the workspace or a contact.
+    """
 
     phone: str | None = None
     user_id: str | None = None
+    conversation_id: UUID | None = None
+    contact_id: UUID | None = None
 
     def __repr__(self) -> str:
         return "Recipient(…)"

@@ -45,10 +45,12 @@ class TenantForm(TenantModelForm):
 
     class Meta:
         model = Tenant
-        fields = ("name", "slug", "status", "retention_days")
+        fields = ("name", "slug", "status", "retention_days", "keeps_addresses")
         help_texts = {  # noqa: RUF012
             "slug": "Lower-case letters, digits, hyphens. It stays, as part of the callback URL.",
             "retention_days": "Days for which Raw is kept; after that its keys are destroyed.",
+            "keeps_addresses": "Whether people can be answered after that, too: their numbers stay "
+            "sealed under the tenant's key while they are contacts (docs/privacy.md).",
             "status": "A suspended tenant still receives, but its API keys are refused.",
         }
 

@@ -92,7 +92,7 @@ class TenantAdmin(ScopedAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Ask for the least at first; secrets and the rest follow on the tenant's page."""
         return (
-            ("name", "slug", "status", "retention_days")
+            ("name", "slug", "status", "retention_days", "keeps_addresses")
             if obj
             else ("name", "slug", "retention_days")
         )

@@ -47,6 +47,8 @@ class Tenant(models.Model):
     slug = models.SlugField(max_length=63, unique=True)
     name = models.CharField(max_length=200)
     retention_days = models.PositiveSmallIntegerField(default=30, db_default=30)
+    # Whether people can be answered after their Raw was purged; docs/privacy.md says what it means.
+    keeps_addresses = models.BooleanField(default=False, db_default=False)
     status = models.CharField(
         max_length=16,
         choices=TenantStatus,
