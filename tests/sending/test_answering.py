@@ -118,12 +118,12 @@ def test_a_number_goes_before_a_user_id(gql: Gql, acme: Cast, now: datetime) -> 
 def test_a_user_id_of_another_portfolio_is_no_address(gql: Gql, acme: Cast, now: datetime) -> None:
     said = username_customer(acme, now)
     other = provisioning.create_workspace(
-        tenant=acme.tenant,
+        tenant_id=acme.tenant.id,
         name="Elsewhere",
         external_id="300000000000003",
-        waba_id="399",
+        waba_id="39999",
     )
-    template(acme, waba_id="399")
+    template(acme, waba_id="39999")
 
     payload = send(
         gql,
