@@ -92,14 +92,15 @@ def keep(people: People, seen: Iterable[Someone]) -> None:
         return
     tenants = {tenant_id for tenant_id, _ in news}
     keepers = {row[0] for row in bulk.run(KEEPERS, ("id uuid",), [(one,) for one in tenants])}
-    rows = []
+    rows: list[_Seen] = []
     for (tenant_id, digest), (day, address) in news.items():
         forever = tenant_id in keepers
         cipher = keys.field_cipher(tenant_id) if forever else keys.day_cipher(tenant_id, day)
         sealed = cipher.seal(address.encode(), associated_data(tenant_id, PLACE, digest))
         rows.append(_Seen(tenant_id, digest, sealed, day))
         people.address_days[digest] = day
-    bulk.run(KEEP, bulk.columns(_Seen), sorted(rows, key=lambda row: row.digest))
+    rows.sort(key=lambda row: row.digest)
+    bulk.run(KEEP, bulk.columns(_Seen), rows)
 
 
 class Address(NamedTuple):
@@ -124,7 +125,9 @@ def find(
         before = found.get(known.contact_id)
         if before and (before.phone or not is_phone):
             continue
-        if not is_phone and (phones_only or portfolios.get(known.workspace_id) != own):
+        if not is_phone and (
+            phones_only or portfolios.get(known.workspace_id or workspace_id) != own
+        ):
             continue
         if address := _open(tenant_id, known):
             found[known.contact_id] = Address(address) if is_phone else Address(None, address)

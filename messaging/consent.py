@@ -15,10 +15,15 @@ from messaging import joining, optouts, queries
 from messaging.models import OptOutSource
 from messaging.optouts import LONGEST_WORD, Words, normal_form
 from messaging.queries import ContactRow
+from messaging.sending import naming
+from messaging.sending.naming import Naming
 from messaging.sending.parties import ContactCache
+from messaging.sending.refusals import SendErrorCode
 from messaging.sending.requests import Recipient
 
 MOST_WORDS = 100
+# As they are spelled in what is said of them.
+FIELDS = {"conversation_id": "conversationId", "contact_id": "contactId", "reply_to": "replyTo"}
 
 
 class ConsentErrorCode(StrEnum):
@@ -62,24 +67,24 @@ def read_opt_outs(*, tenant_id: UUID, limit: int, after: Cursor | None) -> list[
     return select(OptOutRow, LIST, [tenant_id, said_at, tenant_id, contact_id, limit + 1])
 
 
-def opt_out(*, tenant_id: UUID, contact_id: UUID | None, phone: str | None) -> ContactRow:
-    """Send a person no marketing; a number nobody has written from yet becomes a contact.
+def opt_out(*, tenant_id: UUID, person: Naming | str | None) -> ContactRow:
+    """Send a person no marketing; a number (text) nobody has written from yet becomes a contact.
 
     Raises:
         UnableToChangeConsent: no such person, or not one.
     """
-    contact, everywhere = _contact(tenant_id, contact_id, phone, adds=True)
+    contact, everywhere = _contact(tenant_id, person, adds=True)
     optouts.opt_out(tenant_id=tenant_id, contact_ids=everywhere, source=OptOutSource.API)
     return contact
 
 
-def opt_in(*, tenant_id: UUID, contact_id: UUID | None, phone: str | None) -> ContactRow:
+def opt_in(*, tenant_id: UUID, person: Naming | str | None) -> ContactRow:
     """Let marketing reach a person again.
 
     Raises:
         UnableToChangeConsent: no such person, or not one.
     """
-    contact, everywhere = _contact(tenant_id, contact_id, phone, adds=False)
+    contact, everywhere = _contact(tenant_id, person, adds=False)
     optouts.opt_in(tenant_id=tenant_id, contact_ids=everywhere)
     return contact
 
@@ -111,20 +116,31 @@ def _check(field: str, words: Collection[str]) -> None:
 
 
 def _contact(
-    tenant_id: UUID, contact_id: UUID | None, phone: str | None, *, adds: bool
+    tenant_id: UUID, person: Naming | str | None, *, adds: bool
 ) -> tuple[ContactRow, set[UUID]]:
     """Return who is meant, and every contact that this is; no two are merged until the end."""
-    if (contact_id is None) == (phone is None):
-        message = "Name the person by contactId or by phone: one of the two."
+    if not person:
+        message = "Name the person in one way: contactId, conversationId, replyTo or phone."
         raise UnableToChangeConsent(ConsentErrorCode.INVALID_INPUT, "contactId", message)
     joining.lock([tenant_id])
-    field = "contactId" if phone is None else "phone"
-    asked = _by_phone(tenant_id, phone, adds=adds) if phone is not None else {contact_id}
-    contacts = queries.contacts(tenant_id=tenant_id, ids=[one for one in asked if one])
+    if isinstance(person, str):
+        field, asked = "phone", _by_phone(tenant_id, person, adds=adds)
+    else:
+        field, asked = FIELDS[person.field], _by_name(tenant_id, person)
+    contacts = queries.contacts(tenant_id=tenant_id, ids=asked)
     if not contacts:
         message = "Your tenant has no such contact."
         raise UnableToChangeConsent(ConsentErrorCode.CONTACT_NOT_FOUND, field, message)
     return contacts[min(contacts)], {row.id for row in contacts.values()}
+
+
+def _by_name(tenant_id: UUID, person: Naming) -> set[UUID]:
+    found = naming.contacts_of([person], tenant_id=tenant_id)[person]
+    if isinstance(found, UUID):
+        return {found}
+    is_input = found.code == SendErrorCode.INVALID_INPUT
+    code = ConsentErrorCode.INVALID_INPUT if is_input else ConsentErrorCode.CONTACT_NOT_FOUND
+    raise UnableToChangeConsent(code, FIELDS[found.field or person.field], found.message) from None
 
 
 def _by_phone(tenant_id: UUID, phone: str, *, adds: bool) -> set[UUID]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypedDict
@@ -25,11 +25,12 @@ from lib.graphql import (
     parse_id,
 )
 from messaging import consent, models, optouts, queries
-from messaging.consent import ConsentErrorCode, OptOutRow, UnableToChangeConsent
+from messaging.consent import FIELDS, ConsentErrorCode, OptOutRow, UnableToChangeConsent
 from messaging.graphql.messages import Acquaintance, ContactType
 from messaging.optouts import Words
 from messaging.queries import ContactRow
-from workspaces.access import Actor, Scope
+from messaging.sending.naming import Naming
+from workspaces.access import Scope
 from workspaces.graphql.base import (
     MutationContext,
     ServiceMutation,
@@ -168,9 +169,11 @@ ERRORS = errors_field(ConsentError)
 
 
 class PersonInput(graphene.InputObjectType):
-    """A person, by one of the two."""
+    """A person, named in one way."""
 
     contact_id = graphene.ID(description="The contact's UUID.")
+    conversation_id = graphene.ID(description="The UUID of a conversation with the person.")
+    reply_to = graphene.ID(description="The UUID of a message of a conversation with the person.")
     phone = graphene.String(description="The phone number (E.164), which is digested and not kept.")
 
 
@@ -199,7 +202,7 @@ class OptOutContact(_ConsentMutation):
     @classmethod
     def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Opt the person out."""
-        return _shown(context.actor, consent.opt_out(**_person(context.actor, given)))
+        return _changed(consent.opt_out, context, given)
 
 
 class OptInContact(_ConsentMutation):
@@ -211,7 +214,7 @@ class OptInContact(_ConsentMutation):
     @classmethod
     def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Opt the person in."""
-        return _shown(context.actor, consent.opt_in(**_person(context.actor, given)))
+        return _changed(consent.opt_in, context, given)
 
 
 class SetStopWords(ServiceMutation):
@@ -257,14 +260,22 @@ class _NamedPerson(TypedDict):
     phone: str | None
 
 
-def _person(actor: Actor, given: Mapping[str, Any]) -> _NamedPerson:
-    contact_id, tenant_id = given.get("contact_id"), actor.tenant_id
-    parsed = None if contact_id is None else parse_id(contact_id, "contactId")
-    return {"tenant_id": tenant_id, "contact_id": parsed, "phone": given.get("phone")}
+def _person(given: Mapping[str, Any]) -> Naming | str | None:
+    """Return how an input names a person; ``None`` where it does so in no way or in two."""
+    ids = {name: given.get(name) for name in FIELDS}
+    named = Naming(**{name: id and parse_id(id, FIELDS[name]) for name, id in ids.items()})
+    phone = given.get("phone")
+    if phone is not None:
+        return None if any(named) else phone
+    return named if any(named) else None
 
 
-def _shown(actor: Actor, contact: ContactRow) -> dict[str, object]:
-    return {"contact": Acquaintance(contact, OneOfThem(actor.tenant_id, contact.id))}
+def _changed(
+    change: Callable[..., ContactRow], context: MutationContext, given: Mapping[str, Any]
+) -> dict[str, object]:
+    tenant_id = context.actor.tenant_id
+    contact = change(tenant_id=tenant_id, person=_person(given))
+    return {"contact": Acquaintance(contact, OneOfThem(tenant_id, contact.id))}
 
 
 def _in_order(words: Words) -> dict[str, list[str]]:

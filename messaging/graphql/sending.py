@@ -178,9 +178,10 @@ def _done(queued: Queued) -> dict[str, object]:
 
 
 class MarkMessageReadInput(graphene.InputObjectType):
-    """The message that somebody read."""
+    """What somebody read: a message, or all of a conversation; one of the two."""
 
-    message_id = graphene.ID(required=True, description="The UUID of a person's message.")
+    message_id = graphene.ID(description="The UUID of a person's message.")
+    conversation_id = graphene.ID(description="The UUID of a conversation, of which all was read.")
     typing = graphene.Boolean(
         description="Whether to show the person for 25 seconds that an answer is being typed."
     )
@@ -198,10 +199,21 @@ class MarkMessageRead(_SendMutation):
     @classmethod
     def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Mark it."""
-        message_id = reading.id_of(given["message_id"], "message_id")
         typing, tenant_id = bool(given.get("typing")), context.actor.tenant_id
+        message_id = _message_read(given, tenant_id)
         reads.mark(tenant_id=tenant_id, message_id=message_id, typing=typing, now=clock.now())
         return {}
+
+
+def _message_read(given: Mapping[str, Any], tenant_id: UUID) -> UUID:
+    message, conversation = given.get("message_id"), given.get("conversation_id")
+    if (message is None) == (conversation is None):
+        why = "Name what was read by messageId or by conversationId: one of the two."
+        raise UnableToSend(refusals.SendErrorCode.INVALID_INPUT, "message_id", why)
+    if message is not None:
+        return reading.id_of(message, "message_id")
+    conversation_id = reading.id_of(str(conversation), "conversation_id")
+    return reads.last_written(tenant_id=tenant_id, conversation_id=conversation_id)
 
 
 class SendingMutations(graphene.ObjectType):

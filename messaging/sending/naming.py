@@ -18,27 +18,29 @@ from messaging.sending.parties import SenderNumber
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import SendRequest
 
-# By the field that names it: the contact that something of the workspace belongs to, as it is now.
-# Of what is said in a group there is none.
+# By the field that names it: the contact that something belongs to, as it is now, in the tenant or
+# in one workspace of it. Of what is said in a group there is none.
 QUERIES = {
     "conversation_id": f"""
 SELECT c.id, {SURVIVOR.format(tenant_id="c.tenant_id", contact_id="c.contact_id")} AS contact_id
-FROM conversations c WHERE c.tenant_id = %s AND c.id = ANY(%s) AND c.workspace_id = %s
+FROM conversations c WHERE c.tenant_id = %s AND c.id = ANY(%s)
+AND c.workspace_id = coalesce(%s, c.workspace_id)
 """,  # noqa: S608 - names of ours
     "contact_id": """
 SELECT c.id, coalesce(c.merged_into, c.id) AS contact_id
-FROM contacts c WHERE c.tenant_id = %s AND c.id = ANY(%s) AND %s::uuid IS NOT NULL
+FROM contacts c WHERE c.tenant_id = %s AND c.id = ANY(%s) AND coalesce(%s::uuid, c.id) IS NOT NULL
 """,
     "reply_to": f"""
 SELECT m.id, {SURVIVOR.format(tenant_id="m.tenant_id", contact_id="m.contact_id")} AS contact_id
-FROM messages m WHERE m.tenant_id = %s AND m.id = ANY(%s) AND m.workspace_id = %s
+FROM messages m WHERE m.tenant_id = %s AND m.id = ANY(%s)
+AND m.workspace_id = coalesce(%s, m.workspace_id)
 AND m.group_id IS NULL AND m.contact_id IS NOT NULL
 """,  # noqa: S608 - names of ours
 }
 UNKNOWN = {
     "conversation_id": (
         SendErrorCode.CONVERSATION_NOT_FOUND,
-        "There is no conversation with this id in the workspace.",
+        "Your tenant has no conversation with this id, or not in this workspace.",
     ),
     "contact_id": (
         SendErrorCode.CONTACT_NOT_FOUND,
@@ -46,7 +48,7 @@ UNKNOWN = {
     ),
     "reply_to": (
         SendErrorCode.REPLY_TARGET_NOT_FOUND,
-        "There is no message with this id in the conversation with one person in the workspace.",
+        "There is no message with this id in a conversation with one person in this workspace.",
     ),
 }
 
@@ -87,14 +89,11 @@ def naming_of(request: SendRequest) -> Naming | None:
 
 def find(namings: Collection[Naming], sender: SenderNumber) -> dict[Naming, Meant | UnableToSend]:
     """Return who is meant by each, or why nobody is."""
-    contacts = {
-        name: _contacts(name, {ids for naming in namings if (ids := getattr(naming, name))}, sender)
-        for name in QUERIES
-    }
-    meant = {naming: _contact_of(naming, contacts) for naming in namings}
+    tenant_id, workspace_id = sender.tenant_id, sender.workspace.id
+    meant = contacts_of(namings, tenant_id=tenant_id, workspace_id=workspace_id)
     known = addresses.find(
-        tenant_id=sender.tenant_id,
-        workspace_id=sender.workspace.id,
+        tenant_id=tenant_id,
+        workspace_id=workspace_id,
         contact_ids={one for one in meant.values() if isinstance(one, UUID)},
         phones_only=not sender.has_windows,
     )
@@ -104,11 +103,19 @@ def find(namings: Collection[Naming], sender: SenderNumber) -> dict[Naming, Mean
     }
 
 
-def _contacts(name: str, ids: Collection[UUID], sender: SenderNumber) -> dict[UUID, UUID]:
-    if not ids:
-        return {}
-    given = [sender.tenant_id, list(ids), sender.workspace.id]
-    return {row.id: row.contact_id for row in select(_Found, QUERIES[name], given)}
+def contacts_of(
+    namings: Collection[Naming], *, tenant_id: UUID, workspace_id: UUID | None = None
+) -> dict[Naming, UUID | UnableToSend]:
+    """Return the contact that each names, or why there is none; in one workspace, if given."""
+    contacts = {
+        name: {
+            row.id: row.contact_id
+            for row in select(_Found, QUERIES[name], [tenant_id, ids, workspace_id])
+        }
+        for name in QUERIES
+        if (ids := list({one for naming in namings if (one := getattr(naming, name))}))
+    }
+    return {naming: _contact_of(naming, contacts) for naming in namings}
 
 
 def _contact_of(naming: Naming, contacts: Mapping[str, Mapping[UUID, UUID]]) -> UUID | UnableToSend:

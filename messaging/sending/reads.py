@@ -14,6 +14,7 @@ from messaging import conversations
 from messaging.delivery.queues import SENDS
 from messaging.events import Direction
 from messaging.models import ReadMark
+from messaging.people import ALL_IDS
 from messaging.sending.checks import find_targets, open_wamid
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from workspaces.models import HOSTED
@@ -30,6 +31,41 @@ class _Written(NamedTuple):
     in_group: bool
     is_active: bool
     transport: str
+
+
+EVERY_ID = ALL_IDS.format(tenant_id="c.tenant_id", contact_id="c.contact_id")
+LAST_WRITTEN = f"""
+SELECT m.id FROM conversations c CROSS JOIN LATERAL (
+    SELECT m.id FROM messages m
+    WHERE m.tenant_id = c.tenant_id AND m.workspace_id = c.workspace_id
+      AND m.contact_id = ANY(ARRAY({EVERY_ID}))
+      AND m.group_id IS NULL AND m.direction = 'INBOUND'
+    ORDER BY m.timestamp_utc DESC, m.id DESC LIMIT 1
+) m WHERE c.tenant_id = %s AND c.id = coalesce((
+    SELECT merged_into FROM conversations WHERE tenant_id = %s AND id = %s
+), %s)
+"""  # noqa: S608 - names of ours
+
+
+class _Last(NamedTuple):
+    id: UUID
+
+
+def last_written(*, tenant_id: UUID, conversation_id: UUID) -> UUID:
+    """Return the message that the person of a conversation wrote last.
+
+    Raises:
+        UnableToSend: no such conversation, or the person never wrote.
+    """
+    given = [tenant_id, tenant_id, conversation_id, conversation_id]
+    found = select(_Last, LAST_WRITTEN, given)
+    if not found:
+        raise UnableToSend(
+            SendErrorCode.CONVERSATION_NOT_FOUND,
+            "conversation_id",
+            "Your tenant has no conversation with this id in which the person wrote.",
+        )
+    return found[0].id
 
 
 def mark(*, tenant_id: UUID, message_id: UUID, typing: bool, now: datetime) -> None:

@@ -223,7 +223,7 @@ def play(cast: Cast, numbers: list[Workspace], stories: list[Story]) -> Model:
                 consent.opt_out if story.kind == "opt-out" else consent.opt_in
             )
             try:
-                act(tenant_id=cast.tenant.id, contact_id=None, phone=f"+{story.phone}")
+                act(tenant_id=cast.tenant.id, person=f"+{story.phone}")
             except consent.UnableToChangeConsent as error:
                 assert error.code == "CONTACT_NOT_FOUND"
         else:

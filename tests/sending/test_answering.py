@@ -10,7 +10,8 @@ import pytest
 
 from connectors.whatsapp.processing import process_batch
 from messaging import addresses
-from messaging.models import ContactIdentity, Conversation, Message
+from messaging.models import ContactIdentity, Conversation, Message, ReadMark
+from templates_wa.models import Template
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, key_with
 from tests.sending.conftest import PHONE, hear, template, wire_of
@@ -123,7 +124,8 @@ def test_a_user_id_of_another_portfolio_is_no_address(gql: Gql, acme: Cast, now:
         external_id="300000000000003",
         waba_id="39999",
     )
-    template(acme, waba_id="39999")
+    template(acme)
+    Template.objects.update(waba_id="39999")
 
     payload = send(
         gql,
@@ -266,3 +268,68 @@ def test_whom_we_wrote_to_first_can_be_written_to_by_contact(gql: Gql, acme: Cas
     again = send(gql, acme, contactId=str(contact_id), **given)
 
     assert wire_of(UUID(again["messageId"]))["to"] == f"+{PHONE}"
+
+
+OPT = """
+mutation ($person: PersonInput!) {
+  %s(input: $person) { success contact { id optedOut } errors { code field message } }
+}
+"""
+
+
+def change(gql: Gql, cast: Cast, mutation: str, **person: str) -> dict:
+    """Change whether somebody gets marketing; return the payload."""
+    return gql(app_of(cast), OPT % mutation, person=person).data[mutation]
+
+
+@pytest.mark.parametrize("way", ["conversationId", "contactId", "replyTo"])
+def test_opt_outs_need_no_number(
+    gql: Gql, acme: Cast, globex: Cast, heard: Message, way: str
+) -> None:
+    named = named_by(heard)[way]
+
+    for mutation, wanted in (("optOutContact", True), ("optInContact", False)):
+        payload = change(gql, acme, mutation, **named)
+        assert payload["contact"] == {"id": str(heard.contact_id), "optedOut": wanted}
+        assert refused(change(gql, globex, mutation, **named)) == [("CONTACT_NOT_FOUND", way)]
+
+
+def test_an_opt_out_names_one_person_in_one_way(
+    gql: Gql, acme: Cast, heard: Message, now: datetime
+) -> None:
+    own = named_by(heard)
+    other = named_by(hear(acme, now, phone="15550999888", wamid="wamid.OTHER"))
+
+    for person in (
+        {},
+        {**own["contactId"], "phone": f"+{PHONE}"},
+        {**own["conversationId"], **other["contactId"]},
+    ):
+        codes = [code for code, _ in refused(change(gql, acme, "optOutContact", **person))]
+        assert codes == ["INVALID_INPUT"], person
+
+
+READ = """
+mutation ($input: MarkMessageReadInput!) {
+  markMessageRead(input: $input) { success errors { code field message } }
+}
+"""
+
+
+def test_all_of_a_conversation_is_marked_as_read(
+    gql: Gql, acme: Cast, globex: Cast, heard: Message, now: datetime
+) -> None:
+    last = hear(acme, now, wamid="wamid.LAST")
+    conversation = Conversation.objects.get(contact_id=heard.contact_id)
+    named = {"conversationId": str(conversation.id)}
+
+    other = gql(app_of(globex), READ, input=named).data["markMessageRead"]
+    assert refused(other) == [("CONVERSATION_NOT_FOUND", "conversationId")]
+    assert gql(app_of(acme), READ, input=named).data["markMessageRead"]["success"]
+
+    assert ReadMark.objects.get().message_id == last.id
+    conversation.refresh_from_db()
+    assert conversation.unread_count == 0
+    for given in ({}, {**named, "messageId": str(last.id)}):
+        payload = gql(app_of(acme), READ, input=given).data["markMessageRead"]
+        assert refused(payload) == [("INVALID_INPUT", "messageId")]
