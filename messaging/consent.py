@@ -119,7 +119,7 @@ def _contact(
     tenant_id: UUID, person: Naming | str | None, *, adds: bool
 ) -> tuple[ContactRow, set[UUID]]:
     """Return who is meant, and every contact that this is; no two are merged until the end."""
-    if not person:
+    if person is None:
         message = "Name the person in one way: contactId, conversationId, replyTo or phone."
         raise UnableToChangeConsent(ConsentErrorCode.INVALID_INPUT, "contactId", message)
     joining.lock([tenant_id])

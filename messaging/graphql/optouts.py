@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypedDict
+from typing import Any
 from uuid import UUID
 
 import graphene
@@ -252,12 +252,6 @@ class OptOutMutations(graphene.ObjectType):
     set_stop_words = SetStopWords.Field(
         required=True, description="Choose the words with which people end and resume marketing."
     )
-
-
-class _NamedPerson(TypedDict):
-    tenant_id: UUID
-    contact_id: UUID | None
-    phone: str | None
 
 
 def _person(given: Mapping[str, Any]) -> Naming | str | None:

@@ -66,14 +66,14 @@ class Naming(NamedTuple):
         return next(name for name, value in zip(self._fields, self, strict=True) if value)
 
 
-class Meant(NamedTuple):
+class NamedPerson(NamedTuple):
     """Who is meant; without an address they cannot be written to by this."""
 
     contact_id: UUID
     address: Address | None
 
 
-class _Found(NamedTuple):
+class _ContactNamed(NamedTuple):
     id: UUID
     contact_id: UUID
 
@@ -87,7 +87,9 @@ def naming_of(request: SendRequest) -> Naming | None:
     return naming if any(naming) else None
 
 
-def find(namings: Collection[Naming], sender: SenderNumber) -> dict[Naming, Meant | UnableToSend]:
+def find(
+    namings: Collection[Naming], sender: SenderNumber
+) -> dict[Naming, NamedPerson | UnableToSend]:
     """Return who is meant by each, or why nobody is."""
     tenant_id, workspace_id = sender.tenant_id, sender.workspace.id
     meant = contacts_of(namings, tenant_id=tenant_id, workspace_id=workspace_id)
@@ -98,7 +100,7 @@ def find(namings: Collection[Naming], sender: SenderNumber) -> dict[Naming, Mean
         phones_only=not sender.has_windows,
     )
     return {
-        naming: Meant(one, known.get(one)) if isinstance(one, UUID) else one
+        naming: NamedPerson(one, known.get(one)) if isinstance(one, UUID) else one
         for naming, one in meant.items()
     }
 
@@ -110,7 +112,7 @@ def contacts_of(
     contacts = {
         name: {
             row.id: row.contact_id
-            for row in select(_Found, QUERIES[name], [tenant_id, ids, workspace_id])
+            for row in select(_ContactNamed, QUERIES[name], [tenant_id, ids, workspace_id])
         }
         for name in QUERIES
         if (ids := list({one for naming in namings if (one := getattr(naming, name))}))
