@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,11 +30,14 @@ INJECTED = (
     "RESET ALL",
 )
 
+# The same in every process: the role is one for all databases of the server.
+PASSWORD = "of-the-application-0123456789"
+
 
 @pytest.fixture
 def owner(settings: Settings) -> str:
     """The role that migrated; its password lets the application's role log in."""
-    settings.SIGMA_APPLICATION_PASSWORD = secrets.token_urlsafe(24)
+    settings.SIGMA_APPLICATION_PASSWORD = PASSWORD
     roles.secure()
     return str(connection.settings_dict["USER"])
 
