@@ -11,14 +11,12 @@ from uuid import UUID
 
 import msgspec
 from django.conf import settings
-from redis.exceptions import RedisError
 
 from connectors.sender import outcomes
 from connectors.sender.callers import ApiCaller
 from connectors.sender.errors import ServiceError, not_queued, unavailable
 from connectors.sender.outcomes import DeliveryStatus
-from lib import clock
-from lib.wakeups import broker
+from lib import clock, rates
 from messaging import queries
 from messaging.events import Source
 from messaging.sending import queueing
@@ -34,21 +32,6 @@ EXAMPLE = '{"phone": "+27821234567", "message": "Hello"}'
 KINDS = {bool: "true or false", list: "a list", dict: "an object", type(None): "null"}
 LONGEST_NAME = 64
 _WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,6})"?', re.IGNORECASE)
-# How many messages a minute a caller may send: a bucket in the broker for each, shared by all
-# processes and atomic (GCRA). It holds a minute's worth and fills evenly, by the broker's clock.
-# When the bucket would be full again; returns 0 and charges it, or the microseconds to wait.
-MINUTE, SECOND = 60_000_000, 1_000_000
-CHARGE = """
-local t = redis.call('TIME')
-local now = t[1] * 1000000 + t[2]
-local gap, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
-local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
-local wait = full - (burst - 1) * gap - now
-if wait > 0 then return math.ceil(wait) end
-full = full + gap
-redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
-return 0
-"""
 # The times in a message's ``delivery``; when it is due is no step of its way.
 TIMES = [f"{state.value}_at" for state in State if state != State.SENDING]
 
@@ -158,28 +141,18 @@ def describe(caller: ApiCaller, given_id: str) -> dict[str, object]:
     }
 
 
-def charge(bucket: str, *, rate: int) -> float:
-    """Charge a caller for one message of ``rate`` a minute; return 0, or the seconds to wait.
-
-    Raises:
-        redis.exceptions.RedisError: the broker is away.
-    """
-    script = broker().register_script(CHARGE)
-    wait = script(keys=[f"sigma:sender:{bucket}"], args=[MINUTE / rate, rate])
-    return int(wait) / SECOND
-
-
 def _charge(caller: ApiCaller) -> None:
     rate = settings.SIGMA_SENDER_RATE
+    message = f"This key may send {rate} messages a minute"
     try:
-        wait = charge(caller.bucket, rate=rate)
-    except RedisError:
+        rates.charge(f"sender:{caller.bucket}", rate=rate, message=message)
+    except rates.CannotCount:
         raise unavailable("The broker cannot be reached; nothing was sent. Try again.") from None
-    if wait:
-        seconds = int(wait) + 1
-        message = f"This key may send {rate} messages a minute; try again in {seconds} s."
-        again = (("retry-after", str(seconds)),)
-        raise ServiceError(429, "RATE_LIMITED", message, retryable=True, headers=again)
+    except rates.RateExceeded as limited:
+        again = (("retry-after", str(limited.seconds)),)
+        raise ServiceError(
+            429, "RATE_LIMITED", str(limited), retryable=True, headers=again
+        ) from None
 
 
 def _shown(name: str) -> str:

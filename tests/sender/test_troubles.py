@@ -11,7 +11,7 @@ import pytest
 from django.db import OperationalError
 
 from connectors.sender import accounts, messages, outcomes, service
-from lib import wakeups
+from lib import rates, wakeups
 from messaging.models import Message
 from tests.conftest import Cast
 from tests.sender.conftest import Served, key_for, queued, settle
@@ -72,12 +72,14 @@ def test_what_cannot_be_read_costs_nothing(
 
 def test_the_rate_comes_back_evenly() -> None:
     """A minute's worth at once, then one after the other."""
-    bucket = "test-of-the-rate"
-    taken = [messages.charge(bucket, rate=6) for _ in range(7)]
+    for _ in range(6):
+        rates.charge("test-of-the-rate", rate=6, message="No more")
 
-    assert set(taken[:6]) == {0.0}
-    assert 5 < taken[6] <= 10
-    wakeups.broker().delete(f"sigma:sender:{bucket}")
+    with pytest.raises(rates.RateExceeded, match="No more; try again in") as limited:
+        rates.charge("test-of-the-rate", rate=6, message="No more")
+
+    assert 5 < limited.value.seconds <= 11
+    wakeups.broker().delete("sigma:test-of-the-rate")
 
 
 def test_nothing_is_accepted_while_the_rate_cannot_be_counted(
