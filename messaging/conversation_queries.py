@@ -10,9 +10,11 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from lib.cursors import Cursor, Page
+from django.db import connection
+
+from lib.cursors import Cursor, Page, encode
 from lib.sql import columns_of, select
-from messaging.people import ALL_IDS
+from messaging.people import ALL_IDS, SURVIVOR
 from messaging.queries import (
     MOST_COUNTED,
     SELECT_MESSAGES,
@@ -36,10 +38,26 @@ class ConversationRow(NamedTuple):
     unread_count: int
 
 
+# A number of the business, and a person at the other end.
+Place = tuple[UUID, UUID]
+
 SELECT_CONVERSATIONS = f"SELECT {columns_of(ConversationRow)} FROM conversations WHERE"  # noqa: S608
-BY_ID = """tenant_id = %s AND id = coalesce((
-    SELECT merged_into FROM conversations WHERE tenant_id = %s AND id = %s
-), %s)"""
+OF_CONVERSATION = ", ".join(f"c.{name}" for name in ConversationRow._fields)
+# Ids from before a merge lead to the conversation that it is now.
+BY_IDS = f"""
+SELECT asked.id, {OF_CONVERSATION} FROM conversations asked
+JOIN conversations c
+  ON c.tenant_id = asked.tenant_id AND c.id = coalesce(asked.merged_into, asked.id)
+WHERE asked.tenant_id = %s AND asked.id = ANY(%s)
+"""  # noqa: S608 - names of ours
+# Of a number and a contact, also one that was merged since: a range of the conversations' key.
+OF_PEOPLE = f"""
+SELECT asked.workspace_id, asked.contact_id, {OF_CONVERSATION}
+FROM unnest(%s::uuid[], %s::uuid[]) asked (workspace_id, contact_id)
+JOIN conversations c ON c.tenant_id = %s AND c.workspace_id = asked.workspace_id
+ AND c.contact_id = {SURVIVOR.format(tenant_id="%s", contact_id="asked.contact_id")}
+WHERE c.merged_into IS NULL
+"""  # noqa: S608 - names of ours
 OF_PERSON = ", ".join(
     "person.id" if name == "contact_id" else f"m.{name}" for name in MessageRow._fields
 )
@@ -87,11 +105,32 @@ def read_conversations(
     return Page.of(found, limit)
 
 
-def find_conversation(*, tenant_id: UUID, conversation_id: UUID) -> ConversationRow | None:
-    """Return a tenant's conversation by its id, or by one that it had before a merge."""
-    sql = f"{SELECT_CONVERSATIONS} {BY_ID}"
-    parameters = [tenant_id, tenant_id, conversation_id, conversation_id]
-    return next(iter(select(ConversationRow, sql, parameters)), None)
+def cursor_of(row: ConversationRow) -> str:
+    """Return a conversation's place in its list."""
+    return encode(Cursor(row.last_message_at, row.id))
+
+
+def find_conversations(*, tenant_id: UUID, ids: Sequence[UUID]) -> list[ConversationRow]:
+    """Return those of a tenant's conversations that there are, each once and in the order asked; by
+    their ids, or by those that they had before a merge.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(BY_IDS, [tenant_id, list(ids)])
+        found = {asked: ConversationRow._make(row) for asked, *row in cursor.fetchall()}
+    return list(dict.fromkeys(found[one] for one in ids if one in found))
+
+
+def conversations_of(*, tenant_id: UUID, people: Collection[Place]) -> dict[Place, ConversationRow]:
+    """Return the conversation of each place, where something was said in it."""
+    if not people:
+        return {}
+    workspace_ids, contact_ids = (list(ids) for ids in zip(*people, strict=True))
+    with connection.cursor() as cursor:
+        cursor.execute(OF_PEOPLE, [workspace_ids, contact_ids, tenant_id, tenant_id])
+        return {
+            (workspace_id, contact_id): ConversationRow._make(row)
+            for workspace_id, contact_id, *row in cursor.fetchall()
+        }
 
 
 def read_messages(

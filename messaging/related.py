@@ -8,12 +8,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 from uuid import UUID
 
+from lib import clock
 from messaging import conversation_queries, optouts, payments, queries, receipts, sealed_values
-from messaging.conversation_queries import ConversationRow
+from messaging.conversation_queries import ConversationRow, Place
+from messaging.conversations import WINDOW, still_open
 from messaging.events import is_typed
 from messaging.holds import Holds
 from messaging.models import Media, MessageStatus
@@ -88,6 +91,21 @@ class Related:
         """The people at the other end, by contact id."""
         ids = {message.contact_id for message in self._messages if message.contact_id}
         return queries.contacts(tenant_id=self._tenant_id, ids=ids)
+
+    def conversation_of(self, message: MessageRow) -> ShownConversation | None:
+        """Return the conversation that a message is said in; there is none with groups."""
+        place = _place_of(message)
+        return self._conversations.get(place) if place else None
+
+    @cached_property
+    def _conversations(self) -> dict[Place, ShownConversation]:
+        places = {place for message in self._messages if (place := _place_of(message))}
+        found = conversation_queries.conversations_of(tenant_id=self._tenant_id, people=places)
+        shown = show_conversations(
+            self._tenant_id, list(dict.fromkeys(found.values())), self._read_originals
+        )
+        by_row = {one.row: one for one in shown}
+        return {place: by_row[row] for place, row in found.items()}
 
     @cached_property
     def opted_out(self) -> set[UUID]:
@@ -168,8 +186,16 @@ def _may_tell(receipt: MessageStatus, errors: object, teller: str | None) -> boo
     return known and receipt.errors == errors
 
 
+def _place_of(message: MessageRow) -> Place | None:
+    if message.contact_id is None or message.group_id is not None:
+        return None
+    return message.workspace_id, message.contact_id
+
+
 class RelatedToConversations:
-    """The relations of some conversations of one workspace: one query for each kind."""
+    """The relations of some conversations: one query for each kind, and of messages for each
+    workspace.
+    """
 
     def __init__(
         self,
@@ -179,7 +205,8 @@ class RelatedToConversations:
     ) -> None:
         self._tenant_id, self._conversations = tenant_id, conversations
         self._read_originals = read_originals
-        self._pages: dict[Window, tuple[dict[UUID, MessagePage], Related]] = {}
+        self._pages: dict[tuple[UUID, Window], tuple[dict[UUID, MessagePage], Related]] = {}
+        self.now = clock.now()
 
     @cached_property
     def contacts(self) -> dict[UUID, ContactRow]:
@@ -203,18 +230,44 @@ class RelatedToConversations:
     def messages(
         self, conversation: ConversationRow, window: Window
     ) -> tuple[MessagePage, Related]:
-        """Return part of a conversation; that of the others is read with it."""
-        if window not in self._pages:
+        """Return part of a conversation; that of the workspace's others is read with it."""
+        workspace_id = conversation.workspace_id
+        if (workspace_id, window) not in self._pages:
+            others = [one for one in self._conversations if one.workspace_id == workspace_id]
             pages = conversation_queries.read_messages(
                 tenant_id=self._tenant_id,
-                workspace_id=conversation.workspace_id,
-                contact_ids=[each.contact_id for each in self._conversations],
+                workspace_id=workspace_id,
+                contact_ids=[each.contact_id for each in others],
                 window=window,
             )
             everything = [message for page in pages.values() for message in page.messages]
-            self._pages[window] = pages, self._related(everything)
-        pages, related = self._pages[window]
+            self._pages[workspace_id, window] = pages, self._related(everything)
+        pages, related = self._pages[workspace_id, window]
         return pages[conversation.contact_id], related
 
     def _related(self, messages: Sequence[MessageRow]) -> Related:
         return Related(self._tenant_id, messages, self._read_originals)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownConversation:
+    """A conversation among others."""
+
+    row: ConversationRow
+    threads: RelatedToConversations
+
+    @property
+    def window_open_until(self) -> datetime | None:
+        """When the customer care window closes; ``None``: it is not open."""
+        heard = self.row.last_inbound_at
+        return still_open(heard and heard + WINDOW, now=self.threads.now)
+
+
+def show_conversations(
+    tenant_id: UUID,
+    rows: Sequence[ConversationRow],
+    read_originals: OriginalsReader = lambda tenant_id, message_ids: {},
+) -> list[ShownConversation]:
+    """Return conversations, each with what belongs to all of them."""
+    threads = RelatedToConversations(tenant_id, rows, read_originals)
+    return [ShownConversation(row, threads) for row in rows]

@@ -15,7 +15,14 @@ from lib import clock
 from messaging import media as files
 from messaging.models import Media
 from workspaces import channel_errors
-from workspaces.access import NotAllowed, NotAuthenticated, Scope, TenantRequired, actor_of
+from workspaces.access import (
+    NotAllowed,
+    NotAuthenticated,
+    Scope,
+    TenantRequired,
+    WrongTenant,
+    actor_of,
+)
 from workspaces.acting import as_tenant
 from workspaces.channels import MediaStream
 
@@ -34,6 +41,7 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
     files.InvalidLink: (403, "INVALID_LINK"),
     files.ExpiredLink: (403, "EXPIRED_LINK"),
     NotAllowed: (403, "FORBIDDEN"),
+    WrongTenant: (403, "WRONG_TENANT"),
     TenantRequired: (400, "TENANT_REQUIRED"),
     files.NoSuchMedia: (404, "NOT_FOUND"),
     channel_errors.NotConfigured: (409, "NOT_CONFIGURED"),

@@ -9,6 +9,7 @@ from connectors.linked_device.graphql.schema import LinkedDeviceMutations, Linke
 from connectors.whatsapp.graphql.schema import LedgerQueries
 from messaging.graphql.broadcast_mutations import BroadcastMutations
 from messaging.graphql.broadcasts import BroadcastQueries
+from messaging.graphql.contacts import ContactQueries
 from messaging.graphql.conversations import ConversationQueries
 from messaging.graphql.numbers import NumberMutations, NumberQueries
 from messaging.graphql.optouts import OptOutMutations, OptOutQueries
@@ -23,6 +24,7 @@ from workspaces.graphql.schema import WorkspaceMutations, WorkspaceQueries
 class Query(
     MessageQueries,
     ConversationQueries,
+    ContactQueries,
     OptOutQueries,
     PreflightQueries,
     BroadcastQueries,

@@ -132,6 +132,8 @@ try:
     )
     # Requests a minute that one API key may make of one web process.
     SIGMA_API_RATE = env.integer("SIGMA_API_RATE", 60_000, low=1, high=10_000_000)
+    # Times a minute that one API key or user may ask who has a phone number.
+    SIGMA_LOOKUP_RATE = env.integer("SIGMA_LOOKUP_RATE", 60, low=1, high=100_000)
     # Hosts and networks outside the public internet that events may be sent to.
     SIGMA_EVENTS_ALLOW_PRIVATE = env.items("SIGMA_EVENTS_ALLOW_PRIVATE", "")
     # Days a delivered event is kept for replaying; one that could not be delivered, 30.

@@ -43,8 +43,11 @@ mutation ($workspace: ID!) {
 READ = """
 query ($workspace: ID!, $message: ID!) {
   messages(workspaceId: $workspace, first: 5) {
-    edges { node { id text contact { id } media { filename } statuses { status } } }
+    edges { node { id text contact { id } media { filename } statuses { status }
+                   conversation { id } } }
   }
+  conversationsByIds(ids: [$message]) { id }
+  contact(phone: "+27711558396") { id }
   message(id: $message) { id attempts }
   conversations(workspaceId: $workspace, first: 5) {
     edges { node { id unreadCount messages(first: 3) { edges { node { id } } } } }

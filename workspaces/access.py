@@ -44,6 +44,7 @@ class Scope(StrEnum):
     WORKSPACES_WRITE = "workspaces:write"
     LEDGER_READ = "ledger:read"
     MESSAGES_SEND = "messages:send"
+    CONTACTS_LOOKUP = "contacts:lookup"
     TEMPLATES_READ = "templates:read"
     TEMPLATES_WRITE = "templates:write"
     BROADCASTS_READ = "broadcasts:read"
@@ -82,6 +83,14 @@ class TenantRequired(Exception):
     """The signed-in user belongs to several tenants; name one in the X-Sigma-Tenant header."""
 
 
+class WrongTenant(Exception):
+    """You do not belong to the tenant that you named."""
+
+    def __init__(self) -> None:
+        # The same for one that is not there: who asks must not learn which there are.
+        super().__init__(self.__doc__)
+
+
 class UnknownScope(ValueError):
     """A scope that does not exist was asked for."""
 
@@ -92,11 +101,14 @@ class ForeignWorkspace(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The caller of one request, bound to one tenant, and maybe to one ``workspace_id``."""
+    """The caller of one request, bound to one tenant, and maybe to one ``workspace_id``; ``bucket``
+    is what their rates are counted under.
+    """
 
     tenant_id: UUID
     scopes: frozenset[str]
     label: str
+    bucket: str
     workspace_id: UUID | None = None
 
     def may(self, scope: Scope) -> bool:
@@ -189,6 +201,7 @@ def actor_of(request: HttpRequest, *, now: datetime) -> Actor:
         NotAllowed: the CSRF token is missing or wrong, or the key is bound to one workspace: that
             one opens the sender service alone.
         TenantRequired: the user must name one of several tenants.
+        WrongTenant: the user named one that is not theirs.
     """
     headers = request.headers
     if key := key_in(headers.get("Authorization", ""), headers.get("X-API-Key", "")):
@@ -231,7 +244,7 @@ def by_api_key(clear: str, *, now: datetime) -> Actor:
         ApiKey.objects.filter(pk=key.id).update(last_used_at=now)
     _tenants.put(digest, key.tenant_id)
     label = f"API key {key.prefix}…"
-    return Actor(key.tenant_id, frozenset(key.scopes), label, key.workspace_id)
+    return Actor(key.tenant_id, frozenset(key.scopes), label, f"key:{key.id}", key.workspace_id)
 
 
 def last_seen_with(digest: bytes) -> UUID | None:
@@ -247,8 +260,9 @@ def by_session(user: AbstractBaseUser | AnonymousUser, *, tenant: str = "") -> A
     A superuser may act for any tenant.
 
     Raises:
-        NotAuthenticated: nobody is signed in, or the user does not belong to that tenant.
+        NotAuthenticated: nobody is signed in, or the user belongs to no tenant.
         TenantRequired: the user belongs to several tenants and named none.
+        WrongTenant: the user does not belong to that tenant, if there is one.
     """
     if not user.is_authenticated or not user.is_active:
         raise NotAuthenticated("Send an API key (Authorization: Bearer …) or sign in.")
@@ -256,13 +270,15 @@ def by_session(user: AbstractBaseUser | AnonymousUser, *, tenant: str = "") -> A
     if tenant:
         wanted = tenant.lower()
         choices = [c for c in choices if wanted in (c[0], str(c[1]))]
+        if not choices:
+            raise WrongTenant
     if not choices:
-        raise NotAuthenticated("You do not belong to this tenant.")
+        raise NotAuthenticated("You do not belong to any tenant.")
     if len(choices) > 1:
         raise TenantRequired("Name a tenant in the X-Sigma-Tenant header (slug or id).")
     _, tenant_id, role = choices[0]
     scopes = ALL_SCOPES if role == Role.MANAGER else VIEWER_SCOPES
-    return Actor(tenant_id, frozenset(scopes), f"user {user.pk}")
+    return Actor(tenant_id, frozenset(scopes), f"user {user.pk}", f"user:{user.pk}")
 
 
 def _choices(user: AbstractBaseUser | AnonymousUser) -> list[tuple[str, UUID, str]]:

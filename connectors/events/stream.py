@@ -32,7 +32,13 @@ from connectors.events import outbox
 from lib import clock
 from lib.loops import DatabaseThreads
 from lib.requests import Answer, Receive, Scope, Send, gone
-from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired, actor_of
+from workspaces.access import (
+    NotAllowed,
+    NotAuthenticated,
+    TenantRequired,
+    WrongTenant,
+    actor_of,
+)
 from workspaces.access import Scope as Permission
 from workspaces.events import EVENT_TYPES, is_wanted
 from workspaces.sessions import SessionRules
@@ -256,6 +262,7 @@ REFUSAL_HEADERS: Mapping[int, tuple[tuple[str, str], ...]] = {
 REFUSALS: dict[type[Exception], tuple[int, str]] = {
     NotAuthenticated: (401, "UNAUTHENTICATED"),
     NotAllowed: (403, "FORBIDDEN"),
+    WrongTenant: (403, "WRONG_TENANT"),
     TenantRequired: (400, "TENANT_REQUIRED"),
 }
 
@@ -362,6 +369,7 @@ def identify(scope: Scope) -> StreamCaller:
         workspaces.access.NotAuthenticated: no key and no session, or not a valid key.
         workspaces.access.NotAllowed: neither events:read nor messages:read.
         workspaces.access.TenantRequired: the user must name one of several tenants.
+        workspaces.access.WrongTenant: the user named one that is not theirs.
     """
     actor = actor_of(_request(scope), now=clock.now())
     if not MAY_WATCH & actor.scopes:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Unpack
+from uuid import UUID
 
 import graphene
 from graphql import GraphQLResolveInfo
 
-from lib import clock, cursors
+from lib import cursors
 from lib.graphql import (
     ObjectType,
     PageInfo,
@@ -25,7 +26,6 @@ from lib.graphql import (
 )
 from messaging import conversation_queries
 from messaging.conversation_queries import ConversationRow
-from messaging.conversations import WINDOW, still_open
 from messaging.graphql.messages import Acquaintance, ContactType, MessageType, ShownMessage
 from messaging.graphql.pages import (
     Listing,
@@ -35,18 +35,9 @@ from messaging.graphql.pages import (
     check_workspace,
     window_of,
 )
-from messaging.related import RelatedToConversations
+from messaging.related import ShownConversation, show_conversations
 from workspaces.access import Scope
 from workspaces.graphql.base import caller
-
-
-@dataclass(frozen=True, slots=True)
-class ShownConversation:
-    """A conversation on its page."""
-
-    row: ConversationRow
-    threads: RelatedToConversations
-    now: datetime
 
 
 class ConversationType(ObjectType, name="Conversation", default_resolver=column):
@@ -93,8 +84,7 @@ class ConversationType(ObjectType, name="Conversation", default_resolver=column)
         root: ShownConversation, info: GraphQLResolveInfo
     ) -> datetime | None:
         """Return when the customer care window closes."""
-        heard = root.row.last_inbound_at
-        return still_open(heard and heard + WINDOW, now=root.now)
+        return root.window_open_until
 
     @staticmethod
     def resolve_messages(
@@ -138,12 +128,15 @@ class ConversationConnection(graphene.ObjectType):
     @staticmethod
     def resolve_edges(root: Threaded, info: GraphQLResolveInfo) -> list[dict[str, object]]:
         """Return the conversations with their cursors."""
-        return [{"cursor": _cursor_of(node.row), "node": node} for node in root.nodes]
+        return [
+            {"cursor": conversation_queries.cursor_of(node.row), "node": node}
+            for node in root.nodes
+        ]
 
     @staticmethod
     def resolve_page_info(root: Threaded, info: GraphQLResolveInfo) -> PageInfo:
         """Return whether there is more."""
-        return page_info(root.page, _cursor_of, is_first=root.is_first)
+        return page_info(root.page, conversation_queries.cursor_of, is_first=root.is_first)
 
 
 class ConversationQueries(graphene.ObjectType):
@@ -162,6 +155,15 @@ class ConversationQueries(graphene.ObjectType):
         ConversationType,
         id=graphene.ID(required=True, description="The conversation's UUID."),
         description="One conversation of your tenant; null where there is none with this id.",
+    )
+    conversations_by_ids = list_of(
+        ConversationType,
+        "Conversations of your tenant by their ids, 100 at most: each once, in the order asked, "
+        "without those that there are not.",
+        ids=graphene.List(
+            graphene.NonNull(graphene.ID), required=True, description="The conversations' UUIDs."
+        ),
+        required=False,
     )
 
     @staticmethod
@@ -185,25 +187,28 @@ class ConversationQueries(graphene.ObjectType):
         )
         if not page.rows:  # where there are some, there is a workspace
             check_workspace(actor, workspace)
-        return Threaded(page, _threads(info, page.rows), after is None)
+        return Threaded(page, _shown(info, page.rows), after is None)
 
     @staticmethod
     def resolve_conversation(
         root: None, info: GraphQLResolveInfo, id: str
     ) -> ShownConversation | None:
         """Return one conversation."""
-        row = conversation_queries.find_conversation(
-            tenant_id=caller(info, Scope.MESSAGES_READ).tenant_id,
-            conversation_id=parse_id(id, "id"),
-        )
-        return None if row is None else _threads(info, [row])[0]
+        return next(iter(_by_ids(info, [parse_id(id, "id")])), None)
+
+    @staticmethod
+    def resolve_conversations_by_ids(
+        root: None, info: GraphQLResolveInfo, ids: Sequence[str]
+    ) -> list[ShownConversation]:
+        """Return those that there are."""
+        limit_of(len(ids))
+        return _by_ids(info, [parse_id(one, "ids") for one in ids])
 
 
-def _threads(info: GraphQLResolveInfo, rows: Sequence[ConversationRow]) -> list[ShownConversation]:
-    tenant_id, now = info.context.actor.tenant_id, clock.now()
-    threads = RelatedToConversations(tenant_id, rows, info.context.read_originals)
-    return [ShownConversation(row, threads, now) for row in rows]
+def _by_ids(info: GraphQLResolveInfo, ids: Sequence[UUID]) -> list[ShownConversation]:
+    tenant_id = caller(info, Scope.MESSAGES_READ).tenant_id
+    return _shown(info, conversation_queries.find_conversations(tenant_id=tenant_id, ids=ids))
 
 
-def _cursor_of(row: ConversationRow) -> str:
-    return cursors.encode(cursors.Cursor(row.last_message_at, row.id))
+def _shown(info: GraphQLResolveInfo, rows: Sequence[ConversationRow]) -> list[ShownConversation]:
+    return show_conversations(info.context.actor.tenant_id, rows, info.context.read_originals)

@@ -16,7 +16,7 @@ from messaging import events, models, sealed_values
 from messaging.media import download_url
 from messaging.payments import Payment
 from messaging.queries import ContactRow, MessageRow
-from messaging.related import Original, Related
+from messaging.related import Original, Related, ShownConversation
 from workspaces import models as workspaces
 from workspaces.access import Scope
 from workspaces.graphql.schema import Platform, WorkspaceType
@@ -243,6 +243,10 @@ class MessageType(ObjectType, name="Message", default_resolver=column):
     timestamp_utc = graphene.DateTime(required=True, description="When it was sent.")
     sender = graphene.Field(SenderType, required=True, description="Who spoke.")
     contact = graphene.Field(ContactType, description="The person at the other end, where known.")
+    conversation = graphene.Field(
+        "messaging.graphql.conversations.ConversationType",
+        description="The conversation it is said in; null in groups, and of what begins none.",
+    )
     group_id = graphene.String(
         description="Digest of the group's id, where it was said in a group; null in private. An "
         "answer to its sender would be private."
@@ -289,6 +293,13 @@ class MessageType(ObjectType, name="Message", default_resolver=column):
         """Return the person at the other end."""
         contact = _contact_of(root)
         return contact and Acquaintance(contact, root.related)
+
+    @staticmethod
+    def resolve_conversation(
+        root: ShownMessage, info: GraphQLResolveInfo
+    ) -> ShownConversation | None:
+        """Return the conversation."""
+        return root.related.conversation_of(root.row)
 
     @staticmethod
     def resolve_statuses(

@@ -27,7 +27,7 @@ from lib.graphql import (
     utc,
 )
 from lib.numbering import NotInternational, international
-from messaging import queries
+from messaging import lookups, queries
 from messaging.events import Direction
 from messaging.graphql.messages import MessageDirection, MessageType, ShownMessage
 from messaging.queries import MessageFilter, MessagePage, MessageRow, Window, ways_of_writing
@@ -148,7 +148,8 @@ class MessageQueries(graphene.ObjectType):
         status=graphene.String(description="Only those with this status."),
         sender=graphene.String(description="Only those by this platformUserId."),
         sender_phone=graphene.String(
-            description="Only those by this phone number (E.164), which is digested and not kept."
+            description="Only those by this phone number (E.164), which is digested and not kept. "
+            "Needs contacts:lookup, and counts as one."
         ),
         since=graphene.DateTime(
             description="Only those from this time on (UTC without an offset)."
@@ -171,7 +172,7 @@ class MessageQueries(graphene.ObjectType):
         """Return one page."""
         actor = caller(info, Scope.MESSAGES_READ)
         workspace = parse_id(workspace_id, "workspaceId")
-        wanted = wanted_of(arguments, tenant_id=actor.tenant_id, workspace_id=workspace)
+        wanted = wanted_of(arguments, actor, workspace_id=workspace)
         window = window_of(arguments)
         page = queries.read_page(wanted, window)
         if not page.messages:  # where there are some, there is a workspace
@@ -225,20 +226,21 @@ class MessageArguments(TypedDict, total=False):
     until: datetime | None
 
 
-def wanted_of(arguments: MessageArguments, *, tenant_id: UUID, workspace_id: UUID) -> MessageFilter:
+def wanted_of(arguments: MessageArguments, actor: Actor, *, workspace_id: UUID) -> MessageFilter:
     """Return which messages the arguments ask for.
 
     Raises:
         BadInput: one of them cannot be used.
+        Exception: what `messaging.lookups.charge` raises, of a number.
     """
     return MessageFilter(
-        tenant_id=tenant_id,
+        tenant_id=actor.tenant_id,
         workspace_id=workspace_id,
         platform=arguments.get("platform"),
         direction=arguments.get("direction"),
         type=_word(arguments.get("type"), "type"),
         status=_word(arguments.get("status"), "status"),
-        senders=_senders(arguments, tenant_id),
+        senders=_senders(arguments, actor),
         since=utc(arguments.get("since")),
         until=utc(arguments.get("until")),
     )
@@ -268,12 +270,14 @@ def _word(value: str | None, name: str) -> str | None:
     return value
 
 
-def _senders(arguments: MessageArguments, tenant_id: UUID) -> tuple[str, ...] | None:
+def _senders(arguments: MessageArguments, actor: Actor) -> tuple[str, ...] | None:
     digest, phone = arguments.get("sender"), arguments.get("sender_phone")
     if phone is not None:
         if digest is not None:
             raise BadInput("Use sender or senderPhone, not both.")
-        return ways_of_writing(tenant_id=tenant_id, phones=_digests_of(phone, tenant_id))
+        digests = _digests_of(phone, actor.tenant_id)
+        lookups.charge(actor)
+        return ways_of_writing(tenant_id=actor.tenant_id, phones=digests)
     if digest is not None and not DIGEST.fullmatch(digest):
         raise BadInput("sender must be a platformUserId: 64 hexadecimal digits.")
     return None if digest is None else (digest,)

@@ -30,7 +30,7 @@ from messaging.rest import failures
 from messaging.rest.openapi import Operations, answer
 from messaging.rest.shapes import ListFailure, ListReportShape, Retried, RetryInput
 from messaging.rest.views import TenantView
-from workspaces.access import Scope, actor_of
+from workspaces.access import Scope
 from workspaces.acting import as_tenant
 
 # What a refusal means over HTTP; the others are 422.
@@ -122,7 +122,6 @@ class Recipients(BroadcastView):
         """Find out who asks before anything is parsed; a list may be large."""
         request._request.upload_handlers = [InMemory(request._request)]
         APIView.initial(self, request, *args, **kwargs)
-        self.actor = actor_of(request._request, now=clock.now())
 
     @BROADCASTS.operation(
         "upload_recipients",

@@ -11,9 +11,11 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from lib import errorids
+from lib.graphql import BadInput, NotFound
+from lib.rates import CannotCount, RateExceeded
 from messaging.rest.shapes import Failure, Reason, Refusal
 from messaging.sending.refusals import Malformed, SendErrorCode, UnableToSend
-from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
+from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired, WrongTenant
 
 logger = logging.getLogger("sigma.whatsapp.rest")
 
@@ -28,6 +30,7 @@ STATUSES = {
 FAILURES: dict[type[Exception], tuple[int, str]] = {
     NotAuthenticated: (401, "UNAUTHENTICATED"),
     NotAllowed: (403, "FORBIDDEN"),
+    WrongTenant: (403, "WRONG_TENANT"),
     TenantRequired: (400, "TENANT_REQUIRED"),
     RequestDataTooBig: (413, "BAD_REQUEST"),
     RecursionError: (400, "BAD_REQUEST"),
@@ -35,6 +38,10 @@ FAILURES: dict[type[Exception], tuple[int, str]] = {
     exceptions.MethodNotAllowed: (405, "BAD_REQUEST"),
     exceptions.NotAcceptable: (406, "BAD_REQUEST"),
     exceptions.UnsupportedMediaType: (415, "BAD_REQUEST"),
+    BadInput: (400, "INVALID_INPUT"),
+    NotFound: (404, "NOT_FOUND"),
+    RateExceeded: (429, "RATE_LIMITED"),
+    CannotCount: (503, "UNAVAILABLE"),
     OperationalError: (503, "UNAVAILABLE"),
     InterfaceError: (503, "UNAVAILABLE"),
 }
@@ -58,11 +65,11 @@ def handle(error: Exception, context: object) -> Response:
         return _hide(error)
     status, code = FAILURES[kind]
     message = IN_WORDS.get(kind) or str(error)
-    response = respond(status, refusal(code, message, retryable=status == 503))
+    response = respond(status, refusal(code, message, retryable=status in (429, 503)))
     if status == 401:
         response["WWW-Authenticate"] = "Bearer"
-    if status == 503:
-        response["Retry-After"] = str(RETRY_SECONDS)
+    if status in (429, 503):
+        response["Retry-After"] = str(getattr(error, "seconds", RETRY_SECONDS))
     return response
 
 

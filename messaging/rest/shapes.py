@@ -45,6 +45,10 @@ class MessageShape(_Shape, frozen=True):
     id: Annotated[UUID, _says("The message's UUID.")]
     workspace_id: Annotated[UUID, _says("The workspace (number) it belongs to.")]
     contact_id: Annotated[UUID | None, _says("The person at the other end, where known.")]
+    conversation_id: Annotated[
+        UUID | None,
+        _says("The conversation it is said in; null in groups, and of what begins none."),
+    ]
     platform_message_id: Annotated[
         str | None, _says("Digest of the platform's id; null until the platform took it.")
     ]
@@ -67,6 +71,69 @@ class MessageShape(_Shape, frozen=True):
     ]
     delivery: Annotated[dict[str, Any], _says("Times, errors, pricing; what holds it.")]
     payments: Annotated[list[PaymentShape], _says("What was told of the payment it asked for.")]
+
+
+class ContactShape(_Shape, frozen=True):
+    """A person the tenant talks with."""
+
+    id: Annotated[UUID, _says("The contact's UUID.")]
+    display_name: Annotated[
+        str,
+        _says(
+            "The profile name, or else the name in the business's address book; may be empty. One "
+            "that holds a phone number is `[purged]` once Raw is, and needs `messages:read`, else "
+            "`[needs messages:read]`."
+        ),
+    ]
+    username: Annotated[
+        str, _says("The WhatsApp username; may be empty. It is kept as the display name is.")
+    ]
+    opted_out: Annotated[bool, _says("Whether the person wants no marketing templates.")]
+
+
+class LookupInput(_Shape, frozen=True, forbid_unknown_fields=True):
+    """Whose contact to look for."""
+
+    phone: Annotated[str, _says("The phone number (E.164), which is digested and not kept.")]
+
+
+class LookupShape(_Shape, frozen=True):
+    """Who has a phone number."""
+
+    contact: Annotated[ContactShape | None, _says("The person; null where there is none.")]
+
+
+class ConversationShape(_Shape, frozen=True):
+    """What is said between one number of the business and one person."""
+
+    id: Annotated[UUID, _says("The conversation's UUID.")]
+    workspace_id: Annotated[UUID, _says("The workspace (number) it belongs to.")]
+    contact: Annotated[ContactShape | None, _says("The person.")]
+    last_message: Annotated[MessageShape | None, _says("The newest message of either side.")]
+    last_message_at: Annotated[datetime, _says("When that was sent.")]
+    unread_count: Annotated[
+        int, _says("Messages of the person that nobody of the business has read.")
+    ]
+    window_open_until: Annotated[
+        datetime | None,
+        _says("Until when anything but a template may be sent; null while only those may."),
+    ]
+
+
+class PageShape(_Shape, frozen=True):
+    """Where a page ends, and whether there is more."""
+
+    has_next_page: Annotated[bool, _says("Whether there is more after this page.")]
+    has_previous_page: Annotated[bool, _says("Whether there is more before this page.")]
+    start_cursor: Annotated[str | None, _says("Where the page begins.")]
+    end_cursor: Annotated[str | None, _says("Where the page ends; use it with `after`.")]
+
+
+class ConversationsShape(_Shape, frozen=True):
+    """One page of conversations."""
+
+    nodes: Annotated[list[ConversationShape], _says("The conversations.")]
+    page_info: Annotated[PageShape, _says("Whether there is more.")]
 
 
 class ReadInput(_Shape, frozen=True, forbid_unknown_fields=True):

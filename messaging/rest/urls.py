@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from messaging.rest.broadcasts import Outcomes, Recipients, Retrying
+from messaging.rest.conversations import ContactLookup, Conversations, OneConversation
 from messaging.rest.views import Cancellation, MarkRead, Messages, OneMessage, PreflightView
 
 urlpatterns = [
@@ -13,6 +14,9 @@ urlpatterns = [
     path("messages/<uuid:message_id>", OneMessage.as_view()),
     path("messages/<uuid:message_id>/cancel", Cancellation.as_view()),
     path("messages/<uuid:message_id>/read", MarkRead.as_view()),
+    path("conversations", Conversations.as_view()),
+    path("conversations/<uuid:conversation_id>", OneConversation.as_view()),
+    path("contacts/lookup", ContactLookup.as_view()),
     path("broadcasts/<uuid:broadcast_id>/recipients", Recipients.as_view()),
     path("broadcasts/<uuid:broadcast_id>/outcomes.csv", Outcomes.as_view()),
     path("broadcasts/<uuid:broadcast_id>/retry-failed", Retrying.as_view()),

@@ -22,6 +22,7 @@ from rest_framework.views import APIView
 
 from lib import clock
 from messaging import queries, sealed_values
+from messaging.queries import MessageRow
 from messaging.related import Related
 from messaging.rest import failures
 from messaging.rest.openapi import Operations, answer
@@ -122,10 +123,15 @@ class TenantView(APIView):
     content_negotiation_class = KnownFormats
     actor: Actor
 
-    def initial(self, request: Request, *args: object, **kwargs: object) -> None:
-        """Find out who asks before anything is parsed."""
-        super().initial(request, *args, **kwargs)
+    def perform_authentication(self, request: Request) -> None:
+        """Find out who asks, before anything is parsed. The framework's own way would forget who is
+        signed in.
+        """
         self.actor = actor_of(request._request, now=clock.now())
+
+    def initial(self, request: Request, *args: object, **kwargs: object) -> None:
+        """Refuse strangers, and bodies that are too large."""
+        super().initial(request, *args, **kwargs)
         if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BYTES:
             raise RequestDataTooBig
 
@@ -249,7 +255,7 @@ class MarkRead(TenantView):
     def post(self, request: Request, message_id: UUID) -> Done:
         """Show a person that their message was read."""
         try:
-            wanted = msgspec.convert(_object_of(request), ReadInput)
+            wanted = msgspec.convert(object_of(request), ReadInput)
         except msgspec.ValidationError as error:
             raise reading.malformed(error) from None
         now = clock.now()
@@ -262,7 +268,7 @@ class MarkRead(TenantView):
 
 
 def _request_of(actor: Actor, request: Request) -> SendRequest:
-    given = dict(_object_of(request))
+    given = dict(object_of(request))
     key = request.headers.get("Idempotency-Key")
     if key is not None and given.setdefault("idempotency_key", key) != key:
         raise Malformed(
@@ -275,7 +281,12 @@ def _request_of(actor: Actor, request: Request) -> SendRequest:
     return reading.request_of(given)
 
 
-def _object_of(request: Request) -> Mapping[str, Any]:
+def object_of(request: Request) -> Mapping[str, Any]:
+    """Return the body.
+
+    Raises:
+        messaging.sending.refusals.Malformed: it is not a JSON object.
+    """
     given = request.data
     if not isinstance(given, Mapping):
         raise Malformed(SendErrorCode.INVALID_INPUT, None, "The body must be a JSON object.")
@@ -288,10 +299,15 @@ def _message(tenant_id: UUID, message_id: UUID, with_numbers: bool) -> MessageSh
         raise UnableToSend(
             SendErrorCode.MESSAGE_NOT_FOUND, None, "Your tenant has no message with this id."
         )
-    related = Related(tenant_id, [row])
-    opened = related.opened
+    return message_shape(row, Related(tenant_id, [row]), with_numbers=with_numbers)
+
+
+def message_shape(row: MessageRow, related: Related, *, with_numbers: bool) -> MessageShape:
+    """Return what is shown of a message; ``with_numbers``: of those on shared cards, too."""
+    opened, conversation = related.opened, related.conversation_of(row)
     content = opened.fill(row.id, sealed_values.decode(row.content), with_numbers=with_numbers)
     said = {
+        "conversation_id": conversation and conversation.row.id,
         "text": opened.text_of(row),
         "content": content,
         "delivery": related.delivery_of(row),

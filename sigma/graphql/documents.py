@@ -19,6 +19,7 @@ from graphql import (
     GraphQLSchema,
     InlineFragmentNode,
     IntValueNode,
+    ListValueNode,
     OperationDefinitionNode,
     SelectionNode,
     VariableNode,
@@ -42,6 +43,8 @@ PAGED = frozenset(
     {"broadcasts", "conversations", "eventDeliveries", "messageTemplates", "messages", "optOuts"}
 )
 ITEMS = frozenset({"nodes", "edges"})
+# Lists of as many as this argument names.
+NAMED = {"conversationsByIds": "ids"}
 # Fields that cost more than the object they return: counting a workspace, opening a callback.
 WEIGHTS = {
     "totalCount": 600,
@@ -170,8 +173,18 @@ class _Measure:
         if name == "messages" and any(a.name.value in FILTERS for a in node.arguments):
             weight += FILTER_WEIGHT
         inside = self.of(node.selection_set.selections, size)
-        times = page if name in ITEMS else 1
+        times = page if name in ITEMS else self._named_by(node)
         return Size(1 + inside.depth, weight + times * (1 + inside.cost))
+
+    def _named_by(self, node: FieldNode) -> int:
+        """Return how many objects a field's argument names; one, where it has no such argument."""
+        ids = NAMED.get(node.name.value)
+        value: object = next((a.value for a in node.arguments if a.name.value == ids), None)
+        if isinstance(value, VariableNode):
+            value = self.variables.get(value.name.value)
+        if isinstance(value, ListValueNode):
+            value = value.values
+        return max(1, len(value)) if isinstance(value, list | tuple) else 1
 
     def _page_of(self, node: FieldNode) -> int:
         for argument in node.arguments:
@@ -205,9 +218,9 @@ def check_size(
         if isinstance(node, FragmentDefinitionNode)
     }
     defaults = {
-        definition.variable.name.value: int(definition.default_value.value)
+        definition.variable.name.value: _default(definition.default_value)
         for definition in operation.variable_definitions
-        if isinstance(definition.default_value, IntValueNode)
+        if definition.default_value is not None
     }
     try:
         size = _Measure(fragments, {**defaults, **variables}).of(operation.selection_set.selections)
@@ -220,3 +233,7 @@ def check_size(
             f"The document asks for about {size.cost} objects; {max_cost} are allowed. "
             "Ask for smaller pages or fewer fields."
         )
+
+
+def _default(value: object) -> object:
+    return int(value.value) if isinstance(value, IntValueNode) else value

@@ -12,6 +12,7 @@ from psycopg.errors import DeadlockDetected
 
 from lib import errorids
 from lib.graphql import BadInput, NotFound
+from lib.rates import CannotCount, RateExceeded
 from messaging.queries import TooMany
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired
 from workspaces.acting import is_timeout
@@ -24,12 +25,14 @@ class Code(StrEnum):
 
     UNAUTHENTICATED = "UNAUTHENTICATED"
     FORBIDDEN = "FORBIDDEN"
+    WRONG_TENANT = "WRONG_TENANT"
     NOT_FOUND = "NOT_FOUND"
     BAD_REQUEST = "BAD_REQUEST"
     BAD_USER_INPUT = "BAD_USER_INPUT"
     GRAPHQL_PARSE_FAILED = "GRAPHQL_PARSE_FAILED"
     GRAPHQL_VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
     LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
+    RATE_LIMITED = "RATE_LIMITED"
     UNAVAILABLE = "UNAVAILABLE"
     INTERNAL = "INTERNAL"
 
@@ -39,6 +42,7 @@ ANTICIPATED: dict[type[Exception], Code] = {
     NotAllowed: Code.FORBIDDEN,
     TenantRequired: Code.BAD_USER_INPUT,
     TooMany: Code.LIMIT_EXCEEDED,
+    CannotCount: Code.UNAVAILABLE,
     BadInput: Code.BAD_USER_INPUT,
     NotFound: Code.NOT_FOUND,
 }
@@ -93,6 +97,9 @@ def _of_execution(error: GraphQLError) -> dict[str, object]:
     cause = error.original_error
     if _is_about_input(error):
         return with_code(error, Code.BAD_USER_INPUT)
+    if isinstance(cause, RateExceeded):
+        again = {"code": Code.RATE_LIMITED.value, "retryAfter": cause.seconds}
+        return {**error.formatted, "extensions": again}
     code = ANTICIPATED.get(type(cause)) if cause else None
     if code is not None:
         return with_code(error, code)

@@ -33,7 +33,14 @@ from sigma.graphql.documents import Documents, LimitExceeded, check_size
 from sigma.graphql.failures import Code
 from sigma.pages import graphiql
 from sigma.schema import schema
-from workspaces.access import Actor, NotAllowed, NotAuthenticated, TenantRequired, actor_of
+from workspaces.access import (
+    Actor,
+    NotAllowed,
+    NotAuthenticated,
+    TenantRequired,
+    WrongTenant,
+    actor_of,
+)
 from workspaces.acting import as_tenant
 
 MAX_BYTES = 200_000
@@ -75,6 +82,7 @@ class RequestContext:
 FAILURES: dict[type[Exception], tuple[int, Code]] = {
     NotAuthenticated: (401, Code.UNAUTHENTICATED),
     NotAllowed: (403, Code.FORBIDDEN),
+    WrongTenant: (403, Code.WRONG_TENANT),
     TenantRequired: (400, Code.BAD_USER_INPUT),
     LimitExceeded: (400, Code.LIMIT_EXCEEDED),
 }

@@ -183,6 +183,8 @@ def test_a_session_may_watch_and_name_its_tenant(
     web.client.cookies.set("sessionid", browser.cookies["sessionid"].value)
 
     assert web.client.get("/events/stream").status_code == 400
+    wrong = web.client.get("/events/stream?tenant=initech")
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (403, "WRONG_TENANT")
     query = "/events/stream?tenant=globex"
     with web.client.stream("GET", query) as response:
         listener = Listener(response)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -168,14 +169,28 @@ def test_it_asks_a_member_of_two_tenants_which(
     assert post(browser, **named).json()["data"] == {"tenant": {"slug": "globex"}}
 
 
-def test_it_knows_no_session_of_a_stranger_to_the_tenant(
+def test_it_says_of_another_tenant_what_it_says_of_none(
     acme: Cast, globex: Cast, browser: Client, alice: User
 ) -> None:
     Membership.objects.create(tenant=globex.tenant, user=alice)
+    type(acme.tenant).objects.create(slug="gone", name="Gone", status=TenantStatus.SUSPENDED)
+    named = ("acme", str(acme.tenant.id), "gone", "nobody", str(uuid4()), "é\x7f")
 
-    answer = post(browser, **signed(browser, **{"X-Sigma-Tenant": "acme"}))
+    answers = [post(browser, **signed(browser, **{"X-Sigma-Tenant": name})) for name in named]
+    elsewhere = [
+        browser.get(path, headers={"X-Sigma-Tenant": name})
+        for name in named
+        for path in (f"/api/v1/messages/{uuid4()}", f"/media/{uuid4()}")
+    ]
 
-    assert answer.status_code == 401
+    assert {(a.status_code, a.content) for a in answers} == {(403, answers[0].content)}
+    assert answers[0].json()["errors"][0]["extensions"] == {"code": "WRONG_TENANT"}
+    assert "WWW-Authenticate" not in answers[0]
+    assert {(a.status_code, a.json()["error"]["code"]) for a in elsewhere} == {
+        (403, "WRONG_TENANT")
+    }
+    assert post(browser, **signed(browser)).json()["data"] == {"tenant": {"slug": "globex"}}
+    assert post(Client(), **{"X-Sigma-Tenant": "acme"}).status_code == 401
 
 
 def test_it_shows_only_the_tenants_rows_even_to_a_query_that_forgets_to_ask(

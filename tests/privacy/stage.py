@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.test import Client
+from django.test import Client, override_settings
 
 from connectors.events.worker import deliver as deliver_events
 from connectors.simulator.meta.seeds import business
@@ -26,7 +26,7 @@ from tests.privacy.canaries import SENT_TO, accepted, person, refused, wamid_of
 from workspaces import secrets
 from workspaces.models import SecretKind
 
-MESSAGES = "/api/v1/messages"
+MESSAGES, LOOKUP = "/api/v1/messages", "/api/v1/contacts/lookup"
 ASKED = "($input: SendWhatsAppMessageInput!)"
 ERRORS = "{ code field message }"
 SEND = f"mutation{ASKED} {{ sendWhatsAppMessage(input: $input) {{ success errors {ERRORS} }} }}"
@@ -148,6 +148,15 @@ class Stage:
             self.gql(cast, f'{{ messages(senderPhone: "{spelling}") {{ n{spelling} }}')
             self.ask(cast, MESSAGES, data=f'{{"text": "{spelling}')
             self.ask(cast, f"{MESSAGES}/{spelling}/cancel")
+            self.ask(cast, LOOKUP, {"phone": spelling})
+        self.look_up(cast, person(7))
+
+    def look_up(self, cast: Cast, number: str) -> None:
+        """Ask who has a number, of more than may be asked."""
+        asks = f'{{ contact(phone: "+{number}") {{ displayName }} }}'
+        with override_settings(SIGMA_LOOKUP_RATE=1):
+            told = [self.gql(cast, asks).body, self.ask(cast, LOOKUP, {"phone": f"+{number}"})]
+        assert number not in f"{told[0]}{told[1].content!r}"
 
     def preflight(self, cast: Cast, *, by_graphql: bool) -> None:
         """Ask what would become of templates, and of some that must be refused."""
