@@ -12,11 +12,13 @@ from uuid import UUID
 from psycopg import sql
 
 from lib import bulk
+from messaging import uploads
 
 # What is still pending first, or it is sent meanwhile; then children before parents.
 TABLES = (
     "outbox",
     "read_marks",
+    "uploads",
     "broadcast_recipients",
     "broadcasts",
     "media",
@@ -56,7 +58,7 @@ SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM files), (SELECT count(
 def erase(tenant_id: UUID) -> dict[str, int]:
     """Delete the tenant's rows, a batch per transaction; return how many went from each table."""
     messages, files, sends = bulk.repeat(BITE, [tenant_id, BATCH], batch=BATCH)
-    gone = Counter(messages=messages, media=files, outbox=sends)
+    gone = Counter(messages=messages, media=files, outbox=sends, uploads=uploads.erase(tenant_id))
     for table in TABLES:
         gone[table] += bulk.delete(table, tenant_id=tenant_id, batch=BATCH)
     return {table: gone[table] for table in TABLES}

@@ -8,7 +8,7 @@ from celery import shared_task
 
 from lib import clock
 from lib.work import deferred_while_away
-from messaging import addresses, merging, number_sync, portfolios, token_watch
+from messaging import addresses, merging, number_sync, portfolios, token_watch, uploads
 from workspaces import purging, token_checks
 
 logger = logging.getLogger("sigma.whatsapp.numbers")
@@ -42,6 +42,13 @@ def forget_addresses() -> None:
     """Remove the addresses of people who were last seen before their tenant's retention window."""
     with deferred_while_away("purge of addresses", logger):
         addresses.purge(now=purging.moment(host=clock.host_now()))
+
+
+@shared_task(name="maintenance.uploads")
+def forget_uploads() -> None:
+    """Remove files that nothing used within their tenant's retention window."""
+    with deferred_while_away("purge of files", logger):
+        uploads.purge(now=purging.moment(host=clock.host_now()))
 
 
 @shared_task(name="maintenance.merged")

@@ -36,11 +36,12 @@ from lib.requests import (
     headers_of,
 )
 from sigma.answers import is_text, refusal, too_busy
-from sigma.gate import Busy, Gate, asker_of
+from sigma.gate import Asker, Busy, Gate, asker_of
 from sigma.heads import refused
 from sigma.metrics import counted, door_of
 from sigma.stopping import on_stop
 from sigma.threads import Full, Lanes, is_signing_in
+from sigma.uploads import Uploads
 from workspaces.access import last_seen_with
 
 __all__ = ("IS_READY", "Application", "application")
@@ -87,6 +88,7 @@ class Application:
         self._streams = Streams()
         self._heartbeat = ProcessHeartbeat("web")
         self._lanes = Lanes(django_application)
+        self._uploads = Uploads()
         # One tenant leaves threads to the others.
         at_once = max(1, settings.SIGMA_WEB_THREADS * 3 // 4)
         self._gate = Gate(rate=settings.SIGMA_API_RATE, at_once=at_once)
@@ -127,11 +129,7 @@ class Application:
         limit = self._largest if LISTS.fullmatch(path) else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         with Reading(budget, limit, BODY_SECONDS) as reading:
             try:
-                body = reading.begin(headers, receive)
-                if body is None:
-                    body = await reading.rest()
-                if b"transfer-encoding" in headers:
-                    scope = _with_length(scope, len(body))
+                scope, body = await self._read(reading, asker, scope, receive)
                 request = scope, body, receive
                 if not path.startswith(API):
                     return await self._lanes.of(scope, is_member=is_member).work(*request)
@@ -148,6 +146,20 @@ class Application:
             except Busy as busy:
                 return too_busy(path, busy.seconds).send
 
+    async def _read(
+        self, reading: Reading, asker: Asker, scope: Scope, receive: Receive
+    ) -> tuple[Scope, bytes]:
+        """Return a request and its body; a file is not read into memory, but kept on the way."""
+        headers = headers_of(scope)
+        if self._uploads.takes(scope, headers):
+            return await self._uploads.read(scope, headers, receive, known=asker.is_known), b""
+        body = reading.begin(headers, receive)
+        if body is None:
+            body = await reading.rest()
+        if b"transfer-encoding" in headers:
+            scope = _with_length(scope, len(body))
+        return scope, body
+
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
@@ -160,6 +172,7 @@ class Application:
                 await asyncio.to_thread(self._heartbeat.stop)
                 await self._streams.close()
                 await self._webhooks.stop()
+                await asyncio.to_thread(self._uploads.close)
                 self._lanes.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return

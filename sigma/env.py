@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import os
 import re
 import secrets
@@ -272,6 +273,27 @@ def sender_origins(env: Env) -> list[str]:
                 f"SIGMA_SENDER_ORIGINS: {value!r} is not an origin such as https://app.example.com."
             )
     return [value.lower() for value in values]
+
+
+def files_storage(env: Env, *, folder: Path) -> dict[str, object]:
+    """Return Django's settings of the storage for files: a folder that only its owner reads, or the
+    class in ``SIGMA_FILES_STORAGE`` with the options in ``SIGMA_FILES_STORAGE_OPTIONS``.
+
+    Raises:
+        InvalidSetting: the options are not a JSON object.
+    """
+    backend = env.text("SIGMA_FILES_STORAGE")
+    if not backend:
+        backend = "django.core.files.storage.FileSystemStorage"
+        private = {"file_permissions_mode": 0o600, "directory_permissions_mode": 0o700}
+        return {"BACKEND": backend, "OPTIONS": {"location": str(folder), **private}}
+    try:
+        options = json.loads(env.secret("SIGMA_FILES_STORAGE_OPTIONS") or "{}")
+    except ValueError:
+        options = None
+    if not isinstance(options, dict):
+        raise InvalidSetting("SIGMA_FILES_STORAGE_OPTIONS: this is not a JSON object.")
+    return {"BACKEND": backend, "OPTIONS": options}
 
 
 def sender_open_workspace(env: Env) -> UUID | None:

@@ -19,6 +19,7 @@ from sigma.env import (
     InvalidSetting,
     broker_url,
     database,
+    files_storage,
     graph_url,
     ingest_drains,
     master_keys,
@@ -159,6 +160,12 @@ try:
     SIGMA_SENDER_OPEN_WORKSPACE = sender_open_workspace(env)
     # Whether calls without a key are served on an address that other machines reach.
     SIGMA_SENDER_OPEN_PUBLIC = env.boolean("SIGMA_SENDER_OPEN_PUBLIC")
+    # Files that applications give us to send: a folder that all processes share, or another storage
+    # of Django's (a class, and its options as JSON). What is on its way lies in the folder even so.
+    SIGMA_FILES = Path(env.text("SIGMA_FILES", str(SIGMA_HOME / "files"))).absolute()
+    SIGMA_FILES_STORAGE = files_storage(env, folder=SIGMA_FILES)
+    # Files that one web process takes in at once; a quarter of them from one tenant.
+    SIGMA_FILES_AT_ONCE = env.integer("SIGMA_FILES_AT_ONCE", 32, low=1, high=1_000)
     # Where processes count for /metrics, and the token that opens it from elsewhere than this host.
     SIGMA_METRICS_FOLDER = Path(
         env.text("SIGMA_METRICS_FOLDER", str(SIGMA_HOME / "metrics"))
@@ -276,6 +283,7 @@ CELERY_BEAT_SCHEDULE = {
     "events": {"task": "events.sweep", "schedule": 2.0},
     "forget_recipients": {"task": "maintenance.recipients", "schedule": 900.0},
     "forget_addresses": {"task": "maintenance.addresses", "schedule": 3600.0},
+    "forget_uploads": {"task": "maintenance.uploads", "schedule": 900.0},
     "forget_events": {"task": "maintenance.events", "schedule": 900.0},
     "merged": {"task": "maintenance.merged", "schedule": 60.0},
 }
@@ -299,6 +307,10 @@ SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = SIGMA_MAX_BODY_BYTES
+STORAGES = {
+    "default": SIGMA_FILES_STORAGE,
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"

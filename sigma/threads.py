@@ -205,6 +205,7 @@ class Threads:
             await self._places.make_way()
         with io.BytesIO(body) as file:
             environ = dict(build_environ(scope, file))  # type: ignore[arg-type]
+            environ |= scope.get("sigma.environ", {})  # what was read in front of us
             places, owner = (self._places, owner_of(scope)) if is_stream else (None, None)
             work = WsgiCall(self._application, environ, places, owner)
             try:

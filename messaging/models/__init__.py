@@ -33,6 +33,7 @@ from messaging.models.sending import (
     SendingPause,
     SendingPolicy,
 )
+from messaging.models.uploads import Upload, UploadState
 
 __all__ = [
     "Broadcast",
@@ -55,4 +56,6 @@ __all__ = [
     "RecipientState",
     "SendingPause",
     "SendingPolicy",
+    "Upload",
+    "UploadState",
 ]

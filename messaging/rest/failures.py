@@ -15,6 +15,7 @@ from lib.graphql import BadInput, NotFound
 from lib.rates import CannotCount, RateExceeded
 from messaging.rest.shapes import Failure, Reason, Refusal
 from messaging.sending.refusals import Malformed, SendErrorCode, UnableToSend
+from messaging.uploads import StorageAway
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired, WrongTenant
 
 logger = logging.getLogger("sigma.whatsapp.rest")
@@ -25,6 +26,8 @@ STATUSES = {
     SendErrorCode.IDEMPOTENCY_CONFLICT: 409,
     SendErrorCode.NOT_CANCELLABLE: 409,
     SendErrorCode.MESSAGE_NOT_FOUND: 404,
+    SendErrorCode.TOO_LARGE: 413,
+    SendErrorCode.UNSUPPORTED_TYPE: 415,
 }
 # What ends a request before anything is decided: the status, and a code for programs.
 FAILURES: dict[type[Exception], tuple[int, str]] = {
@@ -42,6 +45,7 @@ FAILURES: dict[type[Exception], tuple[int, str]] = {
     NotFound: (404, "NOT_FOUND"),
     RateExceeded: (429, "RATE_LIMITED"),
     CannotCount: (503, "UNAVAILABLE"),
+    StorageAway: (503, "UNAVAILABLE"),
     OperationalError: (503, "UNAVAILABLE"),
     InterfaceError: (503, "UNAVAILABLE"),
 }

@@ -6,9 +6,11 @@ from django.urls import path
 
 from messaging.rest.broadcasts import Outcomes, Recipients, Retrying
 from messaging.rest.conversations import ContactLookup, Conversations, OneConversation
+from messaging.rest.media import MediaFiles
 from messaging.rest.views import Cancellation, MarkRead, Messages, OneMessage, PreflightView
 
 urlpatterns = [
+    path("media", MediaFiles.as_view()),
     path("messages", Messages.as_view()),
     path("messages/preflight", PreflightView.as_view()),
     path("messages/<uuid:message_id>", OneMessage.as_view()),

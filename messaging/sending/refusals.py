@@ -38,6 +38,10 @@ class SendErrorCode(StrEnum):
     IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
     MESSAGE_NOT_FOUND = "MESSAGE_NOT_FOUND"
     NOT_CANCELLABLE = "NOT_CANCELLABLE"
+    UNSUPPORTED_TYPE = "UNSUPPORTED_TYPE"
+    TYPE_MISMATCH = "TYPE_MISMATCH"
+    TOO_LARGE = "TOO_LARGE"
+    EMPTY_FILE = "EMPTY_FILE"
 
 
 DESCRIPTIONS: Mapping[SendErrorCode, str] = MappingProxyType(
@@ -79,6 +83,10 @@ DESCRIPTIONS: Mapping[SendErrorCode, str] = MappingProxyType(
         SendErrorCode.IDEMPOTENCY_CONFLICT: "The key was used for another request.",
         SendErrorCode.MESSAGE_NOT_FOUND: "Your tenant has no such message.",
         SendErrorCode.NOT_CANCELLABLE: "The message is no longer waiting to be sent.",
+        SendErrorCode.UNSUPPORTED_TYPE: "WhatsApp takes no files of this type.",
+        SendErrorCode.TYPE_MISMATCH: "The file's bytes are not of the type that it is said to be.",
+        SendErrorCode.TOO_LARGE: "The file is larger than WhatsApp allows for its type.",
+        SendErrorCode.EMPTY_FILE: "The file is empty.",
     }
 )
 
@@ -96,6 +104,9 @@ PLATFORM_CODES: Mapping[SendErrorCode, int] = MappingProxyType(
         SendErrorCode.TEMPLATE_NOT_APPROVED: 132001,
         SendErrorCode.TEMPLATE_PAUSED: 132015,
         SendErrorCode.TEMPLATE_DISABLED: 132016,
+        SendErrorCode.UNSUPPORTED_TYPE: 131053,
+        SendErrorCode.TYPE_MISMATCH: 131053,
+        SendErrorCode.TOO_LARGE: 131053,
     }
 )
 # The same request may be queued later, with nothing changed in it.

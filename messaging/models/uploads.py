@@ -1,0 +1,47 @@
+"""Files that applications gave us to send, and what they are called at the platform."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+from django.db.models.functions import Now
+
+from lib.ids import uuid7
+
+
+class UploadState(models.TextChoices):
+    """Whether the bytes are in the storage; what stays ``STORING`` was cut off."""
+
+    STORING = "STORING"
+    READY = "READY"
+
+
+class Upload(models.Model):
+    """A file to send, sealed in the storage under ``stored_as``.
+
+    ``id`` is a keyed digest of the file, its type and its name, so that the same file has the same
+    id within its tenant. ``used_at`` is until when a send may need it, or when it came.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    tenant_id = models.UUIDField()
+    workspace_id = models.UUIDField()
+    stored_as = models.UUIDField()
+    state = models.CharField(
+        max_length=16,
+        choices=UploadState,
+        default=UploadState.STORING,
+        db_default=UploadState.STORING,
+    )
+    mime_type = models.CharField(max_length=128)
+    size_bytes = models.BigIntegerField()
+    sealed_name = models.BinaryField(null=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    used_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "uploads"
+        indexes = (models.Index(fields=("tenant_id", "used_at"), name="uploads_by_use"),)
+
+    def __str__(self) -> str:
+        return f"{self.mime_type} {self.id}"

@@ -1,0 +1,372 @@
+"""Files that applications give us to send: taken in piece by piece, judged as they come, sealed
+before they touch a disk, and kept in Django's storage until the tenant's retention window is over.
+
+A file is complete in the storage before anything may name it. Until then it is in a temporary file
+without a name, which ends with the process; its row says what was being stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import IO, NamedTuple
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.storage import default_storage
+from django.db import DatabaseError, transaction
+from django.db.models import Count, Min, Q, QuerySet, Sum
+
+from lib.envelope import associated_data
+from lib.sealed_files import SealedWriter, opened
+from messaging import filetypes
+from messaging.filetypes import UnsuitableFile
+from messaging.models import Upload, UploadState
+from messaging.sending.refusals import SendErrorCode, UnableToSend
+from workspaces import keys
+from workspaces.models import Tenant, Workspace
+from workspaces.scope import tenant_scope
+
+logger = logging.getLogger("sigma.whatsapp.files")
+PLACE, NAME_PLACE = "uploads.content", "uploads.sealed_name"
+# What was being stored for so long was cut off.
+CUT_OFF = timedelta(hours=1)
+MOST_NAME = 240
+BATCH = 500
+
+
+class StorageAway(Exception):
+    """The storage of files cannot be used; nothing was kept, try again."""
+
+
+class FileGone(Exception):
+    """The file is not there any more, or cannot be opened."""
+
+
+class ReceivedFile(NamedTuple):
+    """A whole file, sealed, in a temporary file that is gone when it is closed."""
+
+    tenant_id: UUID
+    stored_as: UUID
+    file: IO[bytes]
+    mime_type: str
+    size: int
+    sha256: str
+    name: str
+
+
+class Intake:
+    """Takes in one file of a tenant."""
+
+    def __init__(self, tenant_id: UUID, *, declared: str, filename: str) -> None:
+        """Prepare for a file of a type that was ``declared`` (empty: it was not).
+
+        Raises:
+            workspaces.keys.TenantHasNoKeys: the tenant is being erased.
+        """
+        self._tenant_id, self._declared = tenant_id, declared
+        self._name = name_of(filename)
+        self._stored_as = uuid4()
+        self._head, self._type, self._most = bytearray(), "", filetypes.LARGEST
+        self._size, self._digest = 0, hashlib.sha256()
+        cipher, place = keys.field_cipher(tenant_id), _place(tenant_id, self._stored_as)
+        self._file = _temporary()
+        self._writer = SealedWriter(self._file, cipher, place)
+
+    def add(self, data: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            messaging.sending.refusals.UnableToSend: WhatsApp takes no such file.
+        """
+        self._size += len(data)
+        if not self._type:
+            self._head += data
+            if len(self._head) >= filetypes.HEAD:
+                self._judge()
+        self._check_size()
+        self._digest.update(data)
+        self._writer.write(data)
+
+    def finish(self) -> ReceivedFile:
+        """Return the file.
+
+        Raises:
+            messaging.sending.refusals.UnableToSend: it is empty, or WhatsApp takes no such file.
+        """
+        if not self._size:
+            raise _refused(SendErrorCode.EMPTY_FILE, "The file is empty. Send its bytes.")
+        if not self._type:
+            self._judge()
+            self._check_size()
+        self._writer.finish()
+        self._file.seek(0)
+        return ReceivedFile(
+            self._tenant_id,
+            self._stored_as,
+            self._file,
+            self._type,
+            self._size,
+            self._digest.hexdigest(),
+            self._name,
+        )
+
+    def abandon(self) -> None:
+        """Leave nothing of it."""
+        self._file.close()
+
+    def _judge(self) -> None:
+        head = bytes(self._head)
+        try:
+            self._type = filetypes.type_of(head, declared=self._declared, filename=self._name)
+        except UnsuitableFile as error:
+            raise _refused(SendErrorCode(error.code), error.message) from None
+        self._most = filetypes.most_bytes(self._type, head)
+        self._head.clear()
+
+    def _check_size(self) -> None:
+        if self._size > self._most:
+            raise too_large(self._most, self._type)
+
+
+def _temporary() -> IO[bytes]:
+    """Return a file without a name, which ends with the process.
+
+    Raises:
+        StorageAway: there is no place for one.
+    """
+    try:
+        settings.SIGMA_FILES.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return tempfile.TemporaryFile(dir=settings.SIGMA_FILES)
+    except OSError as error:
+        extra = {"error": type(error).__name__}
+        logger.error("whatsapp file not taken: SIGMA_FILES cannot be written", extra=extra)
+        raise StorageAway("Files cannot be stored at the moment; try again.") from error
+
+
+def too_large(most: int, mime_type: str = "") -> UnableToSend:
+    """Return the refusal of a file that is larger than WhatsApp allows."""
+    of_type = f" of the type {mime_type}" if mime_type else ""
+    return _refused(
+        SendErrorCode.TOO_LARGE,
+        f"WhatsApp takes files{of_type} of at most {most:,} bytes. Send a smaller one, or a link.",
+    )
+
+
+def _refused(code: SendErrorCode, message: str) -> UnableToSend:
+    return UnableToSend(code, "file", message)
+
+
+def name_of(filename: str) -> str:
+    """Return the name that a recipient sees: without folders, and of what can be shown."""
+    plain = filename.replace("\\", "/").rpartition("/")[2]
+    shown = "".join(c for c in plain if c.isprintable()).strip()
+    while len(shown.encode("utf-8", "ignore")) > MOST_NAME:
+        stem, dot, ending = shown.rpartition(".")
+        shown = f"{stem[:-1]}{dot}{ending}" if len(stem) > 1 else shown[:-1]
+    return shown
+
+
+def keep(received: ReceivedFile, *, workspace_id: UUID, now: datetime) -> UUID:
+    """Keep a file, and return its id: that of the same file where it is kept already.
+
+    Raises:
+        messaging.sending.refusals.UnableToSend: the tenant has no such workspace.
+        StorageAway: it cannot be kept now.
+    """
+    tenant_id = received.tenant_id
+    upload_id = _id_of(received)
+    with received.file as file:
+        if _begin(received, upload_id, workspace_id, now):
+            return upload_id
+        try:
+            default_storage.save(_stored(tenant_id, received.stored_as), File(file))
+            with tenant_scope(tenant_id):
+                mine = _rows(tenant_id).filter(pk=upload_id, stored_as=received.stored_as)
+                is_mine = mine.update(state=UploadState.READY)
+        except DatabaseError:
+            _undo(received, upload_id)
+            raise
+        except Exception as error:  # each storage has its own
+            _undo(received, upload_id)
+            extra = {"tenant_id": tenant_id, "error": type(error).__name__}
+            logger.error("whatsapp file not stored", extra=extra)
+            raise StorageAway("Files cannot be stored at the moment; try again.") from error
+    if not is_mine:  # somebody else gave us the same, and was faster
+        _remove(tenant_id, received.stored_as)
+    return upload_id
+
+
+def _begin(received: ReceivedFile, upload_id: UUID, workspace_id: UUID, now: datetime) -> bool:
+    """Write down what is going to be stored; return whether it is there already."""
+    tenant_id = received.tenant_id
+    before = None
+    with tenant_scope(tenant_id):
+        if not Workspace.objects.filter(tenant_id=tenant_id, pk=workspace_id).exists():
+            raise UnableToSend(
+                SendErrorCode.WORKSPACE_NOT_FOUND,
+                "workspace_id",
+                "Your tenant has no workspace with this id.",
+            )
+        row = Upload(
+            id=upload_id,
+            tenant_id=tenant_id,
+            workspace_id=workspace_id,
+            stored_as=received.stored_as,
+            mime_type=received.mime_type,
+            size_bytes=received.size,
+            sealed_name=_seal_name(received, upload_id),
+            created_at=now,
+            used_at=now,
+        )
+        Upload.objects.bulk_create([row], ignore_conflicts=True)
+        found = _rows(tenant_id).select_for_update().get(pk=upload_id)
+        found.used_at = max(found.used_at, now)
+        if found.stored_as != received.stored_as and found.state != UploadState.READY:
+            # Begun and not ended: whoever it was, this one is whole.
+            before, found.stored_as = found.stored_as, received.stored_as
+        _rows(tenant_id).filter(pk=upload_id).update(
+            used_at=found.used_at, stored_as=found.stored_as
+        )
+    if before is not None:
+        _remove(tenant_id, before)
+    return found.state == UploadState.READY
+
+
+def _id_of(received: ReceivedFile) -> UUID:
+    """Return the same id for the same file; another tenant's is another one."""
+    told_apart = f"{received.sha256}|{received.mime_type}|{received.name}".encode()
+    digest = hmac.digest(keys.salt(received.tenant_id), b"upload:" + told_apart, "sha256")
+    return UUID(bytes=digest[:16], version=5)  # a name-based one
+
+
+def _seal_name(received: ReceivedFile, upload_id: UUID) -> bytes | None:
+    if not received.name:
+        return None
+    place = associated_data(received.tenant_id, NAME_PLACE, upload_id)
+    return keys.field_cipher(received.tenant_id).seal(received.name.encode(), place)
+
+
+def name_in(upload: Upload) -> str:
+    """Return the name that a file came with."""
+    if upload.sealed_name is None:
+        return ""
+    place = associated_data(upload.tenant_id, NAME_PLACE, upload.id)
+    return keys.field_cipher(upload.tenant_id).open(bytes(upload.sealed_name), place).decode()
+
+
+def pieces(upload: Upload) -> Iterator[bytes]:
+    """Yield a file's bytes.
+
+    Raises:
+        FileGone: the storage has no such file.
+        lib.envelope.CannotOpen: it was altered or cut.
+    """
+    cipher, place = keys.field_cipher(upload.tenant_id), _place(upload.tenant_id, upload.stored_as)
+    try:
+        file = default_storage.open(_stored(upload.tenant_id, upload.stored_as))
+    except FileNotFoundError:
+        raise FileGone("The storage has no such file.") from None
+    with file:
+        yield from opened(file, cipher, place)
+
+
+def purge(*, now: datetime) -> int:
+    """Remove files that nothing used within their tenant's retention window, and what was cut off;
+    return how many. Where the storage refuses one tenant's, the others go on.
+    """
+    count = 0
+    for tenant in Tenant.objects.all():
+        window = timedelta(days=tenant.retention_days)
+        cut = Q(state=UploadState.STORING, used_at__lt=now - CUT_OFF)
+        try:
+            count += _discard(_rows(tenant.id).filter(cut | Q(used_at__lt=now - window)))
+        except DatabaseError:
+            raise
+        except Exception as error:  # each storage has its own
+            extra = {"tenant": tenant.slug, "error": type(error).__name__}
+            logger.error("whatsapp files not purged", extra=extra)
+    return count
+
+
+def erase(tenant_id: UUID) -> int:
+    """Remove all files of a tenant; return how many."""
+    count = _discard(_rows(tenant_id))
+    with suppress(OSError, NotImplementedError):
+        default_storage.delete(tenant_id.hex)  # the folder, where there are folders
+    return count
+
+
+def discard(*, tenant_id: UUID, upload_id: UUID) -> None:
+    """Remove one file."""
+    _discard(_rows(tenant_id).filter(pk=upload_id))
+
+
+def _discard(rows: QuerySet[Upload]) -> int:
+    """Remove files, one by one, each while nobody may begin to use it; return how many."""
+    count = 0
+    while found := list(rows.values_list("tenant_id", "pk")[:BATCH]):
+        for tenant_id, upload_id in found:
+            with transaction.atomic():
+                row = rows.select_for_update().filter(tenant_id=tenant_id, pk=upload_id).first()
+                if row is not None:
+                    _remove(tenant_id, row.stored_as)
+                    _rows(tenant_id).filter(pk=upload_id).delete()
+                    count += 1
+    return count
+
+
+class Held(NamedTuple):
+    """How much lies there for one tenant."""
+
+    tenant: str
+    files: int
+    bytes: int
+    oldest: datetime | None
+
+
+def held(*, tenant_id: UUID | None = None) -> list[Held]:
+    """Return how much lies there, of each tenant that has something."""
+    rows = Upload.objects.all() if tenant_id is None else _rows(tenant_id)
+    slugs = dict(Tenant.objects.values_list("id", "slug"))
+    counted = rows.values("tenant_id").annotate(
+        files=Count("id"), size=Sum("size_bytes"), oldest=Min("created_at")
+    )
+    found = [
+        Held(slugs.get(one["tenant_id"], ""), one["files"], one["size"], one["oldest"])
+        for one in counted.order_by("tenant_id")
+    ]
+    return sorted(found)
+
+
+def _rows(tenant_id: UUID) -> QuerySet[Upload]:
+    return Upload.objects.filter(tenant_id=tenant_id)
+
+
+def _place(tenant_id: UUID, stored_as: UUID) -> bytes:
+    return associated_data(tenant_id, PLACE, stored_as)
+
+
+def _stored(tenant_id: UUID, stored_as: UUID) -> str:
+    return f"{tenant_id.hex}/{stored_as.hex}"
+
+
+def _remove(tenant_id: UUID, stored_as: UUID) -> None:
+    default_storage.delete(_stored(tenant_id, stored_as))
+
+
+def _undo(received: ReceivedFile, upload_id: UUID) -> None:
+    """Leave nothing of what could not be stored; what is left even so, the purge finds."""
+    try:
+        _remove(received.tenant_id, received.stored_as)
+        with tenant_scope(received.tenant_id):
+            rows = _rows(received.tenant_id).filter(pk=upload_id, stored_as=received.stored_as)
+            rows.delete()
+    except Exception as error:
+        logger.warning("whatsapp file left", extra={"error": type(error).__name__})
