@@ -63,7 +63,7 @@ class MediaFiles(TenantView):
         "Upload a file to send",
         scope=Scope.MESSAGES_SEND,
         says="As a form with the part `file`, or as the body itself with its own `Content-Type`. "
-        "The `media_id` is for any send of the tenant; the same file has the same.",
+        "The same file under the same name has the same `media_id`.",
         takes=FORM,
         parameters=OF_A_RAW_BODY,
         answers={201: (KeptFile, "It is kept.")},
