@@ -14,7 +14,7 @@ FROM python:3.13-slim-bookworm
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 SIGMA_HOME=/var/lib/sigma
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin sigma \
  && install -d -o sigma -g sigma -m 0700 /var/lib/sigma /var/lib/sigma/sender \
-    /var/lib/sigma/sender/logs /var/lib/sigma/metrics
+    /var/lib/sigma/sender/logs /var/lib/sigma/metrics /var/lib/sigma/files
 WORKDIR /srv/sigma
 COPY --from=packages /opt/venv /opt/venv
 COPY manage.py ./
