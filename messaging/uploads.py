@@ -30,8 +30,8 @@ from messaging.filetypes import UnsuitableFile
 from messaging.models import Upload, UploadState
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from workspaces import keys
+from workspaces.acting import as_tenant
 from workspaces.models import Tenant, Workspace
-from workspaces.scope import tenant_scope
 
 logger = logging.getLogger("sigma.whatsapp.files")
 PLACE, NAME_PLACE = "uploads.content", "uploads.sealed_name"
@@ -61,7 +61,7 @@ class ReceivedFile(NamedTuple):
     name: str
 
 
-class Intake:
+class FileIntake:
     """Takes in one file of a tenant."""
 
     def __init__(self, tenant_id: UUID, *, declared: str, filename: str) -> None:
@@ -187,7 +187,7 @@ def keep(received: ReceivedFile, *, workspace_id: UUID, now: datetime) -> UUID:
             return upload_id
         try:
             default_storage.save(_stored(tenant_id, received.stored_as), File(file))
-            with tenant_scope(tenant_id):
+            with as_tenant(tenant_id):
                 mine = _rows(tenant_id).filter(pk=upload_id, stored_as=received.stored_as)
                 is_mine = mine.update(state=UploadState.READY)
         except DatabaseError:
@@ -207,7 +207,7 @@ def _begin(received: ReceivedFile, upload_id: UUID, workspace_id: UUID, now: dat
     """Write down what is going to be stored; return whether it is there already."""
     tenant_id = received.tenant_id
     before = None
-    with tenant_scope(tenant_id):
+    with as_tenant(tenant_id):
         if not Workspace.objects.filter(tenant_id=tenant_id, pk=workspace_id).exists():
             raise UnableToSend(
                 SendErrorCode.WORKSPACE_NOT_FOUND,
@@ -365,7 +365,7 @@ def _undo(received: ReceivedFile, upload_id: UUID) -> None:
     """Leave nothing of what could not be stored; what is left even so, the purge finds."""
     try:
         _remove(received.tenant_id, received.stored_as)
-        with tenant_scope(received.tenant_id):
+        with as_tenant(received.tenant_id):
             rows = _rows(received.tenant_id).filter(pk=upload_id, stored_as=received.stored_as)
             rows.delete()
     except Exception as error:

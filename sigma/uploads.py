@@ -25,7 +25,7 @@ from django.http import HttpRequest, HttpResponse
 from lib import clock
 from lib.loops import DatabaseThreads
 from lib.requests import BodyIncomplete, BodyLate, Headers, NoRoom, Receive, Scope
-from messaging.rest.intake import RequestIntake, Upload
+from messaging.rest.intake import Brought, RequestIntake
 from messaging.rest.media import CAME
 from messaging.sending.refusals import UnableToSend
 from messaging.uploads import StorageAway
@@ -78,7 +78,7 @@ class Uploads:
         Raises:
             lib.requests.Unreadable: too slow, cut off, or too many are being read.
         """
-        came: Upload | Exception | None
+        came: Brought | Exception | None
         try:
             tenant_id = await self._identify(scope, known)
             with self._place(tenant_id):
@@ -117,7 +117,7 @@ class Uploads:
 
     async def _take(
         self, tenant_id: UUID, scope: Scope, headers: Headers, receive: Receive
-    ) -> Upload:
+    ) -> Brought:
         run, announced = self._threads.run, headers.get(b"content-length", b"")
         intake = await run(
             RequestIntake,

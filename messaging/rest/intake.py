@@ -14,7 +14,7 @@ from uuid import UUID
 from lib.multipart import MultipartError, MultipartParser, Part
 from messaging import filetypes
 from messaging.sending.refusals import Malformed, SendErrorCode
-from messaging.uploads import Intake, ReceivedFile, too_large
+from messaging.uploads import FileIntake, ReceivedFile, too_large
 
 FORM = "multipart/form-data"
 FILE = "file"
@@ -23,7 +23,7 @@ MOST_FIELDS, MOST_BYTES_OF_FIELDS = 40, 65_536
 LARGEST = filetypes.LARGEST + 2 * MOST_BYTES_OF_FIELDS
 
 
-class Upload(NamedTuple):
+class Brought(NamedTuple):
     """What came: the fields beside the file, and the file, whole and sealed."""
 
     fields: dict[str, str]
@@ -48,7 +48,7 @@ class RequestIntake:
             raise too_large(filetypes.LARGEST)
         self._tenant_id = tenant_id
         self.fields = dict(parse_qsl(query))
-        self._file: Intake | None = None
+        self._file: FileIntake | None = None
         self._field, self._values = "", dict[str, bytearray]()
         self._is_file, self._room = False, MOST_BYTES_OF_FIELDS
         self._form: MultipartParser | None = None
@@ -79,7 +79,7 @@ class RequestIntake:
         except MultipartError as error:
             raise _malformed(str(error)) from None
 
-    def finish(self) -> Upload:
+    def finish(self) -> Brought:
         """Return what came.
 
         Raises:
@@ -97,7 +97,7 @@ class RequestIntake:
         received = self._file.finish()
         self._compare("size", str(received.size))
         self._compare("sha256", received.sha256)
-        return Upload(self.fields, received)
+        return Brought(self.fields, received)
 
     def abandon(self) -> None:
         """Leave nothing of it."""
@@ -118,7 +118,7 @@ class RequestIntake:
 
     def _begin_file(self, content_type: str, filename: str) -> None:
         self._is_file = True
-        self._file = Intake(self._tenant_id, declared=content_type, filename=filename)
+        self._file = FileIntake(self._tenant_id, declared=content_type, filename=filename)
 
     def _add_content(self, data: bytes) -> None:
         if self._is_file and self._file is not None:

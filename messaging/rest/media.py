@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from lib import clock
 from messaging import uploads
-from messaging.rest.intake import Upload
+from messaging.rest.intake import Brought
 from messaging.rest.openapi import Operations, answer
 from messaging.rest.shapes import KeptFile
 from messaging.rest.views import TenantView
@@ -60,7 +60,7 @@ class MediaFiles(TenantView):
 
     @MEDIA.operation(
         "upload_media",
-        "Upload a file to send",
+        "Brought a file to send",
         scope=Scope.MESSAGES_SEND,
         says="As a form with the part `file`, or as the body itself with its own `Content-Type`. "
         "The same file under the same name has the same `media_id`.",
@@ -81,14 +81,14 @@ class MediaFiles(TenantView):
         return answer(kept, status=201)
 
 
-def came_with(request: Request) -> Upload:
+def came_with(request: Request) -> Brought:
     """Return what a request brought.
 
     Raises:
         messaging.sending.refusals.UnableToSend: it was refused while it was read.
     """
     came: Any = request._request.META.get(CAME)
-    if isinstance(came, Upload):
+    if isinstance(came, Brought):
         return came
     if isinstance(came, Exception):
         raise came
