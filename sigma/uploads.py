@@ -29,7 +29,7 @@ from messaging.rest.intake import Brought, RequestIntake
 from messaging.rest.media import CAME
 from messaging.sending.refusals import UnableToSend
 from messaging.uploads import StorageAway
-from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired, actor_of
+from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired, WrongTenant, actor_of
 from workspaces.access import Scope as Permission
 from workspaces.keys import TenantHasNoKeys
 from workspaces.sessions import SessionRules
@@ -47,6 +47,7 @@ NOT_ADMITTED = (
     NotAuthenticated,
     NotAllowed,
     TenantRequired,
+    WrongTenant,
     TenantHasNoKeys,
     DatabaseError,
     InterfaceError,
