@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import connection
 
 from lib.cursors import Cursor, Page, encode
-from lib.sql import columns_of, select
+from lib.sql import select
 from messaging.people import ALL_IDS, SURVIVOR
 from messaging.queries import (
     MOST_COUNTED,
@@ -36,13 +36,44 @@ class ConversationRow(NamedTuple):
     last_message_at: datetime
     last_inbound_at: datetime | None
     unread_count: int
+    state: str
+    snoozed_until: datetime | None
+    assignee_id: int | None
+    label_ids: list[UUID]
+
+
+class ConversationFilter(NamedTuple):
+    """Which conversations; ``assignee_id`` 0 means those of nobody who is a member."""
+
+    unread_only: bool = False
+    state: str | None = None
+    assignee_id: int | None = None
+    label_id: UUID | None = None
+
+
+NOBODY = 0
+EVERY = ConversationFilter()
+OF_NOBODY = """(assignee_id IS NULL OR assignee_id <> ALL(ARRAY(
+    SELECT user_id FROM memberships WHERE tenant_id = %s
+)))"""
 
 
 # A number of the business, and a person at the other end.
 Place = tuple[UUID, UUID]
 
-SELECT_CONVERSATIONS = f"SELECT {columns_of(ConversationRow)} FROM conversations WHERE"  # noqa: S608
-OF_CONVERSATION = ", ".join(f"c.{name}" for name in ConversationRow._fields)
+# Who left the tenant answers nothing any more, and a label that was deleted is none.
+AS_SHOWN = {
+    "assignee_id": """(
+        SELECT u.user_id FROM memberships u
+        WHERE u.tenant_id = c.tenant_id AND u.user_id = c.assignee_id
+    )""",
+    "label_ids": """ARRAY(
+        SELECT l.id FROM labels l
+        WHERE l.tenant_id = c.tenant_id AND l.id = ANY(c.label_ids) ORDER BY l.folded
+    )""",
+}
+OF_CONVERSATION = ", ".join(AS_SHOWN.get(name, f"c.{name}") for name in ConversationRow._fields)
+SELECT_CONVERSATIONS = f"SELECT {OF_CONVERSATION} FROM conversations c WHERE"  # noqa: S608
 # Ids from before a merge lead to the conversation that it is now.
 BY_IDS = f"""
 SELECT asked.id, {OF_CONVERSATION} FROM conversations asked
@@ -89,20 +120,38 @@ def read_conversations(
     workspace_id: UUID,
     limit: int,
     after: Cursor | None = None,
-    unread_only: bool = False,
+    only: ConversationFilter = EVERY,
 ) -> Page[ConversationRow]:
     """Return one page of a workspace's conversations: a range of an index, however deep."""
     where = "tenant_id = %s AND workspace_id = %s AND merged_into IS NULL"
-    parameters = [tenant_id, workspace_id]
-    more: list[object] = []
-    if unread_only:
-        where += " AND unread_count > 0"
+    conditions, more = _conditions(tenant_id, only)
     if after is not None:
-        where += " AND (last_message_at, id) < (%s, %s)"
-        more = [after.timestamp, after.id]
+        conditions.append("(last_message_at, id) < (%s, %s)")
+        more += [after.timestamp, after.id]
+    where = " AND ".join([where, *conditions])
     sql = f"{SELECT_CONVERSATIONS} {where} ORDER BY last_message_at DESC, id DESC LIMIT %s"
-    found = select(ConversationRow, sql, [*parameters, *more, limit + 1])
+    found = select(ConversationRow, sql, [tenant_id, workspace_id, *more, limit + 1])
     return Page.of(found, limit)
+
+
+def _conditions(tenant_id: UUID, only: ConversationFilter) -> tuple[list[str], list[object]]:
+    found: list[str] = []
+    parameters: list[object] = []
+    if only.unread_only:
+        found.append("unread_count > 0")
+    if only.state is not None:
+        found.append("state = %s")
+        parameters.append(only.state)
+    if only.assignee_id == NOBODY:
+        found.append(OF_NOBODY)
+        parameters.append(tenant_id)
+    elif only.assignee_id is not None:
+        found.append("assignee_id = %s")
+        parameters.append(only.assignee_id)
+    if only.label_id is not None:
+        found.append("label_ids @> ARRAY[%s]::uuid[]")
+        parameters.append(only.label_id)
+    return found, parameters
 
 
 def cursor_of(row: ConversationRow) -> str:
@@ -117,7 +166,7 @@ def find_conversations(*, tenant_id: UUID, ids: Sequence[UUID]) -> list[Conversa
     with connection.cursor() as cursor:
         cursor.execute(BY_IDS, [tenant_id, list(ids)])
         found = {asked: ConversationRow._make(row) for asked, *row in cursor.fetchall()}
-    return list(dict.fromkeys(found[one] for one in ids if one in found))
+    return list({found[one].id: found[one] for one in ids if one in found}.values())
 
 
 def conversations_of(*, tenant_id: UUID, people: Collection[Place]) -> dict[Place, ConversationRow]:

@@ -5,13 +5,14 @@ asked until when what is not a template may be sent in them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 from lib import bulk
 from lib.cursors import Cursor
+from messaging.conversation_states import ConversationState, Standing, joined
 from messaging.people import ALL_IDS, SURVIVOR
 
 # Nothing is said by these: they change what was said before (edit, revoke), or the platform reports
@@ -51,7 +52,21 @@ ON CONFLICT (tenant_id, workspace_id, contact_id) DO UPDATE SET
     ELSE c.last_message_id END,
   last_message_at = greatest(c.last_message_at, excluded.last_message_at),
   last_inbound_at = greatest(c.last_inbound_at, excluded.last_inbound_at),
-  unread_count = c.unread_count + excluded.unread_count
+  unread_count = c.unread_count + excluded.unread_count,
+  reopened_at = CASE
+    WHEN excluded.unread_count > 0 AND c.state <> 'OPEN' THEN transaction_timestamp()
+    ELSE c.reopened_at END,
+  snoozed_until = CASE WHEN excluded.unread_count > 0 THEN NULL ELSE c.snoozed_until END,
+  state = CASE WHEN excluded.unread_count > 0 THEN 'OPEN' ELSE c.state END
+"""  # noqa: S608 - names of ours
+# Who were opened again is told without another statement.
+UPSERT = f"""
+WITH touched AS ({UPSERT}
+    RETURNING c.tenant_id, c.id, c.workspace_id, c.contact_id, c.assignee_id, c.label_ids,
+              c.reopened_at
+)
+SELECT tenant_id, id, workspace_id, contact_id, assignee_id, label_ids FROM touched
+WHERE reopened_at = transaction_timestamp()
 """  # noqa: S608 - names of ours
 THEIR_IDS = ALL_IDS.format(tenant_id="c.tenant_id", contact_id="c.contact_id")
 # What came after the message stays unread; where nothing did this reads one index entry.
@@ -72,7 +87,7 @@ WHERE c.tenant_id = %s AND c.workspace_id = %s AND c.unread_count > 0
 # What of conversations follows when two contacts turn out to be one person. Served by their key.
 OF_CONTACTS = """
 SELECT c.id, c.tenant_id, c.workspace_id, c.contact_id, c.last_message_id, c.last_message_at,
-       c.last_inbound_at, c.unread_count
+       c.last_inbound_at, c.unread_count, c.state, c.snoozed_until, c.assignee_id, c.label_ids
 FROM {rows} JOIN workspaces w ON w.tenant_id = r.tenant_id
 JOIN conversations c
   ON c.tenant_id = w.tenant_id AND c.workspace_id = w.id AND c.contact_id = r.contact_id
@@ -86,11 +101,16 @@ JOIN_COLUMNS = (
     "last_message_at timestamptz",
     "last_inbound_at timestamptz",
     "unread_count int4",
+    "state text",
+    "snoozed_until timestamptz",
+    "assignee_id int4",
+    "label_ids text",
 )
 JOIN = """
 UPDATE conversations c SET contact_id = r.contact_id, last_message_id = r.last_message_id,
   last_message_at = r.last_message_at, last_inbound_at = r.last_inbound_at,
-  unread_count = r.unread_count
+  unread_count = r.unread_count, state = r.state, snoozed_until = r.snoozed_until,
+  assignee_id = r.assignee_id, label_ids = r.label_ids::uuid[]
 FROM {rows} WHERE c.tenant_id = r.tenant_id AND c.id = r.id
 """
 LEAD_ON = """
@@ -99,8 +119,13 @@ WITH r AS MATERIALIZED (SELECT * FROM {rows}), gone AS (
     SELECT r.tenant_id, a.id, r.kept_id
     FROM r JOIN conversations a ON a.tenant_id = r.tenant_id AND a.merged_into = r.id
 )
-UPDATE conversations c SET merged_into = gone.kept_id, unread_count = 0
+UPDATE conversations c SET merged_into = gone.kept_id, unread_count = 0, state = 'CLOSED',
+  snoozed_until = NULL, assignee_id = NULL, label_ids = '{}'
 FROM gone WHERE c.tenant_id = gone.tenant_id AND c.id = gone.id
+"""
+TAKE_NOTES_ALONG = """
+UPDATE conversation_notes n SET conversation_id = r.kept_id
+FROM {rows} WHERE n.tenant_id = r.tenant_id AND n.conversation_id = r.id
 """
 
 
@@ -116,8 +141,20 @@ class Touch(NamedTuple):
     counts_as_unread: bool = False
 
 
-def touch(touches: Iterable[Touch]) -> None:
-    """Carry the conversations of new messages forward, or begin them, in the caller's transaction.
+class Reopened(NamedTuple):
+    """A conversation that was snoozed or closed until the person wrote, just now."""
+
+    tenant_id: UUID
+    id: UUID
+    workspace_id: UUID
+    contact_id: UUID
+    assignee_id: int | None
+    label_ids: list[UUID]
+
+
+def touch(touches: Iterable[Touch]) -> list[Reopened]:
+    """Carry the conversations of new messages forward, or begin them, in the caller's transaction;
+    return those that were opened again.
 
     One statement, whatever their number. What is older than a conversation's latest message
     (history imports, late callbacks) moves nothing back. Call it last: it holds the conversations'
@@ -131,7 +168,7 @@ def touch(touches: Iterable[Touch]) -> None:
         last = max(new, key=lambda one: (one.at, one.message_id))
         heard = max((one.at for one in new if one.is_inbound), default=None)
         rows.append((*last[:5], heard, sum(one.counts_as_unread for one in new)))
-    bulk.run(UPSERT, COLUMNS, rows)
+    return [Reopened._make(row) for row in bulk.run(UPSERT, COLUMNS, rows)]
 
 
 class _StoredConversation(NamedTuple):
@@ -145,6 +182,10 @@ class _StoredConversation(NamedTuple):
     last_message_at: datetime
     last_inbound_at: datetime | None
     unread_count: int
+    state: str
+    snoozed_until: datetime | None
+    assignee_id: int | None
+    label_ids: list[UUID]
 
 
 def join(merged: Collection[tuple[UUID, UUID, UUID]]) -> None:
@@ -163,12 +204,25 @@ def join(merged: Collection[tuple[UUID, UUID, UUID]]) -> None:
         last = max(found, key=lambda row: (row.last_message_at, row.last_message_id))
         heard = [row.last_inbound_at for row in found if row.last_inbound_at]
         unread = sum(row.unread_count for row in found)
-        kept.append(
-            (stays.tenant_id, stays.id, winner, *last[4:6], max(heard, default=None), unread)
-        )
+        whose = stays.tenant_id, stays.id, winner
+        heard_last = max(heard, default=None)
+        kept.append((*whose, *last[4:6], heard_last, unread, *_handled(stays, found)))
         others += [(row.tenant_id, row.id, stays.id) for row in found if row is not stays]
     bulk.run(JOIN, JOIN_COLUMNS, kept)
-    bulk.run(LEAD_ON, ("tenant_id uuid", "id uuid", "kept_id uuid"), others)
+    columns = ("tenant_id uuid", "id uuid", "kept_id uuid")
+    bulk.run(LEAD_ON, columns, others)
+    bulk.run(TAKE_NOTES_ALONG, columns, others)
+
+
+def _handled(
+    stays: _StoredConversation, found: Sequence[_StoredConversation]
+) -> tuple[str, datetime | None, int | None, str]:
+    """Return the state, its time, the assignee and the labels of several that are one."""
+    in_order = [stays, *(row for row in found if row is not stays)]
+    standing = joined([Standing(ConversationState(r.state), r.snoozed_until) for r in in_order])
+    assignee = next((r.assignee_id for r in in_order if r.assignee_id is not None), None)
+    labels = dict.fromkeys(str(one) for row in in_order for one in row.label_ids)
+    return standing.state.value, standing.until, assignee, f"{{{','.join(labels)}}}"
 
 
 def mark_read(*, tenant_id: UUID, workspace_id: UUID, contact_id: UUID, upto: Cursor) -> None:

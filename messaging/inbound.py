@@ -176,11 +176,14 @@ def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> set[int
     known |= _record_consent(said, new.preferences, stored.stops, people)
     if people.passed_on:
         merging.pass_on(people)
-    if said:
-        conversations.touch(_touch(row, contact_id) for row, contact_id in said)
+    touched = [_touch(row, contact_id) for row, contact_id in said]
+    reopened = conversations.touch(touched) if touched else []
     if added:
         tenants = {row.incoming.tenant_id for row in added}
-        emit_lazily(tenants, lambda: notices.arrived(list(_arrivals(added))))
+        emit_lazily(
+            tenants,
+            lambda: [*notices.arrived(list(_arrivals(added))), *notices.reopened(reopened)],
+        )
     return known
 
 

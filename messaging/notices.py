@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from lib import bulk
+from lib import bulk, clock
+from messaging.conversation_states import ConversationState
+from messaging.conversations import Reopened
 from messaging.people import SURVIVOR
 from workspaces.events import Event
 
@@ -15,6 +17,7 @@ RECEIVED = "message.received"
 RECEIVED_IN_GROUP = "message.received.group"
 SENT_ELSEWHERE = "message.sent_elsewhere"
 STATUS = "message.status"
+CONVERSATION = "conversation.updated"
 # Whose a message is and where it stands. There are no conversations with groups.
 PLACES = f"""
 SELECT m.id, p.contact_id, c.id, m.group_id
@@ -83,6 +86,53 @@ def moved(changes: Collection[StatusChange], *, now: datetime) -> list[Event]:
     """Return the events of new states, of which the caller's transaction makes the changes."""
     places = _places(changes)
     return [Event(one.tenant_id, STATUS, one.data | places[one.message_id], now) for one in changes]
+
+
+class ConversationChange(NamedTuple):
+    """What changed of a conversation, by whom, and how it is now."""
+
+    tenant_id: UUID
+    id: UUID
+    workspace_id: UUID
+    contact_id: UUID
+    state: str
+    assignee_id: int | None
+    label_ids: Sequence[UUID]
+    changed: Sequence[str]
+    by: str
+
+
+def handled(changes: Iterable[ConversationChange], *, now: datetime) -> list[Event]:
+    """Return the events of conversations that the caller's transaction changes."""
+    return [
+        Event(
+            one.tenant_id,
+            CONVERSATION,
+            {
+                "conversation_id": str(one.id),
+                "workspace_id": str(one.workspace_id),
+                "contact_id": str(one.contact_id),
+                "changed": list(one.changed),
+                "state": one.state,
+                "assignee_id": one.assignee_id,
+                "label_ids": [str(label_id) for label_id in one.label_ids],
+                "by": one.by,
+            },
+            now,
+        )
+        for one in changes
+    ]
+
+
+def reopened(conversations: Iterable[Reopened]) -> list[Event]:
+    """Return the events of conversations that people opened again by writing."""
+    changes = [
+        ConversationChange(
+            *one[:4], ConversationState.OPEN.value, *one[4:], changed=("state",), by="person"
+        )
+        for one in conversations
+    ]
+    return handled(changes, now=clock.now())
 
 
 def _places(news: Iterable[Arrival | StatusChange]) -> dict[UUID, dict[str, object]]:

@@ -14,11 +14,20 @@ from typing import Any
 from uuid import UUID
 
 from lib import clock
-from messaging import conversation_queries, optouts, payments, queries, receipts, sealed_values
+from messaging import (
+    conversation_queries,
+    labels,
+    optouts,
+    payments,
+    queries,
+    receipts,
+    sealed_values,
+)
 from messaging.conversation_queries import ConversationRow, Place
 from messaging.conversations import WINDOW, still_open
 from messaging.events import is_typed
 from messaging.holds import Holds
+from messaging.labels import LabelRow
 from messaging.models import Media, MessageStatus
 from messaging.payments import Payment
 from messaging.queries import ContactRow, MessagePage, MessageRow, Window
@@ -101,11 +110,10 @@ class Related:
     def _conversations(self) -> dict[Place, ShownConversation]:
         places = {place for message in self._messages if (place := _place_of(message))}
         found = conversation_queries.conversations_of(tenant_id=self._tenant_id, people=places)
-        shown = show_conversations(
-            self._tenant_id, list(dict.fromkeys(found.values())), self._read_originals
-        )
-        by_row = {one.row: one for one in shown}
-        return {place: by_row[row] for place, row in found.items()}
+        rows = list({row.id: row for row in found.values()}.values())
+        shown = show_conversations(self._tenant_id, rows, self._read_originals)
+        by_id = {one.row.id: one for one in shown}
+        return {place: by_id[row.id] for place, row in found.items()}
 
     @cached_property
     def opted_out(self) -> set[UUID]:
@@ -219,6 +227,13 @@ class RelatedToConversations:
         """The people who want no marketing, by contact id."""
         people = {contact.id for contact in self.contacts.values()}
         return optouts.opted_out(tenant_id=self._tenant_id, contact_ids=people)
+
+    @cached_property
+    def labels(self) -> dict[UUID, LabelRow]:
+        """The labels on them, by id."""
+        ids = {label_id for each in self._conversations for label_id in each.label_ids}
+        found = labels.read_labels(tenant_id=self._tenant_id, ids=ids) if ids else []
+        return {label.id: label for label in found}
 
     @cached_property
     def last(self) -> tuple[dict[UUID, MessageRow], Related]:

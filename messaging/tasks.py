@@ -8,7 +8,7 @@ from celery import shared_task
 
 from lib import clock
 from lib.work import deferred_while_away
-from messaging import addresses, merging, number_sync, portfolios, token_watch, uploads
+from messaging import addresses, desk, merging, number_sync, portfolios, token_watch, uploads
 from workspaces import purging, token_checks
 
 logger = logging.getLogger("sigma.whatsapp.numbers")
@@ -56,3 +56,10 @@ def settle_merged_contacts() -> None:
     """Give messages the contact that theirs was merged into."""
     with deferred_while_away("settling of merged contacts", logger):
         merging.settle(now=clock.now())
+
+
+@shared_task(name="conversations.wake")
+def wake_conversations() -> None:
+    """Open the snoozed conversations whose time came."""
+    with deferred_while_away("waking of conversations", logger):
+        desk.wake(now=clock.now())

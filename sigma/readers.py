@@ -26,6 +26,7 @@ READABLE = (
     "contacts",
     "conversations",
     "event_deliveries",
+    "labels",
     "media",
     "message_statuses",
     "messages",

@@ -11,6 +11,8 @@ from messaging.graphql.broadcast_mutations import BroadcastMutations
 from messaging.graphql.broadcasts import BroadcastQueries
 from messaging.graphql.contacts import ContactQueries
 from messaging.graphql.conversations import ConversationQueries
+from messaging.graphql.desk import DeskMutations, DeskQueries
+from messaging.graphql.labels import LabelMutations, LabelQueries
 from messaging.graphql.numbers import NumberMutations, NumberQueries
 from messaging.graphql.optouts import OptOutMutations, OptOutQueries
 from messaging.graphql.pages import MessageQueries
@@ -25,6 +27,8 @@ class Query(
     MessageQueries,
     ConversationQueries,
     ContactQueries,
+    DeskQueries,
+    LabelQueries,
     OptOutQueries,
     PreflightQueries,
     BroadcastQueries,
@@ -40,6 +44,8 @@ class Query(
 
 class Mutation(
     SendingMutations,
+    DeskMutations,
+    LabelMutations,
     OptOutMutations,
     BroadcastMutations,
     NumberMutations,

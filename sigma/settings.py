@@ -285,6 +285,7 @@ CELERY_BEAT_SCHEDULE = {
     "forget_addresses": {"task": "maintenance.addresses", "schedule": 3600.0},
     "forget_uploads": {"task": "maintenance.uploads", "schedule": 900.0},
     "forget_events": {"task": "maintenance.events", "schedule": 900.0},
+    "snoozed": {"task": "conversations.wake", "schedule": 15.0},
     "merged": {"task": "maintenance.merged", "schedule": 60.0},
 }
 
@@ -375,6 +376,8 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
+    # What may be left out is said by the structs themselves.
+    "COMPONENT_SPLIT_PATCH": False,
     # The viewer's files come from here, not from another server.
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -22,6 +22,7 @@ LARGE = (
     "broadcast_recipients",
     "contact_identities",
     "contacts",
+    "conversation_notes",
     "conversations",
     "event_deliveries",
     "media",

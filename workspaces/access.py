@@ -26,7 +26,7 @@ KEY_PREFIX, BEARER = "sigma_", "bearer "
 # Writing the time of every request would make each read a write.
 LAST_USED_PRECISION = timedelta(minutes=1)
 FIND_KEY = """
-SELECT k.id, k.tenant_id, k.prefix, k.scopes, k.workspace_id, k.last_used_at
+SELECT k.id, k.tenant_id, k.name, k.prefix, k.scopes, k.workspace_id, k.last_used_at
 FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
 WHERE k.digest = %s AND k.revoked_at IS NULL AND coalesce(k.expires_at > %s, true) AND t.status = %s
 """
@@ -101,8 +101,8 @@ class ForeignWorkspace(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The caller of one request, bound to one tenant, and maybe to one ``workspace_id``; ``bucket``
-    is what their rates are counted under.
+    """The caller of one request, bound to one tenant, and maybe to one ``workspace_id``: a user, or
+    the API key of an id and a name; ``bucket`` is what their rates are counted under.
     """
 
     tenant_id: UUID
@@ -110,6 +110,9 @@ class Actor:
     label: str
     bucket: str
     workspace_id: UUID | None = None
+    user_id: int | None = None
+    key_id: UUID | None = None
+    key_name: str = ""
 
     def may(self, scope: Scope) -> bool:
         """Whether the caller has a permission."""
@@ -131,6 +134,7 @@ class LiveKey(NamedTuple):
 
     id: UUID
     tenant_id: UUID
+    name: str
     prefix: str
     scopes: list[str]
     workspace_id: UUID | None
@@ -244,7 +248,15 @@ def by_api_key(clear: str, *, now: datetime) -> Actor:
         ApiKey.objects.filter(pk=key.id).update(last_used_at=now)
     _tenants.put(digest, key.tenant_id)
     label = f"API key {key.prefix}…"
-    return Actor(key.tenant_id, frozenset(key.scopes), label, f"key:{key.id}", key.workspace_id)
+    return Actor(
+        key.tenant_id,
+        frozenset(key.scopes),
+        label,
+        f"key:{key.id}",
+        key.workspace_id,
+        key_id=key.id,
+        key_name=key.name,
+    )
 
 
 def last_seen_with(digest: bytes) -> UUID | None:
@@ -278,7 +290,13 @@ def by_session(user: AbstractBaseUser | AnonymousUser, *, tenant: str = "") -> A
         raise TenantRequired("Name a tenant in the X-Sigma-Tenant header (slug or id).")
     _, tenant_id, role = choices[0]
     scopes = ALL_SCOPES if role == Role.MANAGER else VIEWER_SCOPES
-    return Actor(tenant_id, frozenset(scopes), f"user {user.pk}", f"user:{user.pk}")
+    return Actor(
+        tenant_id,
+        frozenset(scopes),
+        f"user {user.pk}",
+        f"user:{user.pk}",
+        user_id=int(user.pk or 0),
+    )
 
 
 def _choices(user: AbstractBaseUser | AnonymousUser) -> list[tuple[str, UUID, str]]:

@@ -69,6 +69,19 @@ EVENT_TYPES: Mapping[str, EventDefinition] = {
             "error_codes": "Meta's codes, where it failed",
         },
     ),
+    "conversation.updated": EventDefinition(
+        "The state, the assignee or the labels of a conversation changed.",
+        {
+            "conversation_id": "the conversation's UUID",
+            **NUMBER,
+            "contact_id": "the person",
+            "changed": "which of state, assignee and labels",
+            "state": "OPEN, SNOOZED or CLOSED, as it is now",
+            "assignee_id": "the user it is assigned to, or null",
+            "label_ids": "the UUIDs of its labels",
+            "by": "user or api_key and its id; person: a message opened it; clock: its time came",
+        },
+    ),
     "payment.updated": EventDefinition(
         "A payment that a message asked for moved on; the message's own status does not.",
         {**WHICH, "status": "Meta's word: pending, captured, success, failed …"},

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Unpack
+from typing import TypedDict, Unpack
 from uuid import UUID
 
 import graphene
@@ -24,8 +24,10 @@ from lib.graphql import (
     page_info,
     parse_id,
 )
-from messaging import conversation_queries
-from messaging.conversation_queries import ConversationRow
+from messaging import conversation_queries, desk, labels
+from messaging.conversation_queries import ConversationFilter, ConversationRow
+from messaging.conversation_states import ConversationState
+from messaging.graphql.labels import ConversationStates, LabelType, as_error
 from messaging.graphql.messages import Acquaintance, ContactType, MessageType, ShownMessage
 from messaging.graphql.pages import (
     Listing,
@@ -35,8 +37,9 @@ from messaging.graphql.pages import (
     check_workspace,
     window_of,
 )
+from messaging.labels import LabelRow
 from messaging.related import ShownConversation, show_conversations
-from workspaces.access import Scope
+from workspaces.access import Actor, Scope
 from workspaces.graphql.base import caller
 
 
@@ -53,6 +56,14 @@ class ConversationType(ObjectType, name="Conversation", default_resolver=column)
     window_open_until = graphene.DateTime(
         description="Until when anything but a template may be sent; null while only those may."
     )
+    state = graphene.Field(
+        ConversationStates, required=True, description="Whether it is to be answered."
+    )
+    snoozed_until = graphene.DateTime(description="When it comes back, while it is SNOOZED.")
+    assignee_id = graphene.ID(
+        description="The user of your tenant who answers it; null: nobody, or they left."
+    )
+    labels = list_of(LabelType, "Its labels, in the order of the alphabet.")
     messages = graphene.Field(
         MessageConnection,
         required=True,
@@ -85,6 +96,12 @@ class ConversationType(ObjectType, name="Conversation", default_resolver=column)
     ) -> datetime | None:
         """Return when the customer care window closes."""
         return root.window_open_until
+
+    @staticmethod
+    def resolve_labels(root: ShownConversation, info: GraphQLResolveInfo) -> list[LabelRow]:
+        """Return its labels."""
+        known = root.threads.labels
+        return [known[label_id] for label_id in root.row.label_ids if label_id in known]
 
     @staticmethod
     def resolve_messages(
@@ -150,6 +167,11 @@ class ConversationQueries(graphene.ObjectType):
         unread_only=graphene.Boolean(
             default_value=False, description="Only those with messages nobody has read."
         ),
+        state=graphene.Argument(ConversationStates, description="Only those in this state."),
+        assignee=graphene.String(
+            description="Only those of a user (id), of nobody (none), or your own (me)."
+        ),
+        label_id=graphene.ID(description="Only those with this label."),
     )
     conversation = graphene.Field(
         ConversationType,
@@ -172,9 +194,9 @@ class ConversationQueries(graphene.ObjectType):
         info: GraphQLResolveInfo,
         workspace_id: str,
         *,
-        unread_only: bool = False,
         first: int | None = None,
         after: str | None = None,
+        **given: Unpack[FilterArguments],
     ) -> Threaded:
         """Return one page."""
         actor, workspace = caller(info, Scope.MESSAGES_READ), parse_id(workspace_id, "workspaceId")
@@ -183,11 +205,11 @@ class ConversationQueries(graphene.ObjectType):
             workspace_id=workspace,
             limit=limit_of(first),
             after=cursor_of(after),
-            unread_only=unread_only,
+            only=_filter(actor, given),
         )
         if not page.rows:  # where there are some, there is a workspace
             check_workspace(actor, workspace)
-        return Threaded(page, _shown(info, page.rows), after is None)
+        return Threaded(page, shown(info, page.rows), after is None)
 
     @staticmethod
     def resolve_conversation(
@@ -207,8 +229,51 @@ class ConversationQueries(graphene.ObjectType):
 
 def _by_ids(info: GraphQLResolveInfo, ids: Sequence[UUID]) -> list[ShownConversation]:
     tenant_id = caller(info, Scope.MESSAGES_READ).tenant_id
-    return _shown(info, conversation_queries.find_conversations(tenant_id=tenant_id, ids=ids))
+    return shown(info, conversation_queries.find_conversations(tenant_id=tenant_id, ids=ids))
 
 
-def _shown(info: GraphQLResolveInfo, rows: Sequence[ConversationRow]) -> list[ShownConversation]:
+class FilterArguments(TypedDict, total=False):
+    """Which conversations are asked for; each may be absent or null."""
+
+    unread_only: bool | None
+    state: ConversationState | None
+    assignee: str | None
+    label_id: str | None
+
+
+def _filter(actor: Actor, given: FilterArguments) -> ConversationFilter:
+    state = given.get("state")
+    return filter_of(
+        actor,
+        unread_only=bool(given.get("unread_only")),
+        state=state and state.value,
+        assignee=given.get("assignee"),
+        label_id=given.get("label_id"),
+    )
+
+
+def filter_of(
+    actor: Actor,
+    *,
+    unread_only: bool,
+    state: str | None,
+    assignee: str | None,
+    label_id: str | None,
+) -> ConversationFilter:
+    """Return which conversations are asked for, at this door or over REST.
+
+    Raises:
+        lib.graphql.BadInput: nobody, or no id.
+        lib.graphql.NotFound: no label of the tenant.
+    """
+    label = None if label_id is None else parse_id(label_id, "labelId")
+    with as_error():
+        if label is not None:
+            labels.check(tenant_id=actor.tenant_id, label_id=label)
+        who = desk.assignee_of(actor, assignee)
+    return ConversationFilter(unread_only, state, who, label)
+
+
+def shown(info: GraphQLResolveInfo, rows: Sequence[ConversationRow]) -> list[ShownConversation]:
+    """Return conversations as they are shown."""
     return show_conversations(info.context.actor.tenant_id, rows, info.context.read_originals)

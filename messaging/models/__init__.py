@@ -13,6 +13,7 @@ from messaging.models.broadcasts import (
     BroadcastState,
     RecipientState,
 )
+from messaging.models.desk import ConversationLabel, ConversationNote
 from messaging.models.messages import (
     Contact,
     ContactIdentity,
@@ -42,6 +43,8 @@ __all__ = [
     "Contact",
     "ContactIdentity",
     "Conversation",
+    "ConversationLabel",
+    "ConversationNote",
     "IdentityKind",
     "Media",
     "MediaState",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Now
 
 from lib.ids import uuid7
+from messaging.conversation_states import ConversationState
 from messaging.events import Direction, Source
 from messaging.sealed_values import shortened
 from workspaces.models import Platform, Workspace
@@ -317,7 +319,10 @@ class Conversation(models.Model):
     ``last_inbound_at`` opens the customer care window (24 hours; Meta, "Send messages": Customer
     service windows). ``unread_count`` counts live messages of the person since somebody of the
     business marked one as read. Where two threads turned out to be one person's, the one that was
-    ``merged_into`` the other only leads there.
+    ``merged_into`` the other only leads there. ``snoozed_until`` is set while it is snoozed, and
+    then only; ``reopened_at`` is the transaction in which the person last opened it again.
+    ``assignee_id`` is a user, who may have left the tenant since; of ``label_ids`` some may have
+    been deleted.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
@@ -329,6 +334,16 @@ class Conversation(models.Model):
     last_inbound_at = models.DateTimeField(null=True)
     unread_count = models.PositiveIntegerField(default=0, db_default=0)
     merged_into = models.UUIDField(null=True, editable=False)
+    state = models.CharField(
+        max_length=8,
+        choices=[(s.value, s.title()) for s in ConversationState],
+        default=ConversationState.OPEN.value,
+        db_default=ConversationState.OPEN.value,
+    )
+    snoozed_until = models.DateTimeField(null=True)
+    reopened_at = models.DateTimeField(null=True)
+    assignee_id = models.IntegerField(null=True)
+    label_ids = ArrayField(models.UUIDField(), default=list, db_default=[])
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -338,6 +353,11 @@ class Conversation(models.Model):
                 fields=("tenant_id", "workspace_id", "contact_id"),
                 name="conversations_one_per_contact",
             ),
+            models.CheckConstraint(
+                condition=models.Q(state="SNOOZED", snoozed_until__isnull=False)
+                | models.Q(~models.Q(state="SNOOZED"), snoozed_until=None),
+                name="conversations_snoozed_until_a_time",
+            ),
         )
         indexes = (
             models.Index(
@@ -346,6 +366,29 @@ class Conversation(models.Model):
                 models.F("last_message_at").desc(),
                 models.F("id").desc(),
                 name="conversations_newest_first",
+            ),
+            models.Index(
+                models.F("tenant_id"),
+                models.F("workspace_id"),
+                models.F("state"),
+                models.F("last_message_at").desc(),
+                models.F("id").desc(),
+                name="conversations_by_state",
+            ),
+            # Whoever is nobody's costs nothing here.
+            models.Index(
+                models.F("tenant_id"),
+                models.F("workspace_id"),
+                models.F("assignee_id"),
+                models.F("last_message_at").desc(),
+                models.F("id").desc(),
+                name="conversations_by_assignee",
+                condition=models.Q(assignee_id__isnull=False),
+            ),
+            models.Index(
+                fields=("tenant_id", "snoozed_until"),
+                name="conversations_snoozed",
+                condition=models.Q(snoozed_until__isnull=False),
             ),
             models.Index(
                 fields=("tenant_id", "merged_into"),

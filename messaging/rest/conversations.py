@@ -11,10 +11,21 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from lib.cursors import Page
-from lib.graphql import DEFAULT_PAGE, BadInput, NotFound, cursor_of, limit_of, page_info, parse_id
+from lib.graphql import (
+    DEFAULT_PAGE,
+    BadInput,
+    NotFound,
+    PageInfo,
+    cursor_of,
+    limit_of,
+    page_info,
+    parse_id,
+)
 from lib.numbering import NotInternational
 from messaging import conversation_queries, lookups, optouts, sealed_values
 from messaging.conversation_queries import ConversationRow
+from messaging.conversation_states import ConversationState
+from messaging.graphql.conversations import filter_of
 from messaging.graphql.pages import check_workspace
 from messaging.queries import ContactRow
 from messaging.related import ShownConversation, show_conversations
@@ -23,6 +34,7 @@ from messaging.rest.shapes import (
     ContactShape,
     ConversationShape,
     ConversationsShape,
+    LabelShape,
     LookupInput,
     LookupShape,
     PageShape,
@@ -64,6 +76,11 @@ PARAMETERS = [
     OpenApiParameter(
         "unread_only", bool, description="Only those with messages nobody has read; false."
     ),
+    OpenApiParameter("state", str, description="Only those that are OPEN, SNOOZED or CLOSED."),
+    OpenApiParameter(
+        "assignee", str, description="Only those of a user (id), of nobody (none), your own (me)."
+    ),
+    OpenApiParameter("label_id", OpenApiTypes.UUID, description="Only those with this label."),
 ]
 BOOLEANS = {"true": True, "false": False}
 
@@ -100,7 +117,7 @@ class OneConversation(TenantView):
     )
     def get(self, request: Request, conversation_id: UUID) -> ConversationShape:
         """Read a conversation."""
-        found: list[ConversationShape] = self.act(lambda _: _by_ids(self.actor, [conversation_id]))
+        found: list[ConversationShape] = self.act(lambda _: by_ids(self.actor, [conversation_id]))
         if not found:
             raise NotFound("Your tenant has no conversation with this id.")
         return found[0]
@@ -163,15 +180,21 @@ def _page_of(actor: Actor, given: dict[str, str]) -> ConversationsShape:
     if "ids" in given:
         ids = [one for one in given["ids"].split(",") if one]
         limit_of(len(ids))
-        nodes = _by_ids(actor, [parse_id(one, "ids") for one in ids])
+        nodes = by_ids(actor, [parse_id(one, "ids") for one in ids])
         return _answered(nodes, Page([], has_more=False), is_first=True)
     workspace_id, after = parse_id(given["workspace_id"], "workspace_id"), given.get("after")
     page = conversation_queries.read_conversations(
         tenant_id=actor.tenant_id,
         workspace_id=workspace_id,
-        limit=limit_of(_number(given.get("first"))),
+        limit=limit_of(number_of(given.get("first"))),
         after=cursor_of(after),
-        unread_only=_boolean(given.get("unread_only", "false")),
+        only=filter_of(
+            actor,
+            unread_only=_boolean(given.get("unread_only", "false")),
+            state=_state(given.get("state")),
+            assignee=given.get("assignee"),
+            label_id=given.get("label_id"),
+        ),
     )
     if not page.rows:  # where there are some, there is a workspace
         check_workspace(actor, workspace_id)
@@ -182,14 +205,29 @@ def _answered(
     nodes: list[ConversationShape], page: Page[ConversationRow], *, is_first: bool
 ) -> ConversationsShape:
     info = page_info(page, conversation_queries.cursor_of, is_first=is_first)
-    where = {name: getattr(info, name) for name in PageShape.__struct_fields__}
-    return ConversationsShape(nodes=nodes, page_info=PageShape(**where))
+    return ConversationsShape(nodes=nodes, page_info=place_of(info))
 
 
-def _number(value: str | None) -> int | None:
+def place_of(info: PageInfo) -> PageShape:
+    """Return where a page ends."""
+    return PageShape(**{name: getattr(info, name) for name in PageShape.__struct_fields__})
+
+
+def number_of(value: str | None) -> int | None:
+    """Return how many are asked for.
+
+    Raises:
+        lib.graphql.BadInput: it is no number.
+    """
     if value is not None and not (value.isascii() and value.isdigit() and len(value) < 10):
         raise BadInput("first must be a number.")
     return None if value is None else int(value)
+
+
+def _state(value: str | None) -> str | None:
+    if value is not None and value not in list(ConversationState):
+        raise BadInput(f"state must be one of {', '.join(ConversationState)}.")
+    return value
 
 
 def _boolean(value: str) -> bool:
@@ -198,7 +236,8 @@ def _boolean(value: str) -> bool:
     return BOOLEANS[value]
 
 
-def _by_ids(actor: Actor, ids: Sequence[UUID]) -> list[ConversationShape]:
+def by_ids(actor: Actor, ids: Sequence[UUID]) -> list[ConversationShape]:
+    """Return those conversations of the caller's tenant that there are."""
     found = conversation_queries.find_conversations(tenant_id=actor.tenant_id, ids=ids)
     return _shown(actor, found)
 
@@ -221,6 +260,14 @@ def _conversation(actor: Actor, shown: ShownConversation) -> ConversationShape:
         last_message_at=row.last_message_at,
         unread_count=row.unread_count,
         window_open_until=shown.window_open_until,
+        state=ConversationState(row.state),
+        snoozed_until=row.snoozed_until,
+        assignee_id=row.assignee_id,
+        labels=[
+            LabelShape(**threads.labels[label_id]._asdict())
+            for label_id in row.label_ids
+            if label_id in threads.labels
+        ],
     )
 
 

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from messaging.conversation_states import ConversationState
+
 
 def _says(text: str) -> Meta:
     return Meta(description=text)
@@ -103,6 +105,20 @@ class LookupShape(_Shape, frozen=True):
     contact: Annotated[ContactShape | None, _says("The person; null where there is none.")]
 
 
+class LabelShape(_Shape, frozen=True):
+    """A word that a tenant puts on conversations."""
+
+    id: Annotated[UUID, _says("The label's UUID.")]
+    name: Annotated[str, _says("What it is called.")]
+    colour: Annotated[str, _says("Its colour, as #rrggbb.")]
+
+
+class LabelsShape(_Shape, frozen=True):
+    """All labels of a tenant."""
+
+    nodes: Annotated[list[LabelShape], _says("In the order of the alphabet.")]
+
+
 class ConversationShape(_Shape, frozen=True):
     """What is said between one number of the business and one person."""
 
@@ -118,6 +134,12 @@ class ConversationShape(_Shape, frozen=True):
         datetime | None,
         _says("Until when anything but a template may be sent; null while only those may."),
     ]
+    state: Annotated[ConversationState, _says("Whether it is to be answered.")]
+    snoozed_until: Annotated[datetime | None, _says("When it comes back, while it is SNOOZED.")]
+    assignee_id: Annotated[
+        int | None, _says("The user who answers it; null: nobody, or they left.")
+    ]
+    labels: Annotated[list[LabelShape], _says("Its labels, in the order of the alphabet.")]
 
 
 class PageShape(_Shape, frozen=True):
@@ -133,6 +155,24 @@ class ConversationsShape(_Shape, frozen=True):
     """One page of conversations."""
 
     nodes: Annotated[list[ConversationShape], _says("The conversations.")]
+    page_info: Annotated[PageShape, _says("Whether there is more.")]
+
+
+class NoteShape(_Shape, frozen=True):
+    """What somebody of the business wrote down; no customer ever gets it."""
+
+    id: Annotated[UUID, _says("The note's UUID.")]
+    conversation_id: Annotated[UUID, _says("The conversation's UUID.")]
+    text: Annotated[str, _says("The note.")]
+    author_id: Annotated[int | None, _says("The user who wrote it; null: an API key did.")]
+    author_key: Annotated[str | None, _says("The name of the API key that wrote it.")]
+    created_at: Annotated[datetime, _says("When it was written.")]
+
+
+class NotesShape(_Shape, frozen=True):
+    """One page of notes."""
+
+    nodes: Annotated[list[NoteShape], _says("The newest first.")]
     page_info: Annotated[PageShape, _says("Whether there is more.")]
 
 

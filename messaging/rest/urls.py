@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.urls import path
 
 from messaging.rest.broadcasts import Outcomes, Recipients, Retrying
-from messaging.rest.conversations import ContactLookup, Conversations, OneConversation
+from messaging.rest.conversations import ContactLookup, Conversations
+from messaging.rest.desk import HandledConversation, Labels, Notes, OneLabel, OneNote
 from messaging.rest.media import MediaFiles
 from messaging.rest.views import Cancellation, MarkRead, Messages, OneMessage, PreflightView
 
@@ -17,8 +18,12 @@ urlpatterns = [
     path("messages/<uuid:message_id>/cancel", Cancellation.as_view()),
     path("messages/<uuid:message_id>/read", MarkRead.as_view()),
     path("conversations", Conversations.as_view()),
-    path("conversations/<uuid:conversation_id>", OneConversation.as_view()),
+    path("conversations/<uuid:conversation_id>", HandledConversation.as_view()),
     path("contacts/lookup", ContactLookup.as_view()),
+    path("conversations/<uuid:conversation_id>/notes", Notes.as_view()),
+    path("conversations/<uuid:conversation_id>/notes/<uuid:note_id>", OneNote.as_view()),
+    path("labels", Labels.as_view()),
+    path("labels/<uuid:label_id>", OneLabel.as_view()),
     path("broadcasts/<uuid:broadcast_id>/recipients", Recipients.as_view()),
     path("broadcasts/<uuid:broadcast_id>/outcomes.csv", Outcomes.as_view()),
     path("broadcasts/<uuid:broadcast_id>/retry-failed", Retrying.as_view()),

@@ -245,7 +245,7 @@ def test_every_path_of_its_document_answers(acme: Cast) -> None:
             body = {} if method == "post" else None
             status, answer = ask(acme, concrete, body, method)
             assert str(status) in operation["responses"], (path, HTTPStatus(status))
-            assert set(answer) == {"error"}
+            assert set(answer) == {"error"} or status == HTTPStatus.OK
 
 
 def test_its_viewer_needs_no_other_server() -> None:

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 OUT_OF_REACH = {
     "api_keys",
     "contact_identities",
+    "conversation_notes",
     "event_subscriptions",
     "memberships",
     "outbox",

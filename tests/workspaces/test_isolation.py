@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 # Tables with a tenant to which the tenant role has no right at all. They are read before it is
 # known who asks (keys), and by the part that opens secrets; only the application has a policy.
-OUT_OF_REACH = {"api_keys", "memberships", "tenant_secrets"}
+OUT_OF_REACH = {"api_keys", "tenant_secrets"}
 
 
 def run(statement: str, *values: object) -> list[tuple[Any, ...]]:
