@@ -19,6 +19,7 @@ TABLES = (
     "outbox",
     "read_marks",
     "uploads",
+    "upload_handles",
     "broadcast_recipients",
     "broadcasts",
     "media",

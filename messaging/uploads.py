@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import IO, NamedTuple
@@ -253,12 +253,18 @@ def _seal_name(received: ReceivedFile, upload_id: UUID) -> bytes | None:
     return keys.field_cipher(received.tenant_id).seal(received.name.encode(), place)
 
 
-def name_in(upload: Upload) -> str:
+def opened_name(tenant_id: UUID, upload_id: UUID, sealed: bytes | None) -> str:
     """Return the name that a file came with."""
-    if upload.sealed_name is None:
+    if sealed is None:
         return ""
-    place = associated_data(upload.tenant_id, NAME_PLACE, upload.id)
-    return keys.field_cipher(upload.tenant_id).open(bytes(upload.sealed_name), place).decode()
+    place = associated_data(tenant_id, NAME_PLACE, upload_id)
+    return keys.field_cipher(tenant_id).open(bytes(sealed), place).decode()
+
+
+def use(*, tenant_id: UUID, upload_ids: Iterable[UUID], until: datetime) -> None:
+    """Keep files for a send that may need them until a time."""
+    rows = _rows(tenant_id).filter(pk__in=list(upload_ids), used_at__lt=until)
+    rows.update(used_at=until)
 
 
 def pieces(upload: Upload) -> Iterator[bytes]:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -53,6 +53,16 @@ class MediaStream(Protocol):
         """Give the connection back."""
 
 
+@dataclass(frozen=True, slots=True)
+class OutgoingFile:
+    """A file for the platform: ``pieces`` opens it anew each time it is asked."""
+
+    pieces: Callable[[], Iterator[bytes]] = field(repr=False)
+    size: int
+    mime_type: str
+    filename: str
+
+
 class Channel(Protocol):
     """One business phone number on a platform."""
 
@@ -61,6 +71,14 @@ class Channel(Protocol):
 
         Raises:
             MediaGone, Throttled, Unavailable, Rejected: see there.
+        """
+
+    def upload_media(self, file: OutgoingFile) -> str:
+        """Give the platform a file to send; return what it is called there, for this number alone.
+        Blocks, and is harmless twice.
+
+        Raises:
+            Throttled, Unavailable, Rejected, OutcomeUnknown: see :meth:`send`.
         """
 
     def health(self) -> Health:

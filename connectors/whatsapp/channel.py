@@ -48,7 +48,7 @@ from workspaces.channel_facts import (
     TemplateFacts,
     TokenFacts,
 )
-from workspaces.channels import Credentials
+from workspaces.channels import Credentials, OutgoingFile
 
 META_ID = re.compile(r"[A-Za-z0-9_-]{1,256}")
 ACCOUNT_ID = re.compile("[0-9]{5,32}")
@@ -132,6 +132,21 @@ class CloudApiChannel:
             return media.download(downloads(), url, graph_url=self._graph.url, token=token)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unavailable(f"Meta cannot be reached ({type(error).__name__}).") from None
+
+    def upload_media(self, file: OutgoingFile) -> str:
+        """Give Meta a file to send; return what it is called there, for 30 days.
+
+        https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media (Upload media)
+
+        Raises:
+            workspaces.channel_errors.ChannelError: refused, or no proper answer; harmless twice.
+        """
+        node = _meta_id(self._phone_number_id, "phone number")
+        fields = {"messaging_product": "whatsapp", "type": file.mime_type}
+        media_id = text(self._graph.upload(f"{node}/media", fields, file), "id")
+        if not META_ID.fullmatch(media_id):
+            raise OutcomeUnknown("Meta's answer names no file.")
+        return media_id
 
     def health(self) -> Health:
         """Ask Meta for the number itself, which needs valid credentials and nothing else."""

@@ -14,10 +14,12 @@ import hashlib
 import hmac
 import logging
 import re
+import secrets
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from itertools import chain
 from ssl import SSLContext
 from urllib.parse import urlencode
 
@@ -30,7 +32,7 @@ from httpx_aiohttp import AiohttpTransport
 from connectors.whatsapp.wire.errors import GraphAnswer, Json, error_of, is_wrong_proof
 from lib.ttl import TtlCache
 from workspaces.channel_errors import ChannelError, OutcomeUnknown, Unavailable
-from workspaces.channels import Credentials
+from workspaces.channels import Credentials, OutgoingFile
 
 logger = logging.getLogger("sigma.whatsapp.graph")
 CONNECT_SECONDS, READ_SECONDS = 5.0, 40.0
@@ -38,6 +40,8 @@ CONNECT_SECONDS, READ_SECONDS = 5.0, 40.0
 POOL_SECONDS = 10.0
 # A request is given up after this; whoever holds a lease on a send needs more.
 TOTAL_SECONDS = 60.0
+# A file may take so long to be sent: 100 MB at 350 KB/s.
+UPLOAD_SECONDS = 300.0
 # A connection the other end has just closed looks alive, and a send on it has no clear outcome:
 # keep none for long.
 KEEPALIVE_SECONDS = 5.0
@@ -107,6 +111,32 @@ class Graph:
         """
         content = msgspec.json.encode(body)
         answer = self._call("POST", node, headers=self._writing, content=content)
+        return self._object(answer, changes=True)
+
+    def upload(self, node: str, fields: Mapping[str, str], file: OutgoingFile) -> Json:
+        """Give an edge a file, as a form that is made while it is sent.
+
+        Raises:
+            workspaces.channel_errors.ChannelError: there is no proper answer.
+        """
+        head, tail, boundary = _form_around(fields, file)
+        headers = {
+            **self._headers,
+            "Content-Type": f"multipart/form-data; boundary={boundary}",
+            "Content-Length": str(len(head) + file.size + len(tail)),
+        }
+        for proof in self._proofs.candidates():
+            content = chain([head], _in_time(file.pieces()), [tail])
+            answer = call_once(
+                "POST",
+                self._address(node, proof),
+                headers=headers,
+                content=content,
+                client=downloads(),
+                seconds=UPLOAD_SECONDS + TOTAL_SECONDS,
+            )
+            if self._proofs.is_settled(proof, answer):
+                break
         return self._object(answer, changes=True)
 
     def delete(self, node: str, parameters: Mapping[str, str]) -> Json:
@@ -265,19 +295,53 @@ def _send_failed(error: Exception) -> ChannelError:
     return OutcomeUnknown(f"The request left and no answer came ({type(cause).__name__}).")
 
 
+def _form_around(fields: Mapping[str, str], file: OutgoingFile) -> tuple[bytes, bytes, str]:
+    """Return what stands in a form before a file and after it, and the form's boundary."""
+    boundary = secrets.token_hex(16)
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    ]
+    parts.append(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; '
+        f'filename="{file.filename}"\r\nContent-Type: {file.mime_type}\r\n\r\n'
+    )
+    return "".join(parts).encode(), f"\r\n--{boundary}--\r\n".encode(), boundary
+
+
+def _in_time(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield a file's pieces while there is time.
+
+    Raises:
+        workspaces.channel_errors.Unavailable: Meta takes them too slowly.
+    """
+    end = time.monotonic() + UPLOAD_SECONDS
+    for piece in pieces:
+        if time.monotonic() > end:
+            raise Unavailable("Meta takes the file too slowly.")
+        yield piece
+
+
 def call_once(
-    method: str, url: str, *, headers: Mapping[str, str], content: bytes = b""
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    content: bytes | Iterable[bytes] = b"",
+    client: httpx.Client | None = None,
+    seconds: float = TOTAL_SECONDS,
 ) -> GraphAnswer:
-    """Make one request, blocking.
+    """Make one request, blocking, with the ``client`` that is given or the process's usual one.
 
     Raises:
         workspaces.channel_errors.Unavailable: it did not leave, or changes nothing (GET).
         workspaces.channel_errors.OutcomeUnknown: it may have left, and there is no whole answer.
     """
     body = bytearray()
-    end = time.monotonic() + TOTAL_SECONDS
+    end = time.monotonic() + seconds
+    using = client or blocking()
     try:
-        with blocking().stream(method, url, content=content, headers=dict(headers)) as response:
+        with using.stream(method, url, content=content, headers=dict(headers)) as response:
             for chunk in response.iter_bytes():
                 body += chunk
                 if len(body) > MAX_ANSWER or time.monotonic() > end:

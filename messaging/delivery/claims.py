@@ -25,7 +25,7 @@ from lib.ttl import TtlCache
 from messaging import numbers, portfolios, transitions
 from messaging.attempts import Attempt
 from messaging.conversations import WINDOW
-from messaging.delivery import pacing, pauses
+from messaging.delivery import files, pacing, pauses
 from messaging.delivery.due import (
     Deferral,
     Due,
@@ -36,9 +36,11 @@ from messaging.delivery.due import (
     request_of,
     reserve,
 )
+from messaging.delivery.files import FileKey, Handle, SentFile
 from messaging.delivery.pacing import Reserved
 from messaging.delivery.pauses import Pause
 from messaging.delivery.queues import SENDS_BRAKE
+from messaging.delivery.uploading import FileJob
 from messaging.models import NumberState
 from workspaces.channel_errors import NotConfigured
 from workspaces.channels import Channel, channel_for
@@ -179,6 +181,7 @@ class Claimed:
     start: float
     gap: float
     is_of_broadcast: bool
+    files: tuple[SentFile, ...] = ()
 
 
 class Claims:
@@ -188,6 +191,8 @@ class Claims:
         self.numbers = ReadyNumbers()
         self._chance = chance
         self._began = self._cycle = 0.0
+        # Files that the platform has to be given before messages can be sent.
+        self.missing: list[FileJob] = []
 
     def claim(
         self, places: int, busy: Mapping[UUID, int], *, most: int, now: datetime
@@ -210,13 +215,19 @@ class Claims:
         for one, slots in free.items():  # in the order of turns
             if count := min(slots.count, room[one], places - sum(wanted.values())):
                 wanted[one] = count
+        self.missing = []
         if not wanted:
             return []
         began = time.monotonic()
         with transaction.atomic():
             by_id = {number.workspace_id: number for number in ready}
             rows = due(((by_id[one].tenant_id, one, n) for one, n in wanted.items()), now=now)
-            return _Round(by_id, now, self._chance, began, ahead).take(rows)
+            this = _Round(by_id, now, self._chance, began, ahead)
+            claimed = this.take(rows)
+        self.missing = [
+            FileJob(key, by_id[key.workspace_id].channel) for key in sorted(this.missing, key=str)
+        ]
+        return claimed
 
     def _ahead(self) -> float:
         """Return how far ahead to ask for slots, in seconds: beyond the next claim, if that comes
@@ -260,10 +271,12 @@ class _Round:
     requests: dict[UUID, bytes] = field(default_factory=dict)
     # Of messages that count against the limit of a portfolio: its tenant, its id, the contact.
     counted: dict[UUID, tuple[UUID, str, UUID]] = field(default_factory=dict)
+    files: dict[UUID, tuple[SentFile, ...]] = field(default_factory=dict)
+    missing: set[FileKey] = field(default_factory=set)
 
     def take(self, rows: Sequence[Due]) -> list[Claimed]:
         """Decide, write it down, and return what is to be sent."""
-        ready = self._within_limits(self._fit(rows))
+        ready = self._within_limits(self._with_files(self._fit(rows)))
         slots = self._slots(ready)
         ready = [row for row in ready if row.id in slots]
         ready = self._at_their_pace(ready)
@@ -304,6 +317,41 @@ class _Round:
         else:
             self.requests[row.id] = verdict
         return row.id in self.requests
+
+    def _with_files(self, rows: Sequence[Due]) -> list[Due]:
+        """Return what names no file of ours, or files that the platform has; it then names theirs.
+        The others wait until they are given to the platform.
+        """
+        named = {row.id: ids for row in rows if (ids := files.named_in(self.requests[row.id]))}
+        if not named:
+            return list(rows)
+        wanted = {row: self._keys(row, named[row.id]) for row in rows if row.id in named}
+        known = files.look_up({key for keys in wanted.values() for key in keys})
+        late = {row.id for row, keys in wanted.items() if not self._has_files(row, keys, known)}
+        return [row for row in rows if row.id not in late]
+
+    def _keys(self, row: Due, ids: Sequence[UUID]) -> list[FileKey]:
+        return [FileKey(row.tenant_id, one, row.workspace_id) for one in ids]
+
+    def _has_files(
+        self, row: Due, keys: Sequence[FileKey], known: Mapping[FileKey, Handle]
+    ) -> bool:
+        found = []
+        for key in keys:
+            verdict = files.verdict(known[key], now=self.now)
+            if isinstance(verdict, Failed):
+                self.failed.append((row, verdict))
+                return False
+            if isinstance(verdict, SentFile):
+                found.append(verdict)
+                continue
+            if verdict is None:
+                self.missing.add(key)
+            self.deferred.append((row, verdict or Deferral(self.now + files.WAIT, files.WAITING)))
+            return False
+        self.files[row.id] = tuple(found)
+        self.requests[row.id] = files.with_ids(self.requests[row.id], found)
+        return True
 
     def _within_limits(self, rows: Sequence[Due]) -> list[Due]:
         """Return what the limits of portfolios leave room for; windows that are open need none."""
@@ -386,4 +434,5 @@ class _Round:
             start=start,
             gap=slots.gap,
             is_of_broadcast=row.is_of_broadcast,
+            files=self.files.get(row.id, ()),
         )

@@ -22,13 +22,14 @@ from lib.batcher import ThreadBatcher
 from lib.brake import Stopped
 from messaging import changing, locks, receipts, transitions
 from messaging.attempts import Attempt, GivenBack, Result, Transition, facts_of, transition_of
-from messaging.delivery import side_effects
+from messaging.delivery import files, side_effects
+from messaging.delivery.files import Refused, SentFile
 from messaging.delivery.queues import SENDS_BRAKE
 from messaging.references import key_of, seal_id
 from messaging.states import State
 from messaging.transitions import Acceptance, Ended
 from workspaces import identity, keys
-from workspaces.channel_errors import OutcomeUnknown
+from workspaces.channel_errors import OutcomeUnknown, Rejected
 from workspaces.channel_facts import AcceptedSend
 from workspaces.keys import TenantHasNoKeys
 
@@ -46,6 +47,7 @@ class Outcome(NamedTuple):
     attempt: Attempt
     result: Result
     at: datetime
+    files: tuple[SentFile, ...] = ()
 
 
 class Recorder(ThreadBatcher[Outcome, None]):
@@ -92,6 +94,7 @@ def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> Non
             written.
     """
     most = settings.SIGMA_SEND_MAX_ATTEMPTS
+    outcomes = _without_forgotten(outcomes, now)
     steps = [
         (o, transition_of(o.result, o.attempt, now=now, most_attempts=most, chance=chance))
         for o in outcomes
@@ -123,6 +126,20 @@ def record(outcomes: Sequence[Outcome], *, now: datetime, chance: Random) -> Non
     for _, step in steps:
         code = metrics.code_of(step.error.code if step.error else 0)
         metrics.SENDS.labels(step.status, code).inc()
+
+
+def _without_forgotten(outcomes: Sequence[Outcome], now: datetime) -> Sequence[Outcome]:
+    """Let messages be sent again that were refused for files that the platform has forgotten."""
+    refused = [o for o in outcomes if o.files and files.is_about_files(o.result)]
+    if not refused:
+        return outcomes
+    asked = [
+        Refused(o.attempt.tenant_id, o.attempt.workspace_id, o.files, o.result)
+        for o in refused
+        if isinstance(o.result, Rejected)
+    ]
+    results = dict(zip(map(id, refused), files.forgotten(asked, now=now), strict=True))
+    return [o._replace(result=results.get(id(o), o.result)) for o in outcomes]
 
 
 def _acceptance(outcome: Outcome, step: Transition, answer: AcceptedSend) -> Acceptance:

@@ -29,6 +29,7 @@ from messaging.delivery.claims import Claimed, Claims
 from messaging.delivery.performing import Marker, Performer
 from messaging.delivery.queues import SENDS, SENDS_BRAKE
 from messaging.delivery.recording import Outcome, Recorder
+from messaging.delivery.uploading import Uploader
 
 logger = logging.getLogger("sigma.whatsapp.sending")
 
@@ -58,6 +59,7 @@ class Sender(Work):
         self._marker = Marker()
         self._performer = Performer(self._marker)
         self._recorder = Recorder(chance=self._chance)
+        self._uploader = Uploader(chance=self._chance)
         self._reads = ThreadPoolExecutor(1, thread_name_prefix="reads")
         self._looked = 0.0
         # What was begun and has not ended, with its number; changed by the loop's thread, too.
@@ -86,6 +88,7 @@ class Sender(Work):
         marked as being sent is unknown when its lease is over. Threads that the database keeps are
         left behind; their transactions end, written or not, with the process at the latest.
         """
+        self._uploader.close()
         if left := self.settle(seconds=CLOSE_SECONDS):
             self._in_loop(loops.cancel_others())
             logger.error("whatsapp sends left without an outcome", extra={"count": left})
@@ -136,6 +139,7 @@ class Sender(Work):
         claimed = self._claims.claim(places, busy, most=most, now=now)
         for one in claimed:
             self._begin(one.attempt.workspace_id, self._deliver(one))
+        self._uploader.begin(self._claims.missing)
         read_marks: list[reads.ClaimedReadMark] = []
         if not claimed or time.monotonic() - self._looked > SELDOM_SECONDS:
             self._looked = time.monotonic()
@@ -172,7 +176,7 @@ class Sender(Work):
     async def _deliver(self, claimed: Claimed) -> None:
         """Send, and keep the place until the outcome is written down."""
         result = await self._performer.send(claimed)
-        await self._recorder.add(Outcome(claimed.attempt, result, clock.now()))
+        await self._recorder.add(Outcome(claimed.attempt, result, clock.now(), claimed.files))
 
     async def _make(self, read_mark: reads.ClaimedReadMark) -> None:
         is_done = await reads.perform(read_mark)

@@ -34,7 +34,7 @@ from messaging.models.sending import (
     SendingPause,
     SendingPolicy,
 )
-from messaging.models.uploads import Upload, UploadState
+from messaging.models.uploads import Upload, UploadHandle, UploadState
 
 __all__ = [
     "Broadcast",
@@ -60,5 +60,6 @@ __all__ = [
     "SendingPause",
     "SendingPolicy",
     "Upload",
+    "UploadHandle",
     "UploadState",
 ]

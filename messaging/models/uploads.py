@@ -45,3 +45,36 @@ class Upload(models.Model):
 
     def __str__(self) -> str:
         return f"{self.mime_type} {self.id}"
+
+
+class UploadHandle(models.Model):
+    """What a file is called at the platform, for one number; made by one sender at a time.
+
+    ``lease_until`` is how long the sender that uploads it may take; ``due_at`` is when the next may
+    try. With an ``error_code`` the platform refused it. ``renewed_at`` is when the platform was
+    last found to have forgotten it.
+    """
+
+    tenant_id = models.UUIDField()
+    upload_id = models.UUIDField()
+    workspace_id = models.UUIDField()
+    platform_media_id = models.CharField(max_length=128, blank=True, default="", db_default="")
+    expires_at = models.DateTimeField(null=True)
+    renewed_at = models.DateTimeField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(db_default=Now())
+    attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
+    error_code = models.IntegerField(null=True)
+    error = models.TextField(blank=True, default="", db_default="")
+
+    class Meta:
+        db_table = "upload_handles"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant_id", "upload_id", "workspace_id"),
+                name="upload_handles_one_per_number",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.upload_id} {self.platform_media_id}"

@@ -18,13 +18,21 @@ from lib.sql import columns_of, select
 from messaging import conversations, numbers, optouts, portfolios
 from messaging.people import SURVIVOR
 from messaging.references import SEALED_ID
-from messaging.sending import limits, naming, templates
+from messaging.sending import files, limits, naming, templates
 from messaging.sending.content import Body, body_of
+from messaging.sending.files import KnownFile
 from messaging.sending.limits import Times
 from messaging.sending.parties import ContactCache, SenderNumber, normalised
 from messaging.sending.refusals import SendErrorCode, UnableToSend
-from messaging.sending.requests import ReactionContent, Recipient, SendRequest, TemplateContent
+from messaging.sending.requests import (
+    MediaContent,
+    ReactionContent,
+    Recipient,
+    SendRequest,
+    TemplateContent,
+)
 from messaging.sending.templates import FoundTemplate
+from templates_wa.definitions import Definition
 from workspaces import keys
 
 
@@ -73,6 +81,7 @@ class Draft:
     reacted: str | None = None
     reference: str | None = None
     digest: bytes | None = None
+    files: dict[UUID, KnownFile] = field(default_factory=dict)
 
     def refuse(self, code: SendErrorCode, field: str | None, message: str) -> None:
         """Add a reason."""
@@ -101,6 +110,8 @@ class Draft:
         if isinstance(content, TemplateContent):
             assert self.template is not None  # noqa: S101 - or there would be a reason
             return self.template.body(content)
+        if isinstance(content, MediaContent):
+            content = files.with_name(content, self.files)
         return body_of(content, self.reacted)
 
 
@@ -134,6 +145,7 @@ def check(
     for draft in drafts:
         draft.reasons.extend(sender.reasons(draft.request))
     _find_templates(drafts, sender, now)
+    _find_files(drafts, sender)
     _find_targets(known, sender)
     for draft in drafts:
         is_secret = draft.template is not None and draft.template.is_secret
@@ -186,6 +198,27 @@ def _find_templates(drafts: Sequence[Draft], sender: SenderNumber, now: datetime
         draft.template = templates.fitted(template, content)
         if not draft.request.force:
             draft.reasons.extend(templates.check(template, content, now))
+
+
+def _find_files(drafts: Sequence[Draft], sender: SenderNumber) -> None:
+    """Find the files of ours that drafts name."""
+    wanted = {
+        draft: named
+        for draft in drafts
+        if (named := list(files.named_in(draft.request.content, _definition_of(draft))))
+    }
+    if not wanted:
+        return
+    ids = {one.id for named in wanted.values() for one in named}
+    found = files.find(sender.tenant_id, ids)
+    for draft, named in wanted.items():
+        reasons = (files.reason_against(one, found.get(one.id)) for one in named)
+        draft.reasons.extend(reason for reason in reasons if reason is not None)
+        draft.files = {one.id: found[one.id] for one in named if one.id in found}
+
+
+def _definition_of(draft: Draft) -> Definition | None:
+    return draft.template.definition if draft.template else None
 
 
 def _find_targets(drafts: Sequence[Draft], sender: SenderNumber) -> None:

@@ -5,9 +5,11 @@ Shapes: Meta, "Messages" API reference. What is kept has the shape of received m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -27,6 +29,9 @@ from messaging.sending.requests import (
 )
 
 Json = dict[str, Any]
+# What stands for a file of ours until it is sent; its id at the platform is not known before.
+FILE_MARK = "sigma-file:"
+_OURS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,18 @@ def envelope(
     return msgspec.json.encode(request)
 
 
+def is_ours(media_id: str | None) -> bool:
+    """Whether an id is one of ours, whoever's file it is."""
+    return media_id is not None and _OURS.fullmatch(media_id) is not None
+
+
+def wire_id(media_id: str | None) -> str | None:
+    """Return what stands for an id until it is sent: a mark, where the file is one of ours."""
+    if media_id is None or not is_ours(media_id):
+        return media_id
+    return f"{FILE_MARK}{UUID(media_id)}"
+
+
 def _text(content: TextContent, _: str | None) -> Body:
     wire = {"preview_url": content.preview_url, "body": content.body}
     return Body("text", wire, content.body)
@@ -78,7 +95,7 @@ def _media(content: MediaContent, _: str | None) -> Body:
 
 def _file(content: MediaContent) -> Json:
     return _compact(
-        id=content.id,
+        id=wire_id(content.id),
         link=content.link,
         caption=content.caption,
         filename=content.filename,

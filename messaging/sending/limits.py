@@ -34,7 +34,8 @@ _NAME = re.compile(r"[a-z0-9_]{1,512}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:_[A-Z]{2,4})?")
 _KEYCAP_OR_INFORMATION = re.compile("[0-9#*]\ufe0f?\u20e3|\u2139\ufe0f?")
 _UNWRITABLE = re.compile(r"[\x00\ud800-\udfff]")
-_MEDIA_ID = re.compile(r"[0-9]{1,32}")
+# Meta's, and ours.
+_MEDIA_ID = re.compile(r"[0-9]{1,32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # The input field of each kind of content.
 FIELDS: Mapping[type[Content], str] = {
     TemplateContent: "template_name",
@@ -331,9 +332,9 @@ def _url(field: str, value: str) -> Iterator[Fault]:
 def _source(content: MediaContent, field: str) -> Iterator[Fault]:
     """Refuse a file that is not named by id or by link."""
     if (content.id is None) == (content.link is None):
-        yield Fault(field, "Give the file as id (uploaded to Meta) or as link: one of the two.")
+        yield Fault(field, "Give the file as id (uploaded before) or as link: one of the two.")
     if content.id is not None and not _MEDIA_ID.fullmatch(content.id):
-        yield Fault(f"{field}.id", "Meta's ids of files are 1 to 32 digits.")
+        yield Fault(f"{field}.id", "Ids of files are UUIDs; Meta's are 1 to 32 digits.")
     if content.link is not None:
         yield from _url(f"{field}.link", content.link)
 

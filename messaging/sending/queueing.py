@@ -8,7 +8,7 @@ many come at a time: the row's unique key decides.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -19,7 +19,7 @@ from django.db import transaction
 from lib.envelope import Cipher, associated_data
 from lib.ids import uuid7
 from lib.sql import select
-from messaging import conversations, sealed_values, transitions
+from messaging import conversations, sealed_values, transitions, uploads
 from messaging.conversations import Touch
 from messaging.delivery.queues import SENDS
 from messaging.events import Source, is_typed
@@ -161,12 +161,23 @@ def _queue_drafts(
     # In the way of the others was a row that is there by now.
     if beaten := [draft for draft in fit if draft not in message_ids]:
         outcomes.update(answered(beaten, sender))
+    _use_files(message_ids, sender.tenant_id)
     conversations.touch(
         Touch(sender.tenant_id, sender.workspace.id, draft.contact_id, key, listed_at, False)
         for draft, key in message_ids.items()
         if draft.contact_id
     )
     transaction.on_commit(SENDS.notify, robust=True)
+
+
+def _use_files(drafts: Iterable[Draft], tenant_id: UUID) -> None:
+    """Keep the files that messages name while those may be sent."""
+    until: dict[datetime, set[UUID]] = {}
+    for draft in drafts:
+        if draft.files and draft.times:
+            until.setdefault(draft.times.expires or draft.times.due, set()).update(draft.files)
+    for moment, ids in until.items():
+        uploads.use(tenant_id=tenant_id, upload_ids=ids, until=moment)
 
 
 def _insert(

@@ -42,6 +42,8 @@ class SendErrorCode(StrEnum):
     TYPE_MISMATCH = "TYPE_MISMATCH"
     TOO_LARGE = "TOO_LARGE"
     EMPTY_FILE = "EMPTY_FILE"
+    MEDIA_NOT_FOUND = "MEDIA_NOT_FOUND"
+    MEDIA_KIND = "MEDIA_KIND"
 
 
 DESCRIPTIONS: Mapping[SendErrorCode, str] = MappingProxyType(
@@ -87,6 +89,8 @@ DESCRIPTIONS: Mapping[SendErrorCode, str] = MappingProxyType(
         SendErrorCode.TYPE_MISMATCH: "The file's bytes are not of the type that it is said to be.",
         SendErrorCode.TOO_LARGE: "The file is larger than WhatsApp allows for its type.",
         SendErrorCode.EMPTY_FILE: "The file is empty.",
+        SendErrorCode.MEDIA_NOT_FOUND: "Your tenant has no file with this id.",
+        SendErrorCode.MEDIA_KIND: "The file cannot be sent as this kind of file.",
     }
 )
 
@@ -107,6 +111,7 @@ PLATFORM_CODES: Mapping[SendErrorCode, int] = MappingProxyType(
         SendErrorCode.UNSUPPORTED_TYPE: 131053,
         SendErrorCode.TYPE_MISMATCH: 131053,
         SendErrorCode.TOO_LARGE: 131053,
+        SendErrorCode.MEDIA_KIND: 131053,
     }
 )
 # The same request may be queued later, with nothing changed in it.

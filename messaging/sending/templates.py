@@ -10,6 +10,7 @@ from uuid import UUID
 
 from lib.masking import as_it_came
 from messaging.events import Private
+from messaging.sending import files
 from messaging.sending.content import Body
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import TemplateContent
@@ -68,7 +69,7 @@ class FoundTemplate:
         template = {**kept, "parameters": _written(parameters)}
         return Body(
             "template",
-            wire(self.name, self.language, self.definition, content.parameters),
+            wire(self.name, self.language, self.definition, files.marked(content.parameters)),
             preview(self.definition, parameters).body or None,
             {"template": template},
         )

@@ -67,7 +67,7 @@ def test_a_file_is_kept_sealed_and_whole(web: Web, acme: Cast, folder: Path) -> 
     row = Upload.objects.get()
     assert (str(row.id), row.tenant_id) == (answer.json()["media_id"], acme.tenant.id)
     assert b"".join(uploads.pieces(row)) == content
-    assert uploads.name_in(row) == "invoice.pdf"
+    assert uploads.opened_name(row.tenant_id, row.id, row.sealed_name) == "invoice.pdf"
     (path,) = stored(folder)
     assert PDF[:20] not in path.read_bytes()
 
@@ -83,7 +83,8 @@ def test_the_body_itself_may_be_the_file(web: Web, acme: Cast) -> None:
 
     assert (answer.status_code, answer.json()["mime_type"]) == (201, "image/png")
     assert in_chunks.json() == answer.json()
-    assert uploads.name_in(Upload.objects.get()) == "picture.png"
+    row = Upload.objects.get()
+    assert uploads.opened_name(row.tenant_id, row.id, row.sealed_name) == "picture.png"
 
 
 def test_the_same_file_has_the_same_id_in_its_tenant_and_another_in_another(

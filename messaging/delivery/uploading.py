@@ -1,0 +1,189 @@
+"""Give files to the platform: by threads beside the sending ones, one file for one number at a
+time, however many senders there are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from random import Random
+from threading import Lock
+
+from django.db import connection
+
+from lib import bulk, clock
+from lib.envelope import CannotOpen
+from lib.work import AWAY
+from messaging import filetypes, uploads
+from messaging.attempts import WIDE, wait_after
+from messaging.delivery import pauses
+from messaging.delivery.files import COLUMNS, LIFE, REFUSED_FOR, WAITING, FileKey
+from messaging.delivery.pauses import Pause
+from messaging.delivery.queues import SENDS
+from messaging.models import Upload
+from messaging.uploads import FileGone
+from workspaces.channel_errors import ChannelError, Rejected, Throttled, Unavailable
+from workspaces.channels import Channel, OutgoingFile
+from workspaces.keys import TenantHasNoKeys
+
+logger = logging.getLogger("sigma.whatsapp.files")
+THREADS = 4
+# Those that one tenant may have under way: the others' files wait for none of them.
+MOST_OF_ONE = 2
+# Longer than an upload may take (``Channel.upload_media``).
+LEASE = timedelta(minutes=10)
+
+# Whoever takes the lease uploads; the others look again.
+TAKE = """
+INSERT INTO upload_handles AS h (tenant_id, upload_id, workspace_id, lease_until, due_at, attempts)
+SELECT r.tenant_id, r.upload_id, r.workspace_id, r.until, r.now, 1 FROM {rows}
+ON CONFLICT (tenant_id, upload_id, workspace_id) DO UPDATE
+SET lease_until = excluded.lease_until, attempts = h.attempts + 1
+WHERE coalesce(h.lease_until <= excluded.due_at, true) AND h.due_at <= excluded.due_at
+  AND coalesce(h.platform_media_id = '' OR h.expires_at <= excluded.due_at, true)
+RETURNING h.attempts
+"""
+GIVE = """
+UPDATE upload_handles h SET lease_until = NULL, platform_media_id = r.platform_media_id,
+    expires_at = r.expires_at, due_at = r.due_at, error_code = r.error_code, error = r.error,
+    attempts = CASE WHEN r.platform_media_id = '' THEN h.attempts ELSE 0 END
+FROM {rows} WHERE h.tenant_id = r.tenant_id AND h.upload_id = r.upload_id
+  AND h.workspace_id = r.workspace_id AND h.lease_until = r.lease_until
+"""
+CALL = """
+UPDATE outbox o SET due_at = least(o.due_at, r.due_at)
+FROM {rows} WHERE o.tenant_id = r.tenant_id AND o.workspace_id = r.workspace_id
+  AND o.due_at IS NOT NULL AND o.reason = r.reason
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FileJob:
+    """A file that has to be given to the platform."""
+
+    key: FileKey
+    channel: Channel = field(repr=False)
+
+
+class Uploader:
+    """The uploads of one process."""
+
+    def __init__(self, *, chance: Random) -> None:
+        self._chance = chance
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="uploads")
+        self._under_way: set[FileKey] = set()
+        self._lock = Lock()
+
+    def begin(self, jobs: Iterable[FileJob]) -> None:
+        """Upload files that nobody here is uploading; what finds no place is asked for again."""
+        for job in jobs:
+            with self._lock:
+                of_tenant = Counter(key.tenant_id for key in self._under_way)[job.key.tenant_id]
+                if job.key in self._under_way or of_tenant >= MOST_OF_ONE:
+                    continue
+                self._under_way.add(job.key)
+            self._pool.submit(self._run, job)
+
+    def close(self) -> None:
+        """Begin nothing more. What is under way ends by itself, or with its lease."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, job: FileJob) -> None:
+        extra: dict[str, object] = {
+            "tenant_id": job.key.tenant_id,
+            "upload_id": job.key.upload_id,
+        }
+        try:
+            upload(job, chance=self._chance)
+        except AWAY as error:  # its lease will be over
+            extra["error"] = type(error).__name__
+            logger.warning("whatsapp file not given to the platform", extra=extra)
+        except Exception:
+            logger.exception("whatsapp file failed in a way nobody thought of", extra=extra)
+        finally:
+            connection.close()
+            with self._lock:
+                self._under_way.discard(job.key)
+
+
+def upload(job: FileJob, *, chance: Random) -> bool:
+    """Give a file to the platform, unless another sender does; return whether it is there now."""
+    now = clock.now()
+    until = now + LEASE
+    columns = (*COLUMNS, "until timestamptz", "now timestamptz")
+    taken = bulk.run(TAKE, columns, [(*job.key, until, now)])
+    if not taken:
+        return False
+    try:
+        media_id = _give(job)
+    except ChannelError as error:
+        _failed(job, error, until, attempts=taken[0][0], chance=chance)
+        return False
+    except (FileGone, CannotOpen, TenantHasNoKeys, Upload.DoesNotExist) as error:
+        refusal = Rejected(0, f"The file cannot be read ({type(error).__name__}).")
+        _failed(job, refusal, until, attempts=1, chance=chance)
+        return False
+    now = clock.now()
+    _write(job.key, until, media_id, now + LIFE, now)
+    return True
+
+
+def _give(job: FileJob) -> str:
+    key = job.key
+    row = Upload.objects.get(tenant_id=key.tenant_id, pk=key.upload_id)
+    # A name of the type's own: Meta wants ending and bytes to agree.
+    name = f"file.{filetypes.ending_of(row.mime_type)}"
+    file = OutgoingFile(partial(uploads.pieces, row), row.size_bytes, row.mime_type, name)
+    return job.channel.upload_media(file)
+
+
+def _failed(
+    job: FileJob, error: ChannelError, until: datetime, *, attempts: int, chance: Random
+) -> None:
+    """Write down why it failed, and when to try again. Whatever else would be refused too stops."""
+    now = clock.now()
+    code: int | None = None
+    if isinstance(error, Rejected) and error.stops and error.reach in WIDE:
+        numbers = pauses.numbers_within(error.reach, job.key.workspace_id)
+        pauses.pause(
+            (Pause(job.key.tenant_id, one, error.code, error.message) for one in numbers), now=now
+        )
+        due = now
+    elif isinstance(error, Rejected):
+        code, due = error.code, now + REFUSED_FOR
+    else:  # it may have been taken even so; twice is harmless
+        known = isinstance(error, Throttled | Unavailable)
+        again = error if known else Unavailable(error.message, code=error.code)
+        due = now + timedelta(seconds=wait_after(again, attempts, chance))  # type: ignore[arg-type]
+    extra = {"tenant_id": job.key.tenant_id, "upload_id": job.key.upload_id, "code": error.code}
+    logger.warning("whatsapp file not given to the platform", extra=extra)
+    _write(job.key, until, "", None, due, code, error.message)
+
+
+def _write(
+    key: FileKey,
+    lease_until: datetime,
+    media_id: str,
+    expires_at: datetime | None,
+    due_at: datetime,
+    code: int | None = None,
+    error: str = "",
+) -> None:
+    columns = (
+        *COLUMNS,
+        "lease_until timestamptz",
+        "platform_media_id text",
+        "expires_at timestamptz",
+        "due_at timestamptz",
+        "error_code int4",
+        "error text",
+    )
+    bulk.run(GIVE, columns, [(*key, lease_until, media_id, expires_at, due_at, code, error)])
+    called = ("tenant_id uuid", "workspace_id uuid", "due_at timestamptz", "reason text")
+    bulk.run(CALL, called, [(key.tenant_id, key.workspace_id, clock.now(), WAITING)])
+    SENDS.notify()
