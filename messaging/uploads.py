@@ -173,7 +173,14 @@ def name_of(filename: str) -> str:
     return shown
 
 
-def keep(received: ReceivedFile, *, workspace_id: UUID, now: datetime) -> UUID:
+class KeptUpload(NamedTuple):
+    """A file that is kept: since now, or since it was given to us before."""
+
+    id: UUID
+    is_new: bool
+
+
+def keep(received: ReceivedFile, *, workspace_id: UUID, now: datetime) -> KeptUpload:
     """Keep a file, and return its id: that of the same file where it is kept already.
 
     Raises:
@@ -184,7 +191,7 @@ def keep(received: ReceivedFile, *, workspace_id: UUID, now: datetime) -> UUID:
     upload_id = _id_of(received)
     with received.file as file:
         if _begin(received, upload_id, workspace_id, now):
-            return upload_id
+            return KeptUpload(upload_id, is_new=False)
         try:
             default_storage.save(_stored(tenant_id, received.stored_as), File(file))
             with as_tenant(tenant_id):
@@ -200,7 +207,7 @@ def keep(received: ReceivedFile, *, workspace_id: UUID, now: datetime) -> UUID:
             raise StorageAway("Files cannot be stored at the moment; try again.") from error
     if not is_mine:  # somebody else gave us the same, and was faster
         _remove(tenant_id, received.stored_as)
-    return upload_id
+    return KeptUpload(upload_id, is_new=bool(is_mine))
 
 
 def _begin(received: ReceivedFile, upload_id: UUID, workspace_id: UUID, now: datetime) -> bool:
@@ -309,9 +316,9 @@ def erase(tenant_id: UUID) -> int:
     return count
 
 
-def discard(*, tenant_id: UUID, upload_id: UUID) -> None:
-    """Remove one file."""
-    _discard(_rows(tenant_id).filter(pk=upload_id))
+def discard(*, tenant_id: UUID, upload_id: UUID, unless_used_since: datetime) -> None:
+    """Remove one file, unless somebody gave us the same, or used it, since a time."""
+    _discard(_rows(tenant_id).filter(pk=upload_id, used_at__lte=unless_used_since))
 
 
 def _discard(rows: QuerySet[Upload]) -> int:

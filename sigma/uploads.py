@@ -25,8 +25,7 @@ from django.http import HttpRequest, HttpResponse
 from lib import clock
 from lib.loops import DatabaseThreads
 from lib.requests import BodyIncomplete, BodyLate, Headers, NoRoom, Receive, Scope
-from messaging.rest.intake import Brought, RequestIntake
-from messaging.rest.media import CAME
+from messaging.rest.intake import CAME, Brought, RequestIntake, is_form
 from messaging.sending.refusals import UnableToSend
 from messaging.uploads import StorageAway
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired, WrongTenant, actor_of
@@ -34,7 +33,7 @@ from workspaces.access import Scope as Permission
 from workspaces.keys import TenantHasNoKeys
 from workspaces.sessions import SessionRules
 
-PATHS = re.compile(r"/api/v1/media/?")
+FILES, SENDS = re.compile(r"/api/v1/media/?"), re.compile(r"/api/v1/messages/?")
 # What is handed to a thread at a time: as much as has come, but for a very fast caller.
 HANDFUL = 262_144
 # How long a caller may say nothing, and how long a file may take in all.
@@ -71,7 +70,11 @@ class Uploads:
     @staticmethod
     def takes(scope: Scope, headers: Headers) -> bool:
         """Whether a request may bring a file."""
-        return scope["method"] == "POST" and PATHS.fullmatch(scope["path"]) is not None
+        if scope["method"] != "POST":
+            return False
+        content_type = headers.get(b"content-type", b"").decode("latin-1")
+        is_send = SENDS.fullmatch(scope["path"]) and is_form(content_type)
+        return bool(is_send or FILES.fullmatch(scope["path"]))
 
     async def read(self, scope: Scope, headers: Headers, receive: Receive, *, known: bool) -> Scope:
         """Read a request; return the one that Django gets in its place, without a body.

@@ -7,15 +7,19 @@ than a piece of it.
 from __future__ import annotations
 
 import hmac
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 from uuid import UUID
+
+from rest_framework.request import Request
 
 from lib.multipart import MultipartError, MultipartParser, Part
 from messaging import filetypes
 from messaging.sending.refusals import Malformed, SendErrorCode
 from messaging.uploads import FileIntake, ReceivedFile, too_large
 
+# Under which whoever read the request (``sigma/uploads.py``) hands over what came of it.
+CAME = "sigma.upload"
 FORM = "multipart/form-data"
 FILE = "file"
 # The rest of a form: its fields, and the headers of its parts.
@@ -33,6 +37,25 @@ class Brought(NamedTuple):
 def is_form(content_type: str) -> bool:
     """Whether a body is a form that may bring a file."""
     return content_type.partition(";")[0].strip().lower() == FORM
+
+
+def brings(request: Request) -> bool:
+    """Whether a request brought a file, or was to and was refused."""
+    return CAME in request._request.META
+
+
+def came_with(request: Request) -> Brought:
+    """Return what a request brought.
+
+    Raises:
+        messaging.sending.refusals.UnableToSend: it was refused while it was read.
+    """
+    came: Any = request._request.META.get(CAME)
+    if isinstance(came, Brought):
+        return came
+    if isinstance(came, Exception):
+        raise came
+    raise _malformed("The request brings no file.")
 
 
 class RequestIntake:

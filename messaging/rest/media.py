@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
@@ -11,16 +9,13 @@ from rest_framework.response import Response
 
 from lib import clock
 from messaging import uploads
-from messaging.rest.intake import Brought
+from messaging.rest.intake import came_with
 from messaging.rest.openapi import Operations, answer
 from messaging.rest.shapes import KeptFile
 from messaging.rest.views import TenantView
 from messaging.sending.reading import id_of
-from messaging.sending.refusals import Malformed, SendErrorCode
 from workspaces.access import Scope
 
-# Under which whoever read the request (``sigma/uploads.py``) hands over what came of it.
-CAME = "sigma.upload"
 MEDIA = Operations(
     tag="media",
     refusals={
@@ -73,23 +68,9 @@ class MediaFiles(TenantView):
         """Keep a file."""
         came = came_with(request)
         workspace_id = came.fields.get("workspace_id", "")
-        media_id = uploads.keep(
+        kept = uploads.keep(
             came.file, workspace_id=id_of(workspace_id, "workspace_id"), now=clock.now()
         )
         file = came.file
-        kept = KeptFile(str(media_id), file.mime_type, file.size, file.sha256)
-        return answer(kept, status=201)
-
-
-def came_with(request: Request) -> Brought:
-    """Return what a request brought.
-
-    Raises:
-        messaging.sending.refusals.UnableToSend: it was refused while it was read.
-    """
-    came: Any = request._request.META.get(CAME)
-    if isinstance(came, Brought):
-        return came
-    if isinstance(came, Exception):
-        raise came
-    raise Malformed(SendErrorCode.INVALID_INPUT, "file", "The request brings no file.")
+        shown = KeptFile(str(kept.id), file.mime_type, file.size, file.sha256)
+        return answer(shown, status=201)

@@ -21,11 +21,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from lib import clock
-from messaging import queries, sealed_values
+from messaging import queries, sealed_values, uploads
 from messaging.queries import MessageRow
 from messaging.related import Related
-from messaging.rest import failures
-from messaging.rest.openapi import Operations, answer
+from messaging.rest import failures, forms, intake
+from messaging.rest.intake import Brought
+from messaging.rest.openapi import JSON, Operations, answer
 from messaging.rest.shapes import (
     Accepted,
     Done,
@@ -54,6 +55,8 @@ MESSAGES = Operations(
         403: "A scope is missing.",
         404: "Your tenant has no such message.",
         409: "The key was used for another request, or the message is no longer queued.",
+        413: "The file is larger than WhatsApp allows for its type.",
+        415: "The body is neither JSON nor a form, or WhatsApp takes no files of this type.",
         422: "Refused; `code` says why.",
         503: "The database is away; try again.",
     },
@@ -159,17 +162,35 @@ class Messages(TenantView):
         "Send a message",
         scope=Scope.MESSAGES_SEND,
         says="Answers once the message is durable; it is sent right after, or at `scheduled_at`.",
-        takes=SendInput,
+        takes={JSON: SendInput, intake.FORM: forms.FORM},
         parameters=[KEY],
         answers={
             201: (Accepted, "Accepted."),
             200: (Accepted, "Accepted before, under the same key."),
         },
-        refused=(409, 422),
+        refused=(409, 413, 415, 422),
     )
     def post(self, request: Request) -> Response:
         """Queue one message."""
-        wanted, now = _request_of(self.actor, request), clock.now()
+        if intake.brings(request):
+            return self._send_file(request, intake.came_with(request))
+        return self._send(_request_of(self.actor, request, object_of(request)))
+
+    def _send_file(self, request: Request, form: Brought) -> Response:
+        """Keep a form's file and send it; without a message it goes, unless it was kept before."""
+        now, tenant_id = clock.now(), self.actor.tenant_id
+        workspace_id = reading.id_of(form.fields.get("workspace_id", ""), "workspace_id")
+        kept = uploads.keep(form.file, workspace_id=workspace_id, now=now)
+        try:
+            given = forms.send_in(form, str(kept.id))
+            return self._send(_request_of(self.actor, request, given))
+        except Exception:
+            if kept.is_new:
+                uploads.discard(tenant_id=tenant_id, upload_id=kept.id, unless_used_since=now)
+            raise
+
+    def _send(self, wanted: SendRequest) -> Response:
+        now = clock.now()
         queued = self.act(
             lambda tenant_id: queueing.queue(tenant_id=tenant_id, request=wanted, now=now)
         )
@@ -190,7 +211,7 @@ class PreflightView(TenantView):
     )
     def post(self, request: Request) -> PreflightShape:
         """Tell what would become of a message."""
-        wanted, now = _request_of(self.actor, request), clock.now()
+        wanted, now = _request_of(self.actor, request, object_of(request)), clock.now()
         found: PreflightShape = self.act(
             lambda tenant_id: _shown(
                 preflight.preflight(tenant_id=tenant_id, request=wanted, now=now)
@@ -267,8 +288,8 @@ class MarkRead(TenantView):
         return Done()
 
 
-def _request_of(actor: Actor, request: Request) -> SendRequest:
-    given = dict(object_of(request))
+def _request_of(actor: Actor, request: Request, sent: Mapping[str, Any]) -> SendRequest:
+    given = dict(sent)
     key = request.headers.get("Idempotency-Key")
     if key is not None and given.setdefault("idempotency_key", key) != key:
         raise Malformed(

@@ -22,6 +22,7 @@ from messaging.delivery.claims import Claimed, Claims
 from messaging.delivery.performing import LEASE_SECONDS, Performer
 from messaging.delivery.recording import Outcome, record
 from messaging.delivery.sender import Sender
+from messaging.delivery.uploading import upload
 from tests.conftest import Cast
 from tests.delivery import outgoing
 from tests.delivery.outgoing import Platform
@@ -86,13 +87,17 @@ def deliver(db: None, django_capture_on_commit_callbacks) -> Callable[[], int]:
                 done.append(read_mark)
         results = await asyncio.gather(*map(performer.send, claimed))
         now = datetime.now(UTC)
-        return [Outcome(one.attempt, r, now) for one, r in zip(claimed, results, strict=True)]
+        return [
+            Outcome(one.attempt, r, now, one.files) for one, r in zip(claimed, results, strict=True)
+        ]
 
     done: list[reads.ClaimedReadMark] = []
 
     def run() -> int:
         now = datetime.now(UTC)
         claimed = claims.claim(100, {}, most=1_000, now=now)
+        for job in claims.missing:
+            upload(job, chance=chance)
         attempts = [one.attempt for one in claimed]
         marked.ids = transitions.mark(attempts, seconds=LEASE_SECONDS)
         outcomes = asyncio.run(send(claimed, reads.claim(claims.numbers, now=now)))

@@ -18,7 +18,7 @@ from messaging.transitions import SEALED_REQUEST
 from tests.conftest import Cast
 from workspaces import keys
 from workspaces.channel_facts import AcceptedSend
-from workspaces.channels import Credentials
+from workspaces.channels import Credentials, OutgoingFile
 
 Answer = Callable[[dict], AcceptedSend | Exception]
 
@@ -35,6 +35,10 @@ class Platform:
     posted: list[tuple[str, str]] = field(default_factory=list)
     read: list[tuple[str, bool]] = field(default_factory=list)
     answer: Answer = accept
+    # Files that were given to it: the number, the type and the bytes; and how that is answered.
+    files: list[tuple[str, str, bytes]] = field(default_factory=list)
+    trouble: Exception | None = None
+    bodies: list[dict] = field(default_factory=list)
 
     @property
     def ids(self) -> list[str]:
@@ -56,10 +60,20 @@ class FakeChannel:
         """Post a message."""
         body = json.loads(request)
         PLATFORM.posted.append((self.external_id, body["biz_opaque_callback_data"]))
+        PLATFORM.bodies.append(body)
         answer = PLATFORM.answer(body)
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def upload_media(self, file: OutgoingFile) -> str:
+        """Take a file."""
+        if PLATFORM.trouble is not None:
+            raise PLATFORM.trouble
+        content = b"".join(file.pieces())
+        assert len(content) == file.size
+        PLATFORM.files.append((self.external_id, file.mime_type, content))
+        return str(1_000 + len(PLATFORM.files))
 
     async def mark_read(self, platform_message_id: str, *, typing: bool) -> None:
         """Mark a message as read."""

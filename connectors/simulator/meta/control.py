@@ -106,6 +106,11 @@ def _reset(sim: Simulator, request: Request) -> object:
     return {"success": True}
 
 
+def _forget_files(sim: Simulator, request: Request) -> object:
+    sim.media.clear()
+    return {"success": True}
+
+
 def _export(sim: Simulator, request: Request) -> object:
     return HttpAnswer(200, written(sim.registry.world))
 
@@ -185,6 +190,7 @@ HANDLERS: dict[tuple[str, str], Handler] = {
     ("GET", "journal"): _journal,
     ("GET", "state"): _state,
     ("POST", "reset"): _reset,
+    ("DELETE", "files"): _forget_files,
     ("GET", "export"): _export,
     ("POST", "import"): _import,
     ("GET", "clock"): _clock,

@@ -94,6 +94,10 @@ class MediaStore:
         file = self._files.get(media_id)
         return file if file is not None and file.expires_at > now else None
 
+    def clear(self) -> None:
+        """Forget all files."""
+        self._files.clear()
+
     def delete(self, media_id: str) -> None:
         """Forget a file."""
         self._files.pop(media_id, None)

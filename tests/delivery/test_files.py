@@ -1,0 +1,363 @@
+"""Sends that name files of ours: checked when they are asked for, given to the platform once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from django.db import connection
+
+from connectors.simulator.meta.server import RunningSimulator
+from lib import clock
+from messaging import uploads
+from messaging.delivery import files, uploading
+from messaging.delivery.files import FileKey
+from messaging.delivery.uploading import FileJob, upload
+from messaging.models import Message, SendingPause, Upload, UploadHandle
+from messaging.sending import queueing
+from messaging.sending.reading import request_of
+from messaging.sending.refusals import UnableToSend
+from tests.conftest import Cast
+from tests.delivery.outgoing import FakeChannel, Platform, accept
+from tests.files.conftest import folder, stored
+from tests.files.kept import kept
+from tests.files.samples import PDF, PNG
+from tests.sending.conftest import hear, template
+from workspaces import provisioning
+from workspaces.channel_errors import OutcomeUnknown, Reach, Rejected, Throttled, Unavailable
+from workspaces.channels import Channel, Credentials, OutgoingFile
+
+__all__ = ("folder",)
+pytestmark = pytest.mark.django_db
+
+Deliver = Callable[[], int]
+GONE = Rejected(
+    100,
+    "An invalid parameter.",
+    details="Param image['id'] is not a valid whatsapp business account media attachment ID",
+)
+HEADER = {"type": "HEADER", "format": "DOCUMENT"}
+BODY = {"type": "BODY", "text": "Your invoice"}
+
+
+@pytest.fixture(autouse=True)
+def _heard(acme: Cast, now: datetime) -> None:
+    hear(acme, now - timedelta(hours=1))
+
+
+def send(cast: Cast, now: datetime, **content: object) -> Message:
+    given = {"workspace_id": str(cast.workspace.id), "recipient_phone": "+15550123456", **content}
+    queued = queueing.queue(tenant_id=cast.tenant.id, request=request_of(given), now=now)
+    return Message.objects.get(pk=queued.message_id)
+
+
+def document(upload_id: UUID | str, **more: str) -> dict[str, object]:
+    return {"media": {"kind": "document", "id": str(upload_id), **more}}
+
+
+def refusals(cast: Cast, now: datetime, **content: object) -> list[tuple[str, str | None]]:
+    with pytest.raises(UnableToSend) as refused:
+        send(cast, now, **content)
+    return [(one.code.value, one.field) for one in refused.value.reasons]
+
+
+def status_of(message: Message) -> str | None:
+    message.refresh_from_db()
+    return message.status
+
+
+def look_again() -> None:
+    """Let what waits be due."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE outbox SET due_at = now() WHERE due_at IS NOT NULL")
+        cursor.execute("UPDATE upload_handles SET due_at = now() - interval '1 s'")
+
+
+def test_a_file_is_given_to_the_platform_once_for_a_number(
+    acme: Cast, globex: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    upload_id = kept(acme)
+    first = send(acme, now, **document(upload_id, caption="Here"))
+
+    assert (deliver(), deliver()) == (0, 1)
+    second = send(acme, now, **document(upload_id, filename="other.pdf"))
+    assert deliver() == 1
+
+    assert platform.files == [(acme.workspace.external_id, "application/pdf", PDF)]
+    assert [body["document"] for body in platform.bodies] == [
+        {"id": "1001", "caption": "Here", "filename": "invoice.pdf"},
+        {"id": "1001", "filename": "other.pdf"},
+    ]
+    assert (status_of(first), status_of(second)) == ("accepted", "accepted")
+    assert first.content == {"filename": "invoice.pdf"}
+
+
+def test_another_number_is_given_it_again(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    upload_id = kept(acme)
+    other = provisioning.create_workspace(
+        tenant_id=acme.tenant.id, name="Sales", external_id="100000000000009"
+    )
+    for workspace_id in (acme.workspace.id, other.id):
+        template(acme, name=f"t_{workspace_id.hex}", components=[BODY])
+    hear(Cast(acme.tenant, other, "", "", ""), now - timedelta(hours=1), wamid="wamid.OTHER")
+    send(acme, now, **document(upload_id))
+    send(acme, now, workspace_id=str(other.id), **document(upload_id))
+
+    assert deliver() + deliver() == 2
+    assert {number for number, _, _ in platform.files} == {
+        acme.workspace.external_id,
+        other.external_id,
+    }
+
+
+def test_only_a_file_of_the_tenant_that_fits_is_accepted(
+    acme: Cast, globex: Cast, now: datetime
+) -> None:
+    mine, theirs = kept(acme), kept(globex)
+    picture = kept(acme, PNG, "a.png")
+
+    assert refusals(acme, now, **document(theirs)) == [("MEDIA_NOT_FOUND", "media.id")]
+    assert refusals(acme, now, **document(uuid4())) == [("MEDIA_NOT_FOUND", "media.id")]
+    assert refusals(acme, now, **document("abc")) == [("INVALID_INPUT", "media.id")]
+    assert refusals(acme, now, media={"kind": "image", "id": str(mine)}) == [
+        ("MEDIA_KIND", "media.id")
+    ]
+    assert send(acme, now, media={"kind": "image", "id": str(picture).upper()})
+    Upload.objects.update(state="STORING")
+    assert refusals(acme, now, **document(mine)) == [("MEDIA_NOT_FOUND", "media.id")]
+
+
+def test_headers_take_files_too(
+    acme: Cast, globex: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    template(acme, name="invoice", components=[HEADER, BODY])
+    mine, theirs = kept(acme), kept(globex)
+    picture = kept(acme, PNG, "a.png")
+
+    def headed(upload_id: UUID) -> dict[str, object]:
+        header = {"media": {"id": str(upload_id), "filename": "a.pdf"}}
+        return {"template_name": "invoice", "template_parameters": {"header": header}}
+
+    def pressed(upload_id: UUID) -> dict[str, object]:
+        header = {"media": {"kind": "image", "id": str(upload_id)}}
+        button = {"id": "1", "title": "Yes"}
+        return {"interactive": {"body": "Here", "header": header, "buttons": [button]}}
+
+    send(acme, now, **headed(mine))
+    send(acme, now, **pressed(picture))
+    assert deliver() + deliver() == 2
+    first, second = sorted(platform.bodies, key=lambda body: body["type"] == "template")
+    names = {kind: str(1_001 + n) for n, (_, kind, _) in enumerate(platform.files)}
+    assert first["interactive"]["header"] == {"type": "image", "image": {"id": names["image/png"]}}
+    assert second["template"]["components"][0]["parameters"] == [
+        {"type": "document", "document": {"id": names["application/pdf"], "filename": "a.pdf"}}
+    ]
+
+    field = "template_parameters.header.media.id"
+    assert refusals(acme, now, **headed(theirs)) == [("MEDIA_NOT_FOUND", field)]
+    assert refusals(acme, now, **pressed(mine)) == [("MEDIA_KIND", "interactive.header.media.id")]
+
+
+def test_what_people_write_is_no_file(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    words = f'{{"id":"sigma-file:{kept(acme)}"}}'
+    send(acme, now, text=words)
+
+    assert deliver() == 1
+    assert platform.bodies[0]["text"]["body"] == words
+    assert platform.files == []
+
+
+@pytest.mark.parametrize(
+    "trouble", [Unavailable("Away."), Throttled(1.0), OutcomeUnknown("Nobody knows.")]
+)
+def test_a_file_that_does_not_get_there_keeps_no_other_message_back(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform, trouble: Exception
+) -> None:
+    platform.trouble = trouble
+    waiting = send(acme, now, **document(kept(acme)))
+    other = send(acme, now, text="Hello")
+
+    assert deliver() == 1
+    assert (status_of(waiting), status_of(other)) == ("queued", "accepted")
+    look_again()
+    assert deliver() == 0
+    platform.trouble = None
+    look_again()
+    assert deliver() + deliver() == 1
+    assert status_of(waiting) == "accepted"
+
+
+def test_a_file_that_the_platform_refuses_fails_its_messages_only(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    platform.trouble = Rejected(131053, "Meta could not take the file; check its type and size.")
+    bad = send(acme, now, **document(kept(acme)))
+    other = send(acme, now, text="Hello")
+
+    assert (deliver(), deliver()) == (1, 0)
+    assert (status_of(bad), status_of(other)) == ("failed", "accepted")
+    assert bad.delivery["errors"][0]["code"] == 131053
+
+
+def test_a_token_that_is_refused_pauses_the_number(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    platform.trouble = Rejected(190, "A new token is needed.", stops=True, reach=Reach.TENANT)
+    waiting = send(acme, now, **document(kept(acme)))
+
+    assert deliver() == 0
+    assert SendingPause.objects.get().code == 190
+    SendingPause.objects.all().delete()
+    platform.trouble = None
+    look_again()
+    assert deliver() + deliver() == 1
+    assert status_of(waiting) == "accepted"
+
+
+def test_a_file_that_was_altered_where_it_lies_is_not_sent(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform, folder: Path
+) -> None:
+    kept(acme)
+    (path,) = stored(folder)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    message = send(acme, now, **document(Upload.objects.get().id))
+
+    deliver()
+    deliver()
+    assert (status_of(message), platform.files) == ("failed", [])
+
+
+def test_a_file_that_was_removed_meanwhile_fails_its_message(
+    acme: Cast, now: datetime, deliver: Deliver
+) -> None:
+    upload_id = kept(acme)
+    message = send(acme, now, **document(upload_id))
+    later = now + timedelta(days=3)
+    uploads.discard(tenant_id=acme.tenant.id, upload_id=upload_id, unless_used_since=now)
+    assert Upload.objects.exists()
+    uploads.discard(tenant_id=acme.tenant.id, upload_id=upload_id, unless_used_since=later)
+
+    assert deliver() == 0
+    assert status_of(message) == "failed"
+    assert message.delivery["errors"][0]["code"] == "FILE_GONE"
+
+
+def test_a_file_that_the_platform_forgot_is_given_to_it_again_once(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    upload_id = kept(acme)
+    first = send(acme, now, **document(upload_id))
+    deliver()
+    platform.answer = lambda body: GONE if body["document"]["id"] == "1001" else accept(body)
+    assert deliver() == 1
+    assert status_of(first) == "queued"
+    for _ in range(3):
+        look_again()
+        deliver()
+    assert status_of(first) == "accepted"
+    assert len(platform.files) == 2
+
+    platform.answer = lambda body: GONE
+    second = send(acme, now, **document(upload_id))
+    deliver()
+    assert status_of(second) == "failed"
+    assert len(platform.files) == 2
+    assert not SendingPause.objects.exists()
+
+
+def test_a_file_is_given_again_before_the_platform_forgets_it(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    upload_id = kept(acme)
+    send(acme, now, **document(upload_id))
+    deliver()
+    deliver()
+    assert UploadHandle.objects.get().expires_at > now + timedelta(days=28)
+    UploadHandle.objects.update(expires_at=now)
+    send(acme, now, **document(upload_id))
+
+    assert deliver() + deliver() == 1
+    assert len(platform.files) == 2
+
+
+def test_one_sender_uploads_a_file_at_a_time(acme: Cast, platform: Platform) -> None:
+    key = FileKey(acme.tenant.id, kept(acme), acme.workspace.id)
+    again: list[bool] = []
+
+    class Other(FakeChannel):
+        def upload_media(self, file: OutgoingFile) -> str:
+            again.append(upload(job, chance=None))
+            return super().upload_media(file)
+
+    made: Channel = Other(external_id="1", account_id="", credentials=Credentials("x"))
+    job = FileJob(key, made)
+
+    assert upload(job, chance=None)
+    assert again == [False]
+    assert not upload(job, chance=None)
+    (handle,) = files.look_up([key]).values()
+    assert files.verdict(handle, now=clock.now()) == files.SentFile(key.upload_id, "1001")
+
+
+def test_a_file_is_kept_while_a_message_may_need_it(acme: Cast, now: datetime) -> None:
+    acme.tenant.retention_days = 1
+    acme.tenant.save()
+    upload_id = kept(acme)
+    send(acme, now, scheduled_at=(now + timedelta(hours=20)).isoformat(), **document(upload_id))
+
+    assert uploads.purge(now=now + timedelta(days=2)) == 0
+    assert uploads.purge(now=now + timedelta(days=3)) == 1
+
+
+def test_files_reach_a_real_platform_and_again_when_it_forgot_them(
+    acme: Cast, now: datetime, deliver: Deliver, meta: RunningSimulator
+) -> None:
+    content = PDF + bytes(range(256)) * 1_000
+    upload_id = kept(acme, content)
+    first = send(acme, now, **document(upload_id))
+
+    assert deliver() + deliver() == 1
+    assert status_of(first) == "accepted"
+    (file,) = meta.state.media._files.values()
+    assert (file.content, file.mime_type) == (content, "application/pdf")
+
+    assert httpx.delete(f"{meta.origin}/sim/files").status_code == 200
+    second = send(acme, now, **document(upload_id))
+    for _ in range(3):
+        deliver()
+        look_again()
+    assert status_of(second) == "accepted"
+    assert len(meta.state.media) == 1
+
+
+def test_a_platform_that_goes_away_in_the_middle_gets_the_file_later(
+    acme: Cast, now: datetime, deliver: Deliver, meta: RunningSimulator, settings
+) -> None:
+    message = send(acme, now, **document(kept(acme, PDF + bytes(1_000_000))))
+    url, settings.SIGMA_GRAPH_URL = settings.SIGMA_GRAPH_URL, "http://127.0.0.1:9/v26.0"
+    assert deliver() == 0
+    assert UploadHandle.objects.get().error
+    settings.SIGMA_GRAPH_URL = url
+    look_again()
+
+    assert deliver() + deliver() == 1
+    assert status_of(message) == "accepted"
+
+
+def test_uploads_of_one_tenant_leave_threads_to_others(acme: Cast) -> None:
+    uploader = uploading.Uploader(chance=None)
+    ran: list[FileJob] = []
+    uploader._pool.submit = lambda work, job: ran.append(job)
+    keys = [FileKey(acme.tenant.id, uuid4(), acme.workspace.id) for _ in range(5)]
+
+    uploader.begin(FileJob(key, None) for key in (*keys, keys[0]))
+    assert len(ran) == uploading.MOST_OF_ONE
+    uploader.close()
