@@ -141,6 +141,16 @@ def ending_of(mime_type: str) -> str:
     return TYPES[mime_type].endings[0]
 
 
+def words_for(kind: MediaKind) -> str:
+    """Return which files a kind takes, and how large, in a sentence."""
+    own = {name: one for name, one in TYPES.items() if one.kind == kind}
+    most = max(one.most for one in own.values())
+    size = f"{most // MB} MB" if most >= MB else f"{most // 1024} KB"
+    endings = ", ".join(sorted(one.endings[0] for one in own.values()))
+    others = "; or any of the others" if kind == MediaKind.DOCUMENT else ""
+    return f"Files of the types {endings}, up to {size}{others}."
+
+
 def _said(declared: str, filename: str) -> str | None:
     """Return the type that a file is said to have; nothing where neither says one."""
     plain = declared.partition(";")[0].strip().lower()

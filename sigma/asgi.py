@@ -41,7 +41,7 @@ from sigma.heads import refused
 from sigma.metrics import counted, door_of
 from sigma.stopping import on_stop
 from sigma.threads import Full, Lanes, is_signing_in
-from sigma.uploads import Uploads
+from sigma.uploads import Uploads, brings_file
 from workspaces.access import last_seen_with
 
 __all__ = ("IS_READY", "Application", "application")
@@ -59,6 +59,8 @@ BODY_SECONDS, BODIES_BYTES, STRANGERS_BYTES = 15.0, 64_000_000, 16_000_000
 # Lists of broadcasts are the only large bodies for Django.
 LISTS = re.compile(r"/api/v1/broadcasts/[^/]+/recipients/?")
 MULTIPART_BYTES = 10_000
+# A file, or a send that comes as a form.
+MAY_BRING_FILE = re.compile(r"/api/v1/(?:media|messages)/?")
 
 # What API keys are for, and what each of them gets a share of.
 API = ("/graphql", "/api/v1/", "/media/")
@@ -151,7 +153,7 @@ class Application:
     ) -> tuple[Scope, bytes]:
         """Return a request and its body; a file is not read into memory, but kept on the way."""
         headers = headers_of(scope)
-        if self._uploads.takes(scope, headers):
+        if MAY_BRING_FILE.fullmatch(scope["path"]) and brings_file(scope, headers):
             return await self._uploads.read(scope, headers, receive, known=asker.is_known), b""
         body = reading.begin(headers, receive)
         if body is None:

@@ -8,7 +8,6 @@ the tenant's other requests; who is too slow is given up.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -33,7 +32,6 @@ from workspaces.access import Scope as Permission
 from workspaces.keys import TenantHasNoKeys
 from workspaces.sessions import SessionRules
 
-FILES, SENDS = re.compile(r"/api/v1/media/?"), re.compile(r"/api/v1/messages/?")
 # What is handed to a thread at a time: as much as has come, but for a very fast caller.
 HANDFUL = 262_144
 # How long a caller may say nothing, and how long a file may take in all.
@@ -53,6 +51,13 @@ NOT_ADMITTED = (
 )
 
 
+def brings_file(scope: Scope, headers: Headers) -> bool:
+    """Whether a request to one of the doors for files brings one: a message only as a form."""
+    content_type = headers.get(b"content-type", b"").decode("latin-1")
+    is_of_files = scope["path"].startswith("/api/v1/media")
+    return scope["method"] == "POST" and (is_of_files or is_form(content_type))
+
+
 class Uploads:
     """The files that are on their way to a process."""
 
@@ -66,15 +71,6 @@ class Uploads:
         """End the threads."""
         self._threads.close()
         self._strangers.close()
-
-    @staticmethod
-    def takes(scope: Scope, headers: Headers) -> bool:
-        """Whether a request may bring a file."""
-        if scope["method"] != "POST":
-            return False
-        content_type = headers.get(b"content-type", b"").decode("latin-1")
-        is_send = SENDS.fullmatch(scope["path"]) and is_form(content_type)
-        return bool(is_send or FILES.fullmatch(scope["path"]))
 
     async def read(self, scope: Scope, headers: Headers, receive: Receive, *, known: bool) -> Scope:
         """Read a request; return the one that Django gets in its place, without a body.

@@ -322,7 +322,8 @@ class _Round:
         """Return what names no file of ours, or files that the platform has; it then names theirs.
         The others wait until they are given to the platform.
         """
-        named = {row.id: ids for row in rows if (ids := files.named_in(self.requests[row.id]))}
+        marked = [row for row in rows if files.MARK in self.requests[row.id]]
+        named = {row.id: ids for row in marked if (ids := files.named_in(self.requests[row.id]))}
         if not named:
             return list(rows)
         wanted = {row: self._keys(row, named[row.id]) for row in rows if row.id in named}

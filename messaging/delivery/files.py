@@ -19,9 +19,9 @@ from messaging.delivery.due import Deferral, Failed
 from messaging.sending.content import FILE_MARK
 from workspaces.channel_errors import Rejected, Unavailable
 
-_MARK = FILE_MARK.encode()
+MARK = FILE_MARK.encode()
 # Not in a text: there a quotation mark has a backslash before it.
-_NAMED = re.compile(rb'"id":"' + _MARK + rb'([0-9a-f-]{36})"')
+_NAMED = re.compile(rb'"id":"' + MARK + rb'([0-9a-f-]{36})"')
 # A day less than Meta keeps what was uploaded.
 LIFE = timedelta(days=29)
 # How long a message waits before it looks again; it is called when its file is there.
@@ -92,7 +92,7 @@ COLUMNS = bulk.columns(FileKey)
 
 def named_in(request: bytes) -> list[UUID]:
     """Return the files of ours that a request names."""
-    return [UUID(one.decode()) for one in _NAMED.findall(request)] if _MARK in request else []
+    return [UUID(one.decode()) for one in _NAMED.findall(request)]
 
 
 def with_ids(request: bytes, files: Iterable[SentFile]) -> bytes:

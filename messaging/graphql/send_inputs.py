@@ -5,25 +5,20 @@ from __future__ import annotations
 import graphene
 
 from lib.graphql import described_enum, input_of
+from messaging import filetypes
 from messaging.sending import requests
 from messaging.sending.reading import SendInput
 
-KINDS = {
-    requests.MediaKind.IMAGE: "JPEG or PNG, up to 5 MB.",
-    requests.MediaKind.VIDEO: "MP4 or 3GP, up to 16 MB.",
-    requests.MediaKind.AUDIO: "AAC, AMR, MP3, M4A or Ogg/Opus, up to 16 MB.",
-    requests.MediaKind.DOCUMENT: "Any file, up to 100 MB.",
-    requests.MediaKind.STICKER: "WebP, 512 by 512 pixels.",
-}
+KINDS = {kind: filetypes.words_for(kind) for kind in requests.MediaKind}
 MediaKind = described_enum(requests.MediaKind, "A kind of file.", KINDS)
 
 
 MediaInput = input_of(
     requests.MediaContent,
     "MediaInput",
-    "A file, by its id at Meta or by a link; exactly one of the two.",
+    "A file, by its id or by a link; exactly one of the two.",
     kind=graphene.Field(MediaKind, required=True, description="What kind of file it is."),
-    id="Meta's media id, of the number that sends.",
+    id="The `media_id` that POST /api/v1/media answered; or Meta's, of the number that sends.",
     link="An address that Meta fetches the file from, and keeps for ten minutes.",
     caption="Text below an image, video or document, up to 1024.",
     filename="A document's name as shown.",

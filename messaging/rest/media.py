@@ -58,7 +58,7 @@ class MediaFiles(TenantView):
         "Brought a file to send",
         scope=Scope.MESSAGES_SEND,
         says="As a form with the part `file`, or as the body itself with its own `Content-Type`. "
-        "The same file under the same name has the same `media_id`.",
+        "The `media_id` is for any send of the tenant; the same file has the same.",
         takes=FORM,
         parameters=OF_A_RAW_BODY,
         answers={201: (KeptFile, "It is kept.")},

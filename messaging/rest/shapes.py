@@ -326,7 +326,7 @@ class Retried(_Shape, frozen=True):
 class KeptFile(_Shape, frozen=True):
     """A file that is kept to be sent."""
 
-    media_id: Annotated[str, _says("The file's id.")]
+    media_id: Annotated[str, _says("What `media.id` of a send takes.")]
     mime_type: Annotated[str, _says("Its type, as its bytes say.")]
     size: Annotated[int, _says("How many bytes it has.")]
     sha256: Annotated[str, _says("Its SHA-256, in hex.")]

@@ -25,6 +25,7 @@ from messaging.sending.limits import Times
 from messaging.sending.parties import ContactCache, SenderNumber, normalised
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from messaging.sending.requests import (
+    InteractiveContent,
     MediaContent,
     ReactionContent,
     Recipient,
@@ -56,6 +57,10 @@ FIND = " ".join(
     SURVIVOR.format(tenant_id="messages.tenant_id", contact_id="messages.contact_id"),
     1,
 )
+
+
+# What may name a file.
+WITH_FILES = (MediaContent, InteractiveContent, TemplateContent)
 
 
 @dataclass(slots=True, eq=False)
@@ -205,7 +210,8 @@ def _find_files(drafts: Sequence[Draft], sender: SenderNumber) -> None:
     wanted = {
         draft: named
         for draft in drafts
-        if (named := list(files.named_in(draft.request.content, _definition_of(draft))))
+        if isinstance(draft.request.content, WITH_FILES)
+        and (named := list(files.named_in(draft.request.content, _definition_of(draft))))
     }
     if not wanted:
         return

@@ -45,9 +45,9 @@ class TemplateNamedParameterInput(graphene.InputObjectType):
 TemplateMediaInput = input_of(
     MediaValue,
     "TemplateMediaInput",
-    "A file, by its id at Meta or by a link; exactly one of the two.",
+    "A file, by its id or by a link; exactly one of the two.",
     kind="IMAGE, VIDEO, DOCUMENT or GIF; the template's by default.",
-    id="Meta's media id, of the number that sends.",
+    id="The `media_id` that POST /api/v1/media answered; or Meta's, of the number that sends.",
     link="An https address that Meta fetches the file from.",
     filename="The name shown; for documents only.",
 )

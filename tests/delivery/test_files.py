@@ -16,11 +16,14 @@ from lib import clock
 from messaging import uploads
 from messaging.delivery import files, uploading
 from messaging.delivery.files import FileKey
+from messaging.delivery.sender import Sender
 from messaging.delivery.uploading import FileJob, upload
 from messaging.models import Message, SendingPause, Upload, UploadHandle
 from messaging.sending import queueing
 from messaging.sending.reading import request_of
 from messaging.sending.refusals import UnableToSend
+from templates_wa.parameters import HeaderValue, MediaValue, TemplateParameters
+from tests.broadcasts import conftest as broadcasts
 from tests.conftest import Cast
 from tests.delivery.outgoing import FakeChannel, Platform, accept
 from tests.files.conftest import folder, stored
@@ -361,3 +364,36 @@ def test_uploads_of_one_tenant_leave_threads_to_others(acme: Cast) -> None:
     uploader.begin(FileJob(key, None) for key in (*keys, keys[0]))
     assert len(ran) == uploading.MOST_OF_ONE
     uploader.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_running_sender_gives_the_file_and_goes_on_with_other_messages(
+    acme: Cast, now: datetime, meta: RunningSimulator, sender: Sender, wait_for: Callable[..., None]
+) -> None:
+    upload_id = kept(acme, PDF + bytes(500_000))
+    messages = [send(acme, now, **document(upload_id, caption=str(n))) for n in range(5)]
+    messages.append(send(acme, now, text="Hello"))
+
+    def all_accepted() -> bool:
+        sender.work()
+        sender.settle()
+        statuses = {status_of(one) for one in messages}
+        return statuses == {"accepted"}
+
+    wait_for(all_accepted)
+    assert len(meta.state.media) == 1
+
+
+def test_a_broadcast_has_one_file_for_all(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    broadcasts.template(acme, components=[HEADER, BODY])
+    shared = TemplateParameters(header=HeaderValue(media=MediaValue(id=str(kept(acme)))))
+    broadcast = broadcasts.draft(acme, b"phone\n+999555000001\n+999555000002\n", shared=shared)
+    broadcasts.start(broadcast, now)
+
+    deliver()
+    deliver()
+    assert len(platform.files) == 1
+    sent = [body["template"]["components"][0]["parameters"][0] for body in platform.bodies]
+    assert sent == [{"type": "document", "document": {"id": "1001"}}] * 2
