@@ -76,6 +76,17 @@ DEFER = """
 UPDATE outbox o SET due_at = r.until, reason = r.reason
 FROM {rows} WHERE o.tenant_id = r.tenant_id AND o.message_id = r.id
 """
+# Locked one after the other in one order, and never waited for: who is claiming them looks anyway.
+CALL = """
+WITH waiting AS MATERIALIZED (
+    SELECT o.tenant_id, o.message_id, r.now FROM {rows}
+    JOIN outbox o ON o.tenant_id = r.tenant_id AND o.workspace_id = r.workspace_id
+    WHERE o.due_at > r.now AND o.reason = r.reason
+    ORDER BY o.message_id FOR UPDATE OF o SKIP LOCKED
+)
+UPDATE outbox o SET due_at = w.now FROM waiting w
+WHERE o.tenant_id = w.tenant_id AND o.message_id = w.message_id
+"""
 
 APPROVED = "APPROVED"
 # Nothing that these templates would send is ever sent.
@@ -175,3 +186,9 @@ def defer(waits: Iterable[tuple[Due, Deferral]]) -> None:
     """Let what :func:`due` returned wait until a time, for a reason."""
     columns = ("tenant_id uuid", "id uuid", "until timestamptz", "reason text")
     bulk.run(DEFER, columns, [(row.tenant_id, row.id, *wait) for row, wait in waits])
+
+
+def call(*, tenant_id: UUID, workspace_id: UUID, reason: str, now: datetime) -> None:
+    """Let what waits at a number for a reason be due."""
+    columns = ("tenant_id uuid", "workspace_id uuid", "reason text", "now timestamptz")
+    bulk.run(CALL, columns, [(tenant_id, workspace_id, reason, now)])

@@ -22,6 +22,7 @@ from lib.work import AWAY
 from messaging import filetypes, uploads
 from messaging.attempts import WIDE, wait_after
 from messaging.delivery import pauses
+from messaging.delivery.due import call
 from messaging.delivery.files import COLUMNS, LIFE, REFUSED_FOR, WAITING, FileKey
 from messaging.delivery.pauses import Pause
 from messaging.delivery.queues import SENDS
@@ -54,11 +55,6 @@ UPDATE upload_handles h SET lease_until = NULL, platform_media_id = r.platform_m
     attempts = CASE WHEN r.platform_media_id = '' THEN h.attempts ELSE 0 END
 FROM {rows} WHERE h.tenant_id = r.tenant_id AND h.upload_id = r.upload_id
   AND h.workspace_id = r.workspace_id AND h.lease_until = r.lease_until
-"""
-CALL = """
-UPDATE outbox o SET due_at = least(o.due_at, r.due_at)
-FROM {rows} WHERE o.tenant_id = r.tenant_id AND o.workspace_id = r.workspace_id
-  AND o.due_at IS NOT NULL AND o.reason = r.reason
 """
 
 
@@ -184,6 +180,5 @@ def _write(
         "error text",
     )
     bulk.run(GIVE, columns, [(*key, lease_until, media_id, expires_at, due_at, code, error)])
-    called = ("tenant_id uuid", "workspace_id uuid", "due_at timestamptz", "reason text")
-    bulk.run(CALL, called, [(key.tenant_id, key.workspace_id, clock.now(), WAITING)])
+    call(tenant_id=key.tenant_id, workspace_id=key.workspace_id, reason=WAITING, now=clock.now())
     SENDS.notify()
