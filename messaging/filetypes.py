@@ -8,15 +8,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import PurePath
 from typing import NamedTuple
 
-from messaging.sending.requests import MediaKind
-
 MB = 1_048_576
+# What stands for the id of a file of ours in a message, until the platform's is known.
+FILE_MARK = "sigma-file:"
 # The beginning of a file that its type is told from: in an Office file the names of its parts.
 HEAD = 65_536
 STATIC_STICKER, ANIMATED_STICKER = 100 * 1024, 500 * 1024
+
+
+class MediaKind(StrEnum):
+    """Meta's words for kinds of files."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    AUDIO = "audio"
+    DOCUMENT = "document"
+    STICKER = "sticker"
 
 
 class FileType(NamedTuple):

@@ -28,7 +28,6 @@ from lib.sealed_files import SealedWriter, opened
 from messaging import filetypes
 from messaging.filetypes import UnsuitableFile
 from messaging.models import Upload, UploadState
-from messaging.sending.refusals import SendErrorCode, UnableToSend
 from workspaces import keys
 from workspaces.acting import as_tenant
 from workspaces.models import Tenant, Workspace
@@ -43,6 +42,10 @@ BATCH = 500
 
 class StorageAway(Exception):
     """The storage of files cannot be used; nothing was kept, try again."""
+
+
+class UnknownWorkspace(Exception):
+    """The tenant has no such workspace."""
 
 
 class FileGone(Exception):
@@ -83,7 +86,7 @@ class FileIntake:
         """Take the next bytes.
 
         Raises:
-            messaging.sending.refusals.UnableToSend: WhatsApp takes no such file.
+            messaging.filetypes.UnsuitableFile: WhatsApp takes no such file.
         """
         self._size += len(data)
         if not self._type:
@@ -98,10 +101,10 @@ class FileIntake:
         """Return the file.
 
         Raises:
-            messaging.sending.refusals.UnableToSend: it is empty, or WhatsApp takes no such file.
+            messaging.filetypes.UnsuitableFile: it is empty, or WhatsApp takes no such file.
         """
         if not self._size:
-            raise _refused(SendErrorCode.EMPTY_FILE, "The file is empty. Send its bytes.")
+            raise UnsuitableFile("EMPTY_FILE", "The file is empty. Send its bytes.")
         if not self._type:
             self._judge()
             self._check_size()
@@ -123,10 +126,7 @@ class FileIntake:
 
     def _judge(self) -> None:
         head = bytes(self._head)
-        try:
-            self._type = filetypes.type_of(head, declared=self._declared, filename=self._name)
-        except UnsuitableFile as error:
-            raise _refused(SendErrorCode(error.code), error.message) from None
+        self._type = filetypes.type_of(head, declared=self._declared, filename=self._name)
         self._most = filetypes.most_bytes(self._type, head)
         self._head.clear()
 
@@ -150,17 +150,13 @@ def _temporary() -> IO[bytes]:
         raise StorageAway("Files cannot be stored at the moment; try again.") from error
 
 
-def too_large(most: int, mime_type: str = "") -> UnableToSend:
+def too_large(most: int, mime_type: str = "") -> UnsuitableFile:
     """Return the refusal of a file that is larger than WhatsApp allows."""
     of_type = f" of the type {mime_type}" if mime_type else ""
-    return _refused(
-        SendErrorCode.TOO_LARGE,
+    return UnsuitableFile(
+        "TOO_LARGE",
         f"WhatsApp takes files{of_type} of at most {most:,} bytes. Send a smaller one, or a link.",
     )
-
-
-def _refused(code: SendErrorCode, message: str) -> UnableToSend:
-    return UnableToSend(code, "file", message)
 
 
 def name_of(filename: str) -> str:
@@ -184,7 +180,7 @@ def keep(received: ReceivedFile, *, workspace_id: UUID, now: datetime) -> KeptUp
     """Keep a file, and return its id: that of the same file where it is kept already.
 
     Raises:
-        messaging.sending.refusals.UnableToSend: the tenant has no such workspace.
+        UnknownWorkspace: the tenant has no such workspace.
         StorageAway: it cannot be kept now.
     """
     tenant_id = received.tenant_id
@@ -216,11 +212,7 @@ def _begin(received: ReceivedFile, upload_id: UUID, workspace_id: UUID, now: dat
     before = None
     with as_tenant(tenant_id):
         if not Workspace.objects.filter(tenant_id=tenant_id, pk=workspace_id).exists():
-            raise UnableToSend(
-                SendErrorCode.WORKSPACE_NOT_FOUND,
-                "workspace_id",
-                "Your tenant has no workspace with this id.",
-            )
+            raise UnknownWorkspace("Your tenant has no workspace with this id.")
         row = Upload(
             id=upload_id,
             tenant_id=tenant_id,

@@ -19,7 +19,8 @@ TEMPLATES = {"button_values", "definitions", "events", "header_values", "paramet
 TEMPLATES |= {"drafts", "rendering", "validation"}
 SENDING = {"content", "limits", "refusals", "requests"}
 WORDS = {"messaging.events", "messaging.statuses", "lib.masking", "lib.numbering"}
-WORDS |= {"messaging.states", "workspaces.channel_errors", "workspaces.channel_facts"}
+WORDS |= {"messaging.states", "messaging.filetypes"}
+WORDS |= {"workspaces.channel_errors", "workspaces.channel_facts"}
 WORDS |= {f"templates_wa.{n}" for n in TEMPLATES} | {f"messaging.sending.{n}" for n in SENDING}
 
 

@@ -16,7 +16,7 @@ from uuid import UUID
 from lib import bulk
 from messaging.attempts import Result
 from messaging.delivery.due import Deferral, Failed
-from messaging.sending.content import FILE_MARK
+from messaging.filetypes import FILE_MARK
 from workspaces.channel_errors import Rejected, Unavailable
 
 MARK = FILE_MARK.encode()

@@ -9,8 +9,8 @@ from messaging import filetypes
 from messaging.sending import requests
 from messaging.sending.reading import SendInput
 
-KINDS = {kind: filetypes.words_for(kind) for kind in requests.MediaKind}
-MediaKind = described_enum(requests.MediaKind, "A kind of file.", KINDS)
+KINDS = {kind: filetypes.words_for(kind) for kind in filetypes.MediaKind}
+MediaKind = described_enum(filetypes.MediaKind, "A kind of file.", KINDS)
 
 
 MediaInput = input_of(

@@ -7,6 +7,7 @@ than a piece of it.
 from __future__ import annotations
 
 import hmac
+from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -14,9 +15,11 @@ from uuid import UUID
 from rest_framework.request import Request
 
 from lib.multipart import MultipartError, MultipartParser, Part
-from messaging import filetypes
-from messaging.sending.refusals import Malformed, SendErrorCode
-from messaging.uploads import FileIntake, ReceivedFile, too_large
+from messaging import filetypes, uploads
+from messaging.filetypes import UnsuitableFile
+from messaging.sending.reading import id_of
+from messaging.sending.refusals import Malformed, SendErrorCode, UnableToSend
+from messaging.uploads import FileIntake, KeptUpload, ReceivedFile, UnknownWorkspace, too_large
 
 # Under which whoever read the request (``sigma/uploads.py``) hands over what came of it.
 CAME = "sigma.upload"
@@ -68,7 +71,7 @@ class RequestIntake:
             messaging.sending.refusals.UnableToSend: it is too large, or no proper form.
         """
         if announced > LARGEST:
-            raise too_large(filetypes.LARGEST)
+            raise _refusal(too_large(filetypes.LARGEST))
         self._tenant_id = tenant_id
         self.fields = dict(parse_qsl(query))
         self._file: FileIntake | None = None
@@ -117,7 +120,10 @@ class RequestIntake:
             raise _malformed("The form has no part named file. Send the file as one.")
         for name, value in self._values.items():
             self.fields[name] = _text(name, bytes(value))
-        received = self._file.finish()
+        try:
+            received = self._file.finish()
+        except UnsuitableFile as error:
+            raise _refusal(error) from None
         self._compare("size", str(received.size))
         self._compare("sha256", received.sha256)
         return Brought(self.fields, received)
@@ -145,7 +151,10 @@ class RequestIntake:
 
     def _add_content(self, data: bytes) -> None:
         if self._is_file and self._file is not None:
-            self._file.add(data)
+            try:
+                self._file.add(data)
+            except UnsuitableFile as error:
+                raise _refusal(error) from None
             return
         self._room -= len(data)
         if self._room < 0:
@@ -157,6 +166,25 @@ class RequestIntake:
         said = self.fields.pop(field, None)
         if said is not None and not hmac.compare_digest(said.lower().encode(), found.encode()):
             raise _malformed(f"The file that came has the {field} {found}. Send it again.", field)
+
+
+def keep(came: Brought, *, now: datetime) -> KeptUpload:
+    """Keep what came, for the workspace that the form names.
+
+    Raises:
+        messaging.sending.refusals.UnableToSend: the tenant has no such workspace.
+        messaging.uploads.StorageAway: it cannot be kept now.
+    """
+    workspace_id = id_of(came.fields.get("workspace_id", ""), "workspace_id")
+    try:
+        return uploads.keep(came.file, workspace_id=workspace_id, now=now)
+    except UnknownWorkspace as error:
+        code = SendErrorCode.WORKSPACE_NOT_FOUND
+        raise UnableToSend(code, "workspace_id", str(error)) from None
+
+
+def _refusal(error: UnsuitableFile) -> UnableToSend:
+    return UnableToSend(SendErrorCode(error.code), FILE, error.message)
 
 
 def _text(name: str, value: bytes) -> str:

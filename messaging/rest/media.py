@@ -8,12 +8,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from lib import clock
-from messaging import uploads
-from messaging.rest.intake import came_with
+from messaging.rest.intake import came_with, keep
 from messaging.rest.openapi import Operations, answer
 from messaging.rest.shapes import KeptFile
 from messaging.rest.views import TenantView
-from messaging.sending.reading import id_of
 from workspaces.access import Scope
 
 MEDIA = Operations(
@@ -67,10 +65,7 @@ class MediaFiles(TenantView):
     def post(self, request: Request) -> Response:
         """Keep a file."""
         came = came_with(request)
-        workspace_id = came.fields.get("workspace_id", "")
-        kept = uploads.keep(
-            came.file, workspace_id=id_of(workspace_id, "workspace_id"), now=clock.now()
-        )
+        kept = keep(came, now=clock.now())
         file = came.file
         shown = KeptFile(str(kept.id), file.mime_type, file.size, file.sha256)
         return answer(shown, status=201)

@@ -179,8 +179,7 @@ class Messages(TenantView):
     def _send_file(self, request: Request, form: Brought) -> Response:
         """Keep a form's file and send it; without a message it goes, unless it was kept before."""
         now, tenant_id = clock.now(), self.actor.tenant_id
-        workspace_id = reading.id_of(form.fields.get("workspace_id", ""), "workspace_id")
-        kept = uploads.keep(form.file, workspace_id=workspace_id, now=now)
+        kept = intake.keep(form, now=now)
         try:
             given = forms.send_in(form, str(kept.id))
             return self._send(_request_of(self.actor, request, given))

@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from messaging.events import SharedCard
+from messaging.filetypes import FILE_MARK, MediaKind
 from messaging.sending.requests import (
     ContactCard,
     ContactsContent,
@@ -22,15 +23,12 @@ from messaging.sending.requests import (
     InteractiveHeader,
     LocationContent,
     MediaContent,
-    MediaKind,
     ReactionContent,
     Recipient,
     TextContent,
 )
 
 Json = dict[str, Any]
-# What stands for a file of ours until it is sent; its id at the platform is not known before.
-FILE_MARK = "sigma-file:"
 _OURS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from lib.sql import columns_of, select
 from messaging import filetypes, uploads
+from messaging.filetypes import MediaKind
 from messaging.models import UploadState
 from messaging.sending.content import is_ours, wire_id
 from messaging.sending.refusals import SendErrorCode, UnableToSend
@@ -21,7 +22,6 @@ from messaging.sending.requests import (
     Content,
     InteractiveContent,
     MediaContent,
-    MediaKind,
     TemplateContent,
 )
 from templates_wa.definitions import Card, Definition

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from messaging.filetypes import MediaKind
 from messaging.sending.requests import (
     ChoiceList,
     ContactsContent,
@@ -22,7 +23,6 @@ from messaging.sending.requests import (
     InteractiveHeader,
     LocationContent,
     MediaContent,
-    MediaKind,
     ReactionContent,
     SendRequest,
     TemplateContent,

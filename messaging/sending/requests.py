@@ -6,12 +6,12 @@ Identities are in the clear here and live in memory only.
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from messaging.filetypes import MediaKind
 from templates_wa.parameters import TemplateParameters
 
 
@@ -46,16 +46,6 @@ class TextContent(_Value, frozen=True):
 
     body: str
     preview_url: bool = False
-
-
-class MediaKind(StrEnum):
-    """Meta's words for kinds of files."""
-
-    IMAGE = "image"
-    VIDEO = "video"
-    AUDIO = "audio"
-    DOCUMENT = "document"
-    STICKER = "sticker"
 
 
 class MediaContent(_Value, frozen=True):
