@@ -9,7 +9,7 @@ from workspaces.rls import key_by_tenant, protect
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('messaging', '0004_uploads'),
+        ('messaging', '0005_desk'),
     ]
 
     operations = [
