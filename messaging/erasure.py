@@ -28,6 +28,7 @@ TABLES = (
     "conversation_notes",
     "conversations",
     "labels",
+    "canned_replies",
     "opt_outs",
     "portfolio_recipients",
     "contact_identities",

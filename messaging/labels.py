@@ -90,7 +90,7 @@ def create(*, tenant_id: UUID, wanted: LabelInput) -> LabelRow:
         UnableToHandle: not a name or colour, there is one of that name, or there are too many.
     """
     name, colour = _name(wanted.name), _colour(wanted.colour)
-    _lock(tenant_id)
+    go_alone(f"labels:{tenant_id}")
     if ConversationLabel.objects.filter(tenant_id=tenant_id).count() >= MOST:
         message = f"A tenant has at most {MOST} labels; delete one that nobody needs."
         raise UnableToHandle(DeskErrorCode.TOO_MANY, None, message)
@@ -107,7 +107,7 @@ def update(*, tenant_id: UUID, label_id: UUID, wanted: LabelChange) -> LabelRow:
     Raises:
         UnableToHandle: no such label, not a name or colour, or there is one of that name.
     """
-    _lock(tenant_id)
+    go_alone(f"labels:{tenant_id}")
     row = ConversationLabel.objects.filter(tenant_id=tenant_id, id=label_id).first()
     if row is None:
         raise _missing()
@@ -162,9 +162,10 @@ def _colour(given: str) -> str:
     return given.lower()
 
 
-def _lock(tenant_id: UUID) -> None:
+def go_alone(what: str) -> None:
+    """Wait for others who count and compare the same things, until the transaction ends."""
     with connection.cursor() as cursor:
-        cursor.execute(ALONE, [f"labels:{tenant_id}"])
+        cursor.execute(ALONE, [what])
 
 
 def _insist_on_new(tenant_id: UUID, name: str, *, but: UUID | None) -> None:

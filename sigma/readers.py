@@ -23,6 +23,7 @@ from workspaces.models import Tenant, TenantStatus
 READABLE = (
     "broadcast_recipients",
     "broadcasts",
+    "canned_replies",
     "contacts",
     "conversations",
     "event_deliveries",

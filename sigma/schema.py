@@ -9,6 +9,7 @@ from connectors.linked_device.graphql.schema import LinkedDeviceMutations, Linke
 from connectors.whatsapp.graphql.schema import LedgerQueries
 from messaging.graphql.broadcast_mutations import BroadcastMutations
 from messaging.graphql.broadcasts import BroadcastQueries
+from messaging.graphql.canned import CannedReplyMutations, CannedReplyQueries
 from messaging.graphql.contacts import ContactQueries
 from messaging.graphql.conversations import ConversationQueries
 from messaging.graphql.desk import DeskMutations, DeskQueries
@@ -29,6 +30,7 @@ class Query(
     ContactQueries,
     DeskQueries,
     LabelQueries,
+    CannedReplyQueries,
     OptOutQueries,
     PreflightQueries,
     BroadcastQueries,
@@ -46,6 +48,7 @@ class Mutation(
     SendingMutations,
     DeskMutations,
     LabelMutations,
+    CannedReplyMutations,
     OptOutMutations,
     BroadcastMutations,
     NumberMutations,

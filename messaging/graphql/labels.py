@@ -34,6 +34,8 @@ CODES = {
     "INVALID_INPUT": "Something is missing, malformed, or too long.",
     "CONVERSATION_NOT_FOUND": "Your tenant has no such conversation.",
     "LABEL_NOT_FOUND": "Your tenant has no such label.",
+    "WORKSPACE_NOT_FOUND": "Your tenant has no such workspace.",
+    "CANNED_REPLY_NOT_FOUND": "Your tenant has no such canned reply.",
     "NOTE_NOT_FOUND": "Your tenant has no such note.",
     "NOT_A_MEMBER": "The user is not a member of your tenant.",
     "INVALID_TIME": "The time does not go with the state, is past, or too far.",

@@ -13,7 +13,7 @@ from messaging.models.broadcasts import (
     BroadcastState,
     RecipientState,
 )
-from messaging.models.desk import ConversationLabel, ConversationNote
+from messaging.models.desk import CannedReply, ConversationLabel, ConversationNote
 from messaging.models.messages import (
     Contact,
     ContactIdentity,
@@ -40,6 +40,7 @@ __all__ = [
     "Broadcast",
     "BroadcastRecipient",
     "BroadcastState",
+    "CannedReply",
     "Contact",
     "ContactIdentity",
     "Conversation",

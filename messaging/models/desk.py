@@ -59,3 +59,30 @@ class ConversationNote(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class CannedReply(models.Model):
+    """A text that is kept to be sent again, for one number; ``folded`` is its shortcut without
+    case.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
+    tenant_id = models.UUIDField()
+    workspace_id = models.UUIDField()
+    shortcut = models.CharField(max_length=50)
+    folded = models.TextField()
+    text = models.TextField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "canned_replies"
+        verbose_name_plural = "canned replies"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant_id", "workspace_id", "folded"),
+                name="canned_replies_one_per_shortcut",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.shortcut

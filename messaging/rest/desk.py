@@ -35,6 +35,8 @@ STATUSES = {
     DeskErrorCode.CONVERSATION_NOT_FOUND: 404,
     DeskErrorCode.LABEL_NOT_FOUND: 404,
     DeskErrorCode.NOTE_NOT_FOUND: 404,
+    DeskErrorCode.WORKSPACE_NOT_FOUND: 404,
+    DeskErrorCode.CANNED_REPLY_NOT_FOUND: 404,
     DeskErrorCode.DUPLICATE: 409,
 }
 DESK = Operations(

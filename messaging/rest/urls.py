@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from messaging.rest.broadcasts import Outcomes, Recipients, Retrying
+from messaging.rest.canned import CannedReplies, OneCannedReply
 from messaging.rest.conversations import ContactLookup, Conversations
 from messaging.rest.desk import HandledConversation, Labels, Notes, OneLabel, OneNote
 from messaging.rest.media import MediaFiles
@@ -22,6 +23,8 @@ urlpatterns = [
     path("contacts/lookup", ContactLookup.as_view()),
     path("conversations/<uuid:conversation_id>/notes", Notes.as_view()),
     path("conversations/<uuid:conversation_id>/notes/<uuid:note_id>", OneNote.as_view()),
+    path("canned-replies", CannedReplies.as_view()),
+    path("canned-replies/<uuid:reply_id>", OneCannedReply.as_view()),
     path("labels", Labels.as_view()),
     path("labels/<uuid:label_id>", OneLabel.as_view()),
     path("broadcasts/<uuid:broadcast_id>/recipients", Recipients.as_view()),
