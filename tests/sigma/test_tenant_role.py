@@ -44,6 +44,7 @@ OUT_OF_REACH = {
     "tenant_keys",
     "tenant_secrets",
     "token_checks",
+    "upload_handles",
     "uploads",
     "webhook_dead",
     "webhook_deliveries",
