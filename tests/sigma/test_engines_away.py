@@ -31,6 +31,7 @@ CALLS = {
     "create_tenant": "--slug initech --name Initech",
     "issue_api_key": "acme --name CRM",
     "ledger": "--verify",
+    "media": "",
     "migrate": "",
     "privacy_check": "",
     "purge": "--now",
