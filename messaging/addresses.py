@@ -36,13 +36,14 @@ class _Seen(NamedTuple):
     address_day: date
 
 
-# Locked in the order in which identities are linked (`messaging.joining`).
+# Nobody is waited for: whoever has a row locked tells as much of it, or the person's next message
+# does; and whoever links identities (`messaging.joining`) may wait for rows of ours.
 KEEP = """
 WITH mine AS MATERIALIZED (
     SELECT m.tenant_id, m.digest, r.address, r.address_day
     FROM {rows} JOIN contact_identities m ON m.tenant_id = r.tenant_id AND m.digest = r.digest
     WHERE m.address_day IS NULL OR m.address_day < r.address_day
-    ORDER BY m.digest FOR UPDATE OF m
+    FOR UPDATE OF m SKIP LOCKED
 )
 UPDATE contact_identities i SET address = mine.address, address_day = mine.address_day
 FROM mine WHERE i.tenant_id = mine.tenant_id AND i.digest = mine.digest
@@ -99,7 +100,6 @@ def keep(people: People, seen: Iterable[Someone]) -> None:
         sealed = cipher.seal(address.encode(), associated_data(tenant_id, PLACE, digest))
         rows.append(_Seen(tenant_id, digest, sealed, day))
         people.address_days[digest] = day
-    rows.sort(key=lambda row: row.digest)
     bulk.run(KEEP, bulk.columns(_Seen), rows)
 
 

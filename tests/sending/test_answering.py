@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection, transaction
 
 from connectors.whatsapp.processing import process_batch
 from messaging import addresses
@@ -333,3 +335,25 @@ def test_all_of_a_conversation_is_marked_as_read(
     for given in ({}, {**named, "messageId": str(last.id)}):
         payload = gql(app_of(acme), READ, input=given).data["markMessageRead"]
         assert refused(payload) == [("INVALID_INPUT", "messageId")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_keeps_an_address_waits_for_nobody(acme: Cast, heard: Message, now: datetime) -> None:
+    yesterday = now.date() - timedelta(days=1)
+    ContactIdentity.objects.update(address_day=yesterday)
+
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        list(ContactIdentity.objects.select_for_update())
+        pool.submit(hear_beside, acme, now).result(timeout=20)
+    assert {row.address_day for row in ContactIdentity.objects.all()} == {yesterday}
+
+    hear(acme, now, wamid="wamid.THIRD")
+    assert now.date() in {row.address_day for row in ContactIdentity.objects.all()}
+
+
+def hear_beside(cast: Cast, now: datetime) -> None:
+    """Let the person write, on a connection of its own."""
+    try:
+        hear(cast, now, wamid="wamid.SECOND")
+    finally:
+        connection.close()
