@@ -14,6 +14,7 @@ from django.db import connection
 
 from lib.cursors import Cursor, Page, encode
 from lib.sql import select
+from messaging.conversation_states import ConversationState
 from messaging.people import ALL_IDS, SURVIVOR
 from messaging.queries import (
     MOST_COUNTED,
@@ -140,7 +141,12 @@ def _conditions(tenant_id: UUID, only: ConversationFilter) -> tuple[list[str], l
     if only.unread_only:
         found.append("unread_count > 0")
     if only.state is not None:
-        found.append("state = %s")
+        # What the index of those that are not open has to hear to be used.
+        found.append(
+            "state = %s"
+            if only.state == ConversationState.OPEN
+            else "state = %s AND state <> 'OPEN'"
+        )
         parameters.append(only.state)
     if only.assignee_id == NOBODY:
         found.append(OF_NOBODY)

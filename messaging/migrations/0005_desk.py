@@ -73,7 +73,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='conversation',
-            index=models.Index(models.F('tenant_id'), models.F('workspace_id'), models.F('state'), models.OrderBy(models.F('last_message_at'), descending=True), models.OrderBy(models.F('id'), descending=True), name='conversations_by_state'),
+            index=models.Index(models.F('tenant_id'), models.F('workspace_id'), models.F('state'), models.OrderBy(models.F('last_message_at'), descending=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('state', 'OPEN'), _negated=True), name='conversations_by_state'),
         ),
         migrations.AddIndex(
             model_name='conversation',
