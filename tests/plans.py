@@ -157,8 +157,12 @@ def _is_of_a_test() -> bool:
     return True
 
 
-def _wrong(plan: dict[str, Any], *, is_limited: bool) -> Iterator[tuple[str, str]]:
-    """Yield the steps that find rows of a large table in another way than by their tenant."""
+def _wrong(
+    plan: dict[str, Any], *, is_limited: bool, joined: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Yield the steps that find rows of a large table in another way than by their tenant, which
+    the join above (``joined``: its filter) may compare where a row was found by its id.
+    """
     kind = str(plan["Node Type"])
     table = re.sub(r"^webhook_deliveries_.*", "webhook_deliveries", plan.get("Relation Name", ""))
     is_read = table in LARGE and kind not in ("ModifyTable", "Tid Scan")
@@ -166,7 +170,11 @@ def _wrong(plan: dict[str, Any], *, is_limited: bool) -> Iterator[tuple[str, str
         index = str(plan.get("Index Name", ""))
         condition = " ".join(str(plan.get(part, "")) for part in ("Index Cond", "Filter")).strip()
         is_first_of_index = is_limited and index and "id" not in condition
-        if not ("tenant_id" in condition or index in OF_ALL_TENANTS or is_first_of_index):
+        by_id = "(id =" in condition and f"{plan.get('Alias')}.tenant_id" in joined
+        by_tenant = "tenant_id" in condition or by_id
+        if not (by_tenant or index in OF_ALL_TENANTS or is_first_of_index):
             yield table, f"{kind} of {table} {index} {condition}"
     for inner in plan.get("Plans", ()):
-        yield from _wrong(inner, is_limited=is_limited or kind == "Limit")
+        yield from _wrong(
+            inner, is_limited=is_limited or kind == "Limit", joined=plan.get("Join Filter", "")
+        )
