@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, InternalError, connection, transaction
 from pytest_django.fixtures import Settings
 
 from connectors.whatsapp import retention
@@ -38,8 +39,20 @@ PASSWORD = "of-the-application-0123456789"
 def owner(settings: Settings) -> str:
     """The role that migrated; its password lets the application's role log in."""
     settings.SIGMA_APPLICATION_PASSWORD = PASSWORD
-    roles.secure()
+    secure()
     return str(connection.settings_dict["USER"])
+
+
+def secure() -> None:
+    """Set up the role, which the tests beside this one may do at the same moment."""
+    for attempt in range(20):
+        try:
+            with transaction.atomic():
+                roles.secure()
+            return
+        except InternalError as error:
+            assert attempt < 19 and "concurrently updated" in str(error), error
+            time.sleep(0.05)
 
 
 @pytest.fixture
@@ -151,7 +164,7 @@ def test_it_has_nothing_to_give_itself_where_make_up_runs_as_it(as_application: 
 def test_it_leaves_what_others_have_in_the_same_schema_as_it_is(owner: str) -> None:
     with transaction.atomic():
         run("CREATE TABLE public.theirs (id serial, tenant_id uuid)")
-        roles.secure()
+        secure()
         forced = run("SELECT relforcerowsecurity FROM pg_class WHERE relname = 'theirs'")
         readable = run("SELECT has_table_privilege(%s, 'theirs', 'SELECT')", APPLICATION_ROLE)
         transaction.set_rollback(True)
@@ -162,7 +175,7 @@ def test_it_leaves_what_others_have_in_the_same_schema_as_it_is(owner: str) -> N
 def test_nobody_else_makes_tables_beside_ours(owner: str) -> None:
     with transaction.atomic():
         run("GRANT CREATE ON SCHEMA public TO PUBLIC")  # as before PostgreSQL 15
-        roles.secure()
+        secure()
         may_create = run("SELECT has_schema_privilege('public', 'public', 'CREATE')")
         transaction.set_rollback(True)
 
@@ -174,7 +187,7 @@ def test_a_new_owner_sees_all_rows_once_they_migrated(owner: str, acme: Cast, gl
         run("CREATE ROLE sigma_test_owner NOSUPERUSER NOBYPASSRLS")
         run("GRANT USAGE ON SCHEMA public TO sigma_test_owner")
         run("ALTER TABLE workspaces OWNER TO sigma_test_owner")
-        roles.secure()
+        secure()
         run("SET LOCAL ROLE sigma_test_owner")
         seen = tenants_in("workspaces", "tenant_id")
         transaction.set_rollback(True)
