@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +75,19 @@ def status(line: socket.socket) -> int:
     return int(line.recv(1000).split()[1])
 
 
+def whole(line: socket.socket) -> tuple[int, bytes]:
+    """Status and body: the head may come in a piece of its own."""
+    response = HTTPResponse(line)
+    response.begin()
+    return response.status, response.read()
+
+
 class TestReceiver:
     @pytest.mark.parametrize("headers", [{}, {"X-Hub-Signature-256": "sha256=short"}])
     def test_it_refuses_what_is_not_signed_before_the_body(
         self, acme: Cast, begin: Begin, headers: dict[str, str]
     ) -> None:
-        answer = begin(acme.path, **headers).recv(1000)
-        assert b" 401 " in answer
-        assert answer.endswith(b"Unauthorized\n")
+        assert whole(begin(acme.path, **headers)) == (401, b"Unauthorized\n")
 
     @pytest.mark.parametrize("body", [b"", b"{"])
     def test_it_gives_up_on_a_body_that_does_not_come(
