@@ -167,11 +167,13 @@ def edit(
         channel.edit_template(row.platform_template_id, draft)
     with transaction.atomic():
         storing.lock(tenant_id, row.waba_id)
-        # Meta says no more than that it took it: nothing is sent before the sync that follows.
-        row.components, row.status = list(contents), "PENDING"
-        row.status_at = row.synced_at = now
-        row.ttl_seconds = row.ttl_seconds if ttl_seconds is None else ttl_seconds
-        row.save()
+        row = storing.put_under_review(
+            tenant_id=tenant_id,
+            template_id=row.pk,
+            components=contents,
+            ttl_seconds=ttl_seconds,
+            now=now,
+        )
         storing.publish([row], now)
         accounts.request(tenant_id=tenant_id, waba_id=row.waba_id)
     return row

@@ -6,7 +6,7 @@ compared in Python is what stands in the table. What is newer than the list stay
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -88,15 +88,43 @@ def store(
 
 
 def put(*, tenant_id: UUID, waba_id: str, fact: TemplateFacts, now: datetime) -> Template:
-    """Store one template that Meta just made, under the account's lock; return its row."""
+    """Store one template that Meta made since ``now``, under the account's lock; return its row. A
+    sync that began later knows more.
+    """
     row = Template.objects.filter(
         tenant_id=tenant_id, waba_id=waba_id, name=fact.name, language=fact.language
     ).first() or Template(
         tenant_id=tenant_id, waba_id=waba_id, name=fact.name, language=fact.language
     )
+    is_same = row.platform_template_id == fact.platform_template_id
+    if is_same and row.synced_at > now and row.deleted_at is None:
+        return row
     row.status_at = row.quality_at = row.category_at = None
     _take(row, fact, now)
     row.save()
+    return row
+
+
+def put_under_review(
+    *,
+    tenant_id: UUID,
+    template_id: UUID,
+    components: Sequence[Mapping[str, object]],
+    ttl_seconds: int | None,
+    now: datetime,
+) -> Template:
+    """Store what a template became by an edit since ``now``, under the account's lock; return its
+    row. What Meta reported since then stays. Meta says no more of an edit than that it took it:
+    nothing is sent before a sync.
+    """
+    row = Template.objects.get(tenant_id=tenant_id, pk=template_id)
+    row.components = list(components)
+    row.ttl_seconds = row.ttl_seconds if ttl_seconds is None else ttl_seconds
+    row.synced_at = max(row.synced_at, now)
+    if row.status_at is None or row.status_at <= now:
+        # In whole seconds, as Meta's times are: its verdict may come within the same.
+        row.status, row.status_at = "PENDING", now.replace(microsecond=0)
+    row.save(update_fields=("components", "ttl_seconds", "synced_at", "status", "status_at"))
     return row
 
 

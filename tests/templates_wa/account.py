@@ -78,3 +78,5 @@ class Channel:
         self.platform.asked.append(asked)
         if self.platform.error:
             raise self.platform.error
+        if self.platform.meanwhile:
+            self.platform.meanwhile()

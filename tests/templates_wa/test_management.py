@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from connectors.events.models import EventSubscription, OutgoingEvent
-from templates_wa import drafts, management
+from templates_wa import changes, drafts, management
+from templates_wa.events import TemplateEvent
 from templates_wa.management import TemplateErrorCode, UnableToManage
 from templates_wa.models import Template, TemplateSync
 from templates_wa.sync import sync
@@ -207,6 +208,84 @@ def test_it_edits_and_sends_nothing_until_meta_is_asked_again(
     again = {"components": [BODY], "ttl_seconds": None, "now": now}
     ids = {"tenant_id": acme.tenant.id, "template_id": synced.id}
     assert refused(lambda: management.edit(**ids, **again)).code == "NOT_EDITABLE"
+
+
+def report(cast: Cast, change: str, word: str, at: datetime) -> None:
+    """Let Meta say something of the cast's template."""
+    row = Template.objects.get(tenant_id=cast.tenant.id, name="welcome", language="en")
+    names = (row.platform_template_id, row.name, row.language)
+    said = TemplateEvent(row.waba_id, change, word, *names, None, {}, at)
+    changes.store([changes.ReportedChange(cast.tenant.id, said)])
+
+
+@pytest.mark.parametrize(
+    ("change", "word", "expected"),
+    [
+        (changes.STATUS, "DISABLED", ("DISABLED", "", "MARKETING")),
+        (changes.QUALITY, "RED", ("PENDING", "RED", "MARKETING")),
+        (changes.CATEGORY, "UTILITY", ("PENDING", "", "UTILITY")),
+    ],
+)
+def test_what_meta_says_during_an_edit_stays(
+    acme: Cast,
+    globex: Cast,
+    platform: Platform,
+    synced: Template,
+    now: datetime,
+    change: str,
+    word: str,
+    expected: tuple[str, str, str],
+) -> None:
+    later = now + 5 * SECOND
+    platform.meanwhile = lambda: report(acme, change, word, later)
+
+    ids = {"tenant_id": acme.tenant.id, "template_id": synced.id}
+    row = management.edit(**ids, components=[BODY], ttl_seconds=None, now=now + SECOND)
+
+    synced.refresh_from_db()
+    assert (row.status, row.quality, row.category) == expected
+    assert (synced.status, synced.quality, synced.category) == expected
+    assert synced.components == [BODY]
+    assert in_catalogue(globex)["welcome", "en"] == "APPROVED"
+
+
+def test_an_approval_within_the_second_of_the_edit_counts(
+    acme: Cast, platform: Platform, synced: Template, now: datetime
+) -> None:
+    ids = {"tenant_id": acme.tenant.id, "template_id": synced.id}
+    edited = now.replace(microsecond=700_000) + SECOND
+    management.edit(**ids, components=[BODY], ttl_seconds=None, now=edited)
+
+    report(acme, changes.STATUS, "APPROVED", edited.replace(microsecond=0))
+
+    assert in_catalogue(acme)["welcome", "en"] == "APPROVED"
+
+
+def test_a_template_that_was_deleted_during_an_edit_stays_so(
+    acme: Cast, platform: Platform, synced: Template, now: datetime
+) -> None:
+    platform.meanwhile = lambda: report(acme, changes.STATUS, "DELETED", now + 5 * SECOND)
+
+    ids = {"tenant_id": acme.tenant.id, "template_id": synced.id}
+    management.edit(**ids, components=[BODY], ttl_seconds=None, now=now + SECOND)
+
+    assert ("welcome", "en") not in in_catalogue(acme)
+
+
+def test_a_sync_that_was_faster_than_the_answer_stays(
+    acme: Cast, platform: Platform, synced: Template, now: datetime
+) -> None:
+    def listed() -> None:
+        platform.meanwhile = None
+        platform.accounts[acme.workspace.waba_id].append(fact("fresh", quality="GREEN"))
+        sync(acme.workspace, now=now + 5 * SECOND)
+
+    platform.meanwhile = listed
+
+    made = creating(acme, now, name="fresh")()
+
+    assert (made.status, made.quality) == ("APPROVED", "GREEN")
+    assert in_catalogue(acme)["fresh", "en"] == "APPROVED"
 
 
 @pytest.mark.parametrize(("every", "left"), [(False, {("welcome", "de")}), (True, set())])
