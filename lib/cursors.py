@@ -39,10 +39,13 @@ class InvalidCursor(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Row]):
-    """Some rows of a list in its order, and whether there are more after them."""
+    """Some rows of a list in its order, and whether there may be more after them. A filter may have
+    looked further than the last of them: to ``looked_to``.
+    """
 
     rows: Sequence[Row]
     has_more: bool
+    looked_to: Cursor | None = None
 
     @classmethod
     def of(cls, found: Sequence[Row], limit: int) -> Page[Row]:

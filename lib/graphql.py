@@ -16,7 +16,7 @@ from django.conf import settings
 from graphql import GraphQLResolveInfo, ValueNode, value_from_ast_untyped
 from msgspec.structs import FieldInfo
 
-from lib.cursors import Cursor, InvalidCursor, Page, Row, decode
+from lib.cursors import Cursor, InvalidCursor, Page, Row, decode, encode
 
 # What a page without first or last has.
 DEFAULT_PAGE = 20
@@ -145,11 +145,12 @@ class PageInfo(graphene.ObjectType):
 
 def page_info(page: Page[Row], cursor_of: Callable[[Row], str], *, is_first: bool) -> PageInfo:
     """Return where a page ends that was read forward; ``is_first``: it begins the list."""
+    end = cursor_of(page.rows[-1]) if page.rows else None
     return PageInfo(
         has_next_page=page.has_more,
         has_previous_page=not is_first,
         start_cursor=cursor_of(page.rows[0]) if page.rows else None,
-        end_cursor=cursor_of(page.rows[-1]) if page.rows else None,
+        end_cursor=encode(page.looked_to) if page.looked_to else end,
     )
 
 

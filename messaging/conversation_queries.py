@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -19,6 +20,7 @@ from messaging.people import ALL_IDS, SURVIVOR
 from messaging.queries import (
     MOST_COUNTED,
     SELECT_MESSAGES,
+    Condition,
     MessagePage,
     MessageRow,
     TooMany,
@@ -54,6 +56,10 @@ class ConversationFilter(NamedTuple):
 
 NOBODY = 0
 EVERY = ConversationFilter()
+# A filter that no index serves looks through so many conversations for a page: some 10 ms.
+MOST_LOOKED_THROUGH = 10_000
+PLACE_OF = "tenant_id = %s AND workspace_id = %s AND merged_into IS NULL"
+NEWEST_FIRST = "ORDER BY last_message_at DESC, id DESC"
 OF_NOBODY = """(assignee_id IS NULL OR assignee_id <> ALL(ARRAY(
     SELECT user_id FROM memberships WHERE tenant_id = %s
 )))"""
@@ -115,6 +121,11 @@ class _Count(NamedTuple):
     number: int
 
 
+class _LastPlace(NamedTuple):
+    last_message_at: datetime
+    id: UUID
+
+
 def read_conversations(
     *,
     tenant_id: UUID,
@@ -123,41 +134,65 @@ def read_conversations(
     after: Cursor | None = None,
     only: ConversationFilter = EVERY,
 ) -> Page[ConversationRow]:
-    """Return one page of a workspace's conversations: a range of an index, however deep."""
-    where = "tenant_id = %s AND workspace_id = %s AND merged_into IS NULL"
-    conditions, more = _conditions(tenant_id, only)
+    """Return one page of a workspace's conversations: a range of an index, however deep.
+
+    What no index serves is looked for in `MOST_LOOKED_THROUGH` of them; the next page looks on.
+    """
+    ranges, filters = _conditions(tenant_id, only)
+    places: list[Condition] = [(PLACE_OF, [tenant_id, workspace_id]), *ranges]
     if after is not None:
-        conditions.append("(last_message_at, id) < (%s, %s)")
-        more += [after.timestamp, after.id]
-    where = " AND ".join([where, *conditions])
-    sql = f"{SELECT_CONVERSATIONS} {where} ORDER BY last_message_at DESC, id DESC LIMIT %s"
-    found = select(ConversationRow, sql, [tenant_id, workspace_id, *more, limit + 1])
-    return Page.of(found, limit)
+        places.append(("(last_message_at, id) < (%s, %s)", [after.timestamp, after.id]))
+    where, given = _all(places)
+    if not filters:
+        sql = f"{SELECT_CONVERSATIONS} {where} {NEWEST_FIRST} LIMIT %s"
+        return Page.of(select(ConversationRow, sql, [*given, limit + 1]), limit)
+    wanted, values = _all(filters)
+    sql = f"""
+SELECT {OF_CONVERSATION}
+FROM (SELECT * FROM conversations WHERE {where} {NEWEST_FIRST} LIMIT %s) c
+WHERE {wanted} {NEWEST_FIRST} LIMIT %s
+"""  # noqa: S608 - names of ours
+    found = select(ConversationRow, sql, [*given, MOST_LOOKED_THROUGH, *values, limit + 1])
+    page = Page.of(found, limit)
+    looked_to = None if page.has_more else _looked_to(where, given)
+    return page if looked_to is None else replace(page, has_more=True, looked_to=looked_to)
 
 
-def _conditions(tenant_id: UUID, only: ConversationFilter) -> tuple[list[str], list[object]]:
-    found: list[str] = []
-    parameters: list[object] = []
+def _looked_to(where: str, given: Sequence[object]) -> Cursor | None:
+    """Return the last place that was looked at; ``None``: there is none beyond it."""
+    sql = f"SELECT last_message_at, id FROM conversations WHERE {where}"  # noqa: S608
+    last = [*given, MOST_LOOKED_THROUGH - 1]
+    found = select(_LastPlace, f"{sql} {NEWEST_FIRST} OFFSET %s LIMIT 2", last)
+    return Cursor(*found[0]) if len(found) > 1 else None
+
+
+def _conditions(
+    tenant_id: UUID, only: ConversationFilter
+) -> tuple[list[Condition], list[Condition]]:
+    """Return what one index finds, and what each that it finds is looked at for."""
+    ranges: list[Condition] = []
+    filters: list[Condition] = []
     if only.unread_only:
-        found.append("unread_count > 0")
-    if only.state is not None:
-        # What the index of those that are not open has to hear to be used.
-        found.append(
-            "state = %s"
-            if only.state == ConversationState.OPEN
-            else "state = %s AND state <> 'OPEN'"
-        )
-        parameters.append(only.state)
+        filters.append(("unread_count > 0", []))
     if only.assignee_id == NOBODY:
-        found.append(OF_NOBODY)
-        parameters.append(tenant_id)
+        filters.append((OF_NOBODY, [tenant_id]))
     elif only.assignee_id is not None:
-        found.append("assignee_id = %s")
-        parameters.append(only.assignee_id)
+        ranges.append(("assignee_id = %s", [only.assignee_id]))
     if only.label_id is not None:
-        found.append("label_ids @> ARRAY[%s]::uuid[]")
-        parameters.append(only.label_id)
-    return found, parameters
+        if not ranges:
+            ranges.append(("label_ids <> '{}'", []))
+        filters.append(("label_ids @> ARRAY[%s]::uuid[]", [only.label_id]))
+    if only.state is not None:
+        is_range = not ranges and only.state != ConversationState.OPEN
+        # What the index of those that are not open has to hear to be used.
+        condition = "state = %s AND state <> 'OPEN'" if is_range else "state = %s"
+        (ranges if is_range else filters).append((condition, [only.state]))
+    return ranges, filters
+
+
+def _all(conditions: Collection[Condition]) -> Condition:
+    texts, values = zip(*conditions, strict=True)
+    return " AND ".join(texts), [one for each in values for one in each]
 
 
 def cursor_of(row: ConversationRow) -> str:

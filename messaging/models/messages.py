@@ -388,6 +388,15 @@ class Conversation(models.Model):
                 name="conversations_by_assignee",
                 condition=models.Q(assignee_id__isnull=False),
             ),
+            # Nor whoever has no label.
+            models.Index(
+                models.F("tenant_id"),
+                models.F("workspace_id"),
+                models.F("last_message_at").desc(),
+                models.F("id").desc(),
+                name="conversations_labelled",
+                condition=~models.Q(label_ids=[]),
+            ),
             models.Index(
                 fields=("tenant_id", "snoozed_until"),
                 name="conversations_snoozed",

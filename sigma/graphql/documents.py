@@ -40,12 +40,21 @@ MAX_ERRORS = 10
 CACHED_CHARACTERS = 250_000
 RULES = (*specified_rules, *recommended_rules)
 PAGED = frozenset(
-    {"broadcasts", "conversations", "eventDeliveries", "messageTemplates", "messages", "optOuts"}
+    {
+        "broadcasts",
+        "conversationNotes",
+        "conversations",
+        "eventDeliveries",
+        "messageTemplates",
+        "messages",
+        "optOuts",
+    }
 )
 ITEMS = frozenset({"nodes", "edges"})
 # Lists of as many as this argument names.
 NAMED = {"conversationsByIds": "ids"}
-# Fields that cost more than the object they return: counting a workspace, opening a callback.
+# Fields that cost more than the object they return: counting a workspace, opening a callback, a
+# list that has no pages.
 WEIGHTS = {
     "totalCount": 600,
     "messages": 10,
@@ -55,13 +64,17 @@ WEIGHTS = {
     "health": 50,
     "qrSvg": 20,
     "ledger": 100,
+    "cannedReplies": 300,
     "raw": 4,
     "wamid": 1,
     "sendWhatsAppMessage": 20,
     "preflightWhatsAppMessage": 20,
 }
-# What makes a list of messages look through many for a few, up to messaging.queries' bound.
-FILTERS, FILTER_WEIGHT = frozenset({"direction", "sender", "senderPhone", "status", "type"}), 600
+# What makes a list look through many for a few, up to the bound of its queries.
+FILTERS = {
+    "messages": (600, frozenset({"direction", "sender", "senderPhone", "status", "type"})),
+    "conversations": (100, frozenset({"assignee", "labelId", "state", "unreadOnly"})),
+}
 # Introspection is bounded in depth by a validation rule; this bounds how often it is asked for.
 INTROSPECTION = {"__schema": 500, "__type": 50}
 
@@ -170,8 +183,9 @@ class _Measure:
         if node.selection_set is None:
             return Size(1, weight)
         size = self._page_of(node) if name in PAGED else 1
-        if name == "messages" and any(a.name.value in FILTERS for a in node.arguments):
-            weight += FILTER_WEIGHT
+        more, filters = FILTERS.get(name, (0, frozenset()))
+        if any(argument.name.value in filters for argument in node.arguments):
+            weight += more
         inside = self.of(node.selection_set.selections, size)
         times = page if name in ITEMS else self._named_by(node)
         return Size(1 + inside.depth, weight + times * (1 + inside.cost))

@@ -118,13 +118,22 @@ def test_it_refuses_to_count_too_many(gql: Gql, eight: Cast, type: str | None) -
     assert answer.codes == ["LIMIT_EXCEEDED"]
 
 
-def test_it_refuses_a_document_of_many_such_filters_before_it_asks_the_database(
-    gql: Gql, acme: Cast, django_assert_max_num_queries
+@pytest.mark.parametrize(
+    "field",
+    [
+        'messages(workspaceId: "WORKSPACE", type: "none")',
+        'conversations(workspaceId: "WORKSPACE", first: 1, labelId: "WORKSPACE")',
+        'cannedReplies(workspaceId: "WORKSPACE")',
+        'conversationNotes(conversationId: "WORKSPACE", first: 100)',
+    ],
+    ids=["messages", "conversations", "canned replies", "notes"],
+)
+def test_it_refuses_a_document_of_many_such_lists_before_it_asks_the_database(
+    gql: Gql, acme: Cast, django_assert_max_num_queries, field: str
 ) -> None:
-    aliases = " ".join(
-        f'a{n}: messages(workspaceId: "{acme.workspace.id}", type: "none") {{ nodes {{ id }} }}'
-        for n in range(45)
-    )
+    within = "{ id }" if field.startswith("canned") else "{ nodes { id } }"
+    asked = field.replace("WORKSPACE", str(acme.workspace.id))
+    aliases = " ".join(f"a{n}: {asked} {within}" for n in range(45))
 
     with django_assert_max_num_queries(2):  # whose key it is, and that it was used
         answer = gql(acme, f"{{ {aliases} }}")

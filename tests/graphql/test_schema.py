@@ -14,6 +14,7 @@ from graphql import (
     print_schema,
 )
 
+from sigma.graphql.documents import PAGED
 from sigma.schema import schema
 
 COMMITTED = Path(__file__).parents[2] / "schema.graphql"
@@ -39,6 +40,15 @@ def test_it_describes_everything() -> None:
     ]
 
     assert nameless == []
+
+
+def test_every_list_with_pages_is_counted_by_its_page() -> None:
+    kinds = schema.graphql_schema.type_map.values()
+    objects = [kind for kind in kinds if isinstance(kind, GraphQLObjectType)]
+    paged = {
+        name for kind in objects for name, field in kind.fields.items() if "after" in field.args
+    }
+    assert paged == PAGED
 
 
 def test_it_is_the_committed_one() -> None:
