@@ -46,7 +46,7 @@ class MultipartParser:
         Raises:
             MultipartError: it names no boundary.
         """
-        boundary = parse_header_parameters(content_type)[1].get("boundary", "")
+        boundary = _described(content_type)[1].get("boundary", "")
         if not _BOUNDARY.fullmatch(boundary):
             raise MultipartError("The Content-Type of the form names no boundary.")
         self._delimiter = b"\r\n--" + boundary.encode()
@@ -124,8 +124,15 @@ def _part(head: bytes) -> Part:
     for line in head.decode("utf-8", "replace").split("\r\n"):
         name, _, value = line.partition(":")
         headers[name.strip().lower()] = value.strip()
-    kind, described = parse_header_parameters(headers.get("content-disposition", ""))
+    kind, described = _described(headers.get("content-disposition", ""))
     name = described.get("name", "")
     if kind != "form-data" or not name:
         raise MultipartError("A part of the form has no name.")
     return Part(name, described.get("filename"), headers.get("content-type", ""))
+
+
+def _described(header: str) -> tuple[str, dict[str, str]]:
+    try:
+        return parse_header_parameters(header)
+    except ValueError:
+        raise MultipartError("A header of the form cannot be read.") from None

@@ -180,7 +180,7 @@ def sniff(head: bytes) -> frozenset[str]:
             return types
     if _FRAMES.match(head):
         return _frames(head[1])
-    if b"%PDF-" in head[:1024]:
+    if head[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"%PDF-"):
         return frozenset({"application/pdf"})
     return frozenset({"text/plain"}) if _is_text(head) else _NONE
 

@@ -2,7 +2,8 @@
 before they touch a disk, and kept in Django's storage until the tenant's retention window is over.
 
 A file is complete in the storage before anything may name it. Until then it is in a temporary file
-without a name, which ends with the process; its row says what was being stored.
+without a name, which ends with the process; its row says under which names it is being stored, so
+that nothing is left of who died meanwhile.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hmac
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import IO, NamedTuple
 from uuid import UUID, uuid4
@@ -23,7 +24,7 @@ from django.core.files.storage import default_storage
 from django.db import DatabaseError, transaction
 from django.db.models import Count, Min, Q, QuerySet, Sum
 
-from lib.envelope import associated_data
+from lib.envelope import CannotOpen, associated_data
 from lib.sealed_files import SealedWriter, opened
 from messaging import filetypes
 from messaging.filetypes import UnsuitableFile
@@ -37,6 +38,7 @@ PLACE, NAME_PLACE = "uploads.content", "uploads.sealed_name"
 # What was being stored for so long was cut off.
 CUT_OFF = timedelta(hours=1)
 MOST_NAME = 240
+AWAY = "Files cannot be stored at the moment; try again."
 BATCH = 500
 
 
@@ -87,6 +89,7 @@ class FileIntake:
 
         Raises:
             messaging.filetypes.UnsuitableFile: WhatsApp takes no such file.
+            StorageAway: the disk is full.
         """
         self._size += len(data)
         if not self._type:
@@ -95,21 +98,24 @@ class FileIntake:
                 self._judge()
         self._check_size()
         self._digest.update(data)
-        self._writer.write(data)
+        with _writing():
+            self._writer.write(data)
 
     def finish(self) -> ReceivedFile:
         """Return the file.
 
         Raises:
             messaging.filetypes.UnsuitableFile: it is empty, or WhatsApp takes no such file.
+            StorageAway: the disk is full.
         """
         if not self._size:
             raise UnsuitableFile("EMPTY_FILE", "The file is empty. Send its bytes.")
         if not self._type:
             self._judge()
             self._check_size()
-        self._writer.finish()
-        self._file.seek(0)
+        with _writing():
+            self._writer.finish()
+            self._file.seek(0)
         return ReceivedFile(
             self._tenant_id,
             self._stored_as,
@@ -122,7 +128,8 @@ class FileIntake:
 
     def abandon(self) -> None:
         """Leave nothing of it."""
-        self._file.close()
+        with suppress(OSError):  # a full disk may say so once more
+            self._file.close()
 
     def _judge(self) -> None:
         head = bytes(self._head)
@@ -141,13 +148,20 @@ def _temporary() -> IO[bytes]:
     Raises:
         StorageAway: there is no place for one.
     """
-    try:
+    with _writing():
         settings.SIGMA_FILES.mkdir(mode=0o700, parents=True, exist_ok=True)
         return tempfile.TemporaryFile(dir=settings.SIGMA_FILES)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Say of a folder that cannot be written, or is full, that it is away."""
+    try:
+        yield
     except OSError as error:
-        extra = {"error": type(error).__name__}
+        extra = {"error": type(error).__name__, "errno": error.errno}
         logger.error("whatsapp file not taken: SIGMA_FILES cannot be written", extra=extra)
-        raise StorageAway("Files cannot be stored at the moment; try again.") from error
+        raise StorageAway(AWAY) from error
 
 
 def too_large(most: int, mime_type: str = "") -> UnsuitableFile:
@@ -163,6 +177,8 @@ def name_of(filename: str) -> str:
     """Return the name that a recipient sees: without folders, and of what can be shown."""
     plain = filename.replace("\\", "/").rpartition("/")[2]
     shown = "".join(c for c in plain if c.isprintable()).strip()
+    if not shown.strip("."):
+        return ""
     while len(shown.encode("utf-8", "ignore")) > MOST_NAME:
         stem, dot, ending = shown.rpartition(".")
         shown = f"{stem[:-1]}{dot}{ending}" if len(stem) > 1 else shown[:-1]
@@ -183,33 +199,40 @@ def keep(received: ReceivedFile, *, workspace_id: UUID, now: datetime) -> KeptUp
         UnknownWorkspace: the tenant has no such workspace.
         StorageAway: it cannot be kept now.
     """
-    tenant_id = received.tenant_id
     upload_id = _id_of(received)
     with received.file as file:
-        if _begin(received, upload_id, workspace_id, now):
-            return KeptUpload(upload_id, is_new=False)
+        ready = _begin(received, upload_id, workspace_id, now)
         try:
-            default_storage.save(_stored(tenant_id, received.stored_as), File(file))
-            with as_tenant(tenant_id):
-                mine = _rows(tenant_id).filter(pk=upload_id, stored_as=received.stored_as)
-                is_mine = mine.update(state=UploadState.READY)
+            if ready and default_storage.exists(_stored(received.tenant_id, ready)):
+                return KeptUpload(upload_id, is_new=False)
+            if ready:
+                _begin(received, upload_id, workspace_id, now, lost=ready)
+            default_storage.save(_stored(received.tenant_id, received.stored_as), File(file))
+            is_mine = _end(received, upload_id)
         except DatabaseError:
             _undo(received, upload_id)
             raise
         except Exception as error:  # each storage has its own
             _undo(received, upload_id)
-            extra = {"tenant_id": tenant_id, "error": type(error).__name__}
+            extra = {"tenant_id": received.tenant_id, "error": type(error).__name__}
             logger.error("whatsapp file not stored", extra=extra)
-            raise StorageAway("Files cannot be stored at the moment; try again.") from error
+            raise StorageAway(AWAY) from error
     if not is_mine:  # somebody else gave us the same, and was faster
-        _remove(tenant_id, received.stored_as)
-    return KeptUpload(upload_id, is_new=bool(is_mine))
+        _undo(received, upload_id)
+    return KeptUpload(upload_id, is_new=is_mine)
 
 
-def _begin(received: ReceivedFile, upload_id: UUID, workspace_id: UUID, now: datetime) -> bool:
-    """Write down what is going to be stored; return whether it is there already."""
+def _begin(
+    received: ReceivedFile,
+    upload_id: UUID,
+    workspace_id: UUID,
+    now: datetime,
+    lost: UUID | None = None,
+) -> UUID | None:
+    """Write down what is going to be stored, unless it is there already: return under which name,
+    if that is not ``lost``.
+    """
     tenant_id = received.tenant_id
-    before = None
     with as_tenant(tenant_id):
         if not Workspace.objects.filter(tenant_id=tenant_id, pk=workspace_id).exists():
             raise UnknownWorkspace("Your tenant has no workspace with this id.")
@@ -226,16 +249,35 @@ def _begin(received: ReceivedFile, upload_id: UUID, workspace_id: UUID, now: dat
         )
         Upload.objects.bulk_create([row], ignore_conflicts=True)
         found = _rows(tenant_id).select_for_update().get(pk=upload_id)
-        found.used_at = max(found.used_at, now)
-        if found.stored_as != received.stored_as and found.state != UploadState.READY:
-            # Begun and not ended: whoever it was, this one is whole.
-            before, found.stored_as = found.stored_as, received.stored_as
-        _rows(tenant_id).filter(pk=upload_id).update(
-            used_at=found.used_at, stored_as=found.stored_as
+        is_ready = found.state == UploadState.READY and found.stored_as != lost
+        change: dict[str, object] = {}
+        if found.stored_as != received.stored_as:
+            # Later than whoever gave it to us before, who may discard what nobody used since.
+            change["used_at"] = max(found.used_at + timedelta(microseconds=1), now)
+        if not is_ready:
+            change |= {"state": UploadState.STORING, "begun": [*found.begun, received.stored_as]}
+        _rows(tenant_id).filter(pk=upload_id).update(**change)
+    return found.stored_as if is_ready else None
+
+
+def _end(received: ReceivedFile, upload_id: UUID) -> bool:
+    """Let a file be named that is stored; return whether nobody was faster.
+
+    Raises:
+        StorageAway: it was removed meanwhile, as after an hour.
+    """
+    mine = received.stored_as
+    with as_tenant(received.tenant_id):
+        row = _rows(received.tenant_id).select_for_update().filter(pk=upload_id).first()
+        if row is None:
+            raise StorageAway(AWAY)
+        if row.state == UploadState.READY:
+            return False
+        begun = sorted({*row.begun, row.stored_as} - {mine})
+        _rows(row.tenant_id).filter(pk=upload_id).update(
+            state=UploadState.READY, stored_as=mine, begun=begun
         )
-    if before is not None:
-        _remove(tenant_id, before)
-    return found.state == UploadState.READY
+    return True
 
 
 def _id_of(received: ReceivedFile) -> UUID:
@@ -272,14 +314,26 @@ def pieces(upload: Upload) -> Iterator[bytes]:
     Raises:
         FileGone: the storage has no such file.
         lib.envelope.CannotOpen: it was altered or cut.
+        StorageAway: it cannot be read now.
     """
     cipher, place = keys.field_cipher(upload.tenant_id), _place(upload.tenant_id, upload.stored_as)
     try:
-        file = default_storage.open(_stored(upload.tenant_id, upload.stored_as))
+        with default_storage.open(_stored(upload.tenant_id, upload.stored_as)) as file:
+            yield from opened(file, cipher, place)
     except FileNotFoundError:
         raise FileGone("The storage has no such file.") from None
-    with file:
-        yield from opened(file, cipher, place)
+    except CannotOpen:
+        raise
+    except Exception as error:  # each storage has its own
+        raise StorageAway(
+            f"Files cannot be read at the moment ({type(error).__name__})."
+        ) from error
+
+
+def lose(upload: Upload) -> None:
+    """Let nothing name a file that cannot be read; whoever gives it to us again mends it."""
+    rows = _rows(upload.tenant_id).filter(pk=upload.pk, stored_as=upload.stored_as)
+    rows.update(state=UploadState.STORING)
 
 
 def purge(*, now: datetime) -> int:
@@ -292,6 +346,7 @@ def purge(*, now: datetime) -> int:
         cut = Q(state=UploadState.STORING, used_at__lt=now - CUT_OFF)
         try:
             count += _discard(_rows(tenant.id).filter(cut | Q(used_at__lt=now - window)))
+            _remove_leftovers(tenant.id, now - CUT_OFF)
         except DatabaseError:
             raise
         except Exception as error:  # each storage has its own
@@ -321,10 +376,33 @@ def _discard(rows: QuerySet[Upload]) -> int:
             with transaction.atomic():
                 row = rows.select_for_update().filter(tenant_id=tenant_id, pk=upload_id).first()
                 if row is not None:
-                    _remove(tenant_id, row.stored_as)
+                    for name in {row.stored_as, *row.begun}:
+                        _remove(tenant_id, name)
                     _rows(tenant_id).filter(pk=upload_id).delete()
                     count += 1
     return count
+
+
+def _remove_leftovers(tenant_id: UUID, before: datetime) -> None:
+    """Remove what was begun, and cut off, beside files that are there."""
+    rows = _rows(tenant_id).filter(used_at__lt=before, state=UploadState.READY)
+    for row in rows.exclude(begun=[]):
+        for name in row.begun:
+            _forget(tenant_id, row.pk, name)
+
+
+def _forget(tenant_id: UUID, upload_id: UUID, name: UUID) -> None:
+    """Remove what was begun under a name, and, where there is no more, its row."""
+    _remove(tenant_id, name)
+    with as_tenant(tenant_id):
+        row = _rows(tenant_id).select_for_update().filter(pk=upload_id).first()
+        if row is None:
+            return
+        begun = [one for one in row.begun if one != name]
+        if row.state == UploadState.STORING and not begun:
+            _rows(tenant_id).filter(pk=upload_id).delete()
+        else:
+            _rows(tenant_id).filter(pk=upload_id).update(begun=begun)
 
 
 class Held(NamedTuple):
@@ -369,9 +447,6 @@ def _remove(tenant_id: UUID, stored_as: UUID) -> None:
 def _undo(received: ReceivedFile, upload_id: UUID) -> None:
     """Leave nothing of what could not be stored; what is left even so, the purge finds."""
     try:
-        _remove(received.tenant_id, received.stored_as)
-        with as_tenant(received.tenant_id):
-            rows = _rows(received.tenant_id).filter(pk=upload_id, stored_as=received.stored_as)
-            rows.delete()
+        _forget(received.tenant_id, upload_id, received.stored_as)
     except Exception as error:
         logger.warning("whatsapp file left", extra={"error": type(error).__name__})

@@ -40,15 +40,7 @@ THREADS = 4
 # Those whom nobody here knows: they are asked for their key by one thread.
 MOST_STRANGERS = 50
 BODY_HEADERS = frozenset({b"content-type", b"content-length", b"transfer-encoding"})
-NOT_ADMITTED = (
-    NotAuthenticated,
-    NotAllowed,
-    TenantRequired,
-    WrongTenant,
-    TenantHasNoKeys,
-    DatabaseError,
-    InterfaceError,
-)
+NOT_ADMITTED = (NotAuthenticated, NotAllowed, TenantRequired, WrongTenant, TenantHasNoKeys)
 
 
 def brings_file(scope: Scope, headers: Headers) -> bool:
@@ -85,6 +77,8 @@ class Uploads:
                 came = await self._take(tenant_id, scope, headers, receive)
         except (UnableToSend, StorageAway) as refusal:
             came = refusal
+        except (DatabaseError, InterfaceError):  # it may be back by the time that Django asks
+            came = StorageAway("The database cannot be reached; try again.")
         except NOT_ADMITTED:
             came = None  # Django finds the same, and says so
         kept = [pair for pair in scope["headers"] if pair[0] not in BODY_HEADERS]

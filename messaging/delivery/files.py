@@ -27,6 +27,10 @@ LIFE = timedelta(days=29)
 # How long a message waits before it looks again; it is called when its file is there.
 WAIT = timedelta(seconds=5)
 WAITING = "The file is on its way to the platform."
+GONE = (
+    "The file is not there any more: it was removed, or cannot be read where it lay. Upload it "
+    "again, and send another message."
+)
 # A file that was uploaded so lately is refused for other reasons than that it was forgotten.
 FORGOTTEN_ONCE_IN = timedelta(hours=1)
 # How long a refusal of the file itself holds.
@@ -112,7 +116,7 @@ def verdict(handle: Handle, *, now: datetime) -> SentFile | Failed | Deferral | 
     for one that has to be uploaded first.
     """
     if not handle.is_here:
-        return Failed("FILE_GONE", "The file was removed before it could be sent.")
+        return Failed("FILE_GONE", GONE)
     if handle.platform_media_id and handle.expires_at and handle.expires_at > now:
         return SentFile(handle.upload_id, handle.platform_media_id)
     if handle.error_code is not None and handle.due_at and handle.due_at > now:

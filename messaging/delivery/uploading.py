@@ -27,7 +27,7 @@ from messaging.delivery.files import COLUMNS, LIFE, REFUSED_FOR, WAITING, FileKe
 from messaging.delivery.pauses import Pause
 from messaging.delivery.queues import SENDS
 from messaging.models import Upload
-from messaging.uploads import FileGone
+from messaging.uploads import FileGone, StorageAway
 from workspaces.channel_errors import ChannelError, Rejected, Throttled, Unavailable
 from workspaces.channels import Channel, OutgoingFile
 from workspaces.keys import TenantHasNoKeys
@@ -120,9 +120,14 @@ def upload(job: FileJob, *, chance: Random) -> bool:
     except ChannelError as error:
         _failed(job, error, until, attempts=taken[0][0], chance=chance)
         return False
+    except StorageAway as error:
+        _failed(job, Unavailable(str(error)), until, attempts=taken[0][0], chance=chance)
+        return False
     except (FileGone, CannotOpen, TenantHasNoKeys, Upload.DoesNotExist) as error:
-        refusal = Rejected(0, f"The file cannot be read ({type(error).__name__}).")
-        _failed(job, refusal, until, attempts=1, chance=chance)
+        # Its row says so: who gives it to us again need not wait.
+        extra = {**job.key._asdict(), "error": type(error).__name__}
+        logger.error("whatsapp file to send cannot be read", extra=extra)
+        _write(job.key, until, "", None, clock.now())
         return False
     now = clock.now()
     _write(job.key, until, media_id, now + LIFE, now)
@@ -135,7 +140,11 @@ def _give(job: FileJob) -> str:
     # A name of the type's own: Meta wants ending and bytes to agree.
     name = f"file.{filetypes.ending_of(row.mime_type)}"
     file = OutgoingFile(partial(uploads.pieces, row), row.size_bytes, row.mime_type, name)
-    return job.channel.upload_media(file)
+    try:
+        return job.channel.upload_media(file)
+    except (FileGone, CannotOpen):
+        uploads.lose(row)
+        raise
 
 
 def _failed(

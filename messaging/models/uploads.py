@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Now
@@ -20,13 +21,15 @@ class Upload(models.Model):
     """A file to send, sealed in the storage under ``stored_as``.
 
     ``id`` is a keyed digest of the file, its type and its name, so that the same file has the same
-    id within its tenant. ``used_at`` is until when a send may need it, or when it came.
+    id within its tenant. ``used_at`` is until when a send may need it, or when it came; ``begun``
+    are the names under which it was begun to be stored, and not ended.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
     tenant_id = models.UUIDField()
     workspace_id = models.UUIDField()
     stored_as = models.UUIDField()
+    begun = ArrayField(models.UUIDField(), default=list, db_default=[])
     state = models.CharField(
         max_length=16,
         choices=UploadState,

@@ -72,7 +72,7 @@ class RequestIntake:
         """
         if announced > LARGEST:
             raise _refusal(too_large(filetypes.LARGEST))
-        self._tenant_id = tenant_id
+        self._tenant_id, self._came = tenant_id, 0
         self.fields = dict(parse_qsl(query))
         self._file: FileIntake | None = None
         self._field, self._values = "", dict[str, bytearray]()
@@ -91,8 +91,12 @@ class RequestIntake:
 
         Raises:
             messaging.sending.refusals.UnableToSend: they are none of a form or of a file that
-                WhatsApp takes.
+                WhatsApp takes, or there is no end to them.
+            messaging.uploads.StorageAway: they cannot be kept.
         """
+        self._came += len(data)
+        if self._came > LARGEST:  # whatever follows a form's end, too
+            raise _refusal(too_large(filetypes.LARGEST))
         if self._form is None:
             self._add_content(data)
             return
@@ -110,6 +114,7 @@ class RequestIntake:
 
         Raises:
             messaging.sending.refusals.UnableToSend: something is missing, or is not as was said.
+            messaging.uploads.StorageAway: it cannot be kept.
         """
         try:
             if self._form is not None:

@@ -9,10 +9,11 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from django.core.files.storage import default_storage
 from django.db import connection
 
 from connectors.simulator.meta.server import RunningSimulator
-from lib import clock
+from lib import clock, sealed_files
 from messaging import uploads
 from messaging.delivery import files, uploading
 from messaging.delivery.files import FileKey
@@ -236,6 +237,37 @@ def test_a_file_that_was_altered_where_it_lies_is_not_sent(
     deliver()
     deliver()
     assert (status_of(message), platform.files) == ("failed", [])
+    assert message.delivery["errors"][0]["code"] == "FILE_GONE"
+
+    again = send(acme, now, **document(kept(acme)))
+    assert deliver() + deliver() == 1
+    assert status_of(again) == "accepted"
+
+
+@pytest.mark.parametrize("at", ["open", "read"])
+def test_a_storage_that_is_away_keeps_its_messages_waiting(
+    acme: Cast,
+    now: datetime,
+    deliver: Deliver,
+    platform: Platform,
+    monkeypatch: pytest.MonkeyPatch,
+    at: str,
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ConnectionError
+
+    waiting = send(acme, now, **document(kept(acme)))
+    with monkeypatch.context() as patched:
+        if at == "open":
+            patched.setattr(default_storage._wrapped, "open", fails)
+        else:
+            patched.setattr(sealed_files, "_read", fails)
+        assert deliver() == 0
+    assert "cannot be read at the moment" in UploadHandle.objects.get().error
+    look_again()
+
+    assert deliver() + deliver() == 1
+    assert status_of(waiting) == "accepted"
 
 
 def test_a_file_that_was_removed_meanwhile_fails_its_message(

@@ -51,6 +51,7 @@ FOREIGN = {
     "Opus in stereo": ogg(2),
     "Vorbis": b"OggS" + bytes(24) + b"\x01vorbis" + bytes(60),
     "a ZIP file": zipped(b"readme.txt"),
+    "a page with a document in it": b"\x00<script>" + PDF,
     "a GIF": b"GIF89a" + bytes(60),
     "sound": b"RIFF\0\0\0\0WAVEfmt ",
     "Latin-1": "Grüße, and more".encode("latin-1"),

@@ -271,6 +271,7 @@ def test_what_was_cut_off_while_it_was_stored_is_taken_over(
     (before,) = stored(folder)
 
     assert upload(web, acme).json()["media_id"] == media_id
+    assert uploads.purge(now=clock.now() + timedelta(hours=2)) == 0
     (after,) = stored(folder)
     assert after != before
     assert b"".join(uploads.pieces(Upload.objects.get(state=UploadState.READY))) == PDF
