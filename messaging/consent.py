@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from uuid import UUID
 
-from lib.cursors import Cursor
+from msgspec import Meta, Struct
+
+from lib.cursors import Cursor, Page, encode
 from lib.numbering import NotInternational, international
 from lib.sql import select
 from messaging import joining, optouts, queries
@@ -22,8 +24,22 @@ from messaging.sending.refusals import SendErrorCode
 from messaging.sending.requests import Recipient
 
 MOST_WORDS = 100
-# As they are spelled in what is said of them.
-FIELDS = {"conversation_id": "conversationId", "contact_id": "contactId", "reply_to": "replyTo"}
+
+
+class PersonInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A person, named in one way."""
+
+    contact_id: UUID | None = None
+    conversation_id: UUID | None = None
+    reply_to: UUID | None = None
+    phone: str | None = None
+
+
+class StopWordsInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The tenant's own words; an empty list brings the defaults back."""
+
+    stop_words: Annotated[tuple[str, ...], Meta(description="They end marketing.")]
+    start_words: Annotated[tuple[str, ...], Meta(description="They resume it.")]
 
 
 class ConsentErrorCode(StrEnum):
@@ -61,13 +77,31 @@ ORDER BY said_at DESC, id DESC LIMIT %s
 """
 
 
-def read_opt_outs(*, tenant_id: UUID, limit: int, after: Cursor | None) -> list[OptOutRow]:
-    """Return a page of those who want no marketing, newest first, and one more if there are."""
+def read_opt_outs(*, tenant_id: UUID, limit: int, after: Cursor | None) -> Page[OptOutRow]:
+    """Return a page of those who want no marketing, newest first."""
     said_at, contact_id = (after.timestamp, after.id) if after else ("infinity", None)
-    return select(OptOutRow, LIST, [tenant_id, said_at, tenant_id, contact_id, limit + 1])
+    given = [tenant_id, said_at, tenant_id, contact_id, limit + 1]
+    return Page.of(select(OptOutRow, LIST, given), limit)
 
 
-def opt_out(*, tenant_id: UUID, person: Naming | str | None) -> ContactRow:
+def cursor_of(row: OptOutRow) -> str:
+    """Return the cursor of an opt-out on its page."""
+    return encode(Cursor(row.said_at, row.contact_id))
+
+
+def person_of(named: Naming, phone: str | None) -> Naming | str:
+    """Return how an input names a person: by ids of ours, or by a number (text).
+
+    Raises:
+        UnableToChangeConsent: it does so in no way, or by both.
+    """
+    if any(named) == (phone is not None):
+        message = "Name the person in one way: a contact, a conversation, a message or a number."
+        raise UnableToChangeConsent(ConsentErrorCode.INVALID_INPUT, "contact_id", message)
+    return named if phone is None else phone
+
+
+def opt_out(*, tenant_id: UUID, person: Naming | str) -> ContactRow:
     """Send a person no marketing; a number (text) nobody has written from yet becomes a contact.
 
     Raises:
@@ -78,7 +112,7 @@ def opt_out(*, tenant_id: UUID, person: Naming | str | None) -> ContactRow:
     return contact
 
 
-def opt_in(*, tenant_id: UUID, person: Naming | str | None) -> ContactRow:
+def opt_in(*, tenant_id: UUID, person: Naming | str) -> ContactRow:
     """Let marketing reach a person again.
 
     Raises:
@@ -95,11 +129,11 @@ def set_words(*, tenant_id: UUID, stop: Sequence[str], start: Sequence[str]) -> 
     Raises:
         UnableToChangeConsent: a word is none.
     """
-    for field, words in (("stopWords", stop), ("startWords", start)):
+    for field, words in (("stop_words", stop), ("start_words", start)):
         _check(field, words)
     if both := {normal_form(word) for word in stop} & {normal_form(word) for word in start}:
         message = f"{sorted(both)[0]!r} is in both lists."
-        raise UnableToChangeConsent(ConsentErrorCode.INVALID_WORD, "startWords", message)
+        raise UnableToChangeConsent(ConsentErrorCode.INVALID_WORD, "start_words", message)
     return optouts.set_words(tenant_id=tenant_id, stop=stop, start=start)
 
 
@@ -115,18 +149,13 @@ def _check(field: str, words: Collection[str]) -> None:
             )
 
 
-def _contact(
-    tenant_id: UUID, person: Naming | str | None, *, adds: bool
-) -> tuple[ContactRow, set[UUID]]:
+def _contact(tenant_id: UUID, person: Naming | str, *, adds: bool) -> tuple[ContactRow, set[UUID]]:
     """Return who is meant, and every contact that this is; no two are merged until the end."""
-    if person is None:
-        message = "Name the person in one way: contactId, conversationId, replyTo or phone."
-        raise UnableToChangeConsent(ConsentErrorCode.INVALID_INPUT, "contactId", message)
     joining.lock([tenant_id])
     if isinstance(person, str):
         field, asked = "phone", _by_phone(tenant_id, person, adds=adds)
     else:
-        field, asked = FIELDS[person.field], _by_name(tenant_id, person)
+        field, asked = person.field, _by_name(tenant_id, person)
     contacts = queries.contacts(tenant_id=tenant_id, ids=asked)
     if not contacts:
         message = "Your tenant has no such contact."
@@ -140,7 +169,7 @@ def _by_name(tenant_id: UUID, person: Naming) -> set[UUID]:
         return {found}
     is_input = found.code == SendErrorCode.INVALID_INPUT
     code = ConsentErrorCode.INVALID_INPUT if is_input else ConsentErrorCode.CONTACT_NOT_FOUND
-    raise UnableToChangeConsent(code, FIELDS[found.field or person.field], found.message) from None
+    raise UnableToChangeConsent(code, found.field or person.field, found.message) from None
 
 
 def _by_phone(tenant_id: UUID, phone: str, *, adds: bool) -> set[UUID]:

@@ -11,7 +11,6 @@ from uuid import UUID
 import graphene
 from graphql import GraphQLResolveInfo
 
-from lib import cursors
 from lib.graphql import (
     ObjectType,
     PageInfo,
@@ -19,13 +18,14 @@ from lib.graphql import (
     cursor_of,
     described_enum,
     forward,
+    input_of,
     limit_of,
     list_of,
     page_info,
     parse_id,
 )
 from messaging import consent, models, optouts, queries
-from messaging.consent import FIELDS, ConsentErrorCode, OptOutRow, UnableToChangeConsent
+from messaging.consent import ConsentErrorCode, OptOutRow, UnableToChangeConsent
 from messaging.graphql.messages import Acquaintance, ContactType
 from messaging.optouts import Words
 from messaging.queries import ContactRow
@@ -35,6 +35,7 @@ from workspaces.graphql.base import (
     MutationContext,
     ServiceMutation,
     caller,
+    camel,
     errors_field,
     reason_fields,
     success_field,
@@ -142,14 +143,11 @@ class OptOutQueries(graphene.ObjectType):
     ) -> dict[str, object]:
         """Return one page."""
         actor, limit = caller(info, Scope.MESSAGES_READ), limit_of(first)
-        found = consent.read_opt_outs(
-            tenant_id=actor.tenant_id, limit=limit, after=cursor_of(after)
-        )
-        page = cursors.Page.of(found, limit)
+        page = consent.read_opt_outs(tenant_id=actor.tenant_id, limit=limit, after=cursor_of(after))
         shown_page = OptedOut(actor.tenant_id, page.rows)
         return {
             "nodes": [OptOutEntry(row, shown_page) for row in page.rows],
-            "page_info": page_info(page, _cursor_of, is_first=after is None),
+            "page_info": page_info(page, consent.cursor_of, is_first=after is None),
         }
 
     @staticmethod
@@ -168,13 +166,15 @@ class ConsentError(graphene.ObjectType):
 ERRORS = errors_field(ConsentError)
 
 
-class PersonInput(graphene.InputObjectType):
-    """A person, named in one way."""
-
-    contact_id = graphene.ID(description="The contact's UUID.")
-    conversation_id = graphene.ID(description="The UUID of a conversation with the person.")
-    reply_to = graphene.ID(description="The UUID of a message of a conversation with the person.")
-    phone = graphene.String(description="The phone number (E.164), which is digested and not kept.")
+Person = input_of(
+    consent.PersonInput,
+    "PersonInput",
+    "A person, named in one way.",
+    contact_id="The contact's UUID.",
+    conversation_id="The UUID of a conversation with the person.",
+    reply_to="The UUID of a message of a conversation with the person.",
+    phone="The phone number (E.164), which is digested and not kept.",
+)
 
 
 class SetStopWordsInput(graphene.InputObjectType):
@@ -197,7 +197,7 @@ class OptOutContact(_ConsentMutation):
     """Whether the person gets no more marketing, and if not, why."""
 
     class Arguments:
-        input = PersonInput(required=True, description="The person.")
+        input = Person(required=True, description="The person.")
 
     @classmethod
     def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
@@ -209,7 +209,7 @@ class OptInContact(_ConsentMutation):
     """Whether marketing may reach the person again, and if not, why."""
 
     class Arguments:
-        input = PersonInput(required=True, description="The person.")
+        input = Person(required=True, description="The person.")
 
     @classmethod
     def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
@@ -254,14 +254,10 @@ class OptOutMutations(graphene.ObjectType):
     )
 
 
-def _person(given: Mapping[str, Any]) -> Naming | str | None:
-    """Return how an input names a person; ``None`` where it does so in no way or in two."""
-    ids = {name: given.get(name) for name in FIELDS}
-    named = Naming(**{name: id and parse_id(id, FIELDS[name]) for name, id in ids.items()})
-    phone = given.get("phone")
-    if phone is not None:
-        return None if any(named) else phone
-    return named if any(named) else None
+def _person(given: Mapping[str, Any]) -> Naming | str:
+    ids = {name: given.get(name) for name in Naming._fields}
+    named = Naming(**{name: id and parse_id(id, camel(name)) for name, id in ids.items()})
+    return consent.person_of(named, given.get("phone"))
 
 
 def _changed(
@@ -275,7 +271,3 @@ def _changed(
 def _in_order(words: Words) -> dict[str, list[str]]:
     """Return words in the order of the alphabet."""
     return {"stop": sorted(words.stop), "start": sorted(words.start)}
-
-
-def _cursor_of(row: OptOutRow) -> str:
-    return cursors.encode(cursors.Cursor(row.said_at, row.contact_id))

@@ -39,7 +39,7 @@ from messaging.rest.shapes import (
     LookupShape,
     PageShape,
 )
-from messaging.rest.views import TenantView, message_shape, object_of
+from messaging.rest.views import CONVERSATION_ID, TenantView, message_shape, object_of
 from messaging.sending import reading
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from workspaces.access import Actor, Scope
@@ -57,11 +57,8 @@ CONVERSATIONS = Operations(
     },
     always=(400, 401, 403, 503),
 )
-CONVERSATION_ID = OpenApiParameter(
-    "conversation_id",
-    OpenApiTypes.UUID,
-    OpenApiParameter.PATH,
-    description="The conversation's UUID.",
+CONTACT_ID = OpenApiParameter(
+    "contact_id", OpenApiTypes.UUID, OpenApiParameter.PATH, description="The contact's UUID."
 )
 PARAMETERS = [
     OpenApiParameter("workspace_id", OpenApiTypes.UUID, description="The workspace's UUID."),
@@ -123,6 +120,24 @@ class OneConversation(TenantView):
         return found[0]
 
 
+class OneContact(TenantView):
+    """One person."""
+
+    @CONVERSATIONS.operation(
+        "read_contact",
+        "Read who a person is",
+        scope=Scope.MESSAGES_READ,
+        says="An id from before two people turned out to be one leads to that one.",
+        parameters=[CONTACT_ID],
+        answers={200: (ContactShape, "The person.")},
+        refused=(404,),
+    )
+    def get(self, request: Request, contact_id: UUID) -> ContactShape:
+        """Read who a person is."""
+        found: ContactShape = self.act(lambda _: _contact(self.actor, contact_id))
+        return found
+
+
 class ContactLookup(TenantView):
     """Who has a phone number."""
 
@@ -146,15 +161,24 @@ class ContactLookup(TenantView):
         return found
 
 
+def _contact(actor: Actor, contact_id: UUID) -> ContactShape:
+    contact = lookups.by_id(tenant_id=actor.tenant_id, contact_id=contact_id)
+    if contact is None:
+        raise NotFound("Your tenant has no contact with this id.")
+    return _with_consent(actor, contact)
+
+
+def _with_consent(actor: Actor, contact: ContactRow) -> ContactShape:
+    out = optouts.opted_out(tenant_id=actor.tenant_id, contact_ids=[contact.id])
+    return person(actor, contact, opted_out=bool(out))
+
+
 def _look_up(actor: Actor, phone: str) -> LookupShape:
     try:
         contact = lookups.by_phone(actor, phone)
     except NotInternational as error:
         raise UnableToSend(SendErrorCode.INVALID_PHONE, "phone", str(error)) from None
-    if contact is None:
-        return LookupShape(contact=None)
-    out = optouts.opted_out(tenant_id=actor.tenant_id, contact_ids=[contact.id])
-    return LookupShape(contact=_person(actor, contact, opted_out=bool(out)))
+    return LookupShape(contact=contact and _with_consent(actor, contact))
 
 
 def _parameters_of(request: Request) -> dict[str, str]:
@@ -255,7 +279,7 @@ def _conversation(actor: Actor, shown: ShownConversation) -> ConversationShape:
     return ConversationShape(
         id=row.id,
         workspace_id=row.workspace_id,
-        contact=contact and _person(actor, contact, opted_out=is_out),
+        contact=contact and person(actor, contact, opted_out=is_out),
         last_message=last and message_shape(last, related, with_numbers=with_numbers),
         last_message_at=row.last_message_at,
         unread_count=row.unread_count,
@@ -271,7 +295,8 @@ def _conversation(actor: Actor, shown: ShownConversation) -> ConversationShape:
     )
 
 
-def _person(actor: Actor, contact: ContactRow, *, opted_out: bool) -> ContactShape:
+def person(actor: Actor, contact: ContactRow, *, opted_out: bool) -> ContactShape:
+    """Return what the caller is shown of a person."""
     hidden = () if actor.may(Scope.MESSAGES_READ) else contact.sealed
     names = {
         name: sealed_values.NEEDS_MESSAGES_READ if name in hidden else getattr(contact, name)

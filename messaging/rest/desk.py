@@ -27,7 +27,7 @@ from messaging.rest.shapes import (
     NoteShape,
     NotesShape,
 )
-from messaging.rest.views import TenantView
+from messaging.rest.views import CONVERSATION_ID, TenantView
 from workspaces.access import Actor, Scope
 
 # What a refusal means over HTTP; the others are 422.
@@ -60,7 +60,6 @@ def _path(name: str, what: str) -> OpenApiParameter:
     return OpenApiParameter(name, OpenApiTypes.UUID, OpenApiParameter.PATH, description=what)
 
 
-CONVERSATION_ID = _path("conversation_id", "The conversation's UUID.")
 NOTE_ID = _path("note_id", "The note's UUID.")
 LABEL_ID = _path("label_id", "The label's UUID.")
 

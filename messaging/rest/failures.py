@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 import msgspec
 from django.core.exceptions import RequestDataTooBig
@@ -62,8 +63,7 @@ IN_WORDS: dict[type[Exception], str] = {
 def handle(error: Exception, context: object) -> Response:
     """Return the answer to a request that ended in ``error``."""
     if isinstance(error, UnableToSend):
-        status = 400 if isinstance(error, Malformed) else STATUSES.get(error.code, 422)
-        return respond(status, _refusal(error))
+        return respond(_status_of(error, context), _refusal(error))
     kind = next((kind for kind in type(error).__mro__ if kind in FAILURES), None)
     if kind is None:
         return _hide(error)
@@ -101,6 +101,15 @@ def refusal(
 def respond(status: int, why: Refusal) -> Response:
     """Return the answer that says why."""
     return Response(msgspec.to_builtins(Failure(error=why)), status=status)
+
+
+def _status_of(error: UnableToSend, context: object) -> int:
+    if isinstance(error, Malformed):
+        return 400
+    # What a body names and is not there is a refusal; what the path names is not found.
+    in_path = isinstance(context, Mapping) and error.field in context.get("kwargs", ())
+    is_unknown = in_path and error.code == SendErrorCode.CONVERSATION_NOT_FOUND
+    return 404 if is_unknown else STATUSES.get(error.code, 422)
 
 
 def _refusal(error: UnableToSend) -> Refusal:

@@ -6,10 +6,18 @@ from django.urls import path
 
 from messaging.rest.broadcasts import Outcomes, Recipients, Retrying
 from messaging.rest.canned import CannedReplies, OneCannedReply
-from messaging.rest.conversations import ContactLookup, Conversations
+from messaging.rest.conversations import ContactLookup, Conversations, OneContact
 from messaging.rest.desk import HandledConversation, Labels, Notes, OneLabel, OneNote
 from messaging.rest.media import MediaFiles
-from messaging.rest.views import Cancellation, MarkRead, Messages, OneMessage, PreflightView
+from messaging.rest.optouts import OptIns, OptOuts, StopWordsView
+from messaging.rest.views import (
+    Cancellation,
+    MarkConversationRead,
+    MarkRead,
+    Messages,
+    OneMessage,
+    PreflightView,
+)
 
 urlpatterns = [
     path("media", MediaFiles.as_view()),
@@ -20,7 +28,12 @@ urlpatterns = [
     path("messages/<uuid:message_id>/read", MarkRead.as_view()),
     path("conversations", Conversations.as_view()),
     path("conversations/<uuid:conversation_id>", HandledConversation.as_view()),
+    path("conversations/<uuid:conversation_id>/read", MarkConversationRead.as_view()),
     path("contacts/lookup", ContactLookup.as_view()),
+    path("contacts/<uuid:contact_id>", OneContact.as_view()),
+    path("opt-outs", OptOuts.as_view()),
+    path("opt-ins", OptIns.as_view()),
+    path("stop-words", StopWordsView.as_view()),
     path("conversations/<uuid:conversation_id>/notes", Notes.as_view()),
     path("conversations/<uuid:conversation_id>/notes/<uuid:note_id>", OneNote.as_view()),
     path("canned-replies", CannedReplies.as_view()),

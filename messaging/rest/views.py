@@ -53,7 +53,7 @@ MESSAGES = Operations(
         400: "The request is malformed: not JSON, an unknown field, a wrong type.",
         401: "No key, or not a valid one.",
         403: "A scope is missing.",
-        404: "Your tenant has no such message.",
+        404: "Your tenant has no such message or conversation.",
         409: "The key was used for another request, or the message is no longer queued.",
         413: "The file is larger than WhatsApp allows for its type.",
         415: "The body is neither JSON nor a form, or WhatsApp takes no files of this type.",
@@ -71,6 +71,13 @@ KEY = OpenApiParameter(
 )
 MESSAGE_ID = OpenApiParameter(
     "message_id", OpenApiTypes.UUID, OpenApiParameter.PATH, description="The message's UUID."
+)
+
+CONVERSATION_ID = OpenApiParameter(
+    "conversation_id",
+    OpenApiTypes.UUID,
+    OpenApiParameter.PATH,
+    description="The conversation's UUID.",
 )
 
 
@@ -274,17 +281,46 @@ class MarkRead(TenantView):
     )
     def post(self, request: Request, message_id: UUID) -> Done:
         """Show a person that their message was read."""
-        try:
-            wanted = msgspec.convert(object_of(request), ReadInput)
-        except msgspec.ValidationError as error:
-            raise reading.malformed(error) from None
-        now = clock.now()
+        typing, now = _is_typing(request), clock.now()
         self.act(
             lambda tenant_id: reads.mark(
-                tenant_id=tenant_id, message_id=message_id, typing=wanted.typing, now=now
+                tenant_id=tenant_id, message_id=message_id, typing=typing, now=now
             )
         )
         return Done()
+
+
+class MarkConversationRead(TenantView):
+    """Mark all that a person wrote as read."""
+
+    @MESSAGES.operation(
+        "mark_conversation_read",
+        "Show a person that all they wrote was read",
+        scope=Scope.MESSAGES_SEND,
+        takes=ReadInput,
+        parameters=[CONVERSATION_ID],
+        answers={200: (Done, "The platform will be told.")},
+        refused=(404, 422),
+    )
+    def post(self, request: Request, conversation_id: UUID) -> Done:
+        """Show a person that all they wrote was read."""
+        typing, now = _is_typing(request), clock.now()
+        self.act(
+            lambda tenant_id: reads.mark(
+                tenant_id=tenant_id,
+                message_id=reads.last_written(tenant_id=tenant_id, conversation_id=conversation_id),
+                typing=typing,
+                now=now,
+            )
+        )
+        return Done()
+
+
+def _is_typing(request: Request) -> bool:
+    try:
+        return msgspec.convert(object_of(request), ReadInput).typing
+    except msgspec.ValidationError as error:
+        raise reading.malformed(error) from None
 
 
 def _request_of(actor: Actor, request: Request, sent: Mapping[str, Any]) -> SendRequest:

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from messaging.models import Contact, ContactIdentity, Conversation, Message
+from messaging.models import Contact, ContactIdentity, Conversation, Message, OptOut
 from tests.conftest import Cast
 from tests.graphql.conftest import START, Gql, gql, key_with, write
 from tests.messaging.test_graphql_conversations import talk
@@ -404,3 +404,18 @@ def test_rest_knows_who_is_signed_in(acme: Cast, globex: Cast) -> None:
     assert (forged.status_code, forged.json()["error"]["code"]) == (403, "FORBIDDEN")
     assert viewer.post(LOOKUP, {"phone": PHONE}, "application/json").status_code == 403
     assert Client().get(f"{CONVERSATIONS}/{ann.id}").status_code == 401
+
+
+def test_a_contact_is_read_by_its_id_over_rest(acme: Cast, globex: Cast) -> None:
+    ann, gil, anna = knows(acme), knows(globex, name="Gil"), talk(acme, "Anna")
+    merge(anna, talk(acme, "Cyd"))
+    OptOut.objects.create(tenant_id=acme.tenant.id, contact_id=ann.id, source="API", said_at=START)
+
+    status, found = get(acme, f"/api/v1/contacts/{ann.id}")
+
+    assert (status, found["display_name"], found["opted_out"]) == (200, "Ann", True)
+    assert get(acme, f"/api/v1/contacts/{anna.contact_id}")[1]["display_name"] == "Cyd"
+    for foreign in (gil.id, uuid4()):
+        status, refused = get(acme, f"/api/v1/contacts/{foreign}")
+        assert (status, refused["error"]["code"]) == (404, "NOT_FOUND")
+    assert get(key_with(acme.tenant, Scope.MESSAGES_SEND), f"/api/v1/contacts/{ann.id}")[0] == 403

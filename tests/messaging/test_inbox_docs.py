@@ -22,7 +22,7 @@ __all__ = ["gql", "serving", "web"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / "docs" / "conversations.md").read_text(encoding="utf-8").partition("## Opt-outs")[0]
+TEXT = (ROOT / "docs" / "conversations.md").read_text(encoding="utf-8").partition("## Handling")[0]
 BLOCKS = re.findall(r"```(graphql|sh)\n(.+?)```", TEXT, re.DOTALL)
 IN_API = re.findall(
     r"### contact\n\n```graphql\n(.+?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL
@@ -45,7 +45,7 @@ def test_the_documents_run(gql: Gql, acme: Cast, two: list[Conversation]) -> Non
         "a-conversation-uuid": two[0].id,
         "another-conversation-uuid": two[1].id,
     }
-    assert len(documents) == 4
+    assert len(documents) == 5
     for document in documents:
         for placeholder, value in filled.items():
             document = document.replace(placeholder, str(value))
@@ -72,8 +72,10 @@ def test_the_commands_run(web: Web, acme: Cast, two: list[Conversation]) -> None
         )
         answers.append(json.loads(told.stdout))
 
-    page, one, some, contact = answers
+    page, one, some, contact, out, everybody, back = answers
     assert [node["id"] for node in page["nodes"]] == [str(two[1].id), str(two[0].id)]
     assert one["id"] == str(two[0].id)
     assert [node["id"] for node in some["nodes"]] == [str(two[0].id), str(two[1].id)]
     assert contact["contact"]["display_name"] == "Ann"
+    assert (out["opted_out"], back["opted_out"]) == (True, False)
+    assert [node["contact"] for node in everybody["nodes"]] == [out]
