@@ -12,9 +12,11 @@ import hashlib
 import hmac
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import IO, NamedTuple
 from uuid import UUID, uuid4
 
@@ -31,6 +33,8 @@ from messaging.filetypes import UnsuitableFile
 from messaging.models import Upload, UploadState
 from workspaces import keys
 from workspaces.acting import as_tenant
+from workspaces.channel_errors import Rejected, Unavailable
+from workspaces.channels import OutgoingFile
 from workspaces.models import Tenant, Workspace
 
 logger = logging.getLogger("sigma.whatsapp.files")
@@ -334,6 +338,33 @@ def lose(upload: Upload) -> None:
     """Let nothing name a file that cannot be read; whoever gives it to us again mends it."""
     rows = _rows(upload.tenant_id).filter(pk=upload.pk, stored_as=upload.stored_as)
     rows.update(state=UploadState.STORING)
+
+
+def outgoing(upload: Upload) -> OutgoingFile:
+    """Return a file as a platform takes it, under a name of its type's own: Meta wants ending and
+    bytes to agree, and the tenant's name for it is nobody's business before it is sent.
+    """
+    name = f"file.{filetypes.ending_of(upload.mime_type)}"
+    return OutgoingFile(partial(pieces, upload), upload.size_bytes, upload.mime_type, name)
+
+
+def examples(tenant_id: UUID, upload_ids: Collection[UUID]) -> dict[UUID, OutgoingFile]:
+    """Return those of a tenant's files that are there, for headers of templates. Reading one raises
+    ``Rejected`` where it is lost, and ``Unavailable`` while the storage is away.
+    """
+    rows = _rows(tenant_id).filter(pk__in=upload_ids, state=UploadState.READY)
+    return {row.id: replace(outgoing(row), pieces=partial(_readable, row)) for row in rows}
+
+
+def _readable(upload: Upload) -> Iterator[bytes]:
+    try:
+        yield from pieces(upload)
+    except StorageAway as error:
+        raise Unavailable(str(error)) from None
+    except (FileGone, CannotOpen, keys.TenantHasNoKeys) as error:
+        lose(upload)
+        said = f"The file cannot be read ({type(error).__name__}); upload it again."
+        raise Rejected(0, said) from None
 
 
 def purge(*, now: datetime) -> int:

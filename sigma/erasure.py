@@ -55,6 +55,7 @@ TABLES = (
     "outgoing_events",
     "event_subscriptions",
     "template_events",
+    "template_examples",
     "template_syncs",
     "templates",
     "token_checks",

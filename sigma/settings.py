@@ -357,6 +357,8 @@ LOGGING = {
 SIGMA_CHANNELS = {"CLOUD_API": "connectors.whatsapp.channel.CloudApiChannel"}
 # Where events for tenants' apps are written down.
 SIGMA_EVENT_SINK = "connectors.events.outbox.record"
+# Where templates find the files that they have as examples.
+SIGMA_TEMPLATE_FILES = "messaging.uploads.examples"
 # What a session process links; imported there and nowhere else.
 SIGMA_DEVICES = {
     "whatsapp": "connectors.linked_device.neonize_device.NeonizeDevice",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from templates_wa.definitions import NAMED, POSITIONAL, HeaderFormat, Text
 from templates_wa.problems import Place, Problem, ProblemCode
@@ -126,6 +127,66 @@ def _check_cards(place: Place, carousel: Component, is_named: bool) -> Iterator[
             yield from _check_component(here, component, is_named, CARD_BODY_LIMIT, is_otp=False)
 
 
+def headers_of(components: Sequence[Component]) -> Iterator[tuple[Place, Component]]:
+    """Yield the headers among components, also those of cards, and their places."""
+    for index, component in enumerate(components):
+        place = Place(_word(component, "type").lower(), f"components[{index}]")
+        if place.component == "header":
+            yield place, component
+        for number, card in enumerate(_objects(component.get("cards"))):
+            inner = _objects(card.get("components"))
+            for position, part in enumerate(inner):
+                if _word(part, "type") == "HEADER":
+                    field = f"{place.field}.cards[{number}].components[{position}]"
+                    yield Place(f"card[{number}].header", field), part
+
+
+def media_id_of(header: Component) -> UUID | None:
+    """Return the file of ours that a header has as its example; ``None``: it names none."""
+    media = header.get("media")
+    if not isinstance(media, Mapping):
+        return None
+    try:
+        return UUID(_str(media, "id"))
+    except ValueError:
+        return None
+
+
+def _check_file(place: Place, format_: str, header: Component) -> Iterator[Problem]:
+    """Yield what is wrong with the example of a header that is a file."""
+    example = header.get("example")
+    handles = example.get("header_handle") if isinstance(example, Mapping) else None
+    if "media" in header:
+        if handles:
+            yield place.problem(
+                ProblemCode.WRONG_COUNT,
+                "media and example.header_handle were given, one of the two is expected",
+            )
+        media = header["media"]
+        is_id = isinstance(media, Mapping) and set(media) == {"id"}
+        if not is_id or media_id_of(header) is None:
+            yield place.item("", "media").problem(
+                ProblemCode.WRONG_FORMAT, "media is {id}, the media_id of a file that you uploaded"
+            )
+    elif not handles:
+        yield place.problem(
+            ProblemCode.MISSING,
+            f"the {format_} needs an example: media {{id}} of a file that you uploaded, or "
+            "example.header_handle of an upload to Meta",
+        )
+    elif any(_is_no_handle(one) for one in (handles if isinstance(handles, list) else [handles])):
+        yield place.problem(
+            ProblemCode.WRONG_FORMAT,
+            "example.header_handle takes the handle of an upload to Meta, no address and no media "
+            "id; give media {id} of a file that you uploaded",
+        )
+
+
+def _is_no_handle(handle: object) -> bool:
+    """Whether Meta would refuse it: what it lists in the place of a handle is an address."""
+    return not isinstance(handle, str) or handle.isdigit() or "://" in handle or not handle.strip()
+
+
 def _check_header(place: Place, header: Component, is_named: bool) -> Iterator[Problem]:
     """Yield what is wrong with a header."""
     format_ = _word(header, "format")
@@ -133,11 +194,9 @@ def _check_header(place: Place, header: Component, is_named: bool) -> Iterator[P
     if not format_:
         yield place.problem(ProblemCode.MISSING, "no format was given")
     elif format_ in _FILES:
-        if not (isinstance(example, Mapping) and example.get("header_handle")):
-            yield place.problem(
-                ProblemCode.MISSING,
-                f"the {format_} needs an example: example.header_handle of an upload to Meta",
-            )
+        yield from _check_file(place, format_, header)
+    elif "media" in header:
+        yield place.problem(ProblemCode.UNEXPECTED, f"a header of the format {format_} has no file")
     elif format_ == HeaderFormat.TEXT:
         text = Text.of(_str(header, "text"), is_named=is_named)
         yield from _check_length(place, text.text, HEADER_LIMIT)

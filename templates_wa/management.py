@@ -7,7 +7,7 @@ which finds out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from templates_wa import accounts, drafts, storing
+from templates_wa import accounts, drafts, examples, storing
 from templates_wa.models import Template
 from templates_wa.problems import Problem
 from workspaces.channel_errors import (
@@ -27,7 +27,7 @@ from workspaces.channel_errors import (
     Unavailable,
 )
 from workspaces.channel_facts import TemplateDraft
-from workspaces.channels import Channel, channel_for
+from workspaces.channels import Channel, OutgoingFile, channel_for
 from workspaces.models import Workspace
 
 EDITABLE = ("APPROVED", "PAUSED", "REJECTED")
@@ -41,6 +41,8 @@ class TemplateErrorCode(StrEnum):
     WORKSPACE_NOT_FOUND = "WORKSPACE_NOT_FOUND"
     TEMPLATE_NOT_FOUND = "TEMPLATE_NOT_FOUND"
     INVALID_TEMPLATE = "INVALID_TEMPLATE"
+    MEDIA_NOT_FOUND = "MEDIA_NOT_FOUND"
+    MEDIA_KIND = "MEDIA_KIND"
     DUPLICATE = "DUPLICATE"
     NOT_EDITABLE = "NOT_EDITABLE"
     NOT_DELETABLE = "NOT_DELETABLE"
@@ -130,8 +132,10 @@ def create(*, tenant_id: UUID, workspace_id: UUID, draft: TemplateDraft, now: da
         raise _refused(
             "DUPLICATE", f"There is a template {draft.name} in {draft.language} already.", "name"
         )
+    files = _examples(tenant_id, draft.components)
     with _Calls(workspace, now) as channel:
-        made = channel.create_template(draft)
+        whole = examples.with_handles(channel, draft, files, tenant_id=tenant_id, now=now)
+        made = replace(channel.create_template(whole), components=draft.components)
     with transaction.atomic():
         storing.lock(tenant_id, workspace.waba_id)
         row = storing.put(tenant_id=tenant_id, waba_id=workspace.waba_id, fact=made, now=now)
@@ -163,8 +167,10 @@ def edit(
     draft = TemplateDraft(
         row.name, row.language, row.category, contents, row.parameter_format, ttl_seconds
     )
+    files = _examples(tenant_id, contents)
     with _Calls(_workspace_for(row), now) as channel:
-        channel.edit_template(row.platform_template_id, draft)
+        whole = examples.with_handles(channel, draft, files, tenant_id=tenant_id, now=now)
+        channel.edit_template(row.platform_template_id, whole)
     with transaction.atomic():
         storing.lock(tenant_id, row.waba_id)
         row = storing.put_under_review(
@@ -239,6 +245,29 @@ def _workspace_for(row: Template) -> Workspace:
     if found is None:
         raise _refused("NOT_CONFIGURED", "No active workspace uses the template's account.")
     return found
+
+
+def _examples(
+    tenant_id: UUID, components: Sequence[Mapping[str, Any]]
+) -> Mapping[UUID, OutgoingFile]:
+    """Return the files that headers have as their examples.
+
+    Raises:
+        UnableToManage: one is not there, or cannot be one.
+    """
+    named = examples.named_in(components)
+    files = examples.find(tenant_id, named)
+    found = [
+        TemplateRefusal(
+            TemplateErrorCode.MEDIA_NOT_FOUND if why.is_missing else TemplateErrorCode.MEDIA_KIND,
+            why.message,
+            why.field,
+        )
+        for why in examples.reasons(named, files)
+    ]
+    if found:
+        raise UnableToManage(*found)
+    return files
 
 
 def _check(found: Sequence[Problem]) -> None:

@@ -95,6 +95,30 @@ class TemplateSync(models.Model):
         return self.waba_id
 
 
+class TemplateExample(models.Model):
+    """A file on its way to Meta, to be the example in a template's header: the upload that goes on
+    from what Meta has. ``lease_until`` is how long the request that goes on with it may take.
+    """
+
+    tenant_id = models.UUIDField()
+    media_id = models.UUIDField()
+    session = models.TextField()
+    lease_until = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "template_examples"
+        verbose_name = "template example"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant_id", "media_id"), name="template_examples_one_per_file"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return str(self.media_id)
+
+
 class TemplateEventRow(models.Model):
     """One reported change of a template, kept in order of arrival."""
 

@@ -43,7 +43,8 @@ class NumberFacts:
 @dataclass(frozen=True, slots=True)
 class TokenFacts:
     """An access token as the platform describes it. ``account_ids`` are the accounts (WABAs) it was
-    granted; ``expires_at`` is ``None`` for a token that does not expire.
+    granted; ``expires_at`` is ``None`` for a token that does not expire; ``app_id`` is the app that
+    it is of (empty: not told).
     """
 
     is_valid: bool
@@ -51,6 +52,7 @@ class TokenFacts:
     scopes: tuple[str, ...] = ()
     account_ids: tuple[str, ...] = ()
     problem: str = ""
+    app_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

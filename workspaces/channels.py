@@ -81,6 +81,24 @@ class Channel(Protocol):
             Throttled, Unavailable, Rejected, OutcomeUnknown: see :meth:`send`.
         """
 
+    def open_example(self, file: OutgoingFile) -> str:
+        """Begin to give the platform a file that a template's header shows as its example; return
+        what the upload is called, for :meth:`send_example`. Blocks, and is harmless twice.
+
+        Raises:
+            NotConfigured, Throttled, Unavailable, Rejected, OutcomeUnknown: see there.
+        """
+
+    def send_example(self, upload: str, file: OutgoingFile, *, seconds: float) -> str:
+        """Give the platform what it does not have yet of a file, for so many ``seconds`` at most;
+        return the name by which a template's creation or edit finds it, for a while. What breaks
+        off goes on from there when it is called again.
+
+        Raises:
+            Throttled, Unavailable: part of the file may be there by now.
+            Rejected: the platform knows no such upload any more, or does not take the file.
+        """
+
     def health(self) -> Health:
         """Ask the platform whether the number and the credentials are fine."""
 

@@ -10,7 +10,9 @@ https://developers.facebook.com/docs/graph-api/reference/whats-app-business-acco
 
 from __future__ import annotations
 
+import hashlib
 import re
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -32,11 +34,13 @@ from connectors.whatsapp.wire.errors import (
     text,
 )
 from lib.masking import word
+from lib.ttl import TtlCache
 from workspaces.channel_errors import (
     ChannelError,
     MediaGone,
     NotConfigured,
     OutcomeUnknown,
+    Reach,
     Rejected,
     Unavailable,
 )
@@ -52,6 +56,12 @@ from workspaces.channels import Credentials, OutgoingFile
 
 META_ID = re.compile(r"[A-Za-z0-9_-]{1,256}")
 ACCOUNT_ID = re.compile("[0-9]{5,32}")
+# Used as the next path just as it came; it may have a query.
+UPLOAD = re.compile(r"upload:[!-\"$-~]{1,4096}")
+# How often a file that breaks off is gone on with at once.
+PARTS = 3
+# Digests of tokens, and the app that each is of.
+_apps: TtlCache[bytes, str] = TtlCache(seconds=3600, size=1000)
 UNKNOWN_FIELD = 100
 BASIC_FIELDS = "id,display_phone_number,verified_name,status,quality_rating,throughput"
 NUMBER_FIELDS = (
@@ -147,6 +157,75 @@ class CloudApiChannel:
         if not META_ID.fullmatch(media_id):
             raise OutcomeUnknown("Meta's answer names no file.")
         return media_id
+
+    def open_example(self, file: OutgoingFile) -> str:
+        """Begin an upload to the app that the access token is of; return Meta's name of it.
+
+        https://developers.facebook.com/docs/graph-api/guides/upload
+
+        Raises:
+            workspaces.channel_errors.NotConfigured: Meta does not say which app that is.
+            workspaces.channel_errors.ChannelError: refused, or no proper answer; harmless twice.
+        """
+        facts = {
+            "file_name": file.filename,
+            "file_length": str(file.size),
+            "file_type": file.mime_type,
+        }
+        app_id = self._app_id()
+        try:
+            name = text(self._graph.begin(f"{app_id}/uploads", facts), "id")
+        except Rejected as refused:
+            raise _without_role(refused) from None
+        if not UPLOAD.fullmatch(name):
+            raise OutcomeUnknown("Meta's answer names no upload.")
+        return name
+
+    def send_example(self, upload: str, file: OutgoingFile, *, seconds: float) -> str:
+        """Give Meta what it does not have yet of a file; return its handle. Where the connection
+        breaks it goes on from what Meta has, twice.
+
+        Raises:
+            workspaces.channel_errors.ChannelError: refused, or no proper answer; bytes may be
+                there.
+        """
+        end = time.monotonic() + seconds
+        lost: ChannelError = Unavailable("Meta takes the file too slowly.")
+        for _ in range(PARTS):
+            offset = text(self._graph.get(upload), "file_offset")
+            if not offset.isdecimal() or int(offset) > file.size:
+                raise MediaGone(0, "Meta does not say how much of the file it has.")
+            left = end - time.monotonic()
+            if left <= 0:
+                break
+            try:
+                answer = self._graph.send_rest(upload, file, int(offset), seconds=left)
+            except (OutcomeUnknown, Unavailable) as error:
+                lost = error
+                continue
+            handle = text(answer, "h")
+            if not handle:
+                raise MediaGone(0, "Meta has the file and names no handle of it.")
+            return handle
+        raise Unavailable(lost.message, code=lost.code, details=lost.details)
+
+    def _app_id(self) -> str:
+        """Return the app that the access token is of.
+
+        Raises:
+            workspaces.channel_errors.NotConfigured: Meta does not say.
+            workspaces.channel_errors.ChannelError: no proper answer.
+        """
+        key = hashlib.sha256(self._credentials.access_token.encode()).digest()
+        known = _apps.get(key)
+        if known is not None:
+            return known
+        facts = self.token()
+        if not facts.is_valid:
+            raise Rejected(BAD_TOKEN, facts.problem, reach=Reach.TENANT, stops=True)
+        if not META_ID.fullmatch(facts.app_id):
+            raise NotConfigured("Meta does not say which app the access token is of.")
+        return _apps.put(key, facts.app_id)
 
     def health(self) -> Health:
         """Ask Meta for the number itself, which needs valid credentials and nothing else."""
@@ -282,6 +361,21 @@ class CloudApiChannel:
         raise Unavailable("Meta's list of templates does not end.")
 
 
+def _without_role(refused: Rejected) -> Rejected:
+    """Return a refusal of an upload with what it comes from most often, and the remedy."""
+    if not refused.stops or refused.code == BAD_TOKEN:
+        return refused
+    return Rejected(
+        refused.code,
+        "Meta does not let the access token upload files to its app: give the person or system "
+        f"user that it is of the role Admin or Developer there. {refused.message}",
+        reach=refused.reach,
+        stops=True,
+        details=refused.details,
+        trace_id=refused.trace_id,
+    )
+
+
 def _meta_id(value: str, what: str) -> str:
     """Return an id that can be part of an address.
 
@@ -364,6 +458,7 @@ def _token_in(node: Json, account_id: str) -> TokenFacts:
         expires_at=_moment(integer(data, "expires_at")),
         scopes=names,
         account_ids=granted,
+        app_id=text(data, "app_id")[:64],
         problem=_lack_of(names, granted, account_id) if is_valid else _invalidity_in(data),
     )
 

@@ -16,7 +16,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import chain
@@ -113,6 +113,15 @@ class Graph:
         answer = self._call("POST", node, headers=self._writing, content=content)
         return self._object(answer, changes=True)
 
+    def begin(self, node: str, parameters: Mapping[str, str]) -> Json:
+        """Add to an edge what ``parameters`` say, in the query.
+
+        Raises:
+            workspaces.channel_errors.ChannelError: there is no proper answer.
+        """
+        answer = self._call("POST", node, parameters, headers=self._headers)
+        return self._object(answer, changes=True)
+
     def upload(self, node: str, fields: Mapping[str, str], file: OutgoingFile) -> Json:
         """Give an edge a file, as a form that is made while it is sent.
 
@@ -125,15 +134,47 @@ class Graph:
             "Content-Type": f"multipart/form-data; boundary={boundary}",
             "Content-Length": str(len(head) + file.size + len(tail)),
         }
+        return self._stream(
+            node,
+            headers,
+            lambda: chain([head], _in_time(file.pieces(), UPLOAD_SECONDS), [tail]),
+            UPLOAD_SECONDS,
+        )
+
+    def send_rest(self, node: str, file: OutgoingFile, offset: int, *, seconds: float) -> Json:
+        """Give a session of a resumable upload a file's bytes from ``offset`` on.
+
+        https://developers.facebook.com/docs/graph-api/guides/upload
+
+        Raises:
+            workspaces.channel_errors.ChannelError: there is no proper answer; bytes may be there.
+        """
+        headers = {
+            "Authorization": self._headers["Authorization"].replace("Bearer", "OAuth", 1),
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(file.size - offset),
+            "file_offset": str(offset),
+        }
+        return self._stream(
+            node, headers, lambda: _in_time(_rest(file.pieces(), offset), seconds), seconds
+        )
+
+    def _stream(
+        self,
+        node: str,
+        headers: Mapping[str, str],
+        content: Callable[[], Iterable[bytes]],
+        seconds: float,
+    ) -> Json:
+        """POST what is made while it is sent."""
         for proof in self._proofs.candidates():
-            content = chain([head], _in_time(file.pieces()), [tail])
             answer = call_once(
                 "POST",
                 self._address(node, proof),
                 headers=headers,
-                content=content,
+                content=content(),
                 client=downloads(),
-                seconds=UPLOAD_SECONDS + TOTAL_SECONDS,
+                seconds=seconds + TOTAL_SECONDS,
             )
             if self._proofs.is_settled(proof, answer):
                 break
@@ -181,7 +222,9 @@ class Graph:
         self, node: str, proof: str, parameters: Mapping[str, str] = _NO_PARAMETERS
     ) -> str:
         query = urlencode({**parameters, "appsecret_proof": proof} if proof else parameters)
-        return f"{self.url}/{node}?{query}" if query else f"{self.url}/{node}"
+        # The name of an upload may have a query of its own.
+        joint = "&" if "?" in node else "?"
+        return f"{self.url}/{node}{joint}{query}" if query else f"{self.url}/{node}"
 
     def _object(self, answer: GraphAnswer, *, changes: bool) -> Json:
         self._log_version(answer)
@@ -309,13 +352,21 @@ def _form_around(fields: Mapping[str, str], file: OutgoingFile) -> tuple[bytes, 
     return "".join(parts).encode(), f"\r\n--{boundary}--\r\n".encode(), boundary
 
 
-def _in_time(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _rest(pieces: Iterator[bytes], offset: int) -> Iterator[bytes]:
+    """Yield a file's bytes from ``offset`` on."""
+    for piece in pieces:
+        if offset < len(piece):
+            yield piece[offset:]
+        offset = max(0, offset - len(piece))
+
+
+def _in_time(pieces: Iterator[bytes], seconds: float) -> Iterator[bytes]:
     """Yield a file's pieces while there is time.
 
     Raises:
         workspaces.channel_errors.Unavailable: Meta takes them too slowly.
     """
-    end = time.monotonic() + UPLOAD_SECONDS
+    end = time.monotonic() + seconds
     for piece in pieces:
         if time.monotonic() > end:
             raise Unavailable("Meta takes the file too slowly.")

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from random import Random
 from threading import Lock
 
@@ -19,7 +18,7 @@ from django.db import connection
 from lib import bulk, clock
 from lib.envelope import CannotOpen
 from lib.work import AWAY
-from messaging import filetypes, uploads
+from messaging import uploads
 from messaging.attempts import WIDE, wait_after
 from messaging.delivery import pauses
 from messaging.delivery.due import call
@@ -29,7 +28,7 @@ from messaging.delivery.queues import SENDS
 from messaging.models import Upload
 from messaging.uploads import FileGone, StorageAway
 from workspaces.channel_errors import ChannelError, Rejected, Throttled, Unavailable
-from workspaces.channels import Channel, OutgoingFile
+from workspaces.channels import Channel
 from workspaces.keys import TenantHasNoKeys
 
 logger = logging.getLogger("sigma.whatsapp.files")
@@ -137,11 +136,8 @@ def upload(job: FileJob, *, chance: Random) -> bool:
 def _give(job: FileJob) -> str:
     key = job.key
     row = Upload.objects.get(tenant_id=key.tenant_id, pk=key.upload_id)
-    # A name of the type's own: Meta wants ending and bytes to agree.
-    name = f"file.{filetypes.ending_of(row.mime_type)}"
-    file = OutgoingFile(partial(uploads.pieces, row), row.size_bytes, row.mime_type, name)
     try:
-        return job.channel.upload_media(file)
+        return job.channel.upload_media(uploads.outgoing(row))
     except (FileGone, CannotOpen):
         uploads.lose(row)
         raise

@@ -10,6 +10,7 @@ from messaging.rest.conversations import ContactLookup, Conversations, OneContac
 from messaging.rest.desk import HandledConversation, Labels, Notes, OneLabel, OneNote
 from messaging.rest.media import MediaFiles
 from messaging.rest.optouts import OptIns, OptOuts, StopWordsView
+from messaging.rest.templates import OneTemplate, Templates
 from messaging.rest.views import (
     Cancellation,
     MarkConversationRead,
@@ -40,6 +41,8 @@ urlpatterns = [
     path("canned-replies/<uuid:reply_id>", OneCannedReply.as_view()),
     path("labels", Labels.as_view()),
     path("labels/<uuid:label_id>", OneLabel.as_view()),
+    path("templates", Templates.as_view()),
+    path("templates/<uuid:template_id>", OneTemplate.as_view()),
     path("broadcasts/<uuid:broadcast_id>/recipients", Recipients.as_view()),
     path("broadcasts/<uuid:broadcast_id>/outcomes.csv", Outcomes.as_view()),
     path("broadcasts/<uuid:broadcast_id>/retry-failed", Retrying.as_view()),

@@ -29,6 +29,8 @@ CODE_DESCRIPTIONS = {
     TemplateErrorCode.WORKSPACE_NOT_FOUND: "Your tenant has no workspace with this id.",
     TemplateErrorCode.TEMPLATE_NOT_FOUND: "Your tenant has no template with this id.",
     TemplateErrorCode.INVALID_TEMPLATE: "Meta would refuse it; field names the place.",
+    TemplateErrorCode.MEDIA_NOT_FOUND: "Your tenant has no file with this id: upload it (again).",
+    TemplateErrorCode.MEDIA_KIND: "The file's type or size is none for such a header.",
     TemplateErrorCode.DUPLICATE: "There is a template of this name and language.",
     TemplateErrorCode.NOT_EDITABLE: "Only approved, rejected and paused ones can be edited.",
     TemplateErrorCode.NOT_DELETABLE: "Meta does not delete a disabled template.",
@@ -61,7 +63,11 @@ class CreateMessageTemplateInput(graphene.InputObjectType):
     name = graphene.String(required=True, description="1 to 512 of a-z, 0-9 and _.")
     language = graphene.String(required=True, description="Such as en or en_US.")
     category = graphene.String(required=True, description="MARKETING, UTILITY or AUTHENTICATION.")
-    components = list_of(JSON, "Its components, as Meta's JSON.")
+    components = list_of(
+        JSON,
+        "Its components, as Meta's JSON; a header of a file has `media: {id}`, the `media_id` that "
+        "POST /api/v1/media answered, in place of `example`.",
+    )
     parameter_format = graphene.String(
         default_value="POSITIONAL", description="POSITIONAL ({{1}}) or NAMED ({{first_name}})."
     )
@@ -72,7 +78,11 @@ class EditMessageTemplateInput(graphene.InputObjectType):
     """What a template shall become; Meta reviews it again."""
 
     id = graphene.ID(required=True, description="The template's UUID.")
-    components = list_of(JSON, "All of its components, as Meta's JSON.")
+    components = list_of(
+        JSON,
+        "All of its components, as Meta's JSON; a header of a file has `media: {id}` in place of "
+        "`example`, each time: Meta's answers name no file that it takes again.",
+    )
     ttl_seconds = graphene.Int(description="For how long WhatsApp shall try to deliver it.")
 
 

@@ -40,6 +40,7 @@ OUT_OF_REACH = {
     "sender_sessions",
     "sending_policies",
     "session_leases",
+    "template_examples",
     "template_syncs",
     "tenant_keys",
     "tenant_secrets",

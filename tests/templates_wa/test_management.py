@@ -85,7 +85,8 @@ def header(**parts: Any) -> dict[str, Any]:
         ),
         (
             [BODY, header(format="IMAGE")],
-            "header: the IMAGE needs an example: example.header_handle of an upload to Meta",
+            "header: the IMAGE needs an example: media {id} of a file that you uploaded, or "
+            "example.header_handle of an upload to Meta",
         ),
         ([BODY, header(text="x" * 61)], "header: the text has 61 characters, 60 are allowed"),
         ([BODY, {"type": "FOOTER", "text": "Bye {{1}}"}], "footer: a footer has no variables"),

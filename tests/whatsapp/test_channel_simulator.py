@@ -10,9 +10,9 @@ import pytest
 
 from connectors.simulator.meta.server import RunningSimulator
 from connectors.whatsapp.channel import CloudApiChannel
-from workspaces.channel_errors import Rejected
+from workspaces.channel_errors import Rejected, Unavailable
 from workspaces.channel_facts import TemplateDraft
-from workspaces.channels import Credentials
+from workspaces.channels import Credentials, OutgoingFile
 
 TEXT = {"messaging_product": "whatsapp", "type": "text", "text": {"body": "Hello"}}
 WELCOME = {
@@ -100,3 +100,74 @@ def test_a_template_comes_and_goes(channel: CloudApiChannel) -> None:
     assert after - before == {"parcel"}
     assert found == [made.platform_template_id]
     assert "parcel" not in {t.name for t in channel.fetch_templates() if t.status == "APPROVED"}
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(300_000)
+
+
+def picture(content: bytes = PNG) -> OutgoingFile:
+    pieces = [content[start : start + 65_536] for start in range(0, len(content), 65_536)]
+    return OutgoingFile(lambda: iter(pieces), len(content), "image/png", "file.png")
+
+
+def header(handle: str) -> dict[str, object]:
+    return {"type": "HEADER", "format": "IMAGE", "example": {"header_handle": [handle]}}
+
+
+def test_the_example_of_a_template_is_given_to_the_tokens_app(
+    channel: CloudApiChannel, sim: RunningSimulator
+) -> None:
+    handle = channel.send_example(channel.open_example(picture()), picture(), seconds=10)
+
+    body = {"type": "BODY", "text": "Have a look at this."}
+    made = channel.create_template(TemplateDraft("look", "en", "MARKETING", (header(handle), body)))
+    assert made.status == "PENDING"
+
+
+@pytest.mark.parametrize("preset", ["half", "close_before", "bare_500"])
+def test_an_example_that_breaks_off_goes_on_at_once(
+    channel: CloudApiChannel, sim: RunningSimulator, preset: str
+) -> None:
+    upload = channel.open_example(picture())
+    sim.control.rule(preset, edge="upload", every=2, count=1)
+
+    assert channel.send_example(upload, picture(), seconds=10)
+
+
+def test_an_example_goes_on_later_from_what_meta_has(
+    channel: CloudApiChannel, sim: RunningSimulator
+) -> None:
+    upload = channel.open_example(picture())
+    # Of two requests for each part one asks how far it is: each second one breaks off.
+    sim.control.rule("half", edge="upload", every=2)
+    with pytest.raises(Unavailable):
+        channel.send_example(upload, picture(), seconds=10)
+    sim.control.lift_rules()
+
+    assert channel.send_example(upload, picture(), seconds=10).startswith("4::")
+
+
+def test_an_example_is_given_up_in_time(channel: CloudApiChannel) -> None:
+    upload = channel.open_example(picture())
+
+    with pytest.raises(Unavailable, match="too slowly"):
+        channel.send_example(upload, picture(), seconds=0)
+
+
+def test_an_upload_that_is_not_known_any_more_is_refused(
+    channel: CloudApiChannel, sim: RunningSimulator
+) -> None:
+    upload = channel.open_example(picture())
+    sim.control.advance(48 * 3600)
+
+    with pytest.raises(Rejected):
+        channel.send_example(upload, picture(), seconds=10)
+
+
+def test_a_token_without_a_role_hears_what_helps(
+    channel: CloudApiChannel, sim: RunningSimulator
+) -> None:
+    sim.control.rule("error", edge="uploads", code=200)
+
+    with pytest.raises(Rejected, match="Admin or Developer"):
+        channel.open_example(picture())

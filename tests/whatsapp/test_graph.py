@@ -9,6 +9,8 @@ from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connectors.whatsapp import graph
 from tests.whatsapp.wires import (
@@ -267,3 +269,10 @@ class full_backlog:
     def __exit__(self, *_: object) -> None:
         for client in self.waiting:
             client.close()
+
+
+@given(whole=st.binary(max_size=64), size=st.integers(1, 9), offset=st.integers(0, 70))
+def test_the_rest_of_a_file_is_what_follows_an_offset(whole: bytes, size: int, offset: int) -> None:
+    pieces = (whole[start : start + size] for start in range(0, len(whole), size))
+
+    assert b"".join(graph._rest(pieces, offset)) == whole[offset:]

@@ -1,14 +1,11 @@
-"""WhatsApp Business Accounts and apps: their fields, the subscriptions of apps to accounts, and the
-uploads that templates take their examples from.
+"""WhatsApp Business Accounts and apps: their fields, and the subscriptions of apps to accounts.
 
 https://developers.facebook.com/documentation/business-messaging/whatsapp/reference/whatsapp-business-account
 """
 
 from __future__ import annotations
 
-import secrets
-
-from connectors.simulator.meta import handshake, numbers, templates
+from connectors.simulator.meta import examples, handshake, numbers, templates
 from connectors.simulator.meta.failures import GraphError
 from connectors.simulator.meta.http import (
     SUCCESS,
@@ -114,16 +111,6 @@ def _subscribe_app(sim: Simulator, call: GraphCall) -> Answered:
     )
 
 
-def _open_upload(sim: Simulator, call: GraphCall) -> HttpAnswer:
-    if not call.argument("file_type") or not call.argument("file_length"):
-        raise GraphError(100, title="The parameters file_length and file_type are required")
-    return answer({"id": f"upload:{secrets.token_urlsafe(24)}"})
-
-
-def _upload(sim: Simulator, call: GraphCall) -> HttpAnswer:
-    return answer({"h": f"4::{secrets.token_urlsafe(48)}"})
-
-
 ACCOUNT_TABLE: Table = {
     ("GET", ""): GraphRoute(_get),
     ("GET", "phone_numbers"): GraphRoute(_numbers),
@@ -137,6 +124,5 @@ APP_TABLE: Table = {
     ("GET", ""): GraphRoute(_get_app, ""),
     ("GET", "subscriptions"): GraphRoute(_get_app_subscriptions, ""),
     ("POST", "subscriptions"): GraphRoute(_subscribe_app, ""),
-    ("POST", "uploads"): GraphRoute(_open_upload, ""),
-    ("POST", ""): GraphRoute(_upload, ""),
+    ("POST", "uploads"): GraphRoute(examples.begin, ""),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from connectors.simulator.meta import access, accounts, media, numbers, templates
+from connectors.simulator.meta import access, accounts, examples, media, numbers, templates
 from connectors.simulator.meta.failures import GraphError, no_such_object, trace_id
 from connectors.simulator.meta.http import (
     MANAGEMENT,
@@ -18,7 +18,7 @@ from connectors.simulator.meta.http import (
     Table,
     refusal,
 )
-from connectors.simulator.meta.plans import Plan, Preset
+from connectors.simulator.meta.plans import ORDINARY, UPLOAD, Plan, Preset
 from connectors.simulator.meta.sending import BARE, HTML, SLOW_SECONDS
 from connectors.simulator.meta.simulator import Simulator
 
@@ -60,12 +60,18 @@ def _answered(sim: Simulator, request: Request, headers: list[tuple[bytes, bytes
     route = table.get((request.method, edge)) or table.get((request.method, entry))
     if route is None:
         raise no_such_object(name)
+    plan = ORDINARY
     if edge != "messages":
-        broken = _broken(sim.rules.plan(edge))
+        plan = sim.rules.plan(UPLOAD if name.startswith(examples.PREFIX) else edge)
+        broken = _broken(plan)
         if broken is not None:
             return broken
     access.check_scope(call.token, route.scope)
     _count(sim, call, route, headers)
+    if plan.preset is Preset.HALF:
+        request.body = request.body[: len(request.body) // 2]
+        route.handler(sim, call)
+        return HttpAnswer(conduct=Conduct.CLOSE)
     return route.handler(sim, call)
 
 
@@ -82,8 +88,10 @@ def _table(sim: Simulator, call: GraphCall, name: str) -> Table:
         account, template = registry.templates[name]
         call.subject = Subject(account, template=template)
         table = templates.NODE
-    elif name == call.app.id or name.startswith("upload:"):
+    elif name == call.app.id:
         return accounts.APP_TABLE
+    elif name.startswith(examples.PREFIX):
+        return examples.find(sim, call, name)
     else:
         return media.find(sim, call, name)
     if not access.may_see(call.token, call.account):

@@ -16,6 +16,9 @@ class JournalEntry(msgspec.Struct, kw_only=True):
 
     ``is_processed``: it took effect, so a message exists, whatever was answered.
 
+    ``files`` are those in it, a template's header first, each its kind and its id or link:
+    ``image:1037543291543636``.
+
     ``outcome`` is ``accepted``, ``held``, ``read`` (a read mark), ``error`` (see ``code``), or how
     the connection ended before anything happened; ``answer`` is how it was answered: ``sent``,
     ``hung`` (never), ``closed``, ``bare`` (no JSON).
@@ -27,6 +30,7 @@ class JournalEntry(msgspec.Struct, kw_only=True):
     to: str = ""
     type: str = ""
     template: str = ""
+    files: list[str] = []
     biz_opaque_callback_data: str = ""
     is_processed: bool = False
     outcome: str = ""

@@ -9,6 +9,7 @@ import base64
 import hashlib
 from dataclasses import dataclass, field
 from random import Random
+from typing import NamedTuple
 
 from connectors.simulator.meta.failures import GraphError
 
@@ -51,6 +52,32 @@ class StoredFile:
     def sha256(self) -> str:
         """The digest as Meta writes it, base64."""
         return base64.b64encode(hashlib.sha256(self.content).digest()).decode()
+
+
+@dataclass(slots=True)
+class ExampleSession:
+    """A file on its way, until ``expires_at`` (virtual Unix seconds)."""
+
+    id: str
+    signature: str
+    app_id: str
+    file_type: str
+    length: int
+    expires_at: float
+    content: bytearray = field(default_factory=bytearray, repr=False)
+
+    @property
+    def name(self) -> str:
+        """What it is called in answers, and in the path of requests."""
+        return f"{self.id}?sig={self.signature}"
+
+
+class ExampleHandle(NamedTuple):
+    """What a whole file is called: of which app and type it is."""
+
+    app_id: str
+    file_type: str
+    expires_at: float
 
 
 class MediaStore:

@@ -31,6 +31,7 @@ class Preset(StrEnum):
     NEVER_READ = "never_read"
     NEVER_DELIVERED = "never_delivered"
     SILENT = "silent"
+    HALF = "half"
 
 
 class Plan(NamedTuple):
@@ -67,6 +68,8 @@ ORDINARY = Plan()
 # …0131026: refused with 131026. …1131049: accepted, then failed with 131049. Codes of fewer digits
 # than 80007 are for rules: whoever makes numbers up by counting would meet 1, 100 and 190.
 CODED = re.compile(r"[01](?:[1-9][0-9]|0[1-9])[0-9]{4}")
+# The edge that rules name the sessions of uploads by.
+UPLOAD = "upload"
 # Presets that change no message, and so make sense for every request.
 ANYWHERE = frozenset({Preset.ERROR, Preset.HANG, Preset.CLOSE_BEFORE, Preset.BARE_500, Preset.SLOW})
 
@@ -85,7 +88,8 @@ def magic_of(digits: str) -> Plan:
 class FaultRule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What happens to the requests that fit every named target.
 
-    ``edge`` is the last part of the path (``messages``, ``message_templates``, …).
+    ``edge`` is the last part of the path (``messages``, ``message_templates``, …); ``upload`` is a
+    session of the Resumable Upload API.
     ``count``: only the next so many. ``every``: only each so-manieth. Neither: always.
     """
 
@@ -103,8 +107,9 @@ class FaultRule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        if self.edge != "messages" and self.preset not in ANYWHERE:
-            raise ValueError(f"preset {self.preset} is for the edge messages only")
+        own = UPLOAD if self.preset is Preset.HALF else "messages"
+        if self.edge != own and self.preset not in ANYWHERE:
+            raise ValueError(f"preset {self.preset} is for the edge {own} only")
         if self.every < 1:
             raise ValueError("every must be at least 1")
 

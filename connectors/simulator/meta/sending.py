@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from connectors.simulator.meta import bodies, template_checks
@@ -48,7 +50,20 @@ def _describe(entry: JournalEntry, body: Json) -> None:
     entry.to = str(body.get("to") or body.get("recipient") or "")
     entry.type = str(body.get("type") or "text")
     entry.template = str(template.get("name", "")) if isinstance(template, dict) else ""
+    entry.files = [f"{kind}:{file.get('id') or file.get('link')}" for kind, file in _files(body)]
     entry.biz_opaque_callback_data = str(body.get("biz_opaque_callback_data") or "")
+
+
+def _files(body: Json) -> Iterator[tuple[str, Json]]:
+    """Yield the files of a message, whatever else is wrong with it."""
+    kind, template = str(body.get("type", "")), body.get("template")
+    file = body.get(kind)
+    if kind in bodies.MEDIA and isinstance(file, dict):
+        yield kind, file
+    with suppress(GraphError):
+        yield from template_checks.files_in(
+            template.get("components") if isinstance(template, dict) else None
+        )
 
 
 def _mark_read(sim: Simulator, number: PhoneNumber, entry: JournalEntry, body: Json) -> HttpAnswer:
@@ -122,6 +137,8 @@ class _Post:
             raise GraphError(131062, "Authentication templates need a phone number.")
         components = part.get("components")
         template_checks.check_parameters(template, components, now=self.entry.time)
+        for kind, file in template_checks.files_in(components):
+            bodies.check_media(kind, file, self._media_type)
         return template
 
     def _final_plan(

@@ -15,7 +15,7 @@ from connectors.simulator.meta.callbacks import Emitter, MetaUpdate
 from connectors.simulator.meta.clock import Agenda, Clock
 from connectors.simulator.meta.journal import Journal
 from connectors.simulator.meta.limits import RateLimits
-from connectors.simulator.meta.mediastore import MediaStore
+from connectors.simulator.meta.mediastore import ExampleHandle, ExampleSession, MediaStore
 from connectors.simulator.meta.plans import FaultRules, Plan
 from connectors.simulator.meta.recipients import GraphRecipient
 from connectors.simulator.meta.statuses import AcceptedMessage, StatusStep
@@ -52,6 +52,9 @@ class Simulator:
         self.emitter = Emitter(self.clock, self.agenda, self.options)
         self.limits = RateLimits()
         self.media = MediaStore(self.rng)
+        # Files that templates take their examples from: on their way, and whole.
+        self.example_sessions: dict[str, ExampleSession] = {}
+        self.example_handles: dict[str, ExampleHandle] = {}
         # When somebody last wrote to a number: (phone number id, digits or user id).
         self.last_inbound: dict[tuple[str, str], float] = {}
         # What people wrote, (phone number id, wamid), the newest last: what can be marked as read.

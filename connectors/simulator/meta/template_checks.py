@@ -7,9 +7,10 @@ https://developers.facebook.com/documentation/business-messaging/whatsapp/templa
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from connectors.simulator.meta.bodies import MEDIA
 from connectors.simulator.meta.failures import GraphError
 from connectors.simulator.meta.world import Json, SimulatedTemplate
 
@@ -251,6 +252,22 @@ def given_in(components: object) -> Given:
         else:
             raise GraphError(100, "Param template['components'][]['type'] is not valid.")
     return given
+
+
+def files_in(components: object) -> Iterator[tuple[str, Json]]:
+    """Yield the files of headers, the template's first and then its cards', each with its kind.
+
+    Raises:
+        GraphError: 100, 131008, 131009; something that is no component.
+    """
+    given = given_in(components)
+    for parameter in parameters_of(given.parts.get("header")):
+        kind = str(parameter.get("type", ""))
+        file = parameter.get(kind)
+        if kind in MEDIA and isinstance(file, dict):
+            yield kind, file
+    for card in _objects(given.parts.get("carousel"), "cards"):
+        yield from files_in(card.get("components"))
 
 
 def parameters_of(part: Json | None) -> list[Json]:

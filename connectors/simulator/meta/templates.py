@@ -11,6 +11,7 @@ from functools import partial
 
 import msgspec
 
+from connectors.simulator.meta import examples
 from connectors.simulator.meta.failures import GraphError
 from connectors.simulator.meta.http import (
     SUCCESS,
@@ -128,6 +129,7 @@ def _create(sim: Simulator, call: GraphCall) -> HttpAnswer:
         )
     if len(account.templates) >= MOST_TEMPLATES:
         raise GraphError(100, "Message template limit exceeded.", subcode=2388019)
+    draft.components = examples.check_headers(sim, call.app.id, draft.components)
     draft.id = str(sim.rng.randrange(10**15, 10**16))
     account.templates.append(draft)
     sim.registry.index()
@@ -146,7 +148,8 @@ def _edit(sim: Simulator, call: GraphCall) -> HttpAnswer:
         _count_edit(template, sim.clock.now())
     components = call.document.get("components")
     if components is not None:
-        template.components = components_of(components, template.category)
+        found = components_of(components, template.category)
+        template.components = examples.check_headers(sim, call.app.id, found)
     template.category = category or template.category
     begin(sim, account, template)
     return SUCCESS

@@ -207,15 +207,6 @@ def test_an_account_can_have_an_address_of_its_own_and_lose_it(
     assert "override_callback_uri" not in entry
 
 
-@pytest.mark.parametrize("given", [{}, {"file_length": "7"}, {"file_type": "image/png"}])
-def test_an_upload_of_an_example_names_type_and_length(
-    graph: Graph, app: str, given: dict[str, str]
-) -> None:
-    refused = error(graph("POST", f"{app}/uploads", params=given))
-
-    assert refused[1:] == (100, "(#100) The parameters file_length and file_type are required")
-
-
 @pytest.mark.parametrize("place", ["query", "body", "oauth"])
 def test_a_token_may_stand_in_other_places(
     meta: RunningSimulator, http: httpx.Client, place: str

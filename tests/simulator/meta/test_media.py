@@ -95,10 +95,3 @@ def test_what_people_send_can_be_fetched(
     meta.control.inbound(PERSON, type="text", text={"body": "as Meta writes it"})
     with pytest.raises(Exception, match="Kinds: text, image"):
         meta.control.inbound(PERSON, kind="smell")
-
-
-def test_a_template_example_is_uploaded_in_two_steps(meta: RunningSimulator, graph: Graph) -> None:
-    app = meta.world.apps[0].id
-    asked = {"file_length": 7, "file_type": "image/png"}
-    session = graph("POST", f"{app}/uploads", params=asked).json()["id"]
-    assert graph("POST", session, content=b"content").json()["h"]

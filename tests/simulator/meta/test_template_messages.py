@@ -77,7 +77,10 @@ GOOD: dict[str, list[dict[str, Any]]] = {
     "order_update": [text_parameters("8841", where="header"), text_parameters("A", "B")],
     "spring_offer": [IMAGE, text_parameters("Ana"), URL, STOP, COUPON],
     "invoice_ready": [
-        {"type": "header", "parameters": [{"type": "document", "document": {"id": "1"}}]},
+        {
+            "type": "header",
+            "parameters": [{"type": "document", "document": {"link": "https://a.example/a.pdf"}}],
+        },
         *values(money(fallback_value="R10")),
     ],
     "login_code": [text_parameters("123456"), button(0, "url", type="text", text="123456")],
