@@ -16,6 +16,7 @@ local gap, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
 local wait = full - (burst - 1) * gap - now
 if wait > 0 then return math.ceil(wait) end
+if ARGV[3] == '0' then return 0 end
 full = full + gap
 redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
 return 0
@@ -37,8 +38,9 @@ class CannotCount(Exception):
         super().__init__(self.__doc__)
 
 
-def charge(bucket: str, *, rate: int, message: str) -> None:
-    """Charge a bucket of ``rate`` a minute for one; so many at once, then evenly.
+def charge(bucket: str, *, rate: int, message: str, takes: bool = True) -> None:
+    """Charge a bucket of ``rate`` a minute for one; so many at once, then evenly. Unless it
+    ``takes``, only look whether it could.
 
     Raises:
         RateExceeded: it is empty; it says ``message`` and when to try again.
@@ -46,7 +48,7 @@ def charge(bucket: str, *, rate: int, message: str) -> None:
     """
     script = broker().register_script(CHARGE)
     try:
-        wait = int(script(keys=[f"sigma:{bucket}"], args=[MINUTE / rate, rate]))
+        wait = int(script(keys=[f"sigma:{bucket}"], args=[MINUTE / rate, rate, int(takes)]))
     except RedisError:
         raise CannotCount from None
     if wait:

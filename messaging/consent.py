@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, NamedTuple
@@ -12,8 +13,9 @@ from msgspec import Meta, Struct
 
 from lib.cursors import Cursor, Page, encode
 from lib.numbering import NotInternational, international
+from lib.rates import CannotCount, RateExceeded
 from lib.sql import select
-from messaging import joining, optouts, queries
+from messaging import joining, lookups, optouts, queries
 from messaging.models import OptOutSource
 from messaging.optouts import LONGEST_WORD, Words, normal_form
 from messaging.queries import ContactRow
@@ -22,6 +24,7 @@ from messaging.sending.naming import Naming
 from messaging.sending.parties import ContactCache
 from messaging.sending.refusals import SendErrorCode
 from messaging.sending.requests import Recipient
+from workspaces.access import Actor
 
 MOST_WORDS = 100
 
@@ -49,14 +52,19 @@ class ConsentErrorCode(StrEnum):
     INVALID_PHONE = "INVALID_PHONE"
     CONTACT_NOT_FOUND = "CONTACT_NOT_FOUND"
     INVALID_WORD = "INVALID_WORD"
+    RATE_LIMITED = "RATE_LIMITED"
 
 
 class UnableToChangeConsent(Exception):
-    """Nothing was changed; ``field`` is the input at fault."""
+    """Nothing was changed; ``field`` is the input at fault, and ``seconds`` after how many another
+    try may be made, where time is what it takes.
+    """
 
-    def __init__(self, code: ConsentErrorCode, field: str, message: str) -> None:
+    def __init__(
+        self, code: ConsentErrorCode, field: str, message: str, seconds: int | None = None
+    ) -> None:
         super().__init__(message)
-        self.code, self.field, self.message = code, field, message
+        self.code, self.field, self.message, self.seconds = code, field, message, seconds
 
 
 class OptOutRow(NamedTuple):
@@ -101,25 +109,26 @@ def person_of(named: Naming, phone: str | None) -> Naming | str:
     return named if phone is None else phone
 
 
-def opt_out(*, tenant_id: UUID, person: Naming | str) -> ContactRow:
+def opt_out(actor: Actor, person: Naming | str) -> ContactRow:
     """Send a person no marketing; a number (text) nobody has written from yet becomes a contact.
 
     Raises:
-        UnableToChangeConsent: no such person, or not one.
+        UnableToChangeConsent: no such person, or not one, or the caller names too many numbers.
     """
-    contact, everywhere = _contact(tenant_id, person, adds=True)
+    contact, everywhere = _contact(actor, person, adds=True)
+    tenant_id = actor.tenant_id
     optouts.opt_out(tenant_id=tenant_id, contact_ids=everywhere, source=OptOutSource.API)
     return contact
 
 
-def opt_in(*, tenant_id: UUID, person: Naming | str) -> ContactRow:
+def opt_in(actor: Actor, person: Naming | str) -> ContactRow:
     """Let marketing reach a person again.
 
     Raises:
-        UnableToChangeConsent: no such person, or not one.
+        UnableToChangeConsent: no such person, or not one, or the caller names too many numbers.
     """
-    contact, everywhere = _contact(tenant_id, person, adds=False)
-    optouts.opt_in(tenant_id=tenant_id, contact_ids=everywhere)
+    contact, everywhere = _contact(actor, person, adds=False)
+    optouts.opt_in(tenant_id=actor.tenant_id, contact_ids=everywhere)
     return contact
 
 
@@ -149,13 +158,17 @@ def _check(field: str, words: Collection[str]) -> None:
             )
 
 
-def _contact(tenant_id: UUID, person: Naming | str, *, adds: bool) -> tuple[ContactRow, set[UUID]]:
+def _contact(actor: Actor, person: Naming | str, *, adds: bool) -> tuple[ContactRow, set[UUID]]:
     """Return who is meant, and every contact that this is; no two are merged until the end."""
-    joining.lock([tenant_id])
+    tenant_id = actor.tenant_id
     if isinstance(person, str):
-        field, asked = "phone", _by_phone(tenant_id, person, adds=adds)
+        field, recipient = "phone", _recipient(actor, person)
+        joining.lock([tenant_id])
+        asked = _by_phone(tenant_id, recipient, adds=adds)
     else:
-        field, asked = person.field, _by_name(tenant_id, person)
+        field = person.field
+        joining.lock([tenant_id])
+        asked = _by_name(tenant_id, person)
     contacts = queries.contacts(tenant_id=tenant_id, ids=asked)
     if not contacts:
         message = "Your tenant has no such contact."
@@ -172,11 +185,23 @@ def _by_name(tenant_id: UUID, person: Naming) -> set[UUID]:
     raise UnableToChangeConsent(code, found.field or person.field, found.message) from None
 
 
-def _by_phone(tenant_id: UUID, phone: str, *, adds: bool) -> set[UUID]:
+def _recipient(actor: Actor, phone: str) -> Recipient:
+    """Return whom a number means, and count it: the answer tells who has it. While the broker is
+    away nothing is counted, for a wish of a person's waits for nothing.
+    """
     try:
         recipient = Recipient(phone=international(phone))
+        with suppress(CannotCount):
+            lookups.count(actor)
     except NotInternational as error:
         raise UnableToChangeConsent(ConsentErrorCode.INVALID_PHONE, "phone", str(error)) from None
+    except RateExceeded as error:
+        code = ConsentErrorCode.RATE_LIMITED
+        raise UnableToChangeConsent(code, "phone", str(error), error.seconds) from None
+    return recipient
+
+
+def _by_phone(tenant_id: UUID, recipient: Recipient, *, adds: bool) -> set[UUID]:
     cache = ContactCache(tenant_id)
     cache.look_up([recipient])
     if adds and cache.contact_of(recipient) is None:

@@ -52,6 +52,7 @@ CODES = {
     "INVALID_PHONE": "The phone number is not in international form (E.164).",
     "CONTACT_NOT_FOUND": "Your tenant has no such contact.",
     "INVALID_WORD": "A word is empty, too long, or in both lists.",
+    "RATE_LIMITED": "You named too many phone numbers within a minute.",
 }
 OptOutSource = described_enum(
     models.OptOutSource, "How we learned that a person wants no marketing.", SOURCES
@@ -173,7 +174,8 @@ Person = input_of(
     contact_id="The contact's UUID.",
     conversation_id="The UUID of a conversation with the person.",
     reply_to="The UUID of a message of a conversation with the person.",
-    phone="The phone number (E.164), which is digested and not kept.",
+    phone="The phone number (E.164), which is digested and not kept; it counts as asking who "
+    "has it.",
 )
 
 
@@ -263,9 +265,8 @@ def _person(given: Mapping[str, Any]) -> Naming | str:
 def _changed(
     change: Callable[..., ContactRow], context: MutationContext, given: Mapping[str, Any]
 ) -> dict[str, object]:
-    tenant_id = context.actor.tenant_id
-    contact = change(tenant_id=tenant_id, person=_person(given))
-    return {"contact": Acquaintance(contact, OneOfThem(tenant_id, contact.id))}
+    contact = change(context.actor, _person(given))
+    return {"contact": Acquaintance(contact, OneOfThem(context.actor.tenant_id, contact.id))}
 
 
 def _in_order(words: Words) -> dict[str, list[str]]:

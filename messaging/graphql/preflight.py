@@ -9,7 +9,7 @@ from graphql import GraphQLResolveInfo
 
 from lib import clock
 from lib.graphql import described_enum, list_of
-from messaging import numbers
+from messaging import lookups, numbers
 from messaging.graphql.send_inputs import SendWhatsAppMessageInput
 from messaging.graphql.sending import SendError, errors_of, request_of
 from messaging.sending import preflight
@@ -133,4 +133,5 @@ class PreflightQueries(graphene.ObjectType):
             request = request_of(actor, input)
         except UnableToSend as refusal:
             return preflight.refused(refusal)
+        lookups.count_preflight(actor, request)
         return preflight.preflight(tenant_id=actor.tenant_id, request=request, now=clock.now())

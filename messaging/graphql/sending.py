@@ -12,7 +12,7 @@ from graphql import GraphQLResolveInfo
 
 from lib import clock
 from lib.graphql import BadInput, described_enum
-from messaging import queries
+from messaging import lookups, queries
 from messaging.graphql.messages import MessageType, ShownMessage
 from messaging.graphql.send_inputs import SendWhatsAppMessageInput
 from messaging.related import Related
@@ -142,7 +142,8 @@ class SendWhatsAppMessage(_MessageMutation):
     def act(cls, context: MutationContext, given: Mapping[str, Any]) -> dict[str, object]:
         """Queue it."""
         request, tenant_id = request_of(context.actor, given), context.actor.tenant_id
-        queued = queueing.queue(tenant_id=tenant_id, request=request, now=clock.now())
+        with lookups.counted(context.actor, request):
+            queued = queueing.queue(tenant_id=tenant_id, request=request, now=clock.now())
         return {**_done(queued), "is_repeat": queued.is_repeat}
 
     @classmethod

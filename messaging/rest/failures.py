@@ -25,6 +25,7 @@ RETRY_SECONDS = 5
 # What a refusal means over HTTP; the others are 422.
 STATUSES = {
     SendErrorCode.IDEMPOTENCY_CONFLICT: 409,
+    SendErrorCode.RATE_LIMITED: 429,
     SendErrorCode.NOT_CANCELLABLE: 409,
     SendErrorCode.MESSAGE_NOT_FOUND: 404,
     SendErrorCode.TOO_LARGE: 413,
@@ -63,7 +64,7 @@ IN_WORDS: dict[type[Exception], str] = {
 def handle(error: Exception, context: object) -> Response:
     """Return the answer to a request that ended in ``error``."""
     if isinstance(error, UnableToSend):
-        return respond(_status_of(error, context), _refusal(error))
+        return with_time(respond(_status_of(error, context), _refusal(error)), error)
     kind = next((kind for kind in type(error).__mro__ if kind in FAILURES), None)
     if kind is None:
         return _hide(error)
@@ -72,7 +73,12 @@ def handle(error: Exception, context: object) -> Response:
     response = respond(status, refusal(code, message, retryable=status in (429, 503)))
     if status == 401:
         response["WWW-Authenticate"] = "Bearer"
-    if status in (429, 503):
+    return with_time(response, error)
+
+
+def with_time(response: Response, error: Exception) -> Response:
+    """Say when to try again, where it may be soon."""
+    if response.status_code in (429, 503):
         response["Retry-After"] = str(getattr(error, "seconds", RETRY_SECONDS))
     return response
 

@@ -34,6 +34,9 @@ from workspaces.access import Actor, Scope
 
 Input = TypeVar("Input", bound=Struct)
 
+# What a refusal means over HTTP; the others are 422.
+STATUSES = {ConsentErrorCode.CONTACT_NOT_FOUND: 404, ConsentErrorCode.RATE_LIMITED: 429}
+
 CONSENT = Operations(
     tag="opt-outs",
     refusals={
@@ -42,6 +45,7 @@ CONSENT = Operations(
         403: "A scope is missing.",
         404: "Your tenant has no such contact, conversation or message.",
         422: "Refused; `code` says why.",
+        429: "The caller named too many phone numbers; `Retry-After` says when to go on.",
         503: "The database is away; try again.",
     },
     always=(400, 401, 403, 503),
@@ -82,7 +86,7 @@ class _ConsentView(TenantView):
         ids = Naming(**{name: getattr(given, name) for name in Naming._fields})
         named = consent.person_of(ids, given.phone)
         is_out = change is consent.opt_out
-        contact = self.act(lambda tenant_id: change(tenant_id=tenant_id, person=named))
+        contact = self.act(lambda _: change(self.actor, named))
         return person(self.actor, contact, opted_out=is_out)
 
 
@@ -112,7 +116,7 @@ class OptOuts(_ConsentView):
         says="A number nobody has written from yet becomes a contact, so that it stays out.",
         takes=PersonInput,
         answers={200: (ContactShape, "The person, who is out.")},
-        refused=(404, 422),
+        refused=(404, 422, 429),
     )
     def post(self, request: Request) -> ContactShape:
         """Opt a person out."""
@@ -128,7 +132,7 @@ class OptIns(_ConsentView):
         scope=Scope.MESSAGES_SEND,
         takes=PersonInput,
         answers={200: (ContactShape, "The person, who is in.")},
-        refused=(404, 422),
+        refused=(404, 422, 429),
     )
     def post(self, request: Request) -> ContactShape:
         """Opt a person in."""
@@ -198,7 +202,9 @@ def _in_order(words: Words) -> StopWordsShape:
 
 def _handle(error: Exception, context: object) -> Response:
     if isinstance(error, UnableToChangeConsent):
-        why = failures.refusal(error.code.value, error.message, field=error.field)
-        is_unknown = error.code == ConsentErrorCode.CONTACT_NOT_FOUND
-        return failures.respond(404 if is_unknown else 422, why)
+        status = STATUSES.get(error.code, 422)
+        why = failures.refusal(
+            error.code.value, error.message, field=error.field, retryable=status == 429
+        )
+        return failures.with_time(failures.respond(status, why), error)
     return failures.handle(error, context)

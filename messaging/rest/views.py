@@ -21,7 +21,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from lib import clock
-from messaging import queries, sealed_values, uploads
+from messaging import lookups, queries, sealed_values, uploads
 from messaging.queries import MessageRow
 from messaging.related import Related
 from messaging.rest import failures, forms, intake
@@ -58,6 +58,7 @@ MESSAGES = Operations(
         413: "The file is larger than WhatsApp allows for its type.",
         415: "The body is neither JSON nor a form, or WhatsApp takes no files of this type.",
         422: "Refused; `code` says why.",
+        429: "The caller was told of too many phone numbers; `Retry-After` says when to go on.",
         503: "The database is away; try again.",
     },
     always=(400, 401, 403, 503),
@@ -175,7 +176,7 @@ class Messages(TenantView):
             201: (Accepted, "Accepted."),
             200: (Accepted, "Accepted before, under the same key."),
         },
-        refused=(409, 413, 415, 422),
+        refused=(409, 413, 415, 422, 429),
     )
     def post(self, request: Request) -> Response:
         """Queue one message."""
@@ -197,9 +198,10 @@ class Messages(TenantView):
 
     def _send(self, wanted: SendRequest) -> Response:
         now = clock.now()
-        queued = self.act(
-            lambda tenant_id: queueing.queue(tenant_id=tenant_id, request=wanted, now=now)
-        )
+        with lookups.counted(self.actor, wanted):
+            queued = self.act(
+                lambda tenant_id: queueing.queue(tenant_id=tenant_id, request=wanted, now=now)
+            )
         return answer(Accepted(**queued._asdict()), status=200 if queued.is_repeat else 201)
 
 
@@ -210,14 +212,17 @@ class PreflightView(TenantView):
         "preflight_message",
         "Ask what would become of a message",
         scope=Scope.MESSAGES_SEND,
-        says="Takes what sending takes, and writes nothing.",
+        says="Takes what sending takes, and writes nothing. One to a phone number counts as asking "
+        "who has it.",
         takes=SendInput,
         parameters=[KEY],
         answers={200: (PreflightShape, "What would happen.")},
+        refused=(429,),
     )
     def post(self, request: Request) -> PreflightShape:
         """Tell what would become of a message."""
         wanted, now = _request_of(self.actor, request, object_of(request)), clock.now()
+        lookups.count_preflight(self.actor, wanted)
         found: PreflightShape = self.act(
             lambda tenant_id: _shown(
                 preflight.preflight(tenant_id=tenant_id, request=wanted, now=now)

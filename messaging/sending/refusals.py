@@ -36,6 +36,7 @@ class SendErrorCode(StrEnum):
     CONTACT_NOT_FOUND = "CONTACT_NOT_FOUND"
     ADDRESS_EXPIRED = "ADDRESS_EXPIRED"
     IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
+    RATE_LIMITED = "RATE_LIMITED"
     MESSAGE_NOT_FOUND = "MESSAGE_NOT_FOUND"
     NOT_CANCELLABLE = "NOT_CANCELLABLE"
     UNSUPPORTED_TYPE = "UNSUPPORTED_TYPE"
@@ -83,6 +84,7 @@ DESCRIPTIONS: Mapping[SendErrorCode, str] = MappingProxyType(
         SendErrorCode.CONTACT_NOT_FOUND: "Your tenant has no such contact.",
         SendErrorCode.ADDRESS_EXPIRED: "What was known of the person's address was purged.",
         SendErrorCode.IDEMPOTENCY_CONFLICT: "The key was used for another request.",
+        SendErrorCode.RATE_LIMITED: "You asked about too many phone numbers within a minute.",
         SendErrorCode.MESSAGE_NOT_FOUND: "Your tenant has no such message.",
         SendErrorCode.NOT_CANCELLABLE: "The message is no longer waiting to be sent.",
         SendErrorCode.UNSUPPORTED_TYPE: "WhatsApp takes no files of this type.",
@@ -116,7 +118,12 @@ PLATFORM_CODES: Mapping[SendErrorCode, int] = MappingProxyType(
 )
 # The same request may be queued later, with nothing changed in it.
 RETRYABLE = frozenset(
-    {SendErrorCode.LIMIT_REACHED, SendErrorCode.NOT_CONNECTED, SendErrorCode.TEMPLATE_PAUSED}
+    {
+        SendErrorCode.LIMIT_REACHED,
+        SendErrorCode.NOT_CONNECTED,
+        SendErrorCode.RATE_LIMITED,
+        SendErrorCode.TEMPLATE_PAUSED,
+    }
 )
 
 
@@ -152,6 +159,14 @@ class UnableToSend(Exception):
 
 class Malformed(UnableToSend):
     """The input is not of the form of a request, whatever it was meant to say."""
+
+
+class AskedTooOften(UnableToSend):
+    """The caller was told of too many numbers; ``seconds`` from now there may be more."""
+
+    def __init__(self, field: str, message: str, seconds: int) -> None:
+        super().__init__(SendErrorCode.RATE_LIMITED, field, message)
+        self.seconds = seconds
 
 
 Kind = TypeVar("Kind", bound=UnableToSend)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +28,7 @@ from tests.messaging.test_merging import markets, second_number
 from tests.sending.conftest import template
 from tests.whatsapp.deliveries import callback, deliver, status
 from workspaces import keys
+from workspaces.access import Actor
 from workspaces.identity import digester
 from workspaces.models import Workspace
 
@@ -219,11 +220,10 @@ def play(cast: Cast, numbers: list[Workspace], stories: list[Story]) -> Model:
         if story.kind.startswith("opt"):
             while process_batch(100):
                 pass
-            act: Callable[..., object] = (
-                consent.opt_out if story.kind == "opt-out" else consent.opt_in
-            )
+            act = consent.opt_out if story.kind == "opt-out" else consent.opt_in
+            somebody = Actor(cast.tenant.id, frozenset(), "test", f"test:{uuid.uuid4()}")
             try:
-                act(tenant_id=cast.tenant.id, person=f"+{story.phone}")
+                act(somebody, f"+{story.phone}")
             except consent.UnableToChangeConsent as error:
                 assert error.code == "CONTACT_NOT_FOUND"
         else:
