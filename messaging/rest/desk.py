@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
+from msgspec import Meta, Struct
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -26,9 +28,13 @@ from messaging.rest.shapes import (
     LabelsShape,
     NoteShape,
     NotesShape,
+    PageShape,
 )
 from messaging.rest.views import CONVERSATION_ID, TenantView
+from workspaces import members
 from workspaces.access import Actor, Scope
+from workspaces.members import MemberRow
+from workspaces.models import Role
 
 # What a refusal means over HTTP; the others are 422.
 STATUSES = {
@@ -156,6 +162,54 @@ class OneNote(DeskView):
             )
         )
         return Response(status=204)
+
+
+class MemberShape(Struct, frozen=True, kw_only=True):
+    """A user who is a member of your tenant."""
+
+    id: Annotated[int, Meta(description="The user's id, as in assignee_id and author_id.")]
+    display_name: Annotated[
+        str, Meta(description="The full name, or else the user name up to an @.")
+    ]
+    role: Annotated[Role, Meta(description="What they may do.")]
+    is_active: Annotated[bool, Meta(description="Whether they may sign in.")]
+
+
+class MembersShape(Struct, frozen=True, kw_only=True):
+    """One page of members."""
+
+    nodes: Annotated[
+        list[MemberShape], Meta(description="The members, in the order in which they joined.")
+    ]
+    page_info: Annotated[PageShape, Meta(description="Whether there is more.")]
+
+
+class Members(DeskView):
+    """The members of a tenant."""
+
+    @DESK.operation(
+        "list_members",
+        "List who may be assigned conversations",
+        scope=Scope.MESSAGES_READ,
+        parameters=[FIRST, AFTER],
+        answers={200: (MembersShape, "A page of them.")},
+    )
+    def get(self, request: Request) -> MembersShape:
+        """List members."""
+        after = request.query_params.get("after")
+        limit, place = limit_of(number_of(request.query_params.get("first"))), cursor_of(after)
+        page: Page[MemberRow] = self.act(lambda _: members.read_members(limit=limit, after=place))
+        nodes = [
+            MemberShape(
+                id=row.id,
+                display_name=row.display_name,
+                role=Role(row.role),
+                is_active=row.is_active,
+            )
+            for row in page.rows
+        ]
+        info = page_info(page, members.cursor_of, is_first=after is None)
+        return MembersShape(nodes=nodes, page_info=place_of(info))
 
 
 class Labels(DeskView):

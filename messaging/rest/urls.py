@@ -7,7 +7,7 @@ from django.urls import path
 from messaging.rest.broadcasts import Outcomes, Recipients, Retrying
 from messaging.rest.canned import CannedReplies, OneCannedReply
 from messaging.rest.conversations import ContactLookup, Conversations, OneContact
-from messaging.rest.desk import HandledConversation, Labels, Notes, OneLabel, OneNote
+from messaging.rest.desk import HandledConversation, Labels, Members, Notes, OneLabel, OneNote
 from messaging.rest.media import MediaFiles
 from messaging.rest.optouts import OptIns, OptOuts, StopWordsView
 from messaging.rest.templates import OneTemplate, Templates
@@ -39,6 +39,7 @@ urlpatterns = [
     path("conversations/<uuid:conversation_id>/notes/<uuid:note_id>", OneNote.as_view()),
     path("canned-replies", CannedReplies.as_view()),
     path("canned-replies/<uuid:reply_id>", OneCannedReply.as_view()),
+    path("members", Members.as_view()),
     path("labels", Labels.as_view()),
     path("labels/<uuid:label_id>", OneLabel.as_view()),
     path("templates", Templates.as_view()),

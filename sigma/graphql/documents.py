@@ -45,6 +45,7 @@ PAGED = frozenset(
         "conversationNotes",
         "conversations",
         "eventDeliveries",
+        "members",
         "messageTemplates",
         "messages",
         "optOuts",

@@ -70,6 +70,7 @@ def test_it_lets_no_function_of_the_owner_look_where_the_caller_says(db: None) -
             "drop_raw_partition",
             "close_tenant_role",
             "forget_tenant_role",
+            "tenant_members",
         ),
         path,
     )

@@ -10,8 +10,19 @@ import graphene
 from django.db.models import QuerySet
 from graphql import GraphQLResolveInfo
 
-from lib.graphql import ObjectType, described_enum, list_of, none_if_empty, parse_id
-from workspaces import models, provisioning
+from lib.graphql import (
+    ObjectType,
+    PageInfo,
+    cursor_of,
+    described_enum,
+    forward,
+    limit_of,
+    list_of,
+    none_if_empty,
+    page_info,
+    parse_id,
+)
+from workspaces import members, models, provisioning
 from workspaces.access import Actor, Scope
 from workspaces.graphql.base import (
     MutationContext,
@@ -66,6 +77,31 @@ class WorkspaceType(ObjectType, name="Workspace"):
     created_at = graphene.DateTime(required=True, description="When it was created.")
 
 
+ROLES = {
+    "VIEWER": "Reads.",
+    "MANAGER": "Also changes, sends and reads Raw.",
+}
+Role = described_enum(models.Role, "What a member may do.", ROLES)
+
+
+class MemberType(ObjectType, name="Member"):
+    """A user who is a member of your tenant."""
+
+    id = graphene.Int(required=True, description="The user's id, as in assigneeId and authorId.")
+    display_name = graphene.String(
+        required=True, description="The full name, or else the user name up to an @."
+    )
+    role = graphene.Field(Role, required=True, description="What they may do.")
+    is_active = graphene.Boolean(required=True, description="Whether they may sign in.")
+
+
+class MemberConnection(graphene.ObjectType):
+    """One page of members."""
+
+    nodes = list_of(MemberType, "The members, in the order in which they joined.")
+    page_info = graphene.Field(PageInfo, required=True, description="Whether there is more.")
+
+
 CODE_DESCRIPTIONS = {
     "TENANT_NOT_FOUND": "There is no such tenant, or you may not act for it.",
     "DUPLICATE": "A workspace, yours or another tenant's, has this phone number id already.",
@@ -90,6 +126,21 @@ class WorkspaceQueries(graphene.ObjectType):
         id=graphene.ID(required=True, description="The workspace's UUID."),
         description="One workspace of your tenant; null where there is none with this id.",
     )
+    members = graphene.Field(
+        MemberConnection,
+        description="Who may be assigned conversations; needs messages:read.",
+        **forward(),
+    )
+
+    @staticmethod
+    def resolve_members(
+        root: None, info: GraphQLResolveInfo, first: int | None = None, after: str | None = None
+    ) -> dict[str, object]:
+        """Return one page."""
+        caller(info, Scope.MESSAGES_READ)
+        page = members.read_members(limit=limit_of(first), after=cursor_of(after))
+        info_of_page = page_info(page, members.cursor_of, is_first=after is None)
+        return {"nodes": page.rows, "page_info": info_of_page}
 
     @staticmethod
     def resolve_tenant(root: None, info: GraphQLResolveInfo) -> models.Tenant:
