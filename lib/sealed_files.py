@@ -7,7 +7,7 @@ not open.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from lib.envelope import OVERHEAD, Cipher
@@ -54,13 +54,17 @@ class SealedWriter:
         self._count += 1
 
 
-def opened(file: Readable, cipher: Cipher, place: bytes) -> Iterator[bytes]:
-    """Yield what was sealed into a file, piece by piece.
+def opened(
+    file: Readable, cipher: Cipher | Callable[[bytes], Cipher], place: bytes
+) -> Iterator[bytes]:
+    """Yield what was sealed into a file, piece by piece; ``cipher`` is its cipher, or finds that by
+    the first piece.
 
     Raises:
         lib.envelope.CannotOpen: the file was altered, cut, or is another row's.
     """
     count, piece = 0, _read(file)
+    cipher = cipher if isinstance(cipher, Cipher) else cipher(piece)
     while True:
         following = _read(file)
         yield cipher.open(piece, _bound(place, count, not following))

@@ -169,15 +169,23 @@ class MessageStatusAdmin(WorkspaceRowsAdmin):
 
 @admin.register(Media)
 class MediaAdmin(WorkspaceRowsAdmin):
-    """Metadata of files; the files themselves stay with Meta until somebody asks."""
+    """Metadata of files; the files themselves stay with Meta until somebody asks, or are kept."""
 
-    list_display = ("created_at", "tenant", "mime_type", "filename", "size_bytes", "state")
+    list_display = (
+        "created_at",
+        "tenant",
+        "mime_type",
+        "filename",
+        "size_bytes",
+        "state",
+        "archive_state",
+    )
     list_display_links = ("created_at",)
-    list_filter = (TenantFilter, WorkspaceFilter, "state", ArrivedFilter)
+    list_filter = (TenantFilter, WorkspaceFilter, "state", "archive_state", ArrivedFilter)
     sortable_by = ()
     fields = names(
         "id tenant message mime_type filename size_bytes sha256 voice animated state expires_at "
-        "created_at"
+        "archive_state archive_error archived_day created_at"
     )
 
 

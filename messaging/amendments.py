@@ -75,7 +75,9 @@ WIPE = changing.statement(
 )
 REVOKE = f"""
 WITH revoked AS ({WIPE})
-UPDATE media SET state = 'GONE', filename = '' FROM revoked
+UPDATE media SET state = 'GONE', filename = '', archive_state = NULL, archive_error = NULL,
+    archived_day = NULL
+FROM revoked
 WHERE media.tenant_id = revoked.tenant_id AND media.message_id = revoked.id
 """  # noqa: S608 - texts of ours
 ANY = f"""

@@ -12,12 +12,13 @@ from uuid import UUID
 from psycopg import sql
 
 from lib import bulk
-from messaging import uploads
+from messaging import archive, uploads
 
 # What is still pending first, or it is sent meanwhile; then children before parents.
 TABLES = (
     "outbox",
     "read_marks",
+    "archive_fetches",
     "uploads",
     "upload_handles",
     "broadcast_recipients",
@@ -61,6 +62,7 @@ SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM files), (SELECT count(
 
 def erase(tenant_id: UUID) -> dict[str, int]:
     """Delete the tenant's rows, a batch per transaction; return how many went from each table."""
+    archive.erase(tenant_id)  # which reads the rows that go next
     messages, files, sends = bulk.repeat(BITE, [tenant_id, BATCH], batch=BATCH)
     gone = Counter(messages=messages, media=files, outbox=sends, uploads=uploads.erase(tenant_id))
     for table in TABLES:

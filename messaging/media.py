@@ -1,9 +1,10 @@
-"""Files of messages: what came of them with the message, links that expire, and the bytes, fetched
-from the platform on demand.
+"""Files of messages: what came of them with the message, links that expire, and the bytes: from the
+archive of a tenant that has one, else fetched from the platform on demand.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -14,12 +15,16 @@ from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
 from django.db.models import Exists, OuterRef
 
 from lib import bulk
-from messaging.models import Media, MediaState, Message
+from lib.envelope import CannotOpen
+from messaging import archive
+from messaging.models import ArchiveState, Media, MediaState, Message
+from messaging.sealed_storage import FileGone
 from messaging.sealed_values import fill, open_values
 from workspaces.channel_errors import MediaGone
 from workspaces.channels import MediaStream, channel_for
 from workspaces.models import Workspace
 
+logger = logging.getLogger("sigma.whatsapp.files")
 LINK_LIFETIME = timedelta(minutes=15)
 LINK_SALT = "messaging.media"
 
@@ -40,15 +45,26 @@ class NewFile(NamedTuple):
     sent_at: datetime
 
 
+# A file that its tenant's archive wants has to be fetched; one that is kept already stays.
 INSERT = """
-INSERT INTO media (id, tenant_id, workspace_id, message_id, platform_media_id, mime_type, sha256,
-                   filename, voice, animated, expires_at)
-SELECT id, tenant_id, workspace_id, message_id, platform_media_id, mime_type, sha256, filename,
-       voice, animated, sent_at + interval '7 days'
-FROM {rows} ON CONFLICT (tenant_id, message_id) DO UPDATE SET
-  platform_media_id = excluded.platform_media_id, mime_type = excluded.mime_type,
-  sha256 = excluded.sha256, filename = excluded.filename, voice = excluded.voice,
-  animated = excluded.animated, expires_at = excluded.expires_at, state = 'AVAILABLE'
+WITH stored AS (
+    INSERT INTO media AS m (id, tenant_id, workspace_id, message_id, platform_media_id, mime_type,
+                            sha256, filename, voice, animated, expires_at, archive_state)
+    SELECT r.id, r.tenant_id, r.workspace_id, r.message_id, r.platform_media_id, r.mime_type,
+           r.sha256, r.filename, r.voice, r.animated, r.sent_at + interval '7 days',
+           CASE WHEN t.archive <> 'OFF' THEN 'PENDING' END
+    FROM {rows} LEFT JOIN tenants t ON t.id = r.tenant_id
+    ON CONFLICT (tenant_id, message_id) DO UPDATE SET
+      platform_media_id = excluded.platform_media_id, mime_type = excluded.mime_type,
+      sha256 = excluded.sha256, filename = excluded.filename, voice = excluded.voice,
+      animated = excluded.animated, expires_at = excluded.expires_at, state = 'AVAILABLE',
+      archive_state = CASE WHEN m.archive_state = 'KEPT' AND m.sha256 = excluded.sha256
+                      THEN m.archive_state ELSE excluded.archive_state END
+    RETURNING m.tenant_id, m.id, m.archive_state
+)
+INSERT INTO archive_fetches (tenant_id, media_id)
+SELECT tenant_id, id FROM stored WHERE archive_state = 'PENDING'
+ON CONFLICT (tenant_id, media_id) DO UPDATE SET due_at = now(), attempts = 0
 """
 
 
@@ -118,8 +134,29 @@ def find(*, tenant_id: UUID, media_id: UUID) -> tuple[Media, Workspace]:
     return media, workspace
 
 
+def can_be_had(media: Media) -> bool:
+    """Whether there is something to download."""
+    return media.state == MediaState.AVAILABLE or media.archive_state == ArchiveState.KEPT
+
+
 def open_file(media: Media, workspace: Workspace, *, now: datetime) -> MediaStream:
-    """Open the file at the platform, which is asked each time: nothing is kept here.
+    """Open the file where it is kept; else, or where it is kept no more, at the platform.
+
+    Raises:
+        messaging.sealed_storage.StorageAway: it is kept where nobody can read now.
+        workspaces.channel_errors.ChannelError: see :func:`open_at_platform`.
+    """
+    if media.archive_state == ArchiveState.KEPT:
+        try:
+            return archive.open_kept(media)
+        except (FileGone, CannotOpen) as error:
+            extra = {"media_id": media.id, "error": type(error).__name__}
+            logger.error("whatsapp archived file not readable", extra=extra)
+    return open_at_platform(media, workspace, now=now)
+
+
+def open_at_platform(media: Media, workspace: Workspace, *, now: datetime) -> MediaStream:
+    """Open the file at the platform, which is asked each time.
 
     The platform's word that it is gone is recorded, and taken back should it change its mind (Meta
     gives the same answer when the access token may not see the file). Its size is recorded, too.

@@ -5,10 +5,21 @@ from __future__ import annotations
 import logging
 
 from celery import shared_task
+from celery.signals import worker_process_shutdown
 
 from lib import clock
 from lib.work import deferred_while_away
-from messaging import addresses, desk, merging, number_sync, portfolios, token_watch, uploads
+from messaging import (
+    addresses,
+    archive,
+    desk,
+    fetching,
+    merging,
+    number_sync,
+    portfolios,
+    token_watch,
+    uploads,
+)
 from workspaces import purging, token_checks
 
 logger = logging.getLogger("sigma.whatsapp.numbers")
@@ -46,9 +57,31 @@ def forget_addresses() -> None:
 
 @shared_task(name="maintenance.uploads")
 def forget_uploads() -> None:
-    """Remove files that nothing used within their tenant's retention window."""
+    """Remove files that are past their time: to send, and kept by archives."""
     with deferred_while_away("purge of files", logger):
-        uploads.purge(now=purging.moment(host=clock.host_now()))
+        now = purging.moment(host=clock.host_now())
+        uploads.purge(now=now)
+        archive.purge(now=now)
+
+
+@shared_task(name="archive.fetch")
+def fetch_files() -> None:
+    """Fetch files for archives."""
+    fetching.fetcher().work()
+
+
+@shared_task(name="archive.sweep")
+def sweep_files() -> None:
+    """Wake a worker for files that archives want."""
+    with deferred_while_away("sweep of archives", logger):
+        fetching.sweep(now=clock.now())
+
+
+@worker_process_shutdown.connect
+def stop_fetching(**_: object) -> None:
+    """Begin no more files."""
+    if fetching.fetcher.cache_info().currsize:
+        fetching.fetcher().close()
 
 
 @shared_task(name="maintenance.merged")

@@ -11,26 +11,23 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import IO, NamedTuple
 from uuid import UUID, uuid4
 
-from django.conf import settings
-from django.core.files import File
-from django.core.files.storage import default_storage
 from django.db import DatabaseError, transaction
 from django.db.models import Count, Min, Q, QuerySet, Sum
 
 from lib.envelope import CannotOpen, associated_data
-from lib.sealed_files import SealedWriter, opened
-from messaging import filetypes
+from lib.sealed_files import SealedWriter
+from messaging import filetypes, sealed_storage
 from messaging.filetypes import UnsuitableFile
 from messaging.models import Upload, UploadState
+from messaging.sealed_storage import AWAY, FileGone, StorageAway
 from workspaces import keys
 from workspaces.acting import as_tenant
 from workspaces.channel_errors import Rejected, Unavailable
@@ -42,20 +39,11 @@ PLACE, NAME_PLACE = "uploads.content", "uploads.sealed_name"
 # What was being stored for so long was cut off.
 CUT_OFF = timedelta(hours=1)
 MOST_NAME = 240
-AWAY = "Files cannot be stored at the moment; try again."
 BATCH = 500
-
-
-class StorageAway(Exception):
-    """The storage of files cannot be used; nothing was kept, try again."""
 
 
 class UnknownWorkspace(Exception):
     """The tenant has no such workspace."""
-
-
-class FileGone(Exception):
-    """The file is not there any more, or cannot be opened."""
 
 
 class ReceivedFile(NamedTuple):
@@ -85,7 +73,7 @@ class FileIntake:
         self._head, self._type, self._most = bytearray(), "", filetypes.LARGEST
         self._size, self._digest = 0, hashlib.sha256()
         cipher, place = keys.field_cipher(tenant_id), _place(tenant_id, self._stored_as)
-        self._file = _temporary()
+        self._file = sealed_storage.temporary()
         self._writer = SealedWriter(self._file, cipher, place)
 
     def add(self, data: bytes) -> None:
@@ -102,7 +90,7 @@ class FileIntake:
                 self._judge()
         self._check_size()
         self._digest.update(data)
-        with _writing():
+        with sealed_storage.writing():
             self._writer.write(data)
 
     def finish(self) -> ReceivedFile:
@@ -117,7 +105,7 @@ class FileIntake:
         if not self._type:
             self._judge()
             self._check_size()
-        with _writing():
+        with sealed_storage.writing():
             self._writer.finish()
             self._file.seek(0)
         return ReceivedFile(
@@ -144,28 +132,6 @@ class FileIntake:
     def _check_size(self) -> None:
         if self._size > self._most:
             raise too_large(self._most, self._type)
-
-
-def _temporary() -> IO[bytes]:
-    """Return a file without a name, which ends with the process.
-
-    Raises:
-        StorageAway: there is no place for one.
-    """
-    with _writing():
-        settings.SIGMA_FILES.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return tempfile.TemporaryFile(dir=settings.SIGMA_FILES)
-
-
-@contextmanager
-def _writing() -> Iterator[None]:
-    """Say of a folder that cannot be written, or is full, that it is away."""
-    try:
-        yield
-    except OSError as error:
-        extra = {"error": type(error).__name__, "errno": error.errno}
-        logger.error("whatsapp file not taken: SIGMA_FILES cannot be written", extra=extra)
-        raise StorageAway(AWAY) from error
 
 
 def too_large(most: int, mime_type: str = "") -> UnsuitableFile:
@@ -207,11 +173,11 @@ def keep(received: ReceivedFile, *, workspace_id: UUID, now: datetime) -> KeptUp
     with received.file as file:
         ready = _begin(received, upload_id, workspace_id, now)
         try:
-            if ready and default_storage.exists(_stored(received.tenant_id, ready)):
+            if ready and sealed_storage.exists(received.tenant_id, ready):
                 return KeptUpload(upload_id, is_new=False)
             if ready:
                 _begin(received, upload_id, workspace_id, now, lost=ready)
-            default_storage.save(_stored(received.tenant_id, received.stored_as), File(file))
+            sealed_storage.save(received.tenant_id, received.stored_as, file)
             is_mine = _end(received, upload_id)
         except DatabaseError:
             _undo(received, upload_id)
@@ -313,25 +279,15 @@ def use(*, tenant_id: UUID, upload_ids: Iterable[UUID], until: datetime) -> None
 
 
 def pieces(upload: Upload) -> Iterator[bytes]:
-    """Yield a file's bytes.
+    """Return a file's bytes.
 
     Raises:
         FileGone: the storage has no such file.
         lib.envelope.CannotOpen: it was altered or cut.
         StorageAway: it cannot be read now.
     """
-    cipher, place = keys.field_cipher(upload.tenant_id), _place(upload.tenant_id, upload.stored_as)
-    try:
-        with default_storage.open(_stored(upload.tenant_id, upload.stored_as)) as file:
-            yield from opened(file, cipher, place)
-    except FileNotFoundError:
-        raise FileGone("The storage has no such file.") from None
-    except CannotOpen:
-        raise
-    except Exception as error:  # each storage has its own
-        raise StorageAway(
-            f"Files cannot be read at the moment ({type(error).__name__})."
-        ) from error
+    whose = upload.tenant_id, upload.stored_as
+    return sealed_storage.pieces(*whose, keys.field_cipher(upload.tenant_id), _place(*whose))
 
 
 def lose(upload: Upload) -> None:
@@ -389,8 +345,7 @@ def purge(*, now: datetime) -> int:
 def erase(tenant_id: UUID) -> int:
     """Remove all files of a tenant; return how many."""
     count = _discard(_rows(tenant_id))
-    with suppress(OSError, NotImplementedError):
-        default_storage.delete(tenant_id.hex)  # the folder, where there are folders
+    sealed_storage.remove_folder(tenant_id)
     return count
 
 
@@ -408,7 +363,7 @@ def _discard(rows: QuerySet[Upload]) -> int:
                 row = rows.select_for_update().filter(tenant_id=tenant_id, pk=upload_id).first()
                 if row is not None:
                     for name in {row.stored_as, *row.begun}:
-                        _remove(tenant_id, name)
+                        sealed_storage.remove(tenant_id, name)
                     _rows(tenant_id).filter(pk=upload_id).delete()
                     count += 1
     return count
@@ -424,7 +379,7 @@ def _remove_leftovers(tenant_id: UUID, before: datetime) -> None:
 
 def _forget(tenant_id: UUID, upload_id: UUID, name: UUID) -> None:
     """Remove what was begun under a name, and, where there is no more, its row."""
-    _remove(tenant_id, name)
+    sealed_storage.remove(tenant_id, name)
     with as_tenant(tenant_id):
         row = _rows(tenant_id).select_for_update().filter(pk=upload_id).first()
         if row is None:
@@ -465,14 +420,6 @@ def _rows(tenant_id: UUID) -> QuerySet[Upload]:
 
 def _place(tenant_id: UUID, stored_as: UUID) -> bytes:
     return associated_data(tenant_id, PLACE, stored_as)
-
-
-def _stored(tenant_id: UUID, stored_as: UUID) -> str:
-    return f"{tenant_id.hex}/{stored_as.hex}"
-
-
-def _remove(tenant_id: UUID, stored_as: UUID) -> None:
-    default_storage.delete(_stored(tenant_id, stored_as))
 
 
 def _undo(received: ReceivedFile, upload_id: UUID) -> None:

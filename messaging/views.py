@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET
 from lib import clock
 from messaging import media as files
 from messaging.models import Media
+from messaging.sealed_storage import StorageAway
 from workspaces import channel_errors
 from workspaces.access import (
     NotAllowed,
@@ -48,6 +49,7 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
     files.Revoked: (410, "MEDIA_GONE"),
     channel_errors.MediaGone: (410, "MEDIA_GONE"),
     channel_errors.Rejected: (502, "PLATFORM_REJECTED"),
+    StorageAway: (503, "UNAVAILABLE"),
     channel_errors.Throttled: (503, "PLATFORM_THROTTLED"),
     channel_errors.Unavailable: (503, "PLATFORM_UNAVAILABLE"),
 }
@@ -55,7 +57,7 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
 
 @require_GET
 def media(request: HttpRequest, media_id: UUID) -> HttpResponseBase:
-    """Stream one file from the platform; the database is left before the platform is asked."""
+    """Stream one file; the database is left before the platform is asked."""
     now = clock.now()
     try:
         tenant_id = _tenant_of(request, media_id)

@@ -166,6 +166,11 @@ try:
     SIGMA_FILES_STORAGE = files_storage(env, folder=SIGMA_FILES)
     # Files that one web process takes in at once; a quarter of them from one tenant.
     SIGMA_FILES_AT_ONCE = env.integer("SIGMA_FILES_AT_ONCE", 32, low=1, high=1_000)
+    # Files that one worker fetches for archives at once, half of them of one tenant; the largest.
+    SIGMA_ARCHIVE_AT_ONCE = env.integer("SIGMA_ARCHIVE_AT_ONCE", 4, low=1, high=64)
+    SIGMA_ARCHIVE_MAX_BYTES = env.integer(
+        "SIGMA_ARCHIVE_MAX_BYTES", 104_857_600, low=1_000_000, high=104_857_600
+    )
     # Where processes count for /metrics, and the token that opens it from elsewhere than this host.
     SIGMA_METRICS_FOLDER = Path(
         env.text("SIGMA_METRICS_FOLDER", str(SIGMA_HOME / "metrics"))
@@ -251,7 +256,9 @@ CELERY_TASK_ROUTES = {
     f"{queue}.*": {"queue": queue} for queue in ("maintenance", "ingest", "events", "broadcast")
 }
 CELERY_TASK_ROUTES["templates.*"] = {"queue": "maintenance"}
-CELERY_TASK_ROUTES |= {f"{name}.*": {"queue": "maintenance"} for name in ("numbers", "tokens")}
+CELERY_TASK_ROUTES |= {
+    f"{name}.*": {"queue": "maintenance"} for name in ("numbers", "tokens", "archive")
+}
 # The sweep must come round while a sending process is busy.
 CELERY_TASK_ROUTES |= {"send.deliver": {"queue": "send"}, "send.sweep": {"queue": "ingest"}}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -285,6 +292,7 @@ CELERY_BEAT_SCHEDULE = {
     "forget_addresses": {"task": "maintenance.addresses", "schedule": 3600.0},
     "forget_uploads": {"task": "maintenance.uploads", "schedule": 900.0},
     "forget_events": {"task": "maintenance.events", "schedule": 900.0},
+    "archive": {"task": "archive.sweep", "schedule": 2.0},
     "snoozed": {"task": "conversations.wake", "schedule": 15.0},
     "merged": {"task": "maintenance.merged", "schedule": 60.0},
 }

@@ -25,8 +25,8 @@ from lib import clock
 from lib.loops import DatabaseThreads
 from lib.requests import BodyIncomplete, BodyLate, Headers, NoRoom, Receive, Scope
 from messaging.rest.intake import CAME, Brought, RequestIntake, is_form
+from messaging.sealed_storage import StorageAway
 from messaging.sending.refusals import UnableToSend
-from messaging.uploads import StorageAway
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired, WrongTenant, actor_of
 from workspaces.access import Scope as Permission
 from workspaces.keys import TenantHasNoKeys

@@ -20,6 +20,7 @@ from connectors.whatsapp import processing
 from connectors.whatsapp.processing import WAKE_UP
 from lib import clock
 from lib.wakeups import WakeUp
+from messaging import fetching
 from messaging.delivery import queues as delivery
 from tests import emptying
 from tests.messaging.meta import Meta, meta_on_loopback
@@ -100,6 +101,7 @@ def _forget_keys() -> None:
         delivery.SENDS_BRAKE,
         delivery.BROADCASTS_BRAKE,
         events.BRAKE,
+        fetching.BRAKE,
     ):
         brake.forget()
 

@@ -100,5 +100,19 @@ class MediaGone(Rejected):
     """The platform no longer has this file."""
 
 
+class MediaTooLarge(Rejected):
+    """The file is larger than 100 MB, the most that Meta allows."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "The file is larger than 100 MB, the most that Meta allows.")
+
+
+class LargerThanSaid(Rejected):
+    """The file has more bytes than the platform said; it was not taken."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "The file has more bytes than the platform said; it was not taken.")
+
+
 class NotConfigured(ChannelError):
     """The tenant has no access token for this platform; add one in the admin."""

@@ -137,9 +137,14 @@ class CloudApiChannel:
         url = (answer.json or {}).get("url")
         if not isinstance(url, str):
             raise Unavailable("Meta named no address for the file.")
+        # A number, though Meta's pages show a text.
+        size = str((answer.json or {}).get("file_size", ""))
+        said = int(size) if size.isdecimal() and size.isascii() else None
         token = self._credentials.access_token
         try:
-            return media.download(downloads(), url, graph_url=self._graph.url, token=token)
+            return media.download(
+                downloads(), url, graph_url=self._graph.url, token=token, said=said
+            )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unavailable(f"Meta cannot be reached ({type(error).__name__}).") from None
 

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import httpx
 
 from connectors.whatsapp.wire.errors import GraphAnswer, media_error_of
-from workspaces.channel_errors import Rejected, Unavailable
+from workspaces.channel_errors import LargerThanSaid, MediaTooLarge, Rejected, Unavailable
 
 # Where Meta keeps files. Anything else in an answer is not followed: it could be in our network.
 MEDIA_DOMAINS = ("fbsbx.com", "facebook.com", "fbcdn.net", "whatsapp.net")
@@ -31,13 +31,6 @@ class UntrustedAddress(Rejected):
 
     def __init__(self) -> None:
         super().__init__(0, "The answer names an address outside Meta; it was not followed.")
-
-
-class MediaTooLarge(Rejected):
-    """The file is larger than 100 MB, the most that Meta allows."""
-
-    def __init__(self) -> None:
-        super().__init__(0, "The file is larger than 100 MB, the most that Meta allows.")
 
 
 def check_address(url: str, graph_url: str) -> str:
@@ -67,10 +60,10 @@ def check_address(url: str, graph_url: str) -> str:
 
 
 class MediaDownload:
-    """A file on its way: at most ``MAX_BYTES`` of it."""
+    """A file on its way: at most ``MAX_BYTES`` of it, and no more than it was ``said`` to have."""
 
-    def __init__(self, response: httpx.Response) -> None:
-        self._response = response
+    def __init__(self, response: httpx.Response, said: int | None) -> None:
+        self._response, self._said = response, said
         self.mime_type = response.headers.get("content-type", "")
         length = response.headers.get("content-length", "")
         self.size = int(length) if length.isdecimal() else None
@@ -82,6 +75,8 @@ class MediaDownload:
             seen += len(chunk)
             if seen > MAX_BYTES:
                 raise MediaTooLarge
+            if self._said is not None and seen > self._said:
+                raise LargerThanSaid
             yield chunk
 
     def close(self) -> None:
@@ -89,8 +84,11 @@ class MediaDownload:
         self._response.close()
 
 
-def download(client: httpx.Client, url: str, *, graph_url: str, token: str) -> MediaDownload:
-    """Open a media address with the access token, following a few redirects inside Meta.
+def download(
+    client: httpx.Client, url: str, *, graph_url: str, token: str, said: int | None = None
+) -> MediaDownload:
+    """Open a media address with the access token, following a few redirects inside Meta; ``said``
+    is how many bytes Meta said that the file has.
 
     Raises:
         workspaces.channel_errors.ChannelError: the answer is not the file.
@@ -103,7 +101,7 @@ def download(client: httpx.Client, url: str, *, graph_url: str, token: str) -> M
         )
         response = client.send(request, stream=True)
         if not response.has_redirect_location:
-            return _opened(response)
+            return _opened(response, said)
         response.close()
         url = _joined(url, response.headers["location"])
     raise Unavailable("Meta redirected too often.")
@@ -116,12 +114,12 @@ def _joined(url: str, location: str) -> str:
         raise UntrustedAddress from None
 
 
-def _opened(response: httpx.Response) -> MediaDownload:
+def _opened(response: httpx.Response, said: int | None) -> MediaDownload:
     try:
         if response.status_code != 200:
             body = next(response.iter_bytes(MAX_ERROR_BYTES), b"")
             raise media_error_of(GraphAnswer(response.status_code, response.headers, body))
-        opened = MediaDownload(response)
+        opened = MediaDownload(response, said)
         if opened.size is not None and opened.size > MAX_BYTES:
             raise MediaTooLarge
     except BaseException:

@@ -26,7 +26,7 @@ from messaging.delivery.files import COLUMNS, LIFE, REFUSED_FOR, WAITING, FileKe
 from messaging.delivery.pauses import Pause
 from messaging.delivery.queues import SENDS
 from messaging.models import Upload
-from messaging.uploads import FileGone, StorageAway
+from messaging.sealed_storage import FileGone, StorageAway
 from workspaces.channel_errors import ChannelError, Rejected, Throttled, Unavailable
 from workspaces.channels import Channel
 from workspaces.keys import TenantHasNoKeys

@@ -13,7 +13,7 @@ from graphql import GraphQLResolveInfo
 
 from lib.graphql import JSON, ObjectType, column, described_enum, list_of, none_if_empty
 from messaging import events, models, sealed_values
-from messaging.media import download_url
+from messaging.media import can_be_had, download_url
 from messaging.payments import Payment
 from messaging.queries import ContactRow, MessageRow
 from messaging.related import Original, Related, ShownConversation
@@ -35,13 +35,37 @@ MEDIA_STATES = {
     "AVAILABLE": "The platform can be asked for the file.",
     "GONE": "The platform no longer has the file, or the sender deleted the message.",
 }
+ARCHIVE_STATES = {
+    "PENDING": "It is still to be fetched for the archive.",
+    "KEPT": "It is kept here, and served from here.",
+    "LOST": "It could not be had while the platform had it, or cannot be kept; the error says why.",
+    "REFUSED": "The scanner refuses it, and so it is not served.",
+    "REMOVED": "It was kept until its time was over.",
+}
+ARCHIVE_ERRORS = {
+    "PLATFORM_AWAY": "The platform gave no proper answer, or broke off.",
+    "PLATFORM_REJECTED": "The platform refuses the access token.",
+    "NOT_CONFIGURED": "The tenant has no access token.",
+    "MEDIA_GONE": "The platform has no such file, or the access token may not see it.",
+    "TOO_LARGE": "It is larger than this installation keeps.",
+    "SIZE_MISMATCH": "It has not the size that the platform said.",
+    "CHECKSUM_MISMATCH": "It has not the SHA-256 that the platform said.",
+    "STORAGE_AWAY": "The storage of files cannot be written.",
+    "FAILED": "Something that nobody thought of; the log says more.",
+}
 MessageDirection = described_enum(
     events.Direction, "Who spoke.", DIRECTIONS, name="MessageDirection"
 )
 MessageSource = described_enum(
     events.Source, "How we learned of a message.", SOURCES, name="MessageSource"
 )
-MediaState = described_enum(models.MediaState, "Whether a file can be fetched.", MEDIA_STATES)
+MediaState = described_enum(models.MediaState, "Whether the platform has a file.", MEDIA_STATES)
+ArchiveState = described_enum(
+    models.ArchiveState, "What became of a file that the tenant's archive wants.", ARCHIVE_STATES
+)
+ArchiveError = described_enum(
+    models.ArchiveError, "Why a file is not in the archive, or not yet.", ARCHIVE_ERRORS
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +207,9 @@ class Delivery(ObjectType, default_resolver=_reported):
 
 
 class MediaType(ObjectType, name="Media"):
-    """A file that a message carries; its bytes stay with the platform until somebody asks."""
+    """A file that a message carries; its bytes stay with the platform until somebody asks, unless
+    the tenant has an archive.
+    """
 
     id = graphene.ID(required=True, description="The file's UUID.")
     mime_type = graphene.String(
@@ -196,7 +222,13 @@ class MediaType(ObjectType, name="Media"):
     size_bytes = graphene.BigInt(description="Its size, where known.")
     voice = graphene.Boolean(required=True, description="Whether it was recorded as a voice note.")
     animated = graphene.Boolean(required=True, description="Whether it is an animated sticker.")
-    state = graphene.Field(MediaState, required=True, description="Whether it can be fetched.")
+    state = graphene.Field(MediaState, required=True, description="Whether the platform has it.")
+    archive_state = graphene.Field(
+        ArchiveState, description="What became of it in the archive; null where there is none."
+    )
+    archive_error = graphene.Field(
+        ArchiveError, description="Why it is not in the archive, or not yet."
+    )
     expires_at = graphene.DateTime(description="When the platform will forget it, where known.")
     download_url = graphene.String(
         description="A link that serves the file to anybody for 15 minutes; needs media:read. "
@@ -207,7 +239,7 @@ class MediaType(ObjectType, name="Media"):
     def resolve_download_url(root: models.Media, info: GraphQLResolveInfo) -> str | None:
         """Sign a link, for callers who may have the file."""
         info.context.actor.require(Scope.MEDIA_READ)
-        return download_url(root) if root.state == models.MediaState.AVAILABLE else None
+        return download_url(root) if can_be_had(root) else None
 
 
 class MessageType(ObjectType, name="Message", default_resolver=column):

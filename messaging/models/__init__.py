@@ -15,6 +15,8 @@ from messaging.models.broadcasts import (
 )
 from messaging.models.desk import CannedReply, ConversationLabel, ConversationNote
 from messaging.models.messages import (
+    ArchiveError,
+    ArchiveState,
     Contact,
     ContactIdentity,
     Conversation,
@@ -23,6 +25,7 @@ from messaging.models.messages import (
     MediaState,
     Message,
     MessageStatus,
+    PendingFetch,
 )
 from messaging.models.sending import (
     NumberState,
@@ -37,6 +40,8 @@ from messaging.models.sending import (
 from messaging.models.uploads import Upload, UploadHandle, UploadState
 
 __all__ = [
+    "ArchiveError",
+    "ArchiveState",
     "Broadcast",
     "BroadcastRecipient",
     "BroadcastState",
@@ -54,6 +59,7 @@ __all__ = [
     "NumberState",
     "OptOut",
     "OptOutSource",
+    "PendingFetch",
     "PendingSend",
     "PortfolioRecipient",
     "ReadMark",

@@ -11,7 +11,7 @@ from lib.ids import uuid7
 from messaging.conversation_states import ConversationState
 from messaging.events import Direction, Source
 from messaging.sealed_values import shortened
-from workspaces.models import Platform, Workspace
+from workspaces.models import ArchiveKey, Platform, Workspace
 
 
 class Contact(models.Model):
@@ -279,8 +279,37 @@ class MediaState(models.TextChoices):
     GONE = "GONE"
 
 
+class ArchiveState(models.TextChoices):
+    """What became of a file that its tenant's archive wants; ``NULL``: it wants none."""
+
+    PENDING = "PENDING"
+    KEPT = "KEPT"
+    LOST = "LOST"
+    REFUSED = "REFUSED"
+    REMOVED = "REMOVED"
+
+
+class ArchiveError(models.TextChoices):
+    """Why a file is not in the archive (yet)."""
+
+    PLATFORM_AWAY = "PLATFORM_AWAY"
+    PLATFORM_REJECTED = "PLATFORM_REJECTED"
+    NOT_CONFIGURED = "NOT_CONFIGURED"
+    MEDIA_GONE = "MEDIA_GONE"
+    TOO_LARGE = "TOO_LARGE"
+    SIZE_MISMATCH = "SIZE_MISMATCH"
+    CHECKSUM_MISMATCH = "CHECKSUM_MISMATCH"
+    STORAGE_AWAY = "STORAGE_AWAY"
+    FAILED = "FAILED"
+
+
 class Media(models.Model):
-    """Metadata of a message's file; the bytes are fetched from Meta when somebody asks."""
+    """Metadata of a message's file; the bytes are fetched from Meta when somebody asks, or kept.
+
+    One that is kept lies in the storage under ``archived_as``, sealed under the key that
+    ``archived_key`` says, and ``archived_day``, the UTC day it came on, tells when it goes
+    (``NULL``: at once). The columns of the archive are ``NULL`` where the tenant has none.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
     tenant_id = models.UUIDField()
@@ -302,15 +331,56 @@ class Media(models.Model):
         db_default=MediaState.AVAILABLE,
     )
     expires_at = models.DateTimeField(null=True)
+    archive_state = models.CharField(max_length=16, choices=ArchiveState, null=True)  # noqa: DJ001
+    archive_error = models.CharField(max_length=32, null=True)  # noqa: DJ001
+    archived_as = models.UUIDField(null=True)
+    archived_key = models.CharField(max_length=8, choices=ArchiveKey, null=True)  # noqa: DJ001
+    archived_day = models.DateField(null=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
         db_table = "media"
         verbose_name_plural = "media"
-        indexes = (models.Index(fields=("id",), name="media_by_id"),)  # the admin's lists
+        indexes = (
+            models.Index(fields=("id",), name="media_by_id"),  # the admin's lists
+            models.Index(
+                fields=("tenant_id", "archived_day"),
+                name="media_archived",
+                condition=models.Q(archived_as__isnull=False),
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.mime_type} {self.id}"
+
+
+class PendingFetch(models.Model):
+    """A file that has to be fetched for the archive; gone once it is kept, or cannot be.
+
+    ``due_at`` is when it is fetched next. While somebody fetches it, ``lease_until`` says for how
+    long, and ``stored_as`` under which name.
+    """
+
+    media_id = models.UUIDField(primary_key=True)
+    tenant_id = models.UUIDField()
+    due_at = models.DateTimeField(db_default=Now())
+    lease_until = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
+    stored_as = models.UUIDField(null=True)
+
+    class Meta:
+        db_table = "archive_fetches"
+        indexes = (
+            models.Index(fields=("tenant_id", "due_at"), name="archive_fetches_due"),
+            models.Index(
+                fields=("tenant_id", "lease_until"),
+                name="archive_fetches_leased",
+                condition=models.Q(lease_until__isnull=False),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return str(self.media_id)
 
 
 class Conversation(models.Model):

@@ -275,12 +275,11 @@ def _conversation(actor: Actor, shown: ShownConversation) -> ConversationShape:
     messages, related = threads.last
     last, contact = messages.get(row.last_message_id), threads.contacts.get(row.contact_id)
     is_out = contact is not None and contact.id in threads.opted_out
-    with_numbers = actor.may(Scope.RAW_READ)
     return ConversationShape(
         id=row.id,
         workspace_id=row.workspace_id,
         contact=contact and person(actor, contact, opted_out=is_out),
-        last_message=last and message_shape(last, related, with_numbers=with_numbers),
+        last_message=last and message_shape(last, related, actor),
         last_message_at=row.last_message_at,
         unread_count=row.unread_count,
         window_open_until=shown.window_open_until,

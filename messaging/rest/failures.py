@@ -15,8 +15,8 @@ from lib import errorids
 from lib.graphql import BadInput, NotFound
 from lib.rates import CannotCount, RateExceeded
 from messaging.rest.shapes import Failure, Reason, Refusal
+from messaging.sealed_storage import StorageAway
 from messaging.sending.refusals import Malformed, SendErrorCode, UnableToSend
-from messaging.uploads import StorageAway
 from workspaces.access import NotAllowed, NotAuthenticated, TenantRequired, WrongTenant
 
 logger = logging.getLogger("sigma.whatsapp.rest")

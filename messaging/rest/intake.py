@@ -92,7 +92,7 @@ class RequestIntake:
         Raises:
             messaging.sending.refusals.UnableToSend: they are none of a form or of a file that
                 WhatsApp takes, or there is no end to them.
-            messaging.uploads.StorageAway: they cannot be kept.
+            messaging.sealed_storage.StorageAway: they cannot be kept.
         """
         self._came += len(data)
         if self._came > LARGEST:  # whatever follows a form's end, too
@@ -114,7 +114,7 @@ class RequestIntake:
 
         Raises:
             messaging.sending.refusals.UnableToSend: something is missing, or is not as was said.
-            messaging.uploads.StorageAway: it cannot be kept.
+            messaging.sealed_storage.StorageAway: it cannot be kept.
         """
         try:
             if self._form is not None:
@@ -178,7 +178,7 @@ def keep(came: Brought, *, now: datetime) -> KeptUpload:
 
     Raises:
         messaging.sending.refusals.UnableToSend: the tenant has no such workspace.
-        messaging.uploads.StorageAway: it cannot be kept now.
+        messaging.sealed_storage.StorageAway: it cannot be kept now.
     """
     workspace_id = id_of(came.fields.get("workspace_id", ""), "workspace_id")
     try:

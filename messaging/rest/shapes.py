@@ -41,6 +41,29 @@ class PaymentShape(_Shape, frozen=True):
     details: Annotated[dict[str, Any], _says("All that was told, as it came.")]
 
 
+class MediaShape(_Shape, frozen=True):
+    """A file that a message carries."""
+
+    id: Annotated[UUID, _says("The file's UUID, as in `/media/<id>`.")]
+    mime_type: Annotated[str, _says("The sender's word for the kind of file.")]
+    sha256: Annotated[str, _says("Base64 of its SHA-256, as the platform says.")]
+    filename: Annotated[str, _says("The sender's file name; may be empty.")]
+    size_bytes: Annotated[int | None, _says("Its size, where known.")]
+    voice: Annotated[bool, _says("Whether it was recorded as a voice note.")]
+    animated: Annotated[bool, _says("Whether it is an animated sticker.")]
+    state: Annotated[str, _says("AVAILABLE at the platform, or GONE there.")]
+    expires_at: Annotated[datetime | None, _says("When the platform will forget it.")]
+    archive_state: Annotated[
+        str | None,
+        _says("PENDING, KEPT, LOST, REFUSED or REMOVED; null where there is no archive."),
+    ]
+    archive_error: Annotated[str | None, _says("Why it is not in the archive, or not yet.")]
+    download_url: Annotated[
+        str | None,
+        _says("Serves the file for 15 minutes; null where it is gone, or without `media:read`."),
+    ]
+
+
 class MessageShape(_Shape, frozen=True):
     """A message as it is stored."""
 
@@ -73,6 +96,7 @@ class MessageShape(_Shape, frozen=True):
     ]
     delivery: Annotated[dict[str, Any], _says("Times, errors, pricing; what holds it.")]
     payments: Annotated[list[PaymentShape], _says("What was told of the payment it asked for.")]
+    media: Annotated[MediaShape | None, _says("The file it carries, where there is one.")]
 
 
 class ContactShape(_Shape, frozen=True):

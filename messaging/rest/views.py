@@ -21,7 +21,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from lib import clock
-from messaging import lookups, queries, sealed_values, uploads
+from messaging import lookups, media, queries, sealed_values, uploads
+from messaging.models import Media
 from messaging.queries import MessageRow
 from messaging.related import Related
 from messaging.rest import failures, forms, intake
@@ -30,6 +31,7 @@ from messaging.rest.openapi import JSON, Operations, answer
 from messaging.rest.shapes import (
     Accepted,
     Done,
+    MediaShape,
     MessageShape,
     PaymentShape,
     PreflightShape,
@@ -244,9 +246,8 @@ class OneMessage(TenantView):
     )
     def get(self, request: Request, message_id: UUID) -> MessageShape:
         """Read a message."""
-        with_numbers = self.actor.may(Scope.RAW_READ)
         found: MessageShape = self.act(
-            lambda tenant_id: _message(tenant_id, message_id, with_numbers)
+            lambda tenant_id: _message(tenant_id, message_id, self.actor)
         )
         return found
 
@@ -354,28 +355,38 @@ def object_of(request: Request) -> Mapping[str, Any]:
     return given
 
 
-def _message(tenant_id: UUID, message_id: UUID, with_numbers: bool) -> MessageShape:
+def _message(tenant_id: UUID, message_id: UUID, actor: Actor) -> MessageShape:
     row = queries.find(tenant_id=tenant_id, message_id=message_id)
     if row is None:
         raise UnableToSend(
             SendErrorCode.MESSAGE_NOT_FOUND, None, "Your tenant has no message with this id."
         )
-    return message_shape(row, Related(tenant_id, [row]), with_numbers=with_numbers)
+    return message_shape(row, Related(tenant_id, [row]), actor)
 
 
-def message_shape(row: MessageRow, related: Related, *, with_numbers: bool) -> MessageShape:
-    """Return what is shown of a message; ``with_numbers``: of those on shared cards, too."""
+def message_shape(row: MessageRow, related: Related, actor: Actor) -> MessageShape:
+    """Return what somebody is shown of a message."""
     opened, conversation = related.opened, related.conversation_of(row)
+    with_numbers = actor.may(Scope.RAW_READ)
     content = opened.fill(row.id, sealed_values.decode(row.content), with_numbers=with_numbers)
+    file = related.media.get(row.id)
     said = {
         "conversation_id": conversation and conversation.row.id,
         "text": opened.text_of(row),
         "content": content,
         "delivery": related.delivery_of(row),
         "payments": [PaymentShape(**one._asdict()) for one in related.payments(row)],
+        "media": file and _file(file, actor),
     }
     fields = {name: getattr(row, name, None) for name in MessageShape.__struct_fields__}
     return MessageShape(**{**fields, **said})
+
+
+def _file(file: Media, actor: Actor) -> MediaShape:
+    may_load = actor.may(Scope.MEDIA_READ) and media.can_be_had(file)
+    fields: dict[str, Any] = {n: getattr(file, n, None) for n in MediaShape.__struct_fields__}
+    fields["download_url"] = media.download_url(file) if may_load else None
+    return MediaShape(**fields)
 
 
 def _shown(found: Preflight) -> PreflightShape:

@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from lib import clock
-from messaging import uploads
+from messaging import sealed_storage, uploads
 from messaging.models import Upload, UploadState
 from messaging.rest import intake
 from messaging.rest.intake import RequestIntake
@@ -136,8 +136,8 @@ class Full:
 def test_a_disk_that_is_full_says_try_again(
     web: Web, acme: Cast, folder: Any, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    temporary = uploads._temporary
-    monkeypatch.setattr(uploads, "_temporary", lambda: Full(temporary(), room))
+    temporary = sealed_storage.temporary
+    monkeypatch.setattr(sealed_storage, "temporary", lambda: Full(temporary(), room))
 
     assert refused(upload(web, acme, PDF + bytes(500_000))) == (503, "UNAVAILABLE")
     assert stored(folder) == []
@@ -194,7 +194,7 @@ def test_one_file_that_comes_twice_at_once_is_there_for_whoever_is_answered(
 
     monkeypatch.setattr(default_storage._wrapped, "save", other_begins)
     kept = uploads.keep(first, workspace_id=acme.workspace.id, now=clock.now())
-    save(uploads._stored(acme.tenant.id, second.stored_as), File(second.file))
+    save(f"{acme.tenant.id.hex}/{second.stored_as.hex}", File(second.file))
 
     row = Upload.objects.get(pk=kept.id)
     assert (row.state, row.begun) == (UploadState.READY, [second.stored_as])

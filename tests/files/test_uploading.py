@@ -22,6 +22,7 @@ from lib.envelope import CannotOpen
 from messaging import erasure, filetypes, uploads
 from messaging.filetypes import MB
 from messaging.models import Upload, UploadState
+from messaging.sealed_storage import FileGone
 from sigma import uploads as front
 from tests.conftest import Cast
 from tests.files.conftest import stored
@@ -292,7 +293,7 @@ def test_a_file_that_was_cut_or_moved_does_not_open(
         with pytest.raises(CannotOpen):
             b"".join(uploads.pieces(mine))
     path.unlink()
-    with pytest.raises(uploads.FileGone):
+    with pytest.raises(FileGone):
         b"".join(uploads.pieces(mine))
 
 

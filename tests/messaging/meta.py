@@ -14,7 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass
 class Reply:
-    """What one path answers; bytes go out as they are, anything else as JSON."""
+    """What one path answers; bytes go out as they are, anything else as JSON. A declared length of
+    -1 is none: the end of the connection is that of the body.
+    """
 
     body: Any = b""
     status: int = 200
@@ -68,7 +70,8 @@ def meta_on_loopback() -> Iterator[Meta]:
             content = reply.content
             self.send_response(reply.status)
             length = len(content) if reply.declared_length is None else reply.declared_length
-            for name, value in {"Content-Length": str(length), **reply.headers}.items():
+            told = {"Content-Length": str(length)} if length >= 0 else {}
+            for name, value in {**told, **reply.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 # waits, digests of people, the state of devices.
 OUT_OF_REACH = {
     "api_keys",
+    "archive_fetches",
     "contact_identities",
     "conversation_notes",
     "event_subscriptions",

@@ -16,6 +16,7 @@ from connectors.simulator.meta.server import RunningSimulator
 from connectors.whatsapp.channel import CloudApiChannel
 from messaging import uploads
 from messaging.models import Upload
+from messaging.sealed_storage import StorageAway
 from templates_wa import examples, management
 from templates_wa.management import UnableToManage
 from templates_wa.models import Template, TemplateExample
@@ -295,7 +296,7 @@ def test_a_storage_that_is_away_is_told(
     media_id = kept(acme, PDF, "a.pdf")
 
     def away(upload: Upload) -> Iterator[bytes]:
-        raise uploads.StorageAway("Away.")
+        raise StorageAway("Away.")
         yield b""
 
     with monkeypatch.context() as patch:

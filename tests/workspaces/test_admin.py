@@ -29,6 +29,7 @@ def tenant_form(cast: Cast, **added: object) -> dict[str, object]:
         "name": cast.tenant.name,
         "status": "ACTIVE",
         "retention_days": 30,
+        "archive": "OFF",
         "secrets-TOTAL_FORMS": len(stored) + bool(added),
         "secrets-INITIAL_FORMS": len(stored),
     }
@@ -127,6 +128,15 @@ def test_it_lets_a_stored_secret_expire_but_not_change(
     assert stored.expires_at is not None
     assert stored.expires_at.year == 2031
     assert secrets.reveal(stored) == acme.app_secret
+
+
+def test_it_gives_a_tenant_an_archive(boss: Client, acme: Cast, globex: Cast) -> None:
+    chosen = {"archive": "FIELD", "archive_days": 90}
+
+    assert save(boss, acme, tenant_form(acme) | chosen) == "saved"
+    assert "between" in save(boss, globex, tenant_form(globex) | {**chosen, "archive_days": 0})
+    kept = {one.slug: (one.archive, one.archive_days) for one in Tenant.objects.all()}
+    assert kept == {"acme": ("FIELD", 90), "globex": ("OFF", None)}
 
 
 def test_it_deletes_a_secret(boss: Client, acme: Cast, globex: Cast) -> None:

@@ -45,12 +45,24 @@ class TenantForm(TenantModelForm):
 
     class Meta:
         model = Tenant
-        fields = ("name", "slug", "status", "retention_days", "keeps_addresses")
+        fields = (
+            "name",
+            "slug",
+            "status",
+            "retention_days",
+            "keeps_addresses",
+            "archive",
+            "archive_days",
+        )
         help_texts = {  # noqa: RUF012
             "slug": "Lower-case letters, digits, hyphens. It stays, as part of the callback URL.",
             "retention_days": "Days for which Raw is kept; after that its keys are destroyed.",
             "keeps_addresses": "Whether people can be answered after that, too: their numbers stay "
             "sealed under the tenant's key while they are contacts (docs/privacy.md).",
+            "archive": "Whether files that people send are kept here, rather than asked of Meta "
+            "while it has them (docs/files.md). What is kept stays for its time.",
+            "archive_days": "Days for which they are kept; empty: as long as Raw. Under the key of "
+            "the day never longer than that.",
             "status": "A suspended tenant still receives, but its API keys are refused.",
         }
 

@@ -91,11 +91,7 @@ class TenantAdmin(ScopedAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Ask for the least at first; secrets and the rest follow on the tenant's page."""
-        return (
-            ("name", "slug", "status", "retention_days", "keeps_addresses")
-            if obj
-            else ("name", "slug", "retention_days")
-        )
+        return TenantForm.Meta.fields if obj else ("name", "slug", "retention_days")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Keep the slug: Meta calls the URL that contains it."""

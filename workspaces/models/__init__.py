@@ -7,6 +7,7 @@ from workspaces.models.running import Heartbeat, PurgeRun, StoppedWork
 from workspaces.models.tenants import (
     HOSTED,
     INSTALLATION_ID,
+    ArchiveKey,
     DirectoryVersion,
     KeyPurpose,
     Platform,
@@ -26,6 +27,7 @@ __all__ = [
     "HOSTED",
     "INSTALLATION_ID",
     "ApiKey",
+    "ArchiveKey",
     "DirectoryVersion",
     "Heartbeat",
     "KeyPurpose",

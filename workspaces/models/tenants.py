@@ -40,6 +40,16 @@ class TenantStatus(models.TextChoices):
     ERASING = "ERASING"
 
 
+class ArchiveKey(models.TextChoices):
+    """Whether a tenant keeps the files that people send, and what seals them: ``DAY`` ends with
+    Raw, ``FIELD`` may last longer.
+    """
+
+    OFF = "OFF", "No"
+    DAY = "DAY", "Yes, under the key of the day"
+    FIELD = "FIELD", "Yes, under the tenant's key"
+
+
 class Tenant(models.Model):
     """A customer of the platform, isolated from every other."""
 
@@ -49,6 +59,11 @@ class Tenant(models.Model):
     retention_days = models.PositiveSmallIntegerField(default=30, db_default=30)
     # Whether people can be answered after their Raw was purged; docs/privacy.md says what it means.
     keeps_addresses = models.BooleanField(default=False, db_default=False)
+    archive = models.CharField(
+        max_length=8, choices=ArchiveKey, default=ArchiveKey.OFF, db_default=ArchiveKey.OFF
+    )
+    # NULL: as long as Raw. Under the key of a day never longer than that.
+    archive_days = models.PositiveSmallIntegerField(null=True, blank=True)
     status = models.CharField(
         max_length=16,
         choices=TenantStatus,
@@ -64,6 +79,10 @@ class Tenant(models.Model):
             models.CheckConstraint(
                 condition=models.Q(retention_days__gte=1, retention_days__lte=3650),
                 name="tenants_retention_between_1_and_3650_days",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(archive_days__gte=1, archive_days__lte=3650),
+                name="tenants_archive_between_1_and_3650_days",
             ),
         )
 
