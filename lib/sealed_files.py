@@ -34,11 +34,12 @@ class SealedWriter:
 
     def __init__(self, file: Writable, cipher: Cipher, place: bytes) -> None:
         self._file, self._cipher, self._place = file, cipher, place
-        self._rest, self._count = bytearray(), 0
+        self._rest, self._count, self.size = bytearray(), 0, 0
 
     def write(self, data: bytes) -> None:
         """Add to the file."""
         self._rest += data
+        self.size += len(data)
         while len(self._rest) > PIECE:  # what is left may be the last piece
             self._seal(bytes(self._rest[:PIECE]), is_last=False)
             del self._rest[:PIECE]

@@ -29,10 +29,10 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from lib import bulk, clock, work
 from lib.brake import Brake
-from lib.sealed_files import SealedWriter
+from lib.sealed_files import SealedWriter, opened
 from lib.wakeups import WakeUp
 from lib.work import AWAY, Work
-from messaging import archive, media, sealed_storage
+from messaging import archive, media, scanning, sealed_storage
 from messaging.models import ArchiveError, ArchiveState, Media, Message, PendingFetch
 from messaging.sealed_storage import StorageAway
 from workspaces.channel_errors import (
@@ -165,6 +165,8 @@ def fetch(claimed: Claim) -> None:
 def _is_wanted(found: Media, tenant: Tenant) -> bool:
     if tenant.archive == ArchiveKey.OFF or found.message.revoked_at is not None:
         return False
+    if found.archive_state != ArchiveState.PENDING:  # refused, when somebody asked for it
+        return False
     today = clock.now().date()
     return _day_of(found) >= archive.first_day_kept(tenant, tenant.archive, today=today)
 
@@ -177,6 +179,8 @@ def _keep(claimed: Claim, found: Media, tenant: Tenant) -> None:
         stream = media.open_at_platform(found, workspace, now=clock.now())
         with closing(stream):
             size = _take(stream, SealedWriter(file, cipher, place), found.sha256)
+        file.seek(0)
+        scanning.scan(opened(file, cipher, place))
         file.seek(0)
         with _storing():
             sealed_storage.save(tenant.id, claimed.stored_as, file)
@@ -200,6 +204,11 @@ def _asking() -> Iterator[None]:
         yield
     except StorageAway as error:
         raise NotArchived(ArchiveError.STORAGE_AWAY) from error
+    except scanning.ScannerAway as error:
+        raise NotArchived(ArchiveError.SCANNER_AWAY) from error
+    except scanning.Infected as error:
+        logger.warning("whatsapp file refused by the scanner", extra={"found": error.found})
+        raise NotArchived(ArchiveError.INFECTED, ends_as=ArchiveState.REFUSED) from error
     except MediaTooLarge as error:
         raise NotArchived(ArchiveError.TOO_LARGE, ends_as=ArchiveState.LOST) from error
     except (ChannelError, httpx.HTTPError) as error:  # broken off in the middle, too

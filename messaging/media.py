@@ -5,22 +5,27 @@ archive of a tenant that has one, else fetched from the platform on demand.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+import httpx
 from django.conf import settings
 from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
 from django.db.models import Exists, OuterRef
 
 from lib import bulk
-from lib.envelope import CannotOpen
-from messaging import archive
-from messaging.models import ArchiveState, Media, MediaState, Message
+from lib.envelope import CannotOpen, Cipher
+from lib.sealed_files import SealedWriter, opened
+from messaging import archive, scanning, sealed_storage
+from messaging.models import ArchiveError, ArchiveState, Media, MediaState, Message
+from messaging.scanning import Infected
 from messaging.sealed_storage import FileGone
 from messaging.sealed_values import fill, open_values
-from workspaces.channel_errors import MediaGone
+from workspaces.channel_errors import MediaGone, Unavailable
 from workspaces.channels import MediaStream, channel_for
 from workspaces.models import Workspace
 
@@ -136,13 +141,18 @@ def find(*, tenant_id: UUID, media_id: UUID) -> tuple[Media, Workspace]:
 
 def can_be_had(media: Media) -> bool:
     """Whether there is something to download."""
+    if media.archive_state == ArchiveState.REFUSED:
+        return False
     return media.state == MediaState.AVAILABLE or media.archive_state == ArchiveState.KEPT
 
 
 def open_file(media: Media, workspace: Workspace, *, now: datetime) -> MediaStream:
-    """Open the file where it is kept; else, or where it is kept no more, at the platform.
+    """Open the file where it is kept; else, or where it is kept no more, at the platform. Where
+    there is a scanner, that has to pass it first: what is kept was scanned when it came.
 
     Raises:
+        messaging.scanning.Infected: the scanner refuses it.
+        messaging.scanning.ScannerAway: the scanner says nothing.
         messaging.sealed_storage.StorageAway: it is kept where nobody can read now.
         workspaces.channel_errors.ChannelError: see :func:`open_at_platform`.
     """
@@ -152,7 +162,34 @@ def open_file(media: Media, workspace: Workspace, *, now: datetime) -> MediaStre
         except (FileGone, CannotOpen) as error:
             extra = {"media_id": media.id, "error": type(error).__name__}
             logger.error("whatsapp archived file not readable", extra=extra)
-    return open_at_platform(media, workspace, now=now)
+    if media.archive_state == ArchiveState.REFUSED:
+        raise Infected
+    stream = open_at_platform(media, workspace, now=now)
+    return _scanned(media, stream) if scanning.is_on() else stream
+
+
+def _scanned(media: Media, stream: MediaStream) -> MediaStream:
+    """Take a file whole, sealed under a key that nobody else has, and have it scanned."""
+    cipher, place = Cipher(0, os.urandom(32)), archive.place_of(media.tenant_id, media.id)
+    file = sealed_storage.temporary()
+    try:
+        with closing(stream), sealed_storage.writing():
+            writer = SealedWriter(file, cipher, place)
+            for piece in stream:
+                writer.write(piece)
+            writer.finish()
+            size = writer.size
+            file.seek(0)
+        scanning.scan(opened(file, cipher, place))
+        file.seek(0)
+        return archive.KeptStream(opened(file, cipher, place), stream.mime_type, size)
+    except httpx.HTTPError as error:
+        raise Unavailable(f"The platform broke off ({type(error).__name__}).") from None
+    except Infected as error:
+        logger.warning("whatsapp file refused by the scanner", extra={"found": error.found})
+        rows = Media.objects.filter(tenant_id=media.tenant_id, pk=media.pk)
+        rows.update(archive_state=ArchiveState.REFUSED, archive_error=ArchiveError.INFECTED)
+        raise
 
 
 def open_at_platform(media: Media, workspace: Workspace, *, now: datetime) -> MediaStream:

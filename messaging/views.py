@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET
 
 from lib import clock
 from messaging import media as files
+from messaging import scanning
 from messaging.models import Media
 from messaging.sealed_storage import StorageAway
 from workspaces import channel_errors
@@ -45,11 +46,13 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
     WrongTenant: (403, "WRONG_TENANT"),
     TenantRequired: (400, "TENANT_REQUIRED"),
     files.NoSuchMedia: (404, "NOT_FOUND"),
+    scanning.Infected: (403, "MEDIA_REFUSED"),
     channel_errors.NotConfigured: (409, "NOT_CONFIGURED"),
     files.Revoked: (410, "MEDIA_GONE"),
     channel_errors.MediaGone: (410, "MEDIA_GONE"),
     channel_errors.Rejected: (502, "PLATFORM_REJECTED"),
     StorageAway: (503, "UNAVAILABLE"),
+    scanning.ScannerAway: (503, "NOT_SCANNED"),
     channel_errors.Throttled: (503, "PLATFORM_THROTTLED"),
     channel_errors.Unavailable: (503, "PLATFORM_UNAVAILABLE"),
 }

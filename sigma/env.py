@@ -296,6 +296,27 @@ def files_storage(env: Env, *, folder: Path) -> dict[str, object]:
     return {"BACKEND": backend, "OPTIONS": options}
 
 
+def scanner(env: Env) -> tuple[str, int, str] | None:
+    """Return the host and port, or the path, at which a virus scanner listens, if there is one.
+
+    Raises:
+        InvalidSetting: neither ``tcp://host:port`` nor ``unix:/path``.
+    """
+    value = env.text("SIGMA_SCANNER")
+    if not value:
+        return None
+    if value.startswith("unix:/"):
+        return "", 0, "/" + value.removeprefix("unix:").lstrip("/")
+    try:
+        parts = urlsplit(value)
+        host, port = parts.hostname or "", parts.port or 0
+    except ValueError:
+        host, port = "", 0
+    if not (host and port and value.startswith("tcp://")):
+        raise InvalidSetting("SIGMA_SCANNER must be tcp://host:port or unix:/path/of/a/socket.")
+    return host, port, ""
+
+
 def sender_open_workspace(env: Env) -> UUID | None:
     """Return the workspace that is served without an API key, if there is one.
 

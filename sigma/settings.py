@@ -23,6 +23,7 @@ from sigma.env import (
     graph_url,
     ingest_drains,
     master_keys,
+    scanner,
     secret_key,
     sender_device,
     sender_open_workspace,
@@ -171,6 +172,8 @@ try:
     SIGMA_ARCHIVE_MAX_BYTES = env.integer(
         "SIGMA_ARCHIVE_MAX_BYTES", 104_857_600, low=1_000_000, high=104_857_600
     )
+    # A virus scanner (clamd, or what else speaks INSTREAM): what it does not pass is not served.
+    SIGMA_SCANNER = scanner(env)
     # Where processes count for /metrics, and the token that opens it from elsewhere than this host.
     SIGMA_METRICS_FOLDER = Path(
         env.text("SIGMA_METRICS_FOLDER", str(SIGMA_HOME / "metrics"))

@@ -39,7 +39,7 @@ ARCHIVE_STATES = {
     "PENDING": "It is still to be fetched for the archive.",
     "KEPT": "It is kept here, and served from here.",
     "LOST": "It could not be had while the platform had it, or cannot be kept; the error says why.",
-    "REFUSED": "The scanner refuses it, and so it is not served.",
+    "REFUSED": "The virus scanner refuses it, and so it is not served, archive or not.",
     "REMOVED": "It was kept until its time was over.",
 }
 ARCHIVE_ERRORS = {
@@ -51,6 +51,8 @@ ARCHIVE_ERRORS = {
     "SIZE_MISMATCH": "It has not the size that the platform said.",
     "CHECKSUM_MISMATCH": "It has not the SHA-256 that the platform said.",
     "STORAGE_AWAY": "The storage of files cannot be written.",
+    "SCANNER_AWAY": "The virus scanner gives no verdict.",
+    "INFECTED": "The virus scanner refuses it.",
     "FAILED": "Something that nobody thought of; the log says more.",
 }
 MessageDirection = described_enum(
