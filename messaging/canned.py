@@ -108,10 +108,11 @@ def update(*, tenant_id: UUID, reply_id: UUID, wanted: CannedReplyChange) -> Can
     Raises:
         UnableToHandle: no such reply, not a shortcut or text, or there is one with this shortcut.
     """
-    row = CannedReply.objects.filter(tenant_id=tenant_id, id=reply_id).first()
+    replies = CannedReply.objects.filter(tenant_id=tenant_id, id=reply_id)
+    go_alone(f"canned_replies:{replies.values_list('workspace_id', flat=True).first()}")
+    row = replies.first()
     if row is None:
         raise _missing()
-    go_alone(f"canned_replies:{row.workspace_id}")
     if not isinstance(wanted.shortcut, UnsetType):
         row.shortcut = _shortcut(wanted.shortcut)
         row.folded = folded(row.shortcut)
@@ -122,9 +123,7 @@ def update(*, tenant_id: UUID, reply_id: UUID, wanted: CannedReplyChange) -> Can
             raise _taken()
     if not isinstance(wanted.text, UnsetType):
         row.text = _text(wanted.text)
-    CannedReply.objects.filter(tenant_id=tenant_id, id=reply_id).update(
-        shortcut=row.shortcut, folded=row.folded, text=row.text
-    )
+    replies.update(shortcut=row.shortcut, folded=row.folded, text=row.text)
     return _shown(row)
 
 

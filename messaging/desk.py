@@ -129,7 +129,7 @@ def read_changes(given: object) -> ConversationInput:
         UnableToHandle: it is not of that form.
     """
     with reading():
-        return msgspec.convert(given, ConversationInput, strict=False)
+        return msgspec.convert(given, ConversationInput)
 
 
 def read_note(given: object) -> str:
@@ -199,9 +199,7 @@ def change(
     Raises:
         UnableToHandle: it cannot be changed so; nothing was.
     """
-    found = find(tenant_id=actor.tenant_id, conversation_id=conversation_id)
-    rows = Conversation.objects.select_for_update(of=("self",), no_key=True)
-    row = rows.get(tenant_id=actor.tenant_id, id=found.id)
+    row = _lock(actor.tenant_id, conversation_id)
     changed = {
         "state": _set_state(row, wanted, now),
         "assignee": _set_assignee(row, wanted),
@@ -213,13 +211,30 @@ def change(
         Conversation.objects.filter(tenant_id=row.tenant_id, id=row.id).update(
             **{column: getattr(row, column) for column in columns}
         )
-        emit(notices.handled([_told(row, names, who(actor))], now=now))
-    return find(tenant_id=actor.tenant_id, conversation_id=found.id)
+    found = find(tenant_id=actor.tenant_id, conversation_id=row.id)
+    if names:
+        emit(notices.handled([_told(actor, found, names)], now=now))
+    return found
 
 
-def _told(row: Conversation, changed: Sequence[str], by: str) -> ConversationChange:
+def _lock(tenant_id: UUID, conversation_id: UUID) -> Conversation:
+    """Return a conversation that nobody else changes, or makes one with another, until the
+    transaction ends.
+
+    Raises:
+        UnableToHandle: there is none with this id.
+    """
+    rows = Conversation.objects.select_for_update(of=("self",), no_key=True)
+    while True:  # whoever was waited for may have made it one with another
+        found = find(tenant_id=tenant_id, conversation_id=conversation_id)
+        row = rows.get(tenant_id=tenant_id, id=found.id)
+        if row.merged_into is None:
+            return row
+
+
+def _told(actor: Actor, row: ConversationRow, changed: Sequence[str]) -> ConversationChange:
     return ConversationChange(
-        row.tenant_id,
+        actor.tenant_id,
         row.id,
         row.workspace_id,
         row.contact_id,
@@ -227,7 +242,7 @@ def _told(row: Conversation, changed: Sequence[str], by: str) -> ConversationCha
         row.assignee_id,
         row.label_ids,
         changed,
-        by,
+        who(actor),
     )
 
 
@@ -252,13 +267,14 @@ def _set_state(row: Conversation, wanted: ConversationInput, now: datetime) -> b
 
 def _set_assignee(row: Conversation, wanted: ConversationInput) -> bool:
     user_id = wanted.assignee_id
-    if isinstance(user_id, UnsetType) or user_id == row.assignee_id:
+    if isinstance(user_id, UnsetType):
         return False
     if user_id is not None and not members(tenant_id=row.tenant_id, user_ids=[user_id]):
         message = "This user is not a member of your tenant; an administrator can make them one."
         raise UnableToHandle(DeskErrorCode.NOT_A_MEMBER, "assignee_id", message)
+    is_new = user_id != row.assignee_id
     row.assignee_id = user_id
-    return True
+    return is_new
 
 
 def _set_labels(row: Conversation, wanted: ConversationInput) -> bool:
@@ -303,7 +319,6 @@ def add_note(actor: Actor, conversation_id: UUID, text: str, *, now: datetime) -
     Raises:
         UnableToHandle: no such conversation, or not a text that can be kept.
     """
-    found = find(tenant_id=actor.tenant_id, conversation_id=conversation_id)
     if not text.strip() or len(text) > LONGEST_NOTE or "\0" in text:
         message = f"A note has 1 to {LONGEST_NOTE} characters, and no NUL."
         raise UnableToHandle(DeskErrorCode.INVALID_INPUT, "text", message)
@@ -311,7 +326,7 @@ def add_note(actor: Actor, conversation_id: UUID, text: str, *, now: datetime) -
     row = ConversationNote.objects.create(
         id=key,
         tenant_id=actor.tenant_id,
-        conversation_id=found.id,
+        conversation_id=_lock(actor.tenant_id, conversation_id).id,
         sealed_text=keys.field_cipher(actor.tenant_id).seal(
             text.encode(), _associated(actor.tenant_id, key)
         ),

@@ -131,6 +131,9 @@ class UpdateConversation(ServiceMutation):
         """Change it."""
         said = given_of(given, nullable="assignee_id")
         conversation_id = parse_id(said.pop("conversation_id"), "conversationId")
+        user_id = said.get("assignee_id")
+        if user_id is not None and user_id.isascii() and user_id.isdigit():
+            said["assignee_id"] = int(user_id[:11])  # no more digits than say: too large
         wanted = desk.read_changes(said)
         row = desk.change(context.actor, conversation_id, wanted, now=clock.now())
         return {"conversation": row}

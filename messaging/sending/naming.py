@@ -148,6 +148,7 @@ def expired(field: str) -> UnableToSend:
     return UnableToSend(
         SendErrorCode.ADDRESS_EXPIRED,
         field,
-        "What was known of this person's address was purged. They can be answered again once they "
-        "write; whoever knows their number can write to that.",
+        "No address of this person is known that this number can write to: it was purged, or they "
+        "only wrote to numbers of other business portfolios. They can be answered once they write; "
+        "whoever knows their phone number can write to that.",
     )

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, connections, transaction
 from django.test import Client
 
 from connectors.events.models import EventSubscription, OutgoingEvent
 from connectors.whatsapp.processing import process_batch
-from messaging import desk, labels
+from messaging import conversations, desk, labels
 from messaging.models import Conversation, ConversationLabel, ConversationNote
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, gql, key_with
+from tests.messaging.test_contact_locking import _blocked
 from tests.messaging.test_conversations import hear, take_in
 from tests.sending.test_rest import ask
 from tests.whatsapp.deliveries import callback, deliver, text
@@ -424,6 +427,85 @@ def test_a_page_of_filtered_conversations_is_as_any_other(
 
     found = [node["id"] for node in [*first["nodes"], *rest["nodes"]]]
     assert found == [str(which.id) for which in reversed(all_of_them[1:])]
+
+
+def test_who_left_is_assigned_nothing_again(acme: Cast, globex: Cast, change) -> None:
+    ours, ana = talk(acme), member(acme)
+    talk(globex)
+    assert change(ours, assigneeId=str(ana.pk))["success"]
+    Membership.objects.all().delete()
+
+    refused = change(ours, assigneeId=str(ana.pk))
+
+    assert [error["code"] for error in refused["errors"]] == ["NOT_A_MEMBER"]
+
+
+def test_an_event_tells_no_label_that_was_deleted_and_nobody_who_left(
+    acme: Cast, globex: Cast, change
+) -> None:
+    ours, ana, gone = talk(acme), member(acme), label(acme)
+    talk(globex)
+    change(ours, assigneeId=str(ana.pk), addLabelIds=[gone])
+    Membership.objects.all().delete()
+    labels.delete(tenant_id=acme.tenant.id, label_id=UUID(gone))
+    EventSubscription.objects.create(
+        tenant_id=acme.tenant.id, url="https://app.example/", sealed_secrets=b"x"
+    )
+
+    change(ours, state="CLOSED")
+
+    data = OutgoingEvent.objects.get().data
+    assert (data["assignee_id"], data["label_ids"]) == (None, [])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"assignee_id": "null"},
+        {"assignee_id": True},
+        {"state": "SNOOZED", "snoozed_until": int(time.time()) + 3600},
+        {"state": "SNOOZED", "snoozed_until": "9999-12-31T23:59:59-14:00"},
+    ],
+)
+def test_rest_takes_no_value_for_another(acme: Cast, globex: Cast, body: dict) -> None:
+    ours = talk(acme)
+    talk(globex)
+    assert ask(acme, path(ours), body, "patch")[0] == 422
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("what", ["the conversation", "a note"])
+def test_what_is_done_while_two_people_become_one_is_done_to_that_one(
+    acme: Cast, globex: Cast, wait_for, what: str
+) -> None:
+    loser, winner = talk(acme, 1), talk(acme, 2)
+    talk(globex)
+    answers = []
+
+    def work() -> None:
+        try:
+            if what == "a note":
+                answers.append(ask(acme, path(loser, "notes"), {"text": "Wants a refund"}))
+            else:
+                answers.append(ask(acme, path(loser), {"state": "CLOSED"}, "patch"))
+        finally:
+            connections.close_all()
+
+    worker = threading.Thread(target=work)
+    with transaction.atomic():
+        conversations.join([(acme.tenant.id, loser.contact_id, winner.contact_id)])
+        worker.start()
+        wait_for(lambda: _blocked() == 1)
+    worker.join()
+
+    loser.refresh_from_db()
+    winner.refresh_from_db()
+    assert loser.merged_into == winner.id
+    if what == "a note":
+        assert ConversationNote.objects.get().conversation_id == winner.id
+    else:
+        assert answers[0][1]["id"] == str(winner.id)
+        assert winner.state == "CLOSED"
 
 
 @pytest.mark.parametrize("filtered", ["OPEN", "none", "label", "theirs"])
