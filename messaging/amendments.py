@@ -91,9 +91,9 @@ SELECT EXISTS (SELECT FROM r JOIN messages a
 FIND = f"""
 SELECT r.number, m.id, m.platform_message_id, m.source = 'HISTORY', m.revoked_at IS NOT NULL
 FROM {{rows}} CROSS JOIN LATERAL (
-    SELECT {KNOWN.format(row="r", id="r.platform_message_id")} AS id
-    UNION SELECT m.id FROM messages m WHERE {SAME_MESSAGE}
-) same JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = same.id
+    SELECT r.tenant_id, {KNOWN.format(row="r", id="r.platform_message_id")} AS id
+    UNION SELECT m.tenant_id, m.id FROM messages m WHERE {SAME_MESSAGE}
+) same JOIN messages m ON m.tenant_id = same.tenant_id AND m.id = same.id
 WHERE (m.source = 'HISTORY' AND r.source <> 'HISTORY')
    OR (m.type = '{PLACEHOLDER}' AND r.type <> '{PLACEHOLDER}')
 ORDER BY m.id FOR UPDATE OF m

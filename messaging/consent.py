@@ -78,9 +78,9 @@ class OptOutRow(NamedTuple):
 # A page ends at a contact: the id of the row counts the opt-outs of all tenants.
 LIST = """
 SELECT contact_id, source, said_at FROM opt_outs
-WHERE tenant_id = %s AND lifted_at IS NULL AND (said_at, id) < (%s, coalesce((
+WHERE tenant_id = %s AND lifted_at IS NULL AND (said_at, id) < (%s, (SELECT coalesce((
     SELECT o.id FROM opt_outs o WHERE o.tenant_id = %s AND o.contact_id = %s
-), 0))
+), 0)))
 ORDER BY said_at DESC, id DESC LIMIT %s
 """
 

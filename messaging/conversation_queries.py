@@ -83,17 +83,21 @@ OF_CONVERSATION = ", ".join(AS_SHOWN.get(name, f"c.{name}") for name in Conversa
 SELECT_CONVERSATIONS = f"SELECT {OF_CONVERSATION} FROM conversations c WHERE"  # noqa: S608
 # Ids from before a merge lead to the conversation that it is now.
 BY_IDS = f"""
-SELECT asked.id, {OF_CONVERSATION} FROM conversations asked
-JOIN conversations c
-  ON c.tenant_id = asked.tenant_id AND c.id = coalesce(asked.merged_into, asked.id)
-WHERE asked.tenant_id = %s AND asked.id = ANY(%s)
+SELECT asked.id, {OF_CONVERSATION} FROM (
+    SELECT a.tenant_id, a.id, coalesce(a.merged_into, a.id) AS now_id FROM conversations a
+    WHERE a.tenant_id = %s AND a.id = ANY(%s) OFFSET 0
+) asked
+JOIN conversations c ON c.tenant_id = asked.tenant_id AND c.id = asked.now_id
 """  # noqa: S608 - names of ours
 # Of a number and a contact, also one that was merged since: a range of the conversations' key.
 OF_PEOPLE = f"""
 SELECT asked.workspace_id, asked.contact_id, {OF_CONVERSATION}
 FROM unnest(%s::uuid[], %s::uuid[]) asked (workspace_id, contact_id)
-JOIN conversations c ON c.tenant_id = %s AND c.workspace_id = asked.workspace_id
- AND c.contact_id = {SURVIVOR.format(tenant_id="%s", contact_id="asked.contact_id")}
+CROSS JOIN LATERAL (
+    SELECT {SURVIVOR.format(tenant_id="%s", contact_id="asked.contact_id")} AS id OFFSET 0
+) person
+JOIN conversations c
+  ON c.tenant_id = %s AND c.workspace_id = asked.workspace_id AND c.contact_id = person.id
 WHERE c.merged_into IS NULL
 """  # noqa: S608 - names of ours
 OF_PERSON = ", ".join(

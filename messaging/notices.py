@@ -24,6 +24,7 @@ SELECT m.id, p.contact_id, c.id, m.group_id
 FROM {{rows}} JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.id
 CROSS JOIN LATERAL (
     SELECT {SURVIVOR.format(tenant_id="m.tenant_id", contact_id="m.contact_id")} AS contact_id
+    OFFSET 0
 ) p
 LEFT JOIN conversations c
   ON c.tenant_id = m.tenant_id AND c.workspace_id = m.workspace_id

@@ -46,7 +46,9 @@ SURVIVORS = """
 SELECT r.id, c.merged_into FROM {rows} JOIN contacts c ON c.tenant_id = r.tenant_id AND c.id = r.id
 WHERE c.merged_into IS NOT NULL
 """
-# A contact's id as it is now, inside a statement, by the columns that its ids stand in.
+# A contact's id as it is now, inside a statement, by the columns that its ids stand in. Rows are
+# joined by it behind OFFSET 0 only: with a sub-select in it the condition is none of an index
+# (docs/adr/0022).
 SURVIVOR = """coalesce((
     SELECT merged_into FROM contacts WHERE tenant_id = {tenant_id} AND id = {contact_id}
 ), {contact_id})"""

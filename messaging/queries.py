@@ -89,9 +89,11 @@ FROM (SELECT direction, type, status, sender FROM messages WHERE {where} LIMIT %
 """
 # A contact that was merged is shown as the one that it is now.
 SELECT_CONTACTS = """
-SELECT asked.id AS asked, c.id, c.display_name, c.book_name, c.username FROM contacts asked
-JOIN contacts c ON c.tenant_id = asked.tenant_id AND c.id = coalesce(asked.merged_into, asked.id)
-WHERE asked.tenant_id = %s AND asked.id = ANY(%s)
+SELECT asked.id AS asked, c.id, c.display_name, c.book_name, c.username FROM (
+    SELECT a.tenant_id, a.id, coalesce(a.merged_into, a.id) AS now_id FROM contacts a
+    WHERE a.tenant_id = %s AND a.id = ANY(%s) OFFSET 0
+) asked
+JOIN contacts c ON c.tenant_id = asked.tenant_id AND c.id = asked.now_id
 """
 
 

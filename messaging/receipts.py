@@ -100,8 +100,11 @@ MESSAGE = (
     "m.id, m.workspace_id, m.platform_message_id, m.status, m.delivery, m.tenant_id, m.contact_id"
 )
 MESSAGES = f"""
-SELECT {MESSAGE} FROM {{rows}} JOIN messages m
-  ON m.tenant_id = r.tenant_id AND m.id = {KNOWN.format(row="r", id="r.platform_message_id")}
+SELECT {MESSAGE} FROM {{rows}}
+CROSS JOIN LATERAL (
+    SELECT r.tenant_id, {KNOWN.format(row="r", id="r.platform_message_id")} AS id OFFSET 0
+) known
+JOIN messages m ON m.tenant_id = known.tenant_id AND m.id = known.id
 ORDER BY m.id FOR UPDATE OF m
 """  # noqa: S608 - names of ours
 # The receipts that wait for one of these messages under another id of it; one of each kind, unless
@@ -145,8 +148,10 @@ FROM {{rows}} CROSS JOIN LATERAL (
     WHERE m.tenant_id = r.tenant_id AND m.id = {KNOWN.format(row="r", id="r.platform_message_id")}
       AND m.group_id IS NULL AND m.direction = 'OUTBOUND' OFFSET 0
 ) sent
-JOIN contacts k ON k.tenant_id = r.tenant_id AND k.id = sent.contact_id
-JOIN contacts c ON c.tenant_id = k.tenant_id AND c.id = coalesce(k.merged_into, k.id)
+CROSS JOIN LATERAL (
+    SELECT {SURVIVOR.format(tenant_id="r.tenant_id", contact_id="sent.contact_id")} AS id OFFSET 0
+) person
+JOIN contacts c ON c.tenant_id = r.tenant_id AND c.id = person.id
 """  # noqa: S608 - names of ours
 PAYMENT = "payment:"
 SEALED_VALUES = "message_statuses.sealed_values"

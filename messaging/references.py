@@ -70,7 +70,8 @@ def _same_people(row: str) -> str:
 # as empty, every index that begins with the tenant looks to it as good as any other, and a first
 # batch would read the messages of the number for each of its own.
 NUMBER = "({row}.tenant_id = r.tenant_id) IS TRUE AND ({row}.workspace_id = r.workspace_id) IS TRUE"
-# The id of a number's message that has the platform's id ``{id}``; ``{row}`` names the number.
+# The id of a number's message that has the platform's id ``{id}``; ``{row}`` names the number. A
+# join by it stands behind OFFSET 0 (docs/adr/0022).
 KNOWN = """(SELECT found.id FROM (
     SELECT o.tenant_id, o.workspace_id, o.platform_message_id, o.id FROM messages o
     WHERE (o.tenant_id, o.workspace_id, o.platform_message_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from django.db import connection
 from psycopg.pq import TransactionStatus
 
 from lib import bulk
+from workspaces.acting import APPLICATION_ROLE
 
 ROOT = Path(__file__).parents[1]
 # Nothing may read one of these from its beginning, or look in it for a row of whatever tenant.
@@ -49,9 +51,9 @@ OF_ALL_TENANTS = frozenset(
 )
 QUERY = re.compile(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
 LARGE_ONE = re.compile(rf"\b({'|'.join(LARGE)})\b")
-SETTINGS = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan")
-SET = "SELECT " + ", ".join(f"set_config('{name}', %s, false)" for name in SETTINGS)
-GET = "SELECT " + ", ".join(f"current_setting('{name}')" for name in SETTINGS)
+SLOW = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan")
+SLOW_OFF = "SELECT " + ", ".join(f"set_config('{name}', 'off', true)" for name in SLOW)
+COLUMNS_OF_INDEX = "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass"
 # The planner multiplies what a page is said to hold with the pages that there are.
 PRETEND = """
 UPDATE pg_class SET reltuples = %s, relpages = %s
@@ -95,16 +97,34 @@ class Plans:
 
 
 def _steps(own: psycopg.Cursor[Any], text: str, parameters: Any, empty: set[str]) -> list[str]:
-    """Return what is wrong with the plan of a statement."""
-    before = own.execute(GET).fetchone()
-    own.execute(SET, ["off"] * len(SETTINGS))
-    ((plan,),) = own.execute(f"EXPLAIN (FORMAT JSON) {text}", parameters)
-    own.execute(SET, before)
-    return [
-        step
-        for table, step in _wrong(plan[0]["Plan"], is_limited=False)
-        if table not in empty  # of these every plan is as good
-    ]
+    """Return what is wrong with the plan of a statement: as it is, and where the role that serves
+    reads all of a tenant's rows and the owner does not. Policies go before each condition that
+    might give something away, which to PostgreSQL is one with ``coalesce`` or a sub-select in it:
+    such a one is no condition of an index.
+    """
+    plans = []
+    with own.connection.transaction(force_rollback=True):
+        own.execute(SLOW_OFF)
+        (role,) = own.execute("SELECT current_setting('role')").fetchone() or ("none",)
+        for planned_for in ("none", APPLICATION_ROLE if role == "none" else role):
+            own.execute("SELECT set_config('role', %s, true)", [planned_for])
+            ((plan,),) = own.execute(f"EXPLAIN (FORMAT JSON) {text}", parameters)
+            plans.append(plan[0]["Plan"])
+    by_less = Counter(_by_tenant_alone(own, plans[1])) - Counter(_by_tenant_alone(own, plans[0]))
+    wrong = _wrong(plans[role != "none"], is_limited=False)
+    found = [*wrong, *((t, f"all of a tenant's {t}") for t in by_less)]
+    return [step for table, step in found if table not in empty]  # of these every plan is as good
+
+
+def _by_tenant_alone(own: psycopg.Cursor[Any], plan: dict[str, Any]) -> Iterator[str]:
+    """Yield the large tables of which all rows of a tenant, or of a number, are read."""
+    if plan.get("Relation Name") in LARGE and (index := plan.get("Index Name")):
+        named = set(re.findall(r"(?<![.\w])\w+\b(?!\.)", plan.get("Index Cond", "")))
+        columns = {name for (name,) in own.execute(COLUMNS_OF_INDEX, [index])}
+        if not named & (columns - {"tenant_id", "workspace_id"}):
+            yield plan["Relation Name"]
+    for inner in plan.get("Plans", ()):
+        yield from _by_tenant_alone(own, inner)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from lib import bulk
 from lib.ids import uuid7
 from messaging.broadcasts import audience, lifecycle, outcomes, queries, tending
 from messaging.delivery.sender import Sender
-from messaging.models import Message, SendingPause
+from messaging.models import Conversation, Message, SendingPause
 from sigma import erasure
 from tests import plans
 from tests.broadcasts.conftest import draft, people, start, template
@@ -48,10 +48,16 @@ query ($workspace: ID!, $message: ID!) {
   }
   conversationsByIds(ids: [$message]) { id }
   contact(phone: "+27711558396") { id }
+  optOuts(first: 1) { nodes { saidAt } }
   message(id: $message) { id attempts }
   conversations(workspaceId: $workspace, first: 5) {
     edges { node { id unreadCount messages(first: 3) { edges { node { id } } } } }
   }
+}
+"""
+MARK_READ = """
+mutation ($conversation: ID!) {
+  markMessageRead(input: {conversationId: $conversation}) { success }
 }
 """
 
@@ -125,6 +131,8 @@ def test_it_finds_rows_by_their_tenant(acme: Cast, globex: Cast, door: Door, now
         report = status("wamid.ELSEWHERE", "delivered", biz_opaque_callback_data=message_id)
         door.receive(statuses=[report])
         door.ask(READ, message=message_id)
+        written = Conversation.objects.filter(tenant_id=acme.tenant.id, unread_count__gt=0)
+        door.ask(MARK_READ, conversation=str(written.latest("last_message_at").id))
         broadcast_to(door, now)
         events_of(acme, now)
         retention.purge_all(now=now)

@@ -38,7 +38,7 @@ IS_READY = f"""
 SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APPLICATION_ROLE}')
    AND to_regprocedure('drop_raw_partition(date)') IS NOT NULL
 """  # noqa: S608 - names of ours
-# A member that inherits nothing: it has to become the tenants' role, as tenants' scopes do.
+# A member that inherits nothing: it has to become the tenants' role, as ``as_tenant`` does.
 MEMBER = f"""
 DO $$ BEGIN
     IF NOT pg_has_role('{APPLICATION_ROLE}', '{TENANT_ROLE}', 'MEMBER') THEN

@@ -35,15 +35,19 @@ class _Written(NamedTuple):
 
 EVERY_ID = ALL_IDS.format(tenant_id="c.tenant_id", contact_id="c.contact_id")
 LAST_WRITTEN = f"""
-SELECT m.id FROM conversations c CROSS JOIN LATERAL (
-    SELECT m.id FROM messages m
-    WHERE m.tenant_id = c.tenant_id AND m.workspace_id = c.workspace_id
-      AND m.contact_id = ANY(ARRAY({EVERY_ID}))
+SELECT said.id FROM (
+    SELECT * FROM conversations WHERE tenant_id = %s AND id = (SELECT coalesce((
+        SELECT merged_into FROM conversations WHERE tenant_id = %s AND id = %s
+    ), %s))
+) c
+CROSS JOIN LATERAL ({EVERY_ID}) own (id)
+CROSS JOIN LATERAL (
+    SELECT m.id, m.timestamp_utc FROM messages m
+    WHERE m.tenant_id = c.tenant_id AND m.workspace_id = c.workspace_id AND m.contact_id = own.id
       AND m.group_id IS NULL AND m.direction = 'INBOUND'
     ORDER BY m.timestamp_utc DESC, m.id DESC LIMIT 1
-) m WHERE c.tenant_id = %s AND c.id = coalesce((
-    SELECT merged_into FROM conversations WHERE tenant_id = %s AND id = %s
-), %s)
+) said
+ORDER BY said.timestamp_utc DESC, said.id DESC LIMIT 1
 """  # noqa: S608 - names of ours
 
 
