@@ -19,14 +19,15 @@ from functools import partial
 from typing import IO, NamedTuple
 from uuid import UUID, uuid4
 
-from django.db import DatabaseError, transaction
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Count, Min, Q, QuerySet, Sum
 
 from lib.envelope import CannotOpen, associated_data
 from lib.sealed_files import SealedWriter
 from messaging import filetypes, sealed_storage
 from messaging.filetypes import UnsuitableFile
-from messaging.models import Upload, UploadState
+from messaging.models import Upload, UploadHandle, UploadState
 from messaging.sealed_storage import AWAY, FileGone, StorageAway
 from workspaces import keys
 from workspaces.acting import as_tenant
@@ -40,6 +41,7 @@ PLACE, NAME_PLACE = "uploads.content", "uploads.sealed_name"
 CUT_OFF = timedelta(hours=1)
 MOST_NAME = 240
 BATCH = 500
+ALONE = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
 
 class UnknownWorkspace(Exception):
@@ -167,6 +169,7 @@ def keep(received: ReceivedFile, *, workspace_id: UUID, now: datetime) -> KeptUp
 
     Raises:
         UnknownWorkspace: the tenant has no such workspace.
+        messaging.filetypes.UnsuitableFile: the tenant keeps too much.
         StorageAway: it cannot be kept now.
     """
     upload_id = _id_of(received)
@@ -225,9 +228,29 @@ def _begin(
             # Later than whoever gave it to us before, who may discard what nobody used since.
             change["used_at"] = max(found.used_at + timedelta(microseconds=1), now)
         if not is_ready:
+            _check_room(tenant_id, received.size, besides=upload_id)
             change |= {"state": UploadState.STORING, "begun": [*found.begun, received.stored_as]}
         _rows(tenant_id).filter(pk=upload_id).update(**change)
     return found.stored_as if is_ready else None
+
+
+def _check_room(tenant_id: UUID, size: int, *, besides: UUID) -> None:
+    """Refuse bytes that a tenant may not keep ``besides`` its other files. Until the transaction
+    ends nobody else begins to keep one: two that each have room may have none together.
+    """
+    most = settings.SIGMA_FILES_QUOTA_BYTES
+    if not most:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(ALONE, [f"uploads:{tenant_id}"])
+    kept = _rows(tenant_id).exclude(pk=besides).aggregate(size=Sum("size_bytes"))["size"] or 0
+    if kept + size > most:
+        raise UnsuitableFile(
+            "QUOTA_EXCEEDED",
+            f"Your tenant keeps {kept:,} bytes of files and may keep {most:,}. Remove files that "
+            "you need no more (DELETE /api/v1/media/…), or let the operator raise "
+            "SIGMA_FILES_QUOTA_BYTES.",
+        )
 
 
 def _end(received: ReceivedFile, upload_id: UUID) -> bool:
@@ -349,9 +372,17 @@ def erase(tenant_id: UUID) -> int:
     return count
 
 
-def discard(*, tenant_id: UUID, upload_id: UUID, unless_used_since: datetime) -> None:
-    """Remove one file, unless somebody gave us the same, or used it, since a time."""
-    _discard(_rows(tenant_id).filter(pk=upload_id, used_at__lte=unless_used_since))
+def discard(*, tenant_id: UUID, upload_id: UUID, unless_used_since: datetime) -> bool:
+    """Remove one file, unless somebody gave us the same, or used it, since a time; return whether
+    it was there.
+    """
+    rows = _rows(tenant_id).filter(pk=upload_id, used_at__lte=unless_used_since)
+    return bool(_discard(rows))
+
+
+def used_at(*, tenant_id: UUID, upload_id: UUID) -> datetime | None:
+    """Return until when a send may need a file, or when it came; nothing where there is none."""
+    return _rows(tenant_id).filter(pk=upload_id).values_list("used_at", flat=True).first()
 
 
 def _discard(rows: QuerySet[Upload]) -> int:
@@ -364,6 +395,8 @@ def _discard(rows: QuerySet[Upload]) -> int:
                 if row is not None:
                     for name in {row.stored_as, *row.begun}:
                         sealed_storage.remove(tenant_id, name)
+                    mine = UploadHandle.objects.filter(tenant_id=tenant_id, upload_id=upload_id)
+                    mine.delete()
                     _rows(tenant_id).filter(pk=upload_id).delete()
                     count += 1
     return count

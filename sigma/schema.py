@@ -19,6 +19,7 @@ from messaging.graphql.optouts import OptOutMutations, OptOutQueries
 from messaging.graphql.pages import MessageQueries
 from messaging.graphql.preflight import PreflightQueries
 from messaging.graphql.sending import SendingMutations
+from messaging.graphql.uploads import FileToSendMutations, FileToSendQueries
 from templates_wa.graphql.mutations import TemplateMutations
 from templates_wa.graphql.schema import TemplateQueries
 from workspaces.graphql.schema import WorkspaceMutations, WorkspaceQueries
@@ -31,6 +32,7 @@ class Query(
     DeskQueries,
     LabelQueries,
     CannedReplyQueries,
+    FileToSendQueries,
     OptOutQueries,
     PreflightQueries,
     BroadcastQueries,
@@ -49,6 +51,7 @@ class Mutation(
     DeskMutations,
     LabelMutations,
     CannedReplyMutations,
+    FileToSendMutations,
     OptOutMutations,
     BroadcastMutations,
     NumberMutations,

@@ -174,6 +174,10 @@ try:
     )
     # A virus scanner (clamd, or what else speaks INSTREAM): what it does not pass is not served.
     SIGMA_SCANNER = scanner(env)
+    # Bytes of files to send that a tenant may keep; 0: any number.
+    SIGMA_FILES_QUOTA_BYTES = env.integer(
+        "SIGMA_FILES_QUOTA_BYTES", 10_737_418_240, low=0, high=1 << 60
+    )
     # Where processes count for /metrics, and the token that opens it from elsewhere than this host.
     SIGMA_METRICS_FOLDER = Path(
         env.text("SIGMA_METRICS_FOLDER", str(SIGMA_HOME / "metrics"))

@@ -337,7 +337,8 @@ class _Round:
     def _has_files(
         self, row: Due, keys: Sequence[FileKey], known: Mapping[FileKey, Handle]
     ) -> bool:
-        found = []
+        found: list[SentFile] = []
+        wait: Deferral | None = None
         for key in keys:
             verdict = files.verdict(known[key], now=self.now)
             if isinstance(verdict, Failed):
@@ -348,7 +349,9 @@ class _Round:
                 continue
             if verdict is None:
                 self.missing.add(key)
-            self.deferred.append((row, verdict or Deferral(self.now + files.WAIT, files.WAITING)))
+            wait = wait or verdict or Deferral(self.now + files.WAIT, files.WAITING)
+        if wait is not None:
+            self.deferred.append((row, wait))
             return False
         self.files[row.id] = tuple(found)
         self.requests[row.id] = files.with_ids(self.requests[row.id], found)

@@ -27,6 +27,7 @@ LIFE = timedelta(days=29)
 # How long a message waits before it looks again; it is called when its file is there.
 WAIT = timedelta(seconds=5)
 WAITING = "The file is on its way to the platform."
+LATE = "The file is not with the platform yet; it is tried again."
 GONE = (
     "The file is not there any more: it was removed, or cannot be read where it lay. Upload it "
     "again, and send another message."
@@ -124,7 +125,7 @@ def verdict(handle: Handle, *, now: datetime) -> SentFile | Failed | Deferral | 
     if handle.lease_until is not None and handle.lease_until > now:
         return Deferral(now + WAIT, WAITING)
     if handle.due_at is not None and handle.due_at > now:
-        return Deferral(handle.due_at, handle.error or WAITING)
+        return Deferral(handle.due_at, f"{LATE} {handle.error}".strip())
     return None
 
 

@@ -5,13 +5,15 @@ time, however many senders there are.
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
-from threading import Lock
+from threading import Event, Lock
 
 from django.db import connection
 
@@ -35,15 +37,17 @@ logger = logging.getLogger("sigma.whatsapp.files")
 THREADS = 4
 # Those that one tenant may have under way: the others' files wait for none of them.
 MOST_OF_ONE = 2
-# Longer than an upload may take (``Channel.upload_media``).
-LEASE = timedelta(minutes=10)
+# How often it is written down how much the platform has, and that the sender lives. The lease is
+# longer than the platform may take for a piece, or for its answer (``Channel.upload_media``).
+PROGRESS_SECONDS = 2.0
+LEASE = timedelta(minutes=2)
 
 # Whoever takes the lease uploads; the others look again.
 TAKE = """
 INSERT INTO upload_handles AS h (tenant_id, upload_id, workspace_id, lease_until, due_at, attempts)
 SELECT r.tenant_id, r.upload_id, r.workspace_id, r.until, r.now, 1 FROM {rows}
 ON CONFLICT (tenant_id, upload_id, workspace_id) DO UPDATE
-SET lease_until = excluded.lease_until, attempts = h.attempts + 1
+SET lease_until = excluded.lease_until, sent_bytes = 0, attempts = h.attempts + 1
 WHERE coalesce(h.lease_until <= excluded.due_at, true) AND h.due_at <= excluded.due_at
   AND coalesce(h.platform_media_id = '' OR h.expires_at <= excluded.due_at, true)
 RETURNING h.attempts
@@ -54,6 +58,14 @@ UPDATE upload_handles h SET lease_until = NULL, platform_media_id = r.platform_m
     attempts = CASE WHEN r.platform_media_id = '' THEN h.attempts ELSE 0 END
 FROM {rows} WHERE h.tenant_id = r.tenant_id AND h.upload_id = r.upload_id
   AND h.workspace_id = r.workspace_id AND h.lease_until = r.lease_until
+"""
+
+
+GO_ON = """
+UPDATE upload_handles h SET lease_until = r.until, sent_bytes = r.sent FROM {rows}
+WHERE h.tenant_id = r.tenant_id AND h.upload_id = r.upload_id
+  AND h.workspace_id = r.workspace_id AND h.lease_until = r.lease_until
+RETURNING true
 """
 
 
@@ -72,6 +84,7 @@ class Uploader:
         self._chance = chance
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="uploads")
         self._under_way: set[FileKey] = set()
+        self._closing = Event()
         self._lock = Lock()
 
     def begin(self, jobs: Iterable[FileJob]) -> None:
@@ -85,7 +98,8 @@ class Uploader:
             self._pool.submit(self._run, job)
 
     def close(self) -> None:
-        """Begin nothing more. What is under way ends by itself, or with its lease."""
+        """Begin nothing more; what is under way is given up soon, and begun again by others."""
+        self._closing.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, job: FileJob) -> None:
@@ -94,7 +108,7 @@ class Uploader:
             "upload_id": job.key.upload_id,
         }
         try:
-            upload(job, chance=self._chance)
+            upload(job, chance=self._chance, closing=self._closing)
         except AWAY as error:  # its lease will be over
             extra["error"] = type(error).__name__
             logger.warning("whatsapp file not given to the platform", extra=extra)
@@ -106,41 +120,80 @@ class Uploader:
                 self._under_way.discard(job.key)
 
 
-def upload(job: FileJob, *, chance: Random) -> bool:
-    """Give a file to the platform, unless another sender does; return whether it is there now."""
+def upload(job: FileJob, *, chance: Random, closing: Event | None = None) -> bool:
+    """Give a file to the platform, unless another sender does, or until this process is
+    ``closing``; return whether it is there now.
+    """
     now = clock.now()
-    until = now + LEASE
+    giving = _Giving(job, now + LEASE, closing)
     columns = (*COLUMNS, "until timestamptz", "now timestamptz")
-    taken = bulk.run(TAKE, columns, [(*job.key, until, now)])
+    taken = bulk.run(TAKE, columns, [(*job.key, giving.until, now)])
     if not taken:
         return False
     try:
-        media_id = _give(job)
+        media_id = giving.give()
     except ChannelError as error:
-        _failed(job, error, until, attempts=taken[0][0], chance=chance)
+        _failed(job, error, giving.until, attempts=taken[0][0], chance=chance)
         return False
     except StorageAway as error:
-        _failed(job, Unavailable(str(error)), until, attempts=taken[0][0], chance=chance)
+        refusal = Unavailable(str(error))
+        _failed(job, refusal, giving.until, attempts=taken[0][0], chance=chance)
         return False
     except (FileGone, CannotOpen, TenantHasNoKeys, Upload.DoesNotExist) as error:
         # Its row says so: who gives it to us again need not wait.
         extra = {**job.key._asdict(), "error": type(error).__name__}
         logger.error("whatsapp file to send cannot be read", extra=extra)
-        _write(job.key, until, "", None, clock.now())
+        _write(job.key, giving.until, "", None, clock.now())
         return False
     now = clock.now()
-    _write(job.key, until, media_id, now + LIFE, now)
+    _write(job.key, giving.until, media_id, now + LIFE, now)
     return True
 
 
-def _give(job: FileJob) -> str:
-    key = job.key
-    row = Upload.objects.get(tenant_id=key.tenant_id, pk=key.upload_id)
-    try:
-        return job.channel.upload_media(uploads.outgoing(row))
-    except (FileGone, CannotOpen):
-        uploads.lose(row)
-        raise
+class _Giving:
+    """A file under way: held by a lease ``until`` a time, which is renewed as the file goes."""
+
+    def __init__(self, job: FileJob, until: datetime, closing: Event | None) -> None:
+        self._job, self.until, self._closing = job, until, closing
+
+    def give(self) -> str:
+        """Give the file to the platform; return what it is called there."""
+        key = self._job.key
+        row = Upload.objects.get(tenant_id=key.tenant_id, pk=key.upload_id)
+        file = replace(uploads.outgoing(row), pieces=partial(self._pieces, row))
+        try:
+            return self._job.channel.upload_media(file)
+        except (FileGone, CannotOpen):
+            uploads.lose(row)
+            raise
+
+    def _pieces(self, row: Upload) -> Iterator[bytes]:
+        """Yield a file's bytes, and write down now and then how many were taken.
+
+        Raises:
+            workspaces.channel_errors.Unavailable: this process ends, or others have taken over.
+        """
+        sent, told = 0, time.monotonic()
+        for piece in uploads.pieces(row):
+            if self._closing is not None and self._closing.is_set():
+                raise Unavailable("The file is given by another process.")
+            yield piece
+            sent += len(piece)
+            if time.monotonic() - told >= PROGRESS_SECONDS:
+                self._go_on(sent)
+                told = time.monotonic()
+
+    def _go_on(self, sent: int) -> None:
+        until = max(clock.now() + LEASE, self.until)
+        columns = (*COLUMNS, "lease_until timestamptz", "until timestamptz", "sent int8")
+        try:
+            renewed = bulk.run(GO_ON, columns, [(*self._job.key, self.until, until, sent)])
+        except AWAY:  # the platform takes the file even so
+            connection.close()
+            return
+        if not renewed:
+            raise Unavailable("Another process gives the file.")
+        self.until = until
 
 
 def _failed(

@@ -95,7 +95,7 @@ def _plain(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
-class _SendMutation(ServiceMutation, abstract=True):
+class SendingMutation(ServiceMutation, abstract=True):
     """Sends, or changes what was sent."""
 
     scope, refusal = Scope.MESSAGES_SEND, UnableToSend
@@ -106,7 +106,7 @@ class _SendMutation(ServiceMutation, abstract=True):
         return errors_of(refusal)
 
 
-class _MessageMutation(_SendMutation, abstract=True):
+class _MessageMutation(SendingMutation, abstract=True):
     """The fields of payloads that are about a message."""
 
     success = success_field()
@@ -188,7 +188,7 @@ class MarkMessageReadInput(graphene.InputObjectType):
     )
 
 
-class MarkMessageRead(_SendMutation):
+class MarkMessageRead(SendingMutation):
     """Whether the platform will be told; what was written before counts as read too."""
 
     class Arguments:

@@ -53,9 +53,9 @@ class Upload(models.Model):
 class UploadHandle(models.Model):
     """What a file is called at the platform, for one number; made by one sender at a time.
 
-    ``lease_until`` is how long the sender that uploads it may take; ``due_at`` is when the next may
-    try. With an ``error_code`` the platform refused it. ``renewed_at`` is when the platform was
-    last found to have forgotten it.
+    ``lease_until`` is until when the sender that uploads it is taken to be alive, which it renews
+    with ``sent_bytes``; ``due_at`` is when the next may try. With an ``error_code`` the platform
+    refused it. ``renewed_at`` is when the platform was last found to have forgotten it.
     """
 
     tenant_id = models.UUIDField()
@@ -65,6 +65,7 @@ class UploadHandle(models.Model):
     expires_at = models.DateTimeField(null=True)
     renewed_at = models.DateTimeField(null=True)
     lease_until = models.DateTimeField(null=True)
+    sent_bytes = models.BigIntegerField(default=0, db_default=0)
     due_at = models.DateTimeField(db_default=Now())
     attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
     error_code = models.IntegerField(null=True)

@@ -29,6 +29,7 @@ STATUSES = {
     SendErrorCode.NOT_CANCELLABLE: 409,
     SendErrorCode.MESSAGE_NOT_FOUND: 404,
     SendErrorCode.TOO_LARGE: 413,
+    SendErrorCode.MEDIA_IN_USE: 409,
     SendErrorCode.UNSUPPORTED_TYPE: 415,
 }
 # What ends a request before anything is decided: the status, and a code for programs.

@@ -177,12 +177,14 @@ def keep(came: Brought, *, now: datetime) -> KeptUpload:
     """Keep what came, for the workspace that the form names.
 
     Raises:
-        messaging.sending.refusals.UnableToSend: the tenant has no such workspace.
+        messaging.sending.refusals.UnableToSend: the tenant has no such workspace, or no room.
         messaging.sealed_storage.StorageAway: it cannot be kept now.
     """
     workspace_id = id_of(came.fields.get("workspace_id", ""), "workspace_id")
     try:
         return uploads.keep(came.file, workspace_id=workspace_id, now=now)
+    except UnsuitableFile as error:
+        raise _refusal(error) from None
     except UnknownWorkspace as error:
         code = SendErrorCode.WORKSPACE_NOT_FOUND
         raise UnableToSend(code, "workspace_id", str(error)) from None

@@ -8,7 +8,7 @@ from messaging.rest.broadcasts import Outcomes, Recipients, Retrying
 from messaging.rest.canned import CannedReplies, OneCannedReply
 from messaging.rest.conversations import ContactLookup, Conversations, OneContact
 from messaging.rest.desk import HandledConversation, Labels, Members, Notes, OneLabel, OneNote
-from messaging.rest.media import MediaFiles
+from messaging.rest.media import MediaFiles, OneMediaFile
 from messaging.rest.optouts import OptIns, OptOuts, StopWordsView
 from messaging.rest.templates import OneTemplate, Templates
 from messaging.rest.views import (
@@ -22,6 +22,7 @@ from messaging.rest.views import (
 
 urlpatterns = [
     path("media", MediaFiles.as_view()),
+    path("media/<uuid:media_id>", OneMediaFile.as_view()),
     path("messages", Messages.as_view()),
     path("messages/preflight", PreflightView.as_view()),
     path("messages/<uuid:message_id>", OneMessage.as_view()),

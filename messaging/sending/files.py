@@ -7,6 +7,7 @@ What the platform gets has a mark in place of its id of the file, which the send
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -49,6 +50,10 @@ class KnownFile(NamedTuple):
     sealed_name: bytes | None
 
 
+MISSING = (
+    "Your tenant has no file with this id: it was never uploaded, or was removed, as after the "
+    "retention window. Upload it again."
+)
 FIND = f"""
 SELECT {columns_of(KnownFile)} FROM uploads
 WHERE tenant_id = %s AND id = ANY(%s) AND state = '{UploadState.READY}'
@@ -101,8 +106,7 @@ def reason_against(named: NamedFile, known: KnownFile | None) -> UnableToSend | 
         return UnableToSend(
             SendErrorCode.MEDIA_NOT_FOUND,
             named.field,
-            "Your tenant has no file with this id: it was never uploaded, or removed after the "
-            "retention window. Upload it again.",
+            MISSING,
         )
     if named.kind and not filetypes.fits(known.mime_type, named.kind):
         return UnableToSend(
@@ -111,6 +115,25 @@ def reason_against(named: NamedFile, known: KnownFile | None) -> UnableToSend | 
             f"The file is {known.mime_type}, which cannot be sent as {named.kind}.",
         )
     return None
+
+
+def remove(*, tenant_id: UUID, upload_id: UUID, now: datetime) -> None:
+    """Remove a tenant's file.
+
+    Raises:
+        UnableToSend: there is none, or a message that may still be sent names it.
+    """
+    if uploads.discard(tenant_id=tenant_id, upload_id=upload_id, unless_used_since=now):
+        return
+    used_at = uploads.used_at(tenant_id=tenant_id, upload_id=upload_id)
+    if used_at is None:
+        raise UnableToSend(SendErrorCode.MEDIA_NOT_FOUND, "media_id", MISSING)
+    raise UnableToSend(
+        SendErrorCode.MEDIA_IN_USE,
+        "media_id",
+        f"A message that may be sent until {used_at:%Y-%m-%d %H:%M} UTC names the file. Cancel the "
+        "message, or remove the file after that time.",
+    )
 
 
 def with_name(content: MediaContent, known: Mapping[UUID, KnownFile]) -> MediaContent:

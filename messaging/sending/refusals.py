@@ -45,6 +45,8 @@ class SendErrorCode(StrEnum):
     EMPTY_FILE = "EMPTY_FILE"
     MEDIA_NOT_FOUND = "MEDIA_NOT_FOUND"
     MEDIA_KIND = "MEDIA_KIND"
+    MEDIA_IN_USE = "MEDIA_IN_USE"
+    QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
 
 
 DESCRIPTIONS: Mapping[SendErrorCode, str] = MappingProxyType(
@@ -93,6 +95,8 @@ DESCRIPTIONS: Mapping[SendErrorCode, str] = MappingProxyType(
         SendErrorCode.EMPTY_FILE: "The file is empty.",
         SendErrorCode.MEDIA_NOT_FOUND: "Your tenant has no file with this id.",
         SendErrorCode.MEDIA_KIND: "The file cannot be sent as this kind of file.",
+        SendErrorCode.MEDIA_IN_USE: "A message that may still be sent names the file.",
+        SendErrorCode.QUOTA_EXCEEDED: "Your tenant keeps as many bytes of files as it may.",
     }
 )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from random import Random
+from threading import Event
 from uuid import UUID, uuid4
 
 import httpx
@@ -14,12 +16,13 @@ from django.db import connection
 
 from connectors.simulator.meta.server import RunningSimulator
 from lib import clock, sealed_files
-from messaging import uploads
+from messaging import queries, uploads
 from messaging.delivery import files, uploading
 from messaging.delivery.files import FileKey
 from messaging.delivery.sender import Sender
 from messaging.delivery.uploading import FileJob, upload
 from messaging.models import Message, SendingPause, Upload, UploadHandle
+from messaging.related import Related
 from messaging.sending import queueing
 from messaging.sending.reading import request_of
 from messaging.sending.refusals import UnableToSend
@@ -29,7 +32,7 @@ from tests.conftest import Cast
 from tests.delivery.outgoing import FakeChannel, Platform, accept
 from tests.files.conftest import folder, stored
 from tests.files.kept import kept
-from tests.files.samples import PDF, PNG
+from tests.files.samples import PDF, PNG, SAMPLES
 from tests.sending.conftest import hear, template
 from workspaces import provisioning
 from workspaces.channel_errors import OutcomeUnknown, Reach, Rejected, Throttled, Unavailable
@@ -429,3 +432,175 @@ def test_a_broadcast_has_one_file_for_all(
     assert len(platform.files) == 1
     sent = [body["template"]["components"][0]["parameters"][0] for body in platform.bodies]
     assert sent == [{"type": "document", "document": {"id": "1001"}}] * 2
+
+
+def test_it_is_written_down_how_much_the_platform_has(
+    acme: Cast, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploading, "PROGRESS_SECONDS", 0.0)
+    key = FileKey(acme.tenant.id, kept(acme, PDF + bytes(200_000)), acme.workspace.id)
+    seen: list[tuple[int, bool]] = []
+
+    class Slow(FakeChannel):
+        def upload_media(self, file: OutgoingFile) -> str:
+            for _ in file.pieces():
+                handle = UploadHandle.objects.get()
+                seen.append((handle.sent_bytes, handle.lease_until > clock.now()))
+            return "1"
+
+    made: Channel = Slow(external_id="1", account_id="", credentials=Credentials("x"))
+    assert upload(FileJob(key, made), chance=None)
+    assert seen == [(n * 65_536, True) for n in range(4)]
+
+
+def test_a_sender_whose_lease_another_has_taken_gives_up(
+    acme: Cast, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploading, "PROGRESS_SECONDS", 0.0)
+    key = FileKey(acme.tenant.id, kept(acme, PDF + bytes(200_000)), acme.workspace.id)
+    theirs = clock.now() + timedelta(hours=1)
+
+    class Stalled(FakeChannel):
+        def upload_media(self, file: OutgoingFile) -> str:
+            for _ in file.pieces():
+                UploadHandle.objects.update(lease_until=theirs)
+            return "1"
+
+    made: Channel = Stalled(external_id="1", account_id="", credentials=Credentials("x"))
+    assert not upload(FileJob(key, made), chance=Random(1))
+    assert UploadHandle.objects.get().lease_until == theirs
+    assert not UploadHandle.objects.get().error
+
+
+def test_a_process_that_ends_leaves_the_file_to_others(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    message = send(acme, now, **document(kept(acme)))
+    key = FileKey(acme.tenant.id, Upload.objects.get().id, acme.workspace.id)
+    closing = Event()
+    closing.set()
+    made: Channel = FakeChannel(external_id="1", account_id="", credentials=Credentials("x"))
+    assert not upload(FileJob(key, made), chance=Random(1), closing=closing)
+    look_again()
+
+    assert deliver() + deliver() == 1
+    assert status_of(message) == "accepted"
+
+
+def test_a_sender_that_dies_between_file_and_message_sends_it_once(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    """Its lease ends by itself; the file may be given twice, the message is sent once."""
+    message = send(acme, now, **document(kept(acme)))
+    key = FileKey(acme.tenant.id, Upload.objects.get().id, acme.workspace.id)
+
+    class Dies(FakeChannel):
+        def upload_media(self, file: OutgoingFile) -> str:
+            super().upload_media(file)
+            raise KeyboardInterrupt
+
+    made: Channel = Dies(external_id="1", account_id="", credentials=Credentials("x"))
+    with pytest.raises(KeyboardInterrupt):
+        upload(FileJob(key, made), chance=None)
+    assert deliver() == 0
+    assert len(platform.files) == 1
+    UploadHandle.objects.update(lease_until=clock.now())
+    look_again()
+
+    assert deliver() + deliver() == 1
+    assert (status_of(message), len(platform.files), len(platform.bodies)) == ("accepted", 2, 1)
+
+
+def test_the_delivery_of_a_message_that_waits_for_its_file_says_so(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    platform.trouble = Unavailable("Meta cannot be reached.")
+    message = send(acme, now, **document(kept(acme)))
+
+    def waiting() -> str:
+        row = queries.find(tenant_id=acme.tenant.id, message_id=message.id)
+        assert row is not None
+        return Related(acme.tenant.id, [row]).delivery_of(row)["waiting"]
+
+    deliver()
+    assert waiting() == "The file is on its way to the platform."
+    look_again()
+    UploadHandle.objects.update(due_at=clock.now() + timedelta(minutes=1))
+    deliver()
+    assert waiting() == (
+        "The file is not with the platform yet; it is tried again. Meta cannot be reached."
+    )
+
+
+CARD = {
+    "components": [
+        {"type": "HEADER", "format": "IMAGE"},
+        {"type": "BODY", "text": "Hello {{1}}"},
+    ]
+}
+CAROUSEL = [BODY, {"type": "CAROUSEL", "cards": [CARD, CARD]}]
+
+
+def carousel(*upload_ids: UUID) -> dict[str, object]:
+    cards = [{"header": {"media": {"id": str(one)}}, "positional": ["Ann"]} for one in upload_ids]
+    return {"template_name": "welcome_message", "template_parameters": {"cards": cards}}
+
+
+def test_cards_take_files_each_its_own(
+    acme: Cast, globex: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    template(acme, components=CAROUSEL)
+    first, second = kept(acme, PNG, "a.png"), kept(acme, PNG + b"x", "b.png")
+    theirs, document_of_mine = kept(globex, PNG, "a.png"), kept(acme)
+
+    send(acme, now, **carousel(first, second))
+    assert (deliver(), len(platform.files), deliver()) == (0, 2, 1)
+    cards = platform.bodies[0]["template"]["components"][-1]["cards"]
+    headers = [card["components"][0]["parameters"][0] for card in cards]
+    assert [header["type"] for header in headers] == ["image", "image"]
+    ids = [header["image"]["id"] for header in headers]
+    assert sorted(ids) == ["1001", "1002"]
+
+    field = "template_parameters.cards[1].header.media.id"
+    assert refusals(acme, now, **carousel(first, theirs)) == [("MEDIA_NOT_FOUND", field)]
+    assert refusals(acme, now, **carousel(first, document_of_mine)) == [("MEDIA_KIND", field)]
+
+
+def test_one_file_in_two_cards_is_given_once(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    template(acme, components=CAROUSEL)
+    picture = kept(acme, PNG, "a.png")
+    send(acme, now, **carousel(picture, picture))
+
+    assert deliver() + deliver() == 1
+    cards = platform.bodies[0]["template"]["components"][-1]["cards"]
+    assert [c["components"][0]["parameters"][0]["image"] for c in cards] == [{"id": "1001"}] * 2
+    assert len(platform.files) == 1
+
+
+@pytest.mark.parametrize(
+    ("format_", "content", "name", "kind"),
+    [
+        ("IMAGE", PNG, "a.png", "image"),
+        ("VIDEO", SAMPLES["video/mp4"], "a.mp4", "video"),
+        ("DOCUMENT", PDF, "a.pdf", "document"),
+    ],
+)
+def test_headers_of_every_format_take_a_file_of_theirs(
+    acme: Cast,
+    now: datetime,
+    deliver: Deliver,
+    platform: Platform,
+    format_: str,
+    content: bytes,
+    name: str,
+    kind: str,
+) -> None:
+    template(acme, components=[{"type": "HEADER", "format": format_}, BODY])
+    header = {"media": {"id": str(kept(acme, content, name))}}
+    send(acme, now, template_name="welcome_message", template_parameters={"header": header})
+
+    assert deliver() + deliver() == 1
+    (parameter,) = platform.bodies[0]["template"]["components"][0]["parameters"]
+    assert parameter == {"type": kind, kind: {"id": "1001"}}

@@ -22,6 +22,7 @@ from messaging import fetching
 from messaging.delivery.queues import SENDS
 from messaging.models import Conversation, Media, Message
 from tests.conftest import Cast
+from tests.files.kept import kept
 from tests.files.samples import PDF, PNG
 from tests.sending.conftest import hear
 from tests.whatsapp.conftest import Web
@@ -50,13 +51,14 @@ def test_what_it_tells_people_to_type_works(
         "KEY": acme.api_key,
         "W": str(acme.workspace.id),
         "C": str(Conversation.objects.get().id),
+        "MEDIA_ID": str(kept(acme)),
     }
 
     answer = json.loads(typed(block, tmp_path, named))
     if "/messages" in block:
         assert Message.objects.get(pk=answer["message_id"]).text == "Your invoice"
         return
-    assert answer["size"] == (len(PDF) if "pdf" in block else len(PNG))
+    assert answer["size"] == (len(PNG) if "png" in block else len(PDF))
 
 
 def typed(block: str, folder: Path, named: dict[str, str]) -> bytes:
