@@ -89,7 +89,7 @@ SELECT EXISTS (SELECT FROM r JOIN messages a
   EXISTS (SELECT FROM r JOIN messages a ON {references.WAITS})
 """  # noqa: S608 - names of ours
 FIND = f"""
-SELECT r.number, m.id, m.platform_message_id, m.source = 'HISTORY', m.revoked_at IS NOT NULL
+SELECT r.position, m.id, m.platform_message_id, m.source = 'HISTORY', m.revoked_at IS NOT NULL
 FROM {{rows}} CROSS JOIN LATERAL (
     SELECT r.tenant_id, {KNOWN.format(row="r", id="r.platform_message_id")} AS id
     UNION SELECT m.tenant_id, m.id FROM messages m WHERE {SAME_MESSAGE}
@@ -132,9 +132,9 @@ def apply(added: Sequence[Target], amended: Iterable[tuple[UUID, UUID, str]]) ->
 
 
 class SaidAgain(NamedTuple):
-    """A message that was there already in some form; ``number`` is the caller's."""
+    """A message that was there already in some form; ``position`` is the caller's."""
 
-    number: int
+    position: int
     tenant_id: UUID
     workspace_id: UUID
     platform_message_id: str
@@ -156,13 +156,13 @@ class GivingWay(NamedTuple):
 
 
 def giving_way(said: Sequence[SaidAgain]) -> dict[int, GivingWay]:
-    """Lock and return the rows that these are to replace, by ``number``."""
+    """Lock and return the rows that these are to replace, by ``position``."""
     found: dict[int, GivingWay] = {}
     taken: set[UUID] = set()
-    for number, *row in bulk.run(FIND, bulk.columns(SaidAgain), said):
+    for position, *row in bulk.run(FIND, bulk.columns(SaidAgain), said):
         if row[0] not in taken:
             taken.add(row[0])
-            found[number] = GivingWay(*row)
+            found[position] = GivingWay(*row)
     return found
 
 

@@ -1,6 +1,6 @@
 """The words of messaging: what happened, independent of any platform's wire format.
 
-Values hold identities in the clear and live in memory only; storage digests or seals every one of
+Values hold identities in plaintext and live in memory only; storage digests or seals every one of
 them. What comes by the thousand is a struct, which costs a fifth of a frozen dataclass to make.
 """
 
@@ -98,7 +98,7 @@ class Private:
 class MessageEvent(msgspec.Struct, frozen=True):
     """One message, sent or received.
 
-    ``platform_message_id`` is Meta's wamid in the clear (or ``sha256:<hex>`` of the canonical
+    ``platform_message_id`` is Meta's wamid in plaintext (or ``sha256:<hex>`` of the canonical
     update when Meta sent none). ``reply_to`` is the wamid that this message answers, reacts to,
     edits or revokes. ``contact`` is the person at the other end; ``sender`` the one who spoke.
     ``content`` holds the structured rest as it came: JSON values, and a `SharedCard` for each card.

@@ -292,7 +292,7 @@ def _find_targets(rows: Sequence[_Arriving]) -> None:
 def _add(rows: Sequence[_Arriving]) -> tuple[list[_Arriving], list[_Arriving]]:
     """Insert messages; return those that are news, and those that only complete what was there."""
     _find_targets(rows)
-    fresh = transitions.receive([_values(row) for row in _told_once(rows)])
+    fresh = transitions.receive([_values(row) for row in _without_repeats(rows)])
     added = [row for row in rows if row.message_id in fresh]
     files, completed = [*added], list[_Arriving]()
     known = [row for row in rows if row.message_id not in fresh]
@@ -305,8 +305,8 @@ def _add(rows: Sequence[_Arriving]) -> tuple[list[_Arriving], list[_Arriving]]:
     return added, completed
 
 
-def _told_once(rows: Sequence[_Arriving]) -> Sequence[_Arriving]:
-    """Leave out what the batch tells twice, under two ids of one message."""
+def _without_repeats(rows: Sequence[_Arriving]) -> Sequence[_Arriving]:
+    """Leave out what the batch has twice, under two ids of one message."""
     if len({row.inner_key or row.position for row in rows}) == len(rows):
         return rows
     best: dict[Target, _Arriving] = {}
@@ -328,7 +328,7 @@ def _replace(rows: Sequence[_Arriving]) -> list[tuple[_Arriving, GivingWay]]:
     """Write rows in the place of those that tell less; return them, each with what gave way."""
     said = [
         SaidAgain(
-            number,
+            position,
             *row.target[:4],
             row.event.direction.value,
             row.event.source.value,
@@ -336,11 +336,11 @@ def _replace(rows: Sequence[_Arriving]) -> list[tuple[_Arriving, GivingWay]]:
             row.contact_id,
             row.group,
         )
-        for number, row in enumerate(rows)
+        for position, row in enumerate(rows)
     ]
     replaced = []
-    for number, old in amendments.giving_way(said).items():
-        row = rows[number]
+    for position, old in amendments.giving_way(said).items():
+        row = rows[position]
         row.message_id, row.platform_message_id = old.id, old.platform_message_id
         row.kept = _kept(row.event, row.owner, row.incoming.tenant_id, old.id)
         replaced.append((row, old))

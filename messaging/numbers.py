@@ -61,7 +61,7 @@ def seal(number: str, *, tenant_id: UUID, workspace_id: UUID) -> bytes:
 
 
 def number_of(state: NumberState | None) -> str | None:
-    """Return a business number in the clear (E.164 digits), if it is known and can be opened."""
+    """Return a business number in plaintext (E.164 digits), if it is known and can be opened."""
     if state is None or state.sealed_number is None:
         return None
     place = associated_data(state.tenant_id, PLACE, state.workspace_id)

@@ -238,7 +238,7 @@ def store(statuses: Sequence[Reported], people: People, added: Sequence[Target])
     settled = _settle(statuses, people)
     reported = [(*one, _row(*one[1:], people)) for one in statuses]
     known = _known(reported, people)
-    rows, duplicates = _told_once(reported, known)
+    rows, duplicates = _without_repeats(reported, known)
     ordered = [rows[identity][1] for identity in sorted(rows)]
     fresh = {tuple(result) for result in bulk.run(INSERT, COLUMNS, ordered)}
     if added:
@@ -261,11 +261,11 @@ def store(statuses: Sequence[Reported], people: People, added: Sequence[Target])
     return StoredReceipts(duplicates, reports, stops)
 
 
-def _told_once(
+def _without_repeats(
     reported: Sequence[_WithRow], known: Mapping[MessageKey, _Message]
 ) -> tuple[dict[tuple[object, ...], tuple[int, _ReceiptRow, StatusUpdate]], set[int]]:
     """Return each receipt once, by its identity, under its message's own id; and the positions of
-    those that the batch tells twice.
+    those that the batch has twice.
     """
     rows: dict[tuple[object, ...], tuple[int, _ReceiptRow, StatusUpdate]] = {}
     twice = set()

@@ -22,7 +22,7 @@ Lengths are varints. Meta documents none of it. It was read off the ids in Meta'
 the fixtures of pywa and in other public webhooks, and holds for every one of them. Since there are
 business-scoped user ids (Meta, "Business-scoped user IDs") one message comes under its phone's id
 in one callback and under its BSUID's id in the next; the key is the same in both. Sometimes field 2
-differs as well, by whose view is told.
+differs as well, by whose view it is.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _OTHER_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _GROUP = 0x08
 # A BSUID has up to 135 characters; the longest key that was seen has 32.
 _LONGEST_PARTY, _LONGEST_KEY, _LONGEST_ID = 160, 128, 800
-# A length that one byte can tell is told with one.
+# A length that fits into one byte has one.
 _LENGTH = rb"([\x01-\x7f]|[\x80-\xff]\x01)"
 _STRING = rb"\x18" + _LENGTH + rb"([!-~]+)"
 _IN_GROUP = rb"(?:\x1c" + _STRING + rb"\x15[\x02\x14]\x00)?"
@@ -177,9 +177,9 @@ def inner_key(wamid: str) -> str | None:
 
 
 def _is(length: bytes, text: bytes, longest: int) -> bool:
-    """Whether a text is as long as the varint in front of it says, and not too long."""
-    told = length[0] if len(length) == 1 else length[0] - 0x80 + (length[1] << 7)
-    return told == len(text) <= longest
+    """Whether a text is as long as the varint in front of it states, and not too long."""
+    stated = length[0] if len(length) == 1 else length[0] - 0x80 + (length[1] << 7)
+    return stated == len(text) <= longest
 
 
 def resolve(references: Sequence[Reference]) -> dict[int, str]:

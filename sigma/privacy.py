@@ -1,6 +1,6 @@
 """Look for phone numbers at rest: in every table, and in files where the database lets us.
 
-The search proves itself first: a number is written in the clear, in each form that it can take, and
+The search proves itself first: a number is written in plaintext, in each form that it can take, and
 has to be found. Then a number is received as a customer's, in a tenant made for it, and must not
 be. All of that happens in one transaction that is rolled back.
 """

@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True)
 class Cast:
-    """A tenant with one phone number, proven to be theirs, its secrets in the clear, and an API key
+    """A tenant with one phone number, proven to be theirs, its secrets in plaintext, and an API key
     that may do everything.
     """
 

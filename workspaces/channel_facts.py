@@ -22,7 +22,7 @@ class AcceptedSend:
 class NumberFacts:
     """A business number as the platform describes it, in its own words; empty: not told.
 
-    ``number`` is in the clear (E.164 digits) and must not be stored so. ``account_id`` is the
+    ``number`` is in plaintext (E.164 digits) and must not be stored so. ``account_id`` is the
     account (WABA) that it belongs to.
     """
 

@@ -174,7 +174,7 @@ def check_workspace(
 
 
 def _refuse_metas_ids(external_id: str, waba_id: str) -> None:
-    # Digits that the caller chose could be the phone number, which is kept nowhere in the clear.
+    # Digits that the caller chose could be the phone number, which is kept nowhere in plaintext.
     for given, field in ((external_id, "externalId"), (waba_id, "wabaId")):
         if given:
             raise UnableToCreateWorkspace(

@@ -45,7 +45,7 @@ def check(*, kind: str, value: str) -> str:
 
 
 def reveal(secret: TenantSecret) -> str:
-    """Return the secret in the clear.
+    """Return the secret in plaintext.
 
     Raises:
         lib.envelope.CannotOpen: altered, or moved from another tenant or kind.

@@ -22,7 +22,7 @@ BYTES = 32
 
 
 class SigningSecret(Struct, frozen=True):
-    """A secret in the clear; without an end it lives until it is replaced."""
+    """A secret in plaintext; without an end it lives until it is replaced."""
 
     value: str
     expires_at: datetime | None = None

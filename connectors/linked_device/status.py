@@ -1,6 +1,6 @@
 """A session's status, written for people and for what asks whether it may send.
 
-The number's own row (``number_states``) gets the same: what accepts messages reads it there.
+The number's own row (``number_states``) gets the same: what queues messages reads it there.
 """
 
 from __future__ import annotations

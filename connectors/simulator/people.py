@@ -67,7 +67,7 @@ def phone(rng: Random) -> str:
 
 
 def wamid(rng: Random, digits: str) -> str:
-    """Return a message id built as Meta's are: base64 that holds the user's digits in the clear."""
+    """Return a message id built as Meta's are: base64 that holds the user's digits in plaintext."""
     token = rng.randbytes(16).hex().upper().encode()
     inner = (
         b"\x1c\x18" + bytes([len(digits)]) + digits.encode() + b"\x15\x02\x00\x12\x18\x20" + token

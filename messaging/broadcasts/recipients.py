@@ -107,7 +107,7 @@ FROM r WHERE b.tenant_id = (SELECT tenant_id FROM r LIMIT 1)
 
 
 class Addressee(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is sealed of a row; in the clear it lives in memory only."""
+    """What is sealed of a row; in plaintext it lives in memory only."""
 
     phone: str = ""
     user_id: str = ""
@@ -172,7 +172,7 @@ class _Sealed(NamedTuple):
 
 
 class OpenedRow(NamedTuple):
-    """A row in the clear, in memory only; ``recipient`` is missing where it cannot be opened."""
+    """A row in plaintext, in memory only; ``recipient`` is missing where it cannot be opened."""
 
     position: int
     recipient: Recipient | None

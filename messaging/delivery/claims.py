@@ -160,8 +160,8 @@ class ReadyNumbers:
 
 
 def waiting(limit: int, *, now: datetime) -> list[UUID]:
-    """Return up to ``limit`` numbers with something due that nothing holds, fairly chosen. Those of
-    hosted transports are for the processes that hold their connections.
+    """Return up to ``limit`` numbers with something due that no pause stops, fairly chosen. Those
+    of hosted transports are for the processes that hold their connections.
     """
     with bulk.cursor() as cursor:
         cursor.execute(WAITING, {"now": now, "limit": limit, "hosted": list(HOSTED)})

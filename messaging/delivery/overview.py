@@ -55,7 +55,7 @@ class NumberBacklog(NamedTuple):
 
 
 class OpenPause(NamedTuple):
-    """A pause that is open; without a workspace it holds the whole tenant."""
+    """A pause that is open; without a workspace it stops the whole tenant."""
 
     tenant: str
     workspace_id: UUID | None

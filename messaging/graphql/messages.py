@@ -257,7 +257,7 @@ class MessageType(ObjectType, name="Message", default_resolver=column):
         "Null until the platform took a message of ours."
     )
     wamid = graphene.String(
-        description="The platform's message id in the clear; needs raw:read. Null once purged."
+        description="The platform's message id in plaintext; needs raw:read. Null once purged."
     )
     direction = graphene.Field(MessageDirection, required=True, description="Who spoke.")
     source = graphene.Field(MessageSource, required=True, description="How we learned of it.")

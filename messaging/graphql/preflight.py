@@ -19,8 +19,8 @@ from workspaces.access import Scope
 from workspaces.graphql.base import caller
 
 WOULD = {
-    "QUEUE": "It would be accepted.",
-    "REPEAT": "It was accepted before, under the same key; nothing more would happen.",
+    "QUEUE": "It would be queued.",
+    "REPEAT": "It was queued before, under the same key; nothing more would happen.",
     "REFUSE": "It would be refused.",
 }
 SendOutcome = described_enum(
@@ -35,7 +35,7 @@ SendWarningCode = described_enum(
 
 
 class SendWarning(graphene.ObjectType):
-    """What may keep an accepted message from arriving, or arriving soon."""
+    """What may keep a queued message from arriving, or arriving soon."""
 
     code = graphene.Field(SendWarningCode, required=True, description="What, for programs.")
     message = graphene.String(required=True, description="What, for people.")
@@ -92,7 +92,7 @@ class SendPreflight(graphene.ObjectType):
     would = graphene.Field(SendOutcome, required=True, description="What it would come to.")
     problems = list_of(SendError, "Every reason against it.")
     warnings = list_of(SendWarning, "What else is good to know.")
-    message_id = graphene.ID(description="The message that was accepted before (REPEAT).")
+    message_id = graphene.ID(description="The message that was queued before (REPEAT).")
     window_open_until = graphene.DateTime(
         description="Until when more than templates may be sent; null: not now."
     )

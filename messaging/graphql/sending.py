@@ -129,13 +129,13 @@ class _MessageMutation(SendingMutation, abstract=True):
 
 
 class SendWhatsAppMessage(_MessageMutation):
-    """Whether the message was accepted, and if not, why. Accepted is not sent: see its status."""
+    """Whether the message was queued, and if not, why. Queued is not sent: see its status."""
 
     class Arguments:
         input = SendWhatsAppMessageInput(required=True, description="The message to send.")
 
     is_repeat = graphene.Boolean(
-        required=True, description="Whether this was accepted before, under the same key."
+        required=True, description="Whether this was queued before, under the same key."
     )
 
     @classmethod
@@ -221,7 +221,7 @@ class SendingMutations(graphene.ObjectType):
     """What can be sent."""
 
     send_whats_app_message = SendWhatsAppMessage.Field(
-        required=True, description="Accept one message to one person; it is sent right after."
+        required=True, description="Queue one message to one person; it is sent right after."
     )
     cancel_message = CancelMessage.Field(
         required=True, description="Take back a message that waits to be sent."

@@ -1,4 +1,4 @@
-"""Contacts, messages, statuses and media, without a phone number in the clear anywhere."""
+"""Contacts, messages, statuses and media, without a phone number in plaintext anywhere."""
 
 from __future__ import annotations
 

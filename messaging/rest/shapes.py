@@ -20,11 +20,11 @@ class _Shape(Struct, frozen=True, kw_only=True):
 
 
 class Accepted(_Shape, frozen=True):
-    """A message that was accepted; accepted is not sent: ask for the message to know."""
+    """A message that was queued; queued is not sent: ask for the message to know."""
 
     message_id: Annotated[UUID, _says("The message's UUID.")]
     status: Annotated[str, _says("How far it is: queued, or further where it was sent before.")]
-    is_repeat: Annotated[bool, _says("Whether it was accepted before, under the same key.")]
+    is_repeat: Annotated[bool, _says("Whether it was queued before, under the same key.")]
 
 
 class PaymentShape(_Shape, frozen=True):
@@ -86,7 +86,7 @@ class MessageShape(_Shape, frozen=True):
     group_id: Annotated[
         str | None, _says("Digest of the group's id, where it was said in a group; else null.")
     ]
-    timestamp_utc: Annotated[datetime, _says("When it was sent, or accepted here.")]
+    timestamp_utc: Annotated[datetime, _says("When it was sent, or queued here.")]
     status: Annotated[
         str | None,
         _says(
@@ -237,7 +237,7 @@ class Failure(_Shape, frozen=True):
 
 
 class WarningShape(_Shape, frozen=True):
-    """What may keep an accepted message from arriving, or arriving soon."""
+    """What may keep a queued message from arriving, or arriving soon."""
 
     code: Annotated[str, _says("What, for programs.")]
     message: Annotated[str, _says("What, for people.")]
@@ -279,7 +279,7 @@ class PreflightShape(_Shape, frozen=True):
     would: Annotated[str, _says("QUEUE, REPEAT or REFUSE.")]
     problems: Annotated[list[Reason], _says("Every reason against it.")]
     warnings: Annotated[list[WarningShape], _says("What else is good to know.")]
-    message_id: Annotated[UUID | None, _says("What was accepted before (REPEAT).")]
+    message_id: Annotated[UUID | None, _says("What was queued before (REPEAT).")]
     window_open_until: Annotated[
         datetime | None, _says("Until when more than templates may be sent; null: not now.")
     ]

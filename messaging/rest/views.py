@@ -175,8 +175,8 @@ class Messages(TenantView):
         takes={JSON: SendInput, intake.FORM: forms.FORM},
         parameters=[KEY],
         answers={
-            201: (Accepted, "Accepted."),
-            200: (Accepted, "Accepted before, under the same key."),
+            201: (Accepted, "Queued."),
+            200: (Accepted, "Queued before, under the same key."),
         },
         refused=(409, 413, 415, 422, 429),
     )

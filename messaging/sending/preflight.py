@@ -38,7 +38,7 @@ class Would(StrEnum):
 
 
 class WarningCode(StrEnum):
-    """What may keep an accepted message from arriving, or arriving soon."""
+    """What may keep a queued message from arriving, or arriving soon."""
 
     SENDING_PAUSED = "SENDING_PAUSED"
     NUMBER_CANNOT_SEND = "NUMBER_CANNOT_SEND"

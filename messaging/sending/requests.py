@@ -1,6 +1,6 @@
 """What a caller wants sent: the same values for GraphQL, REST and broadcasts.
 
-Identities are in the clear here and live in memory only.
+Identities are in plaintext here and live in memory only.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class FoundTemplate:
 
     @property
     def is_secret(self) -> bool:
-        """Whether it carries a one-time password, which is kept nowhere in the clear."""
+        """Whether it carries a one-time password, which is kept nowhere in plaintext."""
         known = self.row is not None and self.row.category == AUTHENTICATION
         return known or any(b.kind == ButtonKind.OTP for b in self.definition.buttons)
 

@@ -1,4 +1,4 @@
-"""Nobody's phone number is at rest in the clear: planted everywhere, looked for everywhere."""
+"""Nobody's phone number is at rest in plaintext: planted everywhere, looked for everywhere."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NUMBERS = set[str]().union(*(places.disguises(tail) for tail in canaries.TAILS))
 
 @pytest.fixture
 def secrets_of_ours(acme: Cast, globex: Cast) -> set[str]:
-    """Every secret that this test knows in the clear, in every disguise."""
+    """Every secret that this test knows in plaintext, in every disguise."""
     clear = {SHARED_SECRET, SHARED_TOKEN}
     for cast in (acme, globex):
         clear |= {cast.app_secret, cast.verify_token, cast.api_key}

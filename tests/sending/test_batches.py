@@ -1,4 +1,4 @@
-"""Many at once: a few statements however many they are, and no number in the clear anywhere."""
+"""Many at once: a few statements however many they are, and no number in plaintext anywhere."""
 
 from __future__ import annotations
 

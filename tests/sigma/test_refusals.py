@@ -37,11 +37,11 @@ REFUSED = {
     "no such file": ({"SIGMA_APPSETTINGS": "/nowhere/appsettings.json"}, "SIGMA_APPSETTINGS"),
     "short token": ({TOKEN: "only-19-characters-"}, "at least 20 characters"),
     "example secret": ({SECRET: "your-app-secret-from-meta"}, "AppSecrets[acme] is an example"),
-    "tokens in the clear": (
+    "tokens in plaintext": (
         {"SIGMA_GRAPH_URL": "http://graph.facebook.com/v26.0", "SIGMA_DEBUG": "true"},
         "SIGMA_GRAPH_URL must be an https address",
     ),
-    "tokens in the clear for trying out": (
+    "tokens in plaintext for trying out": (
         {"SIGMA_GRAPH_URL": "http://graph.facebook.com/v26.0", "SIGMA_EMBEDDED": "true"},
         "SIGMA_GRAPH_URL must be an https address",
     ),

@@ -223,7 +223,7 @@ class ApiKeyForm(ApiKeyModelForm):
             "name": "Who uses it, for example “CRM”.",
             "workspace": "Empty for a key to the whole API. With a workspace the key opens the "
             "sender service only, for this workspace: messages:send lets it send, messages:read "
-            "ask what became of a message, numbers:read see the own number in the clear.",
+            "ask what became of a message, numbers:read see the own number in plaintext.",
         }
 
     def clean(self) -> dict[str, Any]:
