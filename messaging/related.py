@@ -131,18 +131,20 @@ class Related:
             row.filename = self.opened.fill(message_id, row.filename)
         return found
 
-    def statuses(self, message: MessageRow) -> list[MessageStatus]:
-        """Return the receipts of a message, oldest first."""
-        rows = self._receipts_of(message)
-        return [self._as_it_came(row) for row in rows if not payments.is_payment(row)]
+    def statuses(self, message: MessageRow, *, with_numbers: bool) -> list[MessageStatus]:
+        """Return the receipts of a message, oldest first; ``with_numbers``: with errors that hold
+        any, too.
+        """
+        rows = [row for row in self._receipts_of(message) if not payments.is_payment(row)]
+        return [self._as_it_came(row, with_numbers) for row in rows]
 
     def payments(self, message: MessageRow) -> list[Payment]:
         """Return what was told of payments that a message asked for, oldest first."""
         return payments.of_receipts(self._receipts_of(message), self._receipt_values)
 
-    def delivery_of(self, message: MessageRow) -> dict[str, Any]:
+    def delivery_of(self, message: MessageRow, *, with_numbers: bool) -> dict[str, Any]:
         """Return a message's delivery, see `Holds.delivery_of`, with its errors as they came: what
-        is sealed of them is kept with the receipt that told them.
+        is sealed of them is kept with the receipt that told them, and holds a number.
         """
         delivery = self.holds.delivery_of(message)
         teller = delivery.pop(SEALED_IN, None)
@@ -150,14 +152,17 @@ class Related:
             stored = delivery[name]
             if (purged := sealed_values.fill(stored, None)) != stored:
                 told = [r for r in self._receipts_of(message) if _may_tell(r, stored, teller)]
-                delivery[name] = self._as_it_came(told[0]).errors if len(told) == 1 else purged
+                opened = [self._as_it_came(one, with_numbers).errors for one in told]
+                delivery[name] = opened[0] if len(told) == 1 else purged
         return delivery
 
-    def _as_it_came(self, receipt: MessageStatus) -> MessageStatus:
+    def _as_it_came(self, receipt: MessageStatus, with_numbers: bool) -> MessageStatus:
         if not (receipt.errors and receipt.sealed_values):
             return receipt
-        shown = copy(receipt)
-        shown.errors = sealed_values.fill(receipt.errors, self._receipt_values[receipt.pk])
+        shown, values = copy(receipt), self._receipt_values[receipt.pk]
+        if values is not None and not with_numbers:
+            values = [sealed_values.NEEDS_RAW_READ] * len(values)
+        shown.errors = sealed_values.fill(receipt.errors, values)
         return shown
 
     def _receipts_of(self, message: MessageRow) -> list[MessageStatus]:

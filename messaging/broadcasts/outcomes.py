@@ -114,7 +114,8 @@ def _with_errors(tenant_id: UUID, page: Sequence[_Outcome]) -> list[_Outcome]:
     ids = {row.message_id for row in page if row.message_id and is_placeholder(_error_of(row)[1])}
     messages = messages_by_id(tenant_id=tenant_id, ids=ids)
     related = Related(tenant_id, messages)
-    opened = {message.id: json.dumps(related.delivery_of(message)) for message in messages}
+    told = {one.id: related.delivery_of(one, with_numbers=True) for one in messages}
+    opened = {message_id: json.dumps(delivery) for message_id, delivery in told.items()}
     return [
         row._replace(delivery=opened[row.message_id]) if row.message_id in opened else row
         for row in page

@@ -158,7 +158,7 @@ class MessageStatusType(ObjectType, name="MessageStatus"):
     errors = list_of(
         JSON,
         "The platform's errors, where there are any, as they came. A sentence that "
-        'holds a phone number is "[purged]" once Raw is.',
+        'holds a phone number needs raw:read, and is "[purged]" once Raw is.',
         required=False,
     )
     pricing = graphene.Field(JSON, description="The platform's pricing facts, where given.")
@@ -340,7 +340,8 @@ class MessageType(ObjectType, name="Message", default_resolver=column):
         root: ShownMessage, info: GraphQLResolveInfo
     ) -> list[models.MessageStatus]:
         """Return the receipts."""
-        return root.related.statuses(root.row)
+        with_numbers = info.context.actor.may(Scope.RAW_READ)
+        return root.related.statuses(root.row, with_numbers=with_numbers)
 
     @staticmethod
     def resolve_payments(root: ShownMessage, info: GraphQLResolveInfo) -> list[Payment]:
@@ -362,7 +363,8 @@ class MessageType(ObjectType, name="Message", default_resolver=column):
     @staticmethod
     def resolve_delivery(root: ShownMessage, info: GraphQLResolveInfo) -> object:
         """Read the column's JSON, and say what holds the message."""
-        return root.related.delivery_of(root.row)
+        with_numbers = info.context.actor.may(Scope.RAW_READ)
+        return root.related.delivery_of(root.row, with_numbers=with_numbers)
 
     @staticmethod
     def resolve_attempts(root: ShownMessage, info: GraphQLResolveInfo) -> int:

@@ -374,7 +374,7 @@ def message_shape(row: MessageRow, related: Related, actor: Actor) -> MessageSha
         "conversation_id": conversation and conversation.row.id,
         "text": opened.text_of(row),
         "content": content,
-        "delivery": related.delivery_of(row),
+        "delivery": related.delivery_of(row, with_numbers=with_numbers),
         "payments": [PaymentShape(**one._asdict()) for one in related.payments(row)],
         "media": file and _file(file, actor),
     }

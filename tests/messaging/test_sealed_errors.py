@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from messaging.models import Message, MessageStatus
-from messaging.sealed_values import PURGED
+from messaging.sealed_values import NEEDS_RAW_READ, PURGED
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, gql, key_with
 from tests.messaging.test_receipts import AT, echo, receive
@@ -48,7 +48,7 @@ def test_an_error_comes_back_as_it_was_said(acme: Cast, globex: Cast, gql: Gql, 
         echo(acme)
     receive(acme, status("wamid.E", "failed", errors=[wire()]))
     message = echo(acme)
-    reader = key_with(acme.tenant, Scope.MESSAGES_READ)
+    reader = key_with(acme.tenant, Scope.MESSAGES_READ, Scope.RAW_READ)
 
     found = read(gql, reader, message)
 
@@ -58,6 +58,21 @@ def test_an_error_comes_back_as_it_was_said(acme: Cast, globex: Cast, gql: Gql, 
     assert read(gql, globex, message) is None
     for _, row in places.rows():
         assert not places.found_in(row, places.disguises(PHONE[-8:]))
+
+
+def test_a_sentence_that_holds_a_number_needs_the_scope_that_shows_numbers(
+    acme: Cast, globex: Cast, gql: Gql
+) -> None:
+    receive(acme, status("wamid.E", "failed", errors=[wire()]))
+    message = echo(acme)
+    app = key_with(acme.tenant, Scope.MESSAGES_READ, Scope.MESSAGES_SEND)
+
+    found, told = read(gql, app, message), json.loads(by_rest(app, message))
+
+    hidden = {**ERROR, "message": NEEDS_RAW_READ, "details": NEEDS_RAW_READ}
+    assert found["statuses"][0]["errors"] == found["delivery"]["errors"] == [hidden]
+    assert told["delivery"]["errors"] == [hidden]
+    assert read(gql, globex, message) is None
 
 
 def test_an_error_that_gives_no_number_away_is_stored_as_it_came(acme: Cast, gql: Gql) -> None:
