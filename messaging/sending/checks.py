@@ -129,7 +129,7 @@ def shaped(request: SendRequest) -> Draft:
         draft.reasons.append(reason)
     else:
         if draft.asked.phone is not None or draft.asked.user_id is not None:
-            draft.recipient = Recipient(draft.asked.phone, draft.asked.user_id)
+            draft.recipient = _address_of(draft.asked)
     for fault in limits.faults_of(request):
         draft.refuse(SendErrorCode.INVALID_INPUT, fault.field, fault.message)
     return draft
@@ -140,6 +140,7 @@ def check(
 ) -> None:
     """Add to drafts what is known of them, and every reason against them."""
     meant = _find_named(drafts, sender)
+    _compare_addresses(drafts, cache)
     known = [draft for draft in drafts if draft.recipient is not None]
     cache.look_up(draft.recipient for draft in known if draft.recipient)
     for draft in known:
@@ -163,6 +164,25 @@ def check(
     _check_room(known, sender)
 
 
+def _address_of(asked: Recipient) -> Recipient:
+    """Return where whoever is named by an address is written to: a number goes before a BSUID."""
+    return Recipient(asked.phone) if asked.phone is not None else Recipient(user_id=asked.user_id)
+
+
+def _compare_addresses(drafts: Sequence[Draft], cache: ContactCache) -> None:
+    """Refuse a number and a BSUID that are not known to be one person's."""
+    both = {
+        draft: (_address_of(asked), Recipient(user_id=asked.user_id))
+        for draft in drafts
+        if (asked := draft.asked) and asked.phone is not None and asked.user_id is not None
+    }
+    cache.look_up(address for pair in both.values() for address in pair)
+    for draft, (phone, user_id) in both.items():
+        if cache.contacts_of(phone).isdisjoint(cache.contacts_of(user_id)):
+            draft.reasons.append(naming.differing(draft.person_field))
+            draft.recipient = None
+
+
 def _find_named(drafts: Sequence[Draft], sender: SenderNumber) -> dict[Draft, UUID]:
     """Return the contacts that drafts name; give those without an address theirs."""
     named = {draft: one for draft in drafts if (one := naming.naming_of(draft.request))}
@@ -174,7 +194,8 @@ def _find_named(drafts: Sequence[Draft], sender: SenderNumber) -> dict[Draft, UU
             draft.reasons.append(meant)
             continue
         contacts[draft] = meant.contact_id
-        if draft.recipient is None and draft.asked is not None:
+        asked = draft.asked
+        if asked is not None and asked.phone is None and asked.user_id is None:
             if meant.address is None:
                 draft.reasons.append(naming.expired(name.field))
             else:

@@ -125,32 +125,29 @@ def normalised(request: SendRequest) -> Recipient:
     """Return whom a request names, with the bare digits of a number.
 
     Raises:
-        UnableToSend: nobody, a number and a BSUID, or one that is not of the right form.
+        UnableToSend: nobody, or a number or BSUID that is not of the right form.
     """
     recipient = request.recipient
-    phone, user_id = recipient.phone, recipient.user_id
-    if phone is None and user_id is None and _is_named(request):
-        return recipient
-    if (phone is None) == (user_id is None):
+    if recipient.phone is None and recipient.user_id is None and not _is_named(request):
         raise UnableToSend(
             SendErrorCode.INVALID_INPUT,
             "recipient_phone",
             "Give the recipient in one way: as a phone number, as a user id (BSUID), or as a "
             "conversation, a contact or the message that is answered.",
         )
-    if phone is not None:
-        try:
-            return msgspec.structs.replace(recipient, phone=international(phone))
-        except NotInternational as error:
-            raise UnableToSend(SendErrorCode.INVALID_PHONE, "recipient_phone", str(error)) from None
-    if not _BSUID.fullmatch(user_id or ""):
+    if recipient.user_id is not None and not _BSUID.fullmatch(recipient.user_id):
         raise UnableToSend(
             SendErrorCode.INVALID_USER_ID,
             "recipient_user_id",
             "A user id (BSUID) is two capitals, a dot and up to 128 letters and digits, such as "
             "US.13491208655302741918.",
         )
-    return recipient
+    if recipient.phone is None:
+        return recipient
+    try:
+        return msgspec.structs.replace(recipient, phone=international(recipient.phone))
+    except NotInternational as error:
+        raise UnableToSend(SendErrorCode.INVALID_PHONE, "recipient_phone", str(error)) from None
 
 
 def _is_named(request: SendRequest) -> bool:

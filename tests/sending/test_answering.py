@@ -230,6 +230,25 @@ def test_two_ways_that_agree_are_fine_and_two_that_differ_are_not(
         assert [code for code, _ in refused(send(gql, acme, **given))] == ["INVALID_INPUT"], given
 
 
+def test_a_number_and_a_user_id_that_agree_are_fine_and_two_that_differ_are_not(
+    gql: Gql, acme: Cast, globex: Cast, now: datetime
+) -> None:
+    username_customer(acme, now, phone=PHONE)
+    hear(acme, now, phone="15550999888", wamid="wamid.OTHER")
+    agreeing = {"recipientPhone": f"+{PHONE}", "recipientUserId": BSUID}
+
+    sent = send(gql, acme, **agreeing)
+
+    assert sent["success"] and wire_of(UUID(sent["messageId"]))["to"] == f"+{PHONE}"
+    for given in (
+        {**agreeing, "recipientPhone": "+15550999888"},
+        {**agreeing, "recipientPhone": "+15550777666"},
+        {**agreeing, "recipientUserId": "US.999"},
+    ):
+        assert refused(send(gql, acme, **given)) == [("INVALID_INPUT", "recipientPhone")], given
+    assert refused(send(gql, globex, **agreeing)) == [("INVALID_INPUT", "recipientPhone")]
+
+
 def test_nobody_named_is_refused_with_the_ways_there_are(gql: Gql, acme: Cast) -> None:
     payload = send(gql, acme)
 
