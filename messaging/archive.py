@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 from typing import NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from django.db import DatabaseError
 from django.db.models import Case, Count, Min, Q, QuerySet, Sum, Value, When
 
+from lib import thumbnails
 from lib.envelope import CannotOpen, Cipher, associated_data
 from messaging import sealed_storage
 from messaging.models import ArchiveState, Media, PendingFetch
@@ -25,6 +26,10 @@ from workspaces.models import ArchiveKey, Tenant
 logger = logging.getLogger("sigma.whatsapp.files")
 PLACE = "media.archive"
 BATCH = 500
+
+
+class NoThumbnail(Exception):
+    """This file has no thumbnail: only pictures that are kept in an archive may have one."""
 
 
 class KeptStream:
@@ -58,6 +63,17 @@ def place_of(tenant_id: UUID, stored_as: UUID) -> bytes:
     return associated_data(tenant_id, PLACE, stored_as)
 
 
+def thumbnail_name(stored_as: UUID) -> UUID:
+    """Return under which name the thumbnail of a kept file is stored."""
+    return uuid5(stored_as, "thumbnail")
+
+
+def remove(tenant_id: UUID, stored_as: UUID) -> None:
+    """Remove a file from the storage, with its thumbnail."""
+    sealed_storage.remove(tenant_id, thumbnail_name(stored_as))
+    sealed_storage.remove(tenant_id, stored_as)
+
+
 def sealing_cipher(tenant: Tenant, day: date) -> Cipher:
     """Return what seals a file that came on a day.
 
@@ -77,15 +93,40 @@ def open_kept(media: Media) -> KeptStream:
         messaging.sealed_storage.StorageAway: nobody can read it now.
         lib.envelope.CannotOpen: it was altered, or its key was destroyed.
     """
-    tenant_id, stored_as = media.tenant_id, media.archived_as
-    if stored_as is None:
+    if media.archived_as is None:
         raise FileGone("The storage has no such file.")
+    return _opened(media, media.archived_as, media.mime_type, media.size_bytes)
+
+
+def open_thumbnail(media: Media) -> KeptStream:
+    """Open a file's thumbnail.
+
+    Raises:
+        NoThumbnail: it has none, or that is gone.
+        messaging.sealed_storage.StorageAway: nobody can read it now.
+    """
+    if media.archived_as is None or not has_thumbnail(media):
+        raise NoThumbnail(NoThumbnail.__doc__)
+    try:
+        name = thumbnail_name(media.archived_as)
+        return _opened(media, name, thumbnails.MIME_TYPE, media.thumbnail_bytes)
+    except (FileGone, CannotOpen):
+        raise NoThumbnail(NoThumbnail.__doc__) from None
+
+
+def has_thumbnail(media: Media) -> bool:
+    """Whether there is a thumbnail to show."""
+    return media.archive_state == ArchiveState.KEPT and media.thumbnail_bytes is not None
+
+
+def _opened(media: Media, stored_as: UUID, mime_type: str, size: int | None) -> KeptStream:
+    tenant_id = media.tenant_id
     is_of_day = media.archived_key == ArchiveKey.DAY
     try:
         cipher = keys.cipher_of if is_of_day else keys.field_cipher(tenant_id)
         place = place_of(tenant_id, stored_as)
         pieces = sealed_storage.pieces(tenant_id, stored_as, cipher, place)
-        return KeptStream(pieces, media.mime_type, media.size_bytes)
+        return KeptStream(pieces, mime_type, size)
     except keys.TenantHasNoKeys as error:
         raise CannotOpen(str(error)) from error
 
@@ -116,7 +157,7 @@ def erase(tenant_id: UUID) -> int:
     pending = PendingFetch.objects.filter(tenant_id=tenant_id)
     for row in pending.exclude(stored_as=None).iterator():
         if row.stored_as is not None:
-            sealed_storage.remove(tenant_id, row.stored_as)
+            remove(tenant_id, row.stored_as)
     return _discard(_kept(tenant_id))
 
 
@@ -126,7 +167,7 @@ def _discard(rows: QuerySet[Media]) -> int:
     while found := list(rows.order_by()[:BATCH]):
         for media in found:
             if media.archived_as is not None:
-                sealed_storage.remove(media.tenant_id, media.archived_as)
+                remove(media.tenant_id, media.archived_as)
             mine = _kept(media.tenant_id).filter(pk=media.pk, archived_as=media.archived_as)
             # One that is being fetched anew, or whose message was deleted, stays what it is.
             is_kept = When(archive_state=ArchiveState.KEPT, then=Value(ArchiveState.REMOVED.value))
@@ -135,6 +176,7 @@ def _discard(rows: QuerySet[Media]) -> int:
                 archived_as=None,
                 archived_key=None,
                 archived_day=None,
+                thumbnail_bytes=None,
             )
     return count
 

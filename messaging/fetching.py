@@ -27,12 +27,13 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from lib import bulk, clock, work
+from lib import bulk, clock, thumbnails, work
 from lib.brake import Brake
+from lib.envelope import Cipher
 from lib.sealed_files import SealedWriter, opened
 from lib.wakeups import WakeUp
 from lib.work import AWAY, Work
-from messaging import archive, media, scanning, sealed_storage
+from messaging import archive, filetypes, media, scanning, sealed_storage
 from messaging.models import ArchiveError, ArchiveState, Media, Message, PendingFetch
 from messaging.sealed_storage import StorageAway
 from workspaces.channel_errors import (
@@ -57,6 +58,7 @@ DELAYS = (30, 120, 600, 3_600, 21_600, 86_400)
 # The platform's clock, and what is left of its time for the attempt itself.
 MARGIN = timedelta(hours=1)
 SHA256_BYTES = 32
+PICTURES = frozenset({"image/jpeg", "image/png", "image/webp"})
 
 
 class Claim(NamedTuple):
@@ -149,7 +151,7 @@ def fetch(claimed: Claim) -> None:
     try:
         if claimed.before is not None:
             with _storing():
-                sealed_storage.remove(claimed.tenant_id, claimed.before)
+                archive.remove(claimed.tenant_id, claimed.before)
         if found is None or not _is_wanted(found, tenant):
             _drop(claimed)
         else:
@@ -182,9 +184,31 @@ def _keep(claimed: Claim, found: Media, tenant: Tenant) -> None:
         file.seek(0)
         scanning.scan(opened(file, cipher, place))
         file.seek(0)
+        thumbnail = _thumbnail_of(opened(file, cipher, place), size)
+        file.seek(0)
         with _storing():
             sealed_storage.save(tenant.id, claimed.stored_as, file)
-    _record(claimed, found, tenant, size)
+            if thumbnail is not None:
+                _store_thumbnail(claimed, cipher, thumbnail)
+    _record(claimed, found, tenant, size, None if thumbnail is None else len(thumbnail))
+
+
+def _thumbnail_of(pieces: Iterator[bytes], size: int) -> bytes | None:
+    """Return the thumbnail of a picture; a file that has none is kept all the same."""
+    first = next(pieces)
+    if size > thumbnails.MOST_BYTES or not filetypes.sniff(first) & PICTURES:
+        return None
+    return thumbnails.thumbnail_of(b"".join((first, *pieces)))
+
+
+def _store_thumbnail(claimed: Claim, cipher: Cipher, thumbnail: bytes) -> None:
+    name = archive.thumbnail_name(claimed.stored_as)
+    with sealed_storage.temporary() as file:
+        writer = SealedWriter(file, cipher, archive.place_of(claimed.tenant_id, name))
+        writer.write(thumbnail)
+        writer.finish()
+        file.seek(0)
+        sealed_storage.save(claimed.tenant_id, name, file)
 
 
 @contextmanager
@@ -255,7 +279,9 @@ def digest_in(said: str) -> bytes | None:
     return digest if len(digest) == SHA256_BYTES else None
 
 
-def _record(claimed: Claim, found: Media, tenant: Tenant, size: int) -> None:
+def _record(
+    claimed: Claim, found: Media, tenant: Tenant, size: int, thumbnail_bytes: int | None
+) -> None:
     """Say that a file is kept, unless its message was deleted, or the claim is over, meanwhile."""
     said = Message.objects.filter(tenant_id=tenant.id, pk=OuterRef("message_id"), revoked_at=None)
     with transaction.atomic():
@@ -269,10 +295,11 @@ def _record(claimed: Claim, found: Media, tenant: Tenant, size: int) -> None:
             archived_key=tenant.archive,
             archived_day=_day_of(found),
             size_bytes=size,
+            thumbnail_bytes=thumbnail_bytes,
         )
     stale = before if is_kept else claimed.stored_as
     if stale is not None:
-        sealed_storage.remove(tenant.id, stale)
+        archive.remove(tenant.id, stale)
 
 
 def _failed(claimed: Claim, found: Media, error: NotArchived) -> None:
@@ -293,7 +320,7 @@ def _failed(claimed: Claim, found: Media, error: NotArchived) -> None:
             rows.update(archive_state=end or ArchiveState.PENDING, archive_error=error.error)
     if end is not None:
         with suppress(NotArchived), _storing():
-            sealed_storage.remove(claimed.tenant_id, claimed.stored_as)
+            archive.remove(claimed.tenant_id, claimed.stored_as)
 
 
 def _drop(claimed: Claim) -> None:

@@ -102,6 +102,11 @@ def download_url(media: Media) -> str:
     return f"{settings.SIGMA_PUBLIC_URL}/media/{media.id}?token={token}"
 
 
+def thumbnail_url(media: Media) -> str | None:
+    """Return such a link of its thumbnail, if it has one."""
+    return f"{download_url(media)}&thumbnail" if archive.has_thumbnail(media) else None
+
+
 def tenant_of_link(token: str, media_id: UUID) -> UUID:
     """Return the tenant for which the link was signed.
 

@@ -12,8 +12,8 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET
 
 from lib import clock
+from messaging import archive, scanning
 from messaging import media as files
-from messaging import scanning
 from messaging.models import Media
 from messaging.sealed_storage import StorageAway
 from workspaces import channel_errors
@@ -46,6 +46,7 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
     WrongTenant: (403, "WRONG_TENANT"),
     TenantRequired: (400, "TENANT_REQUIRED"),
     files.NoSuchMedia: (404, "NOT_FOUND"),
+    archive.NoThumbnail: (404, "NO_THUMBNAIL"),
     scanning.Infected: (403, "MEDIA_REFUSED"),
     channel_errors.NotConfigured: (409, "NOT_CONFIGURED"),
     files.Revoked: (410, "MEDIA_GONE"),
@@ -62,11 +63,16 @@ REFUSALS: dict[type[Exception], tuple[int, str]] = {
 def media(request: HttpRequest, media_id: UUID) -> HttpResponseBase:
     """Stream one file; the database is left before the platform is asked."""
     now = clock.now()
+    stream: MediaStream
     try:
         tenant_id = _tenant_of(request, media_id)
         with as_tenant(tenant_id):
             row, workspace = files.find(tenant_id=tenant_id, media_id=media_id)
-        stream = files.open_file(row, workspace, now=now)
+        if "thumbnail" in request.GET:
+            stream = archive.open_thumbnail(row)
+            row.mime_type, row.filename = stream.mime_type, "thumbnail.jpg"
+        else:
+            stream = files.open_file(row, workspace, now=now)
     except tuple(REFUSALS) as refusal:
         return _refuse(refusal)
     return _respond(row, stream)

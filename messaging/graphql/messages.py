@@ -13,7 +13,7 @@ from graphql import GraphQLResolveInfo
 
 from lib.graphql import JSON, ObjectType, column, described_enum, list_of, none_if_empty
 from messaging import events, models, sealed_values
-from messaging.media import can_be_had, download_url
+from messaging.media import can_be_had, download_url, thumbnail_url
 from messaging.payments import Payment
 from messaging.queries import ContactRow, MessageRow
 from messaging.related import Original, Related, ShownConversation
@@ -236,6 +236,17 @@ class MediaType(ObjectType, name="Media"):
         description="A link that serves the file to anybody for 15 minutes; needs media:read. "
         "Null where the file is gone."
     )
+
+    thumbnail_url = graphene.String(
+        description="A link to a small JPEG of a picture in the archive, likewise; null where "
+        "there is none."
+    )
+
+    @staticmethod
+    def resolve_thumbnail_url(root: models.Media, info: GraphQLResolveInfo) -> str | None:
+        """Sign a link, for callers who may have the file."""
+        info.context.actor.require(Scope.MEDIA_READ)
+        return thumbnail_url(root)
 
     @staticmethod
     def resolve_download_url(root: models.Media, info: GraphQLResolveInfo) -> str | None:

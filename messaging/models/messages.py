@@ -310,7 +310,8 @@ class Media(models.Model):
 
     One that is kept lies in the storage under ``archived_as``, sealed under the key that
     ``archived_key`` says, and ``archived_day``, the UTC day it came on, tells when it goes
-    (``NULL``: at once). The columns of the archive are ``NULL`` where the tenant has none.
+    (``NULL``: at once). ``thumbnail_bytes`` is the size of its thumbnail, if it has one. The
+    columns of the archive are ``NULL`` where the tenant has none.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=RandomUUID(), editable=False)
@@ -338,6 +339,7 @@ class Media(models.Model):
     archived_as = models.UUIDField(null=True)
     archived_key = models.CharField(max_length=8, choices=ArchiveKey, null=True)  # noqa: DJ001
     archived_day = models.DateField(null=True)
+    thumbnail_bytes = models.IntegerField(null=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

@@ -62,6 +62,9 @@ class MediaShape(_Shape, frozen=True):
         str | None,
         _says("Serves the file for 15 minutes; null where it is gone, or without `media:read`."),
     ]
+    thumbnail_url: Annotated[
+        str | None, _says("Serves a small JPEG of a picture in the archive, likewise.")
+    ]
 
 
 class MessageShape(_Shape, frozen=True):

@@ -383,9 +383,11 @@ def message_shape(row: MessageRow, related: Related, actor: Actor) -> MessageSha
 
 
 def _file(file: Media, actor: Actor) -> MediaShape:
-    may_load = actor.may(Scope.MEDIA_READ) and media.can_be_had(file)
+    may_load = actor.may(Scope.MEDIA_READ)
     fields: dict[str, Any] = {n: getattr(file, n, None) for n in MediaShape.__struct_fields__}
-    fields["download_url"] = media.download_url(file) if may_load else None
+    can_load = may_load and media.can_be_had(file)
+    fields["download_url"] = media.download_url(file) if can_load else None
+    fields["thumbnail_url"] = media.thumbnail_url(file) if may_load else None
     return MediaShape(**fields)
 
 

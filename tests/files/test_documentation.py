@@ -108,7 +108,7 @@ def test_an_archived_file_is_served_after_the_simulated_meta_forgot_it(
             "M": str(file.message_id),
             "FILE": str(file.id),
         }
-        read, forget, load = ARCHIVE
+        read, forget, load, load_small = ARCHIVE
 
         shown = json.loads(typed(read, tmp_path, named))["media"]
         assert (shown["id"], shown["archive_state"]) == (str(file.id), "KEPT")
@@ -117,5 +117,7 @@ def test_an_archived_file_is_served_after_the_simulated_meta_forgot_it(
         typed(load, tmp_path, named)
         (loaded,) = tmp_path.glob("*.png")
         assert loaded.read_bytes().startswith(b"\x89PNG")
+        typed(load_small, tmp_path, named)
+        assert (tmp_path / "thumbnail.jpg").read_bytes().startswith(b"\xff\xd8")
         typed(load, tmp_path, {**named, "KEY": globex.api_key})
         assert b"NOT_FOUND" in (tmp_path / str(file.id)).read_bytes()
