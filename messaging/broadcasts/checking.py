@@ -12,6 +12,7 @@ from datetime import datetime
 
 from django.db import connection
 
+from messaging import uploads
 from messaging.broadcasts import recipients
 from messaging.broadcasts.lifecycle import next_of_checked
 from messaging.broadcasts.permission import check_sendable
@@ -84,6 +85,10 @@ def _findings(broadcast: Broadcast, rows: Sequence[OpenedRow], now: datetime) ->
             drafts[row.position] = shaped(request_of(broadcast, row, row.recipient, now))
     sender = find_sender(tenant_id=broadcast.tenant_id, workspace_id=broadcast.workspace_id)
     check_drafts(list(drafts.values()), sender, ContactCache(broadcast.tenant_id), now=now)
+    named = {media_id for draft in drafts.values() for media_id in draft.files}
+    if named:  # kept until they are sent, however long after they were given to us that begins
+        until = max(now, broadcast.scheduled_at or now)
+        uploads.use(tenant_id=broadcast.tenant_id, upload_ids=named, until=until)
     for position, draft in drafts.items():
         reasons = [reason for reason in draft.reasons if reason.code not in WHOLE | FOR_NOW]
         if reasons:

@@ -9,24 +9,28 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from messaging.broadcasts.rows import ListedPerson, RowCode, RowProblem, UnusableRow, make
-from templates_wa.parameters import ButtonValue, HeaderValue, TemplateParameters
+from templates_wa.parameters import ButtonValue, HeaderValue, MediaValue, TemplateParameters
 
 BOM = b"\xef\xbb\xbf"
 DELIMITERS = (",", ";", "\t")
 MOST_COLUMNS = 64
 MOST_LINE_BYTES = 32_768
 PHONE, USER_ID, REFERENCE, HEADER_TEXT = "phone", "user_id", "reference", "header:text"
-OWN = frozenset({PHONE, USER_ID, REFERENCE, HEADER_TEXT})
+HEADER_MEDIA, HEADER_FILENAME = "header:media", "header:filename"
+OWN = frozenset({PHONE, USER_ID, REFERENCE, HEADER_TEXT, HEADER_MEDIA, HEADER_FILENAME})
+# A file of ours, or digits of Meta's own.
+MEDIA_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]{1,32}", re.IGNORECASE)
+LINK = re.compile(r"https?://[!-~]+", re.IGNORECASE)
 BUTTON = re.compile(r"button:([0-9])")
 PLACE = re.compile(r"[1-9][0-9]?")
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,63}")
 EXPECTED = (
     "phone or user_id, reference, 1, 2, … or the template's parameter names, header:text, "
-    "button:0 to button:9"
+    "header:media, header:filename, button:0 to button:9"
 )
 
 
@@ -107,15 +111,36 @@ def _row(number: int, cells: list[str], header: Columns) -> ListedPerson:
         phone=ours.get(PHONE, ""),
         user_id=ours.get(USER_ID, ""),
         reference=ours.get(REFERENCE, ""),
-        parameters=_parameters(cells, header, ours.get(HEADER_TEXT, "")),
+        parameters=_parameters(cells, header, _header_value(ours)),
     )
 
 
-def _parameters(cells: list[str], header: Columns, title: str) -> TemplateParameters:
+def _header_value(ours: Mapping[str, str]) -> HeaderValue | None:
+    title, file = ours.get(HEADER_TEXT, ""), ours.get(HEADER_MEDIA, "")
+    filename = ours.get(HEADER_FILENAME) or None
+    if not file:
+        if filename is not None:
+            raise UnusableRow(RowCode.INVALID_MEDIA, "header:filename needs a header:media.")
+        return HeaderValue(text=title) if title else None
+    if MEDIA_ID.fullmatch(file):
+        media = MediaValue(id=file.lower(), filename=filename)
+    elif LINK.fullmatch(file):
+        media = MediaValue(link=file, filename=filename)
+    else:
+        expected = "the media_id of an uploaded file, or an https address, is expected"
+        raise UnusableRow(
+            RowCode.INVALID_MEDIA, f"header:media: {expected}; {len(file)} other characters came."
+        )
+    return HeaderValue(text=title or None, media=media)
+
+
+def _parameters(
+    cells: list[str], header: Columns, header_value: HeaderValue | None
+) -> TemplateParameters:
     return TemplateParameters(
         positional=tuple(cells[place] for place in header.places) if header.places else None,
         named={name: cells[place] for name, place in header.names.items()} or None,
-        header=HeaderValue(text=title) if title else None,
+        header=header_value,
         buttons=tuple(
             ButtonValue(index, cells[place])
             for index, place in header.buttons.items()

@@ -77,6 +77,8 @@ MISTAKES = frozenset(
         SendErrorCode.TEMPLATE_PARAMETERS,
         SendErrorCode.INVALID_INPUT,
         SendErrorCode.BSUID_NOT_SUPPORTED,
+        SendErrorCode.MEDIA_NOT_FOUND,
+        SendErrorCode.MEDIA_KIND,
     }
 )
 # What passes by itself.

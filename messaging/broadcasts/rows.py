@@ -31,6 +31,7 @@ class RowCode(StrEnum):
     INVALID_PHONE = "INVALID_PHONE"
     INVALID_USER_ID = "INVALID_USER_ID"
     INVALID_REFERENCE = "INVALID_REFERENCE"
+    INVALID_MEDIA = "INVALID_MEDIA"
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,7 +225,8 @@ class Claims:
             this = _Round(by_id, now, self._chance, began, ahead)
             claimed = this.take(rows)
         self.missing = [
-            FileJob(key, by_id[key.workspace_id].channel) for key in sorted(this.missing, key=str)
+            FileJob(key, by_id[key.workspace_id].channel, is_of_broadcast)
+            for key, is_of_broadcast in sorted(this.missing.items(), key=str)
         ]
         return claimed
 
@@ -272,7 +273,8 @@ class _Round:
     # Of messages that count against the limit of a portfolio: its tenant, its id, the contact.
     counted: dict[UUID, tuple[UUID, str, UUID]] = field(default_factory=dict)
     files: dict[UUID, tuple[SentFile, ...]] = field(default_factory=dict)
-    missing: set[FileKey] = field(default_factory=set)
+    # And whether they are for broadcasts only.
+    missing: dict[FileKey, bool] = field(default_factory=dict)
 
     def take(self, rows: Sequence[Due]) -> list[Claimed]:
         """Decide, write it down, and return what is to be sent."""
@@ -348,8 +350,10 @@ class _Round:
                 found.append(verdict)
                 continue
             if verdict is None:
-                self.missing.add(key)
-            wait = wait or verdict or Deferral(self.now + files.WAIT, files.WAITING)
+                # A file of a single message is not only a broadcast's.
+                self.missing[key] = self.missing.get(key, True) and row.is_of_broadcast
+            later = Deferral(self.now + files.WAIT, files.waiting_for(key.upload_id))
+            wait = wait or verdict or later
         if wait is not None:
             self.deferred.append((row, wait))
             return False

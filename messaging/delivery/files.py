@@ -25,8 +25,7 @@ _NAMED = re.compile(rb'"id":"' + MARK + rb'([0-9a-f-]{36})"')
 # A day less than Meta keeps what was uploaded.
 LIFE = timedelta(days=29)
 # How long a message waits before it looks again; it is called when its file is there.
-WAIT = timedelta(seconds=5)
-WAITING = "The file is on its way to the platform."
+WAIT = timedelta(seconds=15)
 LATE = "The file is not with the platform yet; it is tried again."
 GONE = (
     "The file is not there any more: it was removed, or cannot be read where it lay. Upload it "
@@ -95,6 +94,11 @@ JOIN upload_handles h ON h.tenant_id = r.tenant_id AND h.upload_id = r.upload_id
 COLUMNS = bulk.columns(FileKey)
 
 
+def waiting_for(upload_id: UUID) -> str:
+    """Return why messages wait whose file is on its way."""
+    return f"The file {upload_id} is on its way to the platform."
+
+
 def named_in(request: bytes) -> list[UUID]:
     """Return the files of ours that a request names."""
     return [UUID(one.decode()) for one in _NAMED.findall(request)]
@@ -123,7 +127,7 @@ def verdict(handle: Handle, *, now: datetime) -> SentFile | Failed | Deferral | 
     if handle.error_code is not None and handle.due_at and handle.due_at > now:
         return Failed(handle.error_code, handle.error)
     if handle.lease_until is not None and handle.lease_until > now:
-        return Deferral(now + WAIT, WAITING)
+        return Deferral(now + WAIT, waiting_for(handle.upload_id))
     if handle.due_at is not None and handle.due_at > now:
         return Deferral(handle.due_at, f"{LATE} {handle.error}".strip())
     return None

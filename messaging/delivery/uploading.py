@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from random import Random
 from threading import Event, Lock
+from uuid import UUID
 
 from django.db import connection
 
@@ -24,7 +25,7 @@ from messaging import uploads
 from messaging.attempts import WIDE, wait_after
 from messaging.delivery import pauses
 from messaging.delivery.due import call
-from messaging.delivery.files import COLUMNS, LIFE, REFUSED_FOR, WAITING, FileKey
+from messaging.delivery.files import COLUMNS, LIFE, REFUSED_FOR, FileKey, waiting_for
 from messaging.delivery.pauses import Pause
 from messaging.delivery.queues import SENDS
 from messaging.models import Upload
@@ -37,6 +38,9 @@ logger = logging.getLogger("sigma.whatsapp.files")
 THREADS = 4
 # Those that one tenant may have under way: the others' files wait for none of them.
 MOST_OF_ONE = 2
+# Those that may wait for a thread, of one tenant in one process: more than a broadcast has in the
+# outbox.
+MOST_WAITING = 2_000
 # How often it is written down how much the platform has, and that the sender lives. The lease is
 # longer than the platform may take for a piece, or for its answer (``Channel.upload_media``).
 PROGRESS_SECONDS = 2.0
@@ -75,32 +79,66 @@ class FileJob:
 
     key: FileKey
     channel: Channel = field(repr=False)
+    is_of_broadcast: bool = False
+
+
+_Lane = dict[FileKey, FileJob]
 
 
 class Uploader:
-    """The uploads of one process."""
+    """The uploads of one process. Tenants take turns, whatever number of files each has; of one's
+    files those of single messages go first.
+    """
 
     def __init__(self, *, chance: Random) -> None:
         self._chance = chance
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="uploads")
-        self._under_way: set[FileKey] = set()
+        # What waits for a thread, of each tenant in the order of turns: of single messages, and of
+        # broadcasts. Who asks again brings the credentials of the moment.
+        self._waiting: dict[UUID, tuple[_Lane, _Lane]] = {}
+        self._under_way: dict[FileKey, UUID] = {}
         self._closing = Event()
         self._lock = Lock()
 
     def begin(self, jobs: Iterable[FileJob]) -> None:
-        """Upload files that nobody here is uploading; what finds no place is asked for again."""
-        for job in jobs:
-            with self._lock:
-                of_tenant = Counter(key.tenant_id for key in self._under_way)[job.key.tenant_id]
-                if job.key in self._under_way or of_tenant >= MOST_OF_ONE:
-                    continue
-                self._under_way.add(job.key)
-            self._pool.submit(self._run, job)
+        """Upload files, each once; what finds no place is asked for again."""
+        with self._lock:
+            for job in jobs:
+                self._enter(job)
+            self._fill()
 
     def close(self) -> None:
         """Begin nothing more; what is under way is given up soon, and begun again by others."""
-        self._closing.set()
+        with self._lock:
+            self._closing.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _enter(self, job: FileJob) -> None:
+        if job.key in self._under_way:
+            return
+        lanes = self._waiting.setdefault(job.key.tenant_id, ({}, {}))
+        single, broadcast = lanes
+        if job.key in single or not job.is_of_broadcast:
+            broadcast.pop(job.key, None)
+        lane = single if job.key in single or not job.is_of_broadcast else broadcast
+        if job.key in lane or len(lane) < MOST_WAITING:
+            lane[job.key] = job
+
+    def _fill(self) -> None:
+        """Give free threads what waits."""
+        while not self._closing.is_set() and len(self._under_way) < THREADS:
+            busy = Counter(self._under_way.values())
+            free = (one for one in self._waiting if busy[one] < MOST_OF_ONE)
+            tenant_id = next(free, None)
+            if tenant_id is None:
+                return
+            lanes = self._waiting.pop(tenant_id)
+            lane = lanes[0] or lanes[1]
+            job = lane.pop(next(iter(lane)))
+            if any(lanes):
+                self._waiting[tenant_id] = lanes  # behind the others
+            self._under_way[job.key] = tenant_id
+            self._pool.submit(self._run, job)
 
     def _run(self, job: FileJob) -> None:
         extra: dict[str, object] = {
@@ -117,7 +155,8 @@ class Uploader:
         finally:
             connection.close()
             with self._lock:
-                self._under_way.discard(job.key)
+                self._under_way.pop(job.key, None)
+                self._fill()
 
 
 def upload(job: FileJob, *, chance: Random, closing: Event | None = None) -> bool:
@@ -238,5 +277,6 @@ def _write(
         "error text",
     )
     bulk.run(GIVE, columns, [(*key, lease_until, media_id, expires_at, due_at, code, error)])
-    call(tenant_id=key.tenant_id, workspace_id=key.workspace_id, reason=WAITING, now=clock.now())
+    reason = waiting_for(key.upload_id)
+    call(tenant_id=key.tenant_id, workspace_id=key.workspace_id, reason=reason, now=clock.now())
     SENDS.notify()

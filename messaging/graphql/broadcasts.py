@@ -48,6 +48,7 @@ ROW_CODES = {
     "INVALID_PHONE": "The phone number is not in international form (E.164).",
     "INVALID_USER_ID": "The user id is not a BSUID.",
     "INVALID_REFERENCE": "The reference is too long, or holds the phone number.",
+    "INVALID_MEDIA": "header:media is neither a media_id nor an https address.",
 }
 
 

@@ -13,6 +13,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from lib.envelope import CannotOpen, associated_data
 from lib.sql import columns_of, select
 from messaging import conversations, numbers, optouts, portfolios
@@ -114,6 +116,9 @@ class Draft:
         content = self.request.content
         if isinstance(content, TemplateContent):
             assert self.template is not None  # noqa: S101 - or there would be a reason
+            if self.files:
+                values = files.with_names(content.parameters, self.template.definition, self.files)
+                content = msgspec.structs.replace(content, parameters=values)
             return self.template.body(content)
         if isinstance(content, MediaContent):
             content = files.with_name(content, self.files)

@@ -25,7 +25,7 @@ from messaging.sending.requests import (
     MediaContent,
     TemplateContent,
 )
-from templates_wa.definitions import Card, Definition
+from templates_wa.definitions import Card, Definition, Header, HeaderFormat
 from templates_wa.parameters import HeaderValue, TemplateParameters
 
 _GIF = "gif"
@@ -141,9 +141,39 @@ def with_name(content: MediaContent, known: Mapping[UUID, KnownFile]) -> MediaCo
     is_nameless = content.kind == MediaKind.DOCUMENT and content.filename is None
     if not is_nameless or content.id is None or not is_ours(content.id):
         return content
-    file = known[UUID(content.id)]
-    name = uploads.opened_name(file.tenant_id, file.id, file.sealed_name)
-    return msgspec.structs.replace(content, filename=name or None)
+    return msgspec.structs.replace(content, filename=_name_of(known[UUID(content.id)]))
+
+
+def with_names(
+    values: TemplateParameters, definition: Definition, known: Mapping[UUID, KnownFile]
+) -> TemplateParameters:
+    """Return a template's values where a document in a header, also of a card, has the name that
+    its file came with, unless it has another.
+    """
+    header = _named_document(values.header, definition.header, known)
+    cards = tuple(
+        msgspec.structs.replace(value, header=_named_document(value.header, card.header, known))
+        for value, card in zip(values.cards, definition.cards, strict=False)
+    )
+    return msgspec.structs.replace(values, header=header, cards=cards)
+
+
+def _named_document(
+    value: HeaderValue | None, header: Header | None, known: Mapping[UUID, KnownFile]
+) -> HeaderValue | None:
+    media = value.media if value is not None else None
+    is_document = header is not None and header.format == HeaderFormat.DOCUMENT
+    if value is None or media is None or media.filename is not None or not is_document:
+        return value
+    if media.id is None or not is_ours(media.id):
+        return value
+    name = _name_of(known[UUID(media.id)])
+    media = msgspec.structs.replace(media, filename=name)
+    return msgspec.structs.replace(value, media=media)
+
+
+def _name_of(file: KnownFile) -> str | None:
+    return uploads.opened_name(file.tenant_id, file.id, file.sealed_name) or None
 
 
 def marked(values: TemplateParameters) -> TemplateParameters:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from messaging.broadcasts.csvfile import UnusableList, read
 from messaging.broadcasts.rows import ListedPerson, RowProblem
-from templates_wa.parameters import ButtonValue, HeaderValue, TemplateParameters
+from templates_wa.parameters import ButtonValue, HeaderValue, MediaValue, TemplateParameters
+
+FILE = "5f0c6b1e-9a3f-5b0e-8c1d-2f3e4d5c6b7a"
 
 
 def rows(content: str | bytes) -> list[ListedPerson | RowProblem]:
@@ -48,6 +50,42 @@ def test_it_reads_named_parameters_and_the_values_of_header_and_buttons() -> Non
         header=HeaderValue(text="Sale"),
         buttons=(ButtonValue(1, "spring"),),
     )
+
+
+@pytest.mark.parametrize(
+    ("cells", "media"),
+    [
+        (f"{FILE},", MediaValue(id=FILE)),
+        (f"{FILE.upper()},a.pdf", MediaValue(id=FILE, filename="a.pdf")),
+        ("1037543291543636,", MediaValue(id="1037543291543636")),
+        ("https://a.example/a.pdf?b=1&c=2,", MediaValue(link="https://a.example/a.pdf?b=1&c=2")),
+        (",", None),
+    ],
+)
+def test_a_row_may_have_a_file_of_its_own(cells: str, media: MediaValue | None) -> None:
+    (row,) = rows(f"phone,header:media,header:filename\n+27820001000,{cells}")
+
+    assert row.parameters.header == (media and HeaderValue(media=media))
+
+
+@given(st.text(st.characters(exclude_characters=',;\t\n\r\0"'), min_size=1).map(str.strip))
+def test_what_names_no_file_is_refused(cell: str) -> None:
+    (row,) = rows(f"phone,header:media\n+27820001000,{cell}")
+
+    if isinstance(row, RowProblem):
+        assert (row.position, row.code, cell not in row.message or len(cell) < 9) == (
+            2,
+            "INVALID_MEDIA",
+            True,
+        )
+    else:
+        assert not cell or cell.isdecimal() or "://" in cell
+
+
+def test_a_filename_is_a_files() -> None:
+    assert problems("phone,header:filename\n+27820001000,a.pdf") == [(2, "INVALID_MEDIA")]
+    assert problems("phone,header:media\n+27820001000,a.pdf") == [(2, "INVALID_MEDIA")]
+    assert problems("phone,header:media\n+27820001000,ftp://a.example") == [(2, "INVALID_MEDIA")]
 
 
 def test_it_takes_a_phone_or_a_user_id_of_each_row_and_skips_empty_lines() -> None:

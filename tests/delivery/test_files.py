@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -17,11 +17,12 @@ from django.db import connection
 from connectors.simulator.meta.server import RunningSimulator
 from lib import clock, sealed_files
 from messaging import queries, uploads
+from messaging.broadcasts import outcomes
 from messaging.delivery import files, uploading
 from messaging.delivery.files import FileKey
 from messaging.delivery.sender import Sender
-from messaging.delivery.uploading import FileJob, upload
-from messaging.models import Message, SendingPause, Upload, UploadHandle
+from messaging.delivery.uploading import FileJob, Uploader, upload
+from messaging.models import Message, PendingSend, SendingPause, Upload, UploadHandle
 from messaging.related import Related
 from messaging.sending import queueing
 from messaging.sending.reading import request_of
@@ -390,15 +391,90 @@ def test_a_platform_that_goes_away_in_the_middle_gets_the_file_later(
     assert status_of(message) == "accepted"
 
 
-def test_uploads_of_one_tenant_leave_threads_to_others(acme: Cast) -> None:
-    uploader = uploading.Uploader(chance=None)
-    ran: list[FileJob] = []
-    uploader._pool.submit = lambda work, job: ran.append(job)
-    keys = [FileKey(acme.tenant.id, uuid4(), acme.workspace.id) for _ in range(5)]
+def job(cast: Cast, channel: object = None, *, of_broadcast: bool = False) -> FileJob:
+    key = FileKey(cast.tenant.id, uuid4(), cast.workspace.id)
+    return FileJob(key, channel, is_of_broadcast=of_broadcast)
 
-    uploader.begin(FileJob(key, None) for key in (*keys, keys[0]))
-    assert len(ran) == uploading.MOST_OF_ONE
-    uploader.close()
+
+@pytest.fixture
+def uploader() -> Iterator[Uploader]:
+    """One whose threads do nothing: ``ran`` is what they were given."""
+    made = Uploader(chance=None)
+    made.ran = []
+    made._pool.submit = lambda work, job: made.ran.append(job)
+    yield made
+    made.close()
+
+
+def end(uploader: Uploader, ended: FileJob) -> None:
+    """Let a thread end what it was given."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uploading, "upload", lambda job, **_: True)
+        patch.setattr(uploading.connection, "close", lambda: None)
+        uploader._run(ended)
+
+
+def test_uploads_of_one_tenant_leave_threads_to_others(
+    acme: Cast, globex: Cast, uploader: Uploader
+) -> None:
+    mine = [job(acme) for _ in range(5)]
+
+    uploader.begin([*mine, mine[0]])
+    assert uploader.ran == mine[: uploading.MOST_OF_ONE]
+    theirs = job(globex)
+    uploader.begin([theirs])
+    assert uploader.ran[-1] == theirs
+
+    for position in range(5):
+        end(uploader, uploader.ran[position])
+    assert sorted(uploader.ran, key=str) == sorted([*mine, theirs], key=str)
+
+
+def test_the_file_of_a_single_message_does_not_wait_for_a_broadcasts(
+    acme: Cast, uploader: Uploader
+) -> None:
+    many = [job(acme, of_broadcast=True) for _ in range(1_000)]
+    uploader.begin(many)
+    single, wanted_too = job(acme), FileJob(many[500].key, None)
+
+    uploader.begin([single, wanted_too])
+    for _ in range(4):
+        end(uploader, uploader.ran[-2])
+    assert uploader.ran[2:5] == [single, wanted_too, many[2]]
+    for position in range(4, 1_001):
+        end(uploader, uploader.ran[position])
+    assert len({one.key for one in uploader.ran}) == len(uploader.ran) == 1_001
+
+
+def test_a_file_that_waits_is_given_with_the_credentials_of_the_moment(
+    acme: Cast, uploader: Uploader
+) -> None:
+    first = [job(acme) for _ in range(uploading.MOST_OF_ONE)]
+    waits = job(acme, "old token", of_broadcast=True)
+    uploader.begin([*first, waits])
+    uploader.begin([FileJob(waits.key, "new token", is_of_broadcast=True)])
+
+    end(uploader, first[0])
+    assert uploader.ran[-1].channel == "new token"
+
+
+def test_only_messages_with_the_file_are_called_when_it_is_there(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    ready, waits = kept(acme), kept(acme, PDF + b"other", "other.pdf")
+    for upload_id in (ready, waits):
+        send(acme, now, **document(upload_id))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.delivery.conftest.upload", lambda job, chance: False)
+        assert deliver() == 0
+
+    key = FileKey(acme.tenant.id, ready, acme.workspace.id)
+    channel = FakeChannel(external_id="1", account_id="", credentials=None)
+    assert upload(FileJob(key, channel), chance=Random(1))
+
+    due = PendingSend.objects.order_by("due_at")
+    assert [one.reason for one in due] == [files.waiting_for(ready), files.waiting_for(waits)]
+    assert due[0].due_at < due[1].due_at - files.WAIT / 2
 
 
 @pytest.mark.django_db(transaction=True)
@@ -431,7 +507,8 @@ def test_a_broadcast_has_one_file_for_all(
     deliver()
     assert len(platform.files) == 1
     sent = [body["template"]["components"][0]["parameters"][0] for body in platform.bodies]
-    assert sent == [{"type": "document", "document": {"id": "1001"}}] * 2
+    document = {"id": "1001", "filename": "invoice.pdf"}
+    assert sent == [{"type": "document", "document": document}] * 2
 
 
 def test_it_is_written_down_how_much_the_platform_has(
@@ -520,10 +597,10 @@ def test_the_delivery_of_a_message_that_waits_for_its_file_says_so(
     def waiting() -> str:
         row = queries.find(tenant_id=acme.tenant.id, message_id=message.id)
         assert row is not None
-        return Related(acme.tenant.id, [row]).delivery_of(row)["waiting"]
+        return Related(acme.tenant.id, [row]).delivery_of(row, with_numbers=False)["waiting"]
 
     deliver()
-    assert waiting() == "The file is on its way to the platform."
+    assert waiting() == files.waiting_for(Upload.objects.get().id)
     look_again()
     UploadHandle.objects.update(due_at=clock.now() + timedelta(minutes=1))
     deliver()
@@ -603,4 +680,68 @@ def test_headers_of_every_format_take_a_file_of_theirs(
 
     assert deliver() + deliver() == 1
     (parameter,) = platform.bodies[0]["template"]["components"][0]["parameters"]
-    assert parameter == {"type": kind, kind: {"id": "1001"}}
+    own_name = {"filename": name} if kind == "document" else {}
+    assert parameter == {"type": kind, kind: {"id": "1001", **own_name}}
+
+
+def test_a_broadcast_has_a_file_for_each_row(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    broadcasts.template(acme, components=[HEADER, BODY])
+    ids = [kept(acme, PDF + bytes([n]), f"{n}.pdf") for n in range(30)]
+    rows = [f"{broadcasts.phone(n)},{media_id}," for n, media_id in enumerate(ids)]
+    rows += [f"{broadcasts.phone(30)},{ids[0]},bill.pdf"]
+    rows += [f"{broadcasts.phone(31)},https://a.example/a.pdf?a=1&b=2,"]
+    content = "\n".join(("phone,header:media,header:filename", *rows)).encode()
+    broadcast = broadcasts.start(broadcasts.draft(acme, content), now)
+    assert broadcast.state == "RUNNING"
+
+    for _ in range(100):
+        if len(platform.bodies) < 32:  # at the number's pace
+            deliver()
+            look_again()
+    assert sorted(content for _, _, content in platform.files) == [
+        PDF + bytes([n]) for n in range(30)
+    ]
+    sent = [
+        body["template"]["components"][0]["parameters"][0]["document"] for body in platform.bodies
+    ]
+    assert len({one.get("id") for one in sent}) == 31
+    assert {one["filename"] for one in sent if "filename" in one} == {
+        *(f"{n}.pdf" for n in range(30)),
+        "bill.pdf",
+    }
+    assert {"link": "https://a.example/a.pdf?a=1&b=2"} in sent
+
+
+@pytest.mark.parametrize("skip_invalid", [False, True])
+def test_a_row_whose_file_cannot_be_sent_is_named(
+    acme: Cast, globex: Cast, now: datetime, skip_invalid: bool
+) -> None:
+    broadcasts.template(acme, components=[HEADER, BODY])
+    ids = [kept(acme), kept(globex), uuid4(), kept(acme, PNG, "a.png")]
+    rows = [f"{broadcasts.phone(n)},{media_id}" for n, media_id in enumerate(ids)]
+    rows += [f"{broadcasts.phone(5)},"]
+    content = "\n".join(("phone,header:media", *rows)).encode()
+
+    broadcast = broadcasts.start(broadcasts.draft(acme, content), now, skip_invalid=skip_invalid)
+
+    assert broadcast.state == ("RUNNING" if skip_invalid else "REFUSED")
+    refused = outcomes.refused_rows(broadcast, limit=10)
+    assert [(row.position, row.code) for row in refused] == [
+        (3, "MEDIA_NOT_FOUND"),
+        (4, "MEDIA_NOT_FOUND"),
+        (6, "TEMPLATE_PARAMETERS"),
+    ]
+    if not skip_invalid:
+        assert broadcast.reason.startswith("3 rows do not fit the template. Row 3: Your tenant has")
+
+
+def test_files_of_a_broadcast_are_kept_until_it_begins(acme: Cast, now: datetime) -> None:
+    broadcasts.template(acme, components=[HEADER, BODY])
+    content = f"phone,header:media\n{broadcasts.phone(1)},{kept(acme)}\n".encode()
+    at = now + timedelta(days=20)
+
+    broadcasts.start(broadcasts.draft(acme, content), now, scheduled_at=at)
+
+    assert Upload.objects.get().used_at == at
