@@ -60,8 +60,15 @@ def count(actor: Actor, *, takes: bool = True) -> None:
     """
     rate = settings.SIGMA_LOOKUP_RATE
     message = f"You may ask about {rate} phone numbers a minute"
+    try:
+        rates.charge(f"lookup:{actor.bucket}", rate=rate, message=message, takes=takes)
+    except CannotCount:  # others need not wait for a broker that does not answer
+        _told.forget(actor.bucket)
+        raise
+    except RateExceeded:
+        _told.put(actor.bucket, True)
+        raise
     _told.put(actor.bucket, True)
-    rates.charge(f"lookup:{actor.bucket}", rate=rate, message=message, takes=takes)
 
 
 def count_preflight(actor: Actor, request: SendRequest) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.test import Client
 
+from lib.wakeups import broker
 from messaging.models import Message, OptOut
 from tests.conftest import Cast
 from tests.graphql.conftest import Gql, key_with
@@ -150,3 +151,15 @@ def test_sending_and_stopping_wait_for_no_broker(
         assert payload["optOutContact"]["success"]
     by_phone = {"workspaceId": str(acme.workspace.id), "text": "Hi", "recipientPhone": STRANGER}
     assert gql(app, PREFLIGHT, input=by_phone).codes == ["UNAVAILABLE"]
+
+
+def test_a_broker_that_does_not_answer_is_asked_by_nobody_who_is_accepted(
+    gql: Gql, acme: Cast, globex: Cast, app: str, heard: Message, settings, no_broker: None
+) -> None:
+    asked = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lib.rates.broker", lambda: asked.append(1) or broker())
+        assert codes_of(gql, app, acme, recipientPhone=STRANGER) == ["WINDOW_CLOSED"]
+        assert codes_of(gql, app, acme, recipientPhone=f"+{PHONE}") is None
+
+    assert len(asked) == 1
