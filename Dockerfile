@@ -10,6 +10,12 @@ COPY requirements-linked.txt /tmp/requirements-linked.txt
 RUN [ "$LINKED" != true ] || /opt/venv/bin/pip install --no-cache-dir --require-hashes --no-deps \
     -r /tmp/requirements-linked.txt
 
+# With --build-arg S3=true files can lie in S3 (docs/files.md), and the image is 30 MB larger.
+ARG S3=false
+COPY requirements-s3.txt /tmp/requirements-s3.txt
+RUN [ "$S3" != true ] || /opt/venv/bin/pip install --no-cache-dir --require-hashes --no-deps \
+    -r /tmp/requirements-s3.txt
+
 FROM python:3.13-slim-bookworm
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 SIGMA_HOME=/var/lib/sigma
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin sigma \

@@ -17,7 +17,7 @@ types consistency migrations schema: export SIGMA_EMBEDDED := true
 types consistency migrations schema: export PYTHONWARNINGS := ignore:Got an error checking
 
 .DEFAULT_GOAL := help
-.PHONY: help up fresh test check lint style types consistency format lock linked migrations schema shell bench crashes chaos hangs attack broadcast-proof clean env env-dev
+.PHONY: help up fresh test check lint style types consistency format lock linked s3 migrations schema shell bench crashes chaos hangs attack broadcast-proof clean env env-dev
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36mmake %-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,10 +56,14 @@ lock: env-dev ## Pin requirements/*.in to requirements*.txt, with hashes (needs 
 	@$(UV) pip compile $(LOCK) requirements/core.in -o requirements.txt
 	@$(UV) pip compile $(LOCK) requirements/embedded.in -c requirements.txt -o requirements-embedded.txt
 	@$(UV) pip compile $(LOCK) requirements/linked.in -c requirements.txt -o requirements-linked.txt
-	@$(UV) pip compile $(LOCK) requirements/dev.in -c requirements.txt -c requirements-embedded.txt -c requirements-linked.txt -o requirements-dev.txt
+	@$(UV) pip compile $(LOCK) requirements/s3.in -c requirements.txt -o requirements-s3.txt
+	@$(UV) pip compile $(LOCK) requirements/dev.in -c requirements.txt -c requirements-embedded.txt -c requirements-linked.txt -c requirements-s3.txt -o requirements-dev.txt
 
 linked: ## Install what linking a real WhatsApp account needs, beside 'make up'
 	@sh requirements/environment.sh requirements.txt requirements-embedded.txt requirements-linked.txt
+
+s3: ## Install what files in S3 need, beside 'make up'
+	@sh requirements/environment.sh requirements.txt requirements-embedded.txt requirements-s3.txt
 
 migrations: env-dev ## Make the migrations for changed models
 	@$(MANAGE) makemigrations
