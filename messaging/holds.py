@@ -17,7 +17,13 @@ from lib import clock
 from messaging.models import Broadcast, BroadcastState, PendingSend, SendingPause
 from messaging.queries import MessageRow
 from messaging.states import State
-from messaging.statuses import ARRIVED
+from messaging.statuses import ARRIVED, is_for_file
+
+FILE_REMEDY = (
+    "Meta could not use the file. One of yours is given to Meta anew with the next message that "
+    "names it: send such a message, once. If that fails too, the file's coding is not what "
+    "WhatsApp takes: convert it. In place of a link, upload the file."
+)
 
 
 class Pending(NamedTuple):
@@ -53,7 +59,7 @@ class Holds:
 
     def delivery_of(self, message: MessageRow) -> dict[str, Any]:
         """Return a message's delivery: ``waiting`` says what holds it, ``past_errors`` are those of
-        one that arrived all the same.
+        one that arrived all the same, ``remedy`` says what helps where its file was in the way.
         """
         delivery: dict[str, Any] = json.loads(message.delivery)
         if message.status in ARRIVED and "errors" in delivery:
@@ -61,6 +67,8 @@ class Holds:
         pending = self._pending.get(message.id) if message.status == State.QUEUED else None
         if pending is not None and (waiting := self._waiting(message, pending, delivery)):
             delivery["waiting"] = waiting
+        if message.status == State.FAILED and is_for_file(delivery.get("errors")):
+            delivery["remedy"] = FILE_REMEDY
         return delivery
 
     def _waiting(self, message: MessageRow, pending: Pending, delivery: dict[str, Any]) -> str:

@@ -410,6 +410,8 @@ def _store_receipts(
     stored = receipts.store(reported, people, echoes)
     if stored.reports:
         side_effects.follow_reports(stored.reports, now=clock.now())
+    if stored.without_file:
+        side_effects.follow_lost_files(stored.without_file, now=clock.now())
     return stored
 
 

@@ -33,7 +33,7 @@ from messaging.references import (
 )
 from messaging.sealed_values import Separator, Values
 from messaging.states import State
-from messaging.statuses import FAILED, OPTED_OUT, Progress, Receipt, advance
+from messaging.statuses import FAILED, OPTED_OUT, Progress, Receipt, advance, is_for_file
 from messaging.transitions import Advance, Settled
 from workspaces import keys
 from workspaces.events import Event, emit_lazily
@@ -170,12 +170,14 @@ class Report(NamedTuple):
 
 class StoredReceipts(NamedTuple):
     """What receipts came to: the positions in the batch of those that were there already, what they
-    say against more than their messages, and who wants no marketing, by what they say.
+    say against more than their messages, who wants no marketing, by what they say, and which
+    messages (tenant, id) failed for their files.
     """
 
     duplicates: set[int]
     reports: list[Report]
     stops: list[Consent]
+    without_file: Collection[tuple[UUID, UUID]] = ()
 
 
 class _Message(NamedTuple):
@@ -246,6 +248,7 @@ def store(statuses: Sequence[Reported], people: People, added: Sequence[Target])
     pending = _stored([MessageKey(*target[:3]) for target in (*added, *settled)])
     paid: list[_ReceiptRow] = []
     reports: list[Report] = []
+    without_file: list[tuple[UUID, UUID]] = []
     for identity, (position, row, event) in rows.items():
         if identity not in fresh:
             duplicates.add(position)
@@ -253,12 +256,14 @@ def store(statuses: Sequence[Reported], people: People, added: Sequence[Target])
             pending.setdefault(row.message, []).append(_receipt(row, event))
             if message := known.get(row.message):
                 reports += _stopping(event, message)
+                if event.status == FAILED and is_for_file(event.errors):
+                    without_file.append((message.tenant_id, message.id))
         else:
             paid.append(row)
     stops = _project(pending, known)
     if paid:
         _tell_of_payments(paid, {message.key: message for message in known.values()})
-    return StoredReceipts(duplicates, reports, stops)
+    return StoredReceipts(duplicates, reports, stops, without_file)
 
 
 def _without_repeats(

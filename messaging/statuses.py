@@ -17,6 +17,8 @@ RANK = {"accepted": 1, "sent": 2, "delivered": 3, "read": 4, "played": 5}
 FAILED = "failed"
 # Meta's code where somebody wants no marketing templates of a business (Cloud API, "Error codes").
 OPTED_OUT = 131050
+# Meta's codes where it cannot use a file of a message, maybe long after it took that.
+FILE_CODES = frozenset({131052, 131053})
 # Beside the errors of a delivery: which receipt keeps what is sealed of them.
 SEALED_IN = "errors_sealed_in"
 # What was said against a message before it reached its person is history.
@@ -38,6 +40,13 @@ def oldest_first(rows: Iterable[_Row]) -> list[_Row]:
     """Return receipts by their time and, within one second, by how far they go."""
     last = len(RANK) + 1
     return sorted(rows, key=lambda row: (row.timestamp_utc, RANK.get(row.status, last), row.pk))
+
+
+def is_for_file(errors: object) -> bool:
+    """Whether errors, as they came, are for a file that the platform cannot use."""
+    told = errors if isinstance(errors, list | tuple) else ()
+    codes = [one.get("code") for one in told if isinstance(one, dict)]
+    return any(isinstance(code, int) and code in FILE_CODES for code in codes)
 
 
 @dataclass(frozen=True, slots=True)

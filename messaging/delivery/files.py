@@ -17,6 +17,7 @@ from lib import bulk
 from messaging.attempts import Result
 from messaging.delivery.due import Deferral, Failed
 from messaging.filetypes import FILE_MARK
+from messaging.statuses import FILE_CODES
 from workspaces.channel_errors import Rejected, Unavailable
 
 MARK = FILE_MARK.encode()
@@ -36,7 +37,7 @@ FORGOTTEN_ONCE_IN = timedelta(hours=1)
 # How long a refusal of the file itself holds.
 REFUSED_FOR = timedelta(hours=1)
 # What Meta says of a file that it does not have: an id that is not valid, or no such object.
-FILE_CODES, VAGUE_CODES = frozenset({131052, 131053}), frozenset({100, 131009})
+VAGUE_CODES = frozenset({100, 131009})
 
 
 class FileKey(NamedTuple):
@@ -84,6 +85,16 @@ UPDATE upload_handles h SET platform_media_id = '', expires_at = NULL, renewed_a
 FROM {rows}
 WHERE h.tenant_id = r.tenant_id AND h.upload_id = r.upload_id AND h.workspace_id = r.workspace_id
   AND h.platform_media_id = r.platform_media_id
+  AND coalesce(h.renewed_at < r.now - make_interval(secs => r.seconds), true)
+"""
+FORGET_OF_MESSAGES = """
+UPDATE upload_handles h SET platform_media_id = '', expires_at = NULL, renewed_at = r.now,
+       due_at = r.now, attempts = 0
+FROM {rows} JOIN messages m ON m.tenant_id = r.tenant_id AND m.id = r.message_id
+     AND m.source = 'API'
+CROSS JOIN LATERAL jsonb_array_elements_text(m.content -> 'files') f
+WHERE h.tenant_id = m.tenant_id AND h.workspace_id = m.workspace_id AND h.upload_id = f::uuid
+  AND h.platform_media_id <> ''
   AND coalesce(h.renewed_at < r.now - make_interval(secs => r.seconds), true)
 """
 CURRENT = """
@@ -170,6 +181,16 @@ def forgotten(refused: Sequence[Refused], *, now: datetime) -> list[Result]:
     keys = sorted({row[:3] for row in rows}, key=str)
     current = {row[:2]: row[2] for row in bulk.run(CURRENT, COLUMNS, keys)}
     return [_again(one, current) for one in refused]
+
+
+def forget_of(messages: Iterable[tuple[UUID, UUID]], *, now: datetime) -> None:
+    """Let files be given anew of messages (tenant, id) that the platform failed for them after it
+    took them; of each file once in an hour.
+    """
+    columns = ("tenant_id uuid", "message_id uuid", "now timestamptz", "seconds float8")
+    seconds = FORGOTTEN_ONCE_IN.total_seconds()
+    rows = [(*one, now, seconds) for one in sorted(messages, key=str)]
+    bulk.run(FORGET_OF_MESSAGES, columns, rows)
 
 
 def _again(one: Refused, current: Mapping[tuple[UUID, UUID], str]) -> Result:

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from messaging import optouts
 from messaging.attempts import WIDE, Attempt, Transition, pair_wait
-from messaging.delivery import pacing, pauses
+from messaging.delivery import files, pacing, pauses
 from messaging.delivery.pauses import Pause
 from messaging.delivery.queues import BROADCASTS
 from messaging.events import Stop
@@ -74,6 +74,14 @@ def follow_reports(reports: Iterable[Report], *, now: datetime) -> None:
         for number in pauses.numbers_within(stop.reach, workspace_id)
     ]
     pauses.pause((p for p, taken_at in wanted if not pauses.is_ended_since(p, taken_at)), now=now)
+
+
+def follow_lost_files(messages: Iterable[tuple[UUID, UUID]], *, now: datetime) -> None:
+    """Give files anew with the next message that names them, of messages (tenant, id) that the
+    platform failed for their files. These are not sent again: what was asked of the platform is not
+    kept once it took it, and a failure for a file is rarely one of the upload.
+    """
+    files.forget_of(messages, now=now)
 
 
 def _pauses(answers: Sequence[Answer], now: datetime) -> Iterator[Pause]:

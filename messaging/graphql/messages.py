@@ -205,6 +205,9 @@ class Delivery(ObjectType, default_resolver=_reported):
         description="What holds a queued message, in a sentence: a pause of the tenant or number, "
         "a paused broadcast, its schedule, the pace to one person, a limit, its template."
     )
+    remedy = graphene.String(
+        description="What helps, of a message that failed for its file (131052, 131053)."
+    )
     pricing = graphene.Field(JSON, description="What the platform charges it as.")
 
 

@@ -246,7 +246,8 @@ def _kept(
     Values that give a number away are sealed under the key of the day, as of received messages.
     """
     separator = Separator([draft.recipient.phone if draft.recipient else None])
-    content = separator.separate(body.kept)
+    kept = {**body.kept, "files": list(map(str, draft.files))} if draft.files else body.kept
+    content = separator.separate(kept)
     text = body.text if is_typed(body.type, Source.API) else separator.separate(body.text)
     if not separator.taken:
         return text, sealed_values.encode(content), None

@@ -31,6 +31,7 @@ from templates_wa.parameters import HeaderValue, MediaValue, TemplateParameters
 from tests.broadcasts import conftest as broadcasts
 from tests.conftest import Cast
 from tests.delivery.outgoing import FakeChannel, Platform, accept
+from tests.delivery.test_settling import report
 from tests.files.conftest import folder, stored
 from tests.files.kept import kept
 from tests.files.samples import PDF, PNG, SAMPLES
@@ -78,6 +79,13 @@ def status_of(message: Message) -> str | None:
     return message.status
 
 
+def delivery_of(cast: Cast, message: Message) -> dict:
+    """Return what callers read of a message's delivery."""
+    row = queries.find(tenant_id=cast.tenant.id, message_id=message.id)
+    assert row is not None
+    return Related(cast.tenant.id, [row]).delivery_of(row, with_numbers=False)
+
+
 def look_again() -> None:
     """Let what waits be due."""
     with connection.cursor() as cursor:
@@ -101,7 +109,7 @@ def test_a_file_is_given_to_the_platform_once_for_a_number(
         {"id": "1001", "filename": "other.pdf"},
     ]
     assert (status_of(first), status_of(second)) == ("accepted", "accepted")
-    assert first.content == {"filename": "invoice.pdf"}
+    assert first.content == {"filename": "invoice.pdf", "files": [str(upload_id)]}
 
 
 def test_another_number_is_given_it_again(
@@ -594,19 +602,76 @@ def test_the_delivery_of_a_message_that_waits_for_its_file_says_so(
     platform.trouble = Unavailable("Meta cannot be reached.")
     message = send(acme, now, **document(kept(acme)))
 
-    def waiting() -> str:
-        row = queries.find(tenant_id=acme.tenant.id, message_id=message.id)
-        assert row is not None
-        return Related(acme.tenant.id, [row]).delivery_of(row, with_numbers=False)["waiting"]
-
     deliver()
-    assert waiting() == files.waiting_for(Upload.objects.get().id)
+    assert delivery_of(acme, message)["waiting"] == files.waiting_for(Upload.objects.get().id)
     look_again()
     UploadHandle.objects.update(due_at=clock.now() + timedelta(minutes=1))
     deliver()
-    assert waiting() == (
+    assert delivery_of(acme, message)["waiting"] == (
         "The file is not with the platform yet; it is tried again. Meta cannot be reached."
     )
+
+
+LATE = {"code": 131053, "title": "Media upload error"}
+
+
+def test_a_file_that_fails_late_is_given_anew_but_its_message_is_not_sent_again(
+    acme: Cast, globex: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    upload_id = kept(acme)
+    first, second = (send(acme, now, **document(upload_id, caption=c)) for c in "ab")
+    assert deliver() + deliver() == 2
+    known = UploadHandle.objects.get().platform_media_id
+    report(globex, first, "failed", errors=[LATE])
+    assert UploadHandle.objects.get().platform_media_id == known
+
+    report(acme, first, "failed", errors=[LATE])
+    assert UploadHandle.objects.get().platform_media_id == ""
+    assert (status_of(first), len(platform.bodies)) == ("failed", 2)
+    assert not PendingSend.objects.exists()
+    third = send(acme, now, **document(upload_id))
+    assert deliver() + deliver() == 1
+    assert (status_of(third), len(platform.files), len(platform.bodies)) == ("accepted", 2, 3)
+
+    report(acme, second, "failed", errors=[LATE])
+    assert UploadHandle.objects.get().platform_media_id == "1002"  # once in an hour
+
+
+@pytest.mark.parametrize(
+    "errors", [[{"code": 131026}], [{"code": [131053]}], [{"code": "x"}], [{}], []]
+)
+def test_other_failures_say_nothing_of_files(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform, errors: list[dict]
+) -> None:
+    message = send(acme, now, **document(kept(acme)))
+    assert deliver() + deliver() == 1
+    report(acme, message, "failed", errors=errors)
+
+    assert status_of(message) == "failed"
+    assert UploadHandle.objects.get().platform_media_id == "1001"
+    assert "remedy" not in delivery_of(acme, message)
+
+
+def test_a_message_that_failed_for_its_file_says_what_helps(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    message = send(acme, now, media={"kind": "image", "link": "https://example.org/a.png"})
+    deliver()
+    report(acme, message, "failed", errors=[LATE])
+
+    assert "In place of a link, upload the file" in delivery_of(acme, message)["remedy"]
+
+
+def test_a_failure_of_a_template_forgets_the_files_of_all_its_cards(
+    acme: Cast, now: datetime, deliver: Deliver, platform: Platform
+) -> None:
+    template(acme, components=CAROUSEL)
+    message = send(acme, now, **carousel(kept(acme, PNG, "a.png"), kept(acme, PNG + b"x", "b.png")))
+    assert deliver() + deliver() == 1
+    assert len(message.content["files"]) == 2
+    report(acme, message, "failed", errors=[LATE])
+
+    assert {one.platform_media_id for one in UploadHandle.objects.all()} == {""}
 
 
 CARD = {
