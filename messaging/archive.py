@@ -6,7 +6,7 @@ time is over. What is still to be fetched is the work of :mod:`messaging.fetchin
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 from typing import NamedTuple
@@ -18,10 +18,10 @@ from django.db.models import Case, Count, Min, Q, QuerySet, Sum, Value, When
 from lib import thumbnails
 from lib.envelope import CannotOpen, Cipher, associated_data
 from messaging import sealed_storage
-from messaging.models import ArchiveState, Media, PendingFetch
+from messaging.models import ArchiveState, Media, Message, PendingFetch
 from messaging.sealed_storage import FileGone
 from workspaces import keys
-from workspaces.models import ArchiveKey, Tenant
+from workspaces.models import ArchiveKey, Tenant, Workspace
 
 logger = logging.getLogger("sigma.whatsapp.files")
 PLACE = "media.archive"
@@ -152,13 +152,24 @@ def purge(*, now: datetime) -> int:
     return count
 
 
-def erase(tenant_id: UUID) -> int:
-    """Remove all kept files of a tenant, and halves of those being fetched; return how many."""
-    pending = PendingFetch.objects.filter(tenant_id=tenant_id)
+def erase(tenant_id: UUID, contact_ids: Collection[UUID] | None = None) -> int:
+    """Remove all kept files of a tenant, or of these people, and halves of those being fetched;
+    return how many.
+    """
+    pending, kept = PendingFetch.objects.filter(tenant_id=tenant_id), _kept(tenant_id)
+    if contact_ids is not None:
+        theirs = Message.objects.filter(
+            tenant_id=tenant_id,
+            workspace_id__in=Workspace.objects.filter(tenant_id=tenant_id).values("id"),
+            contact_id__in=list(contact_ids),
+        )
+        files = Media.objects.filter(tenant_id=tenant_id, message_id__in=theirs.values("id"))
+        kept = kept.filter(message_id__in=theirs.values("id"))
+        pending = pending.filter(media_id__in=files.values("id"))
     for row in pending.exclude(stored_as=None).iterator():
         if row.stored_as is not None:
             remove(tenant_id, row.stored_as)
-    return _discard(_kept(tenant_id))
+    return _discard(kept)
 
 
 def _discard(rows: QuerySet[Media]) -> int:

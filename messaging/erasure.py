@@ -30,6 +30,7 @@ TABLES = (
     "conversations",
     "labels",
     "canned_replies",
+    "person_erasures",
     "opt_outs",
     "portfolio_recipients",
     "contact_identities",

@@ -28,7 +28,7 @@ app.autodiscover_tasks(["messaging.delivery"])
 app.autodiscover_tasks(
     ["connectors.whatsapp", "connectors.events", "messaging.broadcasts", "messaging"]
 )
-app.autodiscover_tasks(["templates_wa"])
+app.autodiscover_tasks(["templates_wa", "sigma"])
 
 
 @worker_init.connect

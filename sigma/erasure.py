@@ -7,6 +7,7 @@ may be interrupted and run again.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from datetime import datetime
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
+from django.db import OperationalError
 from django.db.models import Model, QuerySet, TextField
 from django.db.models.functions import Cast
 
@@ -26,7 +28,15 @@ from connectors.whatsapp.models import WebhookDead
 from connectors.whatsapp.receiver import POLL_SECONDS
 from lib import bulk
 from messaging import erasure as messaging
-from messaging.models import Broadcast, NumberState, OptOut, SendingPause, SendingPolicy
+from messaging import person_erasure
+from messaging.models import (
+    Broadcast,
+    NumberState,
+    OptOut,
+    PersonErasure,
+    SendingPause,
+    SendingPolicy,
+)
 from sigma import readers
 from sigma.readers import UnableToMakeRole
 from templates_wa.models import Template
@@ -42,6 +52,8 @@ from workspaces.models import (
     TenantStatus,
     Workspace,
 )
+
+logger = logging.getLogger("sigma.whatsapp.retention")
 
 # Tables of this app (linked devices first: nobody starts them anew), of events to tenants' apps, of
 # templates and of tokens, beside Raw.
@@ -59,6 +71,15 @@ TABLES = (
     "template_syncs",
     "templates",
     "token_checks",
+)
+# What apps are still to be told of a person.
+EVENTS_OF_PEOPLE = (
+    (
+        "event_deliveries",
+        "event_id IN (SELECT id FROM outgoing_events WHERE tenant_id = %(tenant)s "
+        "AND data ->> 'contact_id' = ANY(%(names)s))",
+    ),
+    ("outgoing_events", "data ->> 'contact_id' = ANY(%(names)s)"),
 )
 # Rows of a tenant that people handle in the admin, whose log names them.
 HANDLED: tuple[type[Model], ...] = (
@@ -178,3 +199,26 @@ def _delete_tenant(tenant: Tenant) -> Iterator[Step]:
         yield Step(table, bulk.delete(table, tenant_id=tenant.id, batch=retention.BATCH))
     Tenant.objects.filter(pk=tenant.pk).delete()
     yield Step("tenants", 1)
+
+
+def erase_people(*, now: datetime) -> int:
+    """Perform every erasure of a person that is pending; return how many. One that fails is logged,
+    stays, and is tried again the next time.
+    """
+    count = 0
+    for pending in PersonErasure.objects.filter(ended_at=None).order_by("requested_at"):
+        try:
+            erase_person(pending, now=now)
+        except OperationalError:
+            raise
+        except Exception:
+            extra = {"erasure": str(pending.pk)}
+            logger.exception("whatsapp person not erased", extra=extra)
+        else:
+            count += 1
+    return count
+
+
+def erase_person(pending: PersonErasure, *, now: datetime) -> PersonErasure:
+    """Perform one, in all tables."""
+    return person_erasure.perform(pending, elsewhere=EVENTS_OF_PEOPLE, now=now)

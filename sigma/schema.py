@@ -13,6 +13,7 @@ from messaging.graphql.canned import CannedReplyMutations, CannedReplyQueries
 from messaging.graphql.contacts import ContactQueries
 from messaging.graphql.conversations import ConversationQueries
 from messaging.graphql.desk import DeskMutations, DeskQueries
+from messaging.graphql.erasure import ErasureMutations, ErasureQueries
 from messaging.graphql.labels import LabelMutations, LabelQueries
 from messaging.graphql.numbers import NumberMutations, NumberQueries
 from messaging.graphql.optouts import OptOutMutations, OptOutQueries
@@ -34,6 +35,7 @@ class Query(
     CannedReplyQueries,
     FileToSendQueries,
     OptOutQueries,
+    ErasureQueries,
     PreflightQueries,
     BroadcastQueries,
     NumberQueries,
@@ -53,6 +55,7 @@ class Mutation(
     CannedReplyMutations,
     FileToSendMutations,
     OptOutMutations,
+    ErasureMutations,
     BroadcastMutations,
     NumberMutations,
     TemplateMutations,

@@ -301,6 +301,7 @@ CELERY_BEAT_SCHEDULE = {
     "forget_events": {"task": "maintenance.events", "schedule": 900.0},
     "archive": {"task": "archive.sweep", "schedule": 2.0},
     "snoozed": {"task": "conversations.wake", "schedule": 15.0},
+    "people": {"task": "maintenance.people", "schedule": 20.0},
     "merged": {"task": "maintenance.merged", "schedule": 60.0},
 }
 

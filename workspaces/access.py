@@ -45,6 +45,7 @@ class Scope(StrEnum):
     LEDGER_READ = "ledger:read"
     MESSAGES_SEND = "messages:send"
     CONTACTS_LOOKUP = "contacts:lookup"
+    CONTACTS_ERASE = "contacts:erase"
     TEMPLATES_READ = "templates:read"
     TEMPLATES_WRITE = "templates:write"
     BROADCASTS_READ = "broadcasts:read"

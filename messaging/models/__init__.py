@@ -14,6 +14,7 @@ from messaging.models.broadcasts import (
     RecipientState,
 )
 from messaging.models.desk import CannedReply, ConversationLabel, ConversationNote
+from messaging.models.erasure import PersonErasure
 from messaging.models.messages import (
     ArchiveError,
     ArchiveState,
@@ -61,6 +62,7 @@ __all__ = [
     "OptOutSource",
     "PendingFetch",
     "PendingSend",
+    "PersonErasure",
     "PortfolioRecipient",
     "ReadMark",
     "RecipientState",

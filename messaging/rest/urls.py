@@ -8,6 +8,7 @@ from messaging.rest.broadcasts import Outcomes, Recipients, Retrying
 from messaging.rest.canned import CannedReplies, OneCannedReply
 from messaging.rest.conversations import ContactLookup, Conversations, OneContact
 from messaging.rest.desk import HandledConversation, Labels, Members, Notes, OneLabel, OneNote
+from messaging.rest.erasure import Erasing, OneErasure
 from messaging.rest.media import MediaFiles, OneMediaFile
 from messaging.rest.optouts import OptIns, OptOuts, StopWordsView
 from messaging.rest.templates import OneTemplate, Templates
@@ -33,6 +34,8 @@ urlpatterns = [
     path("conversations/<uuid:conversation_id>/read", MarkConversationRead.as_view()),
     path("contacts/lookup", ContactLookup.as_view()),
     path("contacts/<uuid:contact_id>", OneContact.as_view()),
+    path("contacts/<uuid:contact_id>/erase", Erasing.as_view()),
+    path("erasures/<uuid:erasure_id>", OneErasure.as_view()),
     path("opt-outs", OptOuts.as_view()),
     path("opt-ins", OptIns.as_view()),
     path("stop-words", StopWordsView.as_view()),

@@ -35,6 +35,7 @@ OUT_OF_REACH = {
     "event_subscriptions",
     "memberships",
     "outbox",
+    "person_erasures",
     "portfolio_recipients",
     "raw_keys",
     "read_marks",
