@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -506,6 +507,44 @@ def test_what_is_done_while_two_people_become_one_is_done_to_that_one(
     else:
         assert answers[0][1]["id"] == str(winner.id)
         assert winner.state == "CLOSED"
+
+
+BOTH = """
+mutation ($x: UpdateConversationInput!, $y: UpdateConversationInput!) {
+  x: updateConversation(input: $x) { success } y: updateConversation(input: $y) { success }
+}
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_agents_who_change_the_same_at_once_both_do(acme: Cast, globex: Cast, gql: Gql) -> None:
+    conversations = [talk(acme, 1), talk(acme, 2)]
+    talk(globex)
+    names = [label(acme, f"{number}") for number in range(6)]
+
+    def work(which: list[Conversation], put_on: list[str]) -> list[dict]:
+        try:
+            x, y = (str(one.id) for one in which)
+            return [
+                gql(
+                    acme,
+                    BOTH,
+                    x={"conversationId": x, "addLabelIds": [name]},
+                    y={"conversationId": y, "addLabelIds": [name]},
+                ).data
+                for name in put_on
+            ]
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(work, conversations, names[:3])
+        other = pool.submit(work, conversations[::-1], names[3:])
+
+    assert one.result() + other.result() == [{"x": {"success": True}, "y": {"success": True}}] * 6
+    for conversation in conversations:
+        conversation.refresh_from_db()
+        assert {str(one) for one in conversation.label_ids} == set(names)
 
 
 @pytest.mark.parametrize("filtered", ["OPEN", "none", "label", "theirs"])
