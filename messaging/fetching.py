@@ -164,6 +164,14 @@ def fetch(claimed: Claim) -> None:
         _drop(claimed)
 
 
+def _unforeseen(claimed: Claim) -> None:
+    """Write down that a file failed in a way that nobody thought of; it is tried again."""
+    rows = Media.objects.filter(tenant_id=claimed.tenant_id, pk=claimed.media_id)
+    with suppress(*AWAY):  # its lease will be over
+        if (found := rows.first()) is not None:
+            _failed(claimed, found, NotArchived(ArchiveError.FAILED))
+
+
 def _is_wanted(found: Media, tenant: Tenant) -> bool:
     if tenant.archive == ArchiveKey.OFF or found.message.revoked_at is not None:
         return False
@@ -402,6 +410,7 @@ class Fetcher(Work):
             logger.exception(
                 "whatsapp file not archived for a reason nobody thought of", extra=extra
             )
+            _unforeseen(claimed)
         finally:
             connection.close()
             with self._lock:

@@ -68,6 +68,8 @@ UNION ALL SELECT 'sends', count(*), min(at) FROM (
 UNION ALL SELECT 'events', count(*), min(at) FROM (
     SELECT next_attempt_at AS at FROM event_deliveries
     WHERE next_attempt_at <= clock_timestamp() LIMIT %(most)s) q
+UNION ALL SELECT 'archive', count(*), min(at) FROM (
+    SELECT due_at AS at FROM archive_fetches WHERE due_at <= clock_timestamp() LIMIT %(most)s) q
 UNION ALL SELECT 'broadcasts', count(*), min(at) FROM (
     SELECT coalesce(started_at, scheduled_at, created_at) AS at FROM broadcasts
     WHERE ended_at IS NULL AND state NOT IN ('DRAFT', 'REFUSED')

@@ -473,6 +473,31 @@ def test_a_link_that_expired_serves_no_archived_file_either(
 
 
 @pytest.mark.django_db(transaction=True)
+def test_what_nobody_thought_of_stops_no_worker(
+    acme: Cast,
+    globex: Cast,
+    meta: Meta,
+    wait_for: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    meta.keep("777", PDF)
+    mine, theirs = brought(acme), brought(globex)
+    keep = fetching._keep
+
+    def fails(claimed: fetching.Claim, *rest: Any) -> None:
+        if claimed.media_id == mine.id:
+            raise ZeroDivisionError
+        keep(claimed, *rest)
+
+    monkeypatch.setattr(fetching, "_keep", fails)
+    worker = fetching.Fetcher()
+    assert worker.step() == 2
+    wait_for(lambda: worker.under_way() == 0)
+    worker.close()
+    assert (state_of(mine), state_of(theirs)) == (("PENDING", "FAILED"), ("KEPT", None))
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_worker_fetches_what_is_due(
     acme: Cast, globex: Cast, meta: Meta, wait_for: Callable[..., None]
 ) -> None:
