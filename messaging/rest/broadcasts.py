@@ -25,11 +25,19 @@ from lib import clock
 from messaging.broadcasts import audience, lifecycle, outcomes, queries
 from messaging.broadcasts.audience import ListReport, UnusableRows
 from messaging.broadcasts.refusals import BroadcastErrorCode, UnableToBroadcast
+from messaging.broadcasts.rows import ListedPerson, RowProblem, UnusableRow, make
 from messaging.broadcasts.states import missing
 from messaging.rest import failures
-from messaging.rest.openapi import Operations, answer
-from messaging.rest.shapes import ListFailure, ListReportShape, Retried, RetryInput
-from messaging.rest.views import TenantView
+from messaging.rest.openapi import JSON, Operations, answer
+from messaging.rest.shapes import (
+    ListedInput,
+    ListFailure,
+    ListReportShape,
+    RecipientsInput,
+    Retried,
+    RetryInput,
+)
+from messaging.rest.views import StrictParser, TenantView
 from workspaces.access import Scope
 from workspaces.acting import as_tenant
 
@@ -39,7 +47,7 @@ STATUSES = {
     BroadcastErrorCode.WRONG_STATE: 409,
     BroadcastErrorCode.TOO_MANY_RECIPIENTS: 413,
 }
-HOW = "Send the file as the body (Content-Type: text/csv), or as the part file of a form."
+HOW = "Send the file as the body (Content-Type: text/csv), or as the part file of a form; or JSON."
 TRUE = frozenset({"1", "true", "yes"})
 
 
@@ -51,7 +59,7 @@ BROADCASTS = Operations(
         404: "Your tenant has no such broadcast.",
         409: "The broadcast's state does not allow it: of a started one the list is frozen.",
         413: "The list is longer than allowed.",
-        415: "Neither CSV nor a form.",
+        415: "Neither CSV, a form nor JSON.",
         422: "Refused; `code` says why.",
         503: "The database is away; try again.",
     },
@@ -116,7 +124,7 @@ class BroadcastView(TenantView):
 class Recipients(BroadcastView):
     """The list of a broadcast."""
 
-    parser_classes = (CsvParser, MultiPartParser)
+    parser_classes = (CsvParser, MultiPartParser, StrictParser)
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
         """Find out who asks before anything is parsed; a list may be large."""
@@ -128,8 +136,9 @@ class Recipients(BroadcastView):
         "Make a CSV file the list of a broadcast",
         scope=Scope.BROADCASTS_WRITE,
         says="Only before the broadcast is started. The file replaces the list. UTF-8, with a "
-        "header: `phone` or `user_id`, `reference`, and the template's values.",
-        takes={"text/csv": str, "multipart/form-data": FORM},
+        "header: `phone` or `user_id`, `reference`, and the template's values. JSON adds up to "
+        "1,000 people behind those that the list has.",
+        takes={"text/csv": str, "multipart/form-data": FORM, JSON: RecipientsInput},
         parameters=[BROADCAST_ID, SKIP_INVALID],
         answers={
             200: (ListReportShape, "The file is the list now."),
@@ -141,7 +150,9 @@ class Recipients(BroadcastView):
         refused=(409, 413, 415),
     )
     def post(self, request: Request, broadcast_id: UUID) -> ListReportShape:
-        """Make a CSV file the list of a broadcast."""
+        """Make a CSV file the list of a broadcast, or add the people of a JSON body."""
+        if (request.content_type or "").startswith(JSON):
+            return self._add(request, broadcast_id)
         content = _content(request)
         skip_invalid = request.query_params.get("skip_invalid", "").lower() in TRUE
         # Not self.act: storing a long list takes longer than a statement of a request may.
@@ -151,6 +162,20 @@ class Recipients(BroadcastView):
                 broadcast_id=broadcast_id,
                 content=content,
                 skip_invalid=skip_invalid,
+            )
+        return _shown(report)
+
+    def _add(self, request: Request, broadcast_id: UUID) -> ListReportShape:
+        try:
+            given = msgspec.convert(request.data, RecipientsInput)
+        except msgspec.ValidationError as error:
+            code = BroadcastErrorCode.INVALID_INPUT
+            raise UnableToBroadcast(code, "recipients", str(error)) from None
+        rows = [_row(place, one) for place, one in enumerate(given.recipients, start=1)]
+        # Not self.act: storing many takes longer than a statement of a request may.
+        with as_tenant(self.actor.tenant_id):
+            report = audience.append(
+                tenant_id=self.actor.tenant_id, broadcast_id=broadcast_id, rows=rows
             )
         return _shown(report)
 
@@ -220,6 +245,20 @@ async def _one_by_one(rows: Iterator[bytes]) -> AsyncIterator[bytes]:
     following = sync_to_async(lambda: next(rows, None))
     while (page := await following()) is not None:
         yield page
+
+
+def _row(position: int, given: ListedInput) -> ListedPerson | RowProblem:
+    """Return a given recipient as a row, or as what is wrong with it."""
+    try:
+        return make(
+            position,
+            phone=given.phone,
+            user_id=given.user_id,
+            reference=given.reference,
+            parameters=given.template_parameters,
+        )
+    except UnusableRow as error:
+        return error.at(position)
 
 
 def _content(request: Request) -> bytes:

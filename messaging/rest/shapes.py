@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from messaging.conversation_states import ConversationState
+from templates_wa.parameters import TemplateParameters
 
 
 def _says(text: str) -> Meta:
@@ -332,6 +333,26 @@ class ListFailure(_Shape, frozen=True):
     report: Annotated[
         ListReportShape | UnsetType, _says("Which lines, where some cannot be taken.")
     ] = UNSET
+
+
+class ListedInput(_Shape, frozen=True, forbid_unknown_fields=True):
+    """One recipient: a phone number or a user id."""
+
+    phone: Annotated[str, _says("The number, in international form (+27…).")] = ""
+    user_id: Annotated[str, _says("The business-scoped user id (BSUID).")] = ""
+    reference: Annotated[
+        str, _says("Your own reference, up to 128 characters; not the number: it is kept longer.")
+    ] = ""
+    template_parameters: Annotated[
+        TemplateParameters,
+        _says("Their own values, such as a header's file; they go before those that all share."),
+    ] = TemplateParameters()
+
+
+class RecipientsInput(_Shape, frozen=True, forbid_unknown_fields=True):
+    """Recipients to add to a list."""
+
+    recipients: Annotated[list[ListedInput], _says("1 to 1,000 people.")]
 
 
 class RetryInput(_Shape, frozen=True, forbid_unknown_fields=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import tempfile
 from datetime import datetime
 from typing import Any
@@ -117,7 +118,7 @@ def test_it_refuses_with_a_status_that_says_why(
 
 def test_it_needs_a_header_a_length_and_a_type(acme: Cast, broadcast: Broadcast, settings) -> None:
     assert upload(acme, broadcast, b"name\nx\n").json()["error"]["code"] == "UNUSABLE_LIST"
-    json = ask(acme, broadcast, "recipients", data="{}", content_type="application/json")
+    json = ask(acme, broadcast, "recipients", data="{}", content_type="application/xml")
     assert json.status_code == 415
     assert "text/csv" in json.json()["error"]["message"]
     settings.SIGMA_BROADCAST_MAX_BYTES = 100
@@ -217,3 +218,47 @@ def test_a_server_holds_one_page_of_it_at_a_time(acme: Cast, broadcast: Broadcas
         ]
 
     assert async_to_sync(sizes)() == [1, 1_000, 500]
+
+
+def add(caller: Cast | str, broadcast: Broadcast, body: object) -> tuple[int, dict[str, Any]]:
+    content = json.dumps(body)
+    answer = ask(caller, broadcast, "recipients", data=content, content_type="application/json")
+    return answer.status_code, answer.json()
+
+
+def test_people_are_added_as_json_with_values_of_their_own(
+    acme: Cast, globex: Cast, broadcast: Broadcast, now: datetime
+) -> None:
+    values = {"positional": ["Ada"]}
+    people_ = [{"phone": phone(n), "template_parameters": values} for n in range(2)]
+
+    assert add(globex, broadcast, {"recipients": people_})[0] == 404
+    status_, report = add(acme, broadcast, {"recipients": people_})
+    assert (status_, report["added"], report["total"]) == (200, 2, 2)
+    _, report = add(acme, broadcast, {"recipients": people_[1:]})
+    assert (report["added"], report["duplicate_count"]) == (0, 1)
+
+    start(broadcast, now)
+    texts = Message.objects.filter(tenant_id=acme.tenant.id).values_list("text", flat=True)
+    assert set(texts) == {"Hello Ada!"}
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ([], "INVALID_INPUT"),
+        ({"recipients": []}, "INVALID_INPUT"),
+        ({"recipients": [{"phone": 27}]}, "INVALID_INPUT"),
+        ({"recipients": [{"phone": "+27820001000", "colour": "red"}]}, "INVALID_INPUT"),
+        ({"recipients": [{"phone": "+27820001000"}, {"phone": "12"}]}, "INVALID_ROWS"),
+        ({"recipients": [{"phone": "+27820001000"}] * 1_001}, "INVALID_INPUT"),
+    ],
+)
+def test_json_that_is_no_list_is_refused(
+    acme: Cast, broadcast: Broadcast, body: object, code: str
+) -> None:
+    status_, answer = add(acme, broadcast, body)
+
+    assert (status_, answer["error"]["code"]) == (422, code)
+    assert not BroadcastRecipient.objects.exists()
+    assert "27820001000" not in str(answer)
