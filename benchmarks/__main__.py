@@ -22,13 +22,14 @@ from benchmarks import (
     purging,
     reading,
     report,
+    searching,
     sending,
     steady,
     storing,
 )
 from benchmarks.report import Figure
 
-PARTS = ("accept", "store", "steady", "read", "mount", "purge", "send", "lane")
+PARTS = ("accept", "store", "steady", "read", "mount", "purge", "send", "lane", "search")
 
 
 def main() -> int:
@@ -71,6 +72,14 @@ def _parts(
         "purge": lambda: purging.measure(ours, callbacks=50_000 if quick else 1_000_000),
         "send": lambda: sending.measure(
             ours, running, messages=10_000 if quick else 30_000, backlog=100_000
+        ),
+        "search": lambda: searching.measure(
+            ours,
+            running,
+            messages=100_000 if quick else 1_000_000,
+            asks=40 if quick else 200,
+            stored=10_000 if quick else 40_000,
+            rounds=rounds + 1,
         ),
         "lane": lambda: lanes.measure(
             ours, people=5_000 if quick else 100_000, presses=60 if quick else 200

@@ -23,8 +23,8 @@ from workspaces.demo_facts import DemoFacts
 
 TABLES = (
     "webhook_deliveries, webhook_pending, webhook_dead, webhook_ledger, webhook_unhandled, "
-    "messages, message_statuses, media, contacts, contact_identities, template_events, "
-    "conversations, outbox, broadcasts, broadcast_recipients"
+    "messages, message_words, message_words_pending, message_statuses, media, contacts, "
+    "contact_identities, template_events, conversations, outbox, broadcasts, broadcast_recipients"
 )
 
 

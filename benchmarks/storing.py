@@ -62,19 +62,20 @@ def measure(
 
 
 def _round(product: Product, spec: Spec, rates: Rates) -> None:
-    rate, outcome = _ours(product, spec)
+    rate, outcome = store(product, spec)
     rates.ours.append(rate)
     rates.answers.append(outcome.milliseconds(0.99))
     rates.copied.append(_copy(product.database_url, _as_text, chunk=CHUNK))
     rates.copied_all.append(_copy_all(product.database_url, chunk=CHUNK))
     rates.copied_made.append(_copy_made(product))
     product.empty()
-    rate, _ = _ours(product, replace(spec, count=spec.count // BATCH, batch=BATCH))
+    rate, _ = store(product, replace(spec, count=spec.count // BATCH, batch=BATCH))
     rates.batched.append(rate)
     product.empty()
 
 
-def _ours(product: Product, spec: Spec) -> tuple[float, Outcome]:
+def store(product: Product, spec: Spec) -> tuple[float, Outcome]:
+    """Let everything be stored; return messages per second, and what came of the load."""
     messages = spec.count * spec.batch
     generator = Generator(spec)
     generator.fire()

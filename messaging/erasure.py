@@ -17,6 +17,7 @@ from messaging import archive, uploads
 # What is still pending first, or it is sent meanwhile; then children before parents.
 TABLES = (
     "outbox",
+    "message_words_pending",
     "read_marks",
     "archive_fetches",
     "uploads",
@@ -25,6 +26,7 @@ TABLES = (
     "broadcasts",
     "media",
     "message_statuses",
+    "message_words",
     "messages",
     "conversation_notes",
     "conversations",
@@ -64,8 +66,10 @@ SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM files), (SELECT count(
 def erase(tenant_id: UUID) -> dict[str, int]:
     """Delete the tenant's rows, a batch per transaction; return how many went from each table."""
     archive.erase(tenant_id)  # which reads the rows that go next
+    words = bulk.delete("message_words", tenant_id=tenant_id, batch=BATCH)  # or a trigger does
     messages, files, sends = bulk.repeat(BITE, [tenant_id, BATCH], batch=BATCH)
-    gone = Counter(messages=messages, media=files, outbox=sends, uploads=uploads.erase(tenant_id))
+    gone = Counter(messages=messages, media=files, outbox=sends, message_words=words)
+    gone["uploads"] = uploads.erase(tenant_id)
     for table in TABLES:
         gone[table] += bulk.delete(table, tenant_id=tenant_id, batch=BATCH)
     return {table: gone[table] for table in TABLES}

@@ -17,6 +17,7 @@ from messaging import (
     merging,
     number_sync,
     portfolios,
+    search_index,
     token_watch,
     uploads,
 )
@@ -89,6 +90,13 @@ def settle_merged_contacts() -> None:
     """Give messages the contact that theirs was merged into."""
     with deferred_while_away("settling of merged contacts", logger):
         merging.settle(now=clock.now())
+
+
+@shared_task(name="maintenance.words")
+def read_words() -> None:
+    """Read the words of messages that came, so that search finds them by these."""
+    with deferred_while_away("reading of words", logger):
+        search_index.read_pending()
 
 
 @shared_task(name="conversations.wake")

@@ -75,6 +75,9 @@ UNION ALL SELECT 'broadcasts', count(*), min(at) FROM (
     WHERE ended_at IS NULL AND state NOT IN ('DRAFT', 'REFUSED')
       AND (state IN ('CHECKING', 'RUNNING')
            OR (state = 'SCHEDULED' AND scheduled_at <= clock_timestamp())) LIMIT %(most)s) q
+UNION ALL SELECT 'search', coalesce(sum(messages), 0), min(at) FROM (
+    SELECT cardinality(message_ids) AS messages, created_at AS at
+    FROM message_words_pending LIMIT %(most)s) q
 """
 WAITING = f"""
 SELECT queue, pending, greatest(0, coalesce(extract(epoch FROM clock_timestamp() - oldest), 0))

@@ -19,6 +19,7 @@ from messaging.graphql.numbers import NumberMutations, NumberQueries
 from messaging.graphql.optouts import OptOutMutations, OptOutQueries
 from messaging.graphql.pages import MessageQueries
 from messaging.graphql.preflight import PreflightQueries
+from messaging.graphql.search import SearchQueries
 from messaging.graphql.sending import SendingMutations
 from messaging.graphql.uploads import FileToSendMutations, FileToSendQueries
 from templates_wa.graphql.mutations import TemplateMutations
@@ -28,6 +29,7 @@ from workspaces.graphql.schema import WorkspaceMutations, WorkspaceQueries
 
 class Query(
     MessageQueries,
+    SearchQueries,
     ConversationQueries,
     ContactQueries,
     DeskQueries,

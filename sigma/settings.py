@@ -302,6 +302,7 @@ CELERY_BEAT_SCHEDULE = {
     "archive": {"task": "archive.sweep", "schedule": 2.0},
     "snoozed": {"task": "conversations.wake", "schedule": 15.0},
     "people": {"task": "maintenance.people", "schedule": 20.0},
+    "words": {"task": "maintenance.words", "schedule": 5.0},
     "merged": {"task": "maintenance.merged", "schedule": 60.0},
 }
 

@@ -29,6 +29,8 @@ LARGE = (
     "event_deliveries",
     "media",
     "message_statuses",
+    "message_words",
+    "message_words_pending",
     "messages",
     "opt_outs",
     "outbox",

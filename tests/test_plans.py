@@ -17,6 +17,7 @@ from connectors.whatsapp import retention
 from connectors.whatsapp.processing import process_batch
 from lib import bulk
 from lib.ids import uuid7
+from messaging import search_index
 from messaging.broadcasts import audience, lifecycle, outcomes, queries, tending
 from messaging.delivery.sender import Sender
 from messaging.models import Conversation, Message, SendingPause
@@ -50,6 +51,7 @@ query ($workspace: ID!, $message: ID!) {
   contact(phone: "+27711558396") { id }
   optOuts(first: 1) { nodes { saidAt } }
   message(id: $message) { id attempts }
+  searchMessages(workspaceId: $workspace, query: "nothing") { nodes { message { id } } }
   conversations(workspaceId: $workspace, first: 5) {
     edges { node { id unreadCount messages(first: 3) { edges { node { id } } } } }
   }
@@ -119,11 +121,14 @@ class Door:
         self.sender.settle()
 
 
-def test_it_finds_rows_by_their_tenant(acme: Cast, globex: Cast, door: Door, now: datetime) -> None:
+def test_it_finds_rows_by_their_tenant(
+    acme: Cast, globex: Cast, door: Door, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for cast in (acme, globex):
         fill(cast)
     SendingPause.objects.update(lifted_at=now)
     template(acme)
+    monkeypatch.setattr("messaging.search.LOOKED_THROUGH", (1, 1))
     with plans.looked_at() as looked:
         said_and_amended(door, now)
         message_id = door.send()
@@ -131,6 +136,7 @@ def test_it_finds_rows_by_their_tenant(acme: Cast, globex: Cast, door: Door, now
         report = status("wamid.ELSEWHERE", "delivered", biz_opaque_callback_data=message_id)
         door.receive(statuses=[report])
         door.ask(READ, message=message_id)
+        search_index.read_pending()
         written = Conversation.objects.filter(tenant_id=acme.tenant.id, unread_count__gt=0)
         door.ask(MARK_READ, conversation=str(written.latest("last_message_at").id))
         broadcast_to(door, now)

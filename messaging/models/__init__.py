@@ -28,6 +28,7 @@ from messaging.models.messages import (
     MessageStatus,
     PendingFetch,
 )
+from messaging.models.search import MessageWords, PendingWords
 from messaging.models.sending import (
     NumberState,
     OptOut,
@@ -57,11 +58,13 @@ __all__ = [
     "MediaState",
     "Message",
     "MessageStatus",
+    "MessageWords",
     "NumberState",
     "OptOut",
     "OptOutSource",
     "PendingFetch",
     "PendingSend",
+    "PendingWords",
     "PersonErasure",
     "PortfolioRecipient",
     "ReadMark",

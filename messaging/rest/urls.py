@@ -11,6 +11,7 @@ from messaging.rest.desk import HandledConversation, Labels, Members, Notes, One
 from messaging.rest.erasure import Erasing, OneErasure
 from messaging.rest.media import MediaFiles, OneMediaFile
 from messaging.rest.optouts import OptIns, OptOuts, StopWordsView
+from messaging.rest.search import MessageSearch
 from messaging.rest.templates import OneTemplate, Templates
 from messaging.rest.views import (
     Cancellation,
@@ -26,6 +27,7 @@ urlpatterns = [
     path("media/<uuid:media_id>", OneMediaFile.as_view()),
     path("messages", Messages.as_view()),
     path("messages/preflight", PreflightView.as_view()),
+    path("messages/search", MessageSearch.as_view()),
     path("messages/<uuid:message_id>", OneMessage.as_view()),
     path("messages/<uuid:message_id>/cancel", Cancellation.as_view()),
     path("messages/<uuid:message_id>/read", MarkRead.as_view()),

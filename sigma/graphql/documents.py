@@ -49,6 +49,7 @@ PAGED = frozenset(
         "messageTemplates",
         "messages",
         "optOuts",
+        "searchMessages",
     }
 )
 ITEMS = frozenset({"nodes", "edges"})
@@ -59,6 +60,7 @@ NAMED = {"conversationsByIds": "ids"}
 WEIGHTS = {
     "totalCount": 600,
     "messages": 10,
+    "searchMessages": 600,
     "conversations": 10,
     "counts": 50,
     "etaSeconds": 50,

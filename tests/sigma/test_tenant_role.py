@@ -34,6 +34,8 @@ OUT_OF_REACH = {
     "conversation_notes",
     "event_subscriptions",
     "memberships",
+    "message_words",
+    "message_words_pending",
     "outbox",
     "person_erasures",
     "portfolio_recipients",
