@@ -206,7 +206,9 @@ class WordQuery:
 
     @cached_property
     def _needed(self) -> list[str]:
-        return [p.word for term in self.terms if not term.is_excluded for p in term.pieces]
+        # Marks of a whole text may be put in another order than those of one word.
+        pieces = (p for term in self.terms if not term.is_excluded for p in term.pieces)
+        return [p.word for p in pieces if not any(map(unicodedata.combining, p.word))]
 
 
 def parse(text: str) -> WordQuery:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lib import words
@@ -87,6 +87,7 @@ def test_it_finds_exactly_what_a_plain_matcher_finds(text: str, said: list) -> N
         assert any(part.is_match for part in words.snippet(text, spans))
 
 
+@example("\u0915\u093c\u3099")
 @given(TEXTS)
 def test_any_text_is_found_by_itself_and_its_snippet_is_of_it(text: str) -> None:
     said = text.replace('"', " ").rstrip("* \n")
