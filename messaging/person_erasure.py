@@ -54,6 +54,7 @@ OF_MESSAGES: Places = (
         "(workspace_id, platform_message_id) IN (SELECT workspace_id, platform_message_id "  # noqa: S608
         f"FROM messages WHERE tenant_id = %(tenant)s AND id IN ({MESSAGES}))",
     ),
+    ("message_words", f"message_id IN ({MESSAGES})"),
     ("messages", f"id IN ({MESSAGES})"),
 )
 # Of messages to groups, and of those that are gone: to find these takes reading all receipts.
