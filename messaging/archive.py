@@ -26,6 +26,21 @@ from workspaces.models import ArchiveKey, Tenant, Workspace
 logger = logging.getLogger("sigma.whatsapp.files")
 PLACE = "media.archive"
 BATCH = 500
+# Rows of files go at once; what lies in the storage of them, or is on its way there, goes with the
+# next claims of their fetches: one that has no file has only to be removed.
+LEAVE = """
+WITH gone AS (
+    {files} RETURNING tenant_id, id, archived_as
+), kept AS (
+    INSERT INTO archive_fetches (tenant_id, media_id, stored_as)
+    SELECT tenant_id, gen_random_uuid(), archived_as FROM gone WHERE archived_as IS NOT NULL
+), pending AS (
+    UPDATE archive_fetches f SET due_at = now() FROM gone
+    WHERE f.tenant_id = gone.tenant_id AND f.media_id = gone.id
+      AND coalesce(f.lease_until <= now(), true)
+)
+SELECT FROM gone
+"""
 
 
 class NoThumbnail(Exception):

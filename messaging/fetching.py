@@ -2,7 +2,8 @@
 tenants, each file by one worker at a time.
 
 A file is complete in the storage before its row says so; whoever is killed in between leaves its
-name in ``archive_fetches``, and the next attempt removes it first.
+name in ``archive_fetches``, and the next attempt removes it first. The name stays there until the
+storage has removed what it means.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ PICTURES = frozenset({"image/jpeg", "image/png", "image/webp"})
 
 
 class Claim(NamedTuple):
-    """A file that is ours to fetch for a while; ``before`` is what an attempt may have left."""
+    """A file that is ours to fetch for a while, and its name in the storage, which is new;
+    ``before`` is what an attempt may have left.
+    """
 
     tenant_id: UUID
     media_id: UUID
@@ -94,15 +97,15 @@ SELECT EXISTS (SELECT FROM free JOIN archive_fetches f ON f.tenant_id = free.ten
                WHERE places > 0 AND f.due_at <= %(now)s)"""  # noqa: S608 - words of ours
 CLAIM = f"""{WAITING}, picked AS (
     SELECT mine.* FROM free CROSS JOIN LATERAL (
-        SELECT f.tenant_id, f.media_id, f.stored_as FROM archive_fetches f
+        SELECT f.tenant_id, f.media_id FROM archive_fetches f
         WHERE f.tenant_id = free.tenant_id AND f.due_at <= %(now)s
         ORDER BY f.due_at LIMIT greatest(0, places) FOR UPDATE SKIP LOCKED
     ) mine ORDER BY random() LIMIT %(limit)s
 )
 UPDATE archive_fetches f SET lease_until = %(until)s, due_at = %(until)s,
-    attempts = f.attempts + 1, stored_as = gen_random_uuid()
+    attempts = f.attempts + 1
 FROM picked WHERE f.tenant_id = picked.tenant_id AND f.media_id = picked.media_id
-RETURNING f.tenant_id, f.media_id, f.attempts, f.lease_until, f.stored_as, picked.stored_as
+RETURNING f.tenant_id, f.media_id, f.attempts, f.lease_until, gen_random_uuid(), f.stored_as
 """  # noqa: S608 - words of ours
 
 
@@ -154,11 +157,9 @@ def fetch(claimed: Claim) -> None:
                 archive.remove(claimed.tenant_id, claimed.before)
         if found is None or not _is_wanted(found, tenant):
             _drop(claimed)
-        else:
+        elif _row(claimed).update(stored_as=claimed.stored_as):
             _keep(claimed, found, tenant)
     except NotArchived as error:
-        if found is None:  # its lease will be over
-            raise
         _failed(claimed, found, error)
     except TenantHasNoKeys:
         _drop(claimed)
@@ -290,13 +291,16 @@ def digest_in(said: str) -> bytes | None:
 def _record(
     claimed: Claim, found: Media, tenant: Tenant, size: int, thumbnail_bytes: int | None
 ) -> None:
-    """Say that a file is kept, unless its message was deleted, or the claim is over, meanwhile."""
+    """Say that a file is kept, unless its message was deleted, it was refused or told anew, or the
+    claim is over, meanwhile.
+    """
     said = Message.objects.filter(tenant_id=tenant.id, pk=OuterRef("message_id"), revoked_at=None)
     with transaction.atomic():
-        rows = _locked(found)
+        rows = _locked(claimed)
         before = rows.values_list("archived_as", flat=True).first()
-        is_mine, _ = _row(claimed).delete()
-        is_kept = is_mine and rows.filter(Exists(said)).update(
+        same = rows.filter(platform_media_id=found.platform_media_id, sha256=found.sha256)
+        is_mine = _row(claimed).select_for_update().exists()
+        is_kept = is_mine and same.filter(Exists(said), archive_state=ArchiveState.PENDING).update(
             archive_state=ArchiveState.KEPT,
             archive_error=None,
             archived_as=claimed.stored_as,
@@ -305,30 +309,45 @@ def _record(
             size_bytes=size,
             thumbnail_bytes=thumbnail_bytes,
         )
-    stale = before if is_kept else claimed.stored_as
-    if stale is not None:
-        archive.remove(tenant.id, stale)
+        stale = before if is_kept else claimed.stored_as
+        if is_kept and stale is None:
+            _row(claimed).delete()
+        elif is_kept:
+            _row(claimed).update(stored_as=stale)
+    if stale is not None and _removes(tenant.id, stale):  # the next claim sees what is wanted now
+        _row(claimed).update(stored_as=None, lease_until=None, due_at=clock.now())
 
 
-def _failed(claimed: Claim, found: Media, error: NotArchived) -> None:
+def _removes(tenant_id: UUID, name: UUID | None) -> bool:
+    """Remove a file; return whether the storage did. Else its name has to stay."""
+    try:
+        with _storing():
+            if name is not None:
+                archive.remove(tenant_id, name)
+    except NotArchived:
+        return False
+    return True
+
+
+def _failed(claimed: Claim, found: Media | None, error: NotArchived) -> None:
     """Write down why, and try again while the platform has the file."""
     due = clock.now() + timedelta(seconds=DELAYS[min(claimed.attempts, len(DELAYS)) - 1])
     end = error.ends_as
-    if end is None and (found.expires_at is None or due > found.expires_at - MARGIN):
-        end = ArchiveState.LOST
-    extra = {"media_id": found.pk, "error": error.error.value, "attempts": claimed.attempts}
+    if found is not None and (found.expires_at is None or due > found.expires_at - MARGIN):
+        end = end or ArchiveState.LOST
+    extra = {"media_id": claimed.media_id, "error": error.error.value, "attempts": claimed.attempts}
     logger.log(logging.ERROR if end else logging.WARNING, "whatsapp file not archived", extra=extra)
+    left = _row(claimed).values_list("stored_as", flat=True).first()
+    is_over = end is not None and _removes(claimed.tenant_id, left)
     with transaction.atomic():
-        rows = _locked(found)
-        if end is None:
-            is_mine = _row(claimed).update(due_at=due, lease_until=None)
-        else:
+        rows = _locked(claimed)
+        if is_over:
             is_mine, _ = _row(claimed).delete()
+        else:
+            is_mine = _row(claimed).update(due_at=due, lease_until=None)
         if is_mine:
-            rows.update(archive_state=end or ArchiveState.PENDING, archive_error=error.error)
-    if end is not None:
-        with suppress(NotArchived), _storing():
-            archive.remove(claimed.tenant_id, claimed.stored_as)
+            pending = rows.filter(archive_state=ArchiveState.PENDING)
+            pending.update(archive_state=end or ArchiveState.PENDING, archive_error=error.error)
 
 
 def _drop(claimed: Claim) -> None:
@@ -341,9 +360,9 @@ def _drop(claimed: Claim) -> None:
         _row(claimed).delete()
 
 
-def _locked(found: Media) -> QuerySet[Media]:
+def _locked(claimed: Claim) -> QuerySet[Media]:
     """Lock a file's row, which everybody does before that of its fetch."""
-    rows = Media.objects.filter(tenant_id=found.tenant_id, pk=found.pk)
+    rows = Media.objects.filter(tenant_id=claimed.tenant_id, pk=claimed.media_id)
     rows.select_for_update().first()
     return rows
 

@@ -42,12 +42,10 @@ SELECT id FROM messages WHERE tenant_id = %(tenant)s AND contact_id = ANY(%(ids)
 AND workspace_id IN (SELECT id FROM workspaces WHERE tenant_id = %(tenant)s)
 ORDER BY id LIMIT %(batch)s
 """
-FILES = f"SELECT id FROM media WHERE tenant_id = %(tenant)s AND message_id IN ({MESSAGES})"  # noqa: S608
 # What is still pending first, or it is sent meanwhile; then children before parents.
 OF_MESSAGES: Places = (
     ("outbox", f"message_id IN ({MESSAGES})"),
     ("read_marks", f"message_id IN ({MESSAGES})"),
-    ("archive_fetches", f"media_id IN ({FILES})"),
     ("media", f"message_id IN ({MESSAGES})"),
     (
         "message_statuses",
@@ -176,6 +174,7 @@ def _bite(row: PersonErasure, removed: Counter[str]) -> int:
     """Remove the oldest messages with what hangs on them; return how many messages."""
     with transaction.atomic():
         who = _known_as(row)
+        _run(f"{MESSAGES} FOR UPDATE", who)  # first, as whoever stores does
         gone = {place[0]: _take(place, who) for place in OF_MESSAGES}
     removed.update(gone)
     return gone["messages"]
@@ -264,7 +263,8 @@ def _stays_out(row: PersonErasure, who: Mapping[str, Any]) -> bool:
 
 def _take(place: tuple[str, str], who: Mapping[str, Any]) -> int:
     table, theirs = place
-    return _run(f"DELETE FROM {table} WHERE tenant_id = %(tenant)s AND ({theirs})", who)  # noqa: S608
+    statement = f"DELETE FROM {table} WHERE tenant_id = %(tenant)s AND ({theirs})"  # noqa: S608
+    return _run(archive.LEAVE.format(files=statement) if table == "media" else statement, who)
 
 
 def _count(places: Places, who: Mapping[str, Any]) -> Counter[str]:

@@ -96,8 +96,12 @@ def remove(tenant_id: UUID, stored_as: UUID) -> None:
 
 
 def remove_folder(tenant_id: UUID) -> None:
-    """Remove a tenant's empty folder, where there are folders."""
+    """Remove a tenant's folder, with what processes that were killed left in it; a storage that
+    cannot list one keeps that, unreadable.
+    """
     with suppress(OSError, NotImplementedError):
+        for name in default_storage.listdir(tenant_id.hex)[1]:
+            default_storage.delete(f"{tenant_id.hex}/{name}")
         default_storage.delete(tenant_id.hex)
 
 

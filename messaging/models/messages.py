@@ -361,8 +361,9 @@ class Media(models.Model):
 class PendingFetch(models.Model):
     """A file that has to be fetched for the archive; gone once it is kept, or cannot be.
 
-    ``due_at`` is when it is fetched next. While somebody fetches it, ``lease_until`` says for how
-    long, and ``stored_as`` under which name.
+    ``due_at`` is when it is fetched next; while somebody fetches it, ``lease_until`` says for how
+    long. What the storage may have under ``stored_as`` is removed before anything else: a row
+    without a file is there for that only.
     """
 
     media_id = models.UUIDField(primary_key=True)

@@ -11,14 +11,15 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.test import Client
 
 from lib import clock
-from messaging import amendments, archive, erasure, fetching
+from messaging import amendments, archive, erasure, fetching, person_erasure
 from messaging import media as files
 from messaging.media import NewFile, download_url
-from messaging.models import ArchiveState, Media, Message, PendingFetch
+from messaging.models import ArchiveError, ArchiveState, Contact, Media, Message, PendingFetch
 from messaging.references import Target
 from tests.conftest import Cast
 from tests.files.conftest import stored
@@ -76,6 +77,11 @@ def fetch_all(*, later: timedelta = timedelta()) -> int:
 def state_of(file: Media) -> tuple[str | None, str | None]:
     file.refresh_from_db()
     return file.archive_state, file.archive_error
+
+
+def fails(*_: object) -> str:
+    """Do as a storage that is away."""
+    raise ConnectionError
 
 
 def forgotten(meta: Meta) -> None:
@@ -354,9 +360,6 @@ def test_a_storage_that_is_away_loses_nothing(
     meta.keep("777", PDF)
     file = brought(acme)
 
-    def fails(*_: object) -> str:
-        raise ConnectionError
-
     with monkeypatch.context() as away:
         away.setattr(default_storage._wrapped, "save", fails)
         fetch_all()
@@ -390,6 +393,157 @@ def test_a_killed_worker_leaves_nothing_behind(
     assert stored(folder) == [path]
     file.refresh_from_db()
     assert body(get(f"/media/{file.id}", acme.api_key)) == PDF
+
+
+def test_what_was_left_is_removed_however_long_the_storage_is_away(
+    acme: Cast, meta: Meta, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meta.keep("777", PDF)
+    file = brought(acme)
+    with monkeypatch.context() as killed:
+        killed.setattr(fetching, "_record", lambda *_: None)
+        fetch_all()
+    (left,) = stored(folder)
+
+    with monkeypatch.context() as away:
+        away.setattr(default_storage._wrapped, "delete", fails)
+        assert fetch_all(later=2 * fetching.LEASE) == 1
+    assert state_of(file) == ("PENDING", "STORAGE_AWAY")
+    assert fetch_all(later=3 * fetching.LEASE) == 1
+    assert state_of(file)[0] == "KEPT"
+    assert left not in stored(folder)
+    assert len(stored(folder)) == 1
+
+
+def test_what_is_lost_while_the_storage_is_away_leaves_nothing(
+    acme: Cast, globex: Cast, meta: Meta, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meta.keep("777", PDF)
+    lost, deleted = (brought(cast, sent_at=clock.now() - 6.99 * DAY) for cast in (acme, globex))
+    keep = fetching._keep
+
+    def stores_half(claimed: fetching.Claim, *rest: Any) -> None:
+        keep(claimed, *rest)
+        raise fetching.NotArchived(ArchiveError.STORAGE_AWAY)
+
+    with monkeypatch.context() as away:
+        away.setattr(fetching, "_record", lambda *_: None)
+        away.setattr(fetching, "_keep", stores_half)
+        away.setattr(default_storage._wrapped, "delete", fails)
+        assert fetch_all() == 2
+    assert [state_of(one) for one in (lost, deleted)] == [("LOST", "STORAGE_AWAY")] * 2
+    assert len(stored(folder)) == 2
+    Media.objects.filter(pk=deleted.pk).delete()
+
+    assert fetch_all(later=DAY) == 2
+    assert stored(folder) == []
+    assert state_of(lost) == ("LOST", "STORAGE_AWAY")
+    assert not PendingFetch.objects.exists()
+
+
+@pytest.mark.parametrize("fails_then", [False, True])
+@pytest.mark.parametrize("state", ["REFUSED", None])
+def test_what_became_of_a_file_while_it_was_fetched_stands(
+    acme: Cast,
+    meta: Meta,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str | None,
+    fails_then: bool,
+) -> None:
+    meta.keep("777", PDF)
+    file = brought(acme)
+    save = default_storage._wrapped.save
+
+    def saved(name: str, content: object) -> str:
+        Media.objects.filter(pk=file.pk).update(archive_state=state)
+        return fails() if fails_then else save(name, content)
+
+    monkeypatch.setattr(default_storage._wrapped, "save", saved)
+    assert fetch_all() == 1
+    assert state_of(file) == (state, None)
+    assert stored(folder) == []
+    fetch_all(later=DAY)
+    assert not PendingFetch.objects.exists()
+
+
+def test_a_worker_whose_claim_is_over_keeps_nothing(
+    acme: Cast, meta: Meta, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meta.keep("777", PDF)
+    file = brought(acme)
+    save = default_storage._wrapped.save
+
+    def saved(name: str, content: object) -> str:
+        PendingFetch.objects.update(lease_until=clock.now() + DAY)
+        return save(name, content)
+
+    monkeypatch.setattr(default_storage._wrapped, "save", saved)
+    assert fetch_all() == 1
+    assert (state_of(file), stored(folder)) == (("PENDING", None), [])
+    assert PendingFetch.objects.get().lease_until is not None
+
+
+def test_what_is_told_anew_while_it_is_fetched_is_fetched_anew(
+    acme: Cast, meta: Meta, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meta.keep("777", PDF)
+    meta.keep("1", PNG)
+    file = brought(acme)
+    told = {name: getattr(file, name) for name in NewFile._fields if name != "sent_at"}
+    told |= {"platform_media_id": "1", "sha256": ""}
+    save = default_storage._wrapped.save
+
+    def saved(name: str, content: object) -> str:
+        files.insert([NewFile(**told, sent_at=clock.now())])
+        return save(name, content)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(default_storage._wrapped, "save", saved)
+        fetch_all()
+    assert (state_of(file)[0], stored(folder)) == ("PENDING", [])
+    assert fetch_all() == 1
+    assert body(get(f"/media/{file.id}", acme.api_key)) == PNG
+
+
+def test_what_is_kept_while_its_person_is_erased_goes_too(
+    acme: Cast, globex: Cast, meta: Meta, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meta.keep("777", PDF)
+    mine, theirs = brought(acme), brought(globex)
+    known = Contact.objects.create(tenant_id=acme.tenant.id, display_name="Thandi")
+    Message.objects.filter(pk=mine.message_id).update(contact_id=known.id)
+    erase_files = archive.erase
+
+    def erased(*whose: Any) -> int:
+        count = erase_files(*whose)
+        fetch_all()  # a worker that was under way
+        return count
+
+    monkeypatch.setattr(archive, "erase", erased)
+    now = clock.now()
+    asked = person_erasure.request(
+        tenant_id=acme.tenant.id, contact_id=known.id, by="test", now=now
+    )
+    assert person_erasure.perform(asked, now=now).removed["media"] == 1
+    assert len(stored(folder)) == 2
+
+    assert fetch_all() == 1
+    (path,) = stored(folder)
+    assert UUID(path.parent.name) == globex.tenant.id
+    assert state_of(theirs)[0] == "KEPT"
+    assert not PendingFetch.objects.exists()
+
+
+def test_erasure_of_a_tenant_leaves_nothing_in_its_folder(
+    acme: Cast, globex: Cast, folder: Path
+) -> None:
+    for cast in (acme, globex):  # as a worker leaves it that is killed while its tenant is erased
+        default_storage.save(f"{cast.tenant.id.hex}/{uuid4().hex}", ContentFile(b"sealed"))
+
+    erasure.erase(acme.tenant.id)
+
+    assert [UUID(path.name) for path in folder.iterdir()] == [globex.tenant.id]
 
 
 def test_a_file_that_was_altered_where_it_lies_is_asked_of_meta(
