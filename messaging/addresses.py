@@ -111,12 +111,18 @@ class Address(NamedTuple):
 
 
 def find(
-    *, tenant_id: UUID, workspace_id: UUID, contact_ids: Collection[UUID], phones_only: bool = False
+    *,
+    tenant_id: UUID,
+    workspace_id: UUID,
+    contact_ids: Collection[UUID],
+    phones_only: bool = False,
+    parents: bool = True,
 ) -> dict[UUID, Address]:
     """Return where one number of the business can write to people, of those who can be told.
 
     A phone number where one is known, however the platform wrote it last; else a BSUID, which is
-    one of the portfolio of the number (Meta, "Business-scoped user IDs").
+    one of the portfolio of the number (Meta, "Business-scoped user IDs"), or a parent BSUID, unless
+    no ``parents`` are wanted.
     """
     portfolios = joining.portfolios(tenant_id)
     own, found = portfolios.get(workspace_id), dict[UUID, Address]()
@@ -124,6 +130,8 @@ def find(
         is_phone = known.kind in (IdentityKind.PHONE, IdentityKind.ALIAS)
         before = found.get(known.contact_id)
         if before and (before.phone or not is_phone):
+            continue
+        if known.kind == IdentityKind.PARENT and not parents:
             continue
         if not is_phone and (
             phones_only or portfolios.get(known.workspace_id or workspace_id) != own

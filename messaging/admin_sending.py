@@ -10,9 +10,9 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from lib import clock
-from messaging import number_sync, numbers
+from messaging import block_requests, number_sync, numbers
 from messaging.delivery import pauses
-from messaging.models import NumberState, SendingPause
+from messaging.models import ContactBlock, NumberState, SendingPause
 from workspaces import staff
 from workspaces.admin.base import ReadOnlyAdmin, names
 from workspaces.admin.filters import TenantFilter
@@ -64,6 +64,41 @@ class NumberAdmin(ReadOnlyAdmin):
         chosen = list(queryset.filter(tenant_id__in=mine).values_list("pk", flat=True))
         number_sync.want(chosen)
         self.message_user(request, f"Meta is asked about {len(chosen)} numbers within a minute.")
+
+
+@admin.register(ContactBlock)
+class BlockAdmin(ReadOnlyAdmin):
+    """Whom numbers block, who wanted it, and what Meta says."""
+
+    list_display = names("changed_at tenant number contact_id state by error")
+    list_display_links = ("changed_at",)
+    list_filter = (TenantFilter, "state")
+    sortable_by = ()
+    actions = ("ask_again",)
+    fields = names(
+        "tenant number contact_id state by asked_at changed_at blocked_at due_at attempts "
+        "error_code error"
+    )
+
+    @admin.display(description="number")
+    def number(self, obj: ContactBlock) -> str:
+        """Return the name of the number's workspace."""
+        workspace = Workspace.objects.filter(pk=obj.workspace_id).first()
+        return str(workspace or obj.workspace_id)
+
+    def has_manage_permission(self, request: HttpRequest) -> bool:
+        """Managers act."""
+        return staff.manages(request.user)
+
+    @admin.action(description="Read Meta's lists of these numbers again", permissions=("manage",))
+    def ask_again(self, request: HttpRequest, queryset: QuerySet[ContactBlock]) -> None:
+        """Let the lists of the chosen numbers be read."""
+        mine = staff.tenants_managed_by(request.user).values("pk")
+        chosen = queryset.filter(tenant_id__in=mine).values_list("tenant_id", "workspace_id")
+        numbers = sorted(set(chosen))
+        for tenant_id, workspace_id in numbers:
+            block_requests.ask_again(tenant_id=tenant_id, workspace_id=workspace_id)
+        self.message_user(request, f"The lists of {len(numbers)} numbers are read within seconds.")
 
 
 class OpenFilter(admin.SimpleListFilter):

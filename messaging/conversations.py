@@ -10,9 +10,11 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from lib import bulk
+from lib import bulk, clock
 from lib.cursors import Cursor
+from lib.ttl import TtlCache
 from messaging.conversation_states import ConversationState, Standing, joined
+from messaging.models import BlockList
 from messaging.people import ALL_IDS, SURVIVOR
 
 # Nothing is said by these: they change what was said before (edit, revoke), or the platform reports
@@ -24,9 +26,13 @@ UNSAID = frozenset({"edit", "revoke", "system", "request_welcome"})
 # The customer care window: so long from a person's last message to one number (Meta, "Send
 # messages": Customer service windows).
 WINDOW = timedelta(hours=24)
-HEARD = """
-SELECT contact_id, last_inbound_at FROM conversations
+# With whom the number blocks, which every send asks as well.
+REACHABILITY = """
+SELECT contact_id, last_inbound_at, NULL::text FROM conversations
 WHERE tenant_id = %s AND workspace_id = %s AND contact_id = ANY(%s) AND last_inbound_at IS NOT NULL
+UNION ALL
+SELECT contact_id, NULL, state FROM contact_blocks
+WHERE tenant_id = %s AND workspace_id = %s AND contact_id = ANY(%s)
 """
 
 COLUMNS = (
@@ -141,6 +147,12 @@ class Touch(NamedTuple):
     counts_as_unread: bool = False
 
 
+# Whose people are counted (:mod:`messaging.block_rule`), and for how many seconds a process goes by
+# what it knows of that.
+MINUTE, RULES_SECONDS = timedelta(minutes=1), 5.0
+_rules: TtlCache[str, dict[UUID, int]] = TtlCache(seconds=RULES_SECONDS, size=1)
+
+
 class Reopened(NamedTuple):
     """A conversation that was snoozed or closed until the person wrote, just now."""
 
@@ -169,6 +181,29 @@ def touch(touches: Iterable[Touch]) -> list[Reopened]:
         heard = max((one.at for one in new if one.is_inbound), default=None)
         rows.append((*last[:5], heard, sum(one.counts_as_unread for one in new)))
     return [Reopened._make(row) for row in bulk.run(UPSERT, COLUMNS, rows)]
+
+
+def watched(touches: Iterable[Touch]) -> list[tuple[Touch, int]]:
+    """Return who wrote live within the last minute to a number that blocks whoever writes too much,
+    and how many messages it allows. Asks the database once in five seconds and process.
+    """
+    rules = _rules.get("all")
+    if rules is None:
+        rows = BlockList.objects.filter(messages_a_minute__isnull=False)
+        rules = _rules.put("all", {row.pk: row.messages_a_minute or 0 for row in rows})
+    if not rules:
+        return []
+    since = clock.now() - MINUTE
+    return [
+        (one, rules[one.workspace_id])
+        for one in touches
+        if one.counts_as_unread and one.at > since and one.workspace_id in rules
+    ]
+
+
+def forget_rules() -> None:
+    """Forget the rules that this process knows."""
+    _rules.clear()
 
 
 class _StoredConversation(NamedTuple):
@@ -232,15 +267,30 @@ def mark_read(*, tenant_id: UUID, workspace_id: UUID, contact_id: UUID, upto: Cu
         own.execute(READ, [upto.timestamp, upto.id, sorted(UNSAID), *whose])
 
 
-def window_ends(
+class Reachability(NamedTuple):
+    """When the window of a person who ever wrote closes or closed, and where a block of the number
+    stands (``models.BlockState``).
+    """
+
+    window_ends: datetime | None = None
+    block: str | None = None
+
+
+def reachability(
     *, tenant_id: UUID, workspace_id: UUID, contact_ids: Collection[UUID]
-) -> dict[UUID, datetime]:
-    """Return when the window of each person who ever wrote closes or closed."""
+) -> dict[UUID, Reachability]:
+    """Return what stands between a number and some people, for each of them."""
     if not contact_ids:
         return {}
+    found = dict.fromkeys(contact_ids, Reachability())
     with bulk.cursor() as own:
-        own.execute(HEARD, [tenant_id, workspace_id, list(contact_ids)])
-        return {contact_id: heard + WINDOW for contact_id, heard in own.fetchall()}
+        of_number = [tenant_id, workspace_id, list(contact_ids)]
+        own.execute(REACHABILITY, of_number * 2)
+        for contact_id, heard, block in own.fetchall():
+            known = found[contact_id]
+            ends = known.window_ends if heard is None else heard + WINDOW
+            found[contact_id] = Reachability(ends, block or known.block)
+    return found
 
 
 def still_open(end: datetime | None, *, now: datetime) -> datetime | None:

@@ -34,6 +34,8 @@ TABLES = (
     "canned_replies",
     "person_erasures",
     "opt_outs",
+    "contact_blocks",
+    "block_lists",
     "portfolio_recipients",
     "contact_identities",
     "contacts",

@@ -20,6 +20,7 @@ from messaging import (
     address_book,
     addresses,
     amendments,
+    block_rule,
     conversations,
     joining,
     locks,
@@ -178,6 +179,8 @@ def store(batch: Sequence[Incoming], *, alone: Collection[UUID] = ()) -> set[int
         merging.pass_on(people)
     touched = [_touch(row, contact_id) for row, contact_id in said]
     reopened = conversations.touch(touched) if touched else []
+    if watched := touched and conversations.watched(touched):
+        block_rule.watch(watched)
     if added:
         tenants = {row.incoming.tenant_id for row in added}
         emit_lazily(

@@ -30,6 +30,7 @@ TELLING = frozenset(
     {
         SendErrorCode.WINDOW_CLOSED,
         SendErrorCode.OPTED_OUT,
+        SendErrorCode.CONTACT_BLOCKED,
         SendErrorCode.LIMIT_REACHED,
         SendErrorCode.REPLY_TARGET_NOT_FOUND,
         SendErrorCode.IDEMPOTENCY_CONFLICT,

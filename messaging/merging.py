@@ -1,7 +1,7 @@
 """What hangs on a contact follows it into the contact that it was merged into.
 
-Opt-outs, conversations and who counts against a limit follow at once, in the transaction that
-learns of it. Messages may be many: they keep the alias, which every reader resolves
+Opt-outs, blocks, conversations and who counts against a limit follow at once, in the transaction
+that learns of it. Messages may be many: they keep the alias, which every reader resolves
 (``people.ALL_IDS``), until :func:`settle` has rewritten them.
 """
 
@@ -15,7 +15,7 @@ from django.db import transaction
 from psycopg import sql
 
 from lib import bulk
-from messaging import address_book, conversations, locks, optouts
+from messaging import address_book, blocks, conversations, locks, optouts
 from messaging.models import Contact, Message
 from messaging.people import People
 from workspaces.models import Workspace
@@ -71,6 +71,7 @@ def join(merged: Iterable[Merged]) -> None:
     """Carry over what hangs on contacts that were merged; a second time finds nothing."""
     rows = sorted(merged)
     optouts.join(rows)
+    blocks.join(rows)
     address_book.join(rows)
     bulk.run(COUNT_ONCE, COLUMNS, rows)
     conversations.join(rows)

@@ -68,6 +68,7 @@ OF_PEOPLE: Places = (
     ),
     ("conversations", "contact_id = ANY(%(ids)s)"),
     ("portfolio_recipients", "contact_id = ANY(%(ids)s)"),
+    ("contact_blocks", "contact_id = ANY(%(ids)s)"),
 )
 OF_CONTACTS: Places = (
     ("opt_outs", "contact_id = ANY(%(ids)s)"),

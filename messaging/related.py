@@ -15,6 +15,7 @@ from uuid import UUID
 
 from lib import clock
 from messaging import (
+    blocks,
     conversation_queries,
     labels,
     optouts,
@@ -23,6 +24,7 @@ from messaging import (
     receipts,
     sealed_values,
 )
+from messaging.blocks import BlockRow
 from messaging.conversation_queries import ConversationRow, Place
 from messaging.conversations import WINDOW, still_open
 from messaging.events import is_typed
@@ -120,6 +122,12 @@ class Related:
         """The people at the other end who want no marketing, by contact id."""
         people = {contact.id for contact in self.contacts.values()}
         return optouts.opted_out(tenant_id=self._tenant_id, contact_ids=people)
+
+    @cached_property
+    def blocks(self) -> Mapping[UUID, Sequence[BlockRow]]:
+        """Whom which numbers block, by contact id."""
+        people = {contact.id for contact in self.contacts.values()}
+        return blocks.of_contacts(tenant_id=self._tenant_id, contact_ids=people)
 
     @cached_property
     def media(self) -> dict[UUID, Media]:
@@ -232,6 +240,12 @@ class RelatedToConversations:
         """The people who want no marketing, by contact id."""
         people = {contact.id for contact in self.contacts.values()}
         return optouts.opted_out(tenant_id=self._tenant_id, contact_ids=people)
+
+    @cached_property
+    def blocks(self) -> Mapping[UUID, Sequence[BlockRow]]:
+        """Whom which numbers block, by contact id."""
+        people = {contact.id for contact in self.contacts.values()}
+        return blocks.of_contacts(tenant_id=self._tenant_id, contact_ids=people)
 
     @cached_property
     def labels(self) -> dict[UUID, LabelRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from random import Random
 
 from celery import shared_task
 from celery.signals import worker_process_shutdown
@@ -12,6 +13,8 @@ from lib.work import deferred_while_away
 from messaging import (
     addresses,
     archive,
+    block_lists,
+    blocks,
     desk,
     fetching,
     merging,
@@ -32,6 +35,16 @@ def sync_numbers() -> None:
     number_sync.WAKE_UP.release()  # before looking: who asks from now on calls again
     with deferred_while_away("number sync", logger):
         number_sync.sync_due(now=clock.now())
+
+
+@shared_task(name="blocks.perform")
+def perform_blocks() -> None:
+    """Tell the platform whom numbers block, and read the lists whose turn it is."""
+    blocks.WAKE_UP.release()
+    with deferred_while_away("blocking of people", logger):
+        now, chance = clock.now(), Random()  # noqa: S311 - no secret
+        block_lists.perform_due(now=now, chance=chance)
+        block_lists.sync_due(now=now)
 
 
 @shared_task(name="tokens.check")

@@ -21,9 +21,11 @@ from workspaces.models import Tenant, TenantStatus
 # analyst's. Digests (HMACs) of people stand in some columns of these.
 # tests/sigma/test_tenant_role.py asks about each new table.
 READABLE = (
+    "block_lists",
     "broadcast_recipients",
     "broadcasts",
     "canned_replies",
+    "contact_blocks",
     "contacts",
     "conversations",
     "event_deliveries",

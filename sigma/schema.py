@@ -7,6 +7,7 @@ import graphene
 from connectors.events.graphql.schema import EventMutations, EventQueries
 from connectors.linked_device.graphql.schema import LinkedDeviceMutations, LinkedDeviceQueries
 from connectors.whatsapp.graphql.schema import LedgerQueries
+from messaging.graphql.blocks import BlockMutations, BlockQueries
 from messaging.graphql.broadcast_mutations import BroadcastMutations
 from messaging.graphql.broadcasts import BroadcastQueries
 from messaging.graphql.canned import CannedReplyMutations, CannedReplyQueries
@@ -38,6 +39,7 @@ class Query(
     FileToSendQueries,
     OptOutQueries,
     ErasureQueries,
+    BlockQueries,
     PreflightQueries,
     BroadcastQueries,
     NumberQueries,
@@ -58,6 +60,7 @@ class Mutation(
     FileToSendMutations,
     OptOutMutations,
     ErasureMutations,
+    BlockMutations,
     BroadcastMutations,
     NumberMutations,
     TemplateMutations,

@@ -264,7 +264,7 @@ CELERY_TASK_ROUTES = {
 }
 CELERY_TASK_ROUTES["templates.*"] = {"queue": "maintenance"}
 CELERY_TASK_ROUTES |= {
-    f"{name}.*": {"queue": "maintenance"} for name in ("numbers", "tokens", "archive")
+    f"{name}.*": {"queue": "maintenance"} for name in ("archive", "blocks", "numbers", "tokens")
 }
 # The sweep must come round while a sending process is busy.
 CELERY_TASK_ROUTES |= {"send.deliver": {"queue": "send"}, "send.sweep": {"queue": "ingest"}}
@@ -290,6 +290,7 @@ CELERY_BEAT_SCHEDULE = {
     "release": {"task": "ingest.release", "schedule": 10.0},
     "numbers": {"task": "numbers.sync", "schedule": 60.0},
     "tokens": {"task": "tokens.check", "schedule": 300.0},
+    "blocks": {"task": "blocks.perform", "schedule": 10.0},
     "partitions": {"task": "maintenance.partitions", "schedule": 3600.0},
     "purge": {"task": "maintenance.purge", "schedule": 900.0},
     "broadcasts": {"task": "broadcast.sweep", "schedule": 1.0},

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 # Nothing may read one of these from its beginning, or look in it for a row of whatever tenant.
 LARGE = (
     "broadcast_recipients",
+    "contact_blocks",
     "contact_identities",
     "contacts",
     "conversation_notes",
@@ -43,6 +44,7 @@ LARGE = (
 # What is due, or old, of all tenants is found by its time; the messages of a number by the number.
 OF_ALL_TENANTS = frozenset(
     {
+        "contact_blocks_due",
         "messages_newest_first",
         "event_deliveries_dead_age",
         "event_deliveries_delivered",

@@ -46,6 +46,7 @@ class Scope(StrEnum):
     MESSAGES_SEND = "messages:send"
     CONTACTS_LOOKUP = "contacts:lookup"
     CONTACTS_ERASE = "contacts:erase"
+    CONTACTS_BLOCK = "contacts:block"
     TEMPLATES_READ = "templates:read"
     TEMPLATES_WRITE = "templates:write"
     BROADCASTS_READ = "broadcasts:read"

@@ -19,6 +19,17 @@ class AcceptedSend:
 
 
 @dataclass(frozen=True, slots=True)
+class PlatformPerson:
+    """A person by their addresses on the platform: a number's digits, a user id (BSUID), a parent
+    one; empty: not told. They are in the clear and must not be stored so.
+    """
+
+    phone: str = field(default="", repr=False)
+    user_id: str = field(default="", repr=False)
+    parent_user_id: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class NumberFacts:
     """A business number as the platform describes it, in its own words; empty: not told.
 

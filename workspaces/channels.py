@@ -15,11 +15,12 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from workspaces import secrets
-from workspaces.channel_errors import NotConfigured
+from workspaces.channel_errors import ChannelError, NotConfigured
 from workspaces.channel_facts import (
     AcceptedSend,
     Health,
     NumberFacts,
+    PlatformPerson,
     TemplateDraft,
     TemplateFacts,
     TokenFacts,
@@ -117,6 +118,24 @@ class Channel(Protocol):
 
         Raises:
             Throttled, Unavailable, Rejected, OutcomeUnknown: see :meth:`send`; harmless twice.
+        """
+
+    def set_blocked(
+        self, people: Sequence[PlatformPerson], *, blocked: bool
+    ) -> list[ChannelError | None]:
+        """Block people (1,000 at most) for this number, or unblock them; return in their order why
+        not, ``None`` for those for whom it is so now. Blocks, and is harmless twice.
+
+        Raises:
+            Throttled, Unavailable, OutcomeUnknown: nobody knows of any of them; ask again.
+            Rejected: refused for all of them.
+        """
+
+    def blocked(self) -> Iterator[PlatformPerson]:
+        """Yield whom this number has blocked, page after page.
+
+        Raises:
+            Throttled, Unavailable, Rejected: see there; what was yielded is no whole list.
         """
 
     def number(self) -> NumberFacts:

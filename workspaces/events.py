@@ -41,6 +41,11 @@ MESSAGE = {
 KIND = {"type": "Meta's type: text, image, reaction, edit …"}
 GROUP = {"group_id": "digest of the group's id, of a message in a group only"}
 PAUSE = {"workspace_id": "the number; null: all numbers", "code": "Meta's code"}
+BLOCK = {
+    **NUMBER,
+    "contact_id": "the person",
+    "by": "user or api_key and its id; rule: your rule; platform: found in Meta's list",
+}
 TEST = "event.test"
 NO_SINK = (
     "SIGMA_EVENT_SINK is {!r}, which is no function that can be imported. "
@@ -81,6 +86,14 @@ EVENT_TYPES: Mapping[str, EventDefinition] = {
             "label_ids": "the UUIDs of its labels",
             "by": "user or api_key and its id; person: a message opened it; clock: its time came",
         },
+    ),
+    "contact.blocked": EventDefinition("A number of yours blocks a person at Meta.", BLOCK),
+    "contact.unblocked": EventDefinition(
+        "A number of yours blocks a person at Meta no longer.", BLOCK
+    ),
+    "contact.block_refused": EventDefinition(
+        "Meta did not block a person who was to be blocked; the block's `error` says why.",
+        {**BLOCK, "code": "Meta's code; 0: a reason of ours"},
     ),
     "payment.updated": EventDefinition(
         "A payment that a message asked for moved on; the message's own status does not.",

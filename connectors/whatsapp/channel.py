@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import httpx
@@ -25,6 +25,7 @@ from connectors.whatsapp.graph import Graph, downloads
 from connectors.whatsapp.wire.errors import (
     BAD_TOKEN,
     Json,
+    block_errors_of,
     clean,
     error_of,
     integer,
@@ -48,6 +49,7 @@ from workspaces.channel_facts import (
     AcceptedSend,
     Health,
     NumberFacts,
+    PlatformPerson,
     TemplateDraft,
     TemplateFacts,
     TokenFacts,
@@ -79,6 +81,10 @@ TEMPLATE_FIELDS = (
 TEMPLATES_PER_PAGE = "100"
 # Meta allows 6,000 templates in an account; more pages than this go round in a circle.
 MAX_PAGES = 200
+BLOCKED = "block_users"
+BLOCKED_PER_PAGE = "100"
+# Meta blocks 64,000 people for a number, and may give fewer on a page than are asked for.
+MAX_BLOCKED_PAGES = 3_000
 MAX_ID, MAX_PHONE, MAX_WORD, MAX_PROBLEM = 512, 20, 32, 500
 
 
@@ -232,6 +238,39 @@ class CloudApiChannel:
             raise NotConfigured("Meta does not say which app the access token is of.")
         return _apps.put(key, facts.app_id)
 
+    def set_blocked(
+        self, people: Sequence[PlatformPerson], *, blocked: bool
+    ) -> list[ChannelError | None]:
+        """Block people, or unblock them; return why not, for each.
+
+        https://developers.facebook.com/documentation/business-messaging/whatsapp/block-users
+
+        Raises:
+            workspaces.channel_errors.ChannelError: refused for all, or no proper answer.
+        """
+        edge = f"{_meta_id(self._phone_number_id, 'phone number')}/{BLOCKED}"
+        body: Json = {"messaging_product": "whatsapp", BLOCKED: [_user_of(p) for p in people]}
+        answer = self._graph.answer_to("POST" if blocked else "DELETE", edge, body)
+        named = block_errors_of(answer, done="added_users" if blocked else "removed_users")
+        if named is None:
+            raise error_of(answer, changes=True)
+        found = {_bare(given): error for given, error in named.items()}
+        silent = OutcomeUnknown("Meta's answer does not name the person.")
+        return [found.get(person.phone or person.user_id, silent) for person in people]
+
+    def blocked(self) -> Iterator[PlatformPerson]:
+        """Yield whom Meta says the number has blocked.
+
+        Raises:
+            workspaces.channel_errors.ChannelError: refused, or no proper answer (on its page).
+        """
+        edge = f"{_meta_id(self._phone_number_id, 'phone number')}/{BLOCKED}"
+        for page in self._pages(edge, {"limit": BLOCKED_PER_PAGE}, most=MAX_BLOCKED_PAGES):
+            for node in members(page, "data"):
+                yield PlatformPerson(
+                    _bare(text(node, "wa_id")), text(node, "user_id"), text(node, "parent_user_id")
+                )
+
     def health(self) -> Health:
         """Ask Meta for the number itself, which needs valid credentials and nothing else."""
         try:
@@ -347,15 +386,19 @@ class CloudApiChannel:
         return text(member(node, "owner_business_info"), "id") or self._waba_id
 
     def _template_pages(self, waba_id: str, name: str | None) -> Iterator[TemplateFacts]:
-        """Yield templates; Meta's ``next`` address is not followed, since it holds the token: the
-        cursor is enough.
-        """
         parameters = {"fields": TEMPLATE_FIELDS, "limit": TEMPLATES_PER_PAGE}
         parameters |= {"name": name} if name else {}
-        for _ in range(MAX_PAGES):
-            page = self._graph.get(f"{waba_id}/{TEMPLATES}", parameters)
+        for page in self._pages(f"{waba_id}/{TEMPLATES}", parameters, most=MAX_PAGES):
             found = (_template_in(node) for node in members(page, "data"))
             yield from (facts for facts in found if facts and name in (None, facts.name))
+
+    def _pages(self, edge: str, parameters: dict[str, str], *, most: int) -> Iterator[Json]:
+        """Yield the pages of an edge; Meta's ``next`` address is not followed, since it holds the
+        token: the cursor is enough.
+        """
+        for _ in range(most):
+            page = self._graph.get(edge, parameters)
+            yield page
             paging = member(page, "paging")
             after = text(member(paging, "cursors"), "after")
             if not paging.get("next") or not after:
@@ -363,7 +406,7 @@ class CloudApiChannel:
             if parameters.get("after") == after:
                 break
             parameters["after"] = after
-        raise Unavailable("Meta's list of templates does not end.")
+        raise Unavailable("Meta's list does not end.")
 
 
 def _without_role(refused: Rejected) -> Rejected:
@@ -390,6 +433,15 @@ def _meta_id(value: str, what: str) -> str:
     if not META_ID.fullmatch(value):
         raise NotConfigured(f"The {what} ID is not one of Meta's; correct the workspace.")
     return value
+
+
+def _user_of(person: PlatformPerson) -> Json:
+    return {"user": f"+{person.phone}"} if person.phone else {"user_id": person.user_id}
+
+
+def _bare(address: str) -> str:
+    """Return a number's digits, however Meta writes it; a user id as it is."""
+    return address if "." in address else "".join(c for c in address if c in "0123456789")
 
 
 def _accepted_in(answer: Json) -> AcceptedSend:

@@ -180,6 +180,15 @@ class Graph:
                 break
         return self._object(answer, changes=True)
 
+    def answer_to(self, method: str, node: str, body: Json) -> GraphAnswer:
+        """Change something, and leave the judgement of the answer to the caller.
+
+        Raises:
+            workspaces.channel_errors.ChannelError: there is no answer.
+        """
+        content = msgspec.json.encode(body)
+        return self._call(method, node, headers=self._writing, content=content)
+
     def delete(self, node: str, parameters: Mapping[str, str]) -> Json:
         """Delete what ``parameters`` name.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -13,6 +13,7 @@ from graphql import GraphQLResolveInfo
 
 from lib.graphql import JSON, ObjectType, column, described_enum, list_of, none_if_empty
 from messaging import events, models, sealed_values
+from messaging.blocks import BlockRow
 from messaging.media import can_be_had, download_url, thumbnail_url
 from messaging.payments import Payment
 from messaging.queries import ContactRow, MessageRow
@@ -58,8 +59,18 @@ ARCHIVE_ERRORS = {
 MessageDirection = described_enum(
     events.Direction, "Who spoke.", DIRECTIONS, name="MessageDirection"
 )
+BLOCK_STATES = {
+    "BLOCKING": "Pending: Meta is told, again if it was away.",
+    "BLOCKED": "Meta blocks the person: they cannot write to the number, nor it to them.",
+    "UNBLOCKING": "Pending: Meta still blocks the person.",
+    "UNBLOCKED": "Meta blocks them no longer; forgotten with the next reading of its list.",
+    "REFUSED": "Meta did not block the person; error says why. Forgotten after 7 days.",
+}
 MessageSource = described_enum(
     events.Source, "How we learned of a message.", SOURCES, name="MessageSource"
+)
+BlockStates = described_enum(
+    models.BlockState, "How far a block is.", BLOCK_STATES, name="BlockState"
 )
 MediaState = described_enum(models.MediaState, "Whether the platform has a file.", MEDIA_STATES)
 ArchiveState = described_enum(
@@ -90,12 +101,37 @@ class SenderType(ObjectType, name="Sender"):
     )
 
 
+class ContactBlockType(ObjectType, name="ContactBlock"):
+    """That one number of the business blocks a person at Meta, is to, or could not."""
+
+    id = graphene.ID(required=True, description="The block's UUID.")
+    workspace_id = graphene.ID(required=True, description="The workspace (number) that blocks.")
+    contact_id = graphene.ID(required=True, description="The contact's UUID.")
+    state = graphene.Field(BlockStates, required=True, description="How far it is.")
+    by = graphene.String(
+        required=True,
+        description="Who wanted the last change: user or api_key and an id; rule: the number's "
+        "rule; platform: it was found in Meta's list.",
+    )
+    asked_at = graphene.DateTime(required=True, description="When that was wanted.")
+    changed_at = graphene.DateTime(required=True, description="Since when it is in its state.")
+    blocked_at = graphene.DateTime(description="Since when Meta blocks the person.")
+    error_code = graphene.Int(description="Meta's code of what went wrong last.")
+    error = graphene.String(description="What went wrong last, and what can be done about it.")
+
+    resolve_error = none_if_empty("error")
+
+
 class Acquaintances(Protocol):
     """What is known of some people, loaded for all of them at once when first asked for."""
 
     @property
     def opted_out(self) -> set[UUID]:
         """Those who want no marketing."""
+
+    @property
+    def blocks(self) -> Mapping[UUID, Sequence[BlockRow]]:
+        """Whom which numbers block, by contact id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +166,19 @@ class ContactType(ObjectType, name="Contact", default_resolver=_fact):
     opted_out = graphene.Boolean(
         required=True, description="Whether the person wants no marketing templates."
     )
+    blocks = list_of(
+        ContactBlockType, "The numbers of yours that block the person, are to, or could not."
+    )
 
     @staticmethod
     def resolve_opted_out(root: Acquaintance, info: GraphQLResolveInfo) -> bool:
         """Tell whether the person opted out."""
         return root.contact.id in root.among.opted_out
+
+    @staticmethod
+    def resolve_blocks(root: Acquaintance, info: GraphQLResolveInfo) -> Sequence[BlockRow]:
+        """Return which numbers block the person."""
+        return root.among.blocks.get(root.contact.id, ())
 
 
 def _reported(name: str, _: object, root: Mapping[str, object], info: GraphQLResolveInfo) -> object:

@@ -24,7 +24,8 @@ from lib.graphql import (
     page_info,
     parse_id,
 )
-from messaging import consent, models, optouts, queries
+from messaging import blocks, consent, models, optouts, queries
+from messaging.blocks import BlockRow
 from messaging.consent import ConsentErrorCode, OptOutRow, UnableToChangeConsent
 from messaging.graphql.messages import Acquaintance, ContactType
 from messaging.optouts import Words
@@ -76,6 +77,11 @@ class OptedOut:
         """The people, by contact id."""
         return queries.contacts(tenant_id=self._tenant_id, ids=self.opted_out)
 
+    @cached_property
+    def blocks(self) -> Mapping[UUID, Sequence[BlockRow]]:
+        """Which numbers block them."""
+        return blocks.of_contacts(tenant_id=self._tenant_id, contact_ids=self.opted_out)
+
 
 class OneOfThem:
     """A person alone, for whom is looked up when asked."""
@@ -87,6 +93,11 @@ class OneOfThem:
     def opted_out(self) -> set[UUID]:
         """The person, where they want no marketing."""
         return optouts.opted_out(tenant_id=self._tenant_id, contact_ids=[self._contact_id])
+
+    @cached_property
+    def blocks(self) -> Mapping[UUID, Sequence[BlockRow]]:
+        """Which numbers block them."""
+        return blocks.of_contacts(tenant_id=self._tenant_id, contact_ids=[self._contact_id])
 
 
 @dataclass(frozen=True, slots=True)

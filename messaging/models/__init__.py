@@ -7,6 +7,7 @@ pending send whose message is gone must not be sent.
 
 from __future__ import annotations
 
+from messaging.models.blocks import BlockList, BlockState, ContactBlock
 from messaging.models.broadcasts import (
     Broadcast,
     BroadcastRecipient,
@@ -44,11 +45,14 @@ from messaging.models.uploads import Upload, UploadHandle, UploadState
 __all__ = [
     "ArchiveError",
     "ArchiveState",
+    "BlockList",
+    "BlockState",
     "Broadcast",
     "BroadcastRecipient",
     "BroadcastState",
     "CannedReply",
     "Contact",
+    "ContactBlock",
     "ContactIdentity",
     "Conversation",
     "ConversationLabel",

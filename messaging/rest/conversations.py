@@ -22,15 +22,18 @@ from lib.graphql import (
     parse_id,
 )
 from lib.numbering import NotInternational
-from messaging import conversation_queries, lookups, optouts, sealed_values
+from messaging import conversation_queries, lookups, sealed_values
 from messaging.conversation_queries import ConversationRow
 from messaging.conversation_states import ConversationState
 from messaging.graphql.conversations import filter_of
+from messaging.graphql.messages import Acquaintances
+from messaging.graphql.optouts import OneOfThem
 from messaging.graphql.pages import check_workspace
 from messaging.queries import ContactRow
 from messaging.related import ShownConversation, show_conversations
 from messaging.rest.openapi import Operations
 from messaging.rest.shapes import (
+    BlockShape,
     ContactShape,
     ConversationShape,
     ConversationsShape,
@@ -165,12 +168,7 @@ def _contact(actor: Actor, contact_id: UUID) -> ContactShape:
     contact = lookups.by_id(tenant_id=actor.tenant_id, contact_id=contact_id)
     if contact is None:
         raise NotFound("Your tenant has no contact with this id.")
-    return _with_consent(actor, contact)
-
-
-def _with_consent(actor: Actor, contact: ContactRow) -> ContactShape:
-    out = optouts.opted_out(tenant_id=actor.tenant_id, contact_ids=[contact.id])
-    return person(actor, contact, opted_out=bool(out))
+    return person(actor, contact, OneOfThem(actor.tenant_id, contact.id))
 
 
 def _look_up(actor: Actor, phone: str) -> LookupShape:
@@ -178,7 +176,9 @@ def _look_up(actor: Actor, phone: str) -> LookupShape:
         contact = lookups.by_phone(actor, phone)
     except NotInternational as error:
         raise UnableToSend(SendErrorCode.INVALID_PHONE, "phone", str(error)) from None
-    return LookupShape(contact=contact and _with_consent(actor, contact))
+    if contact is None:
+        return LookupShape(contact=None)
+    return LookupShape(contact=person(actor, contact, OneOfThem(actor.tenant_id, contact.id)))
 
 
 def _parameters_of(request: Request) -> dict[str, str]:
@@ -274,11 +274,10 @@ def _conversation(actor: Actor, shown: ShownConversation) -> ConversationShape:
     row, threads = shown.row, shown.threads
     messages, related = threads.last
     last, contact = messages.get(row.last_message_id), threads.contacts.get(row.contact_id)
-    is_out = contact is not None and contact.id in threads.opted_out
     return ConversationShape(
         id=row.id,
         workspace_id=row.workspace_id,
-        contact=contact and person(actor, contact, opted_out=is_out),
+        contact=contact and person(actor, contact, threads),
         last_message=last and message_shape(last, related, actor),
         last_message_at=row.last_message_at,
         unread_count=row.unread_count,
@@ -294,11 +293,13 @@ def _conversation(actor: Actor, shown: ShownConversation) -> ConversationShape:
     )
 
 
-def person(actor: Actor, contact: ContactRow, *, opted_out: bool) -> ContactShape:
+def person(actor: Actor, contact: ContactRow, among: Acquaintances) -> ContactShape:
     """Return what the caller is shown of a person."""
     hidden = () if actor.may(Scope.MESSAGES_READ) else contact.sealed
     names = {
         name: sealed_values.NEEDS_MESSAGES_READ if name in hidden else getattr(contact, name)
         for name in ("display_name", "username")
     }
-    return ContactShape(id=contact.id, opted_out=opted_out, **names)
+    blocks = [BlockShape(**row._asdict()) for row in among.blocks.get(contact.id, ())]
+    is_out = contact.id in among.opted_out
+    return ContactShape(id=contact.id, opted_out=is_out, blocks=blocks, **names)

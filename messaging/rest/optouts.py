@@ -13,13 +13,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from lib.graphql import cursor_of, limit_of, page_info
-from messaging import consent, models, optouts, queries
+from messaging import consent, models, optouts
 from messaging.consent import (
     ConsentErrorCode,
     PersonInput,
     StopWordsInput,
     UnableToChangeConsent,
 )
+from messaging.graphql.optouts import OneOfThem, OptedOut
 from messaging.optouts import Words
 from messaging.queries import ContactRow
 from messaging.rest import failures
@@ -85,9 +86,8 @@ class _ConsentView(TenantView):
         given = _read(request, PersonInput)
         ids = Naming(**{name: getattr(given, name) for name in Naming._fields})
         named = consent.person_of(ids, given.phone)
-        is_out = change is consent.opt_out
-        contact = self.act(lambda _: change(self.actor, named))
-        return person(self.actor, contact, opted_out=is_out)
+        found: ContactShape = self.act(lambda _: _changed(self.actor, change, named))
+        return found
 
 
 class OptOuts(_ConsentView):
@@ -179,13 +179,18 @@ def _read(request: Request, kind: type[Input]) -> Input:
         raise reading.malformed(error) from None
 
 
+def _changed(actor: Actor, change: Callable[..., ContactRow], named: Naming | str) -> ContactShape:
+    contact = change(actor, named)
+    return person(actor, contact, OneOfThem(actor.tenant_id, contact.id))
+
+
 def _page_of(actor: Actor, limit: int, place: Any, *, is_first: bool) -> OptOutsShape:
     tenant_id = actor.tenant_id
     page = consent.read_opt_outs(tenant_id=tenant_id, limit=limit, after=place)
-    people = queries.contacts(tenant_id=tenant_id, ids={row.contact_id for row in page.rows})
+    people = OptedOut(tenant_id, page.rows)
     nodes = [
         OptOutShape(
-            contact=(who := people.get(row.contact_id)) and person(actor, who, opted_out=True),
+            contact=(who := people.contacts.get(row.contact_id)) and person(actor, who, people),
             contact_id=row.contact_id,
             source=models.OptOutSource(row.source),
             said_at=row.said_at,

@@ -103,6 +103,32 @@ class MessageShape(_Shape, frozen=True):
     media: Annotated[MediaShape | None, _says("The file it carries, where there is one.")]
 
 
+class BlockShape(_Shape, frozen=True):
+    """That one number of the business blocks a person at Meta, is to, or could not."""
+
+    id: Annotated[UUID, _says("The block's UUID.")]
+    workspace_id: Annotated[UUID, _says("The workspace (number) that blocks.")]
+    contact_id: Annotated[UUID, _says("The contact's UUID.")]
+    state: Annotated[
+        str,
+        _says(
+            "BLOCKING and UNBLOCKING are pending; BLOCKED, UNBLOCKED; REFUSED: Meta did not block."
+        ),
+    ]
+    by: Annotated[
+        str,
+        _says(
+            "Who wanted the last change: user or api_key and an id; rule: the number's rule; "
+            "platform: it was found in Meta's list."
+        ),
+    ]
+    asked_at: Annotated[datetime, _says("When that was wanted.")]
+    changed_at: Annotated[datetime, _says("Since when it is in its state.")]
+    blocked_at: Annotated[datetime | None, _says("Since when Meta blocks the person.")]
+    error_code: Annotated[int | None, _says("Meta's code of what went wrong last.")]
+    error: Annotated[str, _says("What went wrong last, and what can be done; empty: nothing.")]
+
+
 class ContactShape(_Shape, frozen=True):
     """A person the tenant talks with."""
 
@@ -119,6 +145,9 @@ class ContactShape(_Shape, frozen=True):
         str, _says("The WhatsApp username; may be empty. It is kept as the display name is.")
     ]
     opted_out: Annotated[bool, _says("Whether the person wants no marketing templates.")]
+    blocks: Annotated[
+        list[BlockShape], _says("The numbers that block the person, are to, or could not.")
+    ]
 
 
 class LookupInput(_Shape, frozen=True, forbid_unknown_fields=True):

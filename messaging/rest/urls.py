@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
+from messaging.rest.blocks import Blocked, Blocking, OneBlockList, SyncBlocked, Unblocking
 from messaging.rest.broadcasts import Outcomes, Recipients, Retrying
 from messaging.rest.canned import CannedReplies, OneCannedReply
 from messaging.rest.conversations import ContactLookup, Conversations, OneContact
@@ -41,6 +42,11 @@ urlpatterns = [
     path("opt-outs", OptOuts.as_view()),
     path("opt-ins", OptIns.as_view()),
     path("stop-words", StopWordsView.as_view()),
+    path("contacts/block", Blocking.as_view()),
+    path("contacts/unblock", Unblocking.as_view()),
+    path("contacts/blocked", Blocked.as_view()),
+    path("workspaces/<uuid:workspace_id>/block-list", OneBlockList.as_view()),
+    path("workspaces/<uuid:workspace_id>/block-list/sync", SyncBlocked.as_view()),
     path("conversations/<uuid:conversation_id>/notes", Notes.as_view()),
     path("conversations/<uuid:conversation_id>/notes/<uuid:note_id>", OneNote.as_view()),
     path("canned-replies", CannedReplies.as_view()),

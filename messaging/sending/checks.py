@@ -17,7 +17,7 @@ import msgspec
 
 from lib.envelope import CannotOpen, associated_data
 from lib.sql import columns_of, select
-from messaging import conversations, numbers, optouts, portfolios
+from messaging import blocks, conversations, numbers, optouts, portfolios
 from messaging.people import SURVIVOR
 from messaging.references import SEALED_ID
 from messaging.sending import files, limits, naming, templates
@@ -335,7 +335,7 @@ def open_wamid(target: QuotedMessage, field: str) -> str:
 
 def _check_people(drafts: Sequence[Draft], sender: SenderNumber, cache: ContactCache) -> None:
     contacts = {one for draft in drafts for one in cache.contacts_of(draft.recipient)}
-    ends = conversations.window_ends(
+    known = conversations.reachability(
         tenant_id=sender.tenant_id, workspace_id=sender.workspace.id, contact_ids=contacts
     )
     asked = {
@@ -347,7 +347,10 @@ def _check_people(drafts: Sequence[Draft], sender: SenderNumber, cache: ContactC
     gone = optouts.opted_out(tenant_id=sender.tenant_id, contact_ids=asked)
     for draft in drafts:
         contacts = cache.contacts_of(draft.recipient)
-        draft.window_ends = max((ends[one] for one in contacts if one in ends), default=None)
+        ends = [end for one in contacts if (end := known[one].window_ends)]
+        draft.window_ends = max(ends, default=None)
+        if any(known[one].block in blocks.HELD for one in contacts):
+            _refuse_blocked(draft)
         if sender.has_windows:
             _check_window(draft)
         if draft.recipient is not None:
@@ -356,6 +359,15 @@ def _check_people(drafts: Sequence[Draft], sender: SenderNumber, cache: ContactC
                 _check_template_for(draft, draft.template, draft.recipient, opted_out=opted_out)
             field = draft.person_field
             draft.reasons.extend(sender.reasons_against(draft.recipient, cache, field))
+
+
+def _refuse_blocked(draft: Draft) -> None:
+    draft.refuse(
+        SendErrorCode.CONTACT_BLOCKED,
+        draft.person_field,
+        "This number blocks the person, so Meta takes no message to them; unblock them first "
+        "(unblockContact).",
+    )
 
 
 def _check_window(draft: Draft) -> None:

@@ -23,6 +23,7 @@ class SendErrorCode(StrEnum):
     BSUID_NOT_SUPPORTED = "BSUID_NOT_SUPPORTED"
     WINDOW_CLOSED = "WINDOW_CLOSED"
     OPTED_OUT = "OPTED_OUT"
+    CONTACT_BLOCKED = "CONTACT_BLOCKED"
     LIMIT_REACHED = "LIMIT_REACHED"
     TEMPLATE_NOT_FOUND = "TEMPLATE_NOT_FOUND"
     TEMPLATE_LANGUAGE = "TEMPLATE_LANGUAGE"
@@ -67,6 +68,7 @@ DESCRIPTIONS: Mapping[SendErrorCode, str] = MappingProxyType(
             "The person has not written within 24 hours: only a template may be sent."
         ),
         SendErrorCode.OPTED_OUT: "The person wants no marketing of this tenant.",
+        SendErrorCode.CONTACT_BLOCKED: "The number blocks the person: unblock them first.",
         SendErrorCode.LIMIT_REACHED: (
             "The messaging limit leaves no room before the message expires."
         ),
@@ -107,6 +109,7 @@ PLATFORM_CODES: Mapping[SendErrorCode, int] = MappingProxyType(
         SendErrorCode.TEST_RECIPIENT: 131030,
         SendErrorCode.WINDOW_CLOSED: 131047,
         SendErrorCode.OPTED_OUT: 131050,
+        SendErrorCode.CONTACT_BLOCKED: 130403,
         SendErrorCode.BSUID_NOT_SUPPORTED: 131062,
         SendErrorCode.TEMPLATE_PARAMETERS: 132000,
         SendErrorCode.TEMPLATE_NOT_FOUND: 132001,

@@ -41,6 +41,7 @@ CACHED_CHARACTERS = 250_000
 RULES = (*specified_rules, *recommended_rules)
 PAGED = frozenset(
     {
+        "blockedContacts",
         "broadcasts",
         "conversationNotes",
         "conversations",

@@ -49,7 +49,18 @@ STOPS = {
     Reach.TEMPLATE: [131063, 132015, 132016, 132068],
 }
 REFUSES = {
-    Reach.MESSAGE: [100, 131008, 131009, 131051, 131052, 131053, 131062, 135000, 999999],
+    Reach.MESSAGE: [
+        100,
+        131008,
+        131009,
+        131051,
+        131052,
+        131053,
+        131062,
+        135000,
+        139101,
+        999999,
+    ],
     Reach.RECIPIENT: [
         130403,
         130472,
@@ -87,7 +98,16 @@ SLOWS = {
     Reach.RECIPIENT: [131056, 131208],
     Reach.TEMPLATE: [134101],
 }
-AGAIN = {1: 3, 2: None, 131000: 3, 131016: None, 133004: None}
+AGAIN = {
+    1: 3,
+    2: None,
+    131000: 3,
+    131016: None,
+    133004: None,
+    139100: None,
+    139102: None,
+    139103: None,
+}
 KEYS = ["error", "code", "error_subcode", "error_data", "details", "message", "fbtrace_id"]
 DETAILS = "body: number of localizable_params (1) does not match the expected number of params (3)"
 

@@ -86,6 +86,8 @@ KINDS = {
     137000: Kind("Recipient identity key hash mismatch"),
     139100: Kind("Failed to block/unblock users"),
     139101: Kind("Blocklist limit reached"),
+    139102: Kind("Blocklist concurrent update"),
+    139103: Kind("Internal error", 500),
 }
 UNKNOWN = Kind("Something went wrong", 400)
 TRANSIENT = frozenset({1, 2})

@@ -57,7 +57,7 @@ MAX_BLOCKED_AT_ONCE = 1_000
 MAX_BLOCKED = 64_000
 # Meta's codes: somebody could not be blocked, and the list is full.
 IN_PART, FULL = 139100, 139101
-RE_ENGAGEMENT = 131047
+ITSELF, RE_ENGAGEMENT = 131021, 131047
 CODE_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 CODE_LENGTH = 14
 LONGEST_TEXT = 140
@@ -232,6 +232,8 @@ def _block(sim: Simulator, call: GraphCall) -> HttpAnswer:
     def refusal(who: GraphRecipient) -> int | None:
         if who.key in number.blocked:
             return None
+        if who.digits == number.digits:
+            return ITSELF
         if len(number.blocked) >= MAX_BLOCKED:
             return FULL
         if not sim.is_window_open(number.id, who.key):

@@ -66,19 +66,7 @@ class GraphAnswer:
     def problem(self) -> _Problem | None:
         """Meta's error in the body, whatever the status."""
         error = member(self.json, "error")
-        code = integer(error, "code")
-        if code is None:
-            return None
-        details = text(member(error, "error_data"), "details") or text(error, "message")
-        found = _TRACE_ID.fullmatch(text(error, "fbtrace_id"))
-        return _Problem(
-            code,
-            integer(error, "error_subcode") or 0,
-            error.get("is_transient") is True,
-            clean(details),
-            found[0] if found else "",
-            text(error, "message"),
-        )
+        return _problem_of(error, text(error, "fbtrace_id"))
 
 
 class _Problem(NamedTuple):
@@ -88,6 +76,22 @@ class _Problem(NamedTuple):
     details: str
     trace_id: str
     message: str
+
+
+def _problem_of(error: Json, trace_id: str) -> _Problem | None:
+    code = integer(error, "code")
+    if code is None:
+        return None
+    details = text(member(error, "error_data"), "details") or text(error, "message")
+    found = _TRACE_ID.fullmatch(trace_id)
+    return _Problem(
+        code,
+        integer(error, "error_subcode") or 0,
+        error.get("is_transient") is True,
+        clean(details),
+        found[0] if found else "",
+        text(error, "message"),
+    )
 
 
 def json_object(body: bytes) -> Json | None:
@@ -207,6 +211,26 @@ def _wordless(answer: GraphAnswer, changes: bool) -> ChannelError:
     # Of a proxy on the way, or of whatever SIGMA_GRAPH_URL names: not this request's mistake.
     sentence = f"The request was refused with {status}, and not by Meta's API."
     return Rejected(0, sentence, reach=Reach.NUMBER, stops=True)
+
+
+def block_errors_of(answer: GraphAnswer, *, done: str) -> dict[str, ChannelError | None] | None:
+    """Return by Meta's ``input`` what became of people who were to be blocked or unblocked.
+
+    Whatever the status is: 200 may name some who are not, 400 some who are. ``done`` is the list of
+    those who are. ``None``: the answer names nobody.
+
+    https://developers.facebook.com/documentation/business-messaging/whatsapp/block-users
+    """
+    users = member(answer.json, "block_users")
+    found: dict[str, ChannelError | None] = {
+        text(one, "input"): None for one in members(users, done)
+    }
+    for one in members(users, "failed_users"):
+        error = next(iter(members(one, "errors")), {})
+        problem = _problem_of(error, "") or _Problem(0, 0, False, "", "", "")
+        rule = BLOCK_RULES.get(problem.code) or rule_of(problem.code) or UNKNOWN
+        found[text(one, "input")] = _raised(rule, problem, answer)
+    return found or None
 
 
 def media_error_of(answer: GraphAnswer) -> ChannelError:
@@ -374,6 +398,11 @@ RULES: Mapping[int, Rule] = {
     131053: _refused("Meta could not take the file; check its type and size."),
     131062: _refused("This message needs a phone number; a user id is not enough."),
     135000: _refused("Something about the parameters is not valid; Meta does not say what."),
+    # Whom the number has blocked.
+    139100: _again("Meta could not do it for some of the people, and does not say for whom."),
+    139101: _refused("The number's list is full: Meta blocks 64,000 people; unblock somebody."),
+    139102: _again("The list of blocked people changed while it was read."),
+    139103: _again("Meta had an error of its own with the list of blocked people."),
     # Its template.
     131055: _refused("This API takes marketing templates only.", Reach.TEMPLATE),
     131061: _refused("A template with a highest price needs the Marketing API.", Reach.TEMPLATE),
@@ -392,4 +421,13 @@ RULES: Mapping[int, Rule] = {
     134100: _refused("This API takes marketing templates only.", Reach.TEMPLATE),
     134101: _slow(Reach.TEMPLATE, 300),
     134102: _refused("The template cannot be used with the Marketing API.", Reach.TEMPLATE),
+}
+# What these codes mean of somebody who is to be blocked.
+BLOCK_RULES: Mapping[int, Rule] = {
+    131021: _refused("The number cannot block itself.", Reach.RECIPIENT),
+    131047: _refused(
+        "Meta blocks only people who wrote to this number in the last 24 hours; block them when "
+        "they write again.",
+        Reach.RECIPIENT,
+    ),
 }

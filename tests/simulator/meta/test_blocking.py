@@ -60,5 +60,11 @@ def test_only_who_wrote_lately_can_be_blocked_and_a_part_is_said_to_be_one(
     assert [user["wa_id"] for user in listed] == [PERSON[1:]]
 
 
+def test_a_number_does_not_block_itself(meta: RunningSimulator, block: Block) -> None:
+    own = meta.world.accounts[0].numbers[0].digits
+    failed = block(f"+{own}").json()["block_users"]["failed_users"]
+    assert failed[0]["errors"][0]["code"] == 131021
+
+
 def test_a_parent_user_id_cannot_be_blocked(block: Block) -> None:
     assert error(block("ZZ.ENT.1000200030004000"))[1] == 100
