@@ -36,7 +36,7 @@ MOST_BLOCKED = 64_000
 WAYS = ("contact_id", "conversation_id", "reply_to", "phone")
 LEAST_A_MINUTE, MOST_A_MINUTE = 5, 1_000
 
-Kind = TypeVar("Kind", bound=Struct)
+Input = TypeVar("Input", bound=Struct)
 
 
 class BlockErrorCode(StrEnum):
@@ -111,9 +111,9 @@ def read_rule(given: object) -> int | None:
     return _convert(given, BlockRuleInput).messages_a_minute
 
 
-def _convert(given: object, kind: type[Kind]) -> Kind:
+def _convert(given: object, struct: type[Input]) -> Input:
     try:
-        return msgspec.convert(given, kind)
+        return msgspec.convert(given, struct)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at ")
         field = place.strip("`$.") or None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-import msgspec
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
@@ -42,8 +41,7 @@ from messaging.rest.shapes import (
     LookupShape,
     PageShape,
 )
-from messaging.rest.views import CONVERSATION_ID, TenantView, message_shape, object_of
-from messaging.sending import reading
+from messaging.rest.views import CONVERSATION_ID, TenantView, body_of, message_shape
 from messaging.sending.refusals import SendErrorCode, UnableToSend
 from workspaces.access import Actor, Scope
 
@@ -156,10 +154,7 @@ class ContactLookup(TenantView):
     )
     def post(self, request: Request) -> LookupShape:
         """Look for a contact."""
-        try:
-            phone = msgspec.convert(object_of(request), LookupInput).phone
-        except msgspec.ValidationError as error:
-            raise reading.malformed(error) from None
+        phone = body_of(request, LookupInput).phone
         found: LookupShape = self.act(lambda _: _look_up(self.actor, phone))
         return found
 

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-import msgspec
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from msgspec import Meta, Struct
@@ -23,8 +22,7 @@ from messaging.person_erasure import UnableToErase
 from messaging.rest import failures
 from messaging.rest.conversations import CONTACT_ID
 from messaging.rest.openapi import Operations, answer
-from messaging.rest.views import TenantView, object_of
-from messaging.sending import reading
+from messaging.rest.views import TenantView, body_of
 from workspaces.access import Scope
 
 ERASURES = Operations(
@@ -93,10 +91,7 @@ class Erasing(TenantView):
     )
     def post(self, request: Request, contact_id: UUID) -> Response:
         """Ask for it."""
-        try:
-            wanted = msgspec.convert(object_of(request), EraseInput)
-        except msgspec.ValidationError as error:
-            raise reading.malformed(error) from None
+        wanted = body_of(request, EraseInput)
         found = self.act(
             lambda tenant_id: person_erasure.request(
                 tenant_id=tenant_id,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from uuid import UUID
 
-import msgspec
 from msgspec import Meta, Struct
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -28,12 +27,9 @@ from messaging.rest.conversations import number_of, person, place_of
 from messaging.rest.desk import AFTER, FIRST
 from messaging.rest.openapi import Operations
 from messaging.rest.shapes import ContactShape, PageShape
-from messaging.rest.views import TenantView, object_of
-from messaging.sending import reading
+from messaging.rest.views import TenantView, body_of
 from messaging.sending.naming import Naming
 from workspaces.access import Actor, Scope
-
-Input = TypeVar("Input", bound=Struct)
 
 # What a refusal means over HTTP; the others are 422.
 STATUSES = {ConsentErrorCode.CONTACT_NOT_FOUND: 404, ConsentErrorCode.RATE_LIMITED: 429}
@@ -83,7 +79,7 @@ class _ConsentView(TenantView):
 
     def change(self, request: Request, change: Callable[..., ContactRow]) -> ContactShape:
         """Change whether a person gets marketing; return the person as they are now."""
-        given = _read(request, PersonInput)
+        given = body_of(request, PersonInput)
         ids = Naming(**{name: getattr(given, name) for name in Naming._fields})
         named = consent.person_of(ids, given.phone)
         found: ContactShape = self.act(lambda _: _changed(self.actor, change, named))
@@ -162,7 +158,7 @@ class StopWordsView(_ConsentView):
     )
     def put(self, request: Request) -> StopWordsShape:
         """Replace the words."""
-        given = _read(request, StopWordsInput)
+        given = body_of(request, StopWordsInput)
         return _in_order(
             self.act(
                 lambda tenant_id: consent.set_words(
@@ -170,13 +166,6 @@ class StopWordsView(_ConsentView):
                 )
             )
         )
-
-
-def _read(request: Request, kind: type[Input]) -> Input:
-    try:
-        return msgspec.convert(object_of(request), kind)
-    except msgspec.ValidationError as error:
-        raise reading.malformed(error) from None
 
 
 def _changed(actor: Actor, change: Callable[..., ContactRow], named: Naming | str) -> ContactShape:

@@ -189,9 +189,9 @@ class OneTemplate(TemplateView):
         )
 
 
-def _read(request: Request, shape: type[Wanted]) -> Wanted:
+def _read(request: Request, struct: type[Wanted]) -> Wanted:
     try:
-        return msgspec.convert(object_of(request), shape)
+        return msgspec.convert(object_of(request), struct)
     except msgspec.ValidationError as error:
         raise BadInput(str(error)) from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -49,6 +49,7 @@ from workspaces.access import Actor, Scope, actor_of
 from workspaces.acting import as_tenant
 
 MAX_BYTES = 200_000
+Body = TypeVar("Body", bound=msgspec.Struct)
 MESSAGES = Operations(
     tag="messages",
     refusals={
@@ -287,7 +288,7 @@ class MarkRead(TenantView):
     )
     def post(self, request: Request, message_id: UUID) -> Done:
         """Show a person that their message was read."""
-        typing, now = _is_typing(request), clock.now()
+        typing, now = body_of(request, ReadInput).typing, clock.now()
         self.act(
             lambda tenant_id: reads.mark(
                 tenant_id=tenant_id, message_id=message_id, typing=typing, now=now
@@ -310,7 +311,7 @@ class MarkConversationRead(TenantView):
     )
     def post(self, request: Request, conversation_id: UUID) -> Done:
         """Show a person that all they wrote was read."""
-        typing, now = _is_typing(request), clock.now()
+        typing, now = body_of(request, ReadInput).typing, clock.now()
         self.act(
             lambda tenant_id: reads.mark(
                 tenant_id=tenant_id,
@@ -320,13 +321,6 @@ class MarkConversationRead(TenantView):
             )
         )
         return Done()
-
-
-def _is_typing(request: Request) -> bool:
-    try:
-        return msgspec.convert(object_of(request), ReadInput).typing
-    except msgspec.ValidationError as error:
-        raise reading.malformed(error) from None
 
 
 def _request_of(actor: Actor, request: Request, sent: Mapping[str, Any]) -> SendRequest:
@@ -353,6 +347,18 @@ def object_of(request: Request) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
         raise Malformed(SendErrorCode.INVALID_INPUT, None, "The body must be a JSON object.")
     return given
+
+
+def body_of(request: Request, struct: type[Body]) -> Body:
+    """Return the body, read into a struct.
+
+    Raises:
+        messaging.sending.refusals.Malformed: it is not of that form.
+    """
+    try:
+        return msgspec.convert(object_of(request), struct)
+    except msgspec.ValidationError as error:
+        raise reading.malformed(error) from None
 
 
 def _message(tenant_id: UUID, message_id: UUID, actor: Actor) -> MessageShape:
