@@ -1,8 +1,10 @@
 """The process that makes one thumbnail: a picture on its standard input, a JPEG on its output.
 
-Whatever a picture does to its decoder ends with this process, which has no secret, may use only so
-much memory and time, and can write no file. :mod:`lib.thumbnails` runs it by its path: nothing of
-ours is imported.
+Whatever a picture does to its decoder ends with this process, which is given no secret, may use
+only so much memory and time, begins no other process, and can write into no file.
+:mod:`lib.thumbnails` runs it by its path: nothing of ours is imported.
+
+It is the same user's: what this does not bound is somebody who takes the decoder over.
 """
 
 from __future__ import annotations
@@ -19,12 +21,15 @@ WHITE = (255, 255, 255)
 
 
 def limit(memory: int, seconds: int) -> None:
-    """Bound this process: bytes of address space, seconds of processor time, no files."""
+    """Bound this process: bytes of address space, seconds of processor time, no files, and no
+    process beside it (but for root, whom that limit does not bind).
+    """
     bounds = {
         resource.RLIMIT_AS: memory,
         resource.RLIMIT_CPU: seconds,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NPROC: 0,
         resource.RLIMIT_NOFILE: OPEN_FILES,
     }
     for kind, most in bounds.items():

@@ -20,6 +20,8 @@ logger = logging.getLogger("sigma.whatsapp.files")
 SECONDS = 60.0
 LENGTH = 4
 MOST_ANSWER = 4_096
+# What an answer ends with; without, it was cut.
+ENDS = b"\0\r\n"
 # What a scanner calls what it found; nothing else of its answer is kept.
 PLAIN = re.compile(r"[^A-Za-z0-9._/-]+")
 
@@ -63,12 +65,13 @@ def scan(pieces: Iterable[bytes]) -> None:
         return
     try:
         with _connected(ScannerAddress(*settings.SIGMA_SCANNER)) as line:
-            answer = _asked(line, pieces)
+            is_whole, answer = _asked(line, pieces)
     except OSError as error:
         logger.error("whatsapp scanner away", extra={"error": type(error).__name__})
         raise ScannerAway from error
-    verdict = answer.rstrip(b"\0\r\n").decode("utf-8", "replace").removeprefix("stream: ")
-    if verdict == "OK":
+    said = answer.rstrip(ENDS)
+    verdict = said.decode("utf-8", "replace").removeprefix("stream: ")
+    if verdict == "OK" and is_whole and said != answer:
         return
     if verdict.endswith(" FOUND"):
         raise Infected(PLAIN.sub("_", verdict.removesuffix(" FOUND"))[:100])
@@ -90,8 +93,11 @@ def _connected(address: ScannerAddress) -> socket.socket:
     return line
 
 
-def _asked(line: socket.socket, pieces: Iterable[bytes]) -> bytes:
-    """Send a file; return the answer, which may come before the end: then nobody reads the rest."""
+def _asked(line: socket.socket, pieces: Iterable[bytes]) -> tuple[bool, bytes]:
+    """Send a file; return whether all of it went, and the answer, which may come before that: then
+    nobody reads the rest.
+    """
+    is_whole = True
     try:
         line.sendall(b"zINSTREAM\0")
         for piece in pieces:
@@ -99,11 +105,11 @@ def _asked(line: socket.socket, pieces: Iterable[bytes]) -> bytes:
                 line.sendall(len(piece).to_bytes(LENGTH) + piece)
         line.sendall(bytes(LENGTH))
     except (BrokenPipeError, ConnectionResetError):
-        pass  # what it says counts
+        is_whole = False  # a refusal counts even so
     answer = bytearray()
     while not answer.endswith(b"\0") and len(answer) < MOST_ANSWER:
         data = line.recv(MOST_ANSWER)
         if not data:
             break
         answer += data
-    return bytes(answer)
+    return is_whole, bytes(answer)

@@ -151,6 +151,23 @@ def test_what_breaks_off_is_not_served_for_whole(acme: Cast, meta: Meta, clamd: 
     assert clamd.scanned == []
 
 
+def test_a_verdict_before_the_end_is_none_unless_it_refuses(settings: Any) -> None:
+    settings.SIGMA_SCANNER = ("x", 1, "")
+    for says, outcome in ((b"stream: OK\0", ScannerAway), (b"stream: X FOUND\0", Infected)):
+        ours, theirs = scanning.socket.socketpair()
+        theirs.sendall(says)
+        theirs.shutdown(scanning.socket.SHUT_RD)  # the rest is refused
+        with pytest.MonkeyPatch.context() as patch, theirs, pytest.raises(outcome):
+            patch.setattr(scanning, "_connected", lambda _, ours=ours: ours)
+            scanning.scan([EICAR] * 9)
+    ours, theirs = scanning.socket.socketpair()
+    theirs.sendall(b"stream: OK")  # and was cut
+    theirs.shutdown(scanning.socket.SHUT_WR)
+    with pytest.MonkeyPatch.context() as patch, theirs, pytest.raises(ScannerAway):
+        patch.setattr(scanning, "_connected", lambda _: ours)
+        scanning.scan([EICAR])
+
+
 def test_without_a_scanner_nothing_is_asked(settings: Any) -> None:
     settings.SIGMA_SCANNER = None
     scanning.scan(iter([EICAR]))

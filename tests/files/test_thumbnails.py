@@ -123,12 +123,14 @@ def test_the_process_has_no_secrets_and_writes_no_file(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(thumbnails.THUMBNAILER.parent)!r})\n"
         "import os, thumbnailer; thumbnailer.limit(10**9, 5)\n"
+        "print(thumbnailer.resource.getrlimit(thumbnailer.resource.RLIMIT_NPROC))\n"
         "print(sorted(os.environ)); open(sys.argv[1], 'wb', 0).write(b'x')"
     )
     done = subprocess.run(
         [sys.executable, "-I", "-c", code, str(tmp_path / "a")], env={}, capture_output=True
     )
     assert done.returncode != 0
+    assert done.stdout.startswith(b"(0, 0)\n")
     assert b"DATABASE" not in done.stdout
     assert not any(path.stat().st_size for path in tmp_path.iterdir())
 
