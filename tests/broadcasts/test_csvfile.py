@@ -68,7 +68,11 @@ def test_a_row_may_have_a_file_of_its_own(cells: str, media: MediaValue | None) 
     assert row.parameters.header == (media and HeaderValue(media=media))
 
 
-@given(st.text(st.characters(exclude_characters=',;\t\n\r\0"'), min_size=1).map(str.strip))
+@given(
+    st.text(st.characters(codec="utf-8", exclude_characters=',;\t\n\r\0"'), min_size=1).map(
+        str.strip
+    )
+)
 def test_what_names_no_file_is_refused(cell: str) -> None:
     (row,) = rows(f"phone,header:media\n+27820001000,{cell}")
 

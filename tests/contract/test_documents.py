@@ -10,7 +10,7 @@ from sigma import appsettings
 from sigma.env import InvalidSetting
 from tests.contract.conftest import BLOCKS
 
-DOCS = (Path(__file__).parents[2] / "docs").rglob("*.md")
+DOCS = sorted((Path(__file__).parents[2] / "docs").rglob("*.md"))
 
 
 @pytest.fixture(scope="module")

@@ -219,6 +219,7 @@ def enter(admin_client: Client, django_capture_on_commit_callbacks) -> Callable[
             "name": cast.tenant.name,
             "status": "ACTIVE",
             "retention_days": "30",
+            "archive": "OFF",
             "secrets-TOTAL_FORMS": str(total + 1),
             "secrets-INITIAL_FORMS": str(total),
             f"secrets-{total}-kind": kind,

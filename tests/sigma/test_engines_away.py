@@ -29,6 +29,7 @@ CALLS = {
     "check_tenant": "acme",
     "create_demo": "--base-url http://127.0.0.1:1",
     "create_tenant": "--slug initech --name Initech",
+    "erase_contact": "acme +27820001000 --yes",
     "issue_api_key": "acme --name CRM",
     "ledger": "--verify",
     "media": "",

@@ -155,7 +155,8 @@ def test_texts_need_an_open_window(
     if window == "answer":
         assert error(answer)[:2] == (400, 131047)
         return
-    wait_for(lambda: meta.control.state()["updates"] == {"webhook": 1, "off": 3}[window])
+    updates = {"webhook": 1, "off": 3}[window]
+    wait_for(lambda: meta.control.state()["updates"] == updates == len(meta.control.deliveries()))
     bodies = "".join(delivery["body"] for delivery in meta.control.deliveries())
     assert ('"code":131047' in bodies) is (window == "webhook")
 
