@@ -32,7 +32,7 @@ MEDIA = Operations(
         401: "No key, or not a valid one.",
         403: "A scope is missing.",
         404: "Your tenant has no such file.",
-        409: "A message that may still be sent names the file.",
+        409: "The file is kept for a message that names it.",
         413: "The file is larger than WhatsApp allows for its type.",
         415: "WhatsApp takes no files of this type.",
         422: "Refused; `code` says why.",

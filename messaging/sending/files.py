@@ -121,7 +121,8 @@ def remove(*, tenant_id: UUID, upload_id: UUID, now: datetime) -> None:
     """Remove a tenant's file.
 
     Raises:
-        UnableToSend: there is none, or a message that may still be sent names it.
+        UnableToSend: there is none, or the time is not over in which a message that names it could
+            be sent.
     """
     if uploads.discard(tenant_id=tenant_id, upload_id=upload_id, unless_used_since=now):
         return
@@ -131,8 +132,8 @@ def remove(*, tenant_id: UUID, upload_id: UUID, now: datetime) -> None:
     raise UnableToSend(
         SendErrorCode.MEDIA_IN_USE,
         "media_id",
-        f"A message that may be sent until {used_at:%Y-%m-%d %H:%M} UTC names the file. Cancel the "
-        "message, or remove the file after that time.",
+        f"The file is kept until {used_at:%Y-%m-%d %H:%M} UTC for messages that were accepted "
+        "with it, whatever came of them since. Remove it after that time.",
     )
 
 

@@ -97,7 +97,7 @@ DESCRIPTIONS: Mapping[SendErrorCode, str] = MappingProxyType(
         SendErrorCode.EMPTY_FILE: "The file is empty.",
         SendErrorCode.MEDIA_NOT_FOUND: "Your tenant has no file with this id.",
         SendErrorCode.MEDIA_KIND: "The file cannot be sent as this kind of file.",
-        SendErrorCode.MEDIA_IN_USE: "A message that may still be sent names the file.",
+        SendErrorCode.MEDIA_IN_USE: "The file is kept for a message that names it.",
         SendErrorCode.QUOTA_EXCEEDED: "Your tenant keeps as many bytes of files as it may.",
     }
 )
