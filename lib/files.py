@@ -1,4 +1,6 @@
-"""Files that hold secrets, or that others read while they are written."""
+"""Files that hold secrets, that others read while they are written, or that a loss of power must
+leave whole.
+"""
 
 from __future__ import annotations
 
@@ -31,3 +33,14 @@ def write_private(path: Path, text: str, *, replaces: bool = True) -> bool:
     finally:
         scratch.unlink()
     return True
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or what was made, renamed or removed in a folder, are on the
+    disk.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

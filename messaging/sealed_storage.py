@@ -9,15 +9,17 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO
 from uuid import UUID
 
 from django.conf import settings
 from django.core.files import File
-from django.core.files.storage import default_storage
+from django.core.files.storage import FileSystemStorage, default_storage
 from django.db import DatabaseError
 
 from lib.envelope import CannotOpen, Cipher
+from lib.files import sync
 from lib.sealed_files import opened
 
 logger = logging.getLogger("sigma.whatsapp.files")
@@ -60,8 +62,14 @@ def exists(tenant_id: UUID, stored_as: UUID) -> bool:
 
 
 def save(tenant_id: UUID, stored_as: UUID, file: IO[bytes]) -> None:
-    """Store a sealed file from where it stands. Each storage raises errors of its own."""
-    default_storage.save(_path(tenant_id, stored_as), File(file))
+    """Store a sealed file from where it stands; a loss of power takes nothing of what is stored.
+    Each storage raises errors of its own.
+    """
+    name = default_storage.save(_path(tenant_id, stored_as), File(file))
+    if isinstance(default_storage, FileSystemStorage):  # which leaves that to the system
+        path = Path(default_storage.path(name))
+        for one in (path, path.parent, path.parent.parent):
+            sync(one)
 
 
 def pieces(

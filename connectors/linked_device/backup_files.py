@@ -24,6 +24,7 @@ import msgspec
 from connectors.linked_device import stores
 from connectors.linked_device.models import SenderSession
 from lib.envelope import OVERHEAD, CannotOpen, associated_data, key_id_of
+from lib.files import sync
 from workspaces import keys
 
 MAGIC = b"whatsapp-store-backup"
@@ -105,7 +106,7 @@ def write(session: SenderSession, content: bytes, *, now: datetime) -> Path:
     sealed = keys.field_cipher(session.tenant_id).seal(content, _associated_data(session, line))
     staged = stage(path, line + b"\n", sealed)
     staged.rename(path)
-    stores.sync(folder)
+    sync(folder)
     for old in existing(session)[KEPT:]:
         if old.path != path:  # where the clock was set back the newest looks old
             old.path.unlink(missing_ok=True)

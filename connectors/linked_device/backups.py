@@ -23,6 +23,7 @@ from connectors.linked_device.leases import GRACE
 from connectors.linked_device.models import TIMED, SenderSession, SessionState, Wanted
 from connectors.linked_device.sessions import SessionErrorCode, UnableTo
 from connectors.linked_device.status import SessionStatus
+from lib.files import sync
 from workspaces.keys import TenantHasNoKeys
 
 logger = logging.getLogger("sigma.whatsapp.sender")
@@ -118,7 +119,7 @@ def _replace(
             # The log of the old store must never be applied to the new one.
             stores.remove(session)
             staged.rename(store)
-            stores.sync(store.parent)
+            sync(store.parent)
             restored = {**UNPAIRED, "paired_at": label.paired_at, "stopped_at": now}
             _write(session, now, **restored, home=settings.SIGMA_SENDER_HOST)
             _write_stopped(

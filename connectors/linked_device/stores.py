@@ -23,6 +23,7 @@ from uuid import UUID
 from django.conf import settings
 
 from connectors.linked_device.models import SenderSession, StoreRemoval
+from lib.files import sync
 
 logger = logging.getLogger("sigma.whatsapp.sender")
 
@@ -185,15 +186,6 @@ def make_folder(folder: Path) -> None:
     for name in folder.relative_to(root).parts:
         path /= name
         _make_one(path)
-
-
-def sync(folder: Path) -> None:
-    """Wait until what was made, renamed or removed in a folder is on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _make_one(path: Path) -> None:

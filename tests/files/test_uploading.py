@@ -17,7 +17,7 @@ import pytest
 from django.core.files.storage import default_storage
 from django.core.management import call_command
 
-from lib import clock
+from lib import clock, files
 from lib.envelope import CannotOpen
 from messaging import erasure, filetypes, uploads
 from messaging.filetypes import MB
@@ -71,6 +71,18 @@ def test_a_file_is_kept_sealed_and_whole(web: Web, acme: Cast, folder: Path) -> 
     assert uploads.opened_name(row.tenant_id, row.id, row.sealed_name) == "invoice.pdf"
     (path,) = stored(folder)
     assert PDF[:20] not in path.read_bytes()
+
+
+def test_a_loss_of_power_takes_no_file_that_was_promised(
+    web: Web, acme: Cast, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_disk: set[int] = set()
+    monkeypatch.setattr(files.os, "fsync", lambda held: on_disk.add(os.fstat(held).st_ino))
+
+    assert upload(web, acme).status_code == 201
+
+    (path,) = stored(folder)
+    assert {one.stat().st_ino for one in (path, path.parent, folder)} <= on_disk
 
 
 def test_the_body_itself_may_be_the_file(web: Web, acme: Cast) -> None:
