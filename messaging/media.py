@@ -50,7 +50,8 @@ class NewFile(NamedTuple):
     sent_at: datetime
 
 
-# A file that its tenant's archive wants has to be fetched; one that is kept already stays.
+# A file that its tenant's archive wants has to be fetched; one that is kept already stays, and so
+# does one that the virus scanner refused, whether there is an archive or not.
 INSERT = """
 WITH stored AS (
     INSERT INTO media AS m (id, tenant_id, workspace_id, message_id, platform_media_id, mime_type,
@@ -63,8 +64,11 @@ WITH stored AS (
       platform_media_id = excluded.platform_media_id, mime_type = excluded.mime_type,
       sha256 = excluded.sha256, filename = excluded.filename, voice = excluded.voice,
       animated = excluded.animated, expires_at = excluded.expires_at, state = 'AVAILABLE',
-      archive_state = CASE WHEN m.archive_state = 'KEPT' AND m.sha256 = excluded.sha256
-                      THEN m.archive_state ELSE excluded.archive_state END
+      (archive_state, archive_error) = (SELECT
+        CASE WHEN stays THEN m.archive_state ELSE excluded.archive_state END,
+        CASE WHEN stays THEN m.archive_error END
+        FROM (SELECT m.archive_state IN ('KEPT', 'REFUSED') AND m.sha256 <> ''
+                     AND m.sha256 = excluded.sha256 AS stays) same)
     RETURNING m.tenant_id, m.id, m.archive_state
 )
 INSERT INTO archive_fetches (tenant_id, media_id)

@@ -580,6 +580,37 @@ def test_a_file_that_is_told_anew_is_fetched_anew(acme: Cast, meta: Meta, folder
     assert len(stored(folder)) == 1
 
 
+@pytest.mark.parametrize("archive_of_acme", [ArchiveKey.FIELD, ArchiveKey.OFF])
+def test_what_was_refused_is_not_wanted_again_because_it_is_told_again(
+    acme: Cast, archive_of_acme: str
+) -> None:
+    file, untold = brought(acme), brought(acme, sha256="")
+    Media.objects.update(archive_state="REFUSED", archive_error="INFECTED")
+    acme.tenant.archive = archive_of_acme
+    acme.tenant.save()
+    for one in (file, untold):
+        told = {name: getattr(one, name) for name in NewFile._fields if name != "sent_at"}
+        files.insert([NewFile(**told, sent_at=clock.now())])
+
+    assert state_of(file) == ("REFUSED", "INFECTED")
+    # Without a checksum it may be another one.
+    assert state_of(untold) == ("PENDING" if archive_of_acme != ArchiveKey.OFF else None, None)
+
+
+@pytest.mark.parametrize("left", [b"", b"x", b"\0" * 40, b"\xff" * 70_000])
+def test_what_is_no_sealed_file_is_asked_of_meta(
+    acme: Cast, globex: Cast, meta: Meta, folder: Path, left: bytes
+) -> None:
+    meta.keep("777", PDF)
+    kept = [(cast, brought(cast)) for cast in (acme, globex)]
+    fetch_all()
+    for path in stored(folder):
+        path.write_bytes(left)
+
+    for cast, file in kept:
+        assert body(get(f"/media/{file.id}", cast.api_key)) == PDF
+
+
 def test_no_tenant_takes_all_places(acme: Cast, globex: Cast, settings: Any) -> None:
     settings.SIGMA_ARCHIVE_AT_ONCE = 4
     for number in range(9):
