@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.db import connection, connections, transaction
 from django.test import Client
 
 from lib import clock
@@ -533,6 +535,46 @@ def test_what_is_kept_while_its_person_is_erased_goes_too(
     assert UUID(path.parent.name) == globex.tenant.id
     assert state_of(theirs)[0] == "KEPT"
     assert not PendingFetch.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_erasure_of_a_person_locks_a_file_before_its_fetch_as_workers_do(
+    acme: Cast, globex: Cast, wait_for: Callable[..., None]
+) -> None:
+    file, theirs = brought(acme), brought(globex)
+    known = Contact.objects.create(tenant_id=acme.tenant.id, display_name="Thandi")
+    Message.objects.filter(pk=file.message_id).update(contact_id=known.id)
+    now = clock.now()
+    asked = person_erasure.request(
+        tenant_id=acme.tenant.id, contact_id=known.id, by="test", now=now
+    )
+
+    def erase() -> None:
+        try:
+            person_erasure.perform(asked, now=now)
+        finally:
+            connections.close_all()
+
+    eraser = threading.Thread(target=erase)
+    with transaction.atomic():
+        Media.objects.select_for_update().get(pk=file.pk)
+        eraser.start()
+        wait_for(lambda: blocked() == 1)
+        PendingFetch.objects.select_for_update(nowait=True).get(media_id=file.pk)
+    eraser.join()
+
+    assert not Message.objects.filter(contact_id=known.id).exists()
+    assert fetch_all() == 2
+    assert PendingFetch.objects.get().media_id == theirs.pk  # which Meta does not have
+
+
+def blocked() -> int:
+    """Return how many others wait for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
+        )
+        return int(cursor.fetchone()[0])
 
 
 def test_erasure_of_a_tenant_leaves_nothing_in_its_folder(

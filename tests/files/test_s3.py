@@ -104,8 +104,11 @@ def test_files_to_send_lie_in_s3(acme: Cast, globex: Cast, bucket: Any) -> None:
     rows = {row.id: row for row in Upload.objects.all()}
     assert b"".join(uploads.pieces(rows[mine])) == LARGE
     assert b"".join(uploads.pieces(rows[theirs])) == PDF
+    for cast in (acme, globex):  # as a process leaves it that is killed
+        bucket.put_object(Key=f"{cast.tenant.id.hex}/left", Body=b"sealed")
     assert uploads.erase(acme.tenant.id) == 1
-    assert len(names(bucket)) == 1
+    assert {name.split("/")[0] for name in names(bucket)} == {globex.tenant.id.hex}
+    assert len(names(bucket)) == 2
     with pytest.raises(FileGone):
         b"".join(uploads.pieces(rows[mine]))
 
