@@ -180,9 +180,9 @@ def open_file(media: Media, workspace: Workspace, *, now: datetime) -> MediaStre
 def _scanned(media: Media, stream: MediaStream) -> MediaStream:
     """Take a file whole, sealed under a key that nobody else has, and have it scanned."""
     cipher, place = Cipher(0, os.urandom(32)), archive.place_of(media.tenant_id, media.id)
-    file = sealed_storage.temporary()
     try:
         with closing(stream), sealed_storage.writing():
+            file = sealed_storage.temporary()
             writer = SealedWriter(file, cipher, place)
             for piece in stream:
                 writer.write(piece)
@@ -216,7 +216,11 @@ def open_at_platform(media: Media, workspace: Workspace, *, now: datetime) -> Me
     except MediaGone:
         _record(media, MediaState.GONE)
         raise
-    _record(media, MediaState.AVAILABLE, stream.size)
+    try:
+        _record(media, MediaState.AVAILABLE, stream.size)
+    except BaseException:  # or its connection stays taken
+        stream.close()
+        raise
     return stream
 
 

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging import scanning
+from connectors.whatsapp.media import MediaDownload
+from messaging import scanning, sealed_storage
 from messaging.scanning import Infected, ScannerAway
+from messaging.sealed_storage import StorageAway
 from sigma import env
 from sigma.env import Env, InvalidSetting
 from tests.conftest import Cast
@@ -148,6 +150,24 @@ def test_what_breaks_off_is_not_served_for_whole(acme: Cast, meta: Meta, clamd: 
     file = brought(acme)
 
     assert refused(file, acme) == (503, "PLATFORM_UNAVAILABLE")
+    assert clamd.scanned == []
+
+
+def test_a_folder_that_is_away_keeps_no_connection(
+    acme: Cast, meta: Meta, clamd: Clamd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meta.keep("777", PDF)
+    file = brought(acme)
+    closed: list[MediaDownload] = []
+
+    def away() -> None:
+        raise StorageAway("away")
+
+    monkeypatch.setattr(sealed_storage, "temporary", away)
+    monkeypatch.setattr(MediaDownload, "close", lambda one: closed.append(one))
+
+    assert refused(file, acme) == (503, "UNAVAILABLE")
+    assert len(closed) == 1
     assert clamd.scanned == []
 
 
