@@ -283,7 +283,6 @@ class MediaType(ObjectType, name="Media"):
         description="A link that serves the file to anybody for 15 minutes; needs media:read. "
         "Null where the file is gone."
     )
-
     thumbnail_url = graphene.String(
         description="A link to a small JPEG of a picture in the archive, likewise; null where "
         "there is none."
