@@ -25,6 +25,7 @@ SNIPPET, BEFORE = 160, 40
 
 # Marks (vowels of many scripts), joiners and variation selectors belong to the letter before them.
 _MARKS = "".join(chr(c) for c in range(0x300, 0xFE30) if unicodedata.category(chr(c))[0] == "M")
+_MARK = re.compile(f"[{_MARKS}]")
 _WORD = re.compile(rf"[^\W_](?:[^\W_]|[{_MARKS}\u200c\u200d])*")
 _ASCII_WORD = re.compile("[a-z0-9]+")
 # Thai, Lao, Burmese, Khmer, Japanese and Chinese.
@@ -78,6 +79,14 @@ def fold(text: str) -> str:
         return text.lower()
     plain = _IGNORED.sub("", unicodedata.normalize("NFKD", text))
     return unicodedata.normalize("NFC", plain.casefold())
+
+
+def _bare(text: str) -> str:
+    """Return a text as it is compared, without marks: in a whole text they may come in another
+    order than in one word, and be one character with another letter.
+    """
+    folded = fold(text)
+    return folded if folded.isascii() else _MARK.sub("", unicodedata.normalize("NFD", folded))
 
 
 def words_of(text: str) -> list[str]:
@@ -186,10 +195,9 @@ class WordQuery:
 
     def matches(self, text: str) -> bool:
         """Tell whether a text has what was searched for."""
-        folded = fold(text)
-        for word in self._needed:
-            if word not in folded:
-                return False
+        bare = _bare(text)
+        if not all(word in bare for word in self._needed):
+            return False
         words = words_of(text)
         return all(any(term.find(words)) != term.is_excluded for term in self.terms)
 
@@ -206,9 +214,7 @@ class WordQuery:
 
     @cached_property
     def _needed(self) -> list[str]:
-        # Marks of a whole text may be put in another order than those of one word.
-        pieces = (p for term in self.terms if not term.is_excluded for p in term.pieces)
-        return [p.word for p in pieces if not any(map(unicodedata.combining, p.word))]
+        return [_bare(p.word) for t in self.terms if not t.is_excluded for p in t.pieces]
 
 
 def parse(text: str) -> WordQuery:

@@ -88,6 +88,7 @@ def test_it_finds_exactly_what_a_plain_matcher_finds(text: str, said: list) -> N
 
 
 @example("\u0915\u093c\u3099")
+@example("\uff76\u064e\u3099")
 @given(TEXTS)
 def test_any_text_is_found_by_itself_and_its_snippet_is_of_it(text: str) -> None:
     said = text.replace('"', " ").rstrip("* \n")

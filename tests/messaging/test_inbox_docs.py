@@ -22,8 +22,14 @@ __all__ = ["gql", "serving", "web"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / "docs" / "conversations.md").read_text(encoding="utf-8").partition("## Handling")[0]
-BLOCKS = re.findall(r"```(graphql|sh)\n(.+?)```", TEXT, re.DOTALL)
+TEXT = (ROOT / "docs" / "conversations.md").read_text(encoding="utf-8")
+# The others have tests of their own.
+SECTIONS = [
+    section
+    for section in re.split(r"^## ", TEXT, flags=re.MULTILINE)
+    if section.startswith(("Conversations\n", "Contacts\n", "Opt-outs\n"))
+]
+BLOCKS = re.findall(r"```(graphql|sh)\n(.+?)```", "".join(SECTIONS), re.DOTALL)
 IN_API = re.findall(
     r"### contact\n\n```graphql\n(.+?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL
 )
