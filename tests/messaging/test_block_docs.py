@@ -59,7 +59,7 @@ def test_its_commands_do_what_they_say(
 ) -> None:
     heard, _ = writes(meta, acme, now), writes(meta, globex, now)
     talk = Conversation.objects.get(tenant_id=acme.tenant.id, contact_id=heard.contact_id)
-    filled = {"SIGMA": "", "CONVERSATION": str(talk.id), "WORKSPACE": str(acme.workspace.id)}
+    filled = {"SIGMA": "", "C": str(talk.id), "W": str(acme.workspace.id)}
     done, listed = [], []
     for command in "".join(blocks("sh")).replace("\\\n", "").strip().splitlines():
         for name, value in filled.items():

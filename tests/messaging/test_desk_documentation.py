@@ -46,7 +46,7 @@ def test_its_mutations_do_what_they_say(acme: Cast, globex: Cast, gql: Gql) -> N
 def test_its_commands_do_what_they_say(acme: Cast, globex: Cast) -> None:
     ours = talk(acme)
     talk(globex)
-    filled = {"SIGMA": "", "CONVERSATION": str(ours.id), "WORKSPACE": str(acme.workspace.id)}
+    filled = {"SIGMA": "", "C": str(ours.id), "W": str(acme.workspace.id)}
     done = []
     for command in "".join(blocks("sh")).replace("\\\n", "").strip().splitlines():
         for name, value in filled.items():

@@ -30,9 +30,8 @@ SECTIONS = [
     if section.startswith(("Conversations\n", "Contacts\n", "Opt-outs\n"))
 ]
 BLOCKS = re.findall(r"```(graphql|sh)\n(.+?)```", "".join(SECTIONS), re.DOTALL)
-IN_API = re.findall(
-    r"### contact\n\n```graphql\n(.+?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL
-)
+API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+IN_API = re.findall(r"### contact\n\n```graphql\n(.+?)```", API, re.DOTALL)
 
 
 @pytest.fixture
@@ -57,6 +56,27 @@ def test_the_documents_run(gql: Gql, acme: Cast, two: list[Conversation]) -> Non
             document = document.replace(placeholder, str(value))
         (found,) = gql(acme, document).data.values()
         assert found
+
+
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="no curl or no jq")
+def test_the_shell_knows_what_the_commands_take(
+    web: Web, acme: Cast, two: list[Conversation], tmp_path: Path
+) -> None:
+    (block,) = re.findall(r"## Commands of these pages\n.+?```sh\n(.+?)```", API, re.DOTALL)
+    base_url = f"http://127.0.0.1:{web.port}"
+    demo = {"base_url": base_url, "api_key": acme.api_key, "workspace_id": str(acme.workspace.id)}
+    (tmp_path / ".sigma").mkdir()
+    (tmp_path / ".sigma" / "demo.json").write_text(json.dumps(demo))
+
+    told = subprocess.run(
+        ["/bin/sh", "-c", f'{block}\necho "$SIGMA $KEY $W $C"'],
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    assert told.stdout.split() == [*demo.values(), str(two[1].id)]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
