@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.db import connection, transaction
 from msgspec import json
 
-from messaging import archive, joining, locks, lookups
+from messaging import archive, joining, locks, lookups, search_index
 from messaging.models import Contact, OptOut, PersonErasure
 from workspaces import keys
 from workspaces.models import Tenant
@@ -175,6 +175,7 @@ def _bite(row: PersonErasure, removed: Counter[str]) -> int:
     """Remove the oldest messages with what hangs on them; return how many messages."""
     with transaction.atomic():
         who = _known_as(row)
+        search_index.wait_for_reader()
         _run(f"{MESSAGES} FOR UPDATE", who)  # first, as whoever stores does
         gone = {place[0]: _take(place, who) for place in OF_MESSAGES}
     removed.update(gone)
@@ -185,6 +186,7 @@ def _remove_rest(
     pending: PersonErasure, removed: Counter[str], elsewhere: Places, now: datetime
 ) -> None:
     """Remove what is left, in a transaction in which nobody else stores or sends."""
+    search_index.wait_for_reader()
     rows = PersonErasure.objects.select_for_update()
     row = rows.get(tenant_id=pending.tenant_id, pk=pending.pk)
     if row.ended_at is not None:

@@ -29,6 +29,9 @@ OF_A_TENANT, AT_A_TIME = 100, 1_000
 WEEK = timedelta(days=7)
 # For so many of the seconds between two calls of the clock (CELERY_BEAT_SCHEDULE).
 WORK_SECONDS = 0.4
+# One at a time reads: what is noted again while it is in hand is read after it.
+KEY = "hashtextextended('words of messages', 0)"
+TRY, WAIT = f"SELECT pg_try_advisory_xact_lock({KEY})", f"SELECT pg_advisory_xact_lock({KEY})"
 # The first row of each tenant, then the second of each, and so on.
 CLAIM = """
 SELECT p.tenant_id, p.id, p.message_ids FROM (
@@ -53,7 +56,7 @@ INSERT INTO message_words (tenant_id, message_id, words)
 SELECT r.tenant_id, r.id, r.words::tsvector FROM {rows}
 ON CONFLICT (tenant_id, message_id) DO UPDATE SET words = excluded.words
 """
-# What was edited, revoked or removed while it was in hand has been noted again.
+# What was edited or revoked while it was in hand has been noted again.
 REMOVE = """
 DELETE FROM message_words w USING {rows} WHERE w.tenant_id = r.tenant_id AND w.message_id = r.id
 """
@@ -127,10 +130,23 @@ def read_pending(*, seconds: float = WORK_SECONDS) -> int:
     return total
 
 
+def wait_for_reader() -> None:
+    """Let nobody read words until the caller's transaction ends, which removes messages: their
+    words may be in hand. Call it before locking rows.
+    """
+    with bulk.cursor() as own:
+        own.execute(WAIT)
+
+
 def _step() -> int | None:
-    """Read some, in one transaction; return of how many messages, ``None`` if nothing is noted."""
+    """Read some, in one transaction; return of how many messages, ``None`` if nothing is noted or
+    somebody else reads.
+    """
     with transaction.atomic():
         with bulk.cursor() as own:
+            own.execute(TRY)
+            if own.fetchone() != (True,):
+                return None
             own.execute(CLAIM, [OF_A_TENANT, AT_A_TIME])
             claimed = own.fetchall()
         if not claimed:

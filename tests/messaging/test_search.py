@@ -5,17 +5,21 @@ from __future__ import annotations
 import random
 import re
 import shlex
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
-from django.db import ProgrammingError, transaction
+from django.db import ProgrammingError, connection, transaction
 
 from lib import words
-from messaging import search, search_index
+from messaging import person_erasure, search, search_index
 from messaging.models import Contact, Message, MessageWords, PendingWords
+from sigma import erasure
 from tests.conftest import Cast
 from tests.graphql.conftest import START, Gql, gql, key_with, write
 from tests.messaging.test_conversations import hear, take_in
@@ -212,6 +216,51 @@ def test_words_go_with_their_message(acme: Cast, globex: Cast) -> None:
     Message.objects.filter(tenant_id=acme.tenant.id).delete()
 
     assert (len(words_of(acme)), len(words_of(globex))) == (0, 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_words_in_hand_are_not_written_behind_a_change_or_an_erasure(
+    acme: Cast, globex: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contact_id = talk(acme, 1).contact_id
+    (theirs,) = write(acme, 1, text="secret", contact_id=contact_id)
+    say(globex, "order")
+    row = person_erasure.request(
+        tenant_id=acme.tenant.id, contact_id=contact_id, by="test", now=START
+    )
+    in_hand, go_on, plainly = Event(), Event(), words.words_of
+
+    def slowly(said: str) -> list[str]:
+        in_hand.set()
+        assert go_on.wait(20)
+        return plainly(said)
+
+    monkeypatch.setattr(words, "words_of", slowly)
+    with ThreadPoolExecutor() as threads:
+        try:
+            reading = threads.submit(closing, search_index.read_pending)
+            assert in_hand.wait(20)
+            monkeypatch.setattr(words, "words_of", plainly)
+            Message.objects.filter(pk=theirs.pk).update(text="changed")
+            assert search_index.read_pending() == 0  # the other one has it in hand
+            erasing = threads.submit(closing, lambda: erasure.erase_person(row, now=START))
+            with pytest.raises(TimeoutError):
+                erasing.result(0.5)
+        finally:
+            go_on.set()
+        reading.result(20)
+        erasing.result(20)
+
+    search_index.read_pending()
+    assert (len(words_of(acme)), len(words_of(globex))) == (0, 1)
+
+
+def closing(work: Callable[[], object]) -> None:
+    """Work in a thread, whose connection is closed behind it."""
+    try:
+        work()
+    finally:
+        connection.close()
 
 
 def test_one_conversation_can_be_searched(acme: Cast, globex: Cast, find, small: None) -> None:
