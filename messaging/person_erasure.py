@@ -57,6 +57,9 @@ OF_MESSAGES: Places = (
 )
 # Of messages to groups, and of those that are gone: to find these takes reading all receipts.
 RECEIPTS = ("message_statuses", "recipient = ANY(%(digests)s) OR participant = ANY(%(names)s)")
+# Those that came since then: a range of the key.
+LATE_RECEIPTS = (RECEIPTS[0], f"id > %(last_receipt)s AND ({RECEIPTS[1]})")
+LAST_RECEIPT = "SELECT coalesce(max(id), 0) FROM message_statuses WHERE tenant_id = %(tenant)s"
 OF_PEOPLE: Places = (
     ("outbox", "contact_id = ANY(%(ids)s)"),
     ("message_statuses", "waiting_key IS NOT NULL AND recipient = ANY(%(digests)s)"),
@@ -153,11 +156,12 @@ def perform(pending: PersonErasure, *, elsewhere: Places = (), now: datetime) ->
         places = (*OF_MESSAGES, RECEIPTS, *elsewhere, *OF_PEOPLE, *_people(is_kept))
         _end(pending, _count(places, who), is_kept=is_kept, now=now)
     elif pending.ended_at is None:
+        (last_receipt,) = _column(LAST_RECEIPT, {"tenant": pending.tenant_id})
         removed = _remove_most(pending)
         with transaction.atomic():
             locks.go_alone([pending.tenant_id])
             joining.lock([pending.tenant_id])
-            _remove_rest(pending, removed, elsewhere, now)
+            _remove_rest(pending, removed, last_receipt, elsewhere, now)
     return PersonErasure.objects.get(tenant_id=pending.tenant_id, pk=pending.pk)
 
 
@@ -183,17 +187,23 @@ def _bite(row: PersonErasure, removed: Counter[str]) -> int:
 
 
 def _remove_rest(
-    pending: PersonErasure, removed: Counter[str], elsewhere: Places, now: datetime
+    pending: PersonErasure,
+    removed: Counter[str],
+    last_receipt: int,
+    elsewhere: Places,
+    now: datetime,
 ) -> None:
-    """Remove what is left, in a transaction in which nobody else stores or sends."""
+    """Remove what is left, in a transaction in which nobody else stores or sends; receipts up to
+    ``last_receipt`` have been looked through.
+    """
     search_index.wait_for_reader()
     rows = PersonErasure.objects.select_for_update()
     row = rows.get(tenant_id=pending.tenant_id, pk=pending.pk)
     if row.ended_at is not None:
         return
-    who = _known_as(row) | {"batch": None}
+    who = _known_as(row) | {"batch": None, "last_receipt": last_receipt}
     is_kept = _stays_out(row, who)
-    for place in (*OF_MESSAGES, *elsewhere, *OF_PEOPLE, *_people(is_kept)):
+    for place in (*OF_MESSAGES, LATE_RECEIPTS, *elsewhere, *OF_PEOPLE, *_people(is_kept)):
         removed[place[0]] += _take(place, who)
     for statement in (LOG, *(FORGET if is_kept else ())):
         _run(statement, who)

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.whatsapp.processing import process_batch
-from messaging import optouts, person_erasure, search_index
+from messaging import locks, optouts, person_erasure, search_index
 from messaging.models import (
     Broadcast,
     BroadcastRecipient,
@@ -31,6 +31,7 @@ from messaging.models import (
     ContactIdentity,
     Conversation,
     Message,
+    MessageStatus,
     OptOut,
     OptOutSource,
     PersonErasure,
@@ -274,6 +275,32 @@ def test_many_messages_go_in_bites(
 
     assert done.removed["messages"] == 3
     assert not Message.objects.exists()
+
+
+def test_a_receipt_of_a_groups_message_that_comes_meanwhile_goes_too(
+    acme: Cast, globex: Cast, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = knows(acme, PHONES[0], now)
+    (digest, *_) = digester(acme.tenant.id).phones(PHONES[0])
+
+    alone = locks.go_alone
+
+    def go_alone(tenants: list[UUID]) -> None:
+        MessageStatus.objects.create(
+            tenant_id=acme.tenant.id,
+            workspace_id=acme.workspace.id,
+            platform_message_id="of a group",
+            status="read",
+            participant=digest,
+            timestamp_utc=now,
+        )
+        alone(tenants)
+
+    monkeypatch.setattr(person_erasure.locks, "go_alone", go_alone)
+
+    erase(acme, known, now, keeps_opt_out=False)
+
+    assert not found_in(everything(), {digest})
 
 
 def test_the_receipt_is_signed_and_names_nobody(acme: Cast, globex: Cast, now: datetime) -> None:
