@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 # So much of a text counts, and of a word so many characters.
 MOST_CHARACTERS, MOST_WORDS, LONGEST_WORD = 65_536, 10_000, 60
+# PostgreSQL takes a tsvector of 1 MiB at most (its manual, "Text Search": Limitations).
+MOST_BYTES = 900_000
 LONGEST_QUERY, MOST_TERMS, MOST_PIECES = 256, 16, 64
 SHORTEST_PREFIX = 2
 # Characters of a snippet: all of it, and what goes before its first match.
@@ -131,10 +133,14 @@ def _tokens_of_runs(word: str, start: int) -> Iterator[Word]:
 
 def as_tsvector(words: Sequence[str], prefix: str) -> str:
     """Return words as a ``tsvector`` is written, each behind ``prefix``. PostgreSQL keeps 255
-    positions of a word.
+    positions of a word. What is beyond `MOST_BYTES` is left out: few letters may fold to many.
     """
     positions: dict[str, list[int]] = {}
+    size = 0
     for number, word in enumerate(words, 1):
+        size += 2 if word in positions else len((prefix + word).encode()) + 6
+        if size > MOST_BYTES:
+            break
         positions.setdefault(word, []).append(number)
     return " ".join(
         f"{_quoted(prefix + word)}:{','.join(map(str, at[:255]))}" for word, at in positions.items()

@@ -87,6 +87,13 @@ def test_it_finds_exactly_what_a_plain_matcher_finds(text: str, said: list) -> N
         assert any(part.is_match for part in words.snippet(text, spans))
 
 
+def test_a_text_whose_letters_fold_to_many_fits_what_the_database_takes() -> None:
+    letters = [chr(code) for code in range(0x1200, 0x1300) if chr(code).isalnum()][:100]
+    text = "".join(f"{one}{other}\ufdfa\ufdfa\ufdfa " for one in letters for other in letters)
+
+    assert 800_000 < len(words.as_tsvector(words.words_of(text), "abcd").encode()) < 2**20
+
+
 @example("\u0915\u093c\u3099")
 @example("\uff76\u064e\u3099")
 @given(TEXTS)
