@@ -1,4 +1,4 @@
-"""Prepare msgspec's structs before threads read into them.
+"""Prepare msgspec's structs before threads read into them, and say why an input is not one.
 
 msgspec works out what a struct holds when it first reads into one. Where two threads did that at
 once the process died of a segmentation fault (msgspec 0.22 and before).
@@ -37,3 +37,9 @@ def _is_readable(struct: type[msgspec.Struct]) -> bool:
     except TypeError:  # a union that JSON alone cannot tell apart
         return False
     return True
+
+
+def fault_of(error: msgspec.ValidationError) -> tuple[str, str | None]:
+    """Return what is wrong with an input, as a sentence, and the field that msgspec names."""
+    message, _, place = str(error).partition(" - at ")
+    return f"{message}.", place.strip("`$.").partition("[")[0] or None

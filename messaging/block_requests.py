@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 from lib.cursors import Cursor, Page, encode
 from lib.numbering import NotInternational, international
 from lib.sql import select
+from lib.structs import fault_of
 from messaging import addresses, blocks, conversations, locks, lookups
 from messaging.blocks import HELD, SELECT, BlockRow, BlockWish, Place
 from messaging.models import BlockList, BlockState, ContactBlock
@@ -115,9 +116,8 @@ def _convert(given: object, struct: type[Input]) -> Input:
     try:
         return msgspec.convert(given, struct)
     except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at ")
-        field = place.strip("`$.") or None
-        raise UnableToBlock(BlockErrorCode.INVALID_INPUT, field, f"{message}.") from None
+        message, field = fault_of(error)
+        raise UnableToBlock(BlockErrorCode.INVALID_INPUT, field, message) from None
 
 
 def block(actor: Actor, wanted: BlockInput, *, now: datetime) -> BlockRow:

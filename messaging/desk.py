@@ -18,6 +18,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from lib import bulk
 from lib.cursors import Cursor, Page, encode
 from lib.ids import uuid7
+from lib.structs import fault_of
 from messaging import conversation_queries, notices
 from messaging.conversation_queries import NOBODY, ConversationRow
 from messaging.conversation_states import BadTime, ConversationState, Standing, set_to
@@ -117,9 +118,8 @@ def reading() -> Iterator[None]:
     try:
         yield
     except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at ")
-        field = place.strip("`$.").partition("[")[0] or None
-        raise UnableToHandle(DeskErrorCode.INVALID_INPUT, field, f"{message}.") from None
+        message, field = fault_of(error)
+        raise UnableToHandle(DeskErrorCode.INVALID_INPUT, field, message) from None
 
 
 def read_changes(given: object) -> ConversationInput:
